@@ -1,0 +1,64 @@
+# `make demo` and `make test` set up .venv by themselves; they need Python 3.11 and a package registry.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# One thread per test process, so that parallel workers do not fight over the cores.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format docs bench clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make .venv with the package, the demo's model and the developers' tools
+
+# The stamp is written last: an interrupted set-up is taken up again, and a change of setup.py or of
+# the constraints installs anew.
+$(VENV)/.installed: setup.py constraints.txt
+	@command -v $(PYTHON) >/dev/null 2>&1 || [ -x $(BIN)/python ] || { \
+	  echo "make: $(PYTHON) not found: install Python 3.11, or name another: make PYTHON=python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making $(VENV) with $(PYTHON)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "make: '$(PYTHON) -m venv' failed: its venv module is missing (Debian: apt install python3.11-venv)" >&2; exit 1; }; }
+	@echo "installing hf_bat and its dependencies into $(VENV) (some minutes the first time)"
+	@$(PIP) -e '.[demo,dev]' || { \
+	  echo "make: the installation failed; pip's message is above. Is the package registry reachable?" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "installing the documentation's tools into $(VENV)"
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.installed ## train normal and triplet on the shipped data and compare them (under 5 minutes)
+	@HF_HUB_OFFLINE=1 $(BIN)/hf-bat demo
+
+test: $(VENV)/.installed ## run all tests, the docstrings' examples included
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+
+check: $(VENV)/.installed ## lint, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed ## format the code and sort its imports
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings being errors
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "documentation: site/index.html"
+
+bench: $(VENV)/.installed ## run every script of benchmarks/ and print its table
+	@set -e; for script in benchmarks/bench_*.py; do \
+	  [ -e "$$script" ] || { echo "make: no script in benchmarks/" >&2; exit 1; }; \
+	  echo "== $$script"; HF_HUB_OFFLINE=1 $(BIN)/python "$$script"; done
+
+clean: ## remove .venv, builds and caches
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

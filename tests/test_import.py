@@ -1,0 +1,71 @@
+"""`import hf_bat` is quick, silent and offline; its public names exist and are sorted."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import hf_bat
+
+PROBE = """
+import json, logging, socket, sys, time
+def refuse(*args, **kwargs):
+    raise OSError("the network was touched")
+socket.socket.connect = refuse
+socket.create_connection = refuse
+socket.getaddrinfo = refuse
+def logging_state():
+    root = logging.getLogger()
+    return [root.level, len(root.handlers), logging.root.manager.disable,
+            sorted(logging.root.manager.loggerDict)]
+before = logging_state()
+start = time.perf_counter()
+import hf_bat
+seconds = time.perf_counter() - start
+libraries = ("torch", "transformers", "datasets", "nltk", "numpy")
+heavy = [name for name in libraries if name in sys.modules]
+print(json.dumps({"seconds": seconds, "heavy": heavy, "same_logging": before == logging_state()}))
+"""
+
+VERBOSITY = """
+import logging
+from transformers.utils import logging as transformers_logging
+import datasets
+before = (transformers_logging.get_verbosity(), datasets.logging.get_verbosity(),
+          logging.getLogger().level, list(logging.getLogger().handlers))
+import hf_bat
+for name in hf_bat.__all__:
+    getattr(hf_bat, name)
+after = (transformers_logging.get_verbosity(), datasets.logging.get_verbosity(),
+         logging.getLogger().level, list(logging.getLogger().handlers))
+assert before == after, (before, after)
+"""
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_quick_light_and_leaves_network_and_logging_alone():
+    probes = [json.loads(run(PROBE)) for _ in range(3)]
+    assert all(probe["heavy"] == [] and probe["same_logging"] for probe in probes)
+    assert min(probe["seconds"] for probe in probes) < 0.3
+
+
+def test_using_every_name_changes_no_verbosity():
+    run(VERBOSITY)
+
+
+def test_public_names_are_sorted_and_there():
+    assert sorted(hf_bat.__all__) == hf_bat.__all__
+    assert set(hf_bat.__all__) == set(hf_bat._HOMES) <= set(dir(hf_bat))
+    for name in hf_bat.__all__:
+        assert getattr(hf_bat, name).__name__ == name
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'BalancedTrianer'"):
+        _ = hf_bat.BalancedTrianer
