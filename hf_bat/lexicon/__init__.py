@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_bat.lexicon.embeddings import synonyms_from_vectors
-    from hf_bat.lexicon.stopwords import stopwords
+    from hf_bat.lexicon.stoplists import stopwords
     from hf_bat.lexicon.table import SubstitutionTable
     from hf_bat.lexicon.vocabulary import (
         Vocabulary,
@@ -36,7 +36,7 @@ _HOMES = {
     "default_synonyms": "wordnet_tables",
     "leakage_report": "vocabulary",
     "load_wordnet": "wordnet",
-    "stopwords": "stopwords",
+    "stopwords": "stoplists",
     "synonyms_from_vectors": "embeddings",
     "synonyms_from_wordnet": "wordnet_tables",
     "vocabulary_from_splits": "vocabulary",

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.inflection import inflections
-from hf_bat.lexicon.stopwords import LISTS, stopwords
+from hf_bat.lexicon.stoplists import LISTS, stopwords
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, load_wordnet
 
