@@ -41,7 +41,10 @@ def antonyms_from_wordnet(
     if words is None:
         words = _words_near_antonyms(wordnet)
     table = {word: _antonyms(word, wordnet) for word in _lower(words)}
-    options = {"rule": "first antonym of each lemma of each synset", "words": scope}
+    options: dict[str, object] = {
+        "rule": "first antonym of each lemma of each synset",
+        "words": scope,
+    }
     return SubstitutionTable(table, _metadata("antonyms", wordnet, options))
 
 
@@ -58,8 +61,8 @@ def synonyms_from_wordnet(
     occurrences that WordNet's editors tagged, over all parts of speech, at least `min_share` had that
     sense (for a word never tagged, the first sense of each part of speech counts). A word that was
     tagged gets only words that were tagged in that sense ("kid" for "child", not "nipper"). The most
-    frequent shared sense comes first. An inflected word gets its synonyms in the same inflection ("dogs" ->
-    "hounds") where that form is certain, and otherwise none.
+    frequent shared sense comes first. An inflected word gets its synonyms in the same inflection ("cars" ->
+    "automobiles") where that form is certain, and otherwise none.
 
     Args:
         words: the words to look up, lower-cased; where None, every single-word lemma of WordNet in
@@ -75,7 +78,7 @@ def synonyms_from_wordnet(
     Example:
         >>> table = synonyms_from_wordnet(["cars", "the"])
         >>> table["cars"][:2], "the" in table
-        (('autos', 'automobiles'), False)
+        (('automobiles', 'motorcars'), False)
     """
     if senses not in ("frequent", "all"):
         raise HfBatError(f"unknown senses {senses!r}; known: frequent, all")
@@ -86,7 +89,9 @@ def synonyms_from_wordnet(
     if words is None:
         words = finder.all_words()
     table = {word: finder.synonyms(word) for word in _lower(words)}
-    options = {"senses": senses, **({"min_share": min_share} if senses == "frequent" else {})}
+    options: dict[str, object] = {"senses": senses}
+    if senses == "frequent":
+        options["min_share"] = min_share
     dropped = frozenset().union(*map(stopwords, LISTS)) if exclude is None else frozenset(exclude)
     options["exclude"] = "stop words: " + ", ".join(LISTS) if exclude is None else sorted(dropped)
     return SubstitutionTable(table, _metadata("synonyms", wordnet, options)).without(dropped)
