@@ -1,20 +1,26 @@
 """Perturbations: the sentences near an input that training samples and attacks search."""
 
 from hf_bat.perturbations.base import Edit, Perturbation, Slot, apply_replacement
+from hf_bat.perturbations.build import build_perturbations
+from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.perturbations.substitution import (
     AntonymPerturbation,
     SubstitutionPerturbation,
     SynonymPerturbation,
 )
+from hf_bat.perturbations.toxicity import ToxicityPerturbation
 
 __all__ = [
     "AntonymPerturbation",
     "Edit",
+    "NegationPerturbation",
     "Perturbation",
     "PerturbationSampler",
     "Slot",
     "SubstitutionPerturbation",
     "SynonymPerturbation",
+    "ToxicityPerturbation",
     "apply_replacement",
+    "build_perturbations",
 ]

@@ -1,0 +1,302 @@
+#!/usr/bin/env python
+"""Fine-tune and evaluate a sentence classifier with Balanced Adversarial Training.
+
+Flags are named as in transformers' `run_glue.py`. Data come from the Hub or from local files:
+
+    python examples/run_glue_bat.py --model_name_or_path bert-base-uncased --task_name mnli \\
+        --method triplet --do_train --do_eval --output_dir out
+
+    accelerate launch examples/run_glue_bat.py --model_name_or_path bert-base-uncased --task_name snli \\
+        --train_file train.jsonl.gz --validation_file dev.jsonl.gz --method pairwise \\
+        --do_train --do_eval --output_dir out
+
+It leaves in the output folder the model, `train_results.json`, `eval_results.json`,
+`all_results.json`, `trainer_state.json`, and the perturbation tables that it used with their hashes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EvalPrediction,
+    HfArgumentParser,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task, metrics
+from hf_bat.data import label_names_of
+from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
+
+logger = logging.getLogger("run_glue_bat")
+
+
+@dataclass
+class ModelArguments:
+    """Which model to fine-tune."""
+
+    model_name_or_path: str = field(metadata={"help": "A model of the Hub, or a folder."})
+    config_name: str | None = field(default=None, metadata={"help": "Another configuration."})
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Another tokenizer."})
+    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit."})
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={"help": "Load a model whose head has another size, with a new head."},
+    )
+
+
+@dataclass
+class DataArguments:
+    """What to train and evaluate on, and what to perturb with."""
+
+    task_name: str | None = field(
+        default=None,
+        metadata={"help": f"One of {', '.join(TASKS)}; or give --columns.", "aliases": ["--task"]},
+    )
+    columns: list[str] | None = field(
+        default=None, metadata={"help": "Your own task: its text column, or the two."}
+    )
+    label_column: str = field(
+        default="label", metadata={"help": "Your own task: its label column."}
+    )
+    label_names: list[str] | None = field(
+        default=None,
+        metadata={"help": "Your own task: label names in the order of its integers."},
+    )
+    skipped_labels: list[str] | None = field(
+        default=None,
+        metadata={"help": "Your own task: labels that no obstinate perturbation touches."},
+    )
+    train_file: str | None = field(
+        default=None, metadata={"help": "csv, tsv, json, jsonl (.gz) or parquet; else the Hub's."}
+    )
+    validation_file: str | None = field(
+        default=None, metadata={"help": "The same, to evaluate on.", "aliases": ["--data"]}
+    )
+    validation_mm_file: str | None = field(
+        default=None, metadata={"help": "MNLI's mismatched set; its metrics end in _mm."}
+    )
+    test_file: str | None = field(default=None, metadata={"help": "The same, to predict."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "The first N rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The first N rows."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "The first N rows."})
+    synonyms: str | None = field(
+        default=None, metadata={"help": "A synonym table; the bundled lexicon's where absent."}
+    )
+    antonyms: str | None = field(
+        default=None, metadata={"help": "An antonym table; the bundled lexicon's where absent."}
+    )
+
+
+def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
+    """Read the command line, or the one JSON file that it names."""
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, BalancedTrainingArguments),
+        description=__doc__.split("\n\n")[0],
+    )
+    if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
+        return parser.parse_json_file(sys.argv[1])
+    return parser.parse_args_into_dataclasses()
+
+
+def choose_task(data: DataArguments) -> Task:
+    """The named task, or the one that the flags describe."""
+    if (data.task_name is None) == (data.columns is None):
+        raise HfBatError("give either --task_name or --columns")
+    if data.task_name is not None:
+        return get_task(data.task_name)
+    return user_task(
+        data.columns, data.label_names or (), data.skipped_labels or (), data.label_column
+    )
+
+
+def load_rows(task: Task, data: DataArguments, args: BalancedTrainingArguments) -> dict[str, Any]:
+    """The rows of each split that the run needs, cut to the asked number."""
+    wanted = []
+    if args.do_train:
+        wanted.append(("train", data.train_file, data.max_train_samples))
+    if args.do_eval:
+        wanted.append(("validation", data.validation_file, data.max_eval_samples))
+        given_locally = data.validation_file and not data.validation_mm_file
+        if "validation_mm" in task.splits and not given_locally:
+            wanted.append(("validation_mm", data.validation_mm_file, data.max_eval_samples))
+    if args.do_predict:
+        wanted.append(("test", data.test_file, data.max_predict_samples))
+        if "test_mm" in task.splits and not data.test_file:
+            wanted.append(("test_mm", None, data.max_predict_samples))
+    rows = {}
+    with args.main_process_first(desc="loading the data"):
+        for role, path, limit in wanted:
+            split = load_split(path) if path else load_hub_split(task, role)
+            rows[role] = split if limit is None else split.select(range(min(limit, len(split))))
+    return rows
+
+
+def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
+    """The tokenizer, and the model with a head for the task's labels."""
+    options = {"cache_dir": model.cache_dir, "revision": model.model_revision}
+    name = model.model_name_or_path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_name or name, **options)
+        config = AutoConfig.from_pretrained(
+            model.config_name or name, num_labels=len(task.label_names), **options
+        )
+        classifier = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            config=config,
+            ignore_mismatched_sizes=model.ignore_mismatched_sizes,
+            **options,
+        )
+    except OSError as error:
+        raise HfBatError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
+    return tokenizer, classifier
+
+
+def make_compute_metrics(task: Task) -> Any:
+    """What the Trainer calls with the predictions: the task's packaged metrics."""
+    loaded = [metrics.load(name) for name in task.metrics]
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        logits = prediction.predictions
+        labels = np.argmax(logits, axis=-1)
+        found: dict[str, float] = {}
+        for metric in loaded:
+            found |= metric.compute(predictions=labels, references=prediction.label_ids)
+        return found
+
+    return compute_metrics
+
+
+def check_output_dir(args: BalancedTrainingArguments) -> str | None:
+    """Make sure that the output folder can be written, before anything long; find what to resume.
+
+    Returns:
+        The checkpoint to resume from, or None to start afresh.
+    """
+    folder = Path(args.output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
+    last = get_last_checkpoint(str(folder))
+    asked = args.resume_from_checkpoint
+    if asked in ("last", "true", "True", True):
+        return last
+    if asked:
+        if not Path(asked).is_dir():
+            raise HfBatError(f"checkpoint not found: {asked}")
+        return asked
+    if args.do_train and last is not None:
+        raise HfBatError(
+            f"{folder} already holds {Path(last).name}: add --resume_from_checkpoint last to go on "
+            "from it, or choose another --output_dir"
+        )
+    return None
+
+
+def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
+    """Train, and leave the model, the tables, the metrics and the state in the output folder."""
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model()
+    found = {**result.metrics, "train_samples": len(trainer.train_dataset)}
+    if trainer.is_world_process_zero():
+        for name, fingerprint in trainer.save_perturbations(trainer.args.output_dir).items():
+            found[f"{name}_fingerprint"] = fingerprint
+    trainer.log_metrics("train", found)
+    trainer.save_metrics("train", found)
+    trainer.save_state()
+
+
+def evaluate(trainer: BalancedTrainer, rows: dict[str, Any]) -> None:
+    """Evaluate on each set; keys of the mismatched set end in `_mm`."""
+    combined: dict[str, Any] = {}
+    for role in ("validation", "validation_mm"):
+        if role in rows:
+            ending = role.removeprefix("validation")
+            found = trainer.evaluate(rows[role])
+            found["eval_samples"] = len(rows[role])
+            combined |= {f"{key}{ending}": value for key, value in found.items()}
+    trainer.log_metrics("eval", combined)
+    trainer.save_metrics("eval", combined)
+
+
+def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
+    """Write a file of predicted label names for each test set, one line a row."""
+    for role in ("test", "test_mm"):
+        if role not in rows:
+            continue
+        # What labels a test set has are often placeholders.
+        unlabelled = rows[role]
+        if task.label_column in unlabelled.column_names:
+            unlabelled = unlabelled.remove_columns(task.label_column)
+        logits = trainer.predict(unlabelled, metric_key_prefix="predict").predictions
+        if trainer.is_world_process_zero():
+            ending = role.removeprefix("test")
+            path = Path(trainer.args.output_dir) / f"predict_results_{task.name}{ending}.txt"
+            names = trainer.model.config.id2label
+            lines = [f"{i}\t{names[int(label)]}" for i, label in enumerate(logits.argmax(-1))]
+            path.write_text("\n".join(["index\tprediction", *lines]) + "\n", encoding="utf-8")
+            logger.info("%d predictions written: %s", len(lines), path)
+
+
+def main() -> None:
+    """Run what the flags ask for."""
+    model_args, data, args = parse_arguments()
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.INFO if args.should_log else logging.WARNING,
+    )
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+    task = choose_task(data)
+    checkpoint = check_output_dir(args)
+    rows = load_rows(task, data, args)
+    task = with_label_names(task, label_names_of(next(iter(rows.values())), task))
+    tokenizer, model = load_model(model_args, task)
+    trainer = BalancedTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows.get("train"),
+        eval_dataset=rows.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=make_compute_metrics(task),
+        task=task,
+        synonyms=data.synonyms,
+        antonyms=data.antonyms,
+    )
+    if args.do_train:
+        print(trainer.preview(3), flush=True)
+        train(trainer, checkpoint)
+    if args.do_eval:
+        evaluate(trainer, rows)
+    if args.do_predict:
+        predict(trainer, rows, task)
+    card = {
+        "finetuned_from": model_args.model_name_or_path,
+        "tasks": "text-classification",
+        "dataset": data.task_name,
+    }
+    if args.push_to_hub:
+        trainer.push_to_hub(**card)
+    else:
+        trainer.create_model_card(**card)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HfBatError as error:
+        print(f"run_glue_bat: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,141 @@
+"""The command `hf-bat`.
+
+A subcommand is a module of `hf_bat.commands` with `HELP`, `EPILOG`, `add_arguments(parser)` and
+`run(args) -> int`. It is imported when it is asked for, and it imports what is heavy inside `run`,
+so that `hf-bat --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import hf_bat
+from hf_bat.errors import HfBatError
+
+# Name -> (module, the line that `hf-bat --help` shows), in the order shown.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "perturb": (
+        "hf_bat.commands.perturb",
+        "show rows with the versions that training would draw",
+    ),
+    "demo": (
+        "hf_bat.commands.demo",
+        "train a small encoder with and without balanced training and compare",
+    ),
+}
+
+_EPILOG = """\
+examples:
+  hf-bat demo
+  hf-bat demo --help
+"""
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in the one form that all of hf-bat's errors have."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+
+
+class _ListAction(argparse.Action):
+    """`--list`: prints and exits, as `--version` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from hf_bat.tasks import TASKS
+
+        for name, task in TASKS.items():
+            labels = ", ".join(task.label_names)
+            print(f"task    {name:<11} {' + '.join(task.columns)} -> {labels}")
+        parser.exit(0)
+
+
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    Args:
+        chosen: the subcommand whose arguments are needed; only its module is imported.
+
+    Returns:
+        A parser whose result has `run`, the chosen subcommand's function.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="hf-bat",
+        description="Balanced Adversarial Training for transformers.",
+        epilog=_EPILOG,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hf-bat {hf_bat.__version__}")
+    parser.add_argument("--list", action=_ListAction, nargs=0, help="list what can be named: tasks")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (module_name, summary) in COMMANDS.items():
+        if name != chosen:
+            subparsers.add_parser(name, help=summary)
+            continue
+        module = import_module(module_name)
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=module.HELP,
+            epilog=module.EPILOG,
+            formatter_class=raw,
+            allow_abbrev=False,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments after the program's name; those of the process where None.
+
+    Returns:
+        The exit status: 0 done, 2 bad input (one line on stderr says which), 130 interrupted.
+
+    Example:
+        >>> main(["--version"])
+        Traceback (most recent call last):
+        SystemExit: 0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    parser = build_parser(chosen)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    try:
+        status = int(args.run(args))
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+        return status
+    except KeyboardInterrupt:
+        print("hf-bat: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`): let the interpreter flush what is left into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except (HfBatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        print(f"hf-bat: error: {_describe(error)}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

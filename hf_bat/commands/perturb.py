@@ -1,0 +1,85 @@
+"""`hf-bat perturb`: look at perturbations before training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from hf_bat.errors import HfBatError
+
+HELP = "show rows with the fickle and obstinate versions that training would draw"
+EPILOG = """examples:
+  hf-bat perturb --task snli --data dev.jsonl.gz --n 10
+  hf-bat perturb --columns text --data intents.csv --synonyms mine.json.gz --json out.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--task", "--task_name", help="a known task: its columns and labels")
+    parser.add_argument(
+        "--columns", nargs="+", help="the text column, or the two, of your own task"
+    )
+    parser.add_argument("--label-column", default="label", help="your own task's label column")
+    parser.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
+    parser.add_argument(
+        "--skipped-labels", nargs="+", default=[], help="labels that no obstinate draw touches"
+    )
+    parser.add_argument(
+        "--data", "--validation_file", required=True, help="csv, json, jsonl or parquet"
+    )
+    parser.add_argument("--n", type=int, default=10, help="rows to show (default: 10)")
+    parser.add_argument("--synonyms", help="a table (default: the bundled lexicon's)")
+    parser.add_argument("--antonyms", help="a table (default: the bundled lexicon's)")
+    parser.add_argument("--seed", type=int, default=42, help="as in training (default: 42)")
+    parser.add_argument("--epoch", type=int, default=0, help="whose draws (default: 0)")
+    parser.add_argument("--num-fickle", type=int, default=1, help="fickle draws a row")
+    parser.add_argument("--num-obstinate", type=int, default=1, help="obstinate draws a row")
+    parser.add_argument("--casing", default="keep", help="keep (default) or authors")
+    parser.add_argument("--with-stopwords", action="store_true", help="perturb function words too")
+    parser.add_argument(
+        "--keep-antonyms", action="store_true", help="leave antonyms in the synonym sets"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the rows shown and the shares here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the rows; return 0."""
+    from hf_bat.data import prepare_dataset
+    from hf_bat.perturbations import PerturbationSampler, build_perturbations
+    from hf_bat.preview import Preview
+    from hf_bat.tasks import get_task, load_split, user_task
+
+    if args.n < 1:
+        raise HfBatError(f"--n must be at least 1; got {args.n}")
+    if bool(args.task) == bool(args.columns):
+        raise HfBatError("give either --task or --columns")
+    task = (
+        get_task(args.task)
+        if args.task
+        else user_task(args.columns, args.label_names, args.skipped_labels, args.label_column)
+    )
+    perturbations = build_perturbations(
+        args.synonyms,
+        args.antonyms,
+        drop_antonyms_from_synonyms=not args.keep_antonyms,
+        exclude_stopwords=not args.with_stopwords,
+        casing=args.casing,
+    )
+    sampler = PerturbationSampler(
+        task.columns,
+        *perturbations,
+        frozenset(map(task.label_names.index, task.skipped_labels)),
+        args.num_fickle,
+        args.num_obstinate,
+        args.seed,
+    )
+    rows = prepare_dataset(load_split(args.data), task, None, f"file {args.data}", keep_all=True)
+    preview = Preview(rows, sampler, args.n, args.epoch, task.label_names)
+    print(preview)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(preview.to_dict(), file, indent=2, ensure_ascii=False)
+        print(f"written: {args.json}", file=sys.stderr)
+    return 0

@@ -1,0 +1,320 @@
+"""Rows made ready: columns found, labels reconciled by name, unusable rows dropped with a count."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.tasks import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """How the labels of the data become the labels of the model.
+
+    Args:
+        model_names: the model's label names, in the order of its outputs.
+        data_names: the names of the data's integer labels, in their order.
+        ids: data name (folded) -> model label.
+    """
+
+    model_names: tuple[str, ...]
+    data_names: tuple[str, ...]
+    ids: Mapping[str, int]
+
+    def model_label(self, value: object, where: str) -> int | None:
+        """The model's label for one value of the label column; None for a missing label.
+
+        Args:
+            value: an integer, a name, None or -1.
+            where: the row, for the message.
+
+        Raises:
+            HfBatError: a value that is no label.
+        """
+        if value is None or value == -1 or value == "":
+            return None
+        if isinstance(value, str) and not value.lstrip("-").isdigit():
+            if _fold(value) not in self.ids:
+                raise HfBatError(
+                    f"unknown label {value!r} in {where}; labels: {', '.join(self.data_names)}"
+                )
+            return self.ids[_fold(value)]
+        number = float(value)  # type: ignore[arg-type]
+        if number != number:
+            return None
+        if number == -1:
+            return None
+        if number != int(number):
+            raise HfBatError(
+                f"label {value!r} in {where} is not a class; regression targets are not supported"
+            )
+        if not 0 <= number < len(self.data_names):
+            raise HfBatError(
+                f"label {int(number)} in {where} is out of range 0..{len(self.data_names) - 1} "
+                f"({', '.join(self.data_names)})"
+            )
+        return self.ids[_fold(self.data_names[int(number)])]
+
+
+def _fold(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def has_named_labels(config: PretrainedConfig) -> bool:
+    """Whether a model knows its labels by name, not as LABEL_0, LABEL_1, ..."""
+    return any(str(name) != f"LABEL_{i}" for i, name in config.id2label.items())
+
+
+def label_map(
+    task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
+) -> LabelMap:
+    """Reconcile the labels of the data with the model's, by name where both have names.
+
+    Args:
+        task: the task; its label names are those of the data where the data has none.
+        config: the model's configuration; None where there is no model, then the data's order stands.
+        data_names: the names that the data set itself declares for its integers.
+
+    Returns:
+        The map. A model without label names takes the data's order.
+
+    Raises:
+        HfBatError: the model is no single-label classifier, or has another number of labels, or
+            other names, than the data.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
+        >>> from hf_bat.tasks import get_task
+        >>> label_map(get_task("snli"), config).model_label(0, "row 0")
+        1
+    """
+    if config is None:
+        names = tuple(data_names or task.label_names)
+        return LabelMap(names, names, {_fold(name): i for i, name in enumerate(names)})
+    check_single_label(config)
+    names = tuple(data_names or task.label_names or _names_of(config))
+    if len(names) != config.num_labels:
+        raise HfBatError(
+            f"the model has {config.num_labels} labels and the data {len(names)} "
+            f"({', '.join(names)}); load the model with num_labels={len(names)}"
+        )
+    model_names = _names_of(config) if has_named_labels(config) else names
+    position = {_fold(name): i for i, name in enumerate(model_names)}
+    unknown = [name for name in names if _fold(name) not in position]
+    if unknown:
+        raise HfBatError(
+            f"label {unknown[0]!r} of the data is not one of the model's "
+            f"({', '.join(model_names)}); rename the labels in model.config.id2label"
+        )
+    return LabelMap(model_names, names, {_fold(name): position[_fold(name)] for name in names})
+
+
+def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
+    """The label names of rows: the task's own, those that the data set declares, or those that occur.
+
+    Args:
+        rows: a data set with the task's label column.
+        task: the task.
+
+    Returns:
+        Names in the order of the integer labels; in alphabetical order where the labels are strings;
+        LABEL_0, LABEL_1, ... where nothing names them.
+
+    Raises:
+        HfBatError: the task has no label names and the rows have no labels.
+    """
+    from datasets import ClassLabel
+
+    if task.label_names:
+        return task.label_names
+    if task.label_column not in rows.column_names:
+        raise HfBatError(f"the rows have no column {task.label_column!r}; give --label_names")
+    feature = rows.features[task.label_column]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    values = {value for value in rows[task.label_column] if value not in (None, "", -1)}
+    if values and all(isinstance(value, str) for value in values):
+        return tuple(sorted(values))
+    if not values or any(float(value) != int(value) for value in values):
+        raise HfBatError(f"column {task.label_column!r} holds no class labels; give --label_names")
+    return tuple(f"LABEL_{i}" for i in range(int(max(values)) + 1))
+
+
+def check_single_label(config: PretrainedConfig) -> None:
+    """Refuse a head that is not for single-label classification."""
+    if config.num_labels < 2 or config.problem_type in (
+        "regression",
+        "multi_label_classification",
+    ):
+        kind = config.problem_type or f"{config.num_labels}-output"
+        raise HfBatError(
+            f"the model has a {kind} head; hf_bat trains single-label classifiers of two or more labels"
+        )
+
+
+def _names_of(config: PretrainedConfig) -> tuple[str, ...]:
+    return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
+
+
+def as_dataset(rows: Any) -> Dataset:
+    """Take rows in any usual form as a `datasets.Dataset`.
+
+    Args:
+        rows: a `datasets.Dataset`, a list of dicts, or a map-style torch data set of dicts.
+
+    Raises:
+        HfBatError: a streaming data set, or rows that are not dicts.
+    """
+    from datasets import Dataset
+
+    if isinstance(rows, Dataset):
+        return rows
+    if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
+        raise HfBatError(
+            f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
+            "so give a datasets.Dataset or a list of dicts"
+        )
+    listed = [rows[i] for i in range(len(rows))]
+    if not all(isinstance(row, Mapping) for row in listed):
+        raise HfBatError("each row must be a dict of columns")
+    return Dataset.from_list([dict(row) for row in listed])
+
+
+def prepare_dataset(
+    rows: Any, task: Task, config: PretrainedConfig | None, name: str, keep_all: bool = False
+) -> Dataset:
+    """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
+
+    Rows without a label (-1, empty) or with an empty text are dropped, and their number is logged.
+    Preparing prepared rows changes nothing.
+
+    Args:
+        rows: see `as_dataset`.
+        task: the task.
+        config: the model's configuration, for its labels; None where there is no model.
+        name: what to call the rows in messages, such as `"training set"`.
+        keep_all: drop nothing (for prediction, where each row must get its answer); if any label is
+            missing or has no name, the label column goes, and a missing text becomes an empty one.
+
+    Returns:
+        A `datasets.Dataset` with the task's text columns, `label` and `idx`.
+
+    Raises:
+        HfBatError: a missing column, text already tokenised away, a bad label, a repeated `idx`,
+            nothing left.
+    """
+    from datasets import ClassLabel
+
+    dataset = as_dataset(rows)
+    dataset = dataset.rename_columns(
+        {old: new for old, new in task.renames.items() if old in dataset.column_names}
+    )
+    _check_columns(dataset, task, name)
+    dataset = _with_idx(dataset, name)
+    labels: list[int | None] = [None] * len(dataset)
+    names: Sequence[str] = ()
+    if task.label_column in dataset.column_names:
+        feature = dataset.features[task.label_column]
+        mapped = label_map(task, config, feature.names if isinstance(feature, ClassLabel) else None)
+        names = mapped.model_names
+        if names:
+            labels = [
+                mapped.model_label(value, f"row {i} of the {name}")
+                for i, value in enumerate(dataset[task.label_column])
+            ]
+        dataset = dataset.remove_columns(task.label_column)
+    elif not keep_all:
+        raise HfBatError(
+            f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
+        )
+    if keep_all:
+        dataset = _fill_texts(dataset, task)
+    else:
+        dataset, labels = _drop_unusable(dataset, labels, task, name)
+    if labels and all(label is not None for label in labels):
+        dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(names)))
+    return dataset
+
+
+def _fill_texts(dataset: Dataset, task: Task) -> Dataset:
+    for column in task.columns:
+        texts = dataset[column][:]
+        if not all(isinstance(text, str) for text in texts):
+            filled = ["" if text is None else str(text) for text in texts]
+            dataset = dataset.remove_columns(column).add_column(column, filled)
+    return dataset
+
+
+def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
+    missing = [column for column in task.columns if column not in dataset.column_names]
+    if not missing:
+        return
+    if "input_ids" in dataset.column_names:
+        raise HfBatError(
+            f"the {name} is already tokenised and its text ({', '.join(missing)}) is gone; "
+            "pass the raw rows, the collator tokenises them"
+        )
+    raise HfBatError(
+        f"the {name} has no column {missing[0]!r}; it has: {', '.join(dataset.column_names)}"
+    )
+
+
+def _with_idx(dataset: Dataset, name: str) -> Dataset:
+    if "idx" not in dataset.column_names:
+        return dataset.add_column("idx", list(range(len(dataset))))
+    values = dataset["idx"][:]
+    if not all(isinstance(value, int) and value >= 0 for value in values):
+        raise HfBatError(
+            f"column 'idx' of the {name} must hold row numbers from 0; drop it to number the rows"
+        )
+    if len(set(values)) != len(values):
+        repeated = next(v for v, n in _count(values) if n > 1)
+        raise HfBatError(
+            f"idx {repeated} stands more than once in the {name}; "
+            "make it unique or drop the column to number the rows"
+        )
+    return dataset
+
+
+def _count(values: Iterable[int]) -> list[tuple[int, int]]:
+    from collections import Counter
+
+    return Counter(values).most_common(1)
+
+
+def _drop_unusable(
+    dataset: Dataset, labels: list[int | None], task: Task, name: str
+) -> tuple[Dataset, list[int | None]]:
+    unlabelled = {i for i, label in enumerate(labels) if label is None}
+    empty = {
+        i
+        for column in task.columns
+        for i, text in enumerate(dataset[column])
+        if not isinstance(text, str) or not text.strip()
+    } - unlabelled
+    if unlabelled or empty:
+        logger.warning(
+            "%s: dropped %d of %d rows (%d without a label, %d with an empty text)",
+            name,
+            len(unlabelled) + len(empty),
+            len(dataset),
+            len(unlabelled),
+            len(empty),
+        )
+    keep = [i for i in range(len(dataset)) if i not in unlabelled and i not in empty]
+    if not keep:
+        raise HfBatError(f"the {name} has no usable row (of {len(dataset)})")
+    if len(keep) < len(dataset):
+        dataset = dataset.select(keep)
+    return dataset, [labels[i] for i in keep]

@@ -1,0 +1,189 @@
+"""The training objective on one micro-batch: what is stacked, what is counted, what is summed.
+
+Everything here is a function of tensors; the Trainer supplies the model and the window's counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from hf_bat.losses.functional import pair_distance, pairwise_terms, triplet_terms
+
+KINDS = ("fickle", "obstinate")
+# Denominators of a window's means, in the order in which `count_items` gives them.
+CE, FICKLE, OBSTINATE, TRIPLET = range(4)
+
+Batch = Mapping[str, torch.Tensor]
+
+
+class Part(NamedTuple):
+    """One component of the loss: a sum, the denominator it goes over, and its weight.
+
+    A weight of None marks a component that is logged and not trained on.
+    """
+
+    total: torch.Tensor
+    count: int
+    weight: float | None
+
+
+class Distances(NamedTuple):
+    """Distances of anchors to their versions: `values` (B, D), zero where `mask` (B, D) is false."""
+
+    values: torch.Tensor
+    mask: torch.Tensor
+
+
+def anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
+    """What the model is fed for the anchors alone: no labels, no `idx`, no perturbed versions."""
+    left_out = ("labels", "idx", *(f"{kind}_" for kind in KINDS))
+    return {key: value for key, value in batch.items() if not key.startswith(left_out)}
+
+
+def has_versions(batch: Batch) -> bool:
+    """Whether a batch carries perturbed versions to forward beside its anchors."""
+    return any(f"{kind}_input_ids" in batch for kind in KINDS)
+
+
+def stack_versions(
+    batch: Batch, pad_values: Mapping[str, int], padding_side: str
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Put the anchors and their valid versions under one another; the rest is not computed.
+
+    Args:
+        batch: B anchors, with versions as `PerturbationCollator` emits them.
+        pad_values: padding by key; 0 where absent.
+        padding_side: `"right"` or `"left"`.
+
+    Returns:
+        The model's inputs of N >= B rows, the anchors first, then the valid fickle versions, then
+        the obstinate ones; and for each kind present the row (of B) that each version belongs to.
+    """
+    stacked = {}
+    for key, anchors in anchor_inputs(batch).items():
+        groups = [anchors]
+        for kind in KINDS:
+            if f"{kind}_{key}" in batch:
+                groups.append(batch[f"{kind}_{key}"][batch[f"{kind}_mask"]])
+        width = max(group.shape[1] for group in groups)
+        fill = pad_values.get(key, 0)
+        stacked[key] = torch.cat([_widen(group, width, fill, padding_side) for group in groups])
+    owners = {
+        kind: batch[f"{kind}_mask"].nonzero()[:, 0]
+        for kind in KINDS
+        if f"{kind}_input_ids" in batch
+    }
+    return stacked, owners
+
+
+def _widen(rows: torch.Tensor, width: int, fill: int, side: str) -> torch.Tensor:
+    missing = width - rows.shape[1]
+    if not missing:
+        return rows
+    room = (missing, 0) if side == "left" else (0, missing)
+    return torch.nn.functional.pad(rows, room, value=fill)
+
+
+def measure_distances(
+    representations: torch.Tensor,
+    owners: Mapping[str, torch.Tensor],
+    batch: Batch,
+    distance: str,
+) -> dict[str, Distances]:
+    """Distances of each anchor to its versions.
+
+    Args:
+        representations: (N, H), stacked as `stack_versions` stacks.
+        owners: as `stack_versions` gives them.
+        batch: the batch that was stacked.
+        distance: `"cosine"`, `"euclidean"` or `"manhattan"`.
+
+    Returns:
+        For each kind its distances, (B, D) for D draws a row.
+    """
+    start = len(batch["input_ids"])
+    measured = {}
+    for kind, rows in owners.items():
+        mask = batch[f"{kind}_mask"]
+        versions = representations[start : start + len(rows)]
+        start += len(rows)
+        found = pair_distance(representations[rows], versions, distance)
+        values = torch.zeros(mask.shape, dtype=found.dtype, device=found.device)
+        measured[kind] = Distances(values.masked_scatter(mask, found), mask)
+    return measured
+
+
+def count_items(batch: Batch, mask: str, class_weights: torch.Tensor | None) -> torch.Tensor:
+    """The denominators that a micro-batch adds to its window.
+
+    Args:
+        batch: a training batch with `labels` (B,).
+        mask: triplet's mask rule.
+        class_weights: (labels,) or None.
+
+    Returns:
+        (4,) on the batch's device: the rows (or the sum of their class weights), the valid fickle
+        pairs, the valid obstinate pairs, the triplets that count.
+    """
+    labels = batch["labels"]
+    counts = torch.zeros(4, device=labels.device)
+    counts[CE] = len(labels) if class_weights is None else class_weights[labels].sum()
+    masks = [batch.get(f"{kind}_mask") for kind in KINDS]
+    for place, found in zip((FICKLE, OBSTINATE), masks, strict=True):
+        if found is not None:
+            counts[place] = found.sum()
+    if masks[0] is not None and masks[1] is not None:
+        draws = max(masks[0].shape[1], masks[1].shape[1])
+        either = _tile(masks[0], draws) | _tile(masks[1], draws)
+        counts[TRIPLET] = either.numel() if mask == "authors" else either.sum()
+    return counts
+
+
+def contrastive_parts(
+    method: str,
+    weights: Mapping[str, float],
+    mask: str,
+    distances: Mapping[str, Distances],
+) -> dict[str, Part]:
+    """The contrastive components of a micro-batch.
+
+    Args:
+        method: `"pairwise"` or `"triplet"`.
+        weights: `alpha`, `beta`, `margin`; or `contrastive_weight`, `margin`.
+        mask: triplet's mask rule.
+        distances: of both kinds.
+
+    Returns:
+        Component name -> `Part`. With several draws the t-th triplet of a row takes its t-th fickle
+        and t-th obstinate draw, the shorter list starting again.
+    """
+    fickle, obstinate = distances["fickle"], distances["obstinate"]
+    margin = weights["margin"]
+    parts = {
+        "fickle_distance": Part(fickle.values.sum(), FICKLE, None),
+        "obstinate_distance": Part(obstinate.values.sum(), OBSTINATE, None),
+    }
+    if method == "pairwise":
+        fickle_terms, obstinate_terms = pairwise_terms(
+            fickle.values[fickle.mask], obstinate.values[obstinate.mask], margin
+        )
+        parts["loss_fickle"] = Part(fickle_terms.sum(), FICKLE, weights["alpha"])
+        parts["loss_obstinate"] = Part(obstinate_terms.sum(), OBSTINATE, weights["beta"])
+    else:
+        draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
+        terms, counted = triplet_terms(
+            *(_tile(kind.values, draws).flatten() for kind in (fickle, obstinate)),
+            *(_tile(kind.mask, draws).flatten() for kind in (fickle, obstinate)),
+            margin=margin,
+            mask=mask,
+        )
+        parts["loss_triplet"] = Part(terms[counted].sum(), TRIPLET, weights["contrastive_weight"])
+    return parts
+
+
+def _tile(values: torch.Tensor, draws: int) -> torch.Tensor:
+    """Repeat the columns of (B, D) from the start until there are `draws`."""
+    return values[:, torch.arange(draws, device=values.device) % values.shape[1]]

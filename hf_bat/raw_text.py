@@ -1,0 +1,200 @@
+"""A Trainer that takes raw rows: labels reconciled, text kept for the collator, evaluation clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+
+from hf_bat.collator import PerturbationCollator
+from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
+from hf_bat.errors import HfBatError
+from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation, build_perturbations
+from hf_bat.perturbations.build import TableSource
+from hf_bat.tasks import Task, get_task, with_label_names
+from hf_bat.training_args import CONTRASTIVE_METHODS, BalancedTrainingArguments
+
+
+class RawTextTrainer(Trainer):
+    """The half of `BalancedTrainer` that is about data; see there for the arguments."""
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: BalancedTrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        *,
+        task: str | Task | None = None,
+        synonyms: TableSource = None,
+        antonyms: TableSource = None,
+        **kwargs: Any,
+    ):
+        if args is None:
+            args = BalancedTrainingArguments("tmp_trainer")
+        if not isinstance(args, BalancedTrainingArguments):
+            raise HfBatError(f"args must be BalancedTrainingArguments; got {type(args).__name__}")
+        self.task = get_task(task) if task is not None else None
+        self._synonyms, self._antonyms = synonyms, antonyms
+        self._own_collator = data_collator
+        self._check_inputs(args, data_collator, processing_class, kwargs)
+        super().__init__(
+            model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
+        )
+        check_single_label(self.model.config)
+        self._check_class_weights()
+        if self.task is not None:
+            self._prepare_everything()
+
+    def _check_inputs(
+        self,
+        args: BalancedTrainingArguments,
+        collator: Any,
+        tokenizer: Any,
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        if self.task is None:
+            if args.method != "normal" or self._synonyms is not None or self._antonyms is not None:
+                raise HfBatError(
+                    f"method={args.method!r} perturbs raw text: give task=, e.g. task='snli'"
+                )
+        elif tokenizer is None:
+            raise HfBatError(
+                "give the tokenizer as processing_class=; the collator tokenises raw text"
+            )
+        elif collator is not None and not isinstance(collator, PerturbationCollator):
+            raise HfBatError(
+                f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
+            )
+        if kwargs.get("compute_loss_func") is not None and (
+            args.class_weights or args.label_smoothing_factor
+        ):
+            raise HfBatError(
+                "compute_loss_func replaces the cross-entropy, so class_weights and "
+                "label_smoothing_factor would be ignored: leave one of them out"
+            )
+
+    def _check_class_weights(self) -> None:
+        weights, labels = self.args.class_weights, self.model.config.num_labels
+        if weights is not None and len(weights) != labels:
+            raise HfBatError(
+                f"class_weights has {len(weights)} values and the model {labels} labels"
+            )
+
+    def _prepare_everything(self) -> None:
+        self._name_labels(self.model)
+        if self.train_dataset is not None:
+            self.train_dataset = self._prepare(self.train_dataset, "training set")
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {
+                name: self._prepare(rows, f"evaluation set {name!r}")
+                for name, rows in self.eval_dataset.items()
+            }
+        elif self.eval_dataset is not None:
+            self.eval_dataset = self._prepare(self.eval_dataset, "evaluation set")
+        if self.model.config.pad_token_id is None:
+            self.model.config.pad_token_id = self.processing_class.pad_token_id
+        self.data_collator = self._own_collator or self._make_collator()
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        model = super().call_model_init(trial)
+        if self.task is not None:
+            self._name_labels(model)
+        return model
+
+    def _name_labels(self, model: nn.Module) -> None:
+        """Give a model that only has LABEL_0, LABEL_1, ... the task's label names."""
+        assert self.task is not None
+        names = self.task.label_names
+        if names and not has_named_labels(model.config) and model.config.num_labels == len(names):
+            model.config.id2label = dict(enumerate(names))
+            model.config.label2id = {name: i for i, name in enumerate(names)}
+        elif not names:
+            own = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
+            self.task = with_label_names(self.task, own)
+
+    def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
+        dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
+        column = self.args.length_column_name
+        if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
+            texts = [dataset[c][:] for c in self.task.columns]
+            ids = self.processing_class(
+                *texts, truncation=True, max_length=self.args.max_seq_length
+            )
+            dataset = dataset.add_column(column, [len(row) for row in ids["input_ids"]])
+        return dataset
+
+    @cached_property
+    def perturbations(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
+        """The fickle and the obstinate perturbation that the tables and options make."""
+        return build_perturbations(
+            self._synonyms,
+            self._antonyms,
+            self.args.drop_antonyms_from_synonyms,
+            self.args.exclude_stopwords,
+            self.args.casing,
+        )
+
+    def _skipped_labels(self) -> frozenset[int]:
+        labels = label_map(self.task, self.model.config)
+        return frozenset(labels.model_label(name, "the task") for name in self.task.skipped_labels)
+
+    def _make_collator(self, **overrides: Any) -> PerturbationCollator:
+        args = self.args
+        options: dict[str, Any] = {
+            "skipped_labels": self._skipped_labels(),
+            "num_fickle": args.num_fickle,
+            "num_obstinate": args.num_obstinate,
+            "clean_epochs": args.clean_epochs,
+            "max_length": args.max_seq_length,
+            "seed": args.seed if args.data_seed is None else args.data_seed,
+        }
+        if args.method != "normal":
+            options["fickle"] = self.perturbations[0]
+            options["perturb_anchor"] = args.method == "safer"
+        if args.method in CONTRASTIVE_METHODS:
+            options["obstinate"] = self.perturbations[1]
+        return PerturbationCollator(
+            self.processing_class, self.task.columns, **{**options, **overrides}
+        )
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.task is not None:
+            wanted = [*self.task.columns, "idx", self.args.length_column_name]
+            self._signature_columns += [c for c in wanted if c not in self._signature_columns]
+
+    def get_train_dataloader(self) -> Any:
+        self.args.check_method()
+        if self.task is not None and self._own_collator is None:
+            # A hyper-parameter search sets arguments between runs.
+            self.data_collator = self._make_collator()
+        return super().get_train_dataloader()
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        if self.task is not None and eval_dataset is not None and not isinstance(eval_dataset, str):
+            eval_dataset = self._prepare(eval_dataset, "evaluation set")
+        with self._unperturbed():
+            return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        if self.task is not None:
+            test_dataset = self._prepare(test_dataset, "prediction set", keep_all=True)
+        with self._unperturbed():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _unperturbed(self) -> Iterator[None]:
+        collator = self.data_collator
+        if isinstance(collator, PerturbationCollator):
+            self.data_collator = collator.clean()
+        try:
+            yield
+        finally:
+            self.data_collator = collator

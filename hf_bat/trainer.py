@@ -1,0 +1,384 @@
+"""`BalancedTrainer`: a `transformers.Trainer` that trains on anchor, fickle and obstinate inputs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import TrainerCallback
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from hf_bat.collator import PerturbationCollator
+from hf_bat.components import ComponentMeter
+from hf_bat.data import label_map
+from hf_bat.errors import HfBatError
+from hf_bat.objective import (
+    CE,
+    KINDS,
+    Distances,
+    Part,
+    anchor_inputs,
+    contrastive_parts,
+    count_items,
+    has_versions,
+    measure_distances,
+    stack_versions,
+)
+from hf_bat.pooling import Representation
+from hf_bat.preview import Preview
+from hf_bat.raw_text import RawTextTrainer
+from hf_bat.training_args import WEIGHTS
+
+logger = logging.getLogger(__name__)
+
+# What a training log may hold beside the Trainer's own `loss`.
+COMPONENTS = (
+    "loss_ce",
+    "loss_fickle",
+    "loss_obstinate",
+    "loss_triplet",
+    "fickle_distance",
+    "obstinate_distance",
+    "fickle_valid",
+    "obstinate_valid",
+)
+
+
+class BalancedTrainer(RawTextTrainer):
+    """Drop-in `Trainer` for Balanced Adversarial Training (paper, section 4.1).
+
+    Each training step makes one forward pass over the anchors and their valid fickle and obstinate
+    versions, and adds the method's contrastive term to the cross-entropy on the anchors. Means are
+    taken over the whole accumulation window and all ranks, so that 16 x 1, 4 x 4 and two ranks of 8
+    give one gradient. Evaluation and prediction see unperturbed inputs and return logits alone.
+
+    Args:
+        model: a single-label sequence classifier; or give `model_init`.
+        args: `BalancedTrainingArguments`.
+        data_collator: a `PerturbationCollator` of your own; made from the rest where None.
+        train_dataset: raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`.
+        eval_dataset: the same, or a dict of them.
+        processing_class: the tokenizer.
+        task: a task's name or a `Task`. Without it the data must be tokenised, the method `normal`.
+        synonyms: a `SubstitutionTable` or the path of one; the bundled lexicon's where None.
+        antonyms: likewise.
+        **kwargs: all else that `Trainer` takes.
+
+    Raises:
+        HfBatError: what the data, the model or the options cannot do together, in one line.
+
+    Example:
+        >>> trainer = BalancedTrainer(
+        ...     model=model, args=BalancedTrainingArguments("out", method="triplet"),
+        ...     train_dataset=train, eval_dataset=dev, processing_class=tokenizer, task="snli",
+        ... )  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+    """
+
+    # compute_loss normalises over the whole window, so that the Trainer must not divide again.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # The loss is computed here, from logits; the model's own would be of unknown normalisation.
+        self.model_accepts_loss_kwargs = False
+        warn_frozen_head(self.model)
+        self._window: torch.Tensor | None = None
+        self._steps_per_epoch = 1
+        self._meter = ComponentMeter(COMPONENTS)
+        self.add_callback(_EpochCallback(self))
+
+    # ---- the loss -----------------------------------------------------------------------------
+
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
+        values = super().set_initial_training_values(*args, **kwargs)
+        self._steps_per_epoch = values[1]
+        return values
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """Take an accumulation window's batches and count what its means divide by, on all ranks."""
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if batches and "labels" in batches[0]:
+            counts = torch.stack([self._count(batch) for batch in batches]).sum(0)
+            self._window = self.accelerator.reduce(counts.to(device), reduction="sum")
+        return batches, num_items
+
+    def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return count_items(batch, self.args.mask, self._class_weights(batch["labels"].device))
+
+    def _class_weights(self, device: torch.device) -> torch.Tensor | None:
+        weights = self.args.class_weights
+        return None if weights is None else torch.tensor(weights, device=device)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The loss of one micro-batch, scaled so that a window's sum over micro-batches is its mean.
+
+        Args:
+            model: the wrapped model.
+            inputs: a batch of `PerturbationCollator`, or a tokenised one with `labels`.
+            return_outputs: return the anchors' logits too.
+            num_items_in_batch: handed to `compute_loss_func`, which divides by it.
+
+        Returns:
+            The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
+        """
+        counts = self._count(inputs)
+        logits, distances = self._forward(model, inputs)
+        in_window = model.training and self._window is not None
+        window = self._window.to(logits.device) if in_window else counts
+        ranks = self.accelerator.num_processes if in_window else 1
+        parts: dict[str, Part] = {}
+        if distances:
+            weights = {name: getattr(self.args, name) for name in WEIGHTS}
+            parts = contrastive_parts(self.args.method, weights, self.args.mask, distances)
+        loss = torch.zeros((), device=logits.device)
+        if self.compute_loss_func is None:
+            parts["loss_ce"] = Part(self._cross_entropy(logits, inputs["labels"]), CE, 1.0)
+        else:
+            loss = self._users_loss(logits, inputs["labels"], num_items_in_batch)
+        scale = self._contrastive_scale()
+        for name, part in parts.items():
+            if part.weight is not None:
+                weight = part.weight * (1.0 if name == "loss_ce" else scale)
+                loss = loss + weight * part.total / window[part.count].clamp(min=1e-12) * ranks
+        if model.training:
+            self._note_components(parts, counts, inputs)
+        return (loss, SequenceClassifierOutput(logits=logits)) if return_outputs else loss
+
+    def _forward(
+        self, model: nn.Module, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, Distances]]:
+        """One forward pass: the anchors' logits, and the distances where there are versions."""
+        if not has_versions(inputs):
+            return model(**anchor_inputs(inputs)).logits, {}
+        tokenizer = self.processing_class
+        pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        batch, owners = stack_versions(inputs, pads, tokenizer.padding_side)
+        representation = Representation(self.args.pooling)
+        with representation.watch(model):
+            outputs = model(**batch, output_hidden_states=representation.needs_hidden_states)
+        vectors = representation(outputs, batch["attention_mask"])
+        distances = measure_distances(vectors, owners, inputs, self.args.distance)
+        return outputs.logits[: len(inputs["input_ids"])], distances
+
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(
+            logits.float(),
+            labels,
+            weight=self._class_weights(logits.device),
+            reduction="sum",
+            label_smoothing=self.args.label_smoothing_factor,
+        )
+
+    def _users_loss(
+        self, logits: torch.Tensor, labels: torch.Tensor, num_items: Any
+    ) -> torch.Tensor:
+        outputs = SequenceClassifierOutput(logits=logits)
+        loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items)
+        if self.args.average_tokens_across_devices and num_items is not None:
+            # The count is of all ranks, and the gradients are averaged over them afterwards.
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+    def _contrastive_scale(self) -> float:
+        """Where the warm-up of the contrastive weights stands, 0..1."""
+        steps = self.args.weight_warmup_steps
+        if steps < 1:
+            steps = steps * self.state.max_steps
+        if steps == 0:
+            return 1.0
+        done = self.state.global_step + 1 - self.args.clean_epochs * self._steps_per_epoch
+        return min(1.0, max(0.0, done / steps))
+
+    # ---- logs and metrics ---------------------------------------------------------------------
+
+    def _note_components(
+        self, parts: Mapping[str, Part], counts: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+    ) -> None:
+        for name, part in parts.items():
+            self._meter.add(name, part.total, counts[part.count])
+        for kind in KINDS:
+            mask = inputs.get(f"{kind}_mask")
+            if mask is not None:
+                drawn = torch.tensor(float(mask.numel()), device=mask.device)
+                self._meter.add(f"{kind}_valid", mask.sum(), drawn)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the components' means to a training log; all else is left as it is."""
+        if "loss" in logs:
+            means = self._meter.means(self._sum_over_ranks)
+            logs = {**logs, **{name: round(value, 6) for name, value in means.items()}}
+        super().log(logs, start_time)
+
+    def _sum_over_ranks(self, totals: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(totals.to(self.args.device), reduction="sum").cpu()
+
+    def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
+        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        if self.args.eval_distances and self.task is not None and description != "Prediction":
+            prefix = kwargs.get("metric_key_prefix", "eval")
+            for name, value in self.perturbation_distances(dataloader.dataset).items():
+                output.metrics[f"{prefix}_{name}"] = value
+        return output
+
+    def perturbation_distances(self, rows: Any) -> dict[str, float]:
+        """Mean distance of rows to one fickle and one obstinate draw each, dropout off.
+
+        Args:
+            rows: raw rows, as for `evaluate`.
+
+        Returns:
+            `fickle_distance`, `obstinate_distance` (means over the rows that have a valid draw) and
+            `fickle_valid`, `obstinate_valid` (the share of rows that have one), over all ranks.
+        """
+        fickle, obstinate = self.perturbations
+        collator = self._make_collator(
+            fickle=fickle, obstinate=obstinate, perturb_anchor=False, clean_epochs=0,
+            num_fickle=1, num_obstinate=1,
+        )  # fmt: skip
+        kept, self.data_collator = self.data_collator, collator
+        try:
+            loader = super().get_eval_dataloader(self._prepare(rows, "evaluation set"))
+        finally:
+            self.data_collator = kept
+        model = self.model_wrapped
+        was_training = model.training
+        model.eval()
+        found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
+        for batch in loader:
+            with torch.no_grad(), self.accelerator.autocast():
+                distances = self._forward(model, self._prepare_inputs(batch))[1]
+            for kind, (values, mask) in distances.items():
+                values = values[:, 0].masked_fill(~mask[:, 0], float("nan"))
+                found[kind].append(self.accelerator.gather_for_metrics(values).cpu())
+        model.train(was_training)
+        metrics = {}
+        for kind, gathered in found.items():
+            values = torch.cat(gathered)
+            valid = values[~values.isnan()]
+            if len(valid):
+                metrics[f"{kind}_distance"] = valid.mean().item()
+            metrics[f"{kind}_valid"] = len(valid) / len(values)
+        return metrics
+
+    # ---- what a user asks for -----------------------------------------------------------------
+
+    def preview(self, n: int = 10, rows: Any = None) -> Preview:
+        """Look at rows with the perturbed versions that the first perturbed epoch will draw.
+
+        Args:
+            n: how many rows to show.
+            rows: raw rows; the training set where None.
+
+        Returns:
+            A `Preview`: `print` it to see the rows, words marked, and the share that has each kind.
+        """
+        if self.task is None:
+            raise HfBatError("preview needs raw text: give the trainer a task=")
+        dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
+        if dataset is None:
+            raise HfBatError("nothing to preview: give rows= or a train_dataset")
+        fickle, obstinate = self.perturbations
+        collator = self._make_collator(fickle=fickle, obstinate=obstinate)
+        names = label_map(self.task, self.model.config).model_names
+        return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
+
+    def save_perturbations(self, output_dir: str | Path) -> dict[str, str]:
+        """Write the tables that the method uses, and a description with their hashes.
+
+        Args:
+            output_dir: where `synonyms.json.gz`, `antonyms.json.gz` and `perturbations.json` go.
+
+        Returns:
+            The fingerprint of each table written, by its name; empty for a method without tables.
+        """
+        folder = Path(output_dir)
+        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
+        written, described = {}, {}
+        for name, perturbation in zip(
+            ("synonyms", "antonyms"), self.perturbations[:used], strict=False
+        ):
+            perturbation.table.save(folder / f"{name}.json.gz")
+            written[name] = perturbation.table.fingerprint
+            described[perturbation.kind] = perturbation.describe()
+        text = json.dumps({"method": self.args.method, **described}, indent=2)
+        (folder / "perturbations.json").write_text(text + "\n")
+        return written
+
+    def hyperparameter_search(
+        self,
+        hp_space: Any = None,
+        compute_objective: Any = None,
+        n_trials: int = 20,
+        direction: Any = "maximize",
+        **kwargs: Any,
+    ) -> Any:
+        """`Trainer.hyperparameter_search`, by default for the largest `robustness_objective`."""
+        objective = compute_objective or robustness_objective
+        return super().hyperparameter_search(hp_space, objective, n_trials, direction, **kwargs)
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the collator which epoch's draws to make, also when a run resumes inside one."""
+
+    def __init__(self, trainer: BalancedTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if isinstance(self.trainer.data_collator, PerturbationCollator):
+            self.trainer.data_collator.set_epoch(int(state.epoch or 0))
+
+
+def robustness_objective(metrics: Mapping[str, float]) -> float:
+    """What a hyper-parameter search maximises: `eval_robustness`, or accuracy where that is absent.
+
+    Example:
+        >>> robustness_objective({"eval_accuracy": 0.8, "eval_loss": 0.5})
+        0.8
+
+    Raises:
+        HfBatError: neither metric is there.
+    """
+    for name in ("eval_robustness", "eval_accuracy"):
+        if name in metrics:
+            return metrics[name]
+    raise HfBatError(
+        "nothing to maximise: evaluation reports neither eval_robustness nor eval_accuracy; "
+        "give compute_metrics or compute_objective"
+    )
+
+
+def warn_frozen_head(model: nn.Module) -> None:
+    """Warn when a PEFT model leaves an untrained part of its classification head frozen.
+
+    PEFT trains and saves only `classifier` and `score` of a sequence classifier; other parts of a head
+    (DeBERTa's pooler, ModernBERT's head, XLNet's summary) start untrained and stay so.
+    """
+    base = getattr(model, "get_base_model", lambda: None)()
+    if base is None:
+        return
+    frozen = [
+        name
+        for name, child in base.named_children()
+        if name != getattr(base, "base_model_prefix", "")
+        and (parameters := list(child.parameters()))
+        and not any(parameter.requires_grad for parameter in parameters)
+    ]
+    if frozen:
+        logger.warning(
+            "the classification head's %s is frozen and untrained; add modules_to_save=%s to the PEFT config",
+            ", ".join(frozen),
+            frozen,
+        )

@@ -1,0 +1,189 @@
+"""Arguments of `BalancedTrainer`: those of `TrainingArguments`, and the method's own."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from transformers import TrainingArguments
+
+from hf_bat.errors import HfBatError
+
+# method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
+METHOD_WEIGHTS: dict[str, dict[str, float]] = {
+    "normal": {},
+    "safer": {},
+    "pairwise": {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
+    "triplet": {"contrastive_weight": 1.0, "margin": 1.0},
+}
+CONTRASTIVE_METHODS = ("pairwise", "triplet")
+WEIGHTS = ("alpha", "beta", "contrastive_weight", "margin")
+# option -> the methods that use it. Given to another method it would be ignored, so it is refused.
+_OPTION_METHODS: dict[str, tuple[str, ...]] = {
+    "distance": CONTRASTIVE_METHODS,
+    "pooling": CONTRASTIVE_METHODS,
+    "mask": ("triplet",),
+    "num_fickle": CONTRASTIVE_METHODS,
+    "num_obstinate": CONTRASTIVE_METHODS,
+    "weight_warmup_steps": CONTRASTIVE_METHODS,
+    "clean_epochs": ("safer", *CONTRASTIVE_METHODS),
+}
+_CHOICES = {
+    "distance": ("cosine", "euclidean", "manhattan"),
+    "pooling": ("cls", "mean", "max", "last", "head_input"),
+    "mask": ("paper", "authors"),
+    "casing": ("keep", "authors"),
+}
+
+
+@dataclass
+class BalancedTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the choices of Balanced Adversarial Training.
+
+    A weight that is None takes the method's default; one given to a method that has no such weight
+    is an error, and so is an option that the method would ignore.
+
+    Args:
+        method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle draw; Ye et al. 2020),
+            `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1).
+        alpha: weight of the fickle pairs (pairwise; default 1.0).
+        beta: weight of the obstinate pairs (pairwise; default 1.2).
+        contrastive_weight: the paper's lambda (triplet; default 1.0).
+        margin: how far an obstinate version should be (pairwise and triplet; default 1.0), in units
+            of the distance.
+        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
+        pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
+            `"head_input"`, what the final linear layer is fed.
+        mask: triplet's mask rule, `"paper"` (both parts masked, mean over rows that have a valid
+            version) or `"authors"` (only the obstinate part masked, mean over all rows).
+        num_fickle: fickle draws a row.
+        num_obstinate: obstinate draws a row.
+        clean_epochs: first epochs that train as `normal`.
+        weight_warmup_steps: optimizer steps after the clean epochs over which the contrastive weights
+            rise linearly from 0; below 1, a share of all steps.
+        max_seq_length: tokens after which an input is cut; None for the tokenizer's limit.
+        exclude_stopwords: no perturbation of function words.
+        drop_antonyms_from_synonyms: a word's antonyms are taken out of its synonym set.
+        casing: `"keep"` the case of replaced words, or `"authors"` (lower case).
+        class_weights: weights of the classes in the cross-entropy, in the model's label order.
+        eval_distances: let `evaluate` report the mean distances of fickle and obstinate versions too.
+
+    Raises:
+        HfBatError: an unknown method or choice, or an option that the method does not have.
+
+    Example:
+        >>> args = BalancedTrainingArguments("out", method="triplet", report_to="none")
+        >>> args.contrastive_weight, args.margin, args.alpha
+        (1.0, 1.0, None)
+    """
+
+    method: str = field(
+        default="normal",
+        metadata={"help": "Training method: normal, safer, pairwise or triplet."},
+    )
+    alpha: float | None = field(
+        default=None, metadata={"help": "Pairwise: weight of the fickle pairs. Default 1.0."}
+    )
+    beta: float | None = field(
+        default=None, metadata={"help": "Pairwise: weight of the obstinate pairs. Default 1.2."}
+    )
+    contrastive_weight: float | None = field(
+        default=None, metadata={"help": "Triplet: weight of the term (lambda). Default 1.0."}
+    )
+    margin: float | None = field(
+        default=None,
+        metadata={"help": "Pairwise, triplet: distance sought for obstinate pairs. Default 1.0."},
+    )
+    distance: str = field(
+        default="cosine", metadata={"help": "Distance: cosine, euclidean or manhattan."}
+    )
+    pooling: str = field(
+        default="cls", metadata={"help": "Representation: cls, mean, max, last or head_input."}
+    )
+    mask: str = field(default="paper", metadata={"help": "Triplet's mask rule: paper or authors."})
+    num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
+    num_obstinate: int = field(default=1, metadata={"help": "Obstinate draws per row."})
+    clean_epochs: int = field(
+        default=0, metadata={"help": "First epochs that train on unperturbed rows alone."}
+    )
+    weight_warmup_steps: float = field(
+        default=0.0,
+        metadata={
+            "help": "Steps after the clean epochs over which the contrastive weights rise from 0; "
+            "below 1, a share of all steps."
+        },
+    )
+    max_seq_length: int | None = field(
+        default=128,
+        metadata={"help": "Tokens after which an input is cut; longer ones are truncated."},
+    )
+    exclude_stopwords: bool = field(
+        default=True, metadata={"help": "Leave function words unperturbed."}
+    )
+    drop_antonyms_from_synonyms: bool = field(
+        default=True, metadata={"help": "Take a word's antonyms out of its synonym set."}
+    )
+    casing: str = field(
+        default="keep",
+        metadata={
+            "help": "Case of replacements: keep the replaced word's, or authors' lower case."
+        },
+    )
+    class_weights: list[float] | None = field(
+        default=None,
+        metadata={"help": "Class weights of the cross-entropy, in the model's label order."},
+    )
+    eval_distances: bool = field(
+        default=False,
+        metadata={"help": "Report mean fickle and obstinate distances when evaluating."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_method()
+        for name, default in METHOD_WEIGHTS[self.method].items():
+            if getattr(self, name) is None:
+                setattr(self, name, default)
+
+    def check_method(self) -> None:
+        """Check the method's options against each other; done again when training starts.
+
+        Raises:
+            HfBatError: see the class.
+        """
+        _check_choice("method", self.method, tuple(METHOD_WEIGHTS))
+        for name, known in _CHOICES.items():
+            _check_choice(name, getattr(self, name), known)
+        for name in WEIGHTS:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name not in METHOD_WEIGHTS[self.method]:
+                takers = [m for m, weights in METHOD_WEIGHTS.items() if name in weights]
+                raise HfBatError(
+                    f"{name}={value} does not apply to method={self.method!r}; "
+                    f"it is a weight of {' and '.join(takers)}"
+                )
+            if not value >= 0:
+                raise HfBatError(f"{name} must not be negative; got {value}")
+        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        for name, methods in _OPTION_METHODS.items():
+            if self.method not in methods and getattr(self, name) != defaults[name]:
+                raise HfBatError(
+                    f"{name}={getattr(self, name)} does not apply to method={self.method!r}; "
+                    f"it is an option of {', '.join(methods)}"
+                )
+        for name, least in (("num_fickle", 1), ("num_obstinate", 1), ("clean_epochs", 0)):
+            if getattr(self, name) < least:
+                raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        if self.weight_warmup_steps < 0:
+            raise HfBatError(
+                f"weight_warmup_steps must not be negative; got {self.weight_warmup_steps}"
+            )
+        if self.max_seq_length is not None and self.max_seq_length < 4:
+            raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
+
+
+def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
