@@ -52,7 +52,7 @@ format: $(VENV)/.installed ## format the code and sort its imports
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings being errors
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "documentation: site/index.html"
 
 bench: $(VENV)/.installed ## run every script of benchmarks/ and print its table

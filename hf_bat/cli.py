@@ -26,12 +26,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.demo",
         "train a small encoder with and without balanced training and compare",
     ),
+    "perturb": (
+        "hf_bat.commands.perturb",
+        "show rows with the fickle and obstinate versions that training would draw",
+    ),
 }
 
 _EPILOG = """\
 examples:
   hf-bat demo
-  hf-bat demo --help
+  hf-bat perturb --task snli --data dev.jsonl.gz --n 10
 """
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -49,7 +53,12 @@ class _ListAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from hf_bat.tasks import TASKS
+        from hf_bat.training_args import METHOD_WEIGHTS
 
+        for method, weights in METHOD_WEIGHTS.items():
+            print(
+                f"method  {method:<11} {', '.join(f'{k} {v}' for k, v in weights.items())}".rstrip()
+            )
         for name, task in TASKS.items():
             labels = ", ".join(task.label_names)
             print(f"task    {name:<11} {' + '.join(task.columns)} -> {labels}")
@@ -74,7 +83,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hf-bat {hf_bat.__version__}")
-    parser.add_argument("--list", action=_ListAction, nargs=0, help="list what can be named: tasks")
+    parser.add_argument("--list", action=_ListAction, nargs=0, help="list methods and tasks")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, (module_name, summary) in COMMANDS.items():
         if name != chosen:

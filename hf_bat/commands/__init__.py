@@ -1,0 +1,1 @@
+"""The subcommands of `hf-bat`; `hf_bat.cli` imports one when it is asked for."""
