@@ -8,19 +8,35 @@ from typing import Any, Literal
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations import verbs
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
-from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, SUBJECTS, core, folded, is_negative
+from hf_bat.perturbations.tokens import Token, core, delete_token, folded
+from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, SUBJECTS, is_negative
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
 SOURCES = ("lexicon", "nltk")
 _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
-# Negative forms that are not the positive one and "n't"; None: English has no contraction in use.
+# Negative forms that are not the positive one and "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
-_UNCONTRACTED = frozenset("am may might ought".split())
+_UNCONTRACTED = frozenset(("am", "may", "might", "ought"))
 _HOSTS = frozenset(  # before 's that is "is" or "has", not a possessive
-    "he she it that there here who what where how everyone someone somebody everybody".split()
+    (
+        "he",
+        "she",
+        "it",
+        "that",
+        "there",
+        "here",
+        "who",
+        "what",
+        "where",
+        "how",
+        "everyone",
+        "someone",
+        "somebody",
+        "everybody",
+    )
 )
 _CLITICS = ("'m", "'re", "'ve", "'ll", "'d")
-_NO_IDIOMS = frozenset("longer matter doubt sooner later less fewer".split())
+_NO_IDIOMS = frozenset(("longer", "matter", "doubt", "sooner", "later", "less", "fewer"))
 
 
 class NegationPerturbation(Perturbation):
@@ -95,7 +111,7 @@ class NegationPerturbation(Perturbation):
             if new is None:
                 new = sentence.positive_form(position)
             if new == "":
-                edited = _without(pieces, place)
+                edited = "".join(delete_token(pieces, place))
                 if edited.strip():
                     yield position, original, "", edited
             elif new is not None:
@@ -110,10 +126,10 @@ class NegationPerturbation(Perturbation):
 class _Sentence:
     """A sentence's words with what the rules need to know about each."""
 
-    def __init__(self, tokens: list[tuple[str, str, str]], tagger: verbs.VerbTagger):
+    def __init__(self, tokens: list[Token], tagger: verbs.VerbTagger):
         self.tokens = tokens
         self.words = [folded(word) for _, word, _ in tokens]
-        self.tags = tagger.tag([word for _, word, _ in tokens])
+        self.tags = tagger.tag(tokens)
         self.negated = [self._is_negated(i) for i in range(len(tokens))]
 
     def negated_form(self, i: int) -> str | None:
@@ -121,13 +137,17 @@ class _Sentence:
         word, cased = self.words[i], self.tokens[i][1]
         if self.negated[i] or is_negative(word) or not word:
             return None
-        if word.endswith(_CLITICS) or (word.endswith("'s") and word[:-2] in _HOSTS) or word == "let's":
+        if (
+            word.endswith(_CLITICS)
+            or (word.endswith("'s") and word[:-2] in _HOSTS)
+            or word == "let's"
+        ):
             return cased + _like(" not", cased)
         if word in BE and word not in ("be", "been", "being"):
             return self._auxiliary(i)
         if word in MODALS:
             return self._auxiliary(i) if self.tags[i] == "MD" or self._next_verb(i) else None
-        tag = self.tags[i]
+        tag = self._tag(i)
         if tag not in ("VB", "VBD", "VBG", "VBN", "VBP", "VBZ"):
             return None
         if tag in _DO_SUPPORT:
@@ -153,6 +173,16 @@ class _Sentence:
         positive = verbs.auxiliary_of(word)
         return cased[: len(positive)] if word.startswith(positive) else match_case(positive, cased)
 
+    def _tag(self, i: int) -> str | None:
+        """The tag, mended where a tagger takes "go" of "May I go" for a finite form."""
+        asked = i >= 2 and self.words[i - 1] in SUBJECTS
+        helper = verbs.auxiliary_of(self.words[i - 2]) if asked else ""
+        if self.tags[i] == "VBP" and (helper in MODALS or helper in DO):
+            return "VB"
+        if self.tags[i] == "VB" and i == 0 and self.words[0] in ("do", "have"):
+            return "VBP"
+        return self.tags[i]
+
     def _auxiliary(self, i: int) -> str | None:
         word, cased = self.words[i], self.tokens[i][1]
         if word in _UNCONTRACTED:
@@ -164,22 +194,30 @@ class _Sentence:
     def _is_auxiliary(self, i: int) -> bool:
         """Whether a form of "have" or "do" helps another verb (or stands for one, at the end)."""
         if self.words[i] in DO:
-            return i + 1 == len(self.words) or bool(self.tokens[i][2]) or self._next_verb(i) == "VB"
+            asks = self._opens(i) and any("?" in after for _, _, after in self.tokens[i:])
+            ends = i + 1 == len(self.words) or bool(self.tokens[i][2])
+            return asks or ends or self._next_verb(i) == "VB"
         return self._next_verb(i) in ("VBN", "VBD") and not self.tokens[i][2]
+
+    def _opens(self, i: int) -> bool:
+        """Whether a word stands first in its clause, or next to the question word that does."""
+        return i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
 
     def _next_verb(self, i: int) -> str | None:
         """The tag of the verb that an auxiliary at i helps: the next one, past a subject and adverbs."""
-        opened = i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
+        opened = self._opens(i)
         for j in range(i + 1, len(self.words)):
             if self.tags[j]:
                 return self.tags[j]
-            plain = not opened and self.words[j] not in SUBJECTS and not verbs.is_adverb(self.words[j])
+            plain = (
+                not opened and self.words[j] not in SUBJECTS and not verbs.is_adverb(self.words[j])
+            )
             if plain or self.tokens[j][2]:
                 return None
         return None
 
     def _is_negated(self, i: int) -> bool:
-        if i + 1 < len(self.words) and self.words[i + 1] == "not" and not self.tokens[i][2]:
+        if self.words[i + 1 : i + 2] in (["not"], ["no"]) and not self.tokens[i][2]:
             return True
         j = i - 1
         while j >= 0 and (verbs.is_adverb(self.words[j]) or self.words[j] == "to"):
@@ -198,24 +236,3 @@ class _Sentence:
 
 def _like(ending: str, word: str) -> str:
     return ending.upper() if len(word) > 2 and word.isupper() else ending
-
-
-def _without(pieces: list[str], place: int) -> str:
-    """The sentence without one token: marks before it go to the next, marks after it to the last."""
-    before, word, after = core(pieces[place])
-    kept = list(pieces)
-    if place + 2 < len(kept) and kept[place + 2]:
-        following = kept[place + 2]
-        if word[:1].isupper() and (len(word) == 1 or not word.isupper() or place == 0):
-            lead, body, rest = core(following)
-            following = lead + body[:1].upper() + body[1:] + rest
-        kept[place + 2] = before + following
-        del kept[place : place + 2]
-        if after and place >= 2:
-            kept[place - 2] += after
-    elif place >= 2:
-        kept[place - 2] += before + after
-        del kept[place - 1 : place + 1]
-    else:
-        return ""
-    return "".join(kept)

@@ -11,71 +11,57 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from hf_bat.errors import HfBatError
-from hf_bat.text import is_punctuation
+from hf_bat.perturbations.tokens import Token, folded
 
 Tags = list[str | None]
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
 
 BE = {"is": "VBZ", "are": "VBP", "was": "VBD", "were": "VBD", "am": "VBP",
       "be": "VB", "been": "VBN", "being": "VBG"}  # fmt: skip
 HAVE = {"has": "VBZ", "have": "VBP", "had": "VBD"}
 DO = {"does": "VBZ", "do": "VBP", "did": "VBD"}
-MODALS = frozenset("can could will would shall should may might must ought".split())
-NEGATIVES = frozenset("not never n't cannot".split())
-SUBJECTS = frozenset("i you he she it we they there this that these those who someone".split())
-_PLURAL_SUBJECTS = frozenset("i you we they who people".split())
+MODALS = _set("can could will would shall should may might must ought")
+NEGATIVES = _set("not never n't cannot")
+SUBJECTS = _set("i you he she it we they there this that these those who someone")
+_PLURAL_SUBJECTS = _set("i you we they who people")
 # After these a noun phrase goes on, so that what follows is no finite verb.
-_OPENERS = frozenset(
+_OPENERS = _set(
     "a an the this that these those my your his her its our their some any no every each all both "
     "another one two three four five six seven eight nine ten many several few more most other "
     "of in on at by for from with into onto over under through during near behind beside between "
     "against about after before around across along down off up out inside outside beneath above "
-    "below towards toward without within upon among per than".split()
+    "below towards toward without within upon among per than"
 )
 # These open a clause: it may have a finite verb of its own.
-_JOINTS = frozenset(
+_JOINTS = _set(
     "and or but nor so because while when where if that which who what why how whom as until since "
-    "although though whether then".split()
+    "although though whether then"
 )
-QUESTION_WORDS = frozenset("what why how when where who which whom".split())
-_DETERMINERS = frozenset(
-    "a an the my your his her its our their some any no every each another this that".split()
+QUESTION_WORDS = _set("what why how when where who which whom")
+_DETERMINERS = _set(
+    "a an the my your his her its our their some any no every each another this that"
 )
 # Irregular forms that are participles only: WordNet's exception list does not tell them from pasts.
-_PARTICIPLES = frozenset(
+_PARTICIPLES = _set(
     "beaten become begun bitten blown broken chosen done drawn driven drunk eaten fallen flown forgotten "
     "forgiven frozen given gone gotten grown hidden known mistaken proven ridden risen rung seen sewn "
     "shaken shown shrunk sung sunk sworn spoken stolen swollen swum taken thrown torn woken worn woven "
-    "written".split()
+    "written"
 )
-_LIKELY = 0.5  # share of WordNet's tag counts from which a word passes for a verb where it may be one
-_POSSIBLE = 0.25  # the same right after a subject, where a verb is expected
+# The share of WordNet's tag counts from which a word passes for a verb: at the start, where it may be one,
+# and right after a subject, where one is expected.
+_SURE, _LIKELY, _POSSIBLE = 0.9, 0.5, 0.25
 
 
 class VerbTagger(Protocol):
     """Tags the verbs of a sentence."""
 
-    def tag(self, words: Sequence[str]) -> Tags:
-        """Give each word (as `core` leaves it) its verb tag, None to what is no verb."""
-
-
-def core(token: str) -> tuple[str, str, str]:
-    """Split a token into the marks before its word, the word, and the marks after it.
-
-    Example:
-        >>> core('"runs,"'), core("...")
-        (('"', 'runs', ',"'), ('...', '', ''))
-    """
-    start, end = 0, len(token)
-    while start < end and is_punctuation(token[start]):
-        start += 1
-    while end > start and is_punctuation(token[end - 1]):
-        end -= 1
-    return token[:start], token[start:end], token[end:]
-
-
-def folded(word: str) -> str:
-    """Lower case, with the typewriter's apostrophe."""
-    return word.lower().replace("\u2019", "'")
+    def tag(self, tokens: Sequence[Token]) -> Tags:
+        """Give each token its verb tag, None to what is no verb."""
 
 
 def is_negative(word: str) -> bool:
@@ -90,8 +76,16 @@ def auxiliary_of(word: str) -> str:
 
 _BARE_NEGATIVES = {
     aux + "nt": aux
-    for aux in "is are was were has have had does do did could would should must".split()
-} | {"cant": "can", "wont": "will", "can't": "can", "won't": "will", "cannot": "can", "shan't": "shall"}
+    for aux in (*BE, *HAVE, *DO, "could", "would", "should", "must")
+    if aux not in ("am", "be", "been", "being")
+} | {
+    "cant": "can",
+    "wont": "will",
+    "can't": "can",
+    "won't": "will",
+    "cannot": "can",
+    "shan't": "shall",
+}
 
 
 @lru_cache(maxsize=100_000)
@@ -103,7 +97,9 @@ def verb_lemma(word: str) -> str | None:
         ['go', 'go', 'see', 'hop', 'feed', None]
     """
     wordnet = _wordnet()
-    bases = [b for b in wordnet.exceptions["v"].get(word, ()) if b != word and wordnet.senses(b, "v")]
+    bases = [
+        b for b in wordnet.exceptions["v"].get(word, ()) if b != word and wordnet.senses(b, "v")
+    ]
     if bases and _count(bases[0], "v") >= _count(word, "v"):
         return str(bases[0])
     return next(iter(wordnet.morphy(word, "v")), None)
@@ -121,6 +117,11 @@ def _count(lemma: str, pos: str) -> int:
 
 def _frequency(word: str, pos: str) -> int:
     return max((_count(lemma, pos) for lemma in _wordnet().morphy(word, pos)), default=-1)
+
+
+@lru_cache(maxsize=1)
+def _participle_lemmas() -> frozenset[str | None]:
+    return frozenset(verb_lemma(word) for word in _PARTICIPLES) | _SAME_PARTICIPLES
 
 
 @lru_cache(maxsize=100_000)
@@ -161,42 +162,53 @@ class LexiconTagger:
     after "to", after a modal or a form of "do", or after a subject that has no finite verb yet.
 
     Example:
-        >>> LexiconTagger().tag("The man walks his dogs to school".split())
+        >>> from hf_bat.perturbations.tokens import core
+        >>> LexiconTagger().tag([core(token) for token in "The man walks his dogs to school.".split()])
         [None, None, 'VBZ', None, None, None, None]
-        >>> LexiconTagger().tag("Do dogs like walks".split())
+        >>> LexiconTagger().tag([core(token) for token in "Do dogs like walks?".split()])
         ['VBP', None, 'VB', None]
     """
 
-    def tag(self, words: Sequence[str]) -> Tags:
+    def tag(self, tokens: Sequence[Token]) -> Tags:
         tags: Tags = []
         state = _Clause()
-        lowered = [folded(word) for word in words]
-        for place, word in enumerate(lowered):
-            following = lowered[place + 1] if place + 1 < len(lowered) else ""
-            tag = state.read(word, following)
-            tags.append(tag)
+        lowered = [folded(word) for _, word, _ in tokens]
+        for place, (word, token) in enumerate(zip(lowered, tokens, strict=True)):
+            following = lowered[place + 1] if place + 1 < len(lowered) and not token[2] else ""
+            tags.append(state.read(word, following))
+            if token[2]:
+                state.end()
         return tags
 
 
 class _Clause:
     """What has been read of a clause: the class of the last word, whether it has its finite verb, and
-    whether "to", a modal or a form of "do" still waits for a base form."""
+    whether a modal or a form of "do" still waits for its base form."""
 
     def __init__(self) -> None:
         self.last, self.previous, self.last_tag = "start", "", ""
-        self.finite = self.waiting = False
+        self.finite = self.waiting = self.plural = False
+
+    def end(self) -> None:
+        """A mark has been read: what follows may have a finite verb of its own."""
+        self.finite = self.waiting = self.plural = False
 
     def read(self, word: str, following: str) -> str | None:
         tag, kind = self._decide(auxiliary_of(word), following)
+        if kind == "subject" and not self.waiting:
+            self.finite = self.plural = False
         if word in _JOINTS:
+            self.plural = word == "and" and self.last == "noun" and not self.finite
             self.finite = self.waiting = False
         if tag in ("VBZ", "VBP", "VBD", "MD"):
             self.finite = True
         if tag == "VB":
             self.waiting = False
-        if kind in ("to", "do", "modal"):
+        if kind in ("do", "modal"):
             self.waiting = True
-        if kind != "adverb":  # "is slowly walking": adverbs and "not" do not part a verb from its helper
+        if (
+            kind != "adverb"
+        ):  # "is slowly walking": adverbs and "not" do not part a verb from its helper
             self.last, self.previous = kind, word
         if tag and tag != "MD":
             self.last_tag = tag
@@ -247,16 +259,19 @@ class _Clause:
         if form == "past":
             if in_phrase:
                 return None
+            if verb_lemma(word) in _participle_lemmas() and word not in _PARTICIPLES:
+                return "VBD"  # "went", "rose": never a participle
             if word in _PARTICIPLES or self.last in ("have", "be") or following == "by":
                 return "VBN"
             if self.last == "start" or self.finite and not coordinated:
                 return "VBN"
             return "VBD" if share >= _POSSIBLE else None
         if form == "s":
-            if share == 1.0 and not in_phrase:
+            if not in_phrase and (share == 1.0 or (self.last == "start" and share >= _SURE)):
                 return "VBZ"
             ready = after_subject or (coordinated and self.last_tag == "VBZ")
-            return "VBZ" if ready and share >= _POSSIBLE else None
+            enough = _POSSIBLE if self.last == "subject" else _LIKELY
+            return "VBZ" if ready and share >= enough else None
         return self._base_form(word, share, following, after_subject, coordinated)
 
     def _base_form(
@@ -264,24 +279,29 @@ class _Clause:
     ) -> str | None:
         if self.last in ("do", "modal") and share >= _POSSIBLE:
             return "VB"
+        if self.last == "have" and (word in _UNCHANGED or word in _SAME_PARTICIPLES):
+            return "VBN"
+        if word == "like" and not self.waiting and self.last not in ("to", "subject"):
+            return None  # elsewhere a preposition far more often
         if self.last == "to":
             return "VB" if share >= _LIKELY else None
         if self.waiting and self.last in ("noun", "subject"):
             return "VB" if share >= _POSSIBLE else None
-        if word == "like" and self.last != "subject":
-            return None  # elsewhere a preposition far more often
         if coordinated and self.last_tag in ("VB", "VBP") and share >= _LIKELY:
             return self.last_tag
         if after_subject and share >= _LIKELY:
-            plural = self.previous in _PLURAL_SUBJECTS or (
-                self.last == "noun" and _is_plural(self.previous)
+            plural = (
+                self.plural
+                or self.previous in _PLURAL_SUBJECTS
+                or (self.last == "noun" and _is_plural(self.previous))
             )
             # After a singular subject only a past that equals its base form can stand: "he put it".
             return "VBP" if plural else "VBD" if word in _UNCHANGED else None
         return None
 
 
-_UNCHANGED = frozenset("bet burst cast cost cut hit hurt let put quit read set shut split spread".split())
+_SAME_PARTICIPLES = _set("become come run overcome")
+_UNCHANGED = _set("bet burst cast cost cut hit hurt let put quit read set shut split spread")
 
 
 class NltkTagger:
@@ -306,26 +326,28 @@ class NltkTagger:
                 'averaged_perceptron_tagger_eng` or set NLTK_DATA to where it is, or use pos="lexicon"'
             ) from error
 
-    def tag(self, words: Sequence[str]) -> Tags:
-        parts = [list(_clitics(word.replace("\u2019", "'"))) for word in words]
+    def tag(self, tokens: Sequence[Token]) -> Tags:
+        parts = [
+            [*before, *_clitics(word.replace("\u2019", "'")), *after]
+            for before, word, after in tokens
+        ]
         tagged = iter(self._tagger.tag([part for split in parts for part in split]))
         tags: Tags = []
-        for word, split in zip(words, parts, strict=True):
-            first = [next(tagged)[1] for _ in split][:1]
-            found = first[0] if first else ""
-            keep = found == "MD" or found.startswith("VB")
-            tags.append(found if keep and not is_negative(folded(word)) else None)
+        for (before, word, _), split in zip(tokens, parts, strict=True):
+            found = [next(tagged)[1] for _ in split]
+            tag = found[len(before)] if word else ""
+            verb = tag == "MD" or tag.startswith("VB")
+            tags.append(tag if verb and not is_negative(folded(word)) else None)
         return tags
 
 
 def _clitics(word: str) -> Iterator[str]:
     """A word as the tagger's training text has it: "doesn't" is "does" and "n't"."""
     lower = word.lower()
-    if not word:
-        return
     for ending in ("n't", "'s", "'m", "'re", "'ve", "'ll", "'d"):
         if lower.endswith(ending) and len(word) > len(ending):
             yield word[: -len(ending)]
             yield word[-len(ending) :]
             return
-    yield word
+    if word:
+        yield word

@@ -1,0 +1,240 @@
+"""Negation: worked examples by verb form, well-formedness on any text, agreement of the two taggers."""
+
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_bat import HfBatError, NegationPerturbation
+from hf_bat.perturbations import apply_replacement
+from hf_bat.perturbations.tokens import core
+from hf_bat.perturbations.verbs import LexiconTagger, NltkTagger, verb_lemma
+from hf_bat.text import split_pieces
+
+# Sentence -> all of its single negation edits, in reading order.
+ADDED = {
+    # to be
+    "I am here.": ["I am not here."],
+    "She is happy.": ["She isn't happy."],
+    "We are old friends.": ["We aren't old friends."],
+    "It was dark.": ["It wasn't dark."],
+    "They were late.": ["They weren't late."],
+    "Be quiet.": ["Not be quiet."],
+    # simple present and past, regular and irregular
+    "He goes home.": ["He doesn't go home."],
+    "She flies a kite.": ["She doesn't fly a kite."],
+    "He watches television.": ["He doesn't watch television."],
+    "They go home.": ["They don't go home."],
+    "I like tea.": ["I don't like tea."],
+    "He went home.": ["He didn't go home."],
+    "She saw a bird.": ["She didn't see a bird."],
+    "They hopped over it.": ["They didn't hop over it."],
+    "He hoped for rain.": ["He didn't hope for rain."],
+    "She found a coin.": ["She didn't find a coin."],
+    "He put it down.": ["He didn't put it down."],
+    # have and do, as helpers and as main verbs
+    "He has a car.": ["He doesn't have a car."],
+    "They have children.": ["They don't have children."],
+    "We had lunch.": ["We didn't have lunch."],
+    "He has eaten it.": ["He hasn't eaten it.", "He has not eaten it."],
+    "He does his homework.": ["He doesn't do his homework."],
+    "Yes, he does.": ["Yes, he doesn't."],
+    "Did he leave?": ["Didn't he leave?", "Did he not leave?"],
+    # modals
+    "I can do it.": ["I can't do it.", "I can not do it."],
+    "You could go.": ["You couldn't go.", "You could not go."],
+    "It will rain.": ["It won't rain.", "It will not rain."],
+    "We shall see.": ["We shan't see.", "We shall not see."],
+    "He should eat.": ["He shouldn't eat.", "He should not eat."],
+    "She must leave.": ["She mustn't leave.", "She must not leave."],
+    "It may rain.": ["It may not rain.", "It may not rain."],
+    "May I go?": ["May I not go?"],
+    # participles and infinitives
+    "A man sitting.": ["A man not sitting."],
+    "He is riding.": ["He isn't riding.", "He is not riding."],
+    "It was written.": ["It wasn't written.", "It was not written."],
+    "She wants to sing.": ["She doesn't want to sing.", "She wants to not sing."],
+    # contracted hosts
+    "I'm here.": ["I'm not here."],
+    "They're here.": ["They're not here."],
+    "It's here.": ["It's not here."],
+    # case, marks and spacing
+    "MEN ARE HERE!": ["MEN AREN'T HERE!"],
+    '"Goes,"  he  said.': ['"Doesn\'t go,"  he  said.', '"Goes,"  he  didn\'t say.'],
+    "He\u2019s here": ["He\u2019s not here"],
+    # nouns that could be verbs, possessives, participles before a noun
+    "The dog of the man.": [],
+    "A red ball, a wooden bat and a hat.": [],
+    "The man's dog.": [],
+    "An excited crowd in a crowded street.": [],
+}
+REMOVED = {
+    "He is not here.": ["He is here."],
+    "He is not, however, here.": ["He is, however, here."],
+    "Not all dogs.": ["All dogs."],
+    "There are no dogs.": ["There are dogs."],
+    "No dogs.": ["Dogs."],
+    "It isn't here.": ["It is here."],
+    "It can't be.": ["It can be."],
+    "It won't be.": ["It will be."],
+    "It cannot be.": ["It can be."],
+    "WON'T be.": ["WILL be."],
+    "He doesn't go.": ["He does go."],
+    "I dont know": ["I do know"],
+    "Don't you like it?": ["Do you like it?"],
+    "He isn\u2019t here.": ["He is here."],
+    # no negation of anything that could be taken away
+    "Not only dogs.": [],
+    "Whether or not.": [],
+    "No, thanks.": [],
+    "No longer.": [],
+    "No": [],
+    "": [],
+    "   ": [],
+    "🙂 …": [],
+}
+VOCABULARY = """a the he they dog dogs men is are was can may go goes went gone running not no isn't don't
+didn't I'm it's and only or to have has had does do never, quickly red "No Not CAN'T 🙂 ... it's, é"""
+WORDS = st.sampled_from(VOCABULARY.split())
+SENTENCES = st.lists(WORDS, max_size=9).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def negation() -> NegationPerturbation:
+    return NegationPerturbation()
+
+
+@pytest.mark.parametrize("text", [*ADDED, *REMOVED])
+def test_worked_examples(negation, text):
+    expected = {**ADDED, **REMOVED}[text]
+    assert [edit.texts for edit in negation.candidates((text,))] == [(new,) for new in expected]
+
+
+@settings(max_examples=300, deadline=None)
+@given(first=SENTENCES, second=st.one_of(SENTENCES, st.text(max_size=30)))
+def test_each_candidate_is_one_edit_of_one_word(first, second):
+    negation = NegationPerturbation()
+    for edit in negation.candidates((first, second)):
+        before, after = (first, second)[edit.sentence], edit.texts[edit.sentence]
+        assert edit.texts[1 - edit.sentence] == (first, second)[1 - edit.sentence]
+        assert after != before and after.strip()
+        tokens, edited = before.split(), after.split()
+        if edit.replacement:
+            assert apply_replacement(before, edit.position, edit.replacement) == after
+            # All words around the edited one stand as they stood.
+            behind = len(tokens) - edit.position - 1
+            assert edited[: edit.position] == tokens[: edit.position]
+            assert edited[len(edited) - behind :] == tokens[len(tokens) - behind :]
+        else:
+            assert len(edited) == len(tokens) - 1
+        changes = [n for n in ("not", "n't", "no") for w in [edit.original] if n in w.lower()]
+        added = "not" in edit.replacement.lower() or "n't" in edit.replacement.lower()
+        assert added != bool(changes) or edit.original.lower().strip('",') in ("it's", "i'm")
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=SENTENCES)
+def test_taking_the_added_not_away_gives_the_sentence_back(text):
+    negation = NegationPerturbation()
+    for edit in negation.candidates((text,)):
+        words = edit.replacement.lower().replace("n't", " not").split()
+        if not edit.replacement or "not" not in words:
+            continue
+        if "not only" in edit.texts[0].lower() or "or not" in edit.texts[0].lower():
+            continue  # such a "not" is never taken away
+        supported = core(words[0])[1] in ("do", "does", "did") and len(words) > 2
+        undone = {
+            again.texts[0].lower()
+            for again in negation.candidates(edit.texts)
+            if edit.position <= again.position <= edit.position + 1
+        }
+        if not supported:
+            assert text.lower() in undone
+        else:
+            # "goes" -> "doesn't go" -> "does go": the same verb, with its support left.
+            verb = core(edit.original)[1].lower()
+            helper, lemma = core(words[0])[1], core(words[-1])[1]
+            assert lemma in (verb, verb_lemma(verb), "have", "do")
+            plain = [f"{helper} {lemma}" in sentence for sentence in undone]
+            assert any(plain)
+
+
+def test_samples_are_uniform_over_the_candidates_and_repeat_with_the_seed(negation):
+    texts = ("He can run.", "She is not here.")
+    expected = {edit.texts for edit in negation.candidates(texts)}
+    assert len(expected) == 3
+    rng = random.Random(0)
+    drawn = [negation.sample(texts, rng) for _ in range(3000)]
+    assert set(drawn) == expected
+    assert all(850 < drawn.count(texts) < 1150 for texts in expected)
+    again = random.Random(0)
+    assert drawn[:20] == [negation.sample(texts, again) for _ in range(20)]
+    assert negation.sample(("A dog.", ""), rng) is None
+
+
+def test_real_pairs_keep_everything_but_the_edited_word(negation, shared_rows):
+    rows = shared_rows("snli/validation.jsonl.gz", 300)
+    edited = 0
+    for row in rows:
+        texts = (row["premise"], row["hypothesis"])
+        for edit in negation.candidates(texts):
+            pieces = split_pieces(texts[edit.sentence].strip())
+            kept = [piece for place, piece in enumerate(pieces) if place != 2 * edit.position]
+            edited += 1
+            if edit.replacement:
+                spaces = [p for p in split_pieces(edit.texts[edit.sentence].strip()) if p.strip()]
+                assert [p for p in kept if p.strip()] == (
+                    spaces[: edit.position]
+                    + spaces[len(spaces) - (len(kept) // 2 - edit.position) :]
+                    if edit.position < len(kept) // 2
+                    else spaces[: edit.position]
+                )
+    assert edited > 600  # nearly every caption has a verb
+
+
+def test_the_two_taggers_agree_on_real_sentences(shared, shared_rows, monkeypatch):
+    data = pytest.importorskip("nltk.data")
+    monkeypatch.setattr(data, "path", [str(shared / "nltk_data")])
+    lexicon, nltk = LexiconTagger(), NltkTagger()
+    both = only_lexicon = only_nltk = same = 0
+    for row in shared_rows("snli/validation.jsonl.gz", 500):
+        for text in (row["premise"], row["hypothesis"]):
+            tokens = [core(token) for token in text.split()]
+            for mine, theirs in zip(lexicon.tag(tokens), nltk.tag(tokens), strict=True):
+                both += bool(mine and theirs)
+                same += bool(mine) and mine == theirs
+                only_lexicon += bool(mine and not theirs)
+                only_nltk += bool(theirs and not mine)
+    assert both / (both + only_lexicon) > 0.9
+    assert both / (both + only_nltk) > 0.9
+    assert same / both > 0.95
+
+
+def test_nltk_tags_in_context(shared, monkeypatch):
+    data = pytest.importorskip("nltk.data")
+    monkeypatch.setattr(data, "path", [str(shared / "nltk_data")])
+    negation = NegationPerturbation(pos="nltk")
+    assert [edit.texts[0] for edit in negation.candidates(("The man walks his dog.",))] == [
+        "The man doesn't walk his dog."
+    ]
+    assert negation.describe() == {"perturbation": "negation", "pos": "nltk"}
+
+
+def test_missing_tagger_data_says_what_to_install(monkeypatch, tmp_path: Path):
+    data = pytest.importorskip("nltk.data")
+    monkeypatch.setattr(data, "path", [str(tmp_path)])
+    with pytest.raises(HfBatError, match="nltk.downloader averaged_perceptron_tagger_eng"):
+        NegationPerturbation(pos="nltk").candidates(("He goes.",))
+
+
+def test_unknown_source_is_refused():
+    with pytest.raises(HfBatError, match="'spacy'; known: lexicon, nltk"):
+        NegationPerturbation(pos="spacy")
+
+
+def test_it_travels_to_workers(negation):
+    copy = pickle.loads(pickle.dumps(negation))
+    assert copy.candidates(("He goes.",)) == negation.candidates(("He goes.",))
