@@ -140,16 +140,15 @@ class PerturbationCollator:
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
         sentences = [list(column) for column in zip(*inputs, strict=True)]
-        return dict(
-            self.tokenizer(
-                *sentences,
-                padding=True,
-                truncation=True,
-                max_length=self.max_length,
-                pad_to_multiple_of=self.pad_to_multiple_of,
-                return_tensors="pt",
-            )
+        encoded = self.tokenizer(
+            *sentences,
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            pad_to_multiple_of=self.pad_to_multiple_of,
         )
+        # Made here, for the tokenizer's own `return_tensors` takes as long as tokenising does.
+        return {key: torch.tensor(value) for key, value in encoded.items()}
 
     def _tokenize_draws(
         self, kind: str, draws: list[list[Texts | None]], anchors: dict[str, torch.Tensor]

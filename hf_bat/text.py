@@ -33,6 +33,36 @@ def split_pieces(text: str) -> list[str]:
     return _SPACES.split(text)
 
 
+def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
+    """Split a sentence into tokens and what stands between them, fast for the usual single spaces.
+
+    Args:
+        text: any string.
+
+    Returns:
+        The tokens, and the white space between them, None where that is one space each. As in
+        `split_pieces`, a token is empty only at an end of the text. `join_tokens` puts them back.
+
+    Example:
+        >>> split_tokens("A dog."), split_tokens("A  dog.")
+        ((['A', 'dog.'], None), (['A', 'dog.'], ['  ']))
+    """
+    tokens = text.split()
+    if tokens == text.split(" "):
+        return tokens, None
+    pieces = split_pieces(text)
+    return pieces[::2], pieces[1::2]
+
+
+def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
+    """Put tokens and the white space between them together again; see `split_tokens`."""
+    if spaces is None:
+        return " ".join(tokens)
+    pieces = [""] * (len(tokens) + len(spaces))
+    pieces[::2], pieces[1::2] = tokens, spaces
+    return "".join(pieces)
+
+
 def is_punctuation(character: str) -> bool:
     """Whether a character is a punctuation mark: ASCII's, or of a Unicode category P.
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat.perturbations import apply_replacement
-from hf_bat.text import detach_punctuation, match_case, split_pieces, words
+from hf_bat.text import detach_punctuation, join_tokens, match_case, split_pieces, split_tokens, words
 
 REAL = (
     "A  man,\twearing a 'hat' (red)... runs!",
@@ -31,6 +31,9 @@ def test_pieces_give_any_text_back(text):
     assert "".join(pieces) == text
     assert [piece for piece in pieces[::2] if piece] == text.split()
     assert all(piece.isspace() for piece in pieces[1::2])
+    tokens, spaces = split_tokens(text)
+    assert join_tokens(tokens, spaces) == text
+    assert [token for token in tokens if token] == text.split()
 
 
 @given(st.text())

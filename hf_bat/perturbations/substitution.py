@@ -14,7 +14,7 @@ from hf_bat.perturbations.base import (
     Texts,
     apply_replacement,
 )
-from hf_bat.text import detach_punctuation, match_case, split_pieces
+from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
 CASINGS = ("keep", "authors")
 # Tokens are looked up once and remembered. A corpus of a million distinct tokens is rare; past that
@@ -164,15 +164,15 @@ class SynonymPerturbation(SubstitutionPerturbation):
         changed = False
         perturbed = []
         for text in texts:
-            pieces = split_pieces(text.lower() if lower_all else text)
-            for place in range(0, len(pieces), 2):
-                options = options_of[pieces[place]]
+            tokens, spaces = split_tokens(text.lower() if lower_all else text)
+            for place, token in enumerate(tokens):
+                options = options_of[token]
                 if options:
                     choice = int(draw() * (len(options) + 1))
                     if choice:
-                        pieces[place] = options[choice - 1]
+                        tokens[place] = options[choice - 1]
                         changed = True
-            perturbed.append("".join(pieces))
+            perturbed.append(join_tokens(tokens, spaces))
         return tuple(perturbed) if changed else None
 
 
@@ -198,13 +198,13 @@ class AntonymPerturbation(SubstitutionPerturbation):
         draw, options_of = rng.random, self._options
         order = [0] if len(texts) == 1 else ([0, 1] if draw() < 0.5 else [1, 0])
         for sentence in order:
-            pieces = split_pieces(texts[sentence])
-            places = [i for i in range(0, len(pieces), 2) if options_of[pieces[i]]]
+            tokens, spaces = split_tokens(texts[sentence])
+            places = [place for place, token in enumerate(tokens) if options_of[token]]
             if places:
                 place = places[int(draw() * len(places))]
-                options = options_of[pieces[place]]
-                pieces[place] = options[int(draw() * len(options))]
-                return _with_sentence(texts, sentence, "".join(pieces))
+                options = options_of[tokens[place]]
+                tokens[place] = options[int(draw() * len(options))]
+                return _with_sentence(texts, sentence, join_tokens(tokens, spaces))
         return None
 
 

@@ -1,0 +1,245 @@
+"""Rows made ready: labels by name, unusable rows dropped with a count, bad rows refused."""
+
+import csv
+import gzip
+import json
+import logging
+
+import datasets
+import pytest
+from transformers import BertConfig
+
+from hf_bat import HfBatError, get_task
+from hf_bat.data import label_map, label_names_of, prepare_dataset
+from hf_bat.tasks import TASKS, Task, load_hub_split, load_split, user_task
+
+NLI = ("entailment", "neutral", "contradiction")
+
+
+def config_with(names=None, num_labels=3, **options):
+    if names is None:
+        return BertConfig(num_labels=num_labels, **options)
+    return BertConfig(id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
+
+
+def rows_of(labels, **extra):
+    return [
+        {"premise": f"A dog {i}.", "hypothesis": "A pet.", "label": label, **extra}
+        for i, label in enumerate(labels)
+    ]
+
+
+def test_known_tasks_skip_the_labels_that_the_paper_skips():
+    assert {name: task.skipped_labels for name, task in TASKS.items()} == {
+        "mnli": ("neutral",),
+        "snli": ("neutral",),
+        "sick": ("neutral",),
+        "qqp": ("not_duplicate",),
+        "mrpc": ("not_equivalent",),
+        "wiki-toxic": (),
+    }
+    assert [task.name for task in TASKS.values() if not task.is_pair] == ["wiki-toxic"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("snlii", "unknown task 'snlii' .did you mean 'snli'.."),
+        ("xyz", "unknown task 'xyz'; known:"),
+    ],
+)
+def test_an_unknown_task_names_the_nearest(name, message):
+    with pytest.raises(HfBatError, match=message):
+        get_task(name)
+
+
+def test_labels_are_reconciled_by_name_with_a_model_of_another_order():
+    model = config_with(["CONTRADICTION", "ENTAILMENT", "NEUTRAL"])
+    dataset = prepare_dataset(rows_of([0, 1, 2]), get_task("snli"), model, "rows")
+    assert dataset["label"][:] == [1, 2, 0]
+    again = prepare_dataset(dataset, get_task("snli"), model, "rows")
+    assert again["label"][:] == [1, 2, 0], "preparing prepared rows must change nothing"
+
+
+def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_task():
+    dataset = prepare_dataset(
+        rows_of(["neutral", "Entailment"]), get_task("snli"), config_with(), "rows"
+    )
+    assert dataset["label"][:] == [1, 0]
+    assert dataset.features["label"].names == list(NLI)
+
+
+def test_a_data_set_that_declares_its_label_order_is_believed():
+    features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
+    rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
+    dataset = prepare_dataset(rows, get_task("snli"), config_with(NLI), "rows")
+    assert dataset["label"][:] == [2, 0, 1]
+
+
+def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
+    rows = rows_of([0, -1, 1, None, 2])
+    rows[2]["hypothesis"] = "  "
+    rows[4]["premise"] = None
+    with caplog.at_level(logging.WARNING, "hf_bat"):
+        dataset = prepare_dataset(rows, get_task("snli"), config_with(), "training set")
+    assert dataset["idx"][:] == [0]
+    assert (
+        "training set: dropped 4 of 5 rows (2 without a label, 2 with an empty text)" in caplog.text
+    )
+
+
+def test_prediction_keeps_every_row():
+    rows = rows_of([0, -1, 1])
+    rows[2]["hypothesis"] = None
+    dataset = prepare_dataset(rows, get_task("snli"), config_with(), "test set", keep_all=True)
+    assert len(dataset) == 3 and "label" not in dataset.column_names
+    assert dataset["hypothesis"][2] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": 3}, "label 3 in row 1 of the training set is out of range 0..2"),
+        ({"label": 0.5}, "label 0.5 in row 1 of the training set is not a class; regression"),
+        ({"label": "maybe"}, "unknown label 'maybe' in row 1 of the training set; labels: entail"),
+        ({"idx": 0}, "idx 0 stands more than once in the training set"),
+        ({"idx": -3}, "column 'idx' of the training set must hold row numbers from 0"),
+    ],
+)
+def test_a_bad_row_is_named(change, message):
+    column = next(iter(change))
+    rows = rows_of([0, 1])
+    for i, row in enumerate(rows):
+        row["idx"] = i
+        if column == "label":
+            row["label"] = str(row["label"]) if isinstance(change["label"], str) else row["label"]
+    rows[1] |= change
+    if isinstance(change.get("label"), float):
+        rows[0]["label"] = 0.0
+    with pytest.raises(HfBatError, match=message):
+        prepare_dataset(rows, get_task("snli"), config_with(), "training set")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"input_ids": [1], "label": 0}], "already tokenised and its text .premise, hypothesis."),
+        ([{"premise": "A.", "label": 0}], "no column 'hypothesis'; it has: premise, label"),
+        ([{"premise": "A.", "hypothesis": "B."}], "no column 'label'"),
+        (rows_of([-1, -1]), "no usable row .of 2."),
+        (iter([]), "cannot be indexed"),
+        (["text"], "each row must be a dict"),
+    ],
+)
+def test_data_that_cannot_be_used_say_why(rows, message):
+    with pytest.raises(HfBatError, match=message):
+        prepare_dataset(rows, get_task("snli"), config_with(), "training set")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (config_with(num_labels=2), "the model has 2 labels and the data 3"),
+        (config_with(["yes", "no", "maybe"]), "label 'entailment' of the data is not one of the"),
+        (config_with(num_labels=1), "single-label classifiers"),
+        (config_with(problem_type="multi_label_classification"), "multi_label_classification head"),
+        (config_with(problem_type="regression"), "regression head"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(model, message):
+    with pytest.raises(HfBatError, match=message):
+        label_map(get_task("snli"), model)
+
+
+def test_columns_of_the_hub_are_renamed():
+    rows = [{"sentence_A": "A.", "sentence_B": "B.", "label": 1}]
+    dataset = prepare_dataset(rows, get_task("sick"), config_with(), "rows")
+    assert set(dataset.column_names) == {"premise", "hypothesis", "label", "idx"}
+
+
+def test_label_names_are_found_in_the_data():
+    task = user_task(["text"])
+    rows = datasets.Dataset.from_list
+    assert label_names_of(
+        rows([{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}]), task
+    ) == (
+        "no",
+        "yes",
+    )
+    assert label_names_of(rows([{"text": "a", "label": 2}]), task) == (
+        "LABEL_0",
+        "LABEL_1",
+        "LABEL_2",
+    )
+    with pytest.raises(HfBatError, match="no class labels"):
+        label_names_of(rows([{"text": "a", "label": 0.3}]), task)
+
+
+def test_a_task_of_three_columns_or_a_strange_skipped_label_is_refused():
+    with pytest.raises(HfBatError, match="3 text columns; give one or two"):
+        Task("t", ("a", "b", "c"))
+    with pytest.raises(HfBatError, match="skipped label 'x' is not a label"):
+        user_task(["a"], ["y", "n"], ["x"])
+
+
+ROWS = [{"premise": "A dog, big.", "hypothesis": 'A "pet".', "label": "neutral"}]
+
+
+def write(path):
+    name = path.name
+    opener = gzip.open if name.endswith(".gz") else open
+    if ".parquet" in name:
+        datasets.Dataset.from_list(ROWS).to_parquet(str(path))
+        return
+    with opener(path, "wt", newline="", encoding="utf-8") as file:
+        if ".jsonl" in name:
+            file.writelines(json.dumps(row) + "\n" for row in ROWS)
+        elif ".json" in name:
+            json.dump(ROWS, file)
+        else:
+            writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if ".tsv" in name else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.jsonl.gz", "a.csv.gz", "a.parquet"]
+)
+def test_files_of_every_kind_are_read(tmp_path, name):
+    write(tmp_path / name)
+    assert load_split(tmp_path / name, str(tmp_path / "cache")).to_list() == ROWS
+
+
+def test_files_that_cannot_be_read_say_so(tmp_path):
+    with pytest.raises(HfBatError, match="data file not found"):
+        load_split(tmp_path / "none.csv")
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(HfBatError, match="cannot tell the format"):
+        load_split(tmp_path / "a.txt")
+    (tmp_path / "bad.jsonl").write_text("{not json")
+    with pytest.raises(HfBatError, match="cannot read .*bad.jsonl"):
+        load_split(tmp_path / "bad.jsonl", str(tmp_path / "cache"))
+
+
+def test_an_empty_cell_of_a_csv_is_an_empty_text(tmp_path):
+    (tmp_path / "a.csv").write_text("premise,hypothesis,label\nA.,,0\nNone,B.,1\n")
+    rows = load_split(tmp_path / "a.csv", str(tmp_path / "cache"))
+    dataset = prepare_dataset(rows, get_task("snli"), config_with(), "rows")
+    assert dataset["premise"][:] == ["None"]
+
+
+def test_the_hub_out_of_reach_is_one_line():
+    with pytest.raises(HfBatError, match="from the Hub: .*; give --train_file") as caught:
+        load_hub_split(get_task("snli"), "train")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(HfBatError, match="has no split 'dev'"):
+        load_hub_split(get_task("snli"), "dev")
+    with pytest.raises(HfBatError, match="names no Hub data set"):
+        load_hub_split(user_task(["text"]), "train")
+
+
+def test_real_rows_are_prepared(shared):
+    task = get_task("mrpc")
+    rows = load_split(shared / "data/mrpc/validation.jsonl.gz")
+    dataset = prepare_dataset(rows, task, config_with(num_labels=2), "validation set")
+    assert len(dataset) == 1725 and set(dataset["label"]) == {0, 1}
