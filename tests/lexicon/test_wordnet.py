@@ -1,0 +1,297 @@
+"""The bundled WordNet against NLTK's reader and the authors' tables; default tables."""
+
+import pickle
+import random
+import subprocess
+import sys
+
+import pytest
+
+from hf_bat.errors import HfBatError
+from hf_bat.lexicon import (
+    SubstitutionTable,
+    antonyms_from_wordnet,
+    default_antonyms,
+    default_synonyms,
+    load_wordnet,
+    stopwords,
+    synonyms_from_wordnet,
+)
+from hf_bat.lexicon.inflection import inflections
+from hf_bat.lexicon.wordnet import BUNDLED, WordNet
+from hf_bat.lexicon.wordnet_files import read_licence, read_relations
+from hf_bat.lexicon.wordnet_tables import build_default_tables
+
+TASKS = ("mnli", "qqp", "mrpc", "snli")
+
+
+@pytest.fixture(scope="module")
+def nltk_wordnet(shared):
+    """NLTK's own reader, over the real files."""
+    nltk_data = pytest.importorskip("nltk.data")
+    nltk_data.path.insert(0, str(shared / "nltk_data"))
+    from nltk.corpus import wordnet
+
+    yield wordnet
+    nltk_data.path.remove(str(shared / "nltk_data"))
+
+
+@pytest.fixture(scope="module")
+def from_files(nltk_wordnet):
+    load_wordnet.cache_clear()
+    return load_wordnet("nltk")
+
+
+def _task_words(shared):
+    return {
+        word
+        for task in TASKS
+        for kind in ("antonym_perturbation_set", "perturbation_constraint_pca0.8_100")
+        for word in SubstitutionTable.load(shared / "lexicons" / f"{task}_{kind}.pkl")
+    }
+
+
+def test_look_up_by_inflected_form():
+    wordnet = load_wordnet()
+    assert wordnet.morphy("children", "n") == ["child"]
+    assert wordnet.morphy("hated", "v") == ["hate", "hat"]
+    assert wordnet.morphy("stopped", "v") == ["stop"]  # an exception: the rules would not get there
+    assert wordnet.morphy("better", "a") == ["better", "good", "well"]
+    assert wordnet.morphy("xyzzies", "n") == []
+    assert wordnet.parts_of_speech("Dogs") == {"n", "v"}
+    assert wordnet.parts_of_speech("xyzzy") == frozenset()
+    assert [s.lemmas[0] for s in wordnet.synsets("ice_creams")] == ["ice_cream"]
+    assert wordnet.antonyms(wordnet.synsets("hire", "v")[0]) == {"hire": ("fire",)}
+
+
+def test_sisters():
+    wordnet = load_wordnet()
+    dog = wordnet.synsets("dog", "n")[0]
+    sisters = wordnet.sisters(dog)
+    assert {"wolf", "fox"} <= {s.lemmas[0] for s in sisters}
+    assert dog not in sisters
+
+
+@pytest.mark.slow
+def test_same_synsets_and_antonyms_as_nltks_reader(shared, nltk_wordnet):
+    """For every word of the authors' eight tables, and some others, inflected ones among them."""
+    ours = load_wordnet()
+    some = random.Random(0)
+    words = sorted(_task_words(shared)) + some.sample(ours.lemmas("n") + ours.lemmas("a"), 1000)
+    for word in words:
+        theirs = nltk_wordnet.synsets(word)
+        mine = ours.synsets(word)
+        assert [(s.pos, s.lemmas) for s in mine] == [
+            (s.pos(), tuple(s.lemma_names())) for s in theirs
+        ], word
+        assert [ours.antonyms(s) for s in mine] == [
+            {
+                lemma.name(): tuple(a.name() for a in lemma.antonyms())
+                for lemma in synset.lemmas()
+                if lemma.antonyms()
+            }
+            for synset in theirs
+        ], word
+
+
+def test_same_relations_other_than_antonyms_as_nltks_reader(nltk_wordnet):
+    ours = load_wordnet()
+    for word in ("dog", "run", "happy", "person", "walked", "mice"):
+        for mine, theirs in zip(ours.synsets(word), nltk_wordnet.synsets(word), strict=True):
+            up = theirs.similar_tos() if theirs.pos() == "s" else None
+            if up is None:
+                up = theirs.hypernyms() + theirs.instance_hypernyms()
+                down = {s for h in up for s in h.hyponyms() + h.instance_hyponyms()}
+                sisters = {tuple(s.lemma_names()) for s in down if s != theirs}
+                assert {s.lemmas for s in ours.sisters(mine)} == sisters
+        for pos in "nvar":
+            lemma = ours.morphy(word, pos)[:1]
+            assert lemma == ([nltk_wordnet.morphy(word, pos)] if lemma else [])
+            if lemma:
+                counts = [
+                    one.count()
+                    for synset in nltk_wordnet.synsets(lemma[0], pos)
+                    for one in synset.lemmas()
+                    if one.name().lower() == lemma[0]
+                ]
+                if not ours.exceptions[pos].get(lemma[0]):
+                    assert (
+                        ours.sense_counts(lemma[0], pos)
+                        == counts[: len(ours.senses(lemma[0], pos))]
+                    )
+
+
+def test_bundled_equals_the_files(shared, from_files):
+    """The shipped table is what the generator writes, and both sources give the same antonyms."""
+    bundled = load_wordnet()
+    assert from_files.sha256 == bundled.sha256
+    words = _task_words(shared)
+    assert antonyms_from_wordnet(words, from_files) == antonyms_from_wordnet(words, bundled)
+    assert antonyms_from_wordnet(wordnet=from_files) == default_antonyms()
+    licence = read_licence(shared / "nltk_data/corpora/wordnet.zip")
+    assert BUNDLED.with_name("WORDNET-LICENSE.txt").read_text(encoding="utf-8") == licence
+    assert "Copyright 2006 by Princeton University" in licence
+
+
+@pytest.mark.parametrize(
+    ("task", "same"), [("mnli", 7803), ("qqp", 6956), ("mrpc", 2585), ("snli", 4399)]
+)
+def test_agreement_with_the_released_antonyms(shared, task, same):
+    """At least 99 % of their words have the very same set. (Two of their words, one in MNLI and one
+    in QQP, have only themselves as antonym and so are in no table of ours.)"""
+    theirs = SubstitutionTable.load(shared / "lexicons" / f"{task}_antonym_perturbation_set.pkl")
+    ours = antonyms_from_wordnet(theirs)
+    equal = sum(set(theirs[word]) == set(ours.get(word, ())) for word in theirs)
+    assert equal == same
+    assert equal / len(theirs) >= 0.99
+
+
+def test_antonym_rule():
+    table = antonyms_from_wordnet(["hires", "HIRES", "dog", "bigger", "hot"])
+    assert table["hires"] == ("fire",)
+    assert set(table["bigger"]) == {"little", "small"}
+    assert "dog" not in table and "HIRES" not in table
+    assert not any("_" in a for others in default_antonyms().values() for a in others)
+
+
+def test_default_antonyms_have_every_form_that_a_look_up_reaches():
+    """What is not in the default table has no antonym by look-up either."""
+    wordnet = load_wordnet()
+    some = random.Random(1)
+    lemmas = [x for pos in "nvar" for x in some.sample(wordnet.lemmas(pos), 1500) if "_" not in x]
+    forms = [
+        lemma + ending
+        for lemma in lemmas
+        for ending in ("", "s", "es", "ed", "d", "ing", "er", "est")
+    ]
+    forms += [form for pos in "nva" for form in wordnet.exceptions[pos] if "_" not in form]
+    looked_up = antonyms_from_wordnet(forms)
+    expected = {
+        word: default_antonyms()[word]
+        for word in map(str.lower, forms)
+        if word in default_antonyms()
+    }
+    assert len(looked_up) > 500
+    assert dict(looked_up) == expected
+
+
+@pytest.mark.slow
+def test_default_tables_are_up_to_date():
+    antonyms, synonyms = build_default_tables(load_wordnet())
+    assert antonyms.fingerprint == default_antonyms().fingerprint
+    assert synonyms.fingerprint == default_synonyms().fingerprint
+    assert antonyms.metadata == default_antonyms().metadata
+    assert synonyms.metadata == default_synonyms().metadata
+
+
+def test_default_synonyms():
+    table = default_synonyms()
+    stop = stopwords("nltk") | stopwords("textfooler")
+    assert not stop & set(table) and not stop & {x for others in table.values() for x in others}
+    assert table["child"] == ("kid", "youngster")  # and not "nipper", which nobody says
+    assert table["children"] == ("kids", "youngsters")
+    assert table["jumps"] == ("leaps", "springs")
+    assert "jumped" not in table  # "leapt" or "leaped", "sprang" or "sprung": in doubt
+    assert not any(
+        other in default_antonyms().get(word, ()) for word in table for other in table[word]
+    )
+
+
+def test_synonyms_are_mutual_senses():
+    everything = synonyms_from_wordnet(["movie", "man"], senses="all", exclude=())
+    frequent = synonyms_from_wordnet(["movie", "man"], exclude=())
+    for word in frequent:
+        assert set(frequent[word]) < set(everything[word])
+    assert "piece" in everything["man"] and "piece" not in frequent.get("man", ())
+    with pytest.raises(HfBatError, match="min_share"):
+        synonyms_from_wordnet(["a"], min_share=2)
+    with pytest.raises(HfBatError, match="senses"):
+        synonyms_from_wordnet(["a"], senses="some")
+
+
+def test_simlex_rates_the_default_synonyms_high(shared):
+    lines = (shared / "lexicons/SimLex-999.txt").read_text().splitlines()[1:]
+    table = default_synonyms()
+    rows = [line.split("\t") for line in lines]
+    rated = [
+        float(r[3]) for r in rows if r[1] in table.get(r[0], ()) or r[0] in table.get(r[1], ())
+    ]
+    antonyms = [float(r[3]) for r in rows if r[1] in default_antonyms().get(r[0], ())]
+    assert len(rated) >= 20 and sum(rated) / len(rated) > 8
+    assert len(antonyms) >= 20 and sum(antonyms) / len(antonyms) < 3
+
+
+@pytest.mark.parametrize(
+    ("lemma", "pos", "kind", "form"),
+    [
+        ("dog", "n", "plural", "dogs"), ("church", "n", "plural", "churches"),
+        ("city", "n", "plural", "cities"), ("child", "n", "plural", "children"),
+        ("woman", "n", "plural", "women"), ("human", "n", "plural", None),
+        ("photo", "n", "plural", None), ("hire", "v", "past", "hired"),
+        ("hire", "v", "ing", "hiring"), ("stop", "v", "ing", "stopping"), ("cry", "v", "past", "cried"),
+        ("go", "v", "past", None), ("cut", "v", "past", None), ("cost", "v", "past", None),
+        ("open", "v", "past", None), ("die", "v", "ing", "dying"), ("agree", "v", "ing", "agreeing"),
+        ("be", "v", "s", None), ("play", "v", "s", "plays"), ("happy", "a", "er", "happier"),
+        ("large", "a", "est", "largest"), ("beautiful", "a", "er", None), ("fast", "a", "er", "faster"),
+    ],
+)  # fmt: skip
+def test_inflection(lemma, pos, kind, form):
+    assert inflections(lemma, pos, load_wordnet()).get(kind) == form
+
+
+def test_nltk_without_its_data(tmp_path):
+    """One line that says what to install, in a process that has no NLTK data."""
+    code = "from hf_bat.lexicon import load_wordnet; load_wordnet('nltk')"
+    done = subprocess.run(
+        [sys.executable, "-c", "import nltk.data; nltk.data.path[:] = []\n" + code],
+        capture_output=True, text=True, env={"HOME": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    assert (
+        "HfBatError: NLTK's WordNet is not installed: run `python -m nltk.downloader" in done.stderr
+    )
+
+
+def test_bad_sources(tmp_path):
+    with pytest.raises(HfBatError, match="bundled, nltk"):
+        load_wordnet("other")
+    with pytest.raises(HfBatError, match="not found"):
+        read_relations(tmp_path / "none")
+    with pytest.raises(HfBatError, match="data.noun"):
+        read_relations(tmp_path)
+    (tmp_path / "data.noun").write_text("1 2 3\n")
+    with pytest.raises(HfBatError, match="not a WordNet database"):
+        read_relations(tmp_path)
+
+
+def test_a_made_database(tmp_path):
+    """Two adjectives, opposite to each other: the format read by hand."""
+    (tmp_path / "data.adj").write_text(
+        "  1 WordNet 9.9 Copyright\n"
+        "00000001 00 a 02 hot 0 warm(p) 0 001 ! 00000002 a 0101 | gloss\n"
+        "00000002 00 a 01 Cold 0 001 ! 00000001 a 0101 | gloss\n"
+    )
+    (tmp_path / "index.adj").write_text("hot a 1 1 ! 1 1 00000001\n")
+    (tmp_path / "index.sense").write_text("hot%3:00:00:: 00000001 1 7\n")
+    (tmp_path / "adj.exc").write_text("hotter hot\n")
+    for suffix in ("noun", "verb", "adv"):
+        for name in (f"data.{suffix}", f"index.{suffix}", f"{suffix}.exc"):
+            (tmp_path / name).write_text("")
+    wordnet = WordNet(read_relations(tmp_path), "made")
+    assert wordnet.version == "9.9"
+    assert wordnet.antonyms(0) == {"hot": ("Cold",)}
+    assert wordnet.synset(0).lemmas == ("hot", "warm")
+    assert wordnet.sense_counts("hot", "a") == [7]
+    table = antonyms_from_wordnet(["hotter", "hottest", "cold"], wordnet)
+    assert dict(table) == {"hotter": ("Cold",), "cold": ("hot",)}  # no rule for doubled consonants
+
+
+def test_pickled_wordnet_works_in_another_process():
+    wordnet = pickle.loads(pickle.dumps(load_wordnet()))
+    assert wordnet.synsets("dogs") == load_wordnet().synsets("dogs")
+
+
+def test_stop_words():
+    assert len(stopwords("nltk")) == 179 and len(stopwords("textfooler")) == 266
+    assert {"the", "not", "is", "don't"} <= stopwords("nltk") & stopwords("textfooler")
+    with pytest.raises(HfBatError, match="nltk, textfooler"):
+        stopwords("spacy")
