@@ -1,0 +1,107 @@
+"""`hf-bat compare`: two models' attack reports, their rows paired."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from hf_bat.errors import HfBatError
+
+if TYPE_CHECKING:
+    from hf_bat.compare import Comparison
+
+HELP = """\
+pair two models' attack rows: the difference of their success rates (B - A) with a paired bootstrap
+interval, and McNemar's exact test over the rows that were attacked on both"""
+EPILOG = """\
+examples:
+  hf-bat attack --model normal  --task snli --data dev.jsonl --json A.json --rows A.jsonl
+  hf-bat attack --model triplet --task snli --data dev.jsonl --json B.json --rows B.jsonl
+  hf-bat compare A.json B.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("reports", nargs=2, metavar=("A.json", "B.json"), help="attack reports")
+    parser.add_argument(
+        "--rows",
+        nargs=2,
+        metavar=("A.jsonl", "B.jsonl"),
+        help="their rows files (default: those that the reports name, or that lie beside them)",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=10_000, help="bootstrap resamples (default: 10000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    parser.add_argument("--json", metavar="FILE", help="write the comparisons here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; return 0."""
+    from hf_bat.compare import compare_reports
+
+    if args.resamples < 1:
+        raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
+    path_a, path_b = args.reports
+    rows = (args.rows[0], args.rows[1]) if args.rows else None
+    found = compare_reports(path_a, path_b, rows, resamples=args.resamples, seed=args.seed)
+    print(f"A: {path_a}\nB: {path_b}\n")
+    print(table(found))
+    if args.json:
+        content = {
+            "a": path_a,
+            "b": path_b,
+            "resamples": args.resamples,
+            "seed": args.seed,
+            "comparisons": [one.to_dict() for one in found],
+        }
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+        print(f"written: {args.json}", file=sys.stderr)
+    return 0
+
+
+def table(comparisons: list[Comparison]) -> str:
+    """The comparisons as text, rates in percent, differences in points."""
+    head = (
+        "attack",
+        "success",
+        "rows",
+        "ASR A",
+        "ASR B",
+        "B - A",
+        "95 % interval",
+        "A/B alone",
+        "p",
+    )
+    lines = [head]
+    for one in comparisons:
+        interval = one.interval and f"{100 * one.interval[0]:+.1f} .. {100 * one.interval[1]:+.1f}"
+        lines.append(
+            (
+                one.attack,
+                one.definition,
+                str(one.rows),
+                _percent(one.asr_a),
+                _percent(one.asr_b),
+                "-" if one.difference is None else f"{100 * one.difference:+.1f}",
+                interval or "-",
+                f"{one.only_a}/{one.only_b}",
+                "-" if one.p_value is None else f"{one.p_value:.2g}",
+            )
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f}"
