@@ -18,6 +18,10 @@ from hf_bat.errors import HfBatError
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "lexicon": (
+        "hf_bat.commands.lexicon",
+        "build, convert and look at the tables of synonyms and antonyms",
+    ),
     "perturb": (
         "hf_bat.commands.perturb",
         "show rows with the versions that training would draw",
@@ -25,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
         "hf_bat.commands.demo",
         "train a small encoder with and without balanced training and compare",
+    ),
+    "lexicon": (
+        "hf_bat.commands.lexicon",
+        "build, convert and look at the tables of synonyms and antonyms",
     ),
     "perturb": (
         "hf_bat.commands.perturb",
