@@ -17,6 +17,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -186,31 +187,40 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
 
 def _checked(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    listed = {
+        word: others if type(others) is list else _listed(word, others)
+        for word, others in mapping.items()
+    }
+    # All at once, for tables are loaded often; which word is wrong is looked up only if one is.
+    plain = set(map(type, chain(listed, *listed.values()))) <= {str}
+    if not plain or "" in listed or not all(chain.from_iterable(listed.values())):
+        _refuse_other_than_words(listed)
     words: dict[str, tuple[str, ...]] = {}
-    for word, others in mapping.items():
-        if not isinstance(word, str) or not word:
-            raise HfBatError(f"a word must be a non-empty string, got {word!r:.80}")
-        if type(others) is not list and not _is_word_list(others):
-            raise HfBatError(
-                f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
-            )
-        listed = tuple(others)
-        if set(map(type, listed)) - {str} or "" in listed:
-            wrong = [other for other in listed if not isinstance(other, str) or not other]
-            if wrong:
-                raise HfBatError(
-                    f"a replacement of {word!r:.80} must be a non-empty string, got {wrong[0]!r:.80}"
-                )
-        unique = dict.fromkeys(listed)
-        if word in unique:
-            del unique[word]
+    for word, others in listed.items():
+        unique = dict.fromkeys(others)
+        unique.pop(word, None)
         if unique:
             words[word] = tuple(unique)
     return words
 
 
-def _is_word_list(others: object) -> bool:
-    return isinstance(others, Iterable) and not isinstance(others, str | bytes | Mapping)
+def _listed(word: str, others: Iterable[str]) -> list[str]:
+    if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
+        raise HfBatError(
+            f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
+        )
+    return list(others)
+
+
+def _refuse_other_than_words(listed: Mapping[str, list[str]]) -> None:
+    for word, others in listed.items():
+        if not isinstance(word, str) or not word:
+            raise HfBatError(f"a word must be a non-empty string, got {word!r:.80}")
+        for other in others:
+            if not isinstance(other, str) or not other:
+                raise HfBatError(
+                    f"a replacement of {word!r:.80} must be a non-empty string, got {other!r:.80}"
+                )
 
 
 def _from_json(data: bytes) -> SubstitutionTable:
