@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -189,12 +189,35 @@ class RawTextTrainer(Trainer):
         with self._unperturbed():
             return super().get_test_dataloader(test_dataset)
 
-    @contextmanager
-    def _unperturbed(self) -> Iterator[None]:
+    def get_perturbed_dataloader(self, rows: Any) -> Any:
+        """Batches of rows with one fickle and one obstinate draw each, in order, whatever the method."""
+        fickle, obstinate = self.perturbations
+        collator = self._make_collator(
+            fickle=fickle,
+            obstinate=obstinate,
+            perturb_anchor=False,
+            clean_epochs=0,
+            num_fickle=1,
+            num_obstinate=1,
+        )
+        with self._collating_with(collator):
+            return self._get_dataloader(
+                dataset=self._prepare(rows, "evaluation set"),
+                description="Evaluation",
+                batch_size=self.args.eval_batch_size,
+                sampler_fn=self._get_eval_sampler,
+            )
+
+    def _unperturbed(self) -> AbstractContextManager[None]:
         collator = self.data_collator
-        if isinstance(collator, PerturbationCollator):
-            self.data_collator = collator.clean()
+        return self._collating_with(
+            collator.clean() if isinstance(collator, PerturbationCollator) else collator
+        )
+
+    @contextmanager
+    def _collating_with(self, collator: Any) -> Iterator[None]:
+        kept, self.data_collator = self.data_collator, collator
         try:
             yield
         finally:
-            self.data_collator = collator
+            self.data_collator = kept

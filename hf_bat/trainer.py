@@ -243,16 +243,7 @@ class BalancedTrainer(RawTextTrainer):
             `fickle_distance`, `obstinate_distance` (means over the rows that have a valid draw) and
             `fickle_valid`, `obstinate_valid` (the share of rows that have one), over all ranks.
         """
-        fickle, obstinate = self.perturbations
-        collator = self._make_collator(
-            fickle=fickle, obstinate=obstinate, perturb_anchor=False, clean_epochs=0,
-            num_fickle=1, num_obstinate=1,
-        )  # fmt: skip
-        kept, self.data_collator = self.data_collator, collator
-        try:
-            loader = super().get_eval_dataloader(self._prepare(rows, "evaluation set"))
-        finally:
-            self.data_collator = kept
+        loader = self.get_perturbed_dataloader(rows)
         model = self.model_wrapped
         was_training = model.training
         model.eval()
