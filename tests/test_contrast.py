@@ -1,0 +1,165 @@
+"""Contrast sets: worked numbers, links, bad rows, CSV and JSON alike, real rows against a recount."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_bat.contrast import ContrastRow, Share, contrast_rows, evaluate_contrast, wilson_interval
+from hf_bat.errors import HfBatError
+
+
+def label_of(value, where):
+    return None if value in (-1, None, "", "-1") else int(value)
+
+
+def read(rows, columns=("text",)):
+    return contrast_rows(rows, columns, label_of)
+
+
+def made(idx, original, label, text="Words."):
+    return {"idx": idx, "original_idx": original, "label": label, "text": text}
+
+
+def predictor(*labels):
+    return lambda inputs: labels
+
+
+def test_worked_numbers():
+    rows = read(
+        [
+            made(0, None, 0), made(1, 0, 1), made(2, 0, 0), made(3, 0, 2),
+            made(4, None, 1), made(5, 4, 1), made(6, 4, 0),
+            made(7, None, 2),
+        ]
+    )  # fmt: skip
+    report = evaluate_contrast(rows, predictor(0, 1, 0, 0, 2, 1, 2, 2))
+    assert (report.rows, report.originals, report.edits, report.skipped) == (8, 3, 5, {})
+    assert report.accuracy_originals == Share(2, 3)
+    assert report.accuracy_edits == Share(3, 5)
+    assert report.consistency == Share(0, 2)  # the third original has no edit, so it is no set
+    assert report.fickle_errors == Share(
+        1, 2
+    )  # row 5: label kept, prediction 2 -> 1, though now right
+    assert report.obstinate_errors == Share(2, 3)  # rows 3 and 6: label changed, prediction kept
+    errors = {result["idx"]: result["error"] for result in report.row_results}
+    assert {idx for idx, error in errors.items() if error == "fickle"} == {5}
+    assert {idx for idx, error in errors.items() if error == "obstinate"} == {3, 6}
+
+
+def test_nothing_to_count_is_null():
+    report = evaluate_contrast(read([made(0, None, 1)]), predictor(1)).to_dict()
+    for name in ("accuracy_edits", "consistency", "fickle_errors", "obstinate_errors"):
+        assert report[name] == {"count": 0, "of": 0, "rate": None, "interval": None}
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_rows_that_cannot_be_scored_are_counted_not_lost():
+    rows = read(
+        [made(0, None, -1), made(1, 0, 1), made(2, None, 0), made(3, 2, 1, " "), made(4, 2, 1)]
+    )
+    asked = []
+    report = evaluate_contrast(rows, lambda inputs: asked.extend(inputs) or [0, 1])
+    assert len(asked) == 2
+    assert report.skipped == {"empty text": 1, "no label": 1, "original skipped": 1}
+    assert report.rows == report.originals + report.edits + sum(report.skipped.values()) == 5
+    with pytest.raises(HfBatError, match="no row to score"):
+        evaluate_contrast(rows[:2], predictor())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([made(0, None, 0), made(1, 9, 1)], "row 1 is an edit of row 9, which is not"),
+        (
+            [made(0, None, 0), made(1, 0, 1), made(2, 1, 0)],
+            "row 2 is an edit of row 1, which is itself",
+        ),
+        ([made(0, 0, 0)], "row 0 is an edit of row 0, which is itself"),
+        ([made(0, None, 0), made(0, None, 1)], "row 1 of the contrast set repeats idx 0"),
+        ([made(0, None, 0), made("0.0", None, 1)], "repeats idx 0"),
+        ([made("", None, 0)], "row 0 of the contrast set has no idx"),
+        ([{"text": "A.", "label": 0}], "no column 'original_idx'; it has: text, label"),
+    ],
+)
+def test_bad_links_are_refused(rows, message):
+    with pytest.raises(HfBatError, match=message):
+        read(rows)
+
+
+def test_too_few_predictions_are_refused():
+    with pytest.raises(HfBatError, match="1 predictions for 2 rows"):
+        evaluate_contrast(read([made(0, None, 0), made(1, 0, 0)]), predictor(1))
+
+
+def test_links_as_csv_and_json_readers_give_them():
+    forms = [
+        [made(3, None, 0), made(4, 3, 1)],
+        [made("3", "", "0"), made("4", "3", "1")],
+        [made(3.0, float("nan"), 0), made(4.0, 3.0, 1)],
+        [made(" 3 ", " ", 0), made("4", "3.0", 1)],
+    ]
+    assert all(read(rows) == read(forms[0]) for rows in forms)
+    assert [row.idx for row in read([made("a", None, 0), made("b", "a", 1)])] == ["a", "b"]
+    numbered = [
+        {"original_idx": None, "label": 0, "text": "A."},
+        {"original_idx": 0, "label": 0, "text": "B."},
+    ]
+    assert [row.idx for row in read(numbered)] == [0, 1]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-1, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=30
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_counts_add_up_and_do_not_depend_on_order(items, rng):
+    """Each item is (label, prediction, number of its original: 0 for none)."""
+    originals = [ContrastRow(n, None, ("w",), 0) for n in range(3)]
+    rows = originals + [
+        ContrastRow(10 + n, link - 1 if link else None, ("w",), None if label < 0 else label)
+        for n, (label, _, link) in enumerate(items)
+    ]
+    answers = {row.idx: 0 for row in originals} | {10 + n: p for n, (_, p, _) in enumerate(items)}
+
+    def evaluate(ordered):
+        kept = [row for row in ordered if row.label is not None]
+        return evaluate_contrast(ordered, lambda inputs: [answers[row.idx] for row in kept])
+
+    report = evaluate(rows)
+    assert report.rows == report.originals + report.edits + sum(report.skipped.values())
+    assert report.fickle_errors.of + report.obstinate_errors.of == report.edits
+    assert evaluate(rng.sample(rows, len(rows))).to_dict() == report.to_dict()
+
+
+@given(st.integers(1, 500).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_wilson_as_scipy_has_it(share):
+    from scipy.stats import binomtest
+
+    expected = binomtest(*share).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson_interval(*share) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_real_edits_against_a_recount(shared_rows):
+    raw = shared_rows("snli_contrast/validation.jsonl.gz")
+    rng = random.Random(0)
+    answers = {row["idx"]: rng.randrange(3) for row in raw}
+    rows = contrast_rows(raw, ("premise", "hypothesis"), label_of)
+    report = evaluate_contrast(rows, lambda inputs: list(answers.values()))
+    gold = {row["idx"]: row["label"] for row in raw}
+    edits = [row for row in raw if row["original_idx"] is not None]
+    assert (report.rows, report.originals, report.edits) == (1000, 200, 800)
+    changed = [row for row in edits if gold[row["original_idx"]] != row["label"]]
+    assert report.obstinate_errors == Share(
+        sum(answers[row["idx"]] == answers[row["original_idx"]] for row in changed), len(changed)
+    )
+    assert report.accuracy_edits.count == sum(answers[r["idx"]] == r["label"] for r in edits)
+    right = [
+        all(answers[r["idx"]] == r["label"] for r in raw if idx in (r["idx"], r["original_idx"]))
+        for idx in gold
+        if any(r["original_idx"] == idx for r in edits)
+    ]
+    assert report.consistency == Share(sum(right), len(right))
