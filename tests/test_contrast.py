@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_bat.contrast import ContrastRow, Share, contrast_rows, evaluate_contrast, wilson_interval
@@ -135,6 +135,7 @@ def test_counts_add_up_and_do_not_depend_on_order(items, rng):
     assert evaluate(rng.sample(rows, len(rows))).to_dict() == report.to_dict()
 
 
+@settings(deadline=None)  # SciPy is imported in the first example
 @given(st.integers(1, 500).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
 def test_wilson_as_scipy_has_it(share):
     from scipy.stats import binomtest
