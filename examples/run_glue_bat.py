@@ -277,7 +277,8 @@ def main() -> None:
         antonyms=data.antonyms,
     )
     if args.do_train:
-        print(trainer.preview(3), flush=True)
+        if args.method != "normal" and trainer.is_world_process_zero():
+            print(trainer.preview(3), flush=True)
         train(trainer, checkpoint)
     if args.do_eval:
         evaluate(trainer, rows)

@@ -125,9 +125,9 @@ class PerturbationCollator:
                     drawn.setdefault(kind, []).append(versions)
         batch: dict[str, torch.Tensor] = {}
         if self.perturb_anchor and drawn:
-            versions = drawn.pop("fickle")
-            anchors = [v[0] or anchor for v, anchor in zip(versions, anchors, strict=True)]
-            batch["fickle_mask"] = torch.tensor([[v[0] is not None] for v in versions])
+            first = [versions[0] for versions in drawn.pop("fickle")]
+            anchors = [version or anchor for version, anchor in zip(first, anchors, strict=True)]
+            batch["fickle_mask"] = torch.tensor([[version is not None] for version in first])
         encoded = self._tokenize(anchors)
         batch.update(encoded)
         for kind, table in drawn.items():

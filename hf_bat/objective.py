@@ -20,13 +20,13 @@ Batch = Mapping[str, torch.Tensor]
 
 
 class Part(NamedTuple):
-    """One component of the loss: a sum, the denominator it goes over, and its weight.
+    """One component of the loss: a sum, which denominator it goes over, and its weight.
 
     A weight of None marks a component that is logged and not trained on.
     """
 
     total: torch.Tensor
-    count: int
+    over: int
     weight: float | None
 
 
@@ -175,10 +175,12 @@ def contrastive_parts(
     else:
         draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
         terms, counted = triplet_terms(
-            *(_tile(kind.values, draws).flatten() for kind in (fickle, obstinate)),
-            *(_tile(kind.mask, draws).flatten() for kind in (fickle, obstinate)),
-            margin=margin,
-            mask=mask,
+            _tile(fickle.values, draws).flatten(),
+            _tile(obstinate.values, draws).flatten(),
+            _tile(fickle.mask, draws).flatten(),
+            _tile(obstinate.mask, draws).flatten(),
+            margin,
+            mask,
         )
         parts["loss_triplet"] = Part(terms[counted].sum(), TRIPLET, weights["contrastive_weight"])
     return parts

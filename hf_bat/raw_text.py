@@ -50,7 +50,7 @@ class RawTextTrainer(Trainer):
         check_single_label(self.model.config)
         self._check_class_weights()
         if self.task is not None:
-            self._prepare_everything()
+            self._prepare_everything(train_dataset, eval_dataset)
 
     def _check_inputs(
         self,
@@ -87,17 +87,23 @@ class RawTextTrainer(Trainer):
                 f"class_weights has {len(weights)} values and the model {labels} labels"
             )
 
-    def _prepare_everything(self) -> None:
+    @property
+    def _text_task(self) -> Task:
+        """The task, where raw text is trained on."""
+        assert self.task is not None
+        return self.task
+
+    def _prepare_everything(self, train_dataset: Any, eval_dataset: Any) -> None:
         self._name_labels(self.model)
-        if self.train_dataset is not None:
-            self.train_dataset = self._prepare(self.train_dataset, "training set")
-        if isinstance(self.eval_dataset, dict):
+        if train_dataset is not None:
+            self.train_dataset = self._prepare(train_dataset, "training set")
+        if isinstance(eval_dataset, dict):
             self.eval_dataset = {
                 name: self._prepare(rows, f"evaluation set {name!r}")
-                for name, rows in self.eval_dataset.items()
+                for name, rows in eval_dataset.items()
             }
-        elif self.eval_dataset is not None:
-            self.eval_dataset = self._prepare(self.eval_dataset, "evaluation set")
+        elif eval_dataset is not None:
+            self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
         if self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = self.processing_class.pad_token_id
         self.data_collator = self._own_collator or self._make_collator()
@@ -110,20 +116,20 @@ class RawTextTrainer(Trainer):
 
     def _name_labels(self, model: nn.Module) -> None:
         """Give a model that only has LABEL_0, LABEL_1, ... the task's label names."""
-        assert self.task is not None
-        names = self.task.label_names
-        if names and not has_named_labels(model.config) and model.config.num_labels == len(names):
-            model.config.id2label = dict(enumerate(names))
-            model.config.label2id = {name: i for i, name in enumerate(names)}
+        config: Any = model.config
+        names = self._text_task.label_names
+        if names and not has_named_labels(config) and config.num_labels == len(names):
+            config.id2label = dict(enumerate(names))
+            config.label2id = {name: i for i, name in enumerate(names)}
         elif not names:
-            own = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
-            self.task = with_label_names(self.task, own)
+            own = [config.id2label[i] for i in range(config.num_labels)]
+            self.task = with_label_names(self._text_task, own)
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
-        dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
+        dataset = prepare_dataset(rows, self._text_task, self.model.config, name, keep_all)
         column = self.args.length_column_name
         if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
-            texts = [dataset[c][:] for c in self.task.columns]
+            texts = [dataset[c][:] for c in self._text_task.columns]
             ids = self.processing_class(
                 *texts, truncation=True, max_length=self.args.max_seq_length
             )
@@ -142,8 +148,9 @@ class RawTextTrainer(Trainer):
         )
 
     def _skipped_labels(self) -> frozenset[int]:
-        labels = label_map(self.task, self.model.config)
-        return frozenset(labels.model_label(name, "the task") for name in self.task.skipped_labels)
+        labels = label_map(self._text_task, self.model.config)
+        skipped = (labels.model_label(n, "the task") for n in self._text_task.skipped_labels)
+        return frozenset(label for label in skipped if label is not None)
 
     def _make_collator(self, **overrides: Any) -> PerturbationCollator:
         args = self.args
@@ -161,7 +168,7 @@ class RawTextTrainer(Trainer):
         if args.method in CONTRASTIVE_METHODS:
             options["obstinate"] = self.perturbations[1]
         return PerturbationCollator(
-            self.processing_class, self.task.columns, **{**options, **overrides}
+            self.processing_class, self._text_task.columns, **{**options, **overrides}
         )
 
     def _set_signature_columns_if_needed(self) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import SubstitutionTable
 from hf_bat.objective import (
     CE,
     KINDS,
@@ -136,9 +137,9 @@ class BalancedTrainer(RawTextTrainer):
         """
         counts = self._count(inputs)
         logits, distances = self._forward(model, inputs)
-        in_window = model.training and self._window is not None
-        window = self._window.to(logits.device) if in_window else counts
-        ranks = self.accelerator.num_processes if in_window else 1
+        window, ranks = counts, 1
+        if model.training and self._window is not None:
+            window, ranks = self._window.to(logits.device), self.accelerator.num_processes
         parts: dict[str, Part] = {}
         if distances:
             weights = {name: getattr(self.args, name) for name in WEIGHTS}
@@ -152,7 +153,7 @@ class BalancedTrainer(RawTextTrainer):
         for name, part in parts.items():
             if part.weight is not None:
                 weight = part.weight * (1.0 if name == "loss_ce" else scale)
-                loss = loss + weight * part.total / window[part.count].clamp(min=1e-12) * ranks
+                loss = loss + weight * part.total / window[part.over].clamp(min=1e-12) * ranks
         if model.training:
             self._note_components(parts, counts, inputs)
         return (loss, SequenceClassifierOutput(logits=logits)) if return_outputs else loss
@@ -208,7 +209,7 @@ class BalancedTrainer(RawTextTrainer):
         self, parts: Mapping[str, Part], counts: torch.Tensor, inputs: Mapping[str, torch.Tensor]
     ) -> None:
         for name, part in parts.items():
-            self._meter.add(name, part.total, counts[part.count])
+            self._meter.add(name, part.total, counts[part.over])
         for kind in KINDS:
             mask = inputs.get(f"{kind}_mask")
             if mask is not None:
@@ -301,8 +302,9 @@ class BalancedTrainer(RawTextTrainer):
         for name, perturbation in zip(
             ("synonyms", "antonyms"), self.perturbations[:used], strict=False
         ):
-            perturbation.table.save(folder / f"{name}.json.gz")
-            written[name] = perturbation.table.fingerprint
+            table = cast(SubstitutionTable, perturbation.table)
+            table.save(folder / f"{name}.json.gz")
+            written[name] = table.fingerprint
             described[perturbation.kind] = perturbation.describe()
         text = json.dumps({"method": self.args.method, **described}, indent=2)
         (folder / "perturbations.json").write_text(text + "\n")
