@@ -116,8 +116,13 @@ class PerturbationSampler:
         Returns:
             `{"fickle": [...], "obstinate": [...]}` with one entry a draw, None where it is not valid;
             a key is absent where there is no such perturbation.
+
+        Raises:
+            HfBatError: the row has lost its text or has no `idx`.
         """
-        texts, idx, seed = self.texts(row), row["idx"], self.seed
+        texts, idx, seed = self.texts(row), row.get("idx"), self.seed
+        if idx is None:
+            raise HfBatError("a row has no 'idx'; draws depend on it, so give each row its own number")
         drawn: dict[str, list[Texts | None]] = {}
         if self.fickle is not None:
             drawn["fickle"] = [

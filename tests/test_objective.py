@@ -1,0 +1,207 @@
+"""The objective on a micro-batch against loops over rows, one forward pass a sentence."""
+
+import pytest
+import torch
+from tiny_models import tiny_model
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+
+from hf_bat import AntonymPerturbation, PerturbationCollator, SynonymPerturbation
+from hf_bat.objective import (
+    CE,
+    FICKLE,
+    OBSTINATE,
+    TRIPLET,
+    contrastive_parts,
+    count_items,
+    measure_distances,
+    stack_versions,
+)
+
+DRAWS = [(1, 1), (2, 1), (1, 3), (3, 2)]
+
+
+def collated(rows, num_fickle=1, num_obstinate=1, side="right"):
+    collator = PerturbationCollator(
+        tokenizer_for_made_rows(padding_side=side),
+        ("premise", "hypothesis"),
+        SynonymPerturbation(SYNONYMS),
+        AntonymPerturbation(ANTONYMS),
+        skipped_labels=[1],
+        num_fickle=num_fickle,
+        num_obstinate=num_obstinate,
+    )
+    return collator(rows)
+
+
+def vector_of(model, ids, mask, types):
+    """The first token's last hidden state of one sequence by itself, without padding."""
+    keep = mask.bool()
+    outputs = model(
+        input_ids=ids[keep][None],
+        attention_mask=mask[keep][None],
+        token_type_ids=types[keep][None],
+        output_hidden_states=True,
+    )
+    return outputs.hidden_states[-1][0, 0]
+
+
+def cosine_distance(a, b):
+    return float(1 - (a @ b) / (a.norm() * b.norm()))
+
+
+def reference_distances(model, batch):
+    """kind -> one list a row of the distances of its draws, None where a draw is not valid."""
+    found = {"fickle": [], "obstinate": []}
+    with torch.no_grad():
+        for place in range(len(batch["input_ids"])):
+            anchor = vector_of(
+                model,
+                *(batch[key][place] for key in ("input_ids", "attention_mask", "token_type_ids")),
+            )
+            for kind, rows in found.items():
+                distances = []
+                for draw, valid in enumerate(batch[f"{kind}_mask"][place].tolist()):
+                    keys = ("input_ids", "attention_mask", "token_type_ids")
+                    version = [batch[f"{kind}_{key}"][place, draw] for key in keys]
+                    distances.append(
+                        cosine_distance(anchor, vector_of(model, *version)) if valid else None
+                    )
+                rows.append(distances)
+    return found
+
+
+def measured(model, batch, side="right"):
+    stacked, owners = stack_versions(batch, {"input_ids": 0}, side)
+    with torch.no_grad():
+        states = model(**stacked, output_hidden_states=True).hidden_states[-1]
+    first = stacked["attention_mask"].int().argmax(-1)
+    vectors = states[torch.arange(len(states)), first]
+    return stacked, measure_distances(vectors, owners, batch, "cosine")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("draws", DRAWS)
+def test_one_stacked_forward_gives_the_distances_of_separate_ones(draws, side):
+    model = tiny_model("bert").eval()
+    batch = collated(made_rows(10), *draws, side=side)
+    stacked, distances = measured(model, batch, side)
+    reference = reference_distances(model, batch)
+    valid = sum(int(batch[f"{kind}_mask"].sum()) for kind in ("fickle", "obstinate"))
+    assert len(stacked["input_ids"]) == 10 + valid, "rows without a valid version are not computed"
+    assert 0 < valid < 10 * sum(draws)
+    if side == "left":
+        return check_left(model, batch, distances)
+    for kind, rows in reference.items():
+        for place, row in enumerate(rows):
+            for draw, expected in enumerate(row):
+                value = distances[kind].values[place, draw].item()
+                assert value == pytest.approx(expected or 0.0, abs=2e-6)
+                assert bool(distances[kind].mask[place, draw]) == (expected is not None)
+
+
+def check_left(model, batch, distances):
+    # BERT numbers positions by column, so that left padding moves them: compare to one row at a time
+    # with the same padding.
+    width = max(batch[key].shape[-1] for key in ("input_ids", "fickle_input_ids"))
+    width = max(width, batch["obstinate_input_ids"].shape[-1])
+
+    def vector(prefix, place):
+        inputs = {}
+        for key in ("input_ids", "attention_mask", "token_type_ids"):
+            ids = batch[f"{prefix}{key}"][place]
+            inputs[key] = torch.nn.functional.pad(ids, (width - len(ids), 0))[None]
+        with torch.no_grad():
+            states = model(**inputs, output_hidden_states=True).hidden_states[-1][0]
+        return states[int(inputs["attention_mask"][0].argmax())]
+
+    for kind in ("fickle", "obstinate"):
+        for place, draw in batch[f"{kind}_mask"].nonzero().tolist():
+            expected = cosine_distance(vector("", place), vector(f"{kind}_", (place, draw)))
+            assert distances[kind].values[place, draw].item() == pytest.approx(expected, abs=2e-6)
+
+
+def loop_terms(reference, margin, rule):
+    """Sums and counts of the terms, by loops over the rows and draws, from the paper's formulas."""
+    fickle_sum = fickle_count = obstinate_sum = obstinate_count = 0.0
+    triplet_sum = triplet_count = 0.0
+    for fickles, obstinates in zip(reference["fickle"], reference["obstinate"], strict=True):
+        for value in fickles:
+            if value is not None:
+                fickle_sum += value
+                fickle_count += 1
+        for value in obstinates:
+            if value is not None:
+                obstinate_sum += max(0.0, margin - value)
+                obstinate_count += 1
+        for t in range(max(len(fickles), len(obstinates))):
+            near = fickles[t % len(fickles)]
+            far = obstinates[t % len(obstinates)]
+            term = (near or 0.0) + (margin - far if far is not None else 0.0)
+            if rule == "authors" or near is not None or far is not None:
+                triplet_sum += max(0.0, term)
+                triplet_count += 1
+    return (
+        (fickle_sum, fickle_count),
+        (obstinate_sum, obstinate_count),
+        (triplet_sum, triplet_count),
+    )
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+@pytest.mark.parametrize("rule", ["paper", "authors"])
+def test_terms_and_counts_are_those_of_loops_over_rows(draws, rule):
+    model = tiny_model("bert").eval()
+    batch = collated(made_rows(10, seed=4), *draws)
+    distances = measured(model, batch)[1]
+    fickle, obstinate, triplet = loop_terms(reference_distances(model, batch), 0.6, rule)
+    counts = count_items(batch, rule, None)
+    assert counts[CE] == 10
+    assert [counts[i].item() for i in (FICKLE, OBSTINATE, TRIPLET)] == [
+        fickle[1],
+        obstinate[1],
+        triplet[1],
+    ]
+    pairwise = contrastive_parts(
+        "pairwise", {"alpha": 0.5, "beta": 2.0, "margin": 0.6}, rule, distances
+    )
+    assert pairwise["loss_fickle"].total.item() == pytest.approx(fickle[0], abs=1e-5)
+    assert pairwise["loss_obstinate"].total.item() == pytest.approx(obstinate[0], abs=1e-5)
+    assert (pairwise["loss_fickle"].weight, pairwise["loss_obstinate"].weight) == (0.5, 2.0)
+    assert (pairwise["loss_fickle"].over, pairwise["loss_obstinate"].over) == (FICKLE, OBSTINATE)
+    parts = contrastive_parts(
+        "triplet", {"contrastive_weight": 3.0, "margin": 0.6}, rule, distances
+    )
+    assert parts["loss_triplet"].total.item() == pytest.approx(triplet[0], abs=1e-5)
+    assert parts["loss_triplet"].weight == 3.0 and parts["loss_triplet"].over == TRIPLET
+    assert parts["fickle_distance"].weight is None
+    assert parts["fickle_distance"].total.item() == pytest.approx(fickle[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["pairwise", "triplet"])
+@pytest.mark.parametrize("rule", ["paper", "authors"])
+def test_nothing_valid_gives_finite_values_and_a_zero_gradient(method, rule):
+    rows = [
+        {"premise": "Two girls.", "hypothesis": "Waits.", "label": 0, "idx": i} for i in range(3)
+    ]
+    batch = collated(rows, num_fickle=2)
+    model = tiny_model("bert")
+    stacked, owners = stack_versions(batch, {}, "right")
+    assert len(stacked["input_ids"]) == 3
+    states = model(**stacked, output_hidden_states=True).hidden_states[-1]
+    distances = measure_distances(states[:, 0], owners, batch, "euclidean")
+    weights = {"alpha": 1.0, "beta": 1.0, "contrastive_weight": 1.0, "margin": 1.0}
+    parts = contrastive_parts(method, weights, rule, distances)
+    assert all(part.total.item() == 0.0 for part in parts.values())
+    (sum(part.total for part in parts.values()) + states.sum() * 0).backward()
+    for name, value in model.named_parameters():
+        assert value.grad is None or (value.grad == 0).all(), name
+    counts = count_items(batch, rule, None)
+    # The authors' mean is over all rows, so each of the two draws of each row counts.
+    assert counts.tolist() == [3, 0, 0, 6 if rule == "authors" else 0]
+
+
+def test_class_weights_are_summed_over_the_rows():
+    batch = {"labels": torch.tensor([0, 2, 2, 1])}
+    counts = count_items(batch, "paper", torch.tensor([1.0, 0.25, 2.0]))
+    assert counts.tolist() == [5.25, 0, 0, 0]
+    assert count_items(batch, "authors", None).tolist() == [4, 0, 0, 0]

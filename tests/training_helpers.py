@@ -1,0 +1,110 @@
+"""Made rows, small tables and tiny trainers that the tests of training share."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from tiny_models import tiny_model, tiny_tokenizer
+
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, SubstitutionTable, get_task
+
+SYNONYMS = SubstitutionTable(
+    {
+        "big": ["large", "fat"],
+        "small": ["little", "tiny"],
+        "happy": ["glad"],
+        "fast": ["quick", "rapid"],
+        "dog": ["hound", "puppy"],
+        "man": ["guy"],
+    }
+)
+ANTONYMS = SubstitutionTable(
+    {
+        "big": ["small", "little"],
+        "hot": ["cold"],
+        "happy": ["sad"],
+        "open": ["closed"],
+        "outside": ["inside"],
+    }
+)
+_SUBJECTS = ("A man", "The big dog", "A woman", "Two girls", "The small child", "A happy boy")
+_VERBS = ("is sleeping", "is walking outside", "runs fast", "eats in the hot sun", "sings", "waits")
+METHODS = ("normal", "safer", "pairwise", "triplet")
+
+
+def made_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of premise, hypothesis, label, idx; some can be perturbed one way, both ways or neither."""
+    rng = random.Random(seed)
+
+    def sentence() -> str:
+        ending = rng.choice(("", " and the door is open", " near a house", " with a big hat"))
+        return f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)}{ending}."
+
+    return [
+        {"premise": sentence(), "hypothesis": sentence(), "label": rng.randrange(3), "idx": i}
+        for i in range(n)
+    ]
+
+
+def tokenizer_for_made_rows(**options: Any) -> Any:
+    """A tokenizer that has a piece for every word of the made rows and tables."""
+    words = [*_SUBJECTS, *_VERBS, "and the door is open near a house with hat"]
+    words += [word for table in (SYNONYMS, ANTONYMS) for item in table.items() for word in item[1]]
+    return tiny_tokenizer(words, **options)
+
+
+def make_arguments(folder: Any, **options: Any) -> BalancedTrainingArguments:
+    """Arguments for short runs on the CPU that log every step and save nothing."""
+    defaults: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "seed": 3,
+    }
+    return BalancedTrainingArguments(str(folder), **{**defaults, **options})
+
+
+def make_trainer(
+    folder: Any,
+    rows: Any = None,
+    *,
+    model: Any = None,
+    tokenizer: Any = None,
+    trainer_class: type[BalancedTrainer] = BalancedTrainer,
+    trainer_options: dict[str, Any] | None = None,
+    **options: Any,
+) -> BalancedTrainer:
+    """A trainer of a tiny BERT without dropout on made rows; `options` are training arguments."""
+    tables = {"synonyms": SYNONYMS, "antonyms": ANTONYMS, "task": get_task("snli")}
+    chosen = {**tables, **(trainer_options or {})}
+    if "model_init" not in chosen:
+        chosen["model"] = tiny_model("bert") if model is None else model
+    return trainer_class(
+        args=make_arguments(folder, **options),
+        train_dataset=rows,
+        processing_class=tokenizer or tokenizer_for_made_rows(),
+        **chosen,
+    )
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a model's weights."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference between two models' weights."""
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def logged(trainer: BalancedTrainer, key: str) -> list[float]:
+    """A value of each training log, in order."""
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
