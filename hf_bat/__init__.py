@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from hf_bat.attack import Attack, AttackReport
     from hf_bat.collator import PerturbationCollator
     from hf_bat.errors import HfBatError
     from hf_bat.lexicon import SubstitutionTable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it.
 _HOMES = {
     "AntonymPerturbation": "hf_bat.perturbations",
+    "Attack": "hf_bat.attack",
+    "AttackReport": "hf_bat.attack",
     "BalancedTrainer": "hf_bat.trainer",
     "BalancedTrainingArguments": "hf_bat.training_args",
     "HfBatError": "hf_bat.errors",
@@ -39,6 +42,8 @@ _HOMES = {
 
 __all__ = [
     "AntonymPerturbation",
+    "Attack",
+    "AttackReport",
     "BalancedTrainer",
     "BalancedTrainingArguments",
     "HfBatError",

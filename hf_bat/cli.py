@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.perturb",
         "show rows with the versions that training would draw",
     ),
+    "attack": (
+        "hf_bat.commands.attack",
+        "attack a classifier: which edits change its prediction, which fail to",
+    ),
     "demo": (
         "hf_bat.commands.demo",
         "train a small encoder with and without balanced training and compare",

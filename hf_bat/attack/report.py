@@ -1,0 +1,292 @@
+"""Reports: what attacks found, as numbers, JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hf_bat.errors import HfBatError
+
+Row = Mapping[str, Any]
+# How many word pairs a summary lists; the rows hold all of them.
+_PAIRS_LISTED = 100
+_COLUMNS = (
+    ("attack", "name"),
+    ("rows", "rows"),
+    ("attempted", "attempted"),
+    ("ASR", "asr"),
+    ("95 %", "asr_interval"),
+    ("ASR confident", "asr_confident"),
+    ("attackable", "attackable"),
+    ("ASR attackable", "asr_attackable"),
+    ("kept swaps", "keep_rate"),
+    ("accuracy", "accuracy"),
+    ("under attack", "accuracy_under_attack"),
+    ("queries a row", "queries_per_row"),
+)
+
+
+@dataclass
+class AttackReport:
+    """What one attack or several found.
+
+    Args:
+        attacks: attack key -> its summary; see `summarise` for the figures.
+        rows: attack key -> one dict a row, as the rows file has them.
+        about: the model, the versions, the time taken: what does not belong to the result.
+
+    Example:
+        >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "queries": 1}
+        >>> report = AttackReport({"antonym": summarise([row], "obstinate", {})}, {"antonym": [row]})
+        >>> report["antonym"]["asr"]
+        0.0
+    """
+
+    attacks: dict[str, dict[str, Any]]
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, attack: str) -> dict[str, Any]:
+        return self.attacks[attack]
+
+    def __or__(self, other: AttackReport) -> AttackReport:
+        """Both reports' attacks."""
+        seconds = {**self.about.get("cost", {}), **other.about.get("cost", {})}
+        about = {**self.about, **other.about, "cost": seconds}
+        return AttackReport({**self.attacks, **other.attacks}, {**self.rows, **other.rows}, about)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values; the rows are not in it."""
+        return {"attacks": self.attacks, **self.about}
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """The figures for a log: `<attack>_asr`, and for obstinate attacks `<attack>_asr_confident` and
+        `<attack>_attackable`; a rate over nothing is left out."""
+        figures = ("asr", "asr_confident", "attackable", "keep_rate")
+        return {
+            f"{prefix}{attack}_{figure}": summary[figure]
+            for attack, summary in self.attacks.items()
+            for figure in figures
+            if summary.get(figure) is not None
+        }
+
+    def save_json(self, path: str | Path) -> None:
+        """Write `to_dict()` as a JSON file."""
+        _write(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+    def save_rows(self, path: str | Path) -> None:
+        """Write one JSON line per row and attack."""
+        lines = [json.dumps(row, ensure_ascii=False) for rows in self.rows.values() for row in rows]
+        _write(path, "".join(f"{line}\n" for line in lines))
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write one CSV line per row and attack, sentences in columns of their own."""
+        flat = [_flat(row) for rows in self.rows.values() for row in rows]
+        names = list(dict.fromkeys(name for row in flat for name in row))
+        try:
+            with open(path, "w", encoding="utf-8", newline="") as stream:
+                writer = csv.DictWriter(stream, names, restval="")
+                writer.writeheader()
+                writer.writerows(flat)
+        except OSError as error:
+            raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def export(self, path: str | Path, columns: Sequence[str]) -> tuple[int, int]:
+        """Write the adversarial inputs as JSON lines, to train on or to label.
+
+        A fickle edit keeps the gold label. An obstinate one should change it, and to what is not known:
+        those rows have the label -1 and the old one as `original_label`.
+
+        Args:
+            path: the file.
+            columns: the names of the text columns.
+
+        Returns:
+            How many rows were written, and how many of them have no label.
+        """
+        lines: list[str] = []
+        unlabelled = 0
+        for rows in self.rows.values():
+            for row in rows:
+                if row["perturbed"] is None:
+                    continue
+                obstinate = "outcome_confident" in row
+                unlabelled += obstinate
+                line = dict(zip(columns, row["perturbed"], strict=True))
+                line |= {
+                    "label": -1 if obstinate else row["label"],
+                    "original_label": row["label"],
+                    "idx": len(lines),
+                    "original_idx": row["idx"],
+                    "attack": row["attack"],
+                }
+                lines.append(json.dumps(line, ensure_ascii=False))
+        _write(path, "".join(f"{line}\n" for line in lines))
+        return len(lines), unlabelled
+
+    def to_markdown(self) -> str:
+        """A table of one line an attack."""
+        lines = [
+            "| " + " | ".join(title for title, _ in _COLUMNS) + " |",
+            "|" + "---|" * len(_COLUMNS),
+        ]
+        for name, summary in self.attacks.items():
+            cells = [_cell(key, {**summary, "name": name}.get(key)) for _, key in _COLUMNS]
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def summarise(rows: Sequence[Row], kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Sum rows up.
+
+    Args:
+        rows: all rows of one attack, as the rows file has them.
+        kind: the goal's: "fickle" or "obstinate".
+        recipe: the recipe's description, to be kept with the figures.
+
+    Returns:
+        Counts (`rows` = `attempted` + `skipped`, `attempted` = `succeeded` + `failed`) and rates in
+        0..1, None where there is nothing to take a rate of: `asr` = succeeded / attempted (strict),
+        `asr_confident`, `attackable` = share of the attempted rows with a candidate, `asr_attackable`
+        the rate among those, `keep_rate` = share of the candidates tried that keep the prediction,
+        `accuracy` before and `accuracy_under_attack` over the rows that the model answered; the
+        figures per label and per word pair; 95 % Wilson intervals as `*_interval`.
+    """
+    summary: dict[str, Any] = _counts(rows, kind)
+    summary["skipped_reasons"] = dict(
+        sorted(Counter(row["reason"] for row in rows if row["outcome"] == "skipped").items())
+    )
+    scored = [row for row in rows if row.get("predicted") is not None]
+    right = sum(row["predicted"] == row["label"] for row in scored)
+    summary["accuracy"] = _rate(right, len(scored))
+    summary["accuracy_under_attack"] = _rate(right - summary["succeeded"], len(scored))
+    summary["queries"] = sum(row["queries"] for row in rows)
+    attempted = [row for row in rows if row["outcome"] != "skipped"]
+    succeeded = [row for row in rows if row["outcome"] == "succeeded"]
+    summary["queries_per_row"] = _mean(row["queries"] for row in attempted)
+    summary["candidates"] = sum(row.get("candidates", 0) for row in rows)
+    summary["edits_beyond_cut"] = sum(row.get("beyond_cut", 0) for row in rows)
+    summary["budget_exhausted"] = sum(bool(row.get("exhausted")) for row in rows)
+    summary["words_changed"] = _mean(row["words_changed"] for row in succeeded)
+    summary["words_changed_rate"] = _mean(row["words_changed"] / row["words"] for row in succeeded)
+    similar = [row["similarity"] for row in succeeded if row.get("similarity") is not None]
+    summary["sentence_similarity"] = _mean(similar)
+    labels = dict.fromkeys(row["label_name"] for row in rows if row.get("label_name") is not None)
+    summary["per_label"] = {
+        name: _counts([row for row in rows if row.get("label_name") == name], kind)
+        for name in sorted(labels, key=str)
+    }
+    summary["per_pair"] = _pairs(rows, kind)
+    summary["recipe"] = dict(recipe)
+    return summary
+
+
+def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
+    attempted = [row for row in rows if row["outcome"] != "skipped"]
+    succeeded = sum(row["outcome"] == "succeeded" for row in attempted)
+    reachable = [row for row in attempted if row.get("candidates")]
+    found: dict[str, Any] = {
+        "rows": len(rows),
+        "attempted": len(attempted),
+        "skipped": len(rows) - len(attempted),
+        "succeeded": succeeded,
+        "failed": len(attempted) - succeeded,
+        "asr": _rate(succeeded, len(attempted)),
+        "asr_interval": _interval(succeeded, len(attempted)),
+    }
+    if kind == "obstinate":
+        confident = sum(row.get("outcome_confident") == "succeeded" for row in attempted)
+        found["succeeded_confident"] = confident
+        found["asr_confident"] = _rate(confident, len(attempted))
+        found["asr_confident_interval"] = _interval(confident, len(attempted))
+    found["attackable"] = _rate(len(reachable), len(attempted))
+    found["asr_attackable"] = _rate(succeeded, len(reachable))
+    tried = sum(row["candidates"] for row in reachable)
+    found["keep_rate"] = _rate(sum(row["kept"] for row in reachable), tried)
+    return found
+
+
+def _pairs(rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
+    """Which substitutions fool the model: of each word pair, how often it was tried and what came of it.
+
+    An exhaustive search tries every swap; of the others, only the swaps of successes are counted.
+    """
+    tried: Counter[tuple[str, str]] = Counter()
+    fooled: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        if row["outcome"] == "skipped":
+            continue
+        for original, replacement, kept, _ in row.get("tried", ()):
+            pair = original.lower(), replacement.lower()
+            tried[pair] += 1
+            fooled[pair] += bool(kept) == (kind == "obstinate")
+        if "tried" not in row and row["outcome"] == "succeeded":
+            for edit in row["edits"]:
+                pair = edit["original"].lower(), edit["replacement"].lower()
+                tried[pair] += 1
+                fooled[pair] += 1
+    order = sorted(tried, key=lambda pair: (-fooled[pair], -tried[pair], pair))
+    return [
+        {
+            "original": pair[0],
+            "replacement": pair[1],
+            "tried": tried[pair],
+            "succeeded": fooled[pair],
+        }
+        for pair in order[:_PAIRS_LISTED]
+    ]
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return math.fsum(listed) / len(listed) if listed else None
+
+
+def _interval(part: int, whole: int) -> list[float] | None:
+    from hf_bat.metrics.functional import wilson_interval
+
+    low, high = wilson_interval(part, whole)
+    return None if low is None or high is None else [low, high]
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in ("original", "perturbed"):
+            for number, text in enumerate(value or [], start=1):
+                flat[f"{name}_{number}"] = text
+        elif name in ("edits", "tried"):
+            flat[name] = json.dumps(value, ensure_ascii=False)
+        else:
+            flat[name] = value
+    return flat
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return "–".join(f"{100 * bound:.1f}" for bound in value)
+    if isinstance(value, float):
+        return f"{value:.1f}" if key == "queries_per_row" else f"{100 * value:.1f} %"
+    return str(value)
+
+
+def _write(path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error

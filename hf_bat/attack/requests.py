@@ -1,0 +1,39 @@
+"""What a search may ask of the engine.
+
+A search is a generator: it yields a request and is sent the answer. So it reads as if it asked the
+model on the spot, while the engine answers the requests of many rows together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hf_bat.perturbations.base import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The model's probabilities for inputs; answered by (n, labels) float64, or by fewer rows than
+    asked where the row's query budget ends."""
+
+    inputs: list[Texts]
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency:
+    """How much each word matters by the gradient at its embeddings; answered by one list of floats a
+    sentence, one float a white-space token."""
+
+    texts: Texts
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Sentence embeddings of strings by the constraints' encoder; answered by (n, d) unit vectors."""
+
+    encoder: object
+    strings: list[str]
+
+
+Request = Score | Saliency | Embed

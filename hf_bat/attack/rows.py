@@ -1,0 +1,216 @@
+"""The rows to attack, and the JSON-lines file to which their results stream."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from hf_bat.data import label_map
+from hf_bat.errors import HfBatError
+from hf_bat.perturbations.base import Texts
+from hf_bat.tasks import Task
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row to attack.
+
+    Args:
+        idx: the row's `idx`, or its number.
+        texts: its sentences.
+        label: its label as the model numbers it; None where it has none.
+        reason: why the row cannot be attacked ("empty text", "no label"); None where it can.
+    """
+
+    idx: int | str
+    texts: Texts
+    label: int | None
+    reason: str | None = None
+
+
+def read_examples(
+    rows: Iterable[Mapping[str, Any]], task: Task, config: Any, limit: int | None = None
+) -> list[Example]:
+    """Take the rows of a data set as examples; every row becomes one.
+
+    Args:
+        rows: a `datasets.Dataset`, or any iterable of dicts with the task's columns.
+        task: the task.
+        config: the model's configuration, for its labels; None for a callable.
+        limit: only the first so many rows, right or wrong.
+
+    Raises:
+        HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
+    """
+    names = _declared_names(rows, task)
+    labels = label_map(task, config, names)
+    examples: list[Example] = []
+    seen: set[int | str] = set()
+    for number, row in enumerate(rows):
+        if limit is not None and number >= limit:
+            break
+        where = f"row {number}"
+        texts = tuple("" if t is None else str(t) for t in _texts(row, task, where))
+        idx = row.get("idx", number)
+        idx = idx if isinstance(idx, (int, str)) else int(idx)
+        if idx in seen:
+            raise HfBatError(
+                f"idx {idx!r} stands more than once; make it unique or drop the column"
+            )
+        seen.add(idx)
+        value = row.get(task.label_column, row.get("label"))
+        if labels.data_names:
+            label = labels.model_label(value, where)
+        else:  # neither the task nor the model names any label
+            label = None if value is None or value == -1 else int(value)
+        reason = "no label" if label is None else None
+        if not all(text.strip() for text in texts):
+            reason = "empty text"
+        examples.append(Example(idx, texts, label, reason))
+    return examples
+
+
+def _declared_names(rows: Any, task: Task) -> Sequence[str] | None:
+    feature = (getattr(rows, "features", None) or {}).get(task.label_column)
+    return getattr(feature, "names", None)
+
+
+def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
+    old = {new: name for name, new in task.renames.items()}
+    found = []
+    for column in task.columns:
+        name = column if column in row else old.get(column, column)
+        if name not in row:
+            raise HfBatError(
+                f"{where} has no column {column!r}; it has: {', '.join(map(str, row))}"
+            )
+        found.append(row[name])
+    return found
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """A hash of the rows, whatever their order."""
+    total = 0
+    for e in examples:
+        line = json.dumps([e.idx, e.texts, e.label]).encode()
+        total += int.from_bytes(hashlib.sha256(line).digest(), "big")
+    return hashlib.sha256(str(total).encode()).hexdigest()
+
+
+class RowsFile:
+    """Results as JSON lines, from which a killed run goes on.
+
+    Each line says which attack, recipe, model and data it is of, so that a file is never continued by
+    another run. Rank r of a run on several ranks writes its own part beside the file; `finish` puts
+    the parts together.
+
+    Args:
+        path: the file.
+        attack: the attack's key; lines of other attacks are left as they are.
+        identity: what each of this attack's lines must match, such as `{"recipe": hash}`.
+        rank: this process's number.
+        world: how many there are.
+
+    Raises:
+        HfBatError: the file has lines of another recipe, model or data set, or is no rows file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        attack: str,
+        identity: Mapping[str, str],
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.path, self.attack, self.identity = Path(path), attack, dict(identity)
+        self.rank, self.world = rank, world
+        self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
+        self._stream: TextIO | None = None
+        if not self.path.parent.is_dir():
+            raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
+
+    def _files(self) -> list[Path]:
+        parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
+        return [p for p in (self.path, *parts) if p.is_file()]
+
+    def done(self) -> dict[int | str, dict[str, Any]]:
+        """The rows of this attack that are done, by idx; a line cut short by a kill is not counted."""
+        found = {}
+        for path in self._files():
+            for number, line in enumerate(_whole_lines(path), start=1):
+                row = _parse(line, path, number)
+                if row["attack"] != self.attack:
+                    continue
+                for what, wanted in self.identity.items():
+                    if row.get(what) != wanted:
+                        raise HfBatError(
+                            f"{path}, line {number}: these rows are of another {what} "
+                            f"({row.get(what)}, not {wanted}); give another file or delete it"
+                        )
+                found[row["idx"]] = row
+        return found
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows; they survive the process being killed from here on."""
+        if self._stream is None:
+            _drop_torn_line(self.part)
+            self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
+        for row in rows:
+            line = {**row, **self.identity}
+            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Stop writing."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def finish(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put all rows of this attack into the file, in their order, and remove the parts."""
+        self.close()
+        lines: dict[str, list[str]] = {}  # attack -> its lines, attacks in the order of the file
+        for path in self._files():
+            for number, line in enumerate(_whole_lines(path), start=1):
+                lines.setdefault(_parse(line, path, number)["attack"], []).append(line)
+        lines[self.attack] = [
+            json.dumps({**row, **self.identity}, ensure_ascii=False) for row in rows
+        ]
+        text = "".join(f"{line}\n" for part in lines.values() for line in part)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        parts = [path for path in self._files() if path != self.path]
+        os.replace(temporary, self.path)
+        for path in parts:
+            path.unlink()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    return text.split("\n")[:-1]
+
+
+def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        row["attack"], row["idx"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HfBatError(
+            f"{path}, line {number}: not a row of an attack; give another file or delete it"
+        ) from error
+    return row
+
+
+def _drop_torn_line(path: Path) -> None:
+    if path.is_file():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            with open(path, "r+b") as stream:
+                stream.truncate(data.rfind(b"\n") + 1)

@@ -1,0 +1,371 @@
+"""`Attack`: a recipe and a model, ready to run over rows."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hf_bat.attack.engine import Counter, Engine
+from hf_bat.attack.goals import kept
+from hf_bat.attack.models import CallableModel, Classifier
+from hf_bat.attack.ranks import gather, rank_and_world, wait
+from hf_bat.attack.recipes import Recipe, TableSource, get_recipe
+from hf_bat.attack.report import AttackReport, summarise
+from hf_bat.attack.requests import Embed, Request, Score
+from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
+from hf_bat.attack.search import SEARCHES, Problem
+from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
+from hf_bat.attack.state import words_changed
+from hf_bat.data import label_map
+from hf_bat.errors import HfBatError
+from hf_bat.tasks import Task, get_task
+
+
+class Attack:
+    """An attack on a classifier: a recipe searched by batched queries.
+
+    Args:
+        recipe: a name that `get_recipe` knows, such as "antonym" or "paper-synonym", or a `Recipe`.
+        model: a transformers sequence classifier, the folder or Hub id of one, or a function from a
+            list of inputs (tuples of two sentences; strings where the task has one) to (n, labels)
+            probabilities.
+        tokenizer: the model's tokenizer; loaded with a model given by path, not needed for a function.
+        task: the rows' task, or its name: columns, labels, labels that obstinate attacks leave alone.
+        synonyms: a table or the path of one; the bundled lexicon's where None.
+        antonyms: likewise.
+        batch_size: the most inputs in a forward pass; 32 on a processor, 256 on a GPU where None.
+        device: where a transformers model runs; where it is, or the first GPU for a path, where None.
+        dtype: "float32", or "bfloat16" or "float16" by autocast.
+        seed: of the random ranking.
+        progress: show a bar; only on a terminal where None.
+        **options: what else `get_recipe` takes: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
+            `skip_labels`, `max_length`, ...
+
+    Raises:
+        HfBatError: an unknown name, a model or table that cannot be loaded, options that do not fit.
+
+    Example:
+        >>> def model(pairs):
+        ...     return [[0.9, 0.1] if "hot" in " ".join(pair) else [0.2, 0.8] for pair in pairs]
+        >>> attack = Attack("antonym", model, task="qqp", antonyms={"hot": ["cold"]})
+        >>> rows = [
+        ...     {"question1": "Is it hot?", "question2": "Is it a hot day?", "label": 0},
+        ...     {"question1": "Is it warm?", "question2": "Is it cold?", "label": 1},
+        ... ]
+        >>> report = attack.run(rows)
+        >>> report["antonym"]["skipped_reasons"], report["antonym"]["attackable"]
+        ({'label skipped': 1}, 0.0)
+    """
+
+    def __init__(
+        self,
+        recipe: str | Recipe,
+        model: Any,
+        tokenizer: Any = None,
+        task: str | Task = "snli",
+        *,
+        synonyms: TableSource = None,
+        antonyms: TableSource = None,
+        batch_size: int | None = None,
+        device: Any = None,
+        dtype: str = "float32",
+        seed: int = 0,
+        progress: bool | None = None,
+        **options: Any,
+    ):
+        self.task = get_task(task)
+        self.recipe = get_recipe(recipe, synonyms=synonyms, antonyms=antonyms, **options)
+        self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
+        self.batch_size, self.seed, self.progress = batch_size, seed, progress
+        self.name = self.recipe.key
+        unknown = [c for c in self.recipe.skip_columns if c not in self.task.columns]
+        if unknown:
+            raise HfBatError(
+                f"skip_columns: task {self.task.name!r} has no column {unknown[0]!r}; "
+                f"it has: {', '.join(self.task.columns)}"
+            )
+        self._labels = label_map(self.task, self.model.config)
+        self._skipped = self._skipped_labels()
+        self._encoder: SentenceEncoder | None = next(
+            (r.encoder for r in self.recipe.constraints if isinstance(r, SentenceSimilarity)), None
+        )
+
+    def _skipped_labels(self) -> frozenset[int]:
+        names = self.recipe.skip_labels
+        if names is None:
+            names = self.task.skipped_labels if self.recipe.goal.kind == "obstinate" else ()
+        unknown = [
+            n for n in names if n not in (*self._labels.data_names, *self._labels.model_names)
+        ]
+        if unknown:
+            raise HfBatError(
+                f"skip_labels: no label {unknown[0]!r}; labels: {', '.join(self._labels.data_names)}"
+            )
+        found = (self._labels.model_label(name, "skip_labels") for name in names)
+        return frozenset(label for label in found if label is not None)
+
+    def run(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        rows_file: str | Path | None = None,
+        max_samples: int | None = None,
+    ) -> AttackReport:
+        """Attack rows.
+
+        In a distributed run every rank calls this with all rows, attacks its share and gets the whole
+        report.
+
+        Args:
+            rows: a `datasets.Dataset` or dicts with the task's columns, its label and, where they have
+                one, a unique `idx`.
+            rows_file: stream results to this JSON-lines file; rows that it already holds of the same
+                recipe, model and data are not attacked again.
+            max_samples: only the first so many rows, right or wrong.
+
+        Returns:
+            The report, with every row.
+
+        Raises:
+            HfBatError: bad rows, a rows file of another run, a model whose answers are no
+                probabilities.
+        """
+        if max_samples is not None and max_samples < 1:
+            raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
+        examples = read_examples(rows, self.task, self.model.config, max_samples)
+        if not examples:
+            raise HfBatError("there are no rows to attack")
+        rank, world = rank_and_world()
+        engine = Engine(self.model, self.batch_size)
+        file = self._rows_file(rows_file, examples, rank, world)
+        done: dict[int | str, dict[str, Any]] = {}
+        found: list[dict[str, Any]] = []
+        error: Exception | None = None
+        try:
+            done = file.done() if file else {}
+            mine = examples[rank::world]
+            found = [done[e.idx] for e in mine if e.idx in done]
+            for results in self._attack(
+                [e for e in mine if e.idx not in done], engine, rank, len(found)
+            ):
+                found += results
+                if file:
+                    file.write(results)
+        except Exception as problem:  # every rank must come to the gathering
+            error = problem
+        finally:
+            if file:
+                file.close()
+        everything = {row["idx"]: row for row in gather(found, error, world)}
+        ordered = [_plain(everything[example.idx]) for example in examples]
+        if file and rank == 0:
+            file.finish(ordered)
+        wait(world)  # the next attack must find the file whole
+        return self._report(ordered, engine)
+
+    def attack_texts(self, *texts: str, label: int | str | None = None) -> dict[str, Any]:
+        """Attack one input.
+
+        Args:
+            texts: its sentences.
+            label: its gold label (a name, or the data's number); the model's prediction where None.
+
+        Returns:
+            The row, as the rows file has it.
+        """
+        if len(texts) != len(self.task.columns):
+            raise HfBatError(
+                f"task {self.task.name!r} has {len(self.task.columns)} texts "
+                f"({', '.join(self.task.columns)}); got {len(texts)}"
+            )
+        gold = None if label is None else self._labels.model_label(label, "the text")
+        reason = None if all(text.strip() for text in texts) else "empty text"
+        search = partial(self._search, Example(0, texts, gold, reason), trust=gold is None)
+        return next(
+            row
+            for rows in Engine(self.model, self.batch_size).run([(search, self.recipe.budget)])
+            for row in rows
+        )
+
+    def _rows_file(
+        self, path: str | Path | None, examples: Sequence[Example], rank: int, world: int
+    ) -> RowsFile | None:
+        if path is None:
+            return None
+        setting = {
+            "recipe": self.recipe.hash[:16],
+            "model": self.model.identity[:16],
+            "data": fingerprint(examples)[:16],
+        }
+        if self.recipe.ranking == "random":
+            setting["seed"] = str(self.seed)
+        return RowsFile(path, self.name, setting, rank, world)
+
+    def _attack(
+        self, examples: Sequence[Example], engine: Engine, rank: int, already: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        searches = ((partial(self._search, e), self.recipe.budget) for e in examples)
+        hidden = rank != 0 or (not self.progress if self.progress is not None else None)
+        with tqdm(
+            total=len(examples) + already,
+            initial=already,
+            desc=self.name,
+            unit="row",
+            disable=hidden,
+            file=sys.stderr,
+        ) as bar:
+            succeeded = attempted = 0
+            for results in engine.run(searches):
+                yield results
+                attempted += sum(row["outcome"] != "skipped" for row in results)
+                succeeded += sum(row["outcome"] == "succeeded" for row in results)
+                if attempted:
+                    bar.set_postfix(asr=f"{succeeded / attempted:.3f}", refresh=False)
+                bar.update(len(results))
+
+    def _search(
+        self, example: Example, counter: Counter, trust: bool = False
+    ) -> Generator[Request, Any, dict[str, Any]]:
+        """Attack one row: the generator that the engine runs; `trust` takes the prediction for gold."""
+        row: dict[str, Any] = {
+            "idx": example.idx,
+            "attack": self.name,
+            "outcome": "skipped",
+            "reason": example.reason,
+            "original": list(example.texts),
+            "perturbed": None,
+            "label": example.label,
+            "label_name": self._label_name(example.label),
+            "words": sum(len(text.split()) for text in example.texts),
+            "queries": 0,
+        }
+        if example.reason is not None and not (trust and example.reason == "no label"):
+            return row
+        answers = yield Score([example.texts])
+        row["queries"] = counter.queries
+        if not len(answers):
+            row["reason"] = "no query budget"
+            return row
+        row["predicted"] = int(answers[0].argmax())
+        label = row["predicted"] if trust else example.label
+        assert label is not None
+        if not 0 <= label < answers.shape[1]:
+            raise HfBatError(
+                f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
+                "probabilities (labels from 0)"
+            )
+        before = float(answers[0, label])
+        row |= {"label": label, "label_name": self._label_name(label), "gold_before": before}
+        if not kept(answers, label)[0]:
+            row["reason"] = "misclassified"
+        elif label in self._skipped:
+            row["reason"] = "label skipped"
+        else:
+            yield from self._solve(example, label, before, row)
+        row["queries"] = counter.queries
+        return row
+
+    def _solve(
+        self, example: Example, label: int, before: float, row: dict[str, Any]
+    ) -> Generator[Request, Any, None]:
+        problem = Problem(
+            example.texts,
+            label,
+            before,
+            self.recipe,
+            tuple(c not in self.recipe.skip_columns for c in self.task.columns),
+            self.model.visible([example.texts])[0],
+            random.Random(f"{self.seed}:{example.idx}"),
+            self.model.unk,
+        )
+        yield from SEARCHES[self.recipe.search](problem)
+        row["outcome"] = "succeeded" if problem.succeeded else "failed"
+        del row["reason"]
+        if self.recipe.goal.kind == "obstinate":
+            row["outcome_confident"] = "succeeded" if problem.confident else "failed"
+        row |= {
+            "candidates": problem.candidates,
+            "kept": problem.kept,
+            "raised": problem.raised,
+            "beyond_cut": problem.beyond_cut,
+            "exhausted": problem.exhausted,
+        }
+        if self.recipe.search == "exhaustive":
+            row["tried"] = [
+                [edit.original, edit.replacement, int(stays), int(rises)]
+                for edit, stays, rises in problem.tried
+            ]
+        if problem.found is None:
+            return
+        texts = problem.found.texts
+        row |= {
+            "perturbed": list(texts),
+            "edits": [_edit_dict(edit) for edit in problem.found.edits],
+            "gold_after": problem.gold_after,
+            "predicted_after": problem.predicted_after,
+            "words_changed": words_changed(example.texts, texts),
+        }
+        if self._encoder is not None:
+            pair = ["\n".join(example.texts), "\n".join(texts)]
+            one, other = yield Embed(self._encoder, pair)
+            row["similarity"] = float(one @ other)
+
+    def _label_name(self, label: int | None) -> str | None:
+        names = self._labels.model_names
+        if label is None:
+            return None
+        return names[label] if 0 <= label < len(names) else str(label)
+
+    def _report(self, rows: list[dict[str, Any]], engine: Engine) -> AttackReport:
+        from hf_bat import __version__
+
+        recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
+        recipe["skipped_labels"] = sorted(filter(None, map(self._label_name, self._skipped)))
+        summary = summarise(rows, self.recipe.goal.kind, recipe)
+        meter = engine.meter
+        about = {
+            "model": self.model.name,
+            "task": self.task.name,
+            "hf_bat_version": __version__,
+            "cost": {self.name: {k: round(v, 4) for k, v in vars(meter).items()}},
+        }
+        return AttackReport({self.name: summary}, {self.name: rows}, about)
+
+
+def as_classifier(
+    model: Any, tokenizer: Any, max_length: int | None, device: Any, dtype: str
+) -> Classifier:
+    """Wrap a model for the engine; see `Attack` for what may be given."""
+    if isinstance(model, Classifier):
+        return model
+    from hf_bat.attack.transformer import TransformersModel
+
+    if isinstance(model, (str, Path)) or hasattr(model, "parameters"):
+        return TransformersModel(model, tokenizer, max_length, device, dtype)
+    if not isinstance(model, Callable):  # type: ignore[arg-type]
+        raise HfBatError(
+            f"a model is a transformers classifier or a function, not {type(model).__name__}"
+        )
+    for what, given in (("device", device), ("max_length", max_length)):
+        if given is not None:
+            raise HfBatError(f"{what} is for transformers models; the function is called as it is")
+    return CallableModel(model)
+
+
+def _edit_dict(edit: Any) -> dict[str, Any]:
+    return {
+        "sentence": edit.sentence,
+        "position": edit.position,
+        "original": edit.original,
+        "replacement": edit.replacement,
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what only the rows file needs."""
+    return {k: v for k, v in row.items() if k not in ("recipe", "model", "data", "seed")}

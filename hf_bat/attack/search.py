@@ -1,0 +1,289 @@
+"""Searches: in which order edits are tried, and which are kept.
+
+Each is a generator over `requests`; see there. None knows how the engine batches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_bat.attack.goals import kept
+from hf_bat.attack.requests import Embed, Request, Saliency, Score
+from hf_bat.attack.similarity import SentenceSimilarity
+from hf_bat.attack.state import Place, State
+from hf_bat.perturbations.base import Edit, Texts, apply_replacement
+from hf_bat.perturbations.substitution import SubstitutionPerturbation
+from hf_bat.text import detach_punctuation, split_pieces
+
+if TYPE_CHECKING:
+    from hf_bat.attack.recipes import Recipe
+
+Asking = Generator[Request, Any, Any]
+RANKINGS = ("deletion", "unk", "gradient", "random")
+
+
+@dataclass
+class Problem:
+    """One row under attack, with what the search finds out about it.
+
+    Args:
+        texts: its sentences.
+        label: its gold label, which the model predicts.
+        gold_before: the gold probability on the unedited input.
+        recipe: the attack.
+        columns: per sentence, whether it may be edited.
+        visible: per sentence, how many of its white-space tokens the model sees.
+        rng: the row's own source of chance.
+        unk: what stands for a masked word in the ranking "unk".
+    """
+
+    texts: Texts
+    label: int
+    gold_before: float
+    recipe: Recipe
+    columns: tuple[bool, ...]
+    visible: tuple[int, ...]
+    rng: random.Random
+    unk: str = "[UNK]"
+
+    found: State | None = None  # the adversarial input, as the recipe's goal has it
+    gold_after: float | None = None
+    predicted_after: int | None = None
+    succeeded: bool = False  # strictly: some edit flipped, or kept, the prediction
+    confident: bool = False  # some edit kept the prediction and raised the gold probability
+    candidates: int = 0
+    kept: int = 0
+    raised: int = 0
+    beyond_cut: int = 0
+    exhausted: bool = False  # the query budget ended the search
+    tried: list[tuple[Edit, bool, bool]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.start = State.of(self.texts)
+        self.goal = self.recipe.goal
+
+    def score_candidates(self, edits: list[Edit], remember: bool = False) -> Asking:
+        """Ask for edited inputs, note what the answers show; (n, labels), n fewer at the budget's end."""
+        answers = yield Score([edit.texts for edit in edits])
+        if len(answers) < len(edits):
+            self.exhausted = True
+        stays = kept(answers, self.label)
+        rises = stays & (answers[:, self.label] > self.gold_before)
+        self.candidates += len(answers)
+        self.kept += int(stays.sum())
+        self.raised += int(rises.sum())
+        if self.goal.kind == "obstinate":
+            self.succeeded |= bool(stays.any())
+            self.confident |= bool(rises.any())
+        if remember:
+            self.tried += zip(edits, stays.tolist(), rises.tolist(), strict=False)
+        return answers
+
+    def take(self, state: State, answer: np.ndarray) -> None:
+        """Note the adversarial input."""
+        self.found = state
+        self.gold_after = float(answer[self.label])
+        self.predicted_after = int(answer.argmax())
+        if self.goal.kind == "fickle":
+            self.succeeded = True
+
+
+def exhaustive(problem: Problem) -> Asking:
+    """Every single edit at once; the best one that reaches the goal is shown."""
+    edits = admissible(
+        problem, problem.start, problem.recipe.perturbation.candidates(problem.texts)
+    )
+    edits, _ = yield from similar_enough(problem, problem.start, edits)
+    if not edits:
+        return
+    answers = yield from problem.score_candidates(edits, remember=True)
+    reached = problem.goal.reached(answers, problem.label, problem.gold_before)
+    if not reached.any() and problem.succeeded:  # strict success under the goal keep-confident
+        reached = kept(answers, problem.label)
+    if reached.any():
+        scores = np.where(reached, problem.goal.score(answers, problem.label), -np.inf)
+        best = int(scores.argmax())
+        problem.take(problem.start.after(edits[best]), answers[best])
+
+
+def greedy(problem: Problem) -> Asking:
+    """Word after word by importance; at each the best replacement is kept if it comes nearer the goal."""
+    start, goal, label = problem.start, problem.goal, problem.label
+    edits = admissible(problem, start, problem.recipe.perturbation.candidates(problem.texts))
+    places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
+    order = yield from rank(problem, places)
+    state, score = start, _score_before(problem)
+    for place in order:
+        now = state.place_of(place)
+        if now is None:
+            continue
+        edits = admissible(problem, state, edits_at(problem, state, now), count=False)
+        edits, similarities = yield from similar_enough(problem, state, edits)
+        if not edits:
+            continue
+        answers = yield from problem.score_candidates(edits)
+        if len(answers):
+            scores = goal.score(answers, label)
+            best = int(scores.argmax())
+            if scores[best] > score:
+                reached = goal.reached(answers, label, problem.gold_before)
+                if reached[best]:
+                    if similarities is not None:
+                        shown = np.where(reached, similarities[: len(answers)], -np.inf)
+                        best = int(shown.argmax())
+                    problem.take(state.after(edits[best]), answers[best])
+                    return
+                state, score = state.after(edits[best]), float(scores[best])
+        if problem.exhausted:
+            return
+
+
+def beam(problem: Problem) -> Asking:
+    """The best few states, each extended by every edit, until one reaches the goal."""
+    goal, label = problem.goal, problem.label
+    states, seen, first = [problem.start], {problem.texts}, True
+    while states and not problem.exhausted:
+        grown: list[tuple[State, Edit]] = []
+        for state in states:
+            edits = problem.recipe.perturbation.candidates(state.texts)
+            edits = admissible(problem, state, edits, count=first)
+            edits, _ = yield from similar_enough(problem, state, edits)
+            grown += [(state, edit) for edit in edits if edit.texts not in seen]
+            seen.update(edit.texts for edit in edits)
+        first = False
+        if not grown:
+            return
+        answers = yield from problem.score_candidates([edit for _, edit in grown])
+        if not len(answers):
+            return
+        scores = goal.score(answers, label)
+        reached = goal.reached(answers, label, problem.gold_before)
+        if reached.any():
+            best = int(np.where(reached, scores, -np.inf).argmax())
+            problem.take(grown[best][0].after(grown[best][1]), answers[best])
+            return
+        width = problem.recipe.beam_width
+        order = np.argsort(-scores, kind="stable")[:width]
+        states = [grown[i][0].after(grown[i][1]) for i in order]
+
+
+SEARCHES: dict[str, Callable[[Problem], Asking]] = {
+    "exhaustive": exhaustive,
+    "greedy": greedy,
+    "beam": beam,
+}
+
+
+def rank(problem: Problem, places: list[Place]) -> Asking:
+    """Order places by importance, the most important first; a lone place needs no question."""
+    if len(places) < 2:
+        return places
+    ranking = problem.recipe.ranking
+    if ranking == "random":
+        return problem.rng.sample(places, len(places))
+    if ranking == "gradient":
+        weights = yield Saliency(problem.texts, problem.label)
+        scores = [weights[sentence][position] for sentence, position in places]
+    else:
+        put = "" if ranking == "deletion" else problem.unk
+        answers = yield Score([_masked(problem.texts, place, put) for place in places])
+        if len(answers) < len(places):
+            problem.exhausted = True
+            return []
+        scores = list(problem.goal.score(answers, problem.label))
+    order = sorted(range(len(places)), key=lambda i: (-scores[i], i))
+    return [places[i] for i in order]
+
+
+def admissible(
+    problem: Problem, state: State, edits: Iterable[Edit], count: bool = True
+) -> list[Edit]:
+    """The edits that lie before the cut, in a column that may be edited, and within the constraints
+    that need no encoder. An edited text that two edits give is listed once."""
+    constraints = problem.recipe.constraints
+    words: dict[Place, bool] = {}
+    found: dict[Texts, Edit] = {}
+    for edit in edits:
+        place = edit.sentence, edit.position
+        if place not in words:
+            words[place] = problem.columns[edit.sentence] and all(
+                rule.allows_word(state, edit.sentence, edit.position, edit.original)
+                for rule in constraints
+            )
+        if not words[place] or edit.texts in found or edit.texts == state.texts:
+            continue
+        if all(rule.allows(problem.start, state, edit) for rule in constraints):
+            origin = state.origin[edit.sentence][edit.position]
+            if origin is not None and origin >= problem.visible[edit.sentence]:
+                problem.beyond_cut += count
+            else:
+                found[edit.texts] = edit
+    return list(found.values())
+
+
+def similar_enough(problem: Problem, state: State, edits: list[Edit]) -> Asking:
+    """The edits that every sentence encoder finds similar enough, and their least similarity (n,);
+    None in its place where no constraint has an encoder."""
+    rules = [r for r in problem.recipe.constraints if isinstance(r, SentenceSimilarity)]
+    if not rules or not edits:
+        return edits, None
+    least = np.full(len(edits), np.inf)
+    passed = np.ones(len(edits), dtype=bool)
+    for rule in rules:
+        pairs = [rule.strings(problem.start, state, edit) for edit in edits]
+        asked = list(dict.fromkeys(string for pair in pairs if pair for string in pair))
+        if not asked:
+            continue
+        vectors = yield Embed(rule.encoder, asked)
+        at = dict(zip(asked, vectors, strict=True))
+        for i, pair in enumerate(pairs):
+            if pair:
+                value = rule.similarity(at[pair[0]], at[pair[1]])
+                least[i] = min(least[i], value)
+                passed[i] &= value >= rule.threshold
+    chosen = np.flatnonzero(passed)
+    return [edits[i] for i in chosen], least[chosen]
+
+
+def edits_at(problem: Problem, state: State, place: Place) -> list[Edit]:
+    """The edits of the word at a place of the text as it stands."""
+    sentence, position = place
+    perturbation, texts = problem.recipe.perturbation, state.texts
+    if not isinstance(perturbation, SubstitutionPerturbation):
+        return [e for e in perturbation.candidates(texts) if (e.sentence, e.position) == place]
+    word = detach_punctuation(texts[sentence].split()[position])[0]
+    return [
+        Edit(sentence, position, word, new, _with(texts, sentence, edited))
+        for new in perturbation.replacements(word)
+        for edited in (apply_replacement(texts[sentence], position, new),)
+    ]
+
+
+def _score_before(problem: Problem) -> float:
+    """The goal's score of the unedited input, from its gold probability."""
+    before = problem.gold_before
+    return 1.0 - before if problem.goal.kind == "fickle" else before
+
+
+def _masked(texts: Texts, place: Place, put: str) -> Texts:
+    """The texts with one word masked, or taken out with the space before it."""
+    sentence, position = place
+    if put:
+        return _with(texts, sentence, apply_replacement(texts[sentence], position, put))
+    pieces = split_pieces(texts[sentence])
+    at = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
+    mark = detach_punctuation(pieces[at])[1]
+    if at:
+        pieces[at - 1 : at + 1] = [mark]
+    else:
+        pieces[:2] = [mark]
+    return _with(texts, sentence, "".join(pieces))
+
+
+def _with(texts: Texts, sentence: int, text: str) -> Texts:
+    return (*texts[:sentence], text, *texts[sentence + 1 :])

@@ -1,0 +1,297 @@
+"""A transformers sequence classifier with its tokenizer, as an attack sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from hf_bat.attack.models import Classifier
+from hf_bat.errors import HfBatError
+from hf_bat.perturbations.base import Texts
+
+DTYPES = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+# Position numbers of these begin after the padding token's.
+_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
+
+
+class Tokens(NamedTuple):
+    """An input as the model reads it."""
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...] | None
+
+
+class TransformersModel(Classifier):
+    """A sequence classifier of transformers.
+
+    Args:
+        model: the classifier, or the folder or Hub id of one.
+        tokenizer: its tokenizer; loaded from where the model is where None.
+        max_length: tokens after which an input is cut, as in training; None for the model's limit.
+        device: where it runs; where the model is, or the first GPU for a path, where None.
+        dtype: "float32", "bfloat16" or "float16"; the latter two by autocast.
+
+    Raises:
+        HfBatError: a model or tokenizer that cannot be loaded or do not fit, a head that is not for
+            single-label classification, a length over the model's limit, an unknown dtype.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        max_length: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+    ):
+        from hf_bat.data import check_single_label
+
+        if dtype not in DTYPES:
+            raise HfBatError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        if isinstance(model, (str, Path)):
+            tokenizer = tokenizer or str(model)
+            device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+            model = _load("AutoModelForSequenceClassification", str(model), "model")
+        if isinstance(tokenizer, (str, Path)):
+            tokenizer = _load("AutoTokenizer", str(tokenizer), "tokenizer")
+        if tokenizer is None:
+            raise HfBatError("give the model's tokenizer")
+        self.model: nn.Module = model.module if hasattr(model, "module") else model
+        self.tokenizer = tokenizer
+        self.config = getattr(self.model, "config", None)
+        if self.config is None:
+            raise HfBatError(f"{type(model).__name__} is no transformers model: it has no config")
+        check_single_label(self.config)
+        if tokenizer.pad_token_id is None:
+            raise HfBatError(
+                "the tokenizer has no padding token; set one, e.g. tokenizer.pad_token = tokenizer.eos_token"
+            )
+        if device is not None:
+            self.model.to(_device(device))
+        self.max_length = self._limit(max_length)
+        self.dtype = DTYPES[dtype]
+        self.unk = tokenizer.unk_token or "[UNK]"
+        self.name = str(getattr(self.config, "_name_or_path", "") or type(self.model).__name__)
+
+    def _limit(self, wanted: int | None) -> int | None:
+        """The length at which inputs are cut; None where nothing bounds it."""
+        known = [n for n in (self.tokenizer.model_max_length,) if n and n < 1_000_000]
+        positions = getattr(self.config, "max_position_embeddings", None)
+        if positions:
+            shifted = self.config.model_type in _SHIFTED
+            known.append(positions - (self.config.pad_token_id + 1 if shifted else 0))
+        if wanted is not None and positions and wanted > known[-1]:
+            raise HfBatError(f"max_length {wanted} is over the model's limit of {known[-1]} tokens")
+        return wanted if wanted is not None else min(known, default=None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Evaluation mode, no gradients, autocast entered once (it then casts each weight once)."""
+        training, pad = self.model.training, self.config.pad_token_id
+        try:
+            self.model.eval()
+            self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
+            with ExitStack() as stack:
+                stack.enter_context(torch.no_grad())
+                if self.dtype is not None:
+                    stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
+                yield
+        finally:
+            self.config.pad_token_id = pad
+            self.model.train(training)
+
+    def _encode(self, inputs: Sequence[Texts], **options: Any) -> Any:
+        columns = [list(column) for column in zip(*inputs, strict=True)]
+        return self.tokenizer(
+            *columns,
+            truncation=self.max_length is not None,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            **options,
+        )
+
+    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
+        encoded = self._encode(inputs)
+        ids = encoded["input_ids"]
+        types = encoded.get("token_type_ids") or [None] * len(ids)
+        return [
+            Tokens(tuple(i), None if t is None else tuple(t))
+            for i, t in zip(ids, types, strict=True)
+        ]
+
+    def length(self, key: Tokens) -> int:
+        return len(key.ids)
+
+    def _padded(self, keys: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+        width = max(len(key.ids) for key in keys)
+        left = self.tokenizer.padding_side == "left"
+
+        def pad(rows: list[tuple[int, ...]], value: int) -> torch.Tensor:
+            filled = [
+                [value] * (width - len(row)) + [*row]
+                if left
+                else [*row] + [value] * (width - len(row))
+                for row in rows
+            ]
+            return torch.tensor(filled, device=self.device)
+
+        batch = {
+            "input_ids": pad([key.ids for key in keys], self.tokenizer.pad_token_id),
+            "attention_mask": pad([(1,) * len(key.ids) for key in keys], 0),
+        }
+        if keys[0].types is not None:
+            batch["token_type_ids"] = pad(
+                [key.types or () for key in keys], self.tokenizer.pad_token_type_id
+            )
+        return batch
+
+    def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
+        logits = self.model(**self._padded(keys)).logits
+        # In double, so that a gain in confidence of a very sure model is not rounded away.
+        answers = logits.double().softmax(dim=-1).cpu().numpy()
+        if not np.isfinite(answers).all():
+            bad = keys[int(np.argmin(np.isfinite(answers).all(axis=1)))]
+            text = self.tokenizer.decode(bad.ids)
+            raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
+        return answers
+
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
+        whole = super().visible(inputs)
+        if self.max_length is None:
+            return whole
+        lengths = [len(ids) for ids in self._encode(inputs)["input_ids"]]
+        cut = [i for i, length in enumerate(lengths) if length >= self.max_length]
+        if cut:
+            places = self._word_places([inputs[i] for i in cut])
+            for i, sentences in zip(cut, places, strict=True):
+                seen = [{word for _, s, word in sentences if s == k} for k in range(len(inputs[i]))]
+                whole[i] = tuple(max(words, default=-1) + 1 for words in seen)
+        return whole
+
+    def _word_places(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
+        """Per input: (token, sentence, white-space token) of each of the model's tokens in a word."""
+        if not self.tokenizer.is_fast:
+            raise HfBatError(
+                f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not say which words "
+                "its tokens are of; inputs over the limit and the gradient ranking need a fast one"
+            )
+        encoded = self._encode(inputs, return_offsets_mapping=True)
+        found = []
+        for i, texts in enumerate(inputs):
+            words = [_word_at_character(text) for text in texts]
+            places = []
+            pairs = zip(encoded["offset_mapping"][i], encoded.sequence_ids(i), strict=True)
+            for token, ((first, last), sentence) in enumerate(pairs):
+                if sentence is None:
+                    continue
+                # A token may begin with the space before its word.
+                inside = [w for w in words[sentence][first:last] if w is not None]
+                if inside:
+                    places.append((token, sentence, inside[0]))
+            found.append(places)
+        return found
+
+    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        inputs = [texts for texts, _ in asked]
+        batch = self._padded(self.keys(inputs))  # type: ignore[arg-type]
+        embedded: list[torch.Tensor] = []
+
+        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+            embedded.append(output.detach().requires_grad_(True))
+            return embedded[-1]
+
+        handle = self.model.get_input_embeddings().register_forward_hook(hook)  # type: ignore[operator]
+        try:
+            with torch.enable_grad():
+                logits = self.model(**batch).logits.float()
+                gold = torch.tensor([label for _, label in asked], device=self.device)
+                loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
+                gradients = torch.autograd.grad(loss, embedded[0])[0].double().cpu().numpy()
+        finally:
+            handle.remove()
+        width = gradients.shape[1]
+        left = self.tokenizer.padding_side == "left"
+        answers = []
+        for row, (texts, places) in enumerate(zip(inputs, self._word_places(inputs), strict=True)):
+            shift = width - int(batch["attention_mask"][row].sum()) if left else 0
+            tokens: dict[tuple[int, int], list[int]] = {}
+            for token, sentence, word in places:
+                tokens.setdefault((sentence, word), []).append(token + shift)
+            answers.append(
+                [
+                    [
+                        float(np.abs(gradients[row, tokens[s, w]].mean(axis=0)).sum())
+                        if (s, w) in tokens
+                        else 0.0
+                        for w in range(len(text.split()))
+                    ]
+                    for s, text in enumerate(texts)
+                ]
+            )
+        return answers
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the weights, the configuration, the vocabulary, the cut and the precision."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        vocabulary = hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode())
+        setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
+        digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
+        return digest.hexdigest()
+
+
+def _word_at_character(text: str) -> list[int | None]:
+    """For each character, the number of the white-space token that it is in."""
+    found: list[int | None] = []
+    word, inside = -1, False
+    for character in text:
+        if character.isspace():
+            inside = False
+            found.append(None)
+        else:
+            word += not inside
+            inside = True
+            found.append(word)
+    return found
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise HfBatError(f"unknown device {device!r}; give cpu, cuda or cuda:N") from error
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise HfBatError(f"device {device}: this machine has no GPU that torch can use")
+    return wanted
+
+
+def _load(factory: str, path: str, what: str) -> Any:
+    import transformers
+
+    try:
+        return getattr(transformers, factory).from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error

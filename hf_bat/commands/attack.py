@@ -1,0 +1,206 @@
+"""`hf-bat attack`: attack a classifier and report how fickle and how obstinate it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hf_bat.errors import HfBatError
+
+HELP = "attack a classifier: how often do edits change its prediction, or fail to"
+EPILOG = """examples:
+  hf-bat attack --model ./model --task snli --data dev.jsonl.gz --attacks antonym synonym negation
+  hf-bat attack --model ./model --task snli --data dev.jsonl.gz --attacks antonym \\
+      --antonyms antonyms.json.gz --max-samples 1000 --json report.json --rows rows.jsonl
+  hf-bat attack --model ./model --task snli --attacks antonym --text "A hot day." "It is hot."
+A run that was killed goes on where it was when it is started again with the same --rows file.
+Under `accelerate launch` the rows are shared out over the processes.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    what = parser.add_argument_group("what to attack")
+    what.add_argument("--model", required=True, help="a folder or Hub id of a sequence classifier")
+    what.add_argument("--tokenizer", help="its tokenizer (default: the model's)")
+    what.add_argument("--task", "--task_name", help="a known task: its columns and labels")
+    what.add_argument("--columns", nargs="+", help="the text column, or the two, of your own task")
+    what.add_argument("--label-column", default="label", help="your own task's label column")
+    what.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
+    what.add_argument("--data", "--validation_file", help="csv, tsv, json, jsonl or parquet")
+    what.add_argument("--text", nargs="+", metavar="TEXT", help="attack this one input instead")
+    what.add_argument("--label", help="the gold label of --text (default: what the model predicts)")
+    what.add_argument("--max-samples", type=int, metavar="N", help="only the first N rows")
+    how = parser.add_argument_group("how to attack")
+    how.add_argument(
+        "--attacks",
+        nargs="+",
+        default=["antonym", "synonym"],
+        metavar="NAME",
+        help="antonym, synonym, negation, toxicity, a2t, textfooler-wordnet (default: antonym synonym)",
+    )
+    how.add_argument("--synonyms", metavar="FILE", help="a table (default: the bundled lexicon's)")
+    how.add_argument("--antonyms", metavar="FILE", help="a table (default: the bundled lexicon's)")
+    how.add_argument("--toxic-words", metavar="FILE", help="one a line (default: a mild list)")
+    how.add_argument(
+        "--encoder", metavar="DIR_OR_HUB_ID", help="sentence encoder of synonym and a2t"
+    )
+    how.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
+    how.add_argument("--casing", default="keep", help="of replacements: keep (default) or authors")
+    how.add_argument("--skip-columns", nargs="+", default=[], help="text columns to leave alone")
+    how.add_argument("--skip-labels", nargs="*", help="labels to leave alone (default: the task's)")
+    how.add_argument("--budget", type=int, help="most queries a row (default: the recipe's)")
+    how.add_argument("--seed", type=int, default=0, help="of random rankings (default: 0)")
+    run = parser.add_argument_group("how to run")
+    run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
+    run.add_argument("--batch-size", type=int, help="inputs a forward (default: 32, on a GPU 256)")
+    run.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    run.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
+    out = parser.add_argument_group("what to write")
+    out.add_argument("--json", metavar="FILE", help="the report")
+    out.add_argument(
+        "--rows", metavar="FILE", help="a JSON line per row and attack; resumes from it"
+    )
+    out.add_argument("--csv", metavar="FILE", help="the rows as CSV")
+    out.add_argument("--html", metavar="FILE", help="a page with the edits marked")
+    out.add_argument(
+        "--export", metavar="FILE", help="the adversarial inputs as rows of a data set"
+    )
+    out.add_argument("--print-recipes", action="store_true", help="show each attack in full first")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Attack, print the table, write what was asked for; return 0."""
+    from hf_bat.attack import Attack, AttackReport
+    from hf_bat.attack.ranks import rank_and_world
+    from hf_bat.attack.transformer import TransformersModel
+    from hf_bat.tasks import get_task, load_split, user_task
+
+    if bool(args.task) == bool(args.columns):
+        raise HfBatError("give either --task or --columns")
+    if bool(args.data) == bool(args.text):
+        raise HfBatError("give either --data or --text")
+    _check_outputs(args)
+    task = (
+        get_task(args.task)
+        if args.task
+        else user_task(args.columns, args.label_names, (), args.label_column)
+    )
+    rank, _ = rank_and_world()
+    options = _options(args)
+    model = TransformersModel(
+        args.model, args.tokenizer, args.max_seq_length, _own_device(args.device), args.dtype
+    )
+    attacks = [
+        Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **options)
+        for name in dict.fromkeys(args.attacks)
+    ]
+    if args.print_recipes and rank == 0:
+        print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
+    if args.text:
+        rows = [attack.attack_texts(*args.text, label=args.label) for attack in attacks]
+        print("\n".join(map(_one, rows)))
+        if args.json:
+            Path(args.json).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        return 0
+    data = load_split(args.data)
+    report: AttackReport | None = None
+    for attack in attacks:
+        found = attack.run(data, args.rows, args.max_samples)
+        report = found if report is None else report | found
+    assert report is not None
+    if rank == 0:
+        print(report.to_markdown())
+        _write(args, report, task.columns)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    options = {
+        "synonyms": args.synonyms,
+        "antonyms": args.antonyms,
+        "encoder": args.encoder,
+        "part_of_speech": args.part_of_speech,
+        "casing": args.casing,
+        "toxic_words": args.toxic_words,
+        "skip_columns": tuple(args.skip_columns),
+        "max_length": args.max_seq_length,
+    }
+    if args.skip_labels is not None:
+        options["skip_labels"] = tuple(args.skip_labels)
+    if args.budget is not None:
+        options["budget"] = args.budget
+    return options
+
+
+def _own_device(device: str | None) -> str | None:
+    """Under a distributed launch each process takes its own device."""
+    from hf_bat.attack.ranks import rank_and_world
+
+    if device is not None or rank_and_world()[1] == 1:
+        return device
+    from accelerate import PartialState
+
+    return str(PartialState().device)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Find out before the work whether its results can be written."""
+    for flag in ("json", "rows", "csv", "html", "export"):
+        path = getattr(args, flag)
+        if path and not Path(path).resolve().parent.is_dir():
+            raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
+        if path and args.text and flag != "json":
+            raise HfBatError(
+                f"--{flag} is for --data; --text prints its result (and --json writes it)"
+            )
+
+
+def _write(args: argparse.Namespace, report: Any, columns: tuple[str, ...]) -> None:
+    written = []
+    if args.json:
+        report.save_json(args.json)
+        written.append(args.json)
+    if args.rows:
+        written.append(args.rows)
+    if args.csv:
+        report.save_csv(args.csv)
+        written.append(args.csv)
+    if args.html:
+        from hf_bat.attack.html import write_html
+
+        write_html(report, args.html)
+        written.append(args.html)
+    if args.export:
+        count, unlabelled = report.export(args.export, columns)
+        written.append(args.export)
+        if unlabelled:
+            print(
+                f"{args.export}: {unlabelled} of {count} rows are obstinate: their label is -1, for an "
+                "edit that should change the label does not say to which",
+                file=sys.stderr,
+            )
+    if written:
+        print(f"written: {', '.join(written)}", file=sys.stderr)
+
+
+def _one(row: dict[str, Any]) -> str:
+    """One attacked input as lines for the terminal."""
+    lines = [f"{row['attack']}: {row['outcome']}"]
+    if row.get("reason"):
+        lines[0] += f" ({row['reason']})"
+    if "outcome_confident" in row:
+        lines[0] += f" (confident: {row['outcome_confident']})"
+    if row.get("gold_before") is not None:
+        lines.append(f"  label {row['label_name']}, probability {row['gold_before']:.4f}")
+    if row["perturbed"]:
+        edits = ", ".join(
+            f"{e['original']} -> {e['replacement'] or '(nothing)'}" for e in row["edits"]
+        )
+        lines += [f"  {edits}: probability {row['gold_after']:.4f}"]
+        lines += [f"  {text}" for text in row["perturbed"]]
+    lines.append(f"  candidates {row.get('candidates', 0)}, queries {row['queries']}")
+    return "\n".join(lines)
