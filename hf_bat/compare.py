@@ -300,6 +300,12 @@ def _check_same_rows(attack: str, ours: Mapping[Any, Row], theirs: Mapping[Any, 
     for idx, row in ours.items():
         if row.get("original") != theirs[idx].get("original"):
             raise HfBatError(f"{attack}: row {idx} has another text in A than in B")
+        for what in ("recipe", "data"):  # hashes that rows files carry
+            if row.get(what) != theirs[idx].get(what):
+                raise HfBatError(
+                    f"{attack}: the rows are of different {what} ({row.get(what)} and "
+                    f"{theirs[idx].get(what)}); run both models with the same"
+                )
 
 
 def _check_same_recipes(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:

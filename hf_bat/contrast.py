@@ -6,13 +6,16 @@ comes with more errors here was bought by a model that jumps at any change.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.metrics.functional import wilson_interval
+
+if TYPE_CHECKING:
+    from hf_bat.tasks import Task
 
 Texts = tuple[str, ...]
 
@@ -56,7 +59,8 @@ class Share:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Its Wilson score interval at 95 %."""
-        return wilson_interval(self.count, self.of)
+        low, high = wilson_interval(self.count, self.of)
+        return None if low is None or high is None else (low, high)
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -117,19 +121,6 @@ class ContrastReport:
                 f"| {name.replace('_', ' ')} | {share.count} | {share.of} | {rate} | {bounds} |"
             )
         return "\n".join(lines)
-
-
-def wilson_interval(
-    count: int, of: int, z: float = 1.959963984540054
-) -> tuple[float, float] | None:
-    """Wilson's score interval of a share; None out of nothing."""
-    if not of:
-        return None
-    rate, spread = count / of, z * z / of
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z * math.sqrt(rate * (1 - rate) / of + spread / (4 * of)) / (1 + spread)
-    # At the ends the bound is exact; rounding must not push it past.
-    return (0.0 if count == 0 else centre - half, 1.0 if count == of else centre + half)
 
 
 def contrast_rows(
@@ -265,6 +256,99 @@ def evaluate_contrast(
             for row in kept
         ),
     )
+
+
+def contrast_model(
+    model: Any,
+    rows: Iterable[Mapping[str, Any]],
+    task: str | Task = "snli",
+    tokenizer: Any = None,
+    *,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    progress: bool | None = None,
+) -> ContrastReport:
+    """Score a transformers classifier, or a function, on a contrast set.
+
+    Args:
+        model: as `hf_bat.attack.Attack` takes it: a classifier, the folder or Hub id of one, or a function
+            from inputs to (n, labels) probabilities.
+        rows: a `datasets.Dataset` or dicts, as `contrast_rows` describes them.
+        task: the rows' task, or its name.
+        tokenizer: the model's; loaded with a model given by path.
+        batch_size: the most inputs in a forward pass.
+        max_length: tokens after which an input is cut; the model's limit where None.
+        device: where a transformers model runs.
+        dtype: "float32", or "bfloat16" or "float16" by autocast.
+        progress: show a bar; only on a terminal where None.
+
+    Raises:
+        HfBatError: as `contrast_rows`; labels that the model does not have; a model that cannot be loaded
+            or whose answers are no probabilities.
+
+    Example:
+        >>> rows = [
+        ...     {"idx": 0, "original_idx": None, "premise": "A cat.", "hypothesis": "A pet.", "label": 0},
+        ...     {"idx": 1, "original_idx": 0, "premise": "No cat.", "hypothesis": "A pet.", "label": 2},
+        ... ]
+        >>> report = contrast_model(lambda pairs: [[1, 0, 0] for _ in pairs], rows, "snli")
+        >>> report.accuracy_originals.rate, report.obstinate_errors.count
+        (1.0, 1)
+    """
+    from hf_bat.attack.runner import as_classifier
+    from hf_bat.data import label_map
+    from hf_bat.tasks import get_task
+
+    task = get_task(task)
+    classifier = as_classifier(model, tokenizer, max_length, device, dtype)
+    feature = (getattr(rows, "features", None) or {}).get(task.label_column)
+    labels = label_map(task, classifier.config, getattr(feature, "names", None))
+    renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
+    label_of = labels.model_label if labels.data_names else _number
+    found = contrast_rows(renamed, task.columns, label_of, task.label_column)
+    return evaluate_contrast(found, _predictor(classifier, batch_size, progress))
+
+
+def _number(value: Any, where: str) -> int | None:
+    """A label where neither the task nor the model names any."""
+    try:
+        return None if value is None or value == "" or int(value) == -1 else int(value)
+    except ValueError as error:
+        raise HfBatError(
+            f"label {value!r} in {where} is no number, and no label has a name"
+        ) from error
+
+
+def _predictor(
+    classifier: Any, batch_size: int | None, progress: bool | None
+) -> Callable[[list[Texts]], list[int]]:
+    """Inputs -> labels through the attack's engine: sorted, batched, duplicates asked once."""
+    from tqdm import tqdm
+
+    from hf_bat.attack.engine import Engine
+    from hf_bat.attack.requests import Score
+
+    def asking(number: int, texts: Texts) -> Any:
+        def search(counter: Any) -> Any:
+            answers = yield Score([texts])
+            return number, int(answers[0].argmax())
+
+        return search, None
+
+    def predict(inputs: list[Texts]) -> list[int]:
+        labels = [0] * len(inputs)
+        hidden = None if progress is None else not progress
+        with tqdm(total=len(inputs), desc="contrast", unit="row", disable=hidden) as bar:
+            engine = Engine(classifier, batch_size)
+            for answers in engine.run(asking(i, texts) for i, texts in enumerate(inputs)):
+                for number, label in answers:
+                    labels[number] = label
+                bar.update(len(answers))
+        return labels
+
+    return predict
 
 
 def _identity(value: Any) -> int | str | None:

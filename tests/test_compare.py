@@ -119,6 +119,11 @@ def test_both_definitions_where_both_files_have_them():
         ([row(0, "failed")], [row(1, "failed")], "row 0 is only in A"),
         ([row(0, "failed")], [row(0, "failed"), row(3, "failed")], "row 3 is only in B"),
         ([row(0, "failed")], [row(0, "failed", original=("C.",))], "row 0 has another text"),
+        (
+            [{**row(0, "failed"), "recipe": "1"}],
+            [{**row(0, "failed"), "recipe": "2"}],
+            "different recipe",
+        ),
         ([row(0, "failed")], [row(0, "failed", attack="synonym")], "no attack in common"),
         ([row(0, "failed")] * 2, [row(0, "failed")], "row 0 of A stands twice"),
         ([row(0, "won")], [row(0, "failed")], "outcome 'won'"),

@@ -1,13 +1,17 @@
 """Contrast sets: worked numbers, links, bad rows, CSV and JSON alike, real rows against a recount."""
 
+import argparse
+import csv
+import gzip
 import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_bat.contrast import ContrastRow, Share, contrast_rows, evaluate_contrast, wilson_interval
+from hf_bat.commands import contrast as command
+from hf_bat.contrast import ContrastRow, Share, contrast_model, contrast_rows, evaluate_contrast
 from hf_bat.errors import HfBatError
 
 
@@ -135,15 +139,6 @@ def test_counts_add_up_and_do_not_depend_on_order(items, rng):
     assert evaluate(rng.sample(rows, len(rows))).to_dict() == report.to_dict()
 
 
-@settings(deadline=None)  # SciPy is imported in the first example
-@given(st.integers(1, 500).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
-def test_wilson_as_scipy_has_it(share):
-    from scipy.stats import binomtest
-
-    expected = binomtest(*share).proportion_ci(confidence_level=0.95, method="wilson")
-    assert wilson_interval(*share) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
 def test_real_edits_against_a_recount(shared_rows):
     raw = shared_rows("snli_contrast/validation.jsonl.gz")
     rng = random.Random(0)
@@ -164,3 +159,112 @@ def test_real_edits_against_a_recount(shared_rows):
         if any(r["original_idx"] == idx for r in edits)
     ]
     assert report.consistency == Share(sum(right), len(right))
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """A tiny random BERT classifier with its tokenizer, labels in another order than the data's."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words += ["a", "no", "man", "woman", "sits", "runs", "the", "red", "blue", "dog", ".", ","]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    folder = tmp_path / "model"
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(folder)
+    import torch
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, id2label={0: "contradiction", 1: "entailment", 2: "neutral"},
+        label2id={"contradiction": 0, "entailment": 1, "neutral": 2}, initializer_range=1.0,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+ROWS = [
+    {
+        "idx": 0,
+        "original_idx": None,
+        "premise": "a man sits .",
+        "hypothesis": "a man .",
+        "label": 0,
+    },
+    {"idx": 1, "original_idx": 0, "premise": "a man runs .", "hypothesis": "a woman .", "label": 2},
+    {
+        "idx": 2,
+        "original_idx": 0,
+        "premise": "no man sits, no dog",
+        "hypothesis": "a man .",
+        "label": 1,
+    },
+    {
+        "idx": 3,
+        "original_idx": None,
+        "premise": "the red dog",
+        "hypothesis": "a blue dog",
+        "label": -1,
+    },
+]
+
+
+def test_a_transformers_model_is_asked_as_it_would_answer_alone(model_folder):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    expected = []
+    for row in ROWS[:3]:
+        with torch.no_grad():
+            logits = model(
+                **tokenizer(row["premise"], row["hypothesis"], return_tensors="pt")
+            ).logits
+        expected.append(int(logits.argmax()))
+    for batch_size in (1, 2, 32):
+        report = contrast_model(model, ROWS, "snli", tokenizer, batch_size=batch_size)
+        assert [result["prediction"] for result in report.row_results] == expected
+    # The data's 0, 2, 1 are entailment, contradiction, neutral: the model's 1, 0, 2.
+    assert [result["label"] for result in report.row_results] == [1, 0, 2]
+    assert report.skipped == {"no label": 1}
+
+
+def run_command(*argv):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(word) for word in argv]))
+
+
+def test_command_reads_csv_and_json_lines_alike(model_folder, tmp_path, capsys):
+    lines = tmp_path / "set.jsonl.gz"
+    with gzip.open(lines, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in ROWS)
+    with open(tmp_path / "set.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ROWS[0])
+        writer.writeheader()
+        writer.writerows(ROWS)
+    outputs = []
+    for data in (lines, tmp_path / "set.csv"):
+        files = tmp_path / f"{data.name}.report.json", tmp_path / f"{data.name}.rows.jsonl"
+        status = run_command(
+            "--model", model_folder, "--task", "snli", "--data", data, "--device", "cpu",
+            "--json", files[0], "--rows", files[1],
+        )  # fmt: skip
+        assert status == 0
+        shown = capsys.readouterr().out
+        report = json.loads(files[0].read_text())
+        rows = [json.loads(line) for line in files[1].read_text().splitlines()]
+        assert "obstinate errors" in shown and "1 of 4 rows not scored (no label: 1)" in shown
+        outputs.append((report["contrast"], rows))
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0][1]) == 3
+
+
+def test_command_refuses_rows_without_links(model_folder, tmp_path):
+    path = tmp_path / "plain.jsonl"
+    path.write_text(json.dumps({"premise": "a", "hypothesis": "b", "label": 0}) + "\n")
+    with pytest.raises(HfBatError, match="no column 'original_idx'"):
+        run_command("--model", model_folder, "--data", path, "--device", "cpu")
+    with pytest.raises(HfBatError, match="cannot write"):
+        run_command("--model", model_folder, "--data", path, "--json", tmp_path / "no" / "x.json")

@@ -20,25 +20,32 @@ Row = Mapping[str, Any]
 MAX_EXAMPLES = 40
 MAX_PAIRS = 25
 
-# Key of an attack's report -> (column head, explanation), rates first, in this order.
+# Key of an attack's report -> (its name, an explanation), in the order of the summary.
 _RATES = {
-    "asr": ("ASR", "attack success rate: succeeded / attempted"),
+    "asr": ("attack success rate", "succeeded / attempted"),
     "asr_confident": (
-        "ASR confident",
-        "prediction kept and the gold probability higher than before",
+        "attack success rate, confident",
+        "prediction kept and its probability higher than before",
     ),
-    "attackable": ("attackable", "share of the attempted rows that have an edit to try"),
-    "asr_attackable": ("ASR of attackable", "succeeded / rows that have an edit to try"),
-    "keep_rate": ("keep rate", "share of the tried edits that keep the prediction"),
-    "accuracy": ("accuracy", "accuracy on the rows as they are"),
-    "accuracy_under_attack": ("accuracy under attack", "share of rows right and not fooled"),
+    "attackable": ("attackable", "attempted rows that have an edit to try"),
+    "asr_attackable": ("attack success rate of these", "succeeded / rows that have an edit to try"),
+    "keep_rate": ("keep rate", "tried edits that keep the prediction"),
+    "accuracy": ("accuracy", "on the rows as they are"),
+    "accuracy_under_attack": ("accuracy under attack", "rows right and not fooled"),
 }
-_COUNTS = ("rows", "attempted", "skipped", "succeeded", "failed", "queries")
-_MEANS = {
-    "queries_per_row": ("queries a row", "of the attempted rows"),
+_FIGURES = {
+    "rows": ("rows", "attempted + skipped"),
+    "attempted": ("attempted", "succeeded + failed"),
+    "skipped": ("skipped", "predicted wrong, or of a label left alone"),
+    "succeeded": ("succeeded", ""),
+    "failed": ("failed", ""),
+    **_RATES,
+    "queries": ("queries", ""),
+    "queries_per_row": ("queries a row", "mean over the attempted"),
     "words_changed": ("words changed", "mean over the successes"),
-    "sentence_similarity": ("similarity", "of the sentence encoder, mean over the successes"),
+    "sentence_similarity": ("sentence similarity", "mean over the successes"),
 }
+_ALWAYS = ("rows", "asr")
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #595959; --page: #fff; --panel: #f5f5f2;
@@ -59,15 +66,18 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+td { white-space: nowrap; }
+td.text, td:first-child { white-space: normal; }
 td.rate { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share))
   left bottom / 100% 4px no-repeat; }
-small { color: var(--soft); white-space: nowrap; display: block; }
+small { color: var(--soft); display: block; }
+section { min-width: 0; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 3rem; }
 .example { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; margin: .6rem 0;
   padding: .5rem .9rem; }
 .example p { color: var(--ink); margin: .25rem 0; }
 .example .facts { color: var(--soft); font-size: .88rem; }
-del { color: var(--del); background: var(--del-back); text-decoration: line-through 2px; padding: 0 .15em; }
+del { color: var(--del); background: var(--del-back); text-decoration: line-through 1px; padding: 0 .15em; }
 ins { color: var(--ins); background: var(--ins-back); text-decoration: underline 2px; font-weight: 600;
   text-underline-offset: .15em; padding: 0 .15em; }
 @media print { .example { break-inside: avoid; } }
@@ -172,24 +182,19 @@ def _attack_section(name: str, entry: Mapping[str, Any], rows: Sequence[Row]) ->
 def _summary(attacks: Mapping[str, Mapping[str, Any]]) -> str:
     if not attacks:
         return "<p>No attack was run.</p>"
-    counts = [key for key in _COUNTS if any(key in entry for entry in attacks.values())]
-    rates = {k: v for k, v in _RATES.items() if any(k in entry for entry in attacks.values())}
-    means = {
-        k: v
-        for k, v in _MEANS.items()
-        if any(entry.get(k) is not None for entry in attacks.values())
-    }
-    head = "".join(f"<th>{key}</th>" for key in counts)
-    head += "".join(
-        f'<th title="{escape(why)}">{name}</th>' for name, why in {**rates, **means}.values()
-    )
+    head = "".join(f"<th>{escape(name)}</th>" for name in attacks)
     lines = []
-    for name, entry in attacks.items():
-        cells = [f"<td>{_number(entry.get(key))}</td>" for key in counts]
-        cells += [_rate(entry.get(key), entry.get(f"{key}_interval")) for key in rates]
-        cells += [f"<td>{_number(entry.get(key))}</td>" for key in means]
-        lines.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
-    return _table(f"<th>attack</th>{head}", lines)
+    for key, (name, why) in _FIGURES.items():
+        entries = [entry.get(key) for entry in attacks.values()]
+        if all(value is None for value in entries) and key not in _ALWAYS:
+            continue
+        if key in _RATES:
+            intervals = [entry.get(f"{key}_interval") for entry in attacks.values()]
+            cells = "".join(map(_rate, entries, intervals))
+        else:
+            cells = "".join(f"<td>{_number(value)}</td>" for value in entries)
+        lines.append(f"<tr><td>{name}<small>{why}</small></td>{cells}</tr>")
+    return _table(f"<th></th>{head}", lines)
 
 
 def _per_label(entry: Mapping[str, Any]) -> str:
@@ -240,6 +245,8 @@ def _recipe(recipe: Any) -> str:
     if not isinstance(recipe, Mapping):
         return ""
     plain = {k: v for k, v in recipe.items() if isinstance(v, (str, int, float))}
+    if "hash" in plain:
+        plain["hash"] = str(plain["hash"])[:12]
     shown = _line({"recipe": plain.pop("name", None), **plain})
     full = escape(json.dumps(recipe, indent=1, ensure_ascii=False))
     return f"{shown}<details><summary>the whole recipe</summary><pre>{full}</pre></details>"

@@ -122,7 +122,7 @@ def test_nothing_outside_the_page_is_needed(entry):
     page = Page(source)
     assert not re.search(r"https?:|url\(|@import|<script|<link", source)
     assert {name for name, _ in page.attributes} <= {
-        "lang", "charset", "http-equiv", "content", "name", "class", "style", "title",
+        "lang", "charset", "http-equiv", "content", "name", "class", "style",
     }  # fmt: skip
     assert "default-src 'none'" in source
 

@@ -1,0 +1,93 @@
+"""`hf-bat contrast`: a model on a contrast set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from hf_bat.errors import HfBatError
+
+HELP = """\
+score a model on rows that people edited (`original_idx` links an edit to its original): accuracy on
+originals and edits, consistency, fickle errors (label kept, prediction changed) and obstinate errors
+(label changed, prediction kept)"""
+EPILOG = """\
+example:
+  hf-bat contrast --model out/triplet --task snli --data contrast.jsonl.gz --json contrast.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--model", required=True, help="folder or Hub id of a sequence classifier")
+    parser.add_argument(
+        "--data",
+        "--validation_file",
+        required=True,
+        help="csv, json, jsonl or parquet with the task's columns, idx and original_idx",
+    )
+    parser.add_argument("--task", "--task_name", help="a known task (default: snli)")
+    parser.add_argument(
+        "--columns", nargs="+", help="the text column, or the two, of your own task"
+    )
+    parser.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
+    parser.add_argument("--label-column", default="label", help="your own task's label column")
+    parser.add_argument("--max-seq-length", type=int, help="tokens after which an input is cut")
+    parser.add_argument("--batch-size", type=int, help="the most inputs in a forward pass")
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)"
+    )
+    parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
+    parser.add_argument("--json", metavar="FILE", help="write the figures here")
+    parser.add_argument("--rows", metavar="FILE", help="write a JSON line per scored row here")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; return 0."""
+    from hf_bat.contrast import contrast_model
+    from hf_bat.tasks import get_task, load_split, user_task
+
+    if args.task and args.columns:
+        raise HfBatError("give either --task or --columns")
+    for path in filter(None, (args.json, args.rows)):
+        if not Path(path).absolute().parent.is_dir():
+            raise HfBatError(f"cannot write {path}: no folder {Path(path).parent}")
+    task = (
+        user_task(args.columns, args.label_names, label_column=args.label_column)
+        if args.columns
+        else get_task(args.task or "snli")
+    )
+    report = contrast_model(
+        args.model,
+        load_split(args.data),
+        task,
+        batch_size=args.batch_size,
+        max_length=args.max_seq_length,
+        device=args.device,
+        dtype=args.dtype,
+        progress=False if args.quiet else None,
+    )
+    print(report.to_markdown())
+    if report.skipped:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
+        print(f"\n{sum(report.skipped.values())} of {report.rows} rows not scored ({reasons})")
+    if args.json:
+        content = {
+            "model": args.model,
+            "data": args.data,
+            "task": task.name,
+            "contrast": report.to_dict(),
+        }
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+        print(f"written: {args.json}", file=sys.stderr)
+    if args.rows:
+        with open(args.rows, "w", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps(row, ensure_ascii=False) + "\n" for row in report.row_results
+            )
+        print(f"written: {args.rows}", file=sys.stderr)
+    return 0
