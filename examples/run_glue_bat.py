@@ -68,7 +68,8 @@ class DataArguments:
     label_column: str = field(
         default="label", metadata={"help": "Your own task: its label column."}
     )
-    label_names: list[str] | None = field(
+    # `--label_names` is taken: TrainingArguments has one, for the names of label columns.
+    class_names: list[str] | None = field(
         default=None,
         metadata={"help": "Your own task: label names in the order of its integers."},
     )
@@ -115,7 +116,7 @@ def choose_task(data: DataArguments) -> Task:
     if data.task_name is not None:
         return get_task(data.task_name)
     return user_task(
-        data.columns, data.label_names or (), data.skipped_labels or (), data.label_column
+        data.columns, data.class_names or (), data.skipped_labels or (), data.label_column
     )
 
 
