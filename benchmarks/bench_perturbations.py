@@ -1,6 +1,6 @@
 """How many pairs a second are perturbed, and what collating a batch costs; one process, one core.
 
-    python benchmarks/bench_perturbations.py --data $HF_BAT_DATA/snli/train.jsonl.gz --tokenizer DIR
+    python benchmarks/bench_perturbations.py --data $HF_BAT_DATA/snli/train.jsonl.gz
 
 The baseline is the loop that one would write first: split on spaces, look each word up, draw.
 """
@@ -14,6 +14,9 @@ import statistics
 import time
 from collections.abc import Callable
 
+from common import add_data_arguments, load_tokenizer, machine
+
+from hf_bat import PerturbationCollator
 from hf_bat.perturbations import PerturbationSampler, build_perturbations
 from hf_bat.tasks import get_task, load_split
 
@@ -44,9 +47,7 @@ def pairs_a_second(run: Callable[[int], None], rows: int, repeats: int) -> list[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--task", default="snli")
-    parser.add_argument("--tokenizer", help="a folder; without it only perturbing is timed")
+    add_data_arguments(parser)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", metavar="FILE")
@@ -67,30 +68,27 @@ def main() -> None:
             lambda _: plain_loop(rows, task.columns, *tables), len(rows), args.repeats
         ),
     }
-    if args.tokenizer:
-        from transformers import AutoTokenizer
-
-        from hf_bat import PerturbationCollator
-
-        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-        collator = PerturbationCollator(
-            tokenizer, task.columns, fickle, obstinate, max_length=128, seed=42
-        )
-        batches = [rows[i : i + 32] for i in range(0, min(len(rows), 6400), 32)]
-        for batch in batches[:20]:
-            collator(batch)
-        times = []
-        for batch in batches:
-            start = time.perf_counter()
-            collator(batch)
-            times.append(1000 * (time.perf_counter() - start))
-        found["collate 32 pairs three ways, ms"] = times
+    collator = PerturbationCollator(
+        load_tokenizer(args), task.columns, fickle, obstinate, max_length=128, seed=42
+    )
+    batches = [rows[i : i + 32] for i in range(0, min(len(rows), 6400), 32)]
+    for batch in batches[:20]:
+        collator(batch)
+    times = []
+    for batch in batches:
+        start = time.perf_counter()
+        collator(batch)
+        times.append(1000 * (time.perf_counter() - start))
+    found["collate 32 pairs three ways, ms"] = times
+    print(machine())
     print(f"{'':<34}{'median':>10}{'min':>10}{'max':>10}")
     for name, values in found.items():
-        print(f"{name:<34}{statistics.median(values):>10.1f}{min(values):>10.1f}{max(values):>10.1f}")
+        print(
+            f"{name:<34}{statistics.median(values):>10.1f}{min(values):>10.1f}{max(values):>10.1f}"
+        )
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=2)
+            json.dump({"machine": machine(), **found}, file, indent=2)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""What a triplet step costs beside a normal step of the same Trainer, against the tokens it processes.
+
+    python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --threads 1
+
+A step is everything between two weights: collating, forward, backward, clipping, optimizer. The two
+methods take turns, step by step, so that a machine whose speed drifts slows both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+
+import torch
+from common import add_data_arguments, load_tokenizer, machine, model_folder
+from transformers import AutoModelForSequenceClassification, set_seed
+from transformers.utils import logging as transformers_logging
+
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
+from hf_bat.objective import anchor_inputs, has_versions, stack_versions
+from hf_bat.tasks import load_split
+
+
+class Stepper:
+    """One Trainer, stepped by hand through its own methods."""
+
+    def __init__(self, method: str, args: argparse.Namespace, folder: str):
+        set_seed(0)
+        task = get_task(args.task)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            model_folder(args), num_labels=len(task.label_names)
+        )
+        training = BalancedTrainingArguments(
+            folder,
+            method=method,
+            per_device_train_batch_size=args.batch_size,
+            use_cpu=not args.gpu,
+            bf16=args.bf16,
+            report_to="none",
+        )
+        rows = load_split(args.data).select(range(args.batch_size * (args.steps + args.warmup)))
+        self.trainer = BalancedTrainer(
+            model=model,
+            args=training,
+            train_dataset=rows,
+            processing_class=load_tokenizer(args),
+            task=task,
+        )
+        self.batches = iter(self.trainer.get_train_dataloader())
+        self.optimizer = self.trainer.create_optimizer()
+        self.model, self.optimizer = self.trainer.accelerator.prepare(model, self.optimizer)
+
+    def step(self) -> tuple[float, int]:
+        """Take one step; return its seconds and the non-padding tokens that were forwarded."""
+        trainer = self.trainer
+        start = time.perf_counter()
+        (batch,), items = trainer.get_batch_samples(self.batches, 1, trainer.args.device)
+        trainer.training_step(self.model, batch, items)
+        trainer.accelerator.clip_grad_norm_(self.model.parameters(), trainer.args.max_grad_norm)
+        self.optimizer.step()
+        self.model.zero_grad()
+        if trainer.args.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        inputs = anchor_inputs(batch)
+        if has_versions(batch):
+            inputs = stack_versions(batch, {}, "right")[0]
+        return seconds, int(inputs["attention_mask"].sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add_data_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--warmup", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    transformers_logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as folder:
+        steppers = {name: Stepper(name, args, folder) for name in ("normal", "triplet")}
+        seconds: dict[str, list[float]] = {name: [] for name in steppers}
+        tokens = dict.fromkeys(steppers, 0)
+        for step in range(args.warmup + args.steps):
+            for name, stepper in steppers.items():
+                taken, processed = stepper.step()
+                if step >= args.warmup:
+                    seconds[name].append(taken)
+                    tokens[name] += processed
+    pairs = [t / n for n, t in zip(*(seconds[name] for name in steppers), strict=True)]
+    found = {
+        "machine": machine(),
+        "threads": args.threads,
+        "bf16": args.bf16,
+        "batch_size": args.batch_size,
+        "steps": args.steps,
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
+        "time_ratio": sum(seconds["triplet"]) / sum(seconds["normal"]),
+        "time_ratio_of_pairs": statistics.median(pairs),
+        "token_ratio": tokens["triplet"] / tokens["normal"],
+    }
+    found["time_over_tokens"] = found["time_ratio_of_pairs"] / found["token_ratio"]
+    for name, values in seconds.items():
+        print(
+            f"{name:<8} {statistics.median(values):.3f} s a step"
+            f" ({min(values):.3f} to {max(values):.3f}), {tokens[name]} tokens"
+        )
+    print(
+        f"time ratio {found['time_ratio']:.2f} in all, {found['time_ratio_of_pairs']:.2f} median of pairs; "
+        f"token ratio {found['token_ratio']:.2f}; time over tokens {found['time_over_tokens']:.2f}"
+    )
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
