@@ -5,6 +5,7 @@ python benchmarks/bench_tables.py [TABLE ...] --json tables.json
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -64,11 +65,15 @@ def main() -> int:
     results["load_wordnet('bundled'), fresh process, imports included"] = in_a_fresh_process(
         "from hf_bat.lexicon import load_wordnet; load_wordnet()", 5
     )
+    load = os.getloadavg()[0]
+    print(f"load average {load:.1f} on {os.cpu_count()} cores")
     print(f"{'median ms':>10} {'spread':>16}  what")
     for name, times in results.items():
         print(f"{statistics.median(times):>10.1f} {min(times):>7.1f} to {max(times):>5.1f}  {name}")
     if args.json:
-        args.json.write_text(json.dumps({"milliseconds": results}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"load_average": load, "milliseconds": results}, indent=1) + "\n"
+        )
     return 0
 
 
