@@ -1,0 +1,40 @@
+"""Metrics of `evaluate` that ship with the package, so that none is fetched from the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.metrics.functional import attack_success_rate, robustness_score, wilson_interval
+
+METRICS = ("accuracy", "attack_success_rate", "f1", "robustness_gap")
+
+__all__ = ["METRICS", "attack_success_rate", "load", "robustness_score", "wilson_interval"]
+
+
+def load(name: str, **options: Any) -> Any:
+    """Load one of the packaged metrics; `evaluate.load` of its folder does the same.
+
+    Args:
+        name: one of `METRICS`.
+        options: for `evaluate.load`. Unless given otherwise, a metric of one process holds its rows in
+            memory, and leaves no file behind.
+
+    Returns:
+        An `evaluate.Metric`.
+
+    Raises:
+        HfBatError: no packaged metric has this name.
+
+    Example:
+        >>> load("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])
+        {'accuracy': 0.75}
+    """
+    if name not in METRICS:
+        raise HfBatError(f"unknown metric {name!r}; packaged: {', '.join(METRICS)}")
+    import evaluate
+
+    if options.get("num_process", 1) == 1:
+        options.setdefault("keep_in_memory", True)
+    return evaluate.load(str(Path(__file__).resolve().parent / name), **options)

@@ -1,0 +1,1 @@
+"""An `evaluate` metric: load it with `hf_bat.metrics.load`."""
