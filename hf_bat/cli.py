@@ -18,6 +18,10 @@ from hf_bat.errors import HfBatError
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (
+        "hf_bat.commands.demo",
+        "train a small encoder with and without balanced training and compare",
+    ),
     "lexicon": (
         "hf_bat.commands.lexicon",
         "build, convert and look at the tables of synonyms and antonyms",
@@ -30,17 +34,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.attack",
         "attack a classifier: which edits change its prediction, which fail to",
     ),
-    "demo": (
-        "hf_bat.commands.demo",
-        "train a small encoder with and without balanced training and compare",
+    "contrast": (
+        "hf_bat.commands.contrast",
+        "score a classifier on rows that people edited",
     ),
-    "lexicon": (
-        "hf_bat.commands.lexicon",
-        "build, convert and look at the tables of synonyms and antonyms",
-    ),
-    "perturb": (
-        "hf_bat.commands.perturb",
-        "show rows with the fickle and obstinate versions that training would draw",
+    "compare": (
+        "hf_bat.commands.compare",
+        "pair two models' attack rows: difference, interval, McNemar's test",
     ),
 }
 
