@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hf_bat.errors import HfBatError
     from hf_bat.lexicon import SubstitutionTable
     from hf_bat.perturbations import AntonymPerturbation, NegationPerturbation, SynonymPerturbation
+    from hf_bat.robustness import RobustnessCallback
     from hf_bat.tasks import Task, get_task
     from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
@@ -34,6 +35,7 @@ _HOMES = {
     "HfBatError": "hf_bat.errors",
     "NegationPerturbation": "hf_bat.perturbations",
     "PerturbationCollator": "hf_bat.collator",
+    "RobustnessCallback": "hf_bat.robustness",
     "SubstitutionTable": "hf_bat.lexicon",
     "SynonymPerturbation": "hf_bat.perturbations",
     "Task": "hf_bat.tasks",
@@ -49,6 +51,7 @@ __all__ = [
     "HfBatError",
     "NegationPerturbation",
     "PerturbationCollator",
+    "RobustnessCallback",
     "SubstitutionTable",
     "SynonymPerturbation",
     "Task",

@@ -34,6 +34,7 @@ from hf_bat.objective import (
 from hf_bat.pooling import Representation
 from hf_bat.preview import Preview
 from hf_bat.raw_text import RawTextTrainer
+from hf_bat.robustness import RobustnessMeter, attacks_now
 from hf_bat.training_args import WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,9 @@ class BalancedTrainer(RawTextTrainer):
         warn_frozen_head(self.model)
         self._window: torch.Tensor | None = None
         self._steps_per_epoch = 1
-        self._meter = ComponentMeter(COMPONENTS)
+        self._components = ComponentMeter(COMPONENTS)
+        #: Attacks at evaluation, and keeps their last reports; None where none is asked for.
+        self.meter = self._make_meter()
         self.add_callback(_EpochCallback(self))
 
     # ---- the loss -----------------------------------------------------------------------------
@@ -209,17 +212,17 @@ class BalancedTrainer(RawTextTrainer):
         self, parts: Mapping[str, Part], counts: torch.Tensor, inputs: Mapping[str, torch.Tensor]
     ) -> None:
         for name, part in parts.items():
-            self._meter.add(name, part.total, counts[part.over])
+            self._components.add(name, part.total, counts[part.over])
         for kind in KINDS:
             mask = inputs.get(f"{kind}_mask")
             if mask is not None:
                 drawn = torch.tensor(float(mask.numel()), device=mask.device)
-                self._meter.add(f"{kind}_valid", mask.sum(), drawn)
+                self._components.add(f"{kind}_valid", mask.sum(), drawn)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the components' means to a training log; all else is left as it is."""
         if "loss" in logs:
-            means = self._meter.means(self._sum_over_ranks)
+            means = self._components.means(self._sum_over_ranks)
             logs = {**logs, **{name: round(value, 6) for name, value in means.items()}}
         super().log(logs, start_time)
 
@@ -228,11 +231,43 @@ class BalancedTrainer(RawTextTrainer):
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
         if self.args.eval_distances and self.task is not None and description != "Prediction":
-            prefix = kwargs.get("metric_key_prefix", "eval")
             for name, value in self.perturbation_distances(dataloader.dataset).items():
                 output.metrics[f"{prefix}_{name}"] = value
+        if (
+            self.meter is not None
+            and description != "Prediction"
+            and attacks_now(self.args.attack_every, self.state, self.is_in_train)
+        ):
+            accuracy = output.metrics.get(f"{prefix}_accuracy")
+            rows = dataloader.dataset
+            output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
         return output
+
+    def _make_meter(self) -> RobustnessMeter | None:
+        """What attacks at evaluation, from the arguments; None where no attack is asked for."""
+        args = self.args
+        if not args.attacks:
+            return None
+        if self.task is None:
+            raise HfBatError("attacks need raw text: give the trainer a task=")
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise HfBatError(
+                "attacks at evaluation need the whole model on each rank, which FSDP and DeepSpeed "
+                "do not keep: attack the saved model with `hf-bat attack`"
+            )
+        return RobustnessMeter(
+            args.attacks,
+            self.task,
+            self.processing_class,
+            max_samples=args.max_attack_samples,
+            batch_size=args.eval_batch_size,
+            dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+            max_length=args.max_seq_length,
+            synonyms=self._synonyms,
+            antonyms=self._antonyms,
+        )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
         """Mean distance of rows to one fickle and one obstinate draw each, dropout off.

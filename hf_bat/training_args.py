@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_bat.errors import HfBatError
+from hf_bat.robustness_keys import check_best_metric, is_attack_metric, is_lower_better
 
 # method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
 METHOD_WEIGHTS: dict[str, dict[str, float]] = {
@@ -33,6 +34,7 @@ _CHOICES = {
     "pooling": ("cls", "mean", "max", "last", "head_input"),
     "mask": ("paper", "authors"),
     "casing": ("keep", "authors"),
+    "attack_every": ("eval", "epoch", "end"),
 }
 
 
@@ -67,6 +69,11 @@ class BalancedTrainingArguments(TrainingArguments):
         casing: `"keep"` the case of replaced words, or `"authors"` (lower case).
         class_weights: weights of the classes in the cross-entropy, in the model's label order.
         eval_distances: let `evaluate` report the mean distances of fickle and obstinate versions too.
+        attacks: attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`; their metrics
+            are `eval_antonym_asr`, `eval_antonym_asr_confident`, ..., fractions of which lower is better.
+        max_attack_samples: attack the first so many evaluation rows, right or wrong; all where None.
+        attack_every: `"eval"` (each evaluation), `"epoch"` (those at the end of an epoch) or `"end"`
+            (those after training).
 
     Raises:
         HfBatError: an unknown method or choice, or an option that the method does not have.
@@ -138,9 +145,30 @@ class BalancedTrainingArguments(TrainingArguments):
         metadata={"help": "Report mean fickle and obstinate distances when evaluating."},
     )
 
+    attacks: list[str] | None = field(
+        default=None,
+        metadata={"help": "Attacks that evaluation runs, such as: antonym synonym negation."},
+    )
+    max_attack_samples: int | None = field(
+        default=500,
+        metadata={"help": "Attack the first N evaluation rows, right or wrong."},
+    )
+    attack_every: str = field(
+        default="eval",
+        metadata={
+            "help": "Attack at each evaluation (eval), an epoch's (epoch), or after training (end)."
+        },
+    )
+
     def __post_init__(self) -> None:
+        if getattr(self, "greater_is_better", None) is None and is_lower_better(
+            self.metric_for_best_model
+        ):
+            # `TrainingArguments` takes all but a loss for better when greater: the worst model.
+            self.greater_is_better = False
         super().__post_init__()
         self.check_method()
+        self._check_attacks()
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)
@@ -182,6 +210,18 @@ class BalancedTrainingArguments(TrainingArguments):
             )
         if self.max_seq_length is not None and self.max_seq_length < 4:
             raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
+
+    def _check_attacks(self) -> None:
+        if self.max_attack_samples is not None and self.max_attack_samples < 1:
+            raise HfBatError(
+                f"max_attack_samples must be at least 1; got {self.max_attack_samples}"
+            )
+        if self.attacks:
+            check_best_metric(self.metric_for_best_model, self.attack_every, self.attacks)
+        elif is_attack_metric(self.metric_for_best_model):
+            raise HfBatError(
+                f"metric_for_best_model={self.metric_for_best_model!r} comes from attacks: give attacks="
+            )
 
 
 def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:

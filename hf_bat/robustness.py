@@ -1,0 +1,163 @@
+"""Attacks while training: the metrics that `evaluate` adds, for any Trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import TrainerCallback
+
+from hf_bat.attack import Attack, AttackReport, Recipe
+from hf_bat.errors import HfBatError
+from hf_bat.metrics.functional import robustness_score
+from hf_bat.tasks import Task, get_task
+
+logger = logging.getLogger(__name__)
+
+# Figures of a report that become metrics, `eval_<attack>_<figure>`; lower is better but for the last two.
+FIGURES = ("asr", "asr_confident", "keep_rate", "asr_attackable", "attackable")
+
+
+class RobustnessMeter:
+    """Attacks a model with named recipes and gives the outcome as metrics.
+
+    Args:
+        attacks: recipes, or names that `hf_bat.attack.get_recipe` knows.
+        task: the rows' task or its name.
+        tokenizer: the model's tokenizer.
+        max_samples: attack the first so many rows, right or wrong; all where None.
+        batch_size: the most inputs in a forward pass; by device where None.
+        dtype: "float32", or "bfloat16" or "float16" by autocast.
+        max_length: tokens after which an input is cut, as in training.
+        **options: what else `Attack` takes: `synonyms`, `antonyms`, `encoder`, ...
+
+    Raises:
+        HfBatError: no attack is named.
+    """
+
+    def __init__(
+        self,
+        attacks: Sequence[str | Recipe],
+        task: str | Task,
+        tokenizer: Any,
+        max_samples: int | None = None,
+        batch_size: int | None = None,
+        dtype: str = "float32",
+        max_length: int | None = None,
+        **options: Any,
+    ):
+        if not attacks:
+            raise HfBatError("name at least one attack, such as 'antonym'")
+        self.attacks = list(attacks)
+        self.task = get_task(task)
+        self.tokenizer = tokenizer
+        self.max_samples = max_samples
+        self.options = {
+            **options,
+            "batch_size": batch_size,
+            "dtype": dtype,
+            "max_length": max_length,
+        }
+        #: The reports of the last measurement, by the attack's short name.
+        self.reports: dict[str, AttackReport] = {}
+
+    def measure(
+        self, model: Any, rows: Any, prefix: str = "eval", accuracy: float | None = None
+    ) -> dict[str, float]:
+        """Attack the model with every recipe.
+
+        In a distributed run every rank calls this with all rows.
+
+        Args:
+            model: a sequence classifier.
+            rows: raw rows, with labels.
+            prefix: what the metrics' names begin with.
+            accuracy: for the combined score; the accuracy on the attacked rows where None.
+
+        Returns:
+            `{prefix}_{attack}_asr`, for obstinate attacks also `_asr_confident`, then `_keep_rate`,
+            `_asr_attackable` and `_attackable`, as fractions; a rate over nothing is left out. With
+            both a synonym and an antonym attack also `{prefix}_robustness`, the harmonic mean of
+            accuracy, 1 - synonym ASR and 1 - antonym ASR (strict).
+        """
+        metrics: dict[str, float] = {}
+        self.reports = {}
+        for recipe in self.attacks:
+            attack = Attack(recipe, model, self.tokenizer, self.task, **self.options)
+            report = attack.run(rows, max_samples=self.max_samples)
+            self.reports[attack.name] = report
+            summary = report[attack.name]
+            for figure in FIGURES:
+                if summary.get(figure) is not None:
+                    metrics[f"{prefix}_{attack.name}_{figure}"] = summary[figure]
+            if accuracy is None:
+                accuracy = summary["accuracy"]
+        synonym, antonym = (metrics.get(f"{prefix}_{name}_asr") for name in ("synonym", "antonym"))
+        if accuracy is not None and synonym is not None and antonym is not None:
+            score = robustness_score(accuracy, synonym, antonym)
+            if score is not None:
+                metrics[f"{prefix}_robustness"] = score
+        return metrics
+
+
+class RobustnessCallback(TrainerCallback):
+    """Adds attack metrics to every evaluation of a plain `transformers.Trainer`.
+
+    The metrics reach best-model selection and the log history; `BalancedTrainer(attacks=[...])` also
+    sends them to TensorBoard and the like, which a callback cannot.
+
+    Args:
+        rows: raw rows with text columns and labels: the Trainer's own are tokenised.
+        task: their task or its name.
+        attacks: see `RobustnessMeter`, as for all else.
+        **options: see `RobustnessMeter`.
+
+    Example:
+        >>> callback = RobustnessCallback(rows, "snli", ["antonym"], max_samples=500)  # doctest: +SKIP
+        >>> trainer = Trainer(model, args, callbacks=[callback], ...)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        task: str | Task,
+        attacks: Sequence[str | Recipe] = ("antonym", "synonym"),
+        **options: Any,
+    ):
+        self.rows = rows
+        self.task = get_task(task)
+        self.attacks = attacks
+        self.options = options
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Attack the model and put the metrics beside those of the evaluation."""
+        metrics: dict[str, float] = kwargs["metrics"]
+        tokenizer = self.options.get("tokenizer") or kwargs.get("processing_class")
+        if tokenizer is None:
+            raise HfBatError(
+                "RobustnessCallback needs the Trainer's processing_class, or tokenizer="
+            )
+        options = {**self.options, "tokenizer": tokenizer}
+        options.setdefault("batch_size", args.eval_batch_size)
+        meter = RobustnessMeter(self.attacks, self.task, **options)
+        found = meter.measure(kwargs["model"], self.rows, accuracy=metrics.get("eval_accuracy"))
+        metrics |= found
+        for name, value in found.items():
+            logger.info("%s = %.4f", name, value)
+        if state.log_history and "eval_loss" in state.log_history[-1]:
+            state.log_history[-1] |= found
+
+
+def attacks_now(when: str, state: Any, in_training: bool) -> bool:
+    """Whether an evaluation attacks.
+
+    Args:
+        when: `"eval"` (always), `"epoch"` (at the end of an epoch, and outside training) or `"end"`
+            (outside training alone).
+        state: the Trainer's state.
+        in_training: whether the evaluation interrupts training.
+    """
+    if when == "eval" or not in_training:
+        return True
+    return when == "epoch" and float(state.epoch or 0.0).is_integer()

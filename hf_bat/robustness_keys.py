@@ -1,0 +1,53 @@
+"""The names of attack metrics, and which way they are better; no framework is needed to know that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hf_bat.errors import HfBatError
+
+_LOWER = ("_asr", "_asr_confident", "_asr_attackable", "_keep_rate")
+
+
+def is_lower_better(metric: str | None) -> bool:
+    """Whether a metric is a rate of success of attacks, of which the lowest is the best.
+
+    Example:
+        >>> [is_lower_better(m) for m in ("eval_antonym_asr", "antonym_asr_confident", "eval_accuracy")]
+        [True, True, False]
+    """
+    return metric is not None and metric.endswith(_LOWER)
+
+
+def is_attack_metric(metric: str | None) -> bool:
+    """Whether only attacks give this metric.
+
+    Example:
+        >>> [is_attack_metric(m) for m in ("eval_robustness", "eval_antonym_asr", "eval_loss")]
+        [True, True, False]
+    """
+    return is_lower_better(metric) or metric in ("robustness", "eval_robustness")
+
+
+def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:
+    """Refuse to choose the best model by an attack metric that evaluations will not, or not all, have.
+
+    Args:
+        metric: `metric_for_best_model`.
+        when: `attack_every`.
+        attacks: the attacks' names.
+
+    Raises:
+        HfBatError: what is missing, in one line.
+    """
+    if not is_attack_metric(metric):
+        return
+    bare = str(metric).removeprefix("eval_")
+    needed = ("antonym", "synonym") if bare == "robustness" else (bare.split("_")[0],)
+    missing = [name for name in needed if not any(name in attack for attack in attacks)]
+    if missing:
+        raise HfBatError(f"metric_for_best_model={metric!r} needs attacks={list(needed)}")
+    if when != "eval":
+        raise HfBatError(
+            f"metric_for_best_model={metric!r} is needed at each evaluation: set attack_every='eval'"
+        )
