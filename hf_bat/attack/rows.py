@@ -24,7 +24,8 @@ class Example:
         idx: the row's `idx`, or its number.
         texts: its sentences.
         label: its label as the model numbers it; None where it has none.
-        reason: why the row cannot be attacked ("empty text", "no label"); None where it can.
+        reason: why the row cannot be attacked ("empty text", "broken text", "no label"); None where
+            it can.
     """
 
     idx: int | str
@@ -55,7 +56,8 @@ def read_examples(
         if limit is not None and number >= limit:
             break
         where = f"row {number}"
-        texts = tuple("" if t is None else str(t) for t in _texts(row, task, where))
+        given = ["" if t is None else str(t) for t in _texts(row, task, where)]
+        texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in given)
         idx = row.get("idx", number)
         idx = idx if isinstance(idx, (int, str)) else int(idx)
         if idx in seen:
@@ -69,6 +71,8 @@ def read_examples(
         else:  # neither the task nor the model names any label
             label = None if value is None or value == -1 else int(value)
         reason = "no label" if label is None else None
+        if list(texts) != given:
+            reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
         if not all(text.strip() for text in texts):
             reason = "empty text"
         examples.append(Example(idx, texts, label, reason))

@@ -90,6 +90,8 @@ class Attack:
                 f"skip_columns: task {self.task.name!r} has no column {unknown[0]!r}; "
                 f"it has: {', '.join(self.task.columns)}"
             )
+        # An empty input has no edit; a perturbation that is not for so many sentences says so.
+        self.recipe.perturbation.candidates(("",) * len(self.task.columns))
         self._labels = label_map(self.task, self.model.config)
         self._skipped = self._skipped_labels()
         self._encoder: SentenceEncoder | None = next(

@@ -1,0 +1,84 @@
+"""A run on several ranks gives the report of one, and no rank waits for one that failed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from attack_helpers import ANTONYMS, hashed, made_rows, result
+
+from hf_bat.attack import Attack
+
+PROGRAM = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from accelerate import PartialState
+from attack_helpers import ANTONYMS, hashed, made_rows, result
+from hf_bat.attack import Attack
+from hf_bat.errors import HfBatError
+state = PartialState(cpu=True)
+folder, broken = sys.argv[2], sys.argv[3] == "broken"
+def model(pairs):
+    if broken and state.process_index == 1:
+        return [[float("nan")] * 3 for _ in pairs]
+    return hashed(pairs)
+report = None
+try:
+    for name in ("antonym", "negation"):
+        found = Attack(name, model, antonyms=ANTONYMS).run(made_rows(41, seed=5), f"{folder}/rows.jsonl")
+        report = found if report is None else report | found
+    said = result(report)
+except HfBatError as error:
+    said = str(error)
+with open(f"{folder}/{state.process_index}.json", "w") as file:
+    json.dump(said, file)
+state.destroy_process_group()
+"""
+
+
+def launch(world, folder, mode, environment):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    program = folder / "program.py"
+    program.write_text(PROGRAM)
+    command += [f"--nproc_per_node={world}", program, os.path.dirname(__file__), folder, mode]
+    done = subprocess.run(command, env=environment, timeout=240, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
+    tmp_path, quiet_environment
+):
+    rows = made_rows(41, seed=5)
+    one = Attack("antonym", hashed, antonyms=ANTONYMS).run(rows)
+    one |= Attack("negation", hashed).run(rows)
+    expected = json.loads(json.dumps(result(one)))
+    path = tmp_path / "rows.jsonl"
+    # A run on three ranks was killed: each had written a part, one of them a torn line.
+    for rank in range(3):
+        Attack("antonym", labelled(), antonyms=ANTONYMS).run(rows, path)
+        lines = path.read_text().splitlines(keepends=True)
+        path.unlink()
+        (tmp_path / f"rows.jsonl.rank{rank}").write_text("".join(lines[rank:12:3]) + '{"idx"')
+    for reported in launch(2, tmp_path, "sound", quiet_environment):
+        assert reported == expected
+    assert [p.name for p in tmp_path.glob("rows.jsonl*")] == ["rows.jsonl"]
+    assert len(path.read_text().splitlines()) == 82
+
+
+def labelled():
+    """`hashed` under the name that the program's function has."""
+    from hf_bat.attack import CallableModel
+
+    return CallableModel(hashed, name="model")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_no_rank_waits_for_one_that_failed(tmp_path, quiet_environment):
+    first, second = launch(2, tmp_path, "broken", quiet_environment)
+    assert "failed on rank 1" in first and "NaN" in first
+    assert "NaN" in second

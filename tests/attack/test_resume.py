@@ -1,0 +1,136 @@
+"""A killed run goes on where it was and ends with the same report; a stranger's file is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
+
+from hf_bat.attack import Attack
+from hf_bat.errors import HfBatError
+
+ROWS = made_rows(120, seed=11)
+
+# Run as a program of its own: it attacks slowly enough to be killed in the middle.
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+from attack_helpers import SYNONYMS, hashed, made_rows
+from hf_bat.attack import Attack, CallableModel
+def slow(pairs):
+    time.sleep(0.02)
+    return hashed(pairs)
+attack = Attack("synonym", CallableModel(slow, name="hashed"), synonyms=SYNONYMS, batch_size=4)
+import hf_bat.attack.runner as runner
+runner.Engine = lambda model, size: runner_engine(model, size, in_flight=8)
+from hf_bat.attack.engine import Engine as runner_engine
+attack.run(made_rows(120, seed=11), sys.argv[1])
+"""
+
+
+def attack(**options):
+    from hf_bat.attack import CallableModel
+
+    return Attack(
+        "synonym", CallableModel(hashed, name="hashed"), synonyms=SYNONYMS, batch_size=4, **options
+    )
+
+
+def test_kill_dash_nine_and_resume(tmp_path, quiet_environment):
+    path, here = tmp_path / "rows.jsonl", os.path.dirname(__file__)
+    child = subprocess.Popen([sys.executable, "-c", SLOW, path, here], env=quiet_environment)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and child.poll() is None:
+        if path.exists() and path.read_bytes().count(b"\n") >= 20:
+            break
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    done = path.read_bytes().count(b"\n")
+    assert 20 <= done < 120
+
+    asked = []
+
+    def counting(pairs):
+        asked.extend(pairs)
+        return hashed(pairs)
+
+    from hf_bat.attack import CallableModel
+
+    fresh = attack().run(ROWS)
+    resumed = Attack(
+        "synonym", CallableModel(counting, name="hashed"), synonyms=SYNONYMS, batch_size=4
+    ).run(ROWS, path)
+    assert result(resumed) == result(fresh)
+    left = [row["queries"] for row in fresh.rows["synonym"]]
+    assert len(asked) < sum(left)  # what was done is not asked again
+    assert [json.loads(line)["idx"] for line in path.open()] == list(range(120))
+
+
+@pytest.mark.parametrize("torn", ['{"idx": 7, "att', '{"idx": 7}', "", "é".encode()[:1]])
+def test_a_line_cut_short_is_attacked_again(tmp_path, torn):
+    path = tmp_path / "rows.jsonl"
+    expected = attack().run(ROWS, path)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    kept = b"".join(lines[:50]) + (torn if isinstance(torn, bytes) else torn.encode())
+    path.write_bytes(kept)
+    assert result(attack().run(ROWS, path)) == result(expected)
+    assert path.read_bytes() == whole
+
+
+def test_a_finished_file_gives_the_report_without_a_query(tmp_path):
+    from hf_bat.attack import CallableModel
+
+    path = tmp_path / "rows.jsonl"
+    expected = attack().run(ROWS, path)
+
+    def never(pairs):
+        raise AssertionError("asked")
+
+    again = Attack("synonym", CallableModel(never, name="hashed"), synonyms=SYNONYMS).run(
+        ROWS, path
+    )
+    assert result(again) == result(expected)
+
+
+def test_several_attacks_share_a_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    antonym = Attack("antonym", hashed, antonyms=ANTONYMS)
+    attack().run(ROWS, path)
+    antonym.run(ROWS, path)
+    before = path.read_bytes()
+    attack().run(ROWS, path)
+    assert path.read_bytes() == before
+    lines = [json.loads(line) for line in path.open()]
+    assert [line["attack"] for line in lines] == ["synonym"] * 120 + ["antonym"] * 120
+
+
+def test_a_file_of_another_run_is_refused(tmp_path):
+    from hf_bat.attack import CallableModel
+
+    path = tmp_path / "rows.jsonl"
+    attack().run(ROWS, path)
+    before = path.read_bytes()
+    with pytest.raises(HfBatError, match="another recipe"):
+        attack(budget=5).run(ROWS, path)
+    with pytest.raises(HfBatError, match="another recipe"):
+        Attack("synonym", hashed, synonyms={"dog": ["hound"]}).run(ROWS, path)
+    with pytest.raises(HfBatError, match="another model"):
+        Attack("synonym", CallableModel(hashed, name="other"), synonyms=SYNONYMS).run(ROWS, path)
+    with pytest.raises(HfBatError, match="another data"):
+        attack().run([*ROWS[:-1], {**ROWS[-1], "label": 1 - ROWS[-1]["label"] % 2}], path)
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_rows_file_is_refused(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text('{\n"attacks": {}\n}\n')
+    with pytest.raises(HfBatError, match=r"report.json, line 1: not a row"):
+        attack().run(ROWS, path)
+    with pytest.raises(HfBatError, match="no folder"):
+        attack().run(ROWS, tmp_path / "absent" / "rows.jsonl")
