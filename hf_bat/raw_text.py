@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import Trainer
 
@@ -182,7 +183,12 @@ class RawTextTrainer(Trainer):
         if self.task is not None and self._own_collator is None:
             # A hyper-parameter search sets arguments between runs.
             self.data_collator = self._make_collator()
-        return super().get_train_dataloader()
+        loader = super().get_train_dataloader()
+        if self.args.dataloader_persistent_workers:
+            # Such a loader draws a seed when it first starts, a resumed run's at another step: not
+            # from the global generator, which dropout goes on with.
+            getattr(loader, "base_dataloader", loader).generator = torch.Generator()
+        return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         if self.task is not None and eval_dataset is not None and not isinstance(eval_dataset, str):

@@ -220,7 +220,7 @@ def test_a_tokenizer_without_token_types_and_a_single_sentence():
 def test_real_rows_have_valid_versions_that_differ_from_their_anchors(shared_rows):
     from hf_bat.perturbations import build_perturbations
 
-    rows = shared_rows("snli/dev.jsonl.gz", 200)
+    rows = shared_rows("snli/validation.jsonl.gz", 200)
     for number, one in enumerate(rows):
         one["idx"] = number
     fickle, obstinate = build_perturbations()

@@ -1,0 +1,52 @@
+"""Two processes train, log, evaluate and predict as one does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rank_cases import CASES, run_cases
+from training_helpers import largest_difference
+
+SCRIPT = Path(__file__).with_name("rank_cases.py")
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    return run_cases(tmp_path_factory.mktemp("one"), 1)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+               "--main_process_port", "0", str(SCRIPT), str(folder)]  # fmt: skip
+    # accelerate starts several processes by themselves under --multi_gpu alone (--cpu asks for MPI);
+    # the script keeps them to the CPU, and so to gloo.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_are_one(one_rank, two_ranks, case):
+    alone, (rank0, rank1) = one_rank[case], (ranks[case] for ranks in two_ranks)
+    assert largest_difference(rank0["weights"], rank1["weights"]) == 0
+    assert largest_difference(alone["weights"], rank0["weights"]) < 2e-6
+    logs = [[e for e in run["logs"] if "loss" in e] for run in (alone, rank0)]
+    assert len(logs[0]) == len(logs[1]) == 6
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            assert theirs[key] == pytest.approx(value, abs=1e-5), key
+    # Trainer's own eval_loss counts the rows that fill up the last batch of two ranks.
+    other = {"loss", "runtime", "samples_per_second", "steps_per_second"}
+    for key, value in alone["metrics"].items():
+        if key.removeprefix("eval_") not in other:
+            assert rank0["metrics"][key] == pytest.approx(value, abs=1e-5), key
+    assert rank0["logits"].shape == (11, 3)
+    assert torch.allclose(alone["logits"], rank0["logits"], atol=1e-5)

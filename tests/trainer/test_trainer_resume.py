@@ -1,0 +1,115 @@
+"""A run that stops inside an epoch and goes on ends bit for bit where the whole run ends."""
+
+import pytest
+import torch
+from tiny_models import tiny_model
+from training_helpers import made_rows, make_trainer, weights_of
+
+WORKERS = {
+    "0 workers": {},
+    "2 workers": {"dataloader_num_workers": 2},
+    "persistent workers": {
+        "dataloader_num_workers": 2,
+        "dataloader_persistent_workers": True,
+        "dataloader_prefetch_factor": 2,
+    },
+}
+
+
+def make(folder, workers, method="triplet", **options):
+    return make_trainer(
+        folder,
+        made_rows(24),
+        model=tiny_model("bert", dropout=0.1),
+        method=method,
+        gradient_accumulation_steps=2,
+        per_device_train_batch_size=2,
+        num_train_epochs=3,
+        lr_scheduler_type="linear",
+        save_strategy="steps",
+        save_steps=9,  # of 18: inside the second epoch
+        **WORKERS[workers],
+        **options,
+    )
+
+
+def losses(trainer):
+    kept = ("step", "loss", "loss_ce", "loss_triplet", "fickle_valid", "grad_norm")
+    return [{k: e[k] for k in kept if k in e} for e in trainer.state.log_history if "loss" in e]
+
+
+def stop_workers(trainer):
+    """Persistent workers that the garbage collector stops keep it waiting for seconds."""
+    loader = trainer.callback_handler.train_dataloader
+    iterator = getattr(loader, "base_dataloader", loader)._iterator
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    trainer = make(tmp_path_factory.mktemp("whole"), "0 workers", weight_warmup_steps=12)
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_resume_inside_an_epoch_is_bit_identical(tmp_path, whole, workers):
+    first = make(tmp_path, workers, weight_warmup_steps=12)
+    first.train()
+    # What is drawn does not depend on the workers; what dropout drops does if they persist.
+    if workers != "persistent workers":
+        assert losses(first) == losses(whole)
+    assert [e["fickle_valid"] for e in losses(first)] == [e["fickle_valid"] for e in losses(whole)]
+    resumed = make(tmp_path, workers, weight_warmup_steps=12)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
+    assert losses(resumed) == losses(first) and len(losses(resumed)) == 18
+    ours, theirs = weights_of(resumed.model), weights_of(first.model)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for trainer in (first, resumed):
+        stop_workers(trainer)
+
+
+def test_resume_at_the_end_of_a_clean_epoch_goes_on_with_the_next_ones_draws(tmp_path):
+    options = {"clean_epochs": 1, "method": "safer"}
+    first = make(tmp_path, "0 workers", **options, max_steps=12)
+    first.args.save_steps = 6
+    first.state.save_steps = 6
+    first.train()
+    resumed = make(tmp_path, "0 workers", **options, max_steps=12)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert losses(resumed) == losses(first)
+    assert ["fickle_valid" in entry for entry in losses(first)] == [False] * 6 + [True] * 6
+
+
+def test_each_epoch_draws_anew_and_a_second_run_starts_over(tmp_path):
+    trainer = make(tmp_path, "0 workers")
+    trainer.args.save_strategy = "no"
+    seen = []
+    collate = trainer.data_collator.__class__.__call__
+
+    class Watching(trainer.data_collator.__class__):
+        def __call__(self, rows):
+            batch = collate(self, rows)
+            for place, idx in enumerate(batch["idx"].tolist()):
+                ids = batch["fickle_input_ids"][place, 0]
+                seen.append((self.epoch, idx, tuple(ids[ids != 0].tolist())))
+            return batch
+
+    made = trainer._make_collator
+
+    def make_watching(**overrides):
+        collator = made(**overrides)
+        collator.__class__ = Watching
+        return collator
+
+    trainer._make_collator = make_watching
+    trainer.train()
+    first, by_epoch = list(seen), {}
+    for epoch, idx, ids in first:
+        by_epoch.setdefault(epoch, {})[idx] = ids
+    assert sorted(by_epoch) == [0, 1, 2] and all(len(rows) == 24 for rows in by_epoch.values())
+    assert sum(by_epoch[0][i] != by_epoch[1][i] for i in range(24)) > 8
+    seen.clear()
+    trainer.train()
+    assert sorted(seen) == sorted(first)
