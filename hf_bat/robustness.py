@@ -8,9 +8,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from hf_bat.attack import Attack, AttackReport, Recipe
+from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
+from hf_bat.robustness_keys import is_attack_metric
 from hf_bat.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ class RobustnessMeter:
         batch_size: the most inputs in a forward pass; by device where None.
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         max_length: tokens after which an input is cut, as in training.
-        **options: what else `Attack` takes: `synonyms`, `antonyms`, `encoder`, ...
+        **options: what else `hf_bat.attack.get_recipe` takes: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
-        HfBatError: no attack is named.
+        HfBatError: no attack is named, or one that is not known, or a table cannot be read.
     """
 
     def __init__(
@@ -49,16 +50,12 @@ class RobustnessMeter:
     ):
         if not attacks:
             raise HfBatError("name at least one attack, such as 'antonym'")
-        self.attacks = list(attacks)
+        self.recipes = [get_recipe(name, max_length=max_length, **options) for name in attacks]
         self.task = get_task(task)
         self.tokenizer = tokenizer
         self.max_samples = max_samples
-        self.options = {
-            **options,
-            "batch_size": batch_size,
-            "dtype": dtype,
-            "max_length": max_length,
-        }
+        self.batch_size = batch_size
+        self.dtype = dtype
         #: The reports of the last measurement, by the attack's short name.
         self.reports: dict[str, AttackReport] = {}
 
@@ -83,8 +80,15 @@ class RobustnessMeter:
         """
         metrics: dict[str, float] = {}
         self.reports = {}
-        for recipe in self.attacks:
-            attack = Attack(recipe, model, self.tokenizer, self.task, **self.options)
+        for recipe in self.recipes:
+            attack = Attack(
+                recipe,
+                model,
+                self.tokenizer,
+                self.task,
+                batch_size=self.batch_size,
+                dtype=self.dtype,
+            )
             report = attack.run(rows, max_samples=self.max_samples)
             self.reports[attack.name] = report
             summary = report[attack.name]
@@ -143,10 +147,26 @@ class RobustnessCallback(TrainerCallback):
         meter = RobustnessMeter(self.attacks, self.task, **options)
         found = meter.measure(kwargs["model"], self.rows, accuracy=metrics.get("eval_accuracy"))
         metrics |= found
+        note_missing(metrics, args.metric_for_best_model)
         for name, value in found.items():
             logger.info("%s = %.4f", name, value)
         if state.log_history and "eval_loss" in state.log_history[-1]:
             state.log_history[-1] |= found
+
+
+def note_missing(metrics: dict[str, float], wanted: str | None) -> None:
+    """Put NaN for an attack metric that picks the best model and is a rate over nothing this time.
+
+    Without it the Trainer would stop on the missing key; NaN is never the best.
+
+    Args:
+        metrics: of an evaluation; changed in place.
+        wanted: `metric_for_best_model`.
+    """
+    key = f"eval_{str(wanted).removeprefix('eval_')}"
+    if is_attack_metric(wanted) and "eval_loss" in metrics and key not in metrics:
+        logger.warning("%s is a rate over nothing: no row could be attacked", key)
+        metrics[key] = float("nan")
 
 
 def attacks_now(when: str, state: Any, in_training: bool) -> bool:

@@ -34,7 +34,7 @@ from hf_bat.objective import (
 from hf_bat.pooling import Representation
 from hf_bat.preview import Preview
 from hf_bat.raw_text import RawTextTrainer
-from hf_bat.robustness import RobustnessMeter, attacks_now
+from hf_bat.robustness import RobustnessMeter, attacks_now, note_missing
 from hf_bat.training_args import WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -243,6 +243,7 @@ class BalancedTrainer(RawTextTrainer):
             accuracy = output.metrics.get(f"{prefix}_accuracy")
             rows = dataloader.dataset
             output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
+            note_missing(output.metrics, self.args.metric_for_best_model)
         return output
 
     def _make_meter(self) -> RobustnessMeter | None:
