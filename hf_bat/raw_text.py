@@ -65,6 +65,10 @@ class RawTextTrainer(Trainer):
                 raise HfBatError(
                     f"method={args.method!r} perturbs raw text: give task=, e.g. task='snli'"
                 )
+            if args.eval_distances:
+                raise HfBatError(
+                    "eval_distances perturbs raw text: give task=, e.g. task='snli', or leave it out"
+                )
         elif tokenizer is None:
             raise HfBatError(
                 "give the tokenizer as processing_class=; the collator tokenises raw text"

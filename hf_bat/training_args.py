@@ -169,12 +169,11 @@ class BalancedTrainingArguments(TrainingArguments):
         super().__post_init__()
         self.check_method()
         self._check_attacks()
-        for name, default in METHOD_WEIGHTS[self.method].items():
-            if getattr(self, name) is None:
-                setattr(self, name, default)
 
     def check_method(self) -> None:
-        """Check the method's options against each other; done again when training starts.
+        """Check the method's options against each other and fill in its weights' defaults.
+
+        Done again when training starts, for a hyper-parameter search sets arguments in between.
 
         Raises:
             HfBatError: see the class.
@@ -210,6 +209,12 @@ class BalancedTrainingArguments(TrainingArguments):
             )
         if self.max_seq_length is not None and self.max_seq_length < 4:
             raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
+        weights = self.class_weights
+        if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
+            raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
+        for name, default in METHOD_WEIGHTS[self.method].items():
+            if getattr(self, name) is None:
+                setattr(self, name, default)
 
     def _check_attacks(self) -> None:
         if self.max_attack_samples is not None and self.max_attack_samples < 1:
