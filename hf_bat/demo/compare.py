@@ -40,9 +40,9 @@ class DemoSettings:
 
     methods: tuple[str, ...] = ("normal", "triplet")
     seed: int = 0
-    epochs: int = 3
-    train_rows: int = 4500
-    batch_size: int = 32
+    epochs: int = 2
+    train_rows: int = 3000
+    batch_size: int = 16
     learning_rate: float = 1e-4
     output_dir: str | None = None
 
@@ -146,6 +146,8 @@ def _train_and_measure(
         warmup_steps=steps // 10,
         seed=settings.seed,
         bf16=bf16,
+        use_cpu=bf16 and not torch.cuda.is_available(),  # the Trainer asks for it to be said
+        train_sampling_strategy="group_by_length",  # less padding
         save_strategy="no",
         logging_strategy="no",
         report_to="none",

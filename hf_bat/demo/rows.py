@@ -16,7 +16,7 @@ def demo_rows(split: str, limit: int | None = None) -> list[dict[str, Any]]:
     """Read the demo's sentence pairs.
 
     Args:
-        split: `"train"` (4,500 pairs) or `"validation"` (900).
+        split: `"train"` (4,500 pairs) or `"validation"` (600).
         limit: how many of the first rows; None for all.
 
     Returns:
@@ -28,7 +28,7 @@ def demo_rows(split: str, limit: int | None = None) -> list[dict[str, Any]]:
 
     Example:
         >>> len(demo_rows("validation"))
-        900
+        600
         >>> sorted(demo_rows("train", limit=1)[0])
         ['hypothesis', 'idx', 'label', 'premise']
     """

@@ -69,9 +69,9 @@ def accuracy_of_one_sentence(splits, column):
 
 
 def test_half_a_pair_does_not_tell_the_label(splits):
-    # Chance is 1/3, its standard error 0.016; SNLI's hypotheses alone give about 2/3.
-    assert accuracy_of_one_sentence(splits, "hypothesis") < 0.39
-    assert accuracy_of_one_sentence(splits, "premise") < 0.50
+    # Chance is 1/3, its standard error 0.019; SNLI's hypotheses alone give about 2/3.
+    assert accuracy_of_one_sentence(splits, "hypothesis") < 0.40
+    assert accuracy_of_one_sentence(splits, "premise") < 0.53
 
 
 def test_contradictions_by_a_word_name_antonyms(generator, splits):

