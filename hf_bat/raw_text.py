@@ -109,15 +109,22 @@ class RawTextTrainer(Trainer):
             }
         elif eval_dataset is not None:
             self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
-        if self.model.config.pad_token_id is None:
-            self.model.config.pad_token_id = self.processing_class.pad_token_id
+        self._name_padding(self.model)
         self.data_collator = self._own_collator or self._make_collator()
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
         if self.task is not None:
             self._name_labels(model)
+            if hasattr(self, "processing_class"):  # not yet on the first call, inside __init__
+                self._name_padding(model)
         return model
+
+    def _name_padding(self, model: nn.Module) -> None:
+        """Tell a model that knows no padding token (GPT-2) the tokenizer's."""
+        config: Any = model.config
+        if config.pad_token_id is None:
+            config.pad_token_id = self.processing_class.pad_token_id
 
     def _name_labels(self, model: nn.Module) -> None:
         """Give a model that only has LABEL_0, LABEL_1, ... the task's label names."""

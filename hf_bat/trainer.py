@@ -31,11 +31,11 @@ from hf_bat.objective import (
     measure_distances,
     stack_versions,
 )
-from hf_bat.pooling import Representation
+from hf_bat.pooling import Representation, unwrap
 from hf_bat.preview import Preview
 from hf_bat.raw_text import RawTextTrainer
 from hf_bat.robustness import RobustnessMeter, attacks_now, note_missing
-from hf_bat.training_args import WEIGHTS
+from hf_bat.training_args import CONTRASTIVE_METHODS, WEIGHTS, BalancedTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class BalancedTrainer(RawTextTrainer):
         super().__init__(*args, **kwargs)
         # The loss is computed here, from logits; the model's own would be of unknown normalisation.
         self.model_accepts_loss_kwargs = False
+        refuse_blind_pooling(self.model, self.args)
         warn_frozen_head(self.model)
         self._window: torch.Tensor | None = None
         self._steps_per_epoch = 1
@@ -360,10 +361,17 @@ class BalancedTrainer(RawTextTrainer):
 
 
 class _EpochCallback(TrainerCallback):
-    """Tells the collator which epoch's draws to make, also when a run resumes inside one."""
+    """Starts the components' means anew with a run, and tells the collator whose draws to make.
+
+    A run that resumes inside an epoch goes on with that epoch's draws.
+    """
 
     def __init__(self, trainer: BalancedTrainer):
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # What an earlier run left unlogged is no part of this one.
+        self.trainer._components = ComponentMeter(COMPONENTS)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if isinstance(self.trainer.data_collator, PerturbationCollator):
@@ -387,6 +395,20 @@ def robustness_objective(metrics: Mapping[str, float]) -> float:
         "nothing to maximise: evaluation reports neither eval_robustness nor eval_accuracy; "
         "give compute_metrics or compute_objective"
     )
+
+
+def refuse_blind_pooling(model: nn.Module, args: BalancedTrainingArguments) -> None:
+    """Refuse to measure distances at a token that sees nothing of the text.
+
+    Decoders, whose classifiers in transformers call their last layer `score`, see at the first token
+    that token alone: it is the same for a row and its versions, and nothing would be learnt.
+    """
+    core = unwrap(model)
+    if args.method in CONTRASTIVE_METHODS and args.pooling == "cls" and hasattr(core, "score"):
+        raise HfBatError(
+            f"pooling='cls' is the first token, which in {type(core).__name__}, a decoder, sees none "
+            "of the text; choose pooling='last', 'mean' or 'head_input'"
+        )
 
 
 def warn_frozen_head(model: nn.Module) -> None:

@@ -122,7 +122,9 @@ class PerturbationSampler:
         """
         texts, idx, seed = self.texts(row), row.get("idx"), self.seed
         if idx is None:
-            raise HfBatError("a row has no 'idx'; draws depend on it, so give each row its own number")
+            raise HfBatError(
+                "a row has no 'idx'; draws depend on it, so give each row its own number"
+            )
         drawn: dict[str, list[Texts | None]] = {}
         if self.fickle is not None:
             drawn["fickle"] = [

@@ -1,6 +1,6 @@
 """Trains the cases of `test_trainer_ranks.py`; also a script, for several processes.
 
-    python -m accelerate.commands.launch --multi_gpu --num_processes 2 rank_cases.py FOLDER
+python -m accelerate.commands.launch --multi_gpu --num_processes 2 rank_cases.py FOLDER
 """
 
 from __future__ import annotations

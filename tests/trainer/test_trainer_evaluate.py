@@ -137,7 +137,9 @@ def test_evaluation_without_training_leaves_the_weights_and_needs_no_training_se
     before = weights_of(trainer.model)
     found = trainer.evaluate(made_rows(5))
     assert found["eval_loss"] > 0 and found["eval_obstinate_distance"] > 0
-    assert all(torch.equal(before[name], value) for name, value in weights_of(trainer.model).items())
+    assert all(
+        torch.equal(before[name], value) for name, value in weights_of(trainer.model).items()
+    )
     with pytest.raises(ValueError, match="train_dataset"):
         trainer.train()
 
@@ -220,5 +222,7 @@ def test_the_packaged_accuracy_agrees(tmp_path):
     }
     rows = made_rows(13, seed=1)
     trainer = make_trainer(tmp_path, trainer_options=options)
-    expected = (logits_by_hand(trainer, rows).argmax(-1).numpy() == [r["label"] for r in rows]).mean()
+    expected = (
+        logits_by_hand(trainer, rows).argmax(-1).numpy() == [r["label"] for r in rows]
+    ).mean()
     assert trainer.evaluate(rows)["eval_accuracy"] == pytest.approx(expected)

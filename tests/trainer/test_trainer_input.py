@@ -33,7 +33,10 @@ def one_line(error):
     [
         ({"method": "tripplet"}, "unknown method 'tripplet'; known: normal, safer, pairwise, tri"),
         ({"margin": 0.5}, "margin=0.5 does not apply to method='normal'; .* pairwise and triplet"),
-        ({"method": "pairwise", "contrastive_weight": 1.0}, "contrastive_weight=1.0 does not apply"),
+        (
+            {"method": "pairwise", "contrastive_weight": 1.0},
+            "contrastive_weight=1.0 does not apply",
+        ),
         ({"method": "triplet", "alpha": 1.0}, "alpha=1.0 does not apply to method='triplet'"),
         ({"method": "triplet", "margin": -1.0}, "margin must not be negative; got -1.0"),
         ({"method": "triplet", "distance": "l2"}, "unknown distance 'l2'; known: cosine, eucl"),

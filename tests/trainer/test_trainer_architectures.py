@@ -1,0 +1,65 @@
+"""Every architecture takes a training step with every representation."""
+
+import pytest
+import torch
+from tiny_models import ARCHITECTURES, tiny_model
+from training_helpers import logged, made_rows, make_trainer, tokenizer_for_made_rows
+
+from hf_bat import HfBatError
+from hf_bat.pooling import POOLINGS
+
+TOKEN_TYPES = ("bert", "electra", "albert", "deberta-v2", "deberta-v3", "xlnet")
+
+
+def tokenizer_of(architecture):
+    """Left padding where the architecture's own tokenizer pads left; token types where it has them."""
+    side = "left" if architecture == "xlnet" else "right"
+    tokenizer = tokenizer_for_made_rows(padding_side=side)
+    if architecture not in TOKEN_TYPES:
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
+
+
+DECODERS = ("gpt2", "llama", "qwen2", "qwen3")
+PAIRS = [(a, p) for a in ARCHITECTURES for p in POOLINGS if a not in DECODERS or p != "cls"]
+
+
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_the_first_token_of_a_decoder_is_refused(tmp_path, architecture):
+    options = {"model": tiny_model(architecture), "tokenizer": tokenizer_of(architecture)}
+    with pytest.raises(HfBatError, match="pooling='cls' is the first token, which in .* a decoder"):
+        make_trainer(tmp_path, made_rows(4), method="triplet", **options)
+    make_trainer(tmp_path, made_rows(4), method="safer", **options)
+
+
+@pytest.mark.parametrize(("architecture", "pooling"), PAIRS)
+def test_a_step_of_every_architecture_and_pooling(tmp_path, architecture, pooling):
+    method, options = ("triplet", {}) if pooling != "mean" else ("pairwise", {"num_obstinate": 2})
+    trainer = make_trainer(
+        tmp_path,
+        made_rows(8),
+        model=tiny_model(architecture),
+        tokenizer=tokenizer_of(architecture),
+        method=method,
+        pooling=pooling,
+        per_device_train_batch_size=8,
+        max_steps=1,
+        **options,
+    )
+    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    model = trainer.model.train()
+    distances = trainer._forward(model, inputs)[1]
+    assert all(found.mask.any() for found in distances.values())
+    sum(found.values.sum() for found in distances.values()).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().max() > 0 for gradient in gradients)
+    model.zero_grad()
+
+    trainer.train()
+    assert torch.tensor(logged(trainer, "loss")).isfinite().all()
+    assert logged(trainer, "grad_norm")[0] > 0
+    assert logged(trainer, "fickle_distance")[0] > 0
+    assert logged(trainer, "obstinate_distance")[0] > 0
+    output = trainer.predict(made_rows(3))
+    assert output.predictions.shape == (3, 3), "logits alone"
