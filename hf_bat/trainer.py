@@ -35,7 +35,7 @@ from hf_bat.pooling import Representation, unwrap
 from hf_bat.preview import Preview
 from hf_bat.raw_text import RawTextTrainer
 from hf_bat.robustness import RobustnessMeter, attacks_now, note_missing
-from hf_bat.training_args import CONTRASTIVE_METHODS, WEIGHTS, BalancedTrainingArguments
+from hf_bat.training_args import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,11 @@ class BalancedTrainer(RawTextTrainer):
         super().__init__(*args, **kwargs)
         # The loss is computed here, from logits; the model's own would be of unknown normalisation.
         self.model_accepts_loss_kwargs = False
-        refuse_blind_pooling(self.model, self.args)
+        if self.args.pooling == "cls" and default_pooling(self.model) != "cls":
+            logger.warning(
+                "pooling='cls' is the first token, which in a decoder sees none of the text after it; "
+                "'last' (the default here), 'mean' or 'head_input' see all of it"
+            )
         warn_frozen_head(self.model)
         self._window: torch.Tensor | None = None
         self._steps_per_epoch = 1
@@ -171,7 +175,7 @@ class BalancedTrainer(RawTextTrainer):
         tokenizer = self.processing_class
         pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         batch, owners = stack_versions(inputs, pads, tokenizer.padding_side)
-        representation = Representation(self.args.pooling)
+        representation = Representation(self.args.pooling or default_pooling(model))
         with representation.watch(model):
             outputs = model(**batch, output_hidden_states=representation.needs_hidden_states)
         vectors = representation(outputs, batch["attention_mask"])
@@ -397,18 +401,13 @@ def robustness_objective(metrics: Mapping[str, float]) -> float:
     )
 
 
-def refuse_blind_pooling(model: nn.Module, args: BalancedTrainingArguments) -> None:
-    """Refuse to measure distances at a token that sees nothing of the text.
+def default_pooling(model: nn.Module) -> str:
+    """The first token, or in a decoder the last.
 
-    Decoders, whose classifiers in transformers call their last layer `score`, see at the first token
-    that token alone: it is the same for a row and its versions, and nothing would be learnt.
+    At its first token a decoder (whose classifier in transformers calls its last layer `score`) sees
+    that token alone: often the same for a row and its versions, so that nothing would be learnt.
     """
-    core = unwrap(model)
-    if args.method in CONTRASTIVE_METHODS and args.pooling == "cls" and hasattr(core, "score"):
-        raise HfBatError(
-            f"pooling='cls' is the first token, which in {type(core).__name__}, a decoder, sees none "
-            "of the text; choose pooling='last', 'mean' or 'head_input'"
-        )
+    return "last" if hasattr(unwrap(model), "score") else "cls"
 
 
 def warn_frozen_head(model: nn.Module) -> None:

@@ -55,7 +55,8 @@ class BalancedTrainingArguments(TrainingArguments):
             of the distance.
         distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
         pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
-            `"head_input"`, what the final linear layer is fed.
+            `"head_input"`, what the final linear layer is fed; where None, `"cls"`, and `"last"` for a
+            decoder.
         mask: triplet's mask rule, `"paper"` (both parts masked, mean over rows that have a valid
             version) or `"authors"` (only the obstinate part masked, mean over all rows).
         num_fickle: fickle draws a row.
@@ -104,8 +105,11 @@ class BalancedTrainingArguments(TrainingArguments):
     distance: str = field(
         default="cosine", metadata={"help": "Distance: cosine, euclidean or manhattan."}
     )
-    pooling: str = field(
-        default="cls", metadata={"help": "Representation: cls, mean, max, last or head_input."}
+    pooling: str | None = field(
+        default=None,
+        metadata={
+            "help": "Representation: cls, mean, max, last or head_input. Default cls; last for a decoder."
+        },
     )
     mask: str = field(default="paper", metadata={"help": "Triplet's mask rule: paper or authors."})
     num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
@@ -180,7 +184,8 @@ class BalancedTrainingArguments(TrainingArguments):
         """
         _check_choice("method", self.method, tuple(METHOD_WEIGHTS))
         for name, known in _CHOICES.items():
-            _check_choice(name, getattr(self, name), known)
+            if getattr(self, name) is not None:
+                _check_choice(name, getattr(self, name), known)
         for name in WEIGHTS:
             value = getattr(self, name)
             if value is None:
@@ -195,6 +200,8 @@ class BalancedTrainingArguments(TrainingArguments):
                 raise HfBatError(f"{name} must not be negative; got {value}")
         defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         for name, methods in _OPTION_METHODS.items():
+            if name in ("distance", "pooling") and self.eval_distances:
+                continue  # then any method uses them
             if self.method not in methods and getattr(self, name) != defaults[name]:
                 raise HfBatError(
                     f"{name}={getattr(self, name)} does not apply to method={self.method!r}; "
