@@ -20,7 +20,7 @@ import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from transformers import (
@@ -98,15 +98,28 @@ class DataArguments:
     )
 
 
+class _Parser(HfArgumentParser):
+    """Says what is wrong in one line, without the list of its two hundred flags."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HfBatError(f"{message} (--help lists the flags)")
+
+
 def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
     """Read the command line, or the one JSON file that it names."""
-    parser = HfArgumentParser(
+    parser = _Parser(
         (ModelArguments, DataArguments, BalancedTrainingArguments),
         description=__doc__.split("\n\n")[0],
     )
-    if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
-        return parser.parse_json_file(sys.argv[1])
-    return parser.parse_args_into_dataclasses()
+    try:
+        if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
+            return parser.parse_json_file(sys.argv[1])
+        return parser.parse_args_into_dataclasses()
+    except HfBatError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
+        # What the parser and TrainingArguments find wrong, flags that do not exist included.
+        raise HfBatError(str(error).splitlines()[0]) from error
 
 
 def choose_task(data: DataArguments) -> Task:
@@ -148,16 +161,15 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     name = model.model_name_or_path
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_name or name, **options)
-        config = AutoConfig.from_pretrained(
-            model.config_name or name, num_labels=len(task.label_names), **options
-        )
+        labels = {"num_labels": len(task.label_names)} if task.label_names else {}
+        config = AutoConfig.from_pretrained(model.config_name or name, **labels, **options)
         classifier = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=config,
             ignore_mismatched_sizes=model.ignore_mismatched_sizes,
             **options,
         )
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise HfBatError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
     return tokenizer, classifier
 
@@ -264,7 +276,9 @@ def main() -> None:
     task = choose_task(data)
     checkpoint = check_output_dir(args)
     rows = load_rows(task, data, args)
-    task = with_label_names(task, label_names_of(next(iter(rows.values())), task))
+    first = next(iter(rows.values()))
+    if args.do_train or args.do_eval or task.label_column in first.column_names:
+        task = with_label_names(task, label_names_of(first, task))
     tokenizer, model = load_model(model_args, task)
     trainer = BalancedTrainer(
         model=model,
@@ -296,9 +310,19 @@ def main() -> None:
         trainer.create_model_card(**card)
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """Run `main`; what its user can mend is said in one line.
+
+    Returns:
+        The exit status.
+    """
     try:
         main()
     except HfBatError as error:
         print(f"run_glue_bat: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

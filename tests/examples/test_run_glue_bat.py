@@ -1,0 +1,307 @@
+"""The training script, launched as its user would."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from hf_bat import SubstitutionTable
+
+LAUNCHERS = {
+    "python": [],
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    # Under --cpu accelerate leaves several processes to MPI; --multi_gpu starts them by itself, and
+    # the script's --use_cpu keeps them off any GPU.
+    "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                   "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+                   "--main_process_port", "0"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def script(repository):
+    return repository / "examples" / "run_glue_bat.py"
+
+
+@pytest.fixture
+def in_process(script, monkeypatch, capsys):
+    """Run the script inside this process: flags -> (exit status, stdout, stderr)."""
+    spec = importlib.util.spec_from_file_location("run_glue_bat", script)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "run_glue_bat", module)
+    spec.loader.exec_module(module)
+
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", ["run_glue_bat.py", *map(str, flags)])
+        capsys.readouterr()
+        status = module.run()
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def flags_for(folder, output, *more, method="triplet"):
+    flags = ["--model_name_or_path", folder / "model", "--output_dir", output, "--use_cpu",
+             "--report_to", "none", "--disable_tqdm", "true", "--method", method,
+             "--per_device_train_batch_size", 4, "--logging_steps", 1, "--save_strategy", "no",
+             *more]  # fmt: skip
+    if method != "normal":
+        flags += ["--synonyms", folder / "synonyms.json"]
+    if method in ("pairwise", "triplet"):
+        flags += ["--antonyms", folder / "antonyms.json"]
+    return [str(flag) for flag in flags]
+
+
+def snli(folder, *more):
+    return ["--task_name", "snli", "--train_file", folder / "train.jsonl",
+            "--validation_file", folder / "dev.jsonl", "--test_file", folder / "test.jsonl",
+            *more]  # fmt: skip
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def check_full_run(folder, output, world=1):
+    train, evaluation = read(output / "train_results.json"), read(output / "eval_results.json")
+    assert train["train_samples"] == 40 and train["train_loss"] > 0
+    assert evaluation["eval_samples"] == 22 and 0 <= evaluation["eval_accuracy"] <= 1
+    everything = read(output / "all_results.json")
+    assert {**train, **evaluation}.items() <= everything.items()
+    state = read(output / "trainer_state.json")
+    assert state["global_step"] == 40 // (4 * world)
+    assert {"loss_ce", "loss_triplet", "fickle_valid"} <= state["log_history"][0].keys()
+
+    described = read(output / "perturbations.json")
+    for name, kind in (("synonyms", "fickle"), ("antonyms", "obstinate")):
+        table = SubstitutionTable.load(output / f"{name}.json.gz")
+        assert table.fingerprint == train[f"{name}_fingerprint"] == described[kind]["table"]
+    antonyms = SubstitutionTable.load(folder / "antonyms.json")
+    assert train["antonyms_fingerprint"] == antonyms.fingerprint
+
+    lines = (output / "predict_results_snli.txt").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and len(lines) == 10
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "neutral", "contradiction"}
+    assert (output / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_train_evaluate_and_predict(tiny_folder, tmp_path, script, quiet_environment, launcher):
+    output = tmp_path / "out"
+    flags = flags_for(
+        tiny_folder, output, *snli(tiny_folder, "--do_train", "--do_eval", "--do_predict"),
+        "--num_train_epochs", 1,
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *LAUNCHERS[launcher], str(script), *flags],
+        capture_output=True, text=True, env=quiet_environment, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_full_run(tiny_folder, output, 1 if launcher == "python" else 2)
+    assert done.stdout.count("rows shown; rows with a valid draw") == 1, (
+        "one process alone previews"
+    )
+    # The model needs nothing of hf_bat.
+    code = (
+        "import sys; from transformers import AutoModelForSequenceClassification as A;"
+        f"m = A.from_pretrained({str(output)!r}); print(m.config.id2label); assert 'hf_bat' not in sys.modules"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=quiet_environment
+    )
+    assert "'contradiction'" in loaded.stdout, loaded.stderr[-2000:]
+
+
+def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
+    own = ["--columns", "utterance", "--label_column", "intent", "--class_names", "other", "cancel",
+           "book", "--skipped_labels", "other", "--train_file", tiny_folder / "own.csv",
+           "--validation_file", tiny_folder / "own.csv", "--max_train_samples", 16,
+           "--max_eval_samples", 10]  # fmt: skip
+    status, out, err = in_process(
+        *flags_for(tiny_folder, tmp_path / "a", *own, "--do_train", "--do_eval", "--max_steps", 2)
+    )
+    assert status == 0, err
+    assert read(tmp_path / "a" / "train_results.json")["train_samples"] == 16
+    assert read(tmp_path / "a" / "eval_results.json")["eval_samples"] == 10
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a")
+    assert model.config.id2label == {0: "other", 1: "cancel", 2: "book"}
+    assert "utterance:" in out
+
+    # Without names the data's are taken; to predict, the model's.
+    found = ["--columns", "utterance", "--label_column", "intent"]
+    status, _, err = in_process(
+        *flags_for(tiny_folder, tmp_path / "b", *found, "--train_file", tiny_folder / "own.csv",
+                   "--do_train", "--max_steps", 1, method="normal")
+    )  # fmt: skip
+    assert status == 0, err
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "b")
+    assert model.config.id2label == {0: "book", 1: "cancel", 2: "other"}
+    (tmp_path / "new.csv").write_text("utterance\nA man waits.\nA dog sings.\n")
+    flags = flags_for(tiny_folder, tmp_path / "c", *found, "--test_file", tmp_path / "new.csv",
+                      "--do_predict", method="normal")  # fmt: skip
+    flags[1] = str(tmp_path / "a")
+    status, _, err = in_process(*flags)
+    assert status == 0, err
+    lines = (tmp_path / "c" / "predict_results_custom.txt").read_text().splitlines()
+    assert len(lines) == 3 and lines[1].split("\t")[1] in ("other", "cancel", "book")
+
+
+def test_the_mismatched_set_of_mnli_has_keys_of_its_own(tiny_folder, tmp_path, in_process):
+    status, _, err = in_process(
+        *flags_for(tiny_folder, tmp_path, "--task", "mnli", "--data", tiny_folder / "dev.jsonl",
+                   "--validation_mm_file", tiny_folder / "mm.jsonl", "--do_eval")
+    )  # fmt: skip
+    assert status == 0, err
+    found = read(tmp_path / "eval_results.json")
+    assert (found["eval_samples"], found["eval_samples_mm"]) == (22, 12)
+    assert {"eval_accuracy", "eval_accuracy_mm", "eval_loss", "eval_loss_mm"} <= found.keys()
+
+
+def test_arguments_from_a_file_and_bf16(tiny_folder, tmp_path, in_process):
+    arguments = {
+        "model_name_or_path": str(tiny_folder / "model"),
+        "output_dir": str(tmp_path / "out"),
+        "task_name": "snli",
+        "train_file": str(tiny_folder / "train.jsonl"),
+        "method": "pairwise",
+        "beta": 0.7,
+        "pooling": "mean",
+        "do_train": True,
+        "bf16": True,
+        "use_cpu": True,
+        "max_steps": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_steps": 1,
+    }
+    path = tmp_path / "arguments.json"
+    path.write_text(json.dumps(arguments))
+    status, _, err = in_process(path)
+    assert status == 0, err
+    logs = read(tmp_path / "out" / "trainer_state.json")["log_history"]
+    expected = logs[0]["loss_ce"] + logs[0]["loss_fickle"] + 0.7 * logs[0]["loss_obstinate"]
+    assert logs[0]["loss"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
+    tiny_folder, tmp_path, script, in_process, quiet_environment
+):
+    def flags(output):
+        made = flags_for(
+            tiny_folder, output, *snli(tiny_folder, "--do_train"), "--num_train_epochs", 3,
+            "--save_steps", 5, "--dataloader_num_workers", 1,
+        )  # fmt: skip
+        made[made.index("--save_strategy") + 1] = "steps"
+        return made
+
+    killed = tmp_path / "killed"
+    # Slowed down, so that there is time to kill it between two steps.
+    code = (
+        "import runpy, sys, time, transformers.trainer as t\n"
+        "step = t.Trainer.training_step\n"
+        "t.Trainer.training_step = lambda *a, **k: (time.sleep(0.3), step(*a, **k))[1]\n"
+        f"sys.argv = [{str(script)!r}, *sys.argv[1:]]\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *flags(killed)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet_environment,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint-10" / "trainer_state.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "train_results.json").exists()
+
+    status, _, err = in_process(*flags(killed))
+    assert status == 2 and "already holds checkpoint-" in err.splitlines()[-1]
+    status, _, err = in_process(*flags(killed), "--resume_from_checkpoint", "last")
+    assert status == 0, err
+    status, _, err = in_process(*flags(tmp_path / "whole"))
+    assert status == 0, err
+    ours, theirs = (
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / name).state_dict()
+        for name in ("killed", "whole")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    losses = [
+        [e["loss"] for e in read(tmp_path / n / "trainer_state.json")["log_history"] if "loss" in e]
+        for n in ("killed", "whole")
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == 30
+
+
+BAD = {
+    "nothing to do": ([], "nothing to do: give --do_train"),
+    "task": (["--task_name", "snlii", "--do_eval"], "unknown task 'snlii' (did you mean 'snli'?)"),
+    "no task": (["--do_eval"], "give either --task_name or --columns"),
+    "method": (["--do_eval", "--method", "tripplet"], "unknown method 'tripplet'; known: normal"),
+    "flag": (["--do_eval", "--marjin", "1"], "not used by the HfArgumentParser: ['--marjin', '1']"),
+    "value": (["--do_eval", "--margin", "wide"], "argument --margin: invalid float value: 'wide'"),
+    "weight": (["--do_eval", "--alpha", "2"], "alpha=2.0 does not apply to method='triplet'"),
+    "file": (["--task_name", "snli", "--do_train", "--train_file", "no.jsonl"],
+             "data file not found: no.jsonl"),
+    "format": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/model"],
+               "data file not found: "),
+    "column": (["--columns", "sentence", "--do_train", "--train_file", "{folder}/train.jsonl"],
+               "the training set has no column 'sentence'; it has: premise, hypothesis"),
+    "labels": (["--columns", "premise", "--class_names", "yes", "no", "maybe", "--label_column",
+                "idx", "--do_train", "--train_file", "{folder}/train.jsonl"],
+               "label 3 in row 3 of the training set is out of range 0..2 (yes, no, maybe)"),
+    "table": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
+               "--synonyms", "no.json"], "table not found: no.json"),
+    "model": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/dev.jsonl",
+               "--model_name_or_path", "/nowhere"], "cannot load /nowhere: "),
+    "head": (["--task_name", "mrpc", "--do_eval", "--validation_file", "{folder}/pairs.jsonl"],
+             "ignore_mismatched_sizes"),
+    "checkpoint": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
+                    "--resume_from_checkpoint", "/nowhere"], "checkpoint not found: /nowhere"),
+    "output": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
+                "--output_dir", "{folder}/train.jsonl/out"], "cannot write to output_dir "),
+    "no hub": (["--task_name", "snli", "--do_train"], "give --train_file and --validation_file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, case):
+    flags, message = BAD[case]
+    (tiny_folder / "pairs.jsonl").write_text(
+        json.dumps({"sentence1": "A.", "sentence2": "B.", "label": 1}) + "\n"
+    )
+    given = [flag.format(folder=tiny_folder) for flag in flags]
+    status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *given)
+    lines = [line for line in err.splitlines() if line.startswith("run_glue_bat: error: ")]
+    assert status == 2 and len(lines) == 1, err
+    assert message in lines[0]
+    assert "Traceback" not in err
+    assert not list((tmp_path / "out").rglob("*")), "nothing half-written"
+
+
+@pytest.mark.slow
+def test_bad_input_ends_the_process_with_status_2_and_one_line(
+    tiny_folder, tmp_path, script, quiet_environment
+):
+    flags = flags_for(tiny_folder, tmp_path / "out", "--task_name", "snlii", "--do_train")
+    done = subprocess.run(
+        [sys.executable, str(script), *flags], capture_output=True, text=True, env=quiet_environment
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "run_glue_bat: error: unknown task 'snlii' (did you mean 'snli'?); known: "
+        "mnli, mrpc, qqp, sick, snli, wiki-toxic; for your own, give its columns and label names"
+    ]
