@@ -1,0 +1,164 @@
+"""The attack engine by itself: time over a bare forward pass, time a row from few rows to many, ranks.
+
+    python benchmarks/bench_attack.py --model DIR --task snli --data dev.jsonl.gz --rows 200 1000 5000
+    python benchmarks/bench_attack.py ... --ranks 2
+
+Without --model, the demo's encoder with a random head: its outcomes mean nothing, its speed does.
+Seconds are processor time of the one thread that works; with --ranks, time on the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from common import add_data_arguments, load_tokenizer, machine, model_folder
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_data_arguments(parser)
+    parser.add_argument("--attacks", nargs="+", default=["antonym", "negation"])
+    parser.add_argument("--rows", nargs="+", type=int, default=[100])
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument(
+        "--ranks", type=int, default=0, help="compare so many ranks with one instead"
+    )
+    parser.add_argument("--json", help="write the figures here")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+    import torch
+
+    torch.set_num_threads(1)
+    if args.worker:
+        return worker(args)
+    found = ranks(args) if args.ranks else alone(args)
+    print(f"{machine()}, torch {torch.__version__}, {args.dtype}")
+    print("| " + " | ".join(found[0]) + " |\n|" + "---|" * len(found[0]))
+    for line in found:
+        cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in line.values()]
+        print("| " + " | ".join(cells) + " |")
+    if args.json:
+        Path(args.json).write_text(json.dumps({"machine": machine(), "lines": found}, indent=1))
+
+
+def take(args: argparse.Namespace, count: int) -> list[dict[str, Any]]:
+    """The first rows, the file's rows again where it has fewer (under other numbers)."""
+    from hf_bat.tasks import get_task, load_split
+
+    columns = (*get_task(args.task).columns, "label")
+    data = [{c: row[c] for c in columns} for row in load_split(args.data)]
+    if count > len(data):
+        raise SystemExit(f"{args.data} has {len(data)} rows, not {count}")
+    return data[:count]
+
+
+def load(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The classifier, with a random head where the folder has none, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from hf_bat.tasks import get_task
+
+    torch.manual_seed(0)
+    labels = len(get_task(args.task).label_names)
+    folder = model_folder(args)
+    return (
+        AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels),
+        load_tokenizer(args),
+    )
+
+
+def alone(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One process: each attack at each number of rows, beside a bare pass over the same queries."""
+    from attack_vs_textattack import Recorder
+
+    from hf_bat.attack import Attack
+
+    model = Recorder(*load(args), dtype=args.dtype, max_length=128)
+    lines = []
+    for name in args.attacks:
+        for count in args.rows:
+            rows = take(args, count)
+            attack = Attack(name, model, task=args.task, max_length=128, progress=False)
+            attack.run(rows[:50])
+            spent, bare, report = [], [], None
+            for _ in range(args.repeats):
+                model.keys_seen.clear()
+                begun = time.process_time()
+                report = attack.run(rows)
+                spent.append(time.process_time() - begun)
+                bare.append(model.bare())
+            assert report is not None
+            seconds = statistics.median(spent)
+            lines.append(
+                {
+                    "attack": name,
+                    "rows": count,
+                    "queries": report[name]["queries"],
+                    "ms a row": 1000 * seconds / count,
+                    "us a query": 1e6 * seconds / report[name]["queries"],
+                    "over bare forward": statistics.median(
+                        a / b for a, b in zip(spent, bare, strict=True)
+                    ),
+                }
+            )
+    return lines
+
+
+def ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """So many processes beside one, on the clock; the start-up of the processes left out."""
+    lines = []
+    for name in args.attacks:
+        for world in (1, args.ranks):
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder, "seconds")
+                command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+                command += [f"--nproc_per_node={world}", __file__, "--worker", str(out), "--data"]
+                command += [args.data, "--task", args.task, "--model", model_folder(args)]
+                command += ["--attacks", name, "--rows", str(args.rows[0])]
+                subprocess.run(command, check=True, capture_output=True)
+                lines.append({"attack": name, "ranks": world, **json.loads(out.read_text())})
+    return lines
+
+
+def worker(args: argparse.Namespace) -> None:
+    from accelerate import PartialState
+
+    from hf_bat.attack import Attack, TransformersModel
+
+    state = PartialState(cpu=True)
+    model = TransformersModel(*load(args), max_length=128, device="cpu")
+    rows = take(args, args.rows[0])
+    attack = Attack(args.attacks[0], model, task=args.task, max_length=128, progress=False)
+    attack.run(rows[:50])
+    state.wait_for_everyone()
+    begun = time.perf_counter()
+    report = attack.run(rows)
+    seconds = time.perf_counter() - begun
+    if state.is_main_process:
+        summary = report[args.attacks[0]]
+        answer = {
+            "seconds": seconds,
+            "succeeded": summary["succeeded"],
+            "queries": summary["queries"],
+        }
+        Path(args.worker).write_text(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
