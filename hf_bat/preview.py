@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
+
+# Enough to know a share to half a per cent, and a second's work.
+_MOST_ROWS = 20_000
 
 
 class Preview:
@@ -16,7 +20,7 @@ class Preview:
     Args:
         rows: rows with the sampler's columns, `idx`, and maybe `label`.
         sampler: what draws.
-        n: how many rows `str` shows; the shares are over all rows.
+        n: how many rows `str` shows; the shares are over all rows, or the first 20,000.
         epoch: whose draws.
         label_names: names for integer labels.
 
@@ -40,17 +44,17 @@ class Preview:
     ):
         self.columns = tuple(sampler.columns)
         self.label_names = tuple(label_names)
-        self.total = len(rows)
+        self.total = min(len(rows), _MOST_ROWS)
         self.rows: list[dict[str, Any]] = []
         valid: dict[str, int] = {}
-        for row in rows:
+        for row in islice(rows, self.total):
             drawn = sampler.draw(row, epoch)
             for kind, versions in drawn.items():
                 valid[kind] = valid.get(kind, 0) + any(v is not None for v in versions)
             if len(self.rows) < n:
                 shown = {key: row[key] for key in ("idx", "label") if key in row}
                 self.rows.append({**shown, "anchor": sampler.texts(row), **drawn})
-        #: kind -> share of all rows that have at least one valid draw
+        #: kind -> share of those rows that have at least one valid draw
         self.shares: dict[str, float] = {
             kind: count / self.total for kind, count in valid.items() if self.total
         }
