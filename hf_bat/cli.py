@@ -64,6 +64,7 @@ class _ListAction(argparse.Action):
     """`--list`: prints and exits, as `--version` does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from hf_bat.attack import ALIASES, RECIPES
         from hf_bat.tasks import TASKS
         from hf_bat.training_args import METHOD_WEIGHTS
 
@@ -71,6 +72,9 @@ class _ListAction(argparse.Action):
             print(
                 f"method  {method:<11} {', '.join(f'{k} {v}' for k, v in weights.items())}".rstrip()
             )
+        short = {recipe: name for name, recipe in ALIASES.items()}
+        for recipe in RECIPES:
+            print(f"attack  {short.get(recipe, recipe):<11} recipe {recipe}")
         for name, task in TASKS.items():
             labels = ", ".join(task.label_names)
             print(f"task    {name:<11} {' + '.join(task.columns)} -> {labels}")
@@ -95,7 +99,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hf-bat {hf_bat.__version__}")
-    parser.add_argument("--list", action=_ListAction, nargs=0, help="list methods and tasks")
+    parser.add_argument("--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, (module_name, summary) in COMMANDS.items():
         if name != chosen:

@@ -194,7 +194,10 @@ class Engine:
                     row.answers_by_key[key] = pool[key]
                 row.answers[texts] = row.answers_by_key[key]
             found.append(row.answers[texts])
-        return np.stack(found) if found else np.zeros((0, 2))
+        if found:
+            return np.stack(found)
+        labels = next((len(answer) for answer in row.answers.values()), 2)
+        return np.zeros((0, labels))
 
     def _forward(self, pool: dict[Hashable, np.ndarray | None]) -> None:
         begun = time.perf_counter()
