@@ -45,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="normal, safer, pairwise, triplet (default: normal triplet)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order, draws (default: 0)")
-    parser.add_argument("--epochs", type=int, default=2, help="passes over the pairs (default: 2)")
     parser.add_argument(
-        "--train-rows", type=int, default=3000, help="training pairs, at most 4500 (default: 3000)"
+        "--epochs", type=int, default=3, help="passes, the first clean (default: 3)"
+    )
+    parser.add_argument(
+        "--train-rows", type=int, default=2400, help="training pairs, at most 4500 (default: 2400)"
     )
     parser.add_argument("--output-dir", metavar="DIR", help="keep the trained models here")
     parser.add_argument("--json", metavar="FILE", help="write all figures here")
