@@ -51,7 +51,8 @@ setup(
         "scikit-learn>=1.4",
         "torch>=2.6",
         "tqdm>=4.66",
-        "transformers>=5.0,<6",
+        # From here on a Trainer can say that its loss is scaled for accumulation already.
+        "transformers>=5.23,<6",
     ],
     extras_require={
         "demo": DEMO,
