@@ -99,7 +99,9 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hf-bat {hf_bat.__version__}")
-    parser.add_argument("--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks")
+    parser.add_argument(
+        "--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks"
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, (module_name, summary) in COMMANDS.items():
         if name != chosen:
