@@ -25,7 +25,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("reports", nargs=2, metavar=("A.json", "B.json"), help="attack reports")
+    parser.add_argument("reports", nargs=2, metavar="REPORT.json", help="two attack reports")
     parser.add_argument(
         "--rows",
         nargs=2,
