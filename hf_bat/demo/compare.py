@@ -164,6 +164,7 @@ def _train_and_measure(
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
+        disable_tqdm=False,  # a quiet logger would switch the bar off
         clean_epochs=0 if method == "normal" else min(1, settings.epochs - 1),
     )
     trainer = BalancedTrainer(

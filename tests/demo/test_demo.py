@@ -19,6 +19,8 @@ def test_demo_compares_methods_and_keeps_the_models(minilm, tmp_path, capsys):
     assert "normal" in printed.out and "triplet" in printed.out
     assert "antonym swap leaves the prediction unchanged" in printed.out
     assert "[2/2] training: triplet" in printed.err
+    assert "2/2 [" in printed.err  # the Trainer's bar: two steps of 16 rows
+    assert "train_runtime" not in printed.out + printed.err
 
     results = json.loads(report.read_text())
     assert results["settings"]["train_rows"] == 32 and results["settings"]["seed"] == 3
