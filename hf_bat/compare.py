@@ -175,9 +175,11 @@ def compare_rows(
         ours, theirs = first[attack], second[attack]
         _check_same_rows(attack, ours, theirs)
         for definition, key in DEFINITIONS.items():
-            if not all(key in row for row in (*ours.values(), *theirs.values())):
+            if not any(key in row for row in (*ours.values(), *theirs.values())):
                 continue
-            pairs = [(ours[idx][key], theirs[idx][key]) for idx in ours]
+            pairs = [
+                (ours[idx].get(key, "skipped"), theirs[idx].get(key, "skipped")) for idx in ours
+            ]
             found.append(compare_outcomes(pairs, attack, definition, resamples, seed=seed))
     return found
 

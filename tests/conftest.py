@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A slow or busy machine is no failure of the code.
+settings.register_profile("hf_bat", deadline=None)
+settings.load_profile("hf_bat")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

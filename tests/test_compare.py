@@ -113,6 +113,12 @@ def test_both_definitions_where_both_files_have_them():
     ]
 
 
+def test_rows_that_were_skipped_have_no_confident_outcome_in_older_files():
+    rows = [row(0, "succeeded", "failed"), row(1, "skipped")]
+    found = compare_rows(rows, rows)
+    assert [(c.definition, c.attempted_a) for c in found] == [("strict", 1), ("confident", 1)]
+
+
 @pytest.mark.parametrize(
     ("rows_a", "rows_b", "message"),
     [

@@ -238,6 +238,7 @@ class Attack:
             "idx": example.idx,
             "attack": self.name,
             "outcome": "skipped",
+            **({"outcome_confident": "skipped"} if self.recipe.goal.kind == "obstinate" else {}),
             "reason": example.reason,
             "original": list(example.texts),
             "perturbed": None,
