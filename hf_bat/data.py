@@ -139,7 +139,9 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     if task.label_names:
         return task.label_names
     if task.label_column not in rows.column_names:
-        raise HfBatError(f"the rows have no column {task.label_column!r}; name the labels of your task")
+        raise HfBatError(
+            f"the rows have no column {task.label_column!r}; name the labels of your task"
+        )
     feature = rows.features[task.label_column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
@@ -147,7 +149,9 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     if values and all(isinstance(value, str) for value in values):
         return tuple(sorted(values))
     if not values or any(float(value) != int(value) for value in values):
-        raise HfBatError(f"column {task.label_column!r} holds no class labels; name the labels of your task")
+        raise HfBatError(
+            f"column {task.label_column!r} holds no class labels; name the labels of your task"
+        )
     return tuple(f"LABEL_{i}" for i in range(int(max(values)) + 1))
 
 

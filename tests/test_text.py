@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat.perturbations import apply_replacement
-from hf_bat.text import detach_punctuation, join_tokens, match_case, split_pieces, split_tokens, words
+from hf_bat.text import (
+    detach_punctuation,
+    join_tokens,
+    match_case,
+    split_pieces,
+    split_tokens,
+    words,
+)
 
 REAL = (
     "A  man,\twearing a 'hat' (red)... runs!",
