@@ -5,16 +5,23 @@ Everything here is a function of tensors; the Trainer supplies the model and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 
-from hf_bat.losses.functional import pair_distance, pairwise_terms, triplet_terms
+from hf_bat.errors import HfBatError
+from hf_bat.losses.functional import (
+    likelihood_terms,
+    log_likelihood,
+    pair_distance,
+    pairwise_terms,
+    triplet_terms,
+)
 
 KINDS = ("fickle", "obstinate")
 # Denominators of a window's means, in the order in which `count_items` gives them.
-CE, FICKLE, OBSTINATE, TRIPLET = range(4)
+CE, FICKLE, OBSTINATE, TRIPLET, CE_FICKLE = range(5)
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -35,6 +42,18 @@ class Distances(NamedTuple):
 
     values: torch.Tensor
     mask: torch.Tensor
+
+
+class Forward(NamedTuple):
+    """What a forward pass over anchors and versions gave.
+
+    `logits` (N, labels) and `vectors` (N, H), None where not asked for, are stacked as `stack_versions`
+    stacks; `owners` is its second result, empty where there are no versions.
+    """
+
+    logits: torch.Tensor
+    owners: Mapping[str, torch.Tensor]
+    vectors: torch.Tensor | None
 
 
 def anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
@@ -125,16 +144,20 @@ def count_items(batch: Batch, mask: str, class_weights: torch.Tensor | None) -> 
         class_weights: (labels,) or None.
 
     Returns:
-        (4,) on the batch's device: the rows (or the sum of their class weights), the valid fickle
-        pairs, the valid obstinate pairs, the triplets that count.
+        (5,) on the batch's device: the rows (or the sum of their class weights), the valid fickle
+        pairs, the valid obstinate pairs, the triplets that count, and the valid fickle versions (or
+        the sum of their class weights).
     """
     labels = batch["labels"]
-    counts = torch.zeros(4, device=labels.device)
-    counts[CE] = len(labels) if class_weights is None else class_weights[labels].sum()
+    counts = torch.zeros(5, device=labels.device)
+    weights = torch.ones_like(labels) if class_weights is None else class_weights[labels]
+    counts[CE] = weights.sum()
     masks = [batch.get(f"{kind}_mask") for kind in KINDS]
     for place, found in zip((FICKLE, OBSTINATE), masks, strict=True):
         if found is not None:
             counts[place] = found.sum()
+    if masks[0] is not None:
+        counts[CE_FICKLE] = (weights * masks[0].sum(1)).sum()
     if masks[0] is not None and masks[1] is not None:
         draws = max(masks[0].shape[1], masks[1].shape[1])
         either = _tile(masks[0], draws) | _tile(masks[1], draws)
@@ -184,6 +207,85 @@ def contrastive_parts(
         )
         parts["loss_triplet"] = Part(terms[counted].sum(), TRIPLET, weights["contrastive_weight"])
     return parts
+
+
+def likelihood_parts(
+    weights: Mapping[str, float],
+    forward: Forward,
+    batch: Batch,
+    cross_entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> dict[str, Part]:
+    """The components of the method "likelihood": what each version says of the anchor's label.
+
+    Args:
+        weights: `alpha` (fickle), `beta` (obstinate), `margin` (nats, for versions that the
+            label-validity filter passes) and `other_margin` (for the others).
+        forward: of the stacked batch.
+        batch: the batch that was stacked; `obstinate_passes` (B, D) says which draws the filter passes,
+            all where it is absent.
+        cross_entropy: logits and labels to a sum over rows.
+
+    Returns:
+        `loss_ce_fickle`, `loss_obstinate`, and, not trained on, `label_drop`: by how much an obstinate
+        version lowers the label's log-probability.
+    """
+    logits, owners, _ = forward
+    labels, start = batch["labels"], len(batch["input_ids"])
+    parts, versions = {}, {}
+    for kind, rows in owners.items():
+        versions[kind] = logits[start : start + len(rows)]
+        start += len(rows)
+    if "fickle" in owners:
+        total = cross_entropy(versions["fickle"], labels[owners["fickle"]])
+        parts["loss_ce_fickle"] = Part(total, CE_FICKLE, weights["alpha"])
+    if "obstinate" in owners:
+        rows = owners["obstinate"]
+        anchor = log_likelihood(logits[rows], labels[rows])
+        obstinate = log_likelihood(versions["obstinate"], labels[rows])
+        margin: float | torch.Tensor = weights["margin"]
+        if "obstinate_passes" in batch:
+            passes = batch["obstinate_passes"][batch["obstinate_mask"]]
+            margin = torch.where(passes, weights["margin"], weights["other_margin"])
+        terms = likelihood_terms(anchor, obstinate, margin)
+        parts["loss_obstinate"] = Part(terms.sum(), OBSTINATE, weights["beta"])
+        parts["label_drop"] = Part((anchor - obstinate).sum(), OBSTINATE, None)
+    return parts
+
+
+def check_finite(
+    loss: torch.Tensor, parts: Mapping[str, Part], forward: Forward, batch: Batch, step: int
+) -> None:
+    """Stop a run whose loss is no longer a finite number, before the weights are.
+
+    Args:
+        loss: the micro-batch's loss, a scalar.
+        parts: its components.
+        forward: what the model gave.
+        batch: the micro-batch; its `idx` (B,), where it has one, names the rows.
+        step: the optimizer step, from 1.
+
+    Raises:
+        HfBatError: it is not finite; the message has the step, the components and the rows.
+    """
+    if bool(torch.isfinite(loss)):
+        return
+    broken = ~torch.isfinite(forward.logits).all(-1)
+    guilty = broken[: len(batch["labels"])].clone()
+    start = len(guilty)
+    for rows in forward.owners.values():
+        guilty[rows[broken[start : start + len(rows)]]] = True
+        start += len(rows)
+    if not guilty.any():
+        guilty[:] = True
+    names = batch["idx"] if "idx" in batch else torch.arange(len(guilty))
+    named = names.to(guilty.device)[guilty].tolist()
+    listed = ", ".join(map(str, named[:20])) + (", ..." if len(named) > 20 else "")
+    components = ", ".join(f"{name} {part.total.item():.4g}" for name, part in parts.items())
+    raise HfBatError(
+        f"the loss is not finite at step {step} (sums over the batch: {components}; rows {listed}): "
+        "the run was stopped and the last checkpoint left as it is; lower the learning rate, or look at "
+        "these rows"
+    )
 
 
 def _tile(values: torch.Tensor, draws: int) -> torch.Tensor:

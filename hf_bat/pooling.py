@@ -6,6 +6,7 @@ vectors; what it gives depends neither on how much padding a batch has nor on it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 from torch import nn
 
 from hf_bat.errors import HfBatError
+
+logger = logging.getLogger(__name__)
 
 TOKEN_POOLINGS = ("cls", "mean", "max", "last")
 POOLINGS = (*TOKEN_POOLINGS, "head_input")
@@ -271,3 +274,36 @@ def _linear_layers(module: nn.Module, skipped: nn.Module | None) -> Iterator[Any
     for child in module.children():
         if child is not skipped:
             yield from _linear_layers(child, skipped)
+
+
+def default_pooling(model: nn.Module) -> str:
+    """The first token, or in a decoder the last.
+
+    At its first token a decoder (whose classifier in transformers calls its last layer `score`) sees
+    that token alone: often the same for a row and its versions, so that nothing would be learnt.
+    """
+    return "last" if hasattr(unwrap(model), "score") else "cls"
+
+
+def warn_frozen_head(model: nn.Module) -> None:
+    """Warn when a PEFT model leaves an untrained part of its classification head frozen.
+
+    PEFT trains and saves only `classifier` and `score` of a sequence classifier; other parts of a head
+    (DeBERTa's pooler, ModernBERT's head, XLNet's summary) start untrained and stay so.
+    """
+    base = getattr(model, "get_base_model", lambda: None)()
+    if base is None:
+        return
+    frozen = [
+        name
+        for name, child in base.named_children()
+        if name != getattr(base, "base_model_prefix", "")
+        and (parameters := list(child.parameters()))
+        and not any(parameter.requires_grad for parameter in parameters)
+    ]
+    if frozen:
+        logger.warning(
+            "the classification head's %s is frozen and untrained; add modules_to_save=%s to the PEFT config",
+            ", ".join(frozen),
+            frozen,
+        )

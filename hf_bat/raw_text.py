@@ -17,7 +17,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation, build_perturbations
 from hf_bat.perturbations.build import TableSource
 from hf_bat.tasks import Task, get_task, with_label_names
-from hf_bat.training_args import CONTRASTIVE_METHODS, BalancedTrainingArguments
+from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
 
 
 class RawTextTrainer(Trainer):
@@ -177,7 +177,7 @@ class RawTextTrainer(Trainer):
         if args.method != "normal":
             options["fickle"] = self.perturbations[0]
             options["perturb_anchor"] = args.method == "safer"
-        if args.method in CONTRASTIVE_METHODS:
+        if args.method in BALANCED_METHODS:
             options["obstinate"] = self.perturbations[1]
         return PerturbationCollator(
             self.processing_class, self._text_task.columns, **{**options, **overrides}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
@@ -181,3 +181,22 @@ def attacks_now(when: str, state: Any, in_training: bool) -> bool:
     if when == "eval" or not in_training:
         return True
     return when == "epoch" and float(state.epoch or 0.0).is_integer()
+
+
+def robustness_objective(metrics: Mapping[str, float]) -> float:
+    """What a hyper-parameter search maximises: `eval_robustness`, or accuracy where that is absent.
+
+    Example:
+        >>> robustness_objective({"eval_accuracy": 0.8, "eval_loss": 0.5})
+        0.8
+
+    Raises:
+        HfBatError: neither metric is there.
+    """
+    for name in ("eval_robustness", "eval_accuracy"):
+        if name in metrics:
+            return metrics[name]
+    raise HfBatError(
+        "nothing to maximise: evaluation reports neither eval_robustness nor eval_accuracy; "
+        "give compute_metrics or compute_objective"
+    )

@@ -22,31 +22,40 @@ from hf_bat.lexicon import SubstitutionTable
 from hf_bat.objective import (
     CE,
     KINDS,
-    Distances,
+    Forward,
     Part,
     anchor_inputs,
+    check_finite,
     contrastive_parts,
     count_items,
     has_versions,
+    likelihood_parts,
     measure_distances,
     stack_versions,
 )
-from hf_bat.pooling import Representation, unwrap
+from hf_bat.pooling import Representation, default_pooling, warn_frozen_head
 from hf_bat.preview import Preview
 from hf_bat.raw_text import RawTextTrainer
-from hf_bat.robustness import RobustnessMeter, attacks_now, note_missing
-from hf_bat.training_args import WEIGHTS
+from hf_bat.robustness import (
+    RobustnessMeter,
+    attacks_now,
+    note_missing,
+    robustness_objective,
+)
+from hf_bat.training_args import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
 # What a training log may hold beside the Trainer's own `loss`.
 COMPONENTS = (
     "loss_ce",
+    "loss_ce_fickle",
     "loss_fickle",
     "loss_obstinate",
     "loss_triplet",
     "fickle_distance",
     "obstinate_distance",
+    "label_drop",
     "fickle_valid",
     "obstinate_valid",
 )
@@ -144,43 +153,65 @@ class BalancedTrainer(RawTextTrainer):
             The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
         """
         counts = self._count(inputs)
-        logits, distances = self._forward(model, inputs)
+        forward = self._forward(model, inputs, self._measures_distances)
+        logits = forward.logits[: len(inputs["input_ids"])]
         window, ranks = counts, 1
         if model.training and self._window is not None:
             window, ranks = self._window.to(logits.device), self.accelerator.num_processes
-        parts: dict[str, Part] = {}
-        if distances:
-            weights = {name: getattr(self.args, name) for name in WEIGHTS}
-            parts = contrastive_parts(self.args.method, weights, self.args.mask, distances)
+        parts = self._version_parts(forward, inputs)
         loss = torch.zeros((), device=logits.device)
         if self.compute_loss_func is None:
             parts["loss_ce"] = Part(self._cross_entropy(logits, inputs["labels"]), CE, 1.0)
         else:
             loss = self._users_loss(logits, inputs["labels"], num_items_in_batch)
-        scale = self._contrastive_scale()
+        scale = self._version_scale()
         for name, part in parts.items():
             if part.weight is not None:
                 weight = part.weight * (1.0 if name == "loss_ce" else scale)
                 loss = loss + weight * part.total / window[part.over].clamp(min=1e-12) * ranks
         if model.training:
+            check_finite(loss, parts, forward, inputs, self.state.global_step + 1)
             self._note_components(parts, counts, inputs)
         return (loss, SequenceClassifierOutput(logits=logits)) if return_outputs else loss
 
+    @property
+    def _measures_distances(self) -> bool:
+        """Whether the loss needs representations."""
+        return self.args.method in CONTRASTIVE_METHODS or bool(self.args.contrastive_weight)
+
     def _forward(
-        self, model: nn.Module, inputs: Mapping[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, dict[str, Distances]]:
-        """One forward pass: the anchors' logits, and the distances where there are versions."""
+        self, model: nn.Module, inputs: Mapping[str, torch.Tensor], with_vectors: bool
+    ) -> Forward:
+        """One forward pass over the anchors and, where there are any, their valid versions."""
         if not has_versions(inputs):
-            return model(**anchor_inputs(inputs)).logits, {}
+            return Forward(model(**anchor_inputs(inputs)).logits, {}, None)
         tokenizer = self.processing_class
         pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         batch, owners = stack_versions(inputs, pads, tokenizer.padding_side)
+        if not with_vectors:
+            return Forward(model(**batch).logits, owners, None)
         representation = Representation(self.args.pooling or default_pooling(model))
         with representation.watch(model):
             outputs = model(**batch, output_hidden_states=representation.needs_hidden_states)
-        vectors = representation(outputs, batch["attention_mask"])
-        distances = measure_distances(vectors, owners, inputs, self.args.distance)
-        return outputs.logits[: len(inputs["input_ids"])], distances
+        return Forward(outputs.logits, owners, representation(outputs, batch["attention_mask"]))
+
+    def _version_parts(
+        self, forward: Forward, inputs: Mapping[str, torch.Tensor]
+    ) -> dict[str, Part]:
+        """The components of the loss that the perturbed versions give."""
+        parts: dict[str, Part] = {}
+        if not forward.owners:
+            return parts
+        method, weights = self.args.method, {name: getattr(self.args, name) for name in WEIGHTS}
+        if method == "likelihood":
+            parts |= likelihood_parts(weights, forward, inputs, self._cross_entropy)
+            method, weights["margin"] = "triplet", TRIPLET_MARGIN
+        if forward.vectors is not None:
+            distances = measure_distances(
+                forward.vectors, forward.owners, inputs, self.args.distance
+            )
+            parts |= contrastive_parts(method, weights, self.args.mask, distances)
+        return parts
 
     def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(
@@ -201,8 +232,8 @@ class BalancedTrainer(RawTextTrainer):
             loss = loss * self.accelerator.num_processes
         return loss
 
-    def _contrastive_scale(self) -> float:
-        """Where the warm-up of the contrastive weights stands, 0..1."""
+    def _version_scale(self) -> float:
+        """Where the warm-up of the weights of perturbed versions stands, 0..1."""
         steps = self.args.weight_warmup_steps
         if steps < 1:
             steps = steps * self.state.max_steps
@@ -292,7 +323,13 @@ class BalancedTrainer(RawTextTrainer):
         found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
         for batch in loader:
             with torch.no_grad(), self.accelerator.autocast():
-                distances = self._forward(model, self._prepare_inputs(batch))[1]
+                inputs = self._prepare_inputs(batch)
+                forward = self._forward(model, inputs, with_vectors=True)
+            if forward.vectors is None:
+                continue
+            distances = measure_distances(
+                forward.vectors, forward.owners, inputs, self.args.distance
+            )
             for kind, (values, mask) in distances.items():
                 values = values[:, 0].masked_fill(~mask[:, 0], float("nan"))
                 found[kind].append(self.accelerator.gather_for_metrics(values).cpu())
@@ -380,55 +417,3 @@ class _EpochCallback(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if isinstance(self.trainer.data_collator, PerturbationCollator):
             self.trainer.data_collator.set_epoch(int(state.epoch or 0))
-
-
-def robustness_objective(metrics: Mapping[str, float]) -> float:
-    """What a hyper-parameter search maximises: `eval_robustness`, or accuracy where that is absent.
-
-    Example:
-        >>> robustness_objective({"eval_accuracy": 0.8, "eval_loss": 0.5})
-        0.8
-
-    Raises:
-        HfBatError: neither metric is there.
-    """
-    for name in ("eval_robustness", "eval_accuracy"):
-        if name in metrics:
-            return metrics[name]
-    raise HfBatError(
-        "nothing to maximise: evaluation reports neither eval_robustness nor eval_accuracy; "
-        "give compute_metrics or compute_objective"
-    )
-
-
-def default_pooling(model: nn.Module) -> str:
-    """The first token, or in a decoder the last.
-
-    At its first token a decoder (whose classifier in transformers calls its last layer `score`) sees
-    that token alone: often the same for a row and its versions, so that nothing would be learnt.
-    """
-    return "last" if hasattr(unwrap(model), "score") else "cls"
-
-
-def warn_frozen_head(model: nn.Module) -> None:
-    """Warn when a PEFT model leaves an untrained part of its classification head frozen.
-
-    PEFT trains and saves only `classifier` and `score` of a sequence classifier; other parts of a head
-    (DeBERTa's pooler, ModernBERT's head, XLNet's summary) start untrained and stay so.
-    """
-    base = getattr(model, "get_base_model", lambda: None)()
-    if base is None:
-        return
-    frozen = [
-        name
-        for name, child in base.named_children()
-        if name != getattr(base, "base_model_prefix", "")
-        and (parameters := list(child.parameters()))
-        and not any(parameter.requires_grad for parameter in parameters)
-    ]
-    if frozen:
-        logger.warning(
-            "the classification head's %s is frozen and untrained; add modules_to_save=%s to the PEFT config",
-            ", ".join(frozen),
-            frozen,
-        )

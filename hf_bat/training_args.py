@@ -16,18 +16,29 @@ METHOD_WEIGHTS: dict[str, dict[str, float]] = {
     "safer": {},
     "pairwise": {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
     "triplet": {"contrastive_weight": 1.0, "margin": 1.0},
+    "likelihood": {
+        "alpha": 1.0,
+        "beta": 1.0,
+        "margin": 1.0,
+        "other_margin": 0.0,
+        "contrastive_weight": 0.0,
+    },
 }
+# Methods whose loss is made of distances, and those that draw obstinate versions at all.
 CONTRASTIVE_METHODS = ("pairwise", "triplet")
-WEIGHTS = ("alpha", "beta", "contrastive_weight", "margin")
+BALANCED_METHODS = (*CONTRASTIVE_METHODS, "likelihood")
+WEIGHTS = ("alpha", "beta", "contrastive_weight", "margin", "other_margin")
+# Of the triplet term beside the likelihood terms, whose own margin is in nats.
+TRIPLET_MARGIN = 1.0
 # option -> the methods that use it. Given to another method it would be ignored, so it is refused.
 _OPTION_METHODS: dict[str, tuple[str, ...]] = {
-    "distance": CONTRASTIVE_METHODS,
-    "pooling": CONTRASTIVE_METHODS,
-    "mask": ("triplet",),
-    "num_fickle": CONTRASTIVE_METHODS,
-    "num_obstinate": CONTRASTIVE_METHODS,
-    "weight_warmup_steps": CONTRASTIVE_METHODS,
-    "clean_epochs": ("safer", *CONTRASTIVE_METHODS),
+    "distance": BALANCED_METHODS,
+    "pooling": BALANCED_METHODS,
+    "mask": ("triplet", "likelihood"),
+    "num_fickle": BALANCED_METHODS,
+    "num_obstinate": BALANCED_METHODS,
+    "weight_warmup_steps": BALANCED_METHODS,
+    "clean_epochs": ("safer", *BALANCED_METHODS),
 }
 _CHOICES = {
     "distance": ("cosine", "euclidean", "manhattan"),
@@ -101,6 +112,13 @@ class BalancedTrainingArguments(TrainingArguments):
     margin: float | None = field(
         default=None,
         metadata={"help": "Pairwise, triplet: distance sought for obstinate pairs. Default 1.0."},
+    )
+    other_margin: float | None = field(
+        default=None,
+        metadata={
+            "help": "Likelihood: margin (nats) of obstinate versions that the label-validity filter "
+            "does not pass. Default 0.0."
+        },
     )
     distance: str = field(
         default="cosine", metadata={"help": "Distance: cosine, euclidean or manhattan."}

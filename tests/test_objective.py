@@ -197,11 +197,11 @@ def test_nothing_valid_gives_finite_values_and_a_zero_gradient(method, rule):
         assert value.grad is None or (value.grad == 0).all(), name
     counts = count_items(batch, rule, None)
     # The authors' mean is over all rows, so each of the two draws of each row counts.
-    assert counts.tolist() == [3, 0, 0, 6 if rule == "authors" else 0]
+    assert counts.tolist() == [3, 0, 0, 6 if rule == "authors" else 0, 0]
 
 
 def test_class_weights_are_summed_over_the_rows():
     batch = {"labels": torch.tensor([0, 2, 2, 1])}
     counts = count_items(batch, "paper", torch.tensor([1.0, 0.25, 2.0]))
-    assert counts.tolist() == [5.25, 0, 0, 0]
-    assert count_items(batch, "authors", None).tolist() == [4, 0, 0, 0]
+    assert counts.tolist() == [5.25, 0, 0, 0, 0]
+    assert count_items(batch, "authors", None).tolist() == [4, 0, 0, 0, 0]

@@ -1,6 +1,8 @@
-"""The contrastive losses of Balanced Adversarial Training: pure functions, and thin modules."""
+"""The losses of balanced training: pure functions, and thin modules."""
 
 from hf_bat.losses.functional import (
+    likelihood_terms,
+    log_likelihood,
     pair_distance,
     pairwise_loss,
     pairwise_terms,
@@ -12,6 +14,8 @@ from hf_bat.losses.modules import PairwiseLoss, TripletLoss
 __all__ = [
     "PairwiseLoss",
     "TripletLoss",
+    "likelihood_terms",
+    "log_likelihood",
     "pair_distance",
     "pairwise_loss",
     "pairwise_terms",

@@ -2,9 +2,11 @@
 
 Two levels: `pairwise_loss` and `triplet_loss` take representations and return a mean, for use in any
 training loop; `pairwise_terms` and `triplet_terms` take distances and return one term a pair, for a
-caller that forms the mean itself, over an accumulation window or over ranks.
+caller that forms the mean itself, over an accumulation window or over ranks. `likelihood_terms`, of the
+package's own method, takes log-likelihoods likewise.
 
-All calculate in float32 at least, inside autocast too. Source: Chen, Ji and Evans (2022), section 4.1.
+All calculate in float32 at least, inside autocast too. Source of the contrastive ones: Chen, Ji and
+Evans (2022), section 4.1.
 """
 
 from __future__ import annotations
@@ -119,6 +121,49 @@ def triplet_terms(
         terms = torch.relu(pull + push.masked_fill(~obstinate_mask, 0.0))
     counted = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask | obstinate_mask
     return terms, counted
+
+
+def log_likelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log p(y|x), in nats.
+
+    Args:
+        logits: (P, labels).
+        labels: (P,).
+
+    Returns:
+        (P,), in float32 or float64.
+
+    Example:
+        >>> log_likelihood(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).exp()
+        tensor([0.5000])
+    """
+    with _no_autocast(logits):
+        scores = _at_least_float32(logits).log_softmax(-1)
+        return scores.gather(-1, labels[:, None])[:, 0]
+
+
+def likelihood_terms(
+    anchor: torch.Tensor, obstinate: torch.Tensor, margin: float | torch.Tensor
+) -> torch.Tensor:
+    """The obstinate terms of the method "likelihood": max(0, m + log p(y|x_o) - log p(y|x)).
+
+    A term is zero once the obstinate version makes the anchor's label y less likely than the anchor
+    does, by a factor of exp(m). With m = 0 it asks only that the edit does not speak *for* the label.
+
+    Args:
+        anchor: (P,), log p(y|x) of each pair's anchor.
+        obstinate: (P,), log p(y|x_o) of its obstinate version.
+        margin: m, in nats, a number or one for each pair (P,).
+
+    Returns:
+        Terms (P,), in float32 or float64.
+
+    Example:
+        >>> likelihood_terms(torch.tensor([-0.25]), torch.tensor([-0.5]), margin=1.0)
+        tensor([0.7500])
+    """
+    with _no_autocast(anchor):
+        return torch.relu(margin + _at_least_float32(obstinate) - _at_least_float32(anchor))
 
 
 def pairwise_loss(

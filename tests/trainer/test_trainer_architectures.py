@@ -5,8 +5,7 @@ import torch
 from tiny_models import ARCHITECTURES, tiny_model
 from training_helpers import logged, made_rows, make_trainer, tokenizer_for_made_rows
 
-from hf_bat.pooling import POOLINGS
-from hf_bat.trainer import default_pooling
+from hf_bat.pooling import POOLINGS, default_pooling
 
 TOKEN_TYPES = ("bert", "electra", "albert", "deberta-v2", "deberta-v3", "xlnet")
 
