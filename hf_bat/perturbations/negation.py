@@ -93,8 +93,8 @@ class NegationPerturbation(Perturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one of the candidates, each as likely; see `Perturbation.sample`."""
-        found = self.candidates(texts)
-        return found[int(rng.random() * len(found))].texts if found else None
+        edit = self.choose(self.candidates(texts), rng)
+        return edit.texts if edit else None
 
     def describe(self) -> dict[str, object]:
         return {"perturbation": self.name, "pos": self.pos}
