@@ -163,7 +163,8 @@ class _Sentence:
         word, cased = self.words[i], self.tokens[i][1]
         following = self.words[i + 1] if i + 1 < len(self.words) else ""
         if word == "not":
-            kept = following == "only" or (i > 0 and self.words[i - 1] == "or")
+            kept = following == "only" and not self.tokens[i][2]
+            kept = kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
             return None if kept else ""
         if word == "no":
             bare = following and not self.tokens[i][2]
