@@ -17,7 +17,13 @@ from typing import Any
 from hf_bat.errors import HfBatError
 
 OUTCOMES = ("succeeded", "failed", "skipped")
-DEFINITIONS = {"strict": "outcome", "confident": "outcome_confident"}
+DEFINITIONS = {
+    "strict": "outcome",
+    "confident": "outcome_confident",
+    # Of the edits that pass the label filter, where the attack had it.
+    "strict, valid": "outcome_valid",
+    "confident, valid": "outcome_valid_confident",
+}
 Row = Mapping[str, Any]
 
 
@@ -27,7 +33,8 @@ class Comparison:
 
     Attributes:
         attack: its name.
-        definition: "strict" or "confident" (`hf_bat.attack` explains both).
+        definition: "strict" or "confident" (`hf_bat.attack` explains both), ", valid" where only edits
+            count that pass the label filter.
         rows: rows that both models were given.
         attempted_a, attempted_b: rows attacked: classified right and of no skipped label.
         asr_a, asr_b: attack success rates, None where nothing was attempted.

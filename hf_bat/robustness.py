@@ -9,8 +9,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
+from hf_bat.attack.label_filter import flat_figures
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
+from hf_bat.perturbations import LabelValidity
 from hf_bat.robustness_keys import is_attack_metric
 from hf_bat.tasks import Task, get_task
 
@@ -31,6 +33,7 @@ class RobustnessMeter:
         batch_size: the most inputs in a forward pass; by device where None.
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         max_length: tokens after which an input is cut, as in training.
+        label_filter: report the edits that likely change the label apart too; see `Attack`.
         **options: what else `hf_bat.attack.get_recipe` takes: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
@@ -46,6 +49,7 @@ class RobustnessMeter:
         batch_size: int | None = None,
         dtype: str = "float32",
         max_length: int | None = None,
+        label_filter: bool = False,
         **options: Any,
     ):
         if not attacks:
@@ -56,6 +60,7 @@ class RobustnessMeter:
         self.max_samples = max_samples
         self.batch_size = batch_size
         self.dtype = dtype
+        self.label_filter: bool | LabelValidity = LabelValidity() if label_filter else False
         #: The reports of the last measurement, by the attack's short name.
         self.reports: dict[str, AttackReport] = {}
 
@@ -74,7 +79,8 @@ class RobustnessMeter:
 
         Returns:
             `{prefix}_{attack}_asr`, for obstinate attacks also `_asr_confident`, then `_keep_rate`,
-            `_asr_attackable` and `_attackable`, as fractions; a rate over nothing is left out. With
+            `_asr_attackable` and `_attackable`, as fractions; a rate over nothing is left out. With the
+            label filter also `_valid_asr`, ..., `_valid_keep_rate` and `_invalid_keep_rate`. With
             both a synonym and an antonym attack also `{prefix}_robustness`, the harmonic mean of
             accuracy, 1 - synonym ASR and 1 - antonym ASR (strict).
         """
@@ -88,13 +94,15 @@ class RobustnessMeter:
                 self.task,
                 batch_size=self.batch_size,
                 dtype=self.dtype,
+                label_filter=self.label_filter,
             )
             report = attack.run(rows, max_samples=self.max_samples)
             self.reports[attack.name] = report
             summary = report[attack.name]
-            for figure in FIGURES:
-                if summary.get(figure) is not None:
-                    metrics[f"{prefix}_{attack.name}_{figure}"] = summary[figure]
+            figures = {figure: summary.get(figure) for figure in FIGURES} | flat_figures(summary)
+            for figure, value in figures.items():
+                if value is not None:
+                    metrics[f"{prefix}_{attack.name}_{figure}"] = value
             if accuracy is None:
                 accuracy = summary["accuracy"]
         synonym, antonym = (metrics.get(f"{prefix}_{name}_asr") for name in ("synonym", "antonym"))

@@ -15,8 +15,12 @@ def is_lower_better(metric: str | None) -> bool:
     Example:
         >>> [is_lower_better(m) for m in ("eval_antonym_asr", "antonym_asr_confident", "eval_accuracy")]
         [True, True, False]
+        >>> is_lower_better("eval_antonym_invalid_keep_rate")  # of edits that likely keep the label
+        False
     """
-    return metric is not None and metric.endswith(_LOWER)
+    if metric is None or metric.endswith("_invalid_keep_rate"):
+        return False
+    return metric.endswith(_LOWER)
 
 
 def is_attack_metric(metric: str | None) -> bool:
@@ -26,7 +30,8 @@ def is_attack_metric(metric: str | None) -> bool:
         >>> [is_attack_metric(m) for m in ("eval_robustness", "eval_antonym_asr", "eval_loss")]
         [True, True, False]
     """
-    return is_lower_better(metric) or metric in ("robustness", "eval_robustness")
+    kept = metric is not None and metric.endswith("_invalid_keep_rate")
+    return kept or is_lower_better(metric) or metric in ("robustness", "eval_robustness")
 
 
 def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:

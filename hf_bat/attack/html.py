@@ -15,6 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.label_filter import flat_figures
+
 Row = Mapping[str, Any]
 
 MAX_EXAMPLES = 40
@@ -30,6 +32,10 @@ _RATES = {
     "attackable": ("attackable", "attempted rows that have an edit to try"),
     "asr_attackable": ("attack success rate of these", "succeeded / rows that have an edit to try"),
     "keep_rate": ("keep rate", "tried edits that keep the prediction"),
+    "valid_asr": ("attack success rate, valid", "of edits that likely change the label alone"),
+    "valid_asr_confident": ("attack success rate, valid, confident", "of the same edits"),
+    "valid_keep_rate": ("keep rate, valid", "of the same edits"),
+    "invalid_keep_rate": ("keep rate, others", "edits that likely leave the label alone"),
     "accuracy": ("accuracy", "on the rows as they are"),
     "accuracy_under_attack": ("accuracy under attack", "rows right and not fooled"),
 }
@@ -183,6 +189,7 @@ def _summary(attacks: Mapping[str, Mapping[str, Any]]) -> str:
     if not attacks:
         return "<p>No attack was run.</p>"
     head = "".join(f"<th>{escape(name)}</th>" for name in attacks)
+    attacks = {name: {**entry, **flat_figures(entry)} for name, entry in attacks.items()}
     lines = []
     for key, (name, why) in _FIGURES.items():
         entries = [entry.get(key) for entry in attacks.values()]

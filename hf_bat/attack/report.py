@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.label_filter import flat_figures, label_figures
+from hf_bat.attack.rates import interval, rate
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations.validity import LabelValidity
 
 Row = Mapping[str, Any]
 # How many word pairs a summary lists; the rows hold all of them.
@@ -29,6 +32,13 @@ _COLUMNS = (
     ("accuracy", "accuracy"),
     ("under attack", "accuracy_under_attack"),
     ("queries a row", "queries_per_row"),
+)
+# Beside these where the attack had the label filter.
+_VALIDITY_COLUMNS = (
+    ("ASR valid", "valid_asr"),
+    ("ASR valid, confident", "valid_asr_confident"),
+    ("kept valid swaps", "valid_keep_rate"),
+    ("kept other swaps", "invalid_keep_rate"),
 )
 
 
@@ -66,14 +76,18 @@ class AttackReport:
         return {"attacks": self.attacks, **self.about}
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The figures for a log: `<attack>_asr`, and for obstinate attacks `<attack>_asr_confident` and
-        `<attack>_attackable`; a rate over nothing is left out."""
+        """The figures for a log: `<attack>_asr`, for obstinate attacks `<attack>_asr_confident` and
+        `<attack>_attackable`, with the label filter `<attack>_valid_asr` and so on; a rate over nothing
+        is left out."""
         figures = ("asr", "asr_confident", "attackable", "keep_rate")
         return {
-            f"{prefix}{attack}_{figure}": summary[figure]
+            f"{prefix}{attack}_{figure}": value
             for attack, summary in self.attacks.items()
-            for figure in figures
-            if summary.get(figure) is not None
+            for figure, value in (
+                *((figure, summary.get(figure)) for figure in figures),
+                *flat_figures(summary).items(),
+            )
+            if value is not None
         }
 
     def save_json(self, path: str | Path) -> None:
@@ -132,12 +146,15 @@ class AttackReport:
 
     def to_markdown(self) -> str:
         """A table of one line an attack."""
+        filtered = any("label_valid" in summary for summary in self.attacks.values())
+        columns = (*_COLUMNS, *(_VALIDITY_COLUMNS if filtered else ()))
         lines = [
-            "| " + " | ".join(title for title, _ in _COLUMNS) + " |",
-            "|" + "---|" * len(_COLUMNS),
+            "| " + " | ".join(title for title, _ in columns) + " |",
+            "|" + "---|" * len(columns),
         ]
         for name, summary in self.attacks.items():
-            cells = [_cell(key, {**summary, "name": name}.get(key)) for _, key in _COLUMNS]
+            known = {**summary, **flat_figures(summary), "name": name}
+            cells = [_cell(key, known.get(key)) for _, key in columns]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
@@ -145,13 +162,19 @@ class AttackReport:
         return self.to_markdown()
 
 
-def summarise(rows: Sequence[Row], kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(
+    rows: Sequence[Row],
+    kind: str,
+    recipe: Mapping[str, Any],
+    validity: LabelValidity | None = None,
+) -> dict[str, Any]:
     """Sum rows up.
 
     Args:
         rows: all rows of one attack, as the rows file has them.
         kind: the goal's: "fickle" or "obstinate".
         recipe: the recipe's description, to be kept with the figures.
+        validity: the label filter whose flags the rows' tried edits have.
 
     Returns:
         Counts (`rows` = `attempted` + `skipped`, `attempted` = `succeeded` + `failed`) and rates in
@@ -159,7 +182,8 @@ def summarise(rows: Sequence[Row], kind: str, recipe: Mapping[str, Any]) -> dict
         `asr_confident`, `attackable` = share of the attempted rows with a candidate, `asr_attackable`
         the rate among those, `keep_rate` = share of the candidates tried that keep the prediction,
         `accuracy` before and `accuracy_under_attack` over the rows that the model answered; the
-        figures per label and per word pair; 95 % Wilson intervals as `*_interval`.
+        figures per label and per word pair; 95 % Wilson intervals as `*_interval`; with a filter, over
+        all and per label, what `label_figures` gives.
     """
     summary: dict[str, Any] = _counts(rows, kind)
     summary["skipped_reasons"] = dict(
@@ -167,8 +191,8 @@ def summarise(rows: Sequence[Row], kind: str, recipe: Mapping[str, Any]) -> dict
     )
     scored = [row for row in rows if row.get("predicted") is not None]
     right = sum(row["predicted"] == row["label"] for row in scored)
-    summary["accuracy"] = _rate(right, len(scored))
-    summary["accuracy_under_attack"] = _rate(right - summary["succeeded"], len(scored))
+    summary["accuracy"] = rate(right, len(scored))
+    summary["accuracy_under_attack"] = rate(right - summary["succeeded"], len(scored))
     summary["queries"] = sum(row["queries"] for row in rows)
     attempted = [row for row in rows if row["outcome"] != "skipped"]
     succeeded = [row for row in rows if row["outcome"] == "succeeded"]
@@ -180,11 +204,14 @@ def summarise(rows: Sequence[Row], kind: str, recipe: Mapping[str, Any]) -> dict
     summary["words_changed_rate"] = _mean(row["words_changed"] / row["words"] for row in succeeded)
     similar = [row["similarity"] for row in succeeded if row.get("similarity") is not None]
     summary["sentence_similarity"] = _mean(similar)
+    if validity is not None:
+        summary |= label_figures(rows, validity)
     labels = dict.fromkeys(row["label_name"] for row in rows if row.get("label_name") is not None)
-    summary["per_label"] = {
-        name: _counts([row for row in rows if row.get("label_name") == name], kind)
-        for name in sorted(labels, key=str)
-    }
+    summary["per_label"] = {}
+    for name in sorted(labels, key=str):
+        those = [row for row in rows if row.get("label_name") == name]
+        figures = {} if validity is None else label_figures(those, validity)
+        summary["per_label"][name] = _counts(those, kind) | figures
     summary["per_pair"] = _pairs(rows, kind)
     summary["recipe"] = dict(recipe)
     return summary
@@ -200,18 +227,18 @@ def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
         "skipped": len(rows) - len(attempted),
         "succeeded": succeeded,
         "failed": len(attempted) - succeeded,
-        "asr": _rate(succeeded, len(attempted)),
-        "asr_interval": _interval(succeeded, len(attempted)),
+        "asr": rate(succeeded, len(attempted)),
+        "asr_interval": interval(succeeded, len(attempted)),
     }
     if kind == "obstinate":
         confident = sum(row.get("outcome_confident") == "succeeded" for row in attempted)
         found["succeeded_confident"] = confident
-        found["asr_confident"] = _rate(confident, len(attempted))
-        found["asr_confident_interval"] = _interval(confident, len(attempted))
-    found["attackable"] = _rate(len(reachable), len(attempted))
-    found["asr_attackable"] = _rate(succeeded, len(reachable))
+        found["asr_confident"] = rate(confident, len(attempted))
+        found["asr_confident_interval"] = interval(confident, len(attempted))
+    found["attackable"] = rate(len(reachable), len(attempted))
+    found["asr_attackable"] = rate(succeeded, len(reachable))
     tried = sum(row["candidates"] for row in reachable)
-    found["keep_rate"] = _rate(sum(row["kept"] for row in reachable), tried)
+    found["keep_rate"] = rate(sum(row["kept"] for row in reachable), tried)
     return found
 
 
@@ -225,7 +252,7 @@ def _pairs(rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
     for row in rows:
         if row["outcome"] == "skipped":
             continue
-        for original, replacement, kept, _ in row.get("tried", ()):
+        for original, replacement, kept, *_ in row.get("tried", ()):
             pair = original.lower(), replacement.lower()
             tried[pair] += 1
             fooled[pair] += bool(kept) == (kind == "obstinate")
@@ -246,20 +273,9 @@ def _pairs(rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def _rate(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 def _mean(values: Iterable[float]) -> float | None:
     listed = list(values)
     return math.fsum(listed) / len(listed) if listed else None
-
-
-def _interval(part: int, whole: int) -> list[float] | None:
-    from hf_bat.metrics.functional import wilson_interval
-
-    low, high = wilson_interval(part, whole)
-    return None if low is None or high is None else [low, high]
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.goals import kept
+from hf_bat.attack.label_filter import choose_filter, filter_hash, outcomes, tried_edits
 from hf_bat.attack.models import CallableModel, Classifier
 from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.recipes import Recipe, TableSource, get_recipe
@@ -24,6 +25,7 @@ from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.tasks import Task, get_task
 
 
@@ -44,6 +46,9 @@ class Attack:
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         seed: of the random ranking.
         progress: show a bar; only on a terminal where None.
+        label_filter: note of each edit of an obstinate attack whether it likely changes the label, and
+            report those edits apart too (`label_valid`, `label_invalid`); a `LabelValidity`, or True for
+            the bundled lexicon's. It changes neither the edits that are tried nor the other figures.
         **options: what else `get_recipe` takes: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
             `skip_labels`, `max_length`, ...
 
@@ -77,6 +82,7 @@ class Attack:
         dtype: str = "float32",
         seed: int = 0,
         progress: bool | None = None,
+        label_filter: bool | LabelValidity = False,
         **options: Any,
     ):
         self.task = get_task(task)
@@ -84,6 +90,7 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
+        self._validity = choose_filter(label_filter, self.recipe)
         unknown = [c for c in self.recipe.skip_columns if c not in self.task.columns]
         if unknown:
             raise HfBatError(
@@ -206,6 +213,8 @@ class Attack:
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)
+        if self._validity is not None:
+            setting["label_filter"] = filter_hash(self._validity)[:16]
         return RowsFile(path, self.name, setting, rank, world)
 
     def _attack(
@@ -299,10 +308,9 @@ class Attack:
             "exhausted": problem.exhausted,
         }
         if self.recipe.search == "exhaustive":
-            row["tried"] = [
-                [edit.original, edit.replacement, int(stays), int(rises)]
-                for edit, stays, rises in problem.tried
-            ]
+            row["tried"] = tried_edits(example.texts, problem.tried, self._validity)
+            if self._validity is not None:
+                row |= outcomes(row["tried"])
         if problem.found is None:
             return
         texts = problem.found.texts
@@ -329,7 +337,7 @@ class Attack:
 
         recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
         recipe["skipped_labels"] = sorted(filter(None, map(self._label_name, self._skipped)))
-        summary = summarise(rows, self.recipe.goal.kind, recipe)
+        summary = summarise(rows, self.recipe.goal.kind, recipe, self._validity)
         meter = engine.meter
         about = {
             "model": self.model.name,
@@ -371,4 +379,5 @@ def _edit_dict(edit: Any) -> dict[str, Any]:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row without what only the rows file needs."""
-    return {k: v for k, v in row.items() if k not in ("recipe", "model", "data", "seed")}
+    only = ("recipe", "model", "data", "seed", "label_filter")
+    return {k: v for k, v in row.items() if k not in only}

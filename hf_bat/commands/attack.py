@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--skip-columns", nargs="+", default=[], help="text columns to leave alone")
     how.add_argument("--skip-labels", nargs="*", help="labels to leave alone (default: the task's)")
     how.add_argument("--budget", type=int, help="most queries a row (default: the recipe's)")
+    how.add_argument(
+        "--label-filter",
+        action="store_true",
+        help="report obstinate edits that likely change the label apart too",
+    )
     how.add_argument("--seed", type=int, default=0, help="of random rankings (default: 0)")
     run = parser.add_argument_group("how to run")
     run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
@@ -98,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **options)
         for name in dict.fromkeys(args.attacks)
     ]
+    if args.label_filter and all(attack.recipe.goal.kind == "fickle" for attack in attacks):
+        raise HfBatError("--label-filter is for obstinate attacks, such as antonym; none is named")
     if args.print_recipes and rank == 0:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
@@ -129,6 +136,10 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "skip_columns": tuple(args.skip_columns),
         "max_length": args.max_seq_length,
     }
+    if args.label_filter:
+        from hf_bat.perturbations import LabelValidity
+
+        options["label_filter"] = LabelValidity()
     if args.skip_labels is not None:
         options["skip_labels"] = tuple(args.skip_labels)
     if args.budget is not None:

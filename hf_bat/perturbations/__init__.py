@@ -10,10 +10,13 @@ from hf_bat.perturbations.substitution import (
     SynonymPerturbation,
 )
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
+from hf_bat.perturbations.validity import FilteredPerturbation, LabelValidity
 
 __all__ = [
     "AntonymPerturbation",
     "Edit",
+    "FilteredPerturbation",
+    "LabelValidity",
     "NegationPerturbation",
     "Perturbation",
     "PerturbationSampler",

@@ -7,6 +7,7 @@ serves all three, so that what a model is trained on and what it is attacked wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -89,6 +90,18 @@ class Perturbation(ABC):
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
         """List every input that one edit makes, in reading order, nearest replacement first."""
+
+    def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
+        """Draw one of some candidates as `sample` would: each as likely, where not said otherwise.
+
+        Args:
+            edits: some of what `candidates` gives for one input.
+            rng: the source of chance.
+
+        Returns:
+            One of them, None where there are none.
+        """
+        return edits[int(rng.random() * len(edits))] if edits else None
 
     @abstractmethod
     def describe(self) -> dict[str, object]:

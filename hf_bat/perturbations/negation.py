@@ -93,8 +93,8 @@ class NegationPerturbation(Perturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one of the candidates, each as likely; see `Perturbation.sample`."""
-        found = self.candidates(texts)
-        return found[int(rng.random() * len(found))].texts if found else None
+        edit = self.choose(self.candidates(texts), rng)
+        return edit.texts if edit else None
 
     def describe(self) -> dict[str, object]:
         return {"perturbation": self.name, "pos": self.pos}
@@ -163,7 +163,8 @@ class _Sentence:
         word, cased = self.words[i], self.tokens[i][1]
         following = self.words[i + 1] if i + 1 < len(self.words) else ""
         if word == "not":
-            kept = following == "only" or (i > 0 and self.words[i - 1] == "or")
+            kept = following == "only" and not self.tokens[i][2]
+            kept = kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
             return None if kept else ""
         if word == "no":
             bare = following and not self.tokens[i][2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
@@ -206,6 +206,17 @@ class AntonymPerturbation(SubstitutionPerturbation):
                 tokens[place] = options[int(draw() * len(options))]
                 return _with_sentence(texts, sentence, join_tokens(tokens, spaces))
         return None
+
+    def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
+        """Draw one of some candidates as `sample` draws: a sentence, a word of it, a replacement."""
+        sentences = sorted({edit.sentence for edit in edits})
+        if not sentences:
+            return None
+        sentence = sentences[int(rng.random() * len(sentences))]
+        places = sorted({edit.position for edit in edits if edit.sentence == sentence})
+        place = (sentence, places[int(rng.random() * len(places))])
+        found = [edit for edit in edits if (edit.sentence, edit.position) == place]
+        return found[int(rng.random() * len(found))]
 
 
 def _with_sentence(texts: Texts, sentence: int, text: str) -> Texts:

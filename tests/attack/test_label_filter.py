@@ -1,0 +1,129 @@
+"""The label filter in attacks: figures of the edits that pass beside all the others, from one pass."""
+
+import json
+
+import pytest
+from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
+
+from hf_bat import HfBatError
+from hf_bat.attack import Attack, Recipe, get_recipe
+from hf_bat.attack.goals import get_goal
+from hf_bat.compare import compare_rows
+from hf_bat.perturbations import AntonymPerturbation, FilteredPerturbation, LabelValidity
+from hf_bat.robustness import RobustnessMeter
+from hf_bat.robustness_keys import is_attack_metric, is_lower_better
+
+VALIDITY = LabelValidity()
+
+
+def attacked(rows, recipe="antonym", model=hashed, **options):
+    return Attack(recipe, model, antonyms=ANTONYMS, synonyms=SYNONYMS, **options).run(rows)
+
+
+@pytest.mark.parametrize("name", ["antonym", "negation"])
+def test_the_valid_figures_are_those_of_an_attack_with_valid_edits_alone(name):
+    rows = made_rows(200)
+    plain = attacked(rows, name)[name]
+    report = attacked(rows, name, label_filter=True)[name]
+    valid, others = report.pop("label_valid"), report.pop("label_invalid")
+    for label in report["per_label"].values():
+        label.pop("label_valid"), label.pop("label_invalid")
+    assert report == plain, "the filter changes no other figure"
+    recipe = get_recipe(name, antonyms=ANTONYMS)
+    narrowed = Recipe(
+        "narrowed",
+        FilteredPerturbation(recipe.perturbation, VALIDITY),
+        recipe.goal,
+        constraints=recipe.constraints,
+    )
+    alone = Attack(narrowed, hashed).run(rows)[name]
+    for figure in ("succeeded", "succeeded_confident", "asr", "asr_confident", "attackable",
+                   "asr_attackable", "keep_rate", "candidates", "asr_interval",
+                   "asr_confident_interval"):  # fmt: skip
+        assert valid[figure] == alone[figure], figure
+    assert 0 < valid["candidates"] < report["candidates"]
+    assert valid["candidates"] + others["candidates"] == report["candidates"]
+    assert valid["filter"] == VALIDITY.describe()
+
+
+def test_rows_say_of_each_edit_whether_it_passes():
+    rows = [
+        {"premise": "A hot man.", "hypothesis": "It is hot.", "label": 0, "idx": 0},
+    ]
+    report = attacked(rows, model=lambda pairs: [[0.8, 0.1, 0.1]] * len(pairs), label_filter=True)
+    row = report.rows["antonym"][0]
+    flags = {(original, new): passes for original, new, _, _, passes in row["tried"]}
+    assert flags == {("hot", "cold"): 1, ("hot", "cool"): 1, ("man", "woman"): 0}
+    assert (row["outcome_valid"], row["outcome_valid_confident"]) == ("succeeded", "failed")
+    label = report["antonym"]["per_label"]["entailment"]
+    assert label["label_valid"]["keep_rate"] == label["label_invalid"]["keep_rate"] == 1.0
+
+
+def test_nothing_attempted_gives_no_rates():
+    rows = [{"premise": "A hot man.", "hypothesis": "It is hot.", "label": 1, "idx": 0}]
+    valid = attacked(rows, label_filter=True)["antonym"]["label_valid"]
+    assert (valid["candidates"], valid["asr"], valid["keep_rate"]) == (0, None, None)
+
+
+def test_metrics_and_tables_have_the_figures_only_if_asked(tmp_path):
+    rows = made_rows(60)
+    report = attacked(rows, label_filter=VALIDITY)
+    metrics = report.metrics("eval_")
+    assert metrics["eval_antonym_valid_keep_rate"] == report["antonym"]["label_valid"]["keep_rate"]
+    assert "kept other swaps" in report.to_markdown()
+    plain = attacked(rows)
+    assert "valid" not in plain.to_markdown() and "valid" not in "".join(plain.metrics())
+    assert not any("outcome_valid" in row for row in plain.rows["antonym"])
+    report.save_csv(tmp_path / "rows.csv")
+    assert "outcome_valid" in (tmp_path / "rows.csv").read_text().splitlines()[0]
+    from hf_bat.attack.html import write_html
+
+    write_html(report, tmp_path / "report.html")
+    assert "edits that likely leave the label alone" in (tmp_path / "report.html").read_text()
+
+
+def test_evaluation_reports_them_if_asked():
+    rows = made_rows(40)
+    for asked in (False, True):
+        meter = RobustnessMeter(
+            ["antonym", "synonym"], "snli", None, label_filter=asked, antonyms=ANTONYMS
+        )
+        metrics = meter.measure(hashed, rows)
+        assert ("eval_antonym_valid_keep_rate" in metrics) is asked
+        assert not any("synonym_valid" in name for name in metrics)
+    assert is_lower_better("eval_antonym_valid_keep_rate")
+    assert is_attack_metric("eval_antonym_invalid_keep_rate")
+
+
+def test_a_rows_file_is_continued_only_with_the_same_filter(tmp_path):
+    rows, path = made_rows(40), tmp_path / "rows.jsonl"
+    whole = Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(rows, path)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:15]))
+    again = Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(rows, path)
+    assert again.attacks == whole.attacks and again.rows == whole.rows
+    Attack("antonym", hashed, antonyms=ANTONYMS).run(rows, tmp_path / "plain.jsonl")
+    with pytest.raises(HfBatError, match="of another label_filter"):
+        Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(
+            rows, tmp_path / "plain.jsonl"
+        )
+    assert json.loads(path.read_text().splitlines()[0])["label_filter"]
+
+
+def test_two_models_are_compared_on_valid_edits_too():
+    rows = made_rows(80)
+    reports = [attacked(rows, label_filter=True), attacked(rows, label_filter=True)]
+    found = compare_rows(*(report.rows["antonym"] for report in reports))
+    assert [one.definition for one in found] == [
+        "strict", "confident", "strict, valid", "confident, valid"
+    ]  # fmt: skip
+    valid = reports[0]["antonym"]["label_valid"]
+    assert [found[2].asr_a, found[3].asr_a] == [valid["asr"], valid["asr_confident"]]
+
+
+def test_a_search_that_does_not_try_every_edit_is_refused():
+    recipe = Recipe(
+        "mine", AntonymPerturbation(ANTONYMS), get_goal("keep-strict"), "greedy", "random"
+    )
+    with pytest.raises(HfBatError, match="needs every edit tried; mine searches by greedy"):
+        Attack(recipe, hashed, label_filter=True)

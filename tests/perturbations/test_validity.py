@@ -1,0 +1,137 @@
+"""The label-validity filter: which obstinate edits pass, on an edit and on a drawn version."""
+
+import pickle
+import random
+
+import pytest
+
+from hf_bat import HfBatError
+from hf_bat.perturbations import (
+    AntonymPerturbation,
+    FilteredPerturbation,
+    LabelValidity,
+    NegationPerturbation,
+    SynonymPerturbation,
+    build_perturbations,
+)
+
+VALIDITY = LabelValidity({"kid": ("child",), "child": ("kid",)})
+SWAP = AntonymPerturbation(
+    {
+        "hot": ("cold",),
+        "cold": ("hot",),
+        "child": ("adult",),
+        "walks": ("stands",),
+        "white": ("black",),
+    }
+)
+PAIRS = [
+    ("A hot day by the sea.", "It is a hot day, no doubt."),
+    ("Two children walk; a man doesn't.", "The kid isn't walking, she stands."),
+    ("No dogs run. It's cold!", "The dog is running, and it's not hot."),
+    ("", "A man."),
+]
+
+
+def verdicts(perturbation, texts):
+    return {
+        (edit.sentence, edit.original, edit.replacement): VALIDITY.changes_label(texts, edit)
+        for edit in perturbation.candidates(texts)
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("A hot day.", "A day."), {(0, "hot", "cold"): False}),
+        (("A hot day.", "HOT!"), {(0, "hot", "cold"): True, (1, "HOT", "COLD"): True}),
+        (("A child.", "Some kids."), {(0, "child", "adult"): True}),
+        (("He walks.", "They are walking."), {(0, "walks", "stands"): True}),
+        # A contradiction that the swap undoes.
+        (("Hot tea.", "It is cold."), {(0, "Hot", "Cold"): True, (1, "cold", "hot"): True}),
+        # What the sentence says once more it says still, and what it said before it does not gain.
+        (
+            ("A white shirt, a white hat.", "A white hat."),
+            {(0, "white", "black"): False, (1, "white", "black"): True},
+        ),
+        (("A white shirt, a black hat.", "A black hat."), {(0, "white", "black"): False}),
+    ],
+)
+def test_a_swap_passes_where_the_other_sentence_has_one_of_its_words(texts, expected):
+    assert verdicts(SWAP, texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("A dog runs.", "A dog is running."), True),
+        (("A dog runs.", "A dog sleeps."), False),
+        (("A dog is running.", "A dog ran."), True),
+        (("A dog is asleep.", "A dog is outside."), False),
+        (("A dog isn't asleep.", "It is asleep."), True),
+        (("No dogs.", "Two dogs."), True),
+        (("No dogs.", "Two cats."), False),
+    ],
+)
+def test_a_negation_passes_where_the_other_sentence_has_what_is_negated(texts, expected):
+    found = verdicts(NegationPerturbation(), texts)
+    first = next(verdict for (sentence, _, _), verdict in found.items() if sentence == 0)
+    assert first is expected
+
+
+@pytest.mark.parametrize("texts", PAIRS)
+@pytest.mark.parametrize("perturbation", [SWAP, NegationPerturbation()], ids=["swap", "negation"])
+def test_an_edit_and_the_version_that_it_makes_have_one_verdict(perturbation, texts):
+    for edit in perturbation.candidates(texts):
+        assert VALIDITY.changes_label(texts, edit) == VALIDITY.changes_label_of(texts, edit.texts)
+
+
+def test_a_single_sentence_passes_and_an_unchanged_pair_does_not():
+    assert all(verdicts(SWAP, ("A hot day.",)).values())
+    assert VALIDITY.changes_label_of(("A hot day.",), ("A cold day.",))
+    assert not VALIDITY.changes_label_of(("A hot day.", "Hot."), ("A hot day.", "Hot."))
+
+
+def test_the_filtered_perturbation_draws_only_and_all_of_what_passes():
+    texts = ("A hot child walks.", "A cold kid walks.")
+    valid = FilteredPerturbation(SWAP, VALIDITY)
+    assert (valid.name, valid.kind) == ("antonym", "obstinate")
+    passing = {edit.texts for edit in valid.candidates(texts)}
+    assert passing == {e.texts for e in SWAP.candidates(texts) if VALIDITY.changes_label(texts, e)}
+    rng = random.Random(0)
+    assert {valid.sample(texts, rng) for _ in range(300)} == passing
+    assert valid.sample(("A hot day.", "A day."), rng) is None
+
+
+def test_a_filter_that_stops_nothing_draws_as_the_perturbation_itself():
+    class Everything(LabelValidity):
+        def passing(self, texts, edits):
+            return [True] * len(edits)
+
+    texts = ("A hot hot child.", "A child walks.")
+    valid = FilteredPerturbation(SWAP, Everything({}))
+    for seed in range(50):
+        same = random.Random(seed), random.Random(seed)
+        assert valid.sample(texts, same[0]) == SWAP.sample(texts, same[1])
+
+
+def test_the_record_names_the_filter_and_its_table():
+    valid = FilteredPerturbation(SWAP, LabelValidity())
+    record = valid.describe()
+    assert record["perturbation"] == "antonym"
+    assert record["label_filter"]["synonyms"] == build_perturbations()[0].table.fingerprint
+
+
+def test_it_goes_to_worker_processes():
+    again = pickle.loads(pickle.dumps(FilteredPerturbation(SWAP, VALIDITY)))
+    texts = ("A child.", "Some kids.")
+    assert again.candidates(texts) == FilteredPerturbation(SWAP, VALIDITY).candidates(texts)
+
+
+def test_bad_input():
+    with pytest.raises(HfBatError, match="for obstinate edits, and synonym is fickle"):
+        FilteredPerturbation(SynonymPerturbation({"a": ("b",)}), VALIDITY)
+    with pytest.raises(HfBatError, match="must be a table of words"):
+        LabelValidity("synonyms.json")
+    with pytest.raises(HfBatError, match="2 sentences was perturbed to 1"):
+        VALIDITY.changes_label_of(("a", "b"), ("a",))
