@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
+from hf_bat.perturbations.validity import LabelValidity
 
 
 class PerturbationCollator:
@@ -32,6 +33,9 @@ class PerturbationCollator:
         max_length: tokens after which an input is cut; None for the tokenizer's limit.
         pad_to_multiple_of: pad lengths up to a multiple of this.
         seed: the run's seed.
+        validity: tells which obstinate draws are likely to change the label; then `obstinate_passes`
+            is emitted.
+        with_idx: emit the rows' `idx`, which training names rows by.
 
     Raises:
         HfBatError: no padding token, a count below one, or an anchor to perturb with nothing.
@@ -61,6 +65,8 @@ class PerturbationCollator:
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
         seed: int = 0,
+        validity: LabelValidity | None = None,
+        with_idx: bool = True,
     ):
         if tokenizer.pad_token_id is None:
             raise HfBatError(
@@ -82,6 +88,8 @@ class PerturbationCollator:
         self.clean_epochs = clean_epochs
         self.max_length = max_length
         self.pad_to_multiple_of = pad_to_multiple_of
+        self.validity = validity
+        self.with_idx = with_idx
         # In shared memory: workers that outlive an epoch must see the next one's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -101,6 +109,7 @@ class PerturbationCollator:
             self.sampler.columns,
             max_length=self.max_length,
             pad_to_multiple_of=self.pad_to_multiple_of,
+            with_idx=False,
         )
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -111,9 +120,10 @@ class PerturbationCollator:
                 needs `idx` to be perturbed).
 
         Returns:
-            The tokenizer's outputs (B, T) for the anchors; `labels` (B,); and, in a perturbed epoch,
-            `idx` (B,), `fickle_input_ids` (B, F, T') with the tokenizer's other outputs alike,
-            `fickle_mask` (B, F) true where the draw is valid, and the same for `obstinate_*`. A draw
+            The tokenizer's outputs (B, T) for the anchors; `labels` (B,); `idx` (B,); and, in a perturbed
+            epoch, `fickle_input_ids` (B, F, T') with the tokenizer's other outputs alike, `fickle_mask`
+            (B, F) true where the draw is valid, the same for `obstinate_*`, and with a `validity`
+            `obstinate_passes` (B, O), true where a valid draw is likely to change the label. A draw
             that is not valid holds padding alone.
         """
         anchors = [self.sampler.texts(row) for row in rows]
@@ -134,9 +144,21 @@ class PerturbationCollator:
             batch.update(self._tokenize_draws(kind, table, encoded))
         if all(row.get("label") is not None for row in rows):
             batch["labels"] = torch.tensor([row["label"] for row in rows])
-        if drawn or "fickle_mask" in batch:
+        if self.validity is not None and "obstinate" in drawn:
+            batch["obstinate_passes"] = self._passes(anchors, drawn["obstinate"])
+        if self.with_idx and all(row.get("idx") is not None for row in rows):
             batch["idx"] = torch.tensor([row["idx"] for row in rows])
         return batch
+
+    def _passes(
+        self, anchors: Sequence[Texts], draws: Sequence[Sequence[Texts | None]]
+    ) -> torch.Tensor:
+        assert self.validity is not None
+        found = [
+            [draw is not None and self.validity.changes_label_of(anchor, draw) for draw in row]
+            for anchor, row in zip(anchors, draws, strict=True)
+        ]
+        return torch.tensor(found)
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
         sentences = [list(column) for column in zip(*inputs, strict=True)]

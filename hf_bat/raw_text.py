@@ -14,7 +14,14 @@ from transformers import Trainer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation, build_perturbations
+from hf_bat.perturbations import (
+    FilteredPerturbation,
+    LabelValidity,
+    Perturbation,
+    PreferringPerturbation,
+    SynonymPerturbation,
+    build_perturbations,
+)
 from hf_bat.perturbations.build import TableSource
 from hf_bat.tasks import Task, get_task, with_label_names
 from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
@@ -149,15 +156,20 @@ class RawTextTrainer(Trainer):
         return dataset
 
     @cached_property
-    def perturbations(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
+    def perturbations(self) -> tuple[SynonymPerturbation, Perturbation]:
         """The fickle and the obstinate perturbation that the tables and options make."""
-        return build_perturbations(
+        fickle, obstinate = build_perturbations(
             self._synonyms,
             self._antonyms,
             self.args.drop_antonyms_from_synonyms,
             self.args.exclude_stopwords,
             self.args.casing,
         )
+        if self.args.label_filter == "only":
+            return fickle, FilteredPerturbation(obstinate, LabelValidity())
+        if self.args.label_filter == "prefer":
+            return fickle, PreferringPerturbation(obstinate, LabelValidity())
+        return fickle, obstinate
 
     def _skipped_labels(self) -> frozenset[int]:
         labels = label_map(self._text_task, self.model.config)
@@ -179,6 +191,8 @@ class RawTextTrainer(Trainer):
             options["perturb_anchor"] = args.method == "safer"
         if args.method in BALANCED_METHODS:
             options["obstinate"] = self.perturbations[1]
+        if args.method == "likelihood":
+            options["validity"] = getattr(self.perturbations[1], "validity", None)
         return PerturbationCollator(
             self.processing_class, self._text_task.columns, **{**options, **overrides}
         )

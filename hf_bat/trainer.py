@@ -380,7 +380,9 @@ class BalancedTrainer(RawTextTrainer):
         for name, perturbation in zip(
             ("synonyms", "antonyms"), self.perturbations[:used], strict=False
         ):
-            table = cast(SubstitutionTable, perturbation.table)
+            # A label filter wraps what has the table.
+            drawn: Any = getattr(perturbation, "perturbation", perturbation)
+            table = cast(SubstitutionTable, drawn.table)
             table.save(folder / f"{name}.json.gz")
             written[name] = table.fingerprint
             described[perturbation.kind] = perturbation.describe()

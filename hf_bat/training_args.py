@@ -35,6 +35,7 @@ _OPTION_METHODS: dict[str, tuple[str, ...]] = {
     "distance": BALANCED_METHODS,
     "pooling": BALANCED_METHODS,
     "mask": ("triplet", "likelihood"),
+    "label_filter": BALANCED_METHODS,
     "num_fickle": BALANCED_METHODS,
     "num_obstinate": BALANCED_METHODS,
     "weight_warmup_steps": BALANCED_METHODS,
@@ -46,7 +47,10 @@ _CHOICES = {
     "mask": ("paper", "authors"),
     "casing": ("keep", "authors"),
     "attack_every": ("eval", "epoch", "end"),
+    "label_filter": ("off", "only", "prefer"),
 }
+# The label filter where none is given: the paper's protocol has none.
+_LABEL_FILTERS = {"likelihood": "prefer"}
 
 
 @dataclass
@@ -58,12 +62,20 @@ class BalancedTrainingArguments(TrainingArguments):
 
     Args:
         method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle draw; Ye et al. 2020),
-            `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1).
-        alpha: weight of the fickle pairs (pairwise; default 1.0).
-        beta: weight of the obstinate pairs (pairwise; default 1.2).
-        contrastive_weight: the paper's lambda (triplet; default 1.0).
-        margin: how far an obstinate version should be (pairwise and triplet; default 1.0), in units
-            of the distance.
+            `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1), or
+            `"likelihood"` (cross-entropy on the fickle version too, and a hinge that makes the label
+            less likely on the obstinate one; this package's own).
+        alpha: weight of the fickle versions (pairwise and likelihood; default 1.0).
+        beta: weight of the obstinate versions (pairwise 1.2, likelihood 1.0).
+        contrastive_weight: the paper's lambda (triplet; default 1.0), and of a triplet term, of margin
+            1.0, beside the likelihood terms (default 0.0).
+        margin: how far an obstinate version should be (default 1.0): in units of the distance
+            (pairwise, triplet) or, in nats, by how much less likely the label should be (likelihood).
+        other_margin: likelihood's margin of obstinate versions that the label filter does not pass
+            (nats; default 0.0: such an edit should not speak for the label).
+        label_filter: which obstinate edits are drawn: `"off"` any (the paper's protocol), `"only"` those
+            likely to change the label, `"prefer"` those where a row has one and any otherwise; where
+            None, `"off"`, for likelihood `"prefer"`.
         distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
         pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
             `"head_input"`, what the final linear layer is fed; where None, `"cls"`, and `"last"` for a
@@ -130,6 +142,13 @@ class BalancedTrainingArguments(TrainingArguments):
         },
     )
     mask: str = field(default="paper", metadata={"help": "Triplet's mask rule: paper or authors."})
+    label_filter: str | None = field(
+        default=None,
+        metadata={
+            "help": "Obstinate draws: off (any edit; the paper), only (edits likely to change the label) "
+            "or prefer (those where a row has one). Default off, for likelihood prefer."
+        },
+    )
     num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
     num_obstinate: int = field(default=1, metadata={"help": "Obstinate draws per row."})
     clean_epochs: int = field(
@@ -237,6 +256,8 @@ class BalancedTrainingArguments(TrainingArguments):
         weights = self.class_weights
         if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
             raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
+        if self.method in BALANCED_METHODS and self.label_filter is None:
+            self.label_filter = _LABEL_FILTERS.get(self.method, "off")
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)

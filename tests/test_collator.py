@@ -197,7 +197,8 @@ def test_clean_epochs_have_anchors_alone_and_so_does_the_clean_collator():
     for epoch in (0, 1):
         collator.set_epoch(epoch)
         batch = collator(rows)
-        assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
+        assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels", "idx"}
+    assert "idx" not in collator.clean()(rows)
     collator.set_epoch(2)
     assert "fickle_input_ids" in collator(rows) and "obstinate_input_ids" in collator(rows)
     assert "fickle_input_ids" not in collator.clean()(rows)

@@ -10,7 +10,11 @@ from hf_bat.perturbations.substitution import (
     SynonymPerturbation,
 )
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
-from hf_bat.perturbations.validity import FilteredPerturbation, LabelValidity
+from hf_bat.perturbations.validity import (
+    FilteredPerturbation,
+    LabelValidity,
+    PreferringPerturbation,
+)
 
 __all__ = [
     "AntonymPerturbation",
@@ -20,6 +24,7 @@ __all__ = [
     "NegationPerturbation",
     "Perturbation",
     "PerturbationSampler",
+    "PreferringPerturbation",
     "Slot",
     "SubstitutionPerturbation",
     "SynonymPerturbation",

@@ -271,6 +271,41 @@ class FilteredPerturbation(Perturbation):
         return {**self.perturbation.describe(), "label_filter": self.validity.describe()}
 
 
+class PreferringPerturbation(FilteredPerturbation):
+    """An obstinate perturbation that draws an edit that passes where there is one, else any.
+
+    Its candidates are all of the inner perturbation's: only the draws differ.
+
+    Args:
+        perturbation: an obstinate perturbation.
+        validity: the test that an edit should pass.
+
+    Example:
+        >>> import random
+        >>> from hf_bat.perturbations import AntonymPerturbation
+        >>> swap = AntonymPerturbation({"tall": ("short",), "day": ("night",)})
+        >>> preferring = PreferringPerturbation(swap, LabelValidity())
+        >>> preferring.sample(("A tall man by day.", "A man in the day."), random.Random(0))
+        ('A tall man by day.', 'A man in the night.')
+        >>> preferring.sample(("A tall man.", "A man."), random.Random(0))
+        ('A short man.', 'A man.')
+    """
+
+    def candidates(self, texts: Texts) -> list[Edit]:
+        return self.perturbation.candidates(texts)
+
+    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+        """Draw from the edits that pass, or from all; see `Perturbation.sample`."""
+        edits = self.candidates(texts)
+        passing = self.validity.passing(texts, edits)
+        chosen = [edit for edit, passes in zip(edits, passing, strict=True) if passes] or edits
+        edit = self.choose(chosen, rng)
+        return edit.texts if edit else None
+
+    def describe(self) -> dict[str, object]:
+        return {**super().describe(), "label_filter_use": "prefer"}
+
+
 def _difference(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
     """How many words two sentences share at the start, and then at the end."""
     shortest = min(len(before), len(after))
