@@ -31,7 +31,7 @@ ANTONYMS = SubstitutionTable(
 )
 _SUBJECTS = ("A man", "The big dog", "A woman", "Two girls", "The small child", "A happy boy")
 _VERBS = ("is sleeping", "is walking outside", "runs fast", "eats in the hot sun", "sings", "waits")
-METHODS = ("normal", "safer", "pairwise", "triplet")
+METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood")
 
 
 def made_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
