@@ -1,6 +1,7 @@
-"""What a triplet step costs beside a normal step of the same Trainer, against the tokens it processes.
+"""What a method's step costs beside another's of the same Trainer, against the tokens it processes.
 
     python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --threads 1
+    python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --methods triplet likelihood
 
 A step is everything between two weights: collating, forward, backward, clipping, optimizer. The two
 methods take turns, step by step, so that a machine whose speed drifts slows both alike.
@@ -80,12 +81,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--methods", nargs=2, default=("normal", "triplet"), metavar="METHOD",
+                        help="the one compared with, and the other (default: normal triplet)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     transformers_logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
-        steppers = {name: Stepper(name, args, folder) for name in ("normal", "triplet")}
+        steppers = {name: Stepper(name, args, folder) for name in args.methods}
         seconds: dict[str, list[float]] = {name: [] for name in steppers}
         tokens = dict.fromkeys(steppers, 0)
         for step in range(args.warmup + args.steps):
@@ -94,6 +97,7 @@ def main() -> None:
                 if step >= args.warmup:
                     seconds[name].append(taken)
                     tokens[name] += processed
+    base, other = args.methods
     pairs = [t / n for n, t in zip(*(seconds[name] for name in steppers), strict=True)]
     found = {
         "machine": machine(),
@@ -103,14 +107,14 @@ def main() -> None:
         "steps": args.steps,
         "seconds": {name: statistics.median(values) for name, values in seconds.items()},
         "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
-        "time_ratio": sum(seconds["triplet"]) / sum(seconds["normal"]),
+        "time_ratio": sum(seconds[other]) / sum(seconds[base]),
         "time_ratio_of_pairs": statistics.median(pairs),
-        "token_ratio": tokens["triplet"] / tokens["normal"],
+        "token_ratio": tokens[other] / tokens[base],
     }
     found["time_over_tokens"] = found["time_ratio_of_pairs"] / found["token_ratio"]
     for name, values in seconds.items():
         print(
-            f"{name:<8} {statistics.median(values):.3f} s a step"
+            f"{name:<10} {statistics.median(values):.3f} s a step"
             f" ({min(values):.3f} to {max(values):.3f}), {tokens[name]} tokens"
         )
     print(
