@@ -16,7 +16,13 @@ from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
-from hf_bat.perturbations import AntonymPerturbation, NegationPerturbation, SynonymPerturbation
+from hf_bat.perturbations import (
+    AntonymPerturbation,
+    NegationPerturbation,
+    NumberPerturbation,
+    SisterPerturbation,
+    SynonymPerturbation,
+)
 from hf_bat.perturbations.base import Perturbation
 
 TableSource = SubstitutionTable | Mapping[str, Any] | str | Path | None
@@ -199,6 +205,17 @@ def _paper_negation(parts: Ingredients) -> Recipe:
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
 
 
+def _sister(parts: Ingredients) -> Recipe:
+    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
+    constraints = (StopWords("nltk"), parts.pos(verb_noun_swap=False))
+    return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
+
+
+def _number(parts: Ingredients) -> Recipe:
+    perturbation = NumberPerturbation(parts.casing)  # type: ignore[arg-type]
+    return Recipe("number", perturbation, get_goal("keep-strict"))
+
+
 def _paper_toxicity(parts: Ingredients) -> Recipe:
     from hf_bat.perturbations.toxicity import ToxicityPerturbation
 
@@ -232,6 +249,8 @@ RECIPES: dict[str, Callable[[Ingredients], Recipe]] = {
     "paper-antonym": _paper_antonym,
     "paper-negation": _paper_negation,
     "paper-toxicity": _paper_toxicity,
+    "sister": _sister,
+    "number": _number,
     "a2t": _a2t,
     "textfooler-wordnet": _textfooler_wordnet,
 }
@@ -253,7 +272,8 @@ def get_recipe(
 
     Args:
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
-            "paper-"), "a2t" or "textfooler-wordnet"; or a `Recipe`, to which only `changes` apply.
+            "paper-"), "sister", "number", "a2t" or "textfooler-wordnet"; or a `Recipe`, to which only
+            `changes` apply.
         synonyms: a table or the path of one; the bundled lexicon's where None.
         antonyms: likewise.
         encoder: the path or Hub id of the sentence encoder of the synonym attacks and of A2T; None

@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["antonym", "synonym"],
         metavar="NAME",
-        help="antonym, synonym, negation, toxicity, a2t, textfooler-wordnet (default: antonym synonym)",
+        help="antonym, synonym, negation, sister, number, toxicity, a2t, textfooler-wordnet "
+        "(default: antonym synonym)",
     )
     how.add_argument("--synonyms", metavar="FILE", help="a table (default: the bundled lexicon's)")
     how.add_argument("--antonyms", metavar="FILE", help="a table (default: the bundled lexicon's)")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hf_bat.lexicon.wordnet_tables import (
         antonyms_from_wordnet,
         default_antonyms,
+        default_sisters,
         default_synonyms,
         synonyms_from_wordnet,
     )
@@ -33,6 +34,7 @@ _HOMES = {
     "antonyms_from_wordnet": "wordnet_tables",
     "count_words": "vocabulary",
     "default_antonyms": "wordnet_tables",
+    "default_sisters": "wordnet_tables",
     "default_synonyms": "wordnet_tables",
     "leakage_report": "vocabulary",
     "load_wordnet": "wordnet",
@@ -50,6 +52,7 @@ __all__ = [
     "antonyms_from_wordnet",
     "count_words",
     "default_antonyms",
+    "default_sisters",
     "default_synonyms",
     "leakage_report",
     "load_wordnet",

@@ -155,6 +155,10 @@ class WordNet:
         word = word.lower()
         return frozenset(pos for pos in POSITIONS if self.morphy(word, pos))
 
+    def parents(self, number: int) -> list[int]:
+        """The numbers of the synsets right above one: hypernyms, or a satellite's head."""
+        return list(self._parents[number])
+
     def sisters(self, synset: Synset | int) -> list[Synset]:
         """The synsets that share a parent with this one: co-hyponyms of nouns and verbs, and
         satellites of the same head for adjectives.

@@ -13,6 +13,7 @@ from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, loa
 
 DEFAULT_ANTONYMS = BUNDLED.with_name("default_antonyms.json.gz")
 DEFAULT_SYNONYMS = BUNDLED.with_name("default_synonyms.json.gz")
+DEFAULT_SISTERS = BUNDLED.with_name("default_sisters.json.gz")
 
 
 def antonyms_from_wordnet(
@@ -117,6 +118,21 @@ def default_synonyms() -> SubstitutionTable:
         ('car', 'auto')
     """
     return SubstitutionTable.load(DEFAULT_SYNONYMS)
+
+
+@lru_cache(maxsize=1)
+def default_sisters() -> SubstitutionTable:
+    """The bundled sister terms: words of a class that exclude each other, nearest first.
+
+    Colours, animals, fruit, dishes, drinks, materials, vehicles, musical instruments, sports,
+    furniture, clothing, parts of the body, nationalities, days, months, rooms and the like; built by
+    `scripts/build_sister_table.py` from WordNet's classes.
+
+    Example:
+        >>> default_sisters()["violin"][:2]
+        ('cello', 'guitar')
+    """
+    return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
 def build_default_tables(wordnet: WordNet) -> tuple[SubstitutionTable, SubstitutionTable]:

@@ -1,12 +1,16 @@
 """Perturbations: the sentences near an input that training samples and attacks search."""
 
 from hf_bat.perturbations.base import Edit, Perturbation, Slot, apply_replacement
-from hf_bat.perturbations.build import build_perturbations
+from hf_bat.perturbations.build import OBSTINATE_EDITS, build_obstinate, build_perturbations
+from hf_bat.perturbations.mixed import MixedPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
+from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.perturbations.substitution import (
     AntonymPerturbation,
+    SisterPerturbation,
     SubstitutionPerturbation,
+    SwapPerturbation,
     SynonymPerturbation,
 )
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
@@ -21,14 +25,20 @@ __all__ = [
     "Edit",
     "FilteredPerturbation",
     "LabelValidity",
+    "MixedPerturbation",
     "NegationPerturbation",
+    "NumberPerturbation",
+    "OBSTINATE_EDITS",
     "Perturbation",
     "PerturbationSampler",
     "PreferringPerturbation",
+    "SisterPerturbation",
     "Slot",
     "SubstitutionPerturbation",
+    "SwapPerturbation",
     "SynonymPerturbation",
     "ToxicityPerturbation",
     "apply_replacement",
+    "build_obstinate",
     "build_perturbations",
 ]

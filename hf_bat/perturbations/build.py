@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from hf_bat.errors import HfBatError
 from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
-from hf_bat.perturbations.substitution import AntonymPerturbation, SynonymPerturbation
+from hf_bat.perturbations.base import Perturbation
+from hf_bat.perturbations.mixed import MixedPerturbation
+from hf_bat.perturbations.negation import NegationPerturbation
+from hf_bat.perturbations.number import NumberPerturbation
+from hf_bat.perturbations.substitution import (
+    AntonymPerturbation,
+    SisterPerturbation,
+    SynonymPerturbation,
+)
 
 TableSource = SubstitutionTable | str | Path | None
+OBSTINATE_EDITS = ("antonym", "negation", "sister", "number")
 
 
 def build_perturbations(
@@ -44,6 +55,57 @@ def build_perturbations(
         SynonymPerturbation(alike, exclude_stopwords, casing),
         AntonymPerturbation(opposites, exclude_stopwords, casing),
     )
+
+
+def build_obstinate(
+    antonym: AntonymPerturbation,
+    edits: Sequence[str] = ("antonym",),
+) -> Perturbation:
+    """Make the obstinate perturbation of the kinds of edits that are asked for.
+
+    Args:
+        antonym: the antonym perturbation; its options hold for the sister terms and numbers too.
+        edits: kinds among "antonym", "negation", "sister" and "number". Of several, a draw takes each
+            that a row allows as likely.
+
+    Raises:
+        HfBatError: none, an unknown kind, or one that stands twice.
+
+    Example:
+        >>> _, antonym = build_perturbations()
+        >>> build_obstinate(antonym) is antonym, build_obstinate(antonym, ["number"]).name
+        (True, 'number')
+        >>> [one.name for one in build_obstinate(antonym, ["antonym", "sister"]).perturbations]
+        ['antonym', 'sister']
+    """
+    check_obstinate_edits(edits)
+    makers: dict[str, Callable[[], Perturbation]] = {
+        "antonym": lambda: antonym,
+        "negation": NegationPerturbation,
+        "sister": lambda: SisterPerturbation(None, antonym.exclude_stopwords, antonym.casing),
+        "number": lambda: NumberPerturbation(antonym.casing),
+    }
+    made = [makers[edit]() for edit in edits]
+    return made[0] if len(made) == 1 else MixedPerturbation(made)
+
+
+def check_obstinate_edits(edits: Sequence[str]) -> None:
+    """Refuse kinds of obstinate edits that there are not.
+
+    Raises:
+        HfBatError: none, an unknown kind, or one that stands twice.
+    """
+    if isinstance(edits, str):
+        raise HfBatError(f"obstinate_edits must be a list of kinds, got {edits!r}")
+    if not edits:
+        raise HfBatError(f"obstinate_edits is empty; known: {', '.join(OBSTINATE_EDITS)}")
+    for edit in edits:
+        if edit not in OBSTINATE_EDITS:
+            raise HfBatError(
+                f"unknown obstinate edit {edit!r}; known: {', '.join(OBSTINATE_EDITS)}"
+            )
+    if len(set(edits)) < len(edits):
+        raise HfBatError(f"obstinate_edits names a kind twice: {', '.join(edits)}")
 
 
 def _load(source: SubstitutionTable | str | Path) -> SubstitutionTable:

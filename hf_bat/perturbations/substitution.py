@@ -176,22 +176,13 @@ class SynonymPerturbation(SubstitutionPerturbation):
         return tuple(perturbed) if changed else None
 
 
-class AntonymPerturbation(SubstitutionPerturbation):
-    """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
+class SwapPerturbation(SubstitutionPerturbation):
+    """Obstinate sets in which one word of one sentence is replaced: the base of `AntonymPerturbation`.
 
-    A sample takes the sentences in a random order, the first that has a word with antonyms is
-    changed: one such word drawn uniformly, one of its antonyms drawn uniformly.
-
-    Example:
-        >>> import random
-        >>> obstinate = AntonymPerturbation({"hot": ("cold",), "day": ("night",)})
-        >>> obstinate.sample(("A hot day.", "It is warm."), random.Random(0))
-        ('A hot night.', 'It is warm.')
-        >>> [edit.texts[0] for edit in obstinate.candidates(("A hot day.",))]
-        ['A cold day.', 'A hot night.']
+    A sample takes the sentences in a random order, the first that has a word to replace is changed:
+    one such word drawn uniformly, one of its replacements drawn uniformly.
     """
 
-    name = "antonym"
     kind = "obstinate"
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
@@ -217,6 +208,52 @@ class AntonymPerturbation(SubstitutionPerturbation):
         place = (sentence, places[int(rng.random() * len(places))])
         found = [edit for edit in edits if (edit.sentence, edit.position) == place]
         return found[int(rng.random() * len(found))]
+
+
+class AntonymPerturbation(SwapPerturbation):
+    """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
+
+    Example:
+        >>> import random
+        >>> obstinate = AntonymPerturbation({"hot": ("cold",), "day": ("night",)})
+        >>> obstinate.sample(("A hot day.", "It is warm."), random.Random(0))
+        ('A hot night.', 'It is warm.')
+        >>> [edit.texts[0] for edit in obstinate.candidates(("A hot day.",))]
+        ['A cold day.', 'A hot night.']
+    """
+
+    name = "antonym"
+
+
+class SisterPerturbation(SwapPerturbation):
+    """One word of one sentence is replaced by a sister term: of the same class, excluding it (obstinate).
+
+    A red shirt is no blue one, a dog no cat, a piano no drum. Classes of the bundled table: see
+    `hf_bat.lexicon.default_sisters`.
+
+    Args:
+        table: word -> sister terms; the bundled lexicon's where None.
+        exclude_stopwords: see `SubstitutionPerturbation`.
+        casing: see `SubstitutionPerturbation`.
+
+    Example:
+        >>> [edit.texts[0] for edit in SisterPerturbation().candidates(("Summer rain.",))]
+        ['Winter rain.', 'Spring rain.', 'Autumn rain.']
+    """
+
+    name = "sister"
+
+    def __init__(
+        self,
+        table: Mapping[str, Any] | None = None,
+        exclude_stopwords: bool = True,
+        casing: Literal["keep", "authors"] = "keep",
+    ):
+        if table is None:
+            from hf_bat.lexicon import default_sisters
+
+            table = default_sisters()
+        super().__init__(table, exclude_stopwords, casing)
 
 
 def _with_sentence(texts: Texts, sentence: int, text: str) -> Texts:

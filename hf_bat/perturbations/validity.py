@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.numbers import parse_number
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 from hf_bat.perturbations.tokens import core, folded
 from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, is_negative
@@ -173,9 +174,13 @@ class LabelValidity:
         word = word.removesuffix("'s")
         if not word:
             return frozenset()
-        return frozenset(
-            (word, *(base for pos in "nvar" for base in self._wordnet.morphy(word, pos)))
+        bases = (base for pos in "nvar" for base in self._wordnet.morphy(word, pos))
+        number = parse_number(word)
+        # "2" and "two" are forms of each other.
+        value = (
+            [] if number is None else [repr(number._replace(words=False, grouped=False, width=0))]
         )
+        return frozenset((word, *bases, *value))
 
     def _find_near(self, word: str) -> Family:
         """The forms of a word and of its synonyms, and of those of its base forms."""

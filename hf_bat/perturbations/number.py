@@ -1,0 +1,75 @@
+"""Numbers (obstinate): one number of one sentence is replaced by another."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hf_bat.lexicon.numbers import Number, parse_number
+from hf_bat.perturbations.substitution import SwapPerturbation
+from hf_bat.text import match_case
+
+# Not in numbers to ninety-nine, and exchanged for each other.
+_LARGE = ("hundred", "thousand", "million", "billion")
+_GROUPS = (_LARGE, tuple(f"{one}s" for one in _LARGE), ("twice", "thrice"))
+
+
+class NumberPerturbation(SwapPerturbation):
+    """The obstinate set of all inputs with one number changed: two -> three, 2 -> 3, third -> fourth.
+
+    Digits stay digits and words stay words, ordinals ordinals; case, grouping commas, decimals, units
+    and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s (or half of n,
+    where that would be under 2) and, under 1,000, 2 n; s is 1, and for a round number the greatest power
+    of ten that divides it. "hundred", "thousand", "million" and "billion" stand for each other, as do
+    their plurals, and "twice" and "thrice".
+
+    1 is left alone unless ordinal, and no other number becomes it, for "one" is a pronoun as often and its
+    noun is singular. So are 0, times, dates and ranges.
+
+    Args:
+        casing: see `SubstitutionPerturbation`.
+
+    Example:
+        >>> numbers = NumberPerturbation()
+        >>> [numbers.replacements(word) for word in ("Two", "20", "3rd", "1,000km", "one")]
+        [('Three', 'Four'), ('30', '10', '40'), ('4th', '2nd', '6th'), ('2,000km', '500km'), ()]
+    """
+
+    name = "number"
+
+    def __init__(self, casing: Literal["keep", "authors"] = "keep"):
+        super().__init__({}, exclude_stopwords=False, casing=casing)
+
+    def replacements(self, word: str) -> tuple[str, ...]:
+        lower = word.lower()
+        number = parse_number(word)
+        if number is not None:
+            values = dict.fromkeys(_values(number))
+            found = [new for value in values if (new := number.write(value))]
+            spelt = number.words
+        else:
+            found, spelt = _large(lower), True
+        keep = self.casing == "keep" and spelt
+        return tuple(match_case(new, word) if keep else new for new in found)
+
+    def describe(self) -> dict[str, Any]:
+        return {"perturbation": self.name, "version": 1, "casing": self.casing}
+
+
+def _values(number: Number) -> list[int]:
+    value = number.value
+    least = 1 if number.ordinal else 2
+    if value < least:
+        return []
+    step = 1
+    while value >= 20 and value % (10 * step) == 0:
+        step *= 10
+    lower = value - step if value - step >= least else value // 2
+    found = [value + step, lower, 2 * value if value < 1000 else 0]
+    return [one for one in found if one >= least]
+
+
+def _large(word: str) -> list[str]:
+    for group in _GROUPS:
+        if word in group:
+            return [other for other in group if other != word]
+    return []
