@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
@@ -36,6 +37,7 @@ class PerturbationCollator:
         validity: tells which obstinate draws are likely to change the label; then `obstinate_passes`
             is emitted.
         with_idx: emit the rows' `idx`, which training names rows by.
+        canonicalizer: a preprocessing defence, through which every text goes before the tokenizer.
 
     Raises:
         HfBatError: no padding token, a count below one, or an anchor to perturb with nothing.
@@ -67,6 +69,7 @@ class PerturbationCollator:
         seed: int = 0,
         validity: LabelValidity | None = None,
         with_idx: bool = True,
+        canonicalizer: Canonicalizer | None = None,
     ):
         if tokenizer.pad_token_id is None:
             raise HfBatError(
@@ -90,6 +93,7 @@ class PerturbationCollator:
         self.pad_to_multiple_of = pad_to_multiple_of
         self.validity = validity
         self.with_idx = with_idx
+        self.canonicalizer = canonicalizer
         # In shared memory: workers that outlive an epoch must see the next one's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -110,6 +114,7 @@ class PerturbationCollator:
             max_length=self.max_length,
             pad_to_multiple_of=self.pad_to_multiple_of,
             with_idx=False,
+            canonicalizer=self.canonicalizer,
         )
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -162,6 +167,8 @@ class PerturbationCollator:
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
         sentences = [list(column) for column in zip(*inputs, strict=True)]
+        if self.canonicalizer is not None:
+            sentences = [list(map(self.canonicalizer, column)) for column in sentences]
         encoded = self.tokenizer(
             *sentences,
             padding=True,

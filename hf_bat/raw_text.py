@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
@@ -20,6 +21,7 @@ from hf_bat.perturbations import (
     Perturbation,
     PreferringPerturbation,
     SynonymPerturbation,
+    build_obstinate,
     build_perturbations,
 )
 from hf_bat.perturbations.build import TableSource
@@ -72,10 +74,11 @@ class RawTextTrainer(Trainer):
                 raise HfBatError(
                     f"method={args.method!r} perturbs raw text: give task=, e.g. task='snli'"
                 )
-            if args.eval_distances:
-                raise HfBatError(
-                    "eval_distances perturbs raw text: give task=, e.g. task='snli', or leave it out"
-                )
+            for option, does in (("eval_distances", "perturbs"), ("canonicalize", "rewrites")):
+                if getattr(args, option):
+                    raise HfBatError(
+                        f"{option} {does} raw text: give task=, e.g. task='snli', or leave it out"
+                    )
         elif tokenizer is None:
             raise HfBatError(
                 "give the tokenizer as processing_class=; the collator tokenises raw text"
@@ -83,6 +86,11 @@ class RawTextTrainer(Trainer):
         elif collator is not None and not isinstance(collator, PerturbationCollator):
             raise HfBatError(
                 f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
+            )
+        elif collator is not None and args.canonicalize and collator.canonicalizer is None:
+            raise HfBatError(
+                "canonicalize would pass your data_collator by: give it a canonicalizer=, or leave one "
+                "of them out"
             )
         if kwargs.get("compute_loss_func") is not None and (
             args.class_weights or args.label_smoothing_factor
@@ -158,18 +166,24 @@ class RawTextTrainer(Trainer):
     @cached_property
     def perturbations(self) -> tuple[SynonymPerturbation, Perturbation]:
         """The fickle and the obstinate perturbation that the tables and options make."""
-        fickle, obstinate = build_perturbations(
+        fickle, antonym = build_perturbations(
             self._synonyms,
             self._antonyms,
             self.args.drop_antonyms_from_synonyms,
             self.args.exclude_stopwords,
             self.args.casing,
         )
+        obstinate = build_obstinate(antonym, self.args.obstinate_edits or ("antonym",))
         if self.args.label_filter == "only":
             return fickle, FilteredPerturbation(obstinate, LabelValidity())
         if self.args.label_filter == "prefer":
             return fickle, PreferringPerturbation(obstinate, LabelValidity())
         return fickle, obstinate
+
+    @cached_property
+    def canonicalizer(self) -> Canonicalizer | None:
+        """The preprocessing defence, over the words of the synonym table; None without one."""
+        return Canonicalizer(self.perturbations[0].table) if self.args.canonicalize else None
 
     def _skipped_labels(self) -> frozenset[int]:
         labels = label_map(self._text_task, self.model.config)
@@ -185,6 +199,7 @@ class RawTextTrainer(Trainer):
             "clean_epochs": args.clean_epochs,
             "max_length": args.max_seq_length,
             "seed": args.seed if args.data_seed is None else args.data_seed,
+            "canonicalizer": self.canonicalizer,
         }
         if args.method != "normal":
             options["fickle"] = self.perturbations[0]

@@ -9,7 +9,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
+from hf_bat.attack.canonical import CanonicalizedModel
 from hf_bat.attack.label_filter import flat_figures
+from hf_bat.attack.runner import as_classifier
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
 from hf_bat.perturbations import LabelValidity
@@ -34,6 +37,7 @@ class RobustnessMeter:
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         max_length: tokens after which an input is cut, as in training.
         label_filter: report the edits that likely change the label apart too; see `Attack`.
+        canonicalizer: the preprocessing defence that the model has; see `CanonicalizedModel`.
         **options: what else `hf_bat.attack.get_recipe` takes: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
@@ -50,6 +54,7 @@ class RobustnessMeter:
         dtype: str = "float32",
         max_length: int | None = None,
         label_filter: bool = False,
+        canonicalizer: Canonicalizer | None = None,
         **options: Any,
     ):
         if not attacks:
@@ -61,6 +66,7 @@ class RobustnessMeter:
         self.batch_size = batch_size
         self.dtype = dtype
         self.label_filter: bool | LabelValidity = LabelValidity() if label_filter else False
+        self.canonicalizer = canonicalizer
         #: The reports of the last measurement, by the attack's short name.
         self.reports: dict[str, AttackReport] = {}
 
@@ -89,7 +95,7 @@ class RobustnessMeter:
         for recipe in self.recipes:
             attack = Attack(
                 recipe,
-                model,
+                self._defended(model, recipe),
                 self.tokenizer,
                 self.task,
                 batch_size=self.batch_size,
@@ -111,6 +117,12 @@ class RobustnessMeter:
             if score is not None:
                 metrics[f"{prefix}_robustness"] = score
         return metrics
+
+    def _defended(self, model: Any, recipe: Recipe) -> Any:
+        if self.canonicalizer is None:
+            return model
+        behind = as_classifier(model, self.tokenizer, recipe.max_length, None, self.dtype)
+        return CanonicalizedModel(behind, self.canonicalizer)
 
 
 class RobustnessCallback(TrainerCallback):

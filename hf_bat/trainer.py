@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,6 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable
 from hf_bat.objective import (
     CE,
     KINDS,
@@ -42,6 +40,7 @@ from hf_bat.robustness import (
     note_missing,
     robustness_objective,
 )
+from hf_bat.saved_perturbations import save_perturbations
 from hf_bat.training_args import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -304,6 +303,8 @@ class BalancedTrainer(RawTextTrainer):
             max_length=args.max_seq_length,
             synonyms=self._synonyms,
             antonyms=self._antonyms,
+            label_filter=args.attack_label_filter,
+            canonicalizer=self.canonicalizer,
         )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
@@ -369,26 +370,17 @@ class BalancedTrainer(RawTextTrainer):
         """Write the tables that the method uses, and a description with their hashes.
 
         Args:
-            output_dir: where `synonyms.json.gz`, `antonyms.json.gz` and `perturbations.json` go.
+            output_dir: where `perturbations.json` and the tables go; see
+                `hf_bat.saved_perturbations.save_perturbations`.
 
         Returns:
             The fingerprint of each table written, by its name; empty for a method without tables.
         """
-        folder = Path(output_dir)
         used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
-        written, described = {}, {}
-        for name, perturbation in zip(
-            ("synonyms", "antonyms"), self.perturbations[:used], strict=False
-        ):
-            # A label filter wraps what has the table.
-            drawn: Any = getattr(perturbation, "perturbation", perturbation)
-            table = cast(SubstitutionTable, drawn.table)
-            table.save(folder / f"{name}.json.gz")
-            written[name] = table.fingerprint
-            described[perturbation.kind] = perturbation.describe()
-        text = json.dumps({"method": self.args.method, **described}, indent=2)
-        (folder / "perturbations.json").write_text(text + "\n")
-        return written
+        canonicalizer = self.canonicalizer if self.args.canonicalize else None
+        return save_perturbations(
+            output_dir, self.args.method, self.perturbations[:used], canonicalizer
+        )
 
     def hyperparameter_search(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations.build import check_obstinate_edits
 from hf_bat.robustness_keys import check_best_metric, is_attack_metric, is_lower_better
 
 # method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
@@ -36,6 +37,7 @@ _OPTION_METHODS: dict[str, tuple[str, ...]] = {
     "pooling": BALANCED_METHODS,
     "mask": ("triplet", "likelihood"),
     "label_filter": BALANCED_METHODS,
+    "obstinate_edits": BALANCED_METHODS,
     "num_fickle": BALANCED_METHODS,
     "num_obstinate": BALANCED_METHODS,
     "weight_warmup_steps": BALANCED_METHODS,
@@ -93,9 +95,15 @@ class BalancedTrainingArguments(TrainingArguments):
         casing: `"keep"` the case of replaced words, or `"authors"` (lower case).
         class_weights: weights of the classes in the cross-entropy, in the model's label order.
         eval_distances: let `evaluate` report the mean distances of fickle and obstinate versions too.
+        obstinate_edits: kinds of obstinate edits that are drawn, of `"antonym"`, `"negation"`,
+            `"sister"` and `"number"`; where None, antonyms alone (the paper's protocol).
+        canonicalize: map each word to the representative of its component of the synonym table before
+            the tokenizer, in training and evaluation (`hf_bat.canonicalize`); reports disclose it.
         attacks: attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`; their metrics
             are `eval_antonym_asr`, `eval_antonym_asr_confident`, ..., fractions of which lower is better.
         max_attack_samples: attack the first so many evaluation rows, right or wrong; all where None.
+        attack_label_filter: also report obstinate attacks by whether their edits pass the label filter
+            (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...).
         attack_every: `"eval"` (each evaluation), `"epoch"` (those at the end of an epoch) or `"end"`
             (those after training).
 
@@ -186,6 +194,20 @@ class BalancedTrainingArguments(TrainingArguments):
         metadata={"help": "Report mean fickle and obstinate distances when evaluating."},
     )
 
+    obstinate_edits: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Kinds of obstinate edits: antonym, negation, sister, number. Default antonym; of "
+            "several, a draw takes each kind that a row allows as likely."
+        },
+    )
+    canonicalize: bool = field(
+        default=False,
+        metadata={
+            "help": "Preprocessing defence: map each word to its synonyms' representative before the "
+            "tokenizer, in training and evaluation."
+        },
+    )
     attacks: list[str] | None = field(
         default=None,
         metadata={"help": "Attacks that evaluation runs, such as: antonym synonym negation."},
@@ -193,6 +215,10 @@ class BalancedTrainingArguments(TrainingArguments):
     max_attack_samples: int | None = field(
         default=500,
         metadata={"help": "Attack the first N evaluation rows, right or wrong."},
+    )
+    attack_label_filter: bool = field(
+        default=False,
+        metadata={"help": "Report obstinate edits that likely change the label apart too."},
     )
     attack_every: str = field(
         default="eval",
@@ -235,6 +261,8 @@ class BalancedTrainingArguments(TrainingArguments):
                 )
             if not value >= 0:
                 raise HfBatError(f"{name} must not be negative; got {value}")
+        if self.obstinate_edits is not None:
+            check_obstinate_edits(self.obstinate_edits)
         defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         for name, methods in _OPTION_METHODS.items():
             if name in ("distance", "pooling") and self.eval_distances:
@@ -263,6 +291,8 @@ class BalancedTrainingArguments(TrainingArguments):
                 setattr(self, name, default)
 
     def _check_attacks(self) -> None:
+        if self.attack_label_filter and not self.attacks:
+            raise HfBatError("attack_label_filter reports on attacks: give attacks=")
         if self.max_attack_samples is not None and self.max_attack_samples < 1:
             raise HfBatError(
                 f"max_attack_samples must be at least 1; got {self.max_attack_samples}"

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hf_bat.attack.canonical import CanonicalizedModel
     from hf_bat.attack.constraints import (
         Constraint,
         EmbeddingDistance,
@@ -30,6 +31,7 @@ _HOMES = {
     "Attack": "runner",
     "AttackReport": "report",
     "CallableModel": "models",
+    "CanonicalizedModel": "canonical",
     "Constraint": "constraints",
     "EmbeddingDistance": "constraints",
     "Flip": "goals",
@@ -54,6 +56,7 @@ __all__ = [
     "Attack",
     "AttackReport",
     "CallableModel",
+    "CanonicalizedModel",
     "Constraint",
     "EmbeddingDistance",
     "Flip",

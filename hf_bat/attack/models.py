@@ -21,11 +21,14 @@ class Classifier(ABC):
         config: a transformers configuration, or None.
         unk: what the model reads as an unknown word.
         name: what to call it in reports.
+        preprocessing_defence: what is done to a text before the model reads it, as reports disclose
+            it; None where nothing is.
     """
 
     config: Any = None
     unk: str = "[UNK]"
     name: str = "model"
+    preprocessing_defence: dict[str, Any] | None = None
 
     @abstractmethod
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:

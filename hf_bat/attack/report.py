@@ -145,7 +145,7 @@ class AttackReport:
         return len(lines), unlabelled
 
     def to_markdown(self) -> str:
-        """A table of one line an attack."""
+        """A table of one line an attack, under a line that discloses a preprocessing defence."""
         filtered = any("label_valid" in summary for summary in self.attacks.values())
         columns = (*_COLUMNS, *(_VALIDITY_COLUMNS if filtered else ()))
         lines = [
@@ -156,10 +156,29 @@ class AttackReport:
             known = {**summary, **flat_figures(summary), "name": name}
             cells = [_cell(key, known.get(key)) for _, key in columns]
             lines.append("| " + " | ".join(cells) + " |")
+        if defence := disclosure(self.about):
+            lines = [defence, "", *lines]
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.to_markdown()
+
+
+def disclosure(about: Mapping[str, Any]) -> str | None:
+    """What a report must say of a preprocessing defence, in one line; None where there was none.
+
+    Example:
+        >>> disclosure({"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}})
+        'Preprocessing defence: canonicalize (0a1b2c3d4e5f): words are rewritten before the model reads them.'
+    """
+    defence = about.get("preprocessing_defence")
+    if not defence:
+        return None
+    known = str(defence.get("fingerprint"))[:12]
+    return (
+        f"Preprocessing defence: {defence.get('name')} ({known}): words are rewritten before the model "
+        "reads them."
+    )
 
 
 def summarise(

@@ -345,6 +345,8 @@ class Attack:
             "hf_bat_version": __version__,
             "cost": {self.name: {k: round(v, 4) for k, v in vars(meter).items()}},
         }
+        if self.model.preprocessing_defence is not None:
+            about["preprocessing_defence"] = self.model.preprocessing_defence
         return AttackReport({self.name: summary}, {self.name: rows}, about)
 
 

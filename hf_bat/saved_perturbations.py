@@ -1,0 +1,134 @@
+"""What a training run leaves beside the model: the tables that it drew from, and what it did with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.lexicon import SubstitutionTable
+
+if TYPE_CHECKING:
+    from hf_bat.canonicalize import Canonicalizer
+    from hf_bat.perturbations import Perturbation
+
+DESCRIPTION = "perturbations.json"
+CANONICAL = "canonical"
+# Perturbation -> what its table is called on disk.
+_TABLES = {"synonym": "synonyms", "antonym": "antonyms", "sister": "sisters"}
+
+
+def save_perturbations(
+    folder: str | Path,
+    method: str,
+    perturbations: Iterable[Perturbation],
+    canonicalizer: Canonicalizer | None = None,
+) -> dict[str, str]:
+    """Write the tables of perturbations, and a description of them with the tables' hashes.
+
+    Args:
+        folder: where the tables (`synonyms.json.gz`, `antonyms.json.gz`, `sisters.json.gz`,
+            `canonical.json.gz`) and `perturbations.json` go.
+        method: the training method.
+        perturbations: those that it drew from.
+        canonicalizer: the preprocessing defence, None where there was none.
+
+    Returns:
+        The fingerprint of each table written, by its name.
+
+    Raises:
+        HfBatError: a file cannot be written.
+    """
+    folder = Path(folder)
+    described: dict[str, Any] = {"method": method}
+    tables: dict[str, SubstitutionTable] = {}
+    for perturbation in perturbations:
+        described[perturbation.kind] = perturbation.describe()
+        for one in _innermost(perturbation):
+            table = getattr(one, "table", None)
+            if isinstance(table, SubstitutionTable):
+                tables[_TABLES.get(one.name, f"{one.name}s")] = table
+    if canonicalizer is not None:
+        described["preprocessing_defence"] = canonicalizer.describe()
+        tables[CANONICAL] = _as_table(canonicalizer)
+    for name, table in tables.items():
+        table.save(folder / f"{name}.json.gz")
+    _write(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
+    return {name: table.fingerprint for name, table in tables.items()}
+
+
+def saved_defence(folder: str | Path) -> dict[str, Any] | None:
+    """The preprocessing defence that a model in a folder was trained with; None where none is recorded.
+
+    Args:
+        folder: the model's; what is no folder (a Hub id) records nothing here.
+
+    Raises:
+        HfBatError: the record is damaged.
+
+    Example:
+        >>> saved_defence("no-such-folder") is None
+        True
+    """
+    path = Path(folder) / DESCRIPTION
+    if not path.is_file():
+        return None
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        defence = described.get("preprocessing_defence")
+    except (OSError, ValueError, AttributeError) as error:
+        raise HfBatError(f"cannot read {path}: {error}") from error
+    if defence is not None and not isinstance(defence, dict):
+        raise HfBatError(f"{path}: 'preprocessing_defence' is no object")
+    return defence
+
+
+def saved_canonicalizer(folder: str | Path) -> Canonicalizer:
+    """The canonicalizer that a model was trained with.
+
+    Args:
+        folder: the model's, which records one (see `saved_defence`).
+
+    Raises:
+        HfBatError: its table is missing, or gives another mapping than the record says.
+    """
+    from hf_bat.canonicalize import Canonicalizer
+
+    path = Path(folder) / f"{CANONICAL}.json.gz"
+    canonicalizer = Canonicalizer(SubstitutionTable.load(path))
+    recorded = (saved_defence(folder) or {}).get("fingerprint")
+    if canonicalizer.fingerprint != recorded:
+        raise HfBatError(
+            f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
+            f"({str(recorded)[:12]}); save the model's tables again, or name the table"
+        )
+    return canonicalizer
+
+
+def _as_table(canonicalizer: Canonicalizer) -> SubstitutionTable:
+    table = canonicalizer.table
+    return table if isinstance(table, SubstitutionTable) else SubstitutionTable(table)
+
+
+def _innermost(perturbation: Any) -> Iterator[Any]:
+    """The perturbations inside filters and mixtures."""
+    if hasattr(perturbation, "perturbation"):
+        yield from _innermost(perturbation.perturbation)
+    elif hasattr(perturbation, "perturbations"):
+        for one in perturbation.perturbations:
+            yield from _innermost(one)
+    else:
+        yield perturbation
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
