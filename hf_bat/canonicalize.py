@@ -57,13 +57,12 @@ class Canonicalizer:
         self.table = table
         stop = stopwords("nltk")
         components = _components(table, lambda word: word not in stop and _is_plain(word))
-        #: word -> its component's representative, itself left out
+        #: word -> its component's representative; that word, too, for its odd capitals go ("cAr")
         self.representatives = {
             word: best
             for component in components
             for best in (min(component, key=_rank),)
             for word in component
-            if word != best
         }
         self._sizes = sorted(map(len, components), reverse=True)
         self._tokens: dict[str, str] = {}

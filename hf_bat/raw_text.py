@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -27,6 +28,8 @@ from hf_bat.perturbations import (
 from hf_bat.perturbations.build import TableSource
 from hf_bat.tasks import Task, get_task, with_label_names
 from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 
 class RawTextTrainer(Trainer):
@@ -183,7 +186,15 @@ class RawTextTrainer(Trainer):
     @cached_property
     def canonicalizer(self) -> Canonicalizer | None:
         """The preprocessing defence, over the words of the synonym table; None without one."""
-        return Canonicalizer(self.perturbations[0].table) if self.args.canonicalize else None
+        if not self.args.canonicalize:
+            return None
+        if self.args.method != "normal":
+            logger.warning(
+                "canonicalize makes a fickle version of a row read like the row itself, so that method=%r "
+                "has few valid fickle versions left",
+                self.args.method,
+            )
+        return Canonicalizer(self.perturbations[0].table)
 
     def _skipped_labels(self) -> frozenset[int]:
         labels = label_map(self._text_task, self.model.config)

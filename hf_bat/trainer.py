@@ -377,10 +377,8 @@ class BalancedTrainer(RawTextTrainer):
             The fingerprint of each table written, by its name; empty for a method without tables.
         """
         used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
-        canonicalizer = self.canonicalizer if self.args.canonicalize else None
-        return save_perturbations(
-            output_dir, self.args.method, self.perturbations[:used], canonicalizer
-        )
+        drawn = self.perturbations[:used] if used else ()
+        return save_perturbations(output_dir, self.args.method, drawn, self.canonicalizer)
 
     def hyperparameter_search(
         self,

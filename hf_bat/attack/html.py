@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures
+from hf_bat.attack.report import disclosure
 
 Row = Mapping[str, Any]
 
@@ -133,9 +134,11 @@ def render_html(report: Any, rows: Sequence[Row] = ()) -> str:
     facts = {
         k: v for k, v in content.items() if isinstance(v, (str, int, float)) and k != "attacks"
     }
+    defence = disclosure(content)
     body = [
         "<h1>Attack report</h1>",
         _line(facts),
+        f"<p>{escape(defence)}</p>" if defence else "",
         "<h2>Summary</h2>",
         _summary(attacks),
         *(_attack_section(n, attacks.get(n, {}), found) for n, found in by_attack.items()),

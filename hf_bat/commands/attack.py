@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.errors import HfBatError
 
 HELP = "attack a classifier: how often do edits change its prediction, or fail to"
@@ -59,14 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="report obstinate edits that likely change the label apart too",
     )
-    how.add_argument(
-        "--canonicalize",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="read texts in canonical words, a preprocessing defence that the report discloses; of this "
-        "synonym table (default: the one that the model was trained with, else the bundled lexicon's)",
-    )
+    add_canonicalize(how)
     how.add_argument("--seed", type=int, default=0, help="of random rankings (default: 0)")
     run = parser.add_argument_group("how to run")
     run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
@@ -108,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     model = TransformersModel(
         args.model, args.tokenizer, args.max_seq_length, _own_device(args.device), args.dtype
     )
-    model = _defended(model, args)
+    asked = defended(model, args)
     attacks = [
-        Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **options)
+        Attack(name, asked, task=task, batch_size=args.batch_size, seed=args.seed, **options)
         for name in dict.fromkeys(args.attacks)
     ]
     if args.label_filter and all(attack.recipe.goal.kind == "fickle" for attack in attacks):
@@ -133,34 +127,6 @@ def run(args: argparse.Namespace) -> int:
         print(report.to_markdown())
         _write(args, report, task.columns)
     return 0
-
-
-def _defended(model: Any, args: argparse.Namespace) -> Any:
-    """The model behind the preprocessing defence that is asked for."""
-    from hf_bat.attack import CanonicalizedModel
-    from hf_bat.canonicalize import Canonicalizer
-    from hf_bat.lexicon import SubstitutionTable
-    from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
-
-    trained = saved_defence(args.model)
-    if args.canonicalize is None:
-        if trained is not None:
-            print(
-                f"warning: {args.model} was trained with the preprocessing defence {trained.get('name')}; "
-                "without --canonicalize it reads text that it was not trained on",
-                file=sys.stderr,
-            )
-        return model
-    if args.canonicalize:
-        canonicalizer = Canonicalizer(SubstitutionTable.load(args.canonicalize))
-    else:
-        canonicalizer = saved_canonicalizer(args.model) if trained else Canonicalizer()
-    if trained is not None and canonicalizer.fingerprint != trained.get("fingerprint"):
-        print(
-            f"warning: {args.model} was trained with another mapping than that of {args.canonicalize}",
-            file=sys.stderr,
-        )
-    return CanonicalizedModel(model, canonicalizer)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
     parser.add_argument("--label-column", default="label", help="your own task's label column")
     parser.add_argument("--max-seq-length", type=int, help="tokens after which an input is cut")
+    add_canonicalize(parser)
     parser.add_argument("--batch-size", type=int, help="the most inputs in a forward pass")
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)"
@@ -47,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
+    from hf_bat.attack.report import disclosure
+    from hf_bat.attack.runner import as_classifier
     from hf_bat.contrast import contrast_model
     from hf_bat.tasks import get_task, load_split, user_task
 
@@ -60,16 +64,18 @@ def run(args: argparse.Namespace) -> int:
         if args.columns
         else get_task(args.task or "snli")
     )
+    model = defended(
+        as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype), args
+    )
     report = contrast_model(
-        args.model,
+        model,
         load_split(args.data),
         task,
         batch_size=args.batch_size,
-        max_length=args.max_seq_length,
-        device=args.device,
-        dtype=args.dtype,
         progress=False if args.quiet else None,
     )
+    if model.preprocessing_defence is not None:
+        print(disclosure({"preprocessing_defence": model.preprocessing_defence}), end="\n\n")
     print(report.to_markdown())
     if report.skipped:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
@@ -81,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
             "task": task.name,
             "contrast": report.to_dict(),
         }
+        if model.preprocessing_defence is not None:
+            content["preprocessing_defence"] = model.preprocessing_defence
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)

@@ -1,0 +1,165 @@
+"""Attacks on a model behind the preprocessing defence, and what is disclosed of it."""
+
+import json
+
+import numpy as np
+import pytest
+from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
+from tiny_models import tiny_model, tiny_tokenizer
+
+from hf_bat import HfBatError
+from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, TransformersModel
+from hf_bat.attack.html import render_html
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.cli import main
+from hf_bat.lexicon import SubstitutionTable
+from hf_bat.perturbations import SynonymPerturbation
+from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
+
+TABLE = SubstitutionTable(SYNONYMS)
+CANONICAL = Canonicalizer(TABLE)
+
+
+def canonical_rows(count):
+    """Rows that the defended model gets right more often than not."""
+    rows = made_rows(count)
+    for row in rows:
+        pair = CANONICAL(row["premise"]), CANONICAL(row["hypothesis"])
+        row["label"] = int(hashed([pair])[0].argmax())
+    return rows
+
+
+def test_a_synonym_attack_with_the_same_table_cannot_succeed_and_the_report_says_why():
+    rows = canonical_rows(60)
+    defended = CanonicalizedModel(CallableModel(hashed), CANONICAL)
+    report = Attack("synonym", defended, synonyms=TABLE).run(rows)
+    assert report["synonym"]["attempted"] == 60 and report["synonym"]["candidates"] > 0
+    assert report["synonym"]["asr"] == 0.0
+    plain = Attack("synonym", hashed, synonyms=TABLE).run(rows)
+    assert plain["synonym"]["asr"] > 0.3
+    assert report.about["preprocessing_defence"] == CANONICAL.describe()
+    assert report.to_dict()["preprocessing_defence"]["table"] == TABLE.fingerprint
+    line = f"Preprocessing defence: canonicalize ({CANONICAL.fingerprint[:12]})"
+    assert report.to_markdown().startswith(line)
+    assert line in render_html(report)
+    assert "preprocessing_defence" not in plain.to_dict()
+    assert "defence" not in plain.to_markdown() + render_html(plain)
+
+
+def test_an_antonym_attack_is_that_on_a_function_of_canonical_texts():
+    rows = canonical_rows(60)
+    defended = CanonicalizedModel(CallableModel(hashed), CANONICAL)
+
+    def by_hand(pairs):
+        return hashed([tuple(map(CANONICAL, pair)) for pair in pairs])
+
+    ours = Attack("antonym", defended, antonyms=ANTONYMS).run(rows)
+    assert ours.attacks == Attack("antonym", by_hand, antonyms=ANTONYMS).run(rows).attacks
+
+
+def test_a_transformers_model_behind_it():
+    rows = made_rows(6)
+    texts = [(row["premise"], row["hypothesis"]) for row in rows]
+    tokenizer = tiny_tokenizer([t for pair in texts for t in pair] + list(SYNONYMS))
+    model = TransformersModel(tiny_model("bert"), tokenizer, device="cpu", max_length=12)
+    defended = CanonicalizedModel(model, CANONICAL)
+    canonical = [tuple(map(CANONICAL, pair)) for pair in texts]
+    assert defended.keys(texts) == model.keys(canonical)
+    assert defended.visible(texts) == model.visible(canonical)
+    assert defended.saliency([(texts[0], 1)]) == model.saliency([(canonical[0], 1)])
+    assert defended.device == model.device and defended.length(model.keys(texts)[0]) > 0
+    with defended.session():
+        keys = defended.keys(texts)
+        assert np.array_equal(defended.probabilities(keys), model.probabilities(keys))
+    assert defended.identity != model.identity
+    other = CanonicalizedModel(model, Canonicalizer({"dog": ["hound"]}))
+    assert other.identity != defended.identity
+
+
+# ---- the record beside a model
+
+
+def test_the_record_is_written_and_read_back(tmp_path):
+    fickle = SynonymPerturbation(TABLE)
+    written = save_perturbations(tmp_path, "safer", [fickle], CANONICAL)
+    assert written == {"synonyms": TABLE.fingerprint, "canonical": TABLE.fingerprint}
+    assert saved_defence(tmp_path) == CANONICAL.describe()
+    assert saved_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
+    assert not list(tmp_path.glob(".*"))
+    SubstitutionTable({"dog": ["hound"]}).save(tmp_path / "canonical.json.gz")
+    with pytest.raises(HfBatError, match="another mapping"):
+        saved_canonicalizer(tmp_path)
+    (tmp_path / "perturbations.json").write_text("[1]")
+    with pytest.raises(HfBatError, match=r"cannot read .*perturbations\.json"):
+        saved_defence(tmp_path)
+    (tmp_path / "perturbations.json").write_text('{"method": "normal"}')
+    assert saved_defence(tmp_path) is None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model that records the defence, tables and rows on disk."""
+    path = tmp_path_factory.mktemp("canonical")
+    rows = made_rows(20, seed=41)
+    tiny_model("bert").save_pretrained(path / "model")
+    tokenizer = tiny_tokenizer([t for r in rows for t in (r["premise"], r["hypothesis"])])
+    tokenizer.save_pretrained(path / "model")
+    save_perturbations(path / "model", "normal", [], CANONICAL)
+    TABLE.save(path / "synonyms.json")
+    (path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = [{**row, "original_idx": row["idx"] - 1 if row["idx"] % 2 else None} for row in rows]
+    (path / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    return path
+
+
+def command(folder, name, *flags):
+    return main([name, "--model", str(folder / "model"), "--task", "snli", *map(str, flags)])
+
+
+def test_the_attack_command_takes_the_models_own_table_and_warns_without_the_flag(
+    folder, tmp_path, capsys
+):
+    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "--synonyms"]
+    flags += [folder / "synonyms.json", "--json", tmp_path / "out.json"]
+    assert command(folder, "attack", *flags, "--label-filter", "--canonicalize") == 0
+    shown = capsys.readouterr()
+    assert "Preprocessing defence: canonicalize" in shown.out and "warning" not in shown.err
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["preprocessing_defence"]["fingerprint"] == CANONICAL.fingerprint
+    assert report["attacks"]["synonym"]["asr"] in (0.0, None)
+    assert "label_valid" in report["attacks"]["antonym"]
+    assert "label_valid" not in report["attacks"]["synonym"]
+    assert command(folder, "attack", *flags) == 0
+    shown = capsys.readouterr()
+    assert "was trained with the preprocessing defence canonicalize" in shown.err
+    assert "preprocessing_defence" not in json.loads((tmp_path / "out.json").read_text())
+
+
+def test_another_table_is_taken_with_a_warning(folder, tmp_path, capsys):
+    other = tmp_path / "other.json"
+    SubstitutionTable({"dog": ["hound"]}).save(other)
+    flags = ["--text", "A dog.", "A hound.", "--attacks", "sister", "--canonicalize", other]
+    assert command(folder, "attack", *flags) == 0
+    assert "was trained with another mapping" in capsys.readouterr().err
+
+
+def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):
+    flags = ["--data", folder / "contrast.jsonl", "--quiet", "--json", tmp_path / "out.json"]
+    assert command(folder, "contrast", *flags, "--canonicalize") == 0
+    assert "Preprocessing defence: canonicalize" in capsys.readouterr().out
+    assert "preprocessing_defence" in json.loads((tmp_path / "out.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--attacks", "synonym", "--label-filter"], "--label-filter is for obstinate attacks"),
+        (["--canonicalize", "missing.json"], "table not found: missing.json"),
+        (["--attacks", "sisters"], "unknown attack 'sisters' (did you mean 'sister'?)"),
+    ],
+)
+def test_bad_flags_end_with_one_line(folder, capsys, flags, message):
+    assert command(folder, "attack", "--data", folder / "dev.jsonl", *flags) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err

@@ -1,0 +1,138 @@
+"""The preprocessing defence: components, representatives, and that no exchange within one is seen."""
+
+import itertools
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_bat import HfBatError
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.lexicon import SubstitutionTable, default_synonyms
+from hf_bat.perturbations import SynonymPerturbation
+
+TABLE = SubstitutionTable(
+    {
+        "auto": ("car",),
+        "automobile": ("auto",),
+        "kid": ("child", "youngster"),
+        "glad": ("happy",),
+        "happy": ("cheerful",),
+    }
+)
+CANONICAL = Canonicalizer(TABLE)
+WORDS = [
+    "auto",
+    "car",
+    "automobile",
+    "kid",
+    "child",
+    "youngster",
+    "glad",
+    "happy",
+    "cheerful",
+    "the",
+    "x",
+]
+CASES = st.sampled_from([str.lower, str.upper, str.capitalize, lambda w: w[:1] + w[1:].upper()])
+TOKENS = st.builds(
+    lambda word, case, mark: case(word) + mark,
+    st.sampled_from(WORDS), CASES, st.sampled_from(["", ".", ",", "!?", "'s"]),
+)  # fmt: skip
+TEXTS = st.lists(TOKENS, max_size=6).flatmap(
+    lambda tokens: st.lists(
+        st.sampled_from([" ", "  ", "\n"]), min_size=len(tokens), max_size=len(tokens)
+    ).map(lambda gaps: "".join(itertools.chain(*zip(tokens, gaps, strict=True))))
+)
+
+
+def every_substitution(perturbation, text):
+    """All of S_x: each word replaced by any of its set, itself included, all words at once."""
+    tokens = text.split(" ")
+    options = [[token, *perturbation._options[token]] for token in tokens]
+    return {" ".join(choice) for choice in itertools.product(*options)}
+
+
+def closed(table):
+    """The table in which each word of a component lists all others of it."""
+    canonical = Canonicalizer(table)
+    words = {*table, *itertools.chain(*table.values())}
+    groups = {}
+    for word in words:
+        groups.setdefault(canonical(word), []).append(word)
+    return {word: [o for o in sorted(g) if o != word] for g in groups.values() for word in g}
+
+
+@pytest.mark.parametrize("table", [TABLE, closed(TABLE)], ids=["as-given", "components"])
+@pytest.mark.parametrize(
+    "text", ["The Kid drives an AUTO.", "a happy child, glad car", "x Glad youngster!"]
+)
+def test_no_sentence_of_the_synonym_set_reads_otherwise(table, text):
+    canonical, fickle = Canonicalizer(table), SynonymPerturbation(table)
+    sentences = every_substitution(fickle, text)
+    assert len(sentences) > 1
+    assert {canonical(sentence) for sentence in sentences} == {canonical(text)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS)
+def test_it_is_idempotent_and_keeps_all_but_the_words(text):
+    once = CANONICAL(text)
+    assert CANONICAL(once) == once
+    assert len(once.split()) == len(text.split())
+    assert [c for c in once if c.isspace()] == [c for c in text if c.isspace()]
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS)
+def test_each_single_edit_reads_like_the_text(text):
+    for edit in SynonymPerturbation(TABLE).candidates((text,)):
+        assert CANONICAL(edit.texts[0]) == CANONICAL(text)
+
+
+def test_the_most_frequent_word_stands_for_its_component_whatever_the_order():
+    assert [CANONICAL(w) for w in ("auto", "automobile", "car")] == ["car"] * 3
+    assert [CANONICAL(w) for w in ("kid", "youngster")] == ["child"] * 2
+    backwards = {w: o[::-1] for w, o in reversed(list(TABLE.items()))}
+    assert Canonicalizer(backwards).fingerprint == CANONICAL.fingerprint
+    assert Canonicalizer({"zzb": ["zza", "zzzz"]}).representatives == dict.fromkeys(
+        ("zza", "zzb", "zzzz"), "zza"
+    )
+
+
+def test_stop_words_and_what_is_no_plain_word_are_left_alone():
+    odd = {
+        "do": ["make"], "USA": ["america"], "ice cream": ["sorbet"], "mr.": ["mister"], "b": ["bee"],
+        "3": ["three"], "\u00df\u00df": ["ess"], "-ab": ["cd"],
+    }  # fmt: skip
+    canonical = Canonicalizer(odd)
+    assert canonical.representatives == {}
+    assert canonical.describe()["largest"] == 0
+    assert canonical("We do 3 b.") == "We do 3 b."
+    # A stop word connects nothing.
+    assert Canonicalizer({"make": ["do"], "act": ["do"]}).representatives == {}
+
+
+def test_the_description_has_the_fingerprints_and_sizes():
+    described = CANONICAL.describe()
+    assert described == {
+        "name": "canonicalize", "fingerprint": CANONICAL.fingerprint, "table": TABLE.fingerprint,
+        "words": 9, "components": 3, "largest": 3,
+    }  # fmt: skip
+    again = pickle.loads(pickle.dumps(CANONICAL))
+    assert again("An Auto") == "An Car" and again.fingerprint == CANONICAL.fingerprint
+
+
+def test_the_bundled_table_serves_where_none_is_given():
+    canonical = Canonicalizer()
+    assert canonical.describe()["table"] == default_synonyms().fingerprint
+    assert canonical.describe()["largest"] < 100
+    fickle = SynonymPerturbation(default_synonyms())
+    text = "A young child walks his dog near a large automobile on the pavement."
+    assert {canonical(edit.texts[0]) for edit in fickle.candidates((text,))} == {canonical(text)}
+
+
+def test_what_is_no_table_is_refused():
+    with pytest.raises(HfBatError, match="needs a table of synonyms"):
+        Canonicalizer("synonyms.json")

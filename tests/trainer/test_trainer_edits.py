@@ -1,0 +1,132 @@
+"""Training with other obstinate edits than antonyms, and behind the preprocessing defence."""
+
+import json
+import logging
+
+import pytest
+import torch
+from training_helpers import (
+    ANTONYMS,
+    SYNONYMS,
+    made_rows,
+    make_arguments,
+    make_trainer,
+    tokenizer_for_made_rows,
+)
+
+from hf_bat import HfBatError, PerturbationCollator
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.lexicon import SubstitutionTable, default_sisters
+from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
+
+CANONICAL = Canonicalizer(SYNONYMS.minus(ANTONYMS))
+FILTER_KEYS = ("valid_keep_rate", "invalid_keep_rate")
+
+
+def test_several_kinds_of_obstinate_edits_are_drawn_and_recorded(tmp_path):
+    edits = ["antonym", "negation", "sister", "number"]
+    trainer = make_trainer(tmp_path, made_rows(40), method="triplet", obstinate_edits=edits)
+    obstinate = trainer.data_collator.sampler.obstinate
+    assert [one.name for one in obstinate.perturbations] == edits
+    texts = " ".join(
+        row["obstinate"][0][0] for row in trainer.preview(40).rows if row["obstinate"][0]
+    )
+    assert "n't" in texts and "Three girls" in texts
+    trainer.train()
+    written = trainer.save_perturbations(tmp_path)
+    assert set(written) == {"synonyms", "antonyms", "sisters"}
+    assert SubstitutionTable.load(tmp_path / "sisters.json.gz").fingerprint == written["sisters"]
+    assert written["sisters"] == default_sisters().fingerprint
+    described = json.loads((tmp_path / "perturbations.json").read_text())["obstinate"]
+    assert [one["perturbation"] for one in described["of"]] == edits
+
+
+@pytest.mark.parametrize("use", ["only", "prefer"])
+def test_the_label_filter_is_over_all_kinds(tmp_path, use):
+    trainer = make_trainer(
+        tmp_path, made_rows(8), method="likelihood", obstinate_edits=["antonym", "number"],
+        label_filter=use,
+    )  # fmt: skip
+    batch = trainer.data_collator([{**row} for row in made_rows(8)])
+    assert batch["obstinate_passes"].shape == batch["obstinate_mask"].shape
+    if use == "only":
+        assert torch.equal(batch["obstinate_passes"], batch["obstinate_mask"])
+
+
+def test_the_defence_is_applied_to_every_input(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer = make_trainer(
+            tmp_path,
+            made_rows(12),
+            method="pairwise",
+            canonicalize=True,
+            trainer_options={"eval_dataset": made_rows(5)},
+        )
+        batch = trainer.data_collator([{**row} for row in made_rows(12)])
+    assert "has few valid fickle versions left" in caplog.text
+    read = {
+        text
+        for key in ("input_ids", "obstinate_input_ids")
+        for text in trainer.processing_class.batch_decode(batch[key].flatten(0, -2))
+    }
+    words = set(" ".join(read).split())
+    replaced = {word for word, best in CANONICAL.representatives.items() if word != best}
+    assert replaced and not words & replaced
+    assert not batch["fickle_mask"].any() and batch["obstinate_mask"].any()
+    trainer.train()
+    clean = next(iter(trainer.get_eval_dataloader()))
+    assert (
+        not set(" ".join(trainer.processing_class.batch_decode(clean["input_ids"])).split())
+        & replaced
+    )
+
+
+def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path):
+    trainer = make_trainer(
+        tmp_path, made_rows(4), method="normal", canonicalize=True, attacks=["synonym", "antonym"],
+        attack_label_filter=True,
+    )  # fmt: skip
+    metrics = trainer.evaluate(made_rows(40, seed=3))
+    assert metrics["eval_synonym_asr"] == 0.0
+    assert all(f"eval_antonym_{key}" in metrics for key in FILTER_KEYS)
+    about = trainer.meter.reports["antonym"].about
+    assert about["preprocessing_defence"]["fingerprint"] == CANONICAL.fingerprint
+    written = trainer.save_perturbations(tmp_path)
+    assert set(written) == {"canonical"}
+    assert saved_defence(tmp_path) == CANONICAL.describe()
+    assert saved_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"method": "triplet", "obstinate_edits": ["antonyms"]},
+            "unknown obstinate edit 'antonyms'",
+        ),
+        ({"method": "triplet", "obstinate_edits": []}, "obstinate_edits is empty"),
+        ({"method": "safer", "obstinate_edits": ["number"]}, "does not apply to method='safer'"),
+        ({"attack_label_filter": True}, "give attacks="),
+    ],
+)
+def test_bad_options(tmp_path, options, message):
+    with pytest.raises(HfBatError, match=message):
+        make_arguments(tmp_path, **options)
+
+
+def test_the_defence_needs_raw_text_and_the_trainers_own_collator(tmp_path):
+    with pytest.raises(HfBatError, match="canonicalize rewrites raw text"):
+        make_trainer(
+            tmp_path,
+            canonicalize=True,
+            method="normal",
+            trainer_options=dict.fromkeys(("task", "synonyms", "antonyms")),
+        )
+    collator = PerturbationCollator(tokenizer_for_made_rows(), ("premise", "hypothesis"))
+    with pytest.raises(HfBatError, match="would pass your data_collator by"):
+        make_trainer(
+            tmp_path,
+            canonicalize=True,
+            method="normal",
+            trainer_options={"data_collator": collator},
+        )
