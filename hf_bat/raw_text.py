@@ -17,10 +17,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations import (
-    FilteredPerturbation,
-    LabelValidity,
     Perturbation,
-    PreferringPerturbation,
     SynonymPerturbation,
     build_obstinate,
     build_perturbations,
@@ -176,12 +173,8 @@ class RawTextTrainer(Trainer):
             self.args.exclude_stopwords,
             self.args.casing,
         )
-        obstinate = build_obstinate(antonym, self.args.obstinate_edits or ("antonym",))
-        if self.args.label_filter == "only":
-            return fickle, FilteredPerturbation(obstinate, LabelValidity())
-        if self.args.label_filter == "prefer":
-            return fickle, PreferringPerturbation(obstinate, LabelValidity())
-        return fickle, obstinate
+        edits = self.args.obstinate_edits or ("antonym",)
+        return fickle, build_obstinate(antonym, edits, self.args.label_filter or "off")
 
     @cached_property
     def canonicalizer(self) -> Canonicalizer | None:

@@ -32,6 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=10, help="rows to show (default: 10)")
     parser.add_argument("--synonyms", help="a table (default: the bundled lexicon's)")
     parser.add_argument("--antonyms", help="a table (default: the bundled lexicon's)")
+    parser.add_argument(
+        "--obstinate-edits",
+        nargs="+",
+        default=["antonym"],
+        metavar="KIND",
+        help="antonym (default), negation, sister, number",
+    )
+    parser.add_argument(
+        "--label-filter", default="off", help="obstinate draws: off (default), only or prefer"
+    )
     parser.add_argument("--seed", type=int, default=42, help="as in training (default: 42)")
     parser.add_argument("--epoch", type=int, default=0, help="whose draws (default: 0)")
     parser.add_argument("--num-fickle", type=int, default=1, help="fickle draws a row")
@@ -47,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the rows; return 0."""
     from hf_bat.data import prepare_dataset
-    from hf_bat.perturbations import PerturbationSampler, build_perturbations
+    from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.preview import Preview
     from hf_bat.tasks import get_task, load_split, user_task
 
@@ -60,16 +70,18 @@ def run(args: argparse.Namespace) -> int:
         if args.task
         else user_task(args.columns, args.label_names, args.skipped_labels, args.label_column)
     )
-    perturbations = build_perturbations(
+    fickle, antonym = build_perturbations(
         args.synonyms,
         args.antonyms,
         drop_antonyms_from_synonyms=not args.keep_antonyms,
         exclude_stopwords=not args.with_stopwords,
         casing=args.casing,
     )
+    obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
     sampler = PerturbationSampler(
         task.columns,
-        *perturbations,
+        fickle,
+        obstinate,
         frozenset(map(task.label_names.index, task.skipped_labels)),
         args.num_fickle,
         args.num_obstinate,

@@ -17,9 +17,15 @@ from hf_bat.perturbations.substitution import (
     SisterPerturbation,
     SynonymPerturbation,
 )
+from hf_bat.perturbations.validity import (
+    FilteredPerturbation,
+    LabelValidity,
+    PreferringPerturbation,
+)
 
 TableSource = SubstitutionTable | str | Path | None
 OBSTINATE_EDITS = ("antonym", "negation", "sister", "number")
+LABEL_FILTERS = ("off", "only", "prefer")
 
 
 def build_perturbations(
@@ -60,6 +66,7 @@ def build_perturbations(
 def build_obstinate(
     antonym: AntonymPerturbation,
     edits: Sequence[str] = ("antonym",),
+    label_filter: str = "off",
 ) -> Perturbation:
     """Make the obstinate perturbation of the kinds of edits that are asked for.
 
@@ -67,9 +74,11 @@ def build_obstinate(
         antonym: the antonym perturbation; its options hold for the sister terms and numbers too.
         edits: kinds among "antonym", "negation", "sister" and "number". Of several, a draw takes each
             that a row allows as likely.
+        label_filter: "off"; "only", to draw edits alone that are likely to change the label (see
+            `LabelValidity`); or "prefer", to draw any where a row has no such edit.
 
     Raises:
-        HfBatError: none, an unknown kind, or one that stands twice.
+        HfBatError: no kind, an unknown one, or one that stands twice; an unknown filter.
 
     Example:
         >>> _, antonym = build_perturbations()
@@ -86,7 +95,15 @@ def build_obstinate(
         "number": lambda: NumberPerturbation(antonym.casing),
     }
     made = [makers[edit]() for edit in edits]
-    return made[0] if len(made) == 1 else MixedPerturbation(made)
+    whole = made[0] if len(made) == 1 else MixedPerturbation(made)
+    if label_filter == "off":
+        return whole
+    if label_filter not in LABEL_FILTERS:
+        raise HfBatError(
+            f"unknown label_filter {label_filter!r}; known: {', '.join(LABEL_FILTERS)}"
+        )
+    wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
+    return wrapper(whole, LabelValidity())
 
 
 def check_obstinate_edits(edits: Sequence[str]) -> None:

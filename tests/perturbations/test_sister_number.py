@@ -96,8 +96,6 @@ def test_the_bundled_table_is_what_the_script_writes():
     ],
 )  # fmt: skip
 def test_a_number_becomes_another_in_the_same_form(word, expected):
-    if word == "3.5":
-        expected = ("4.5", "2.5", "6.5")
     assert NUMBERS.replacements(word) == expected
 
 
@@ -187,6 +185,13 @@ def test_one_kind_is_no_mixture_and_options_hold_for_all_kinds():
 def test_bad_kinds(edits, message):
     with pytest.raises(HfBatError, match=message):
         build_obstinate(ANTONYM, edits)
+
+
+def test_the_filter_by_name():
+    assert type(build_obstinate(ANTONYM, label_filter="only")) is FilteredPerturbation
+    assert type(build_obstinate(ANTONYM, label_filter="prefer")) is PreferringPerturbation
+    with pytest.raises(HfBatError, match="unknown label_filter 'valid'; known: off, only, prefer"):
+        build_obstinate(ANTONYM, label_filter="valid")
 
 
 def test_a_mixture_of_nothing_or_of_fickle_edits_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from training_helpers import (
     tokenizer_for_made_rows,
 )
 
-from hf_bat import HfBatError, PerturbationCollator
+from hf_bat import HfBatError, PerturbationCollator, get_task
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.lexicon import SubstitutionTable, default_sisters
 from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
@@ -85,6 +86,8 @@ def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path
     trainer = make_trainer(
         tmp_path, made_rows(4), method="normal", canonicalize=True, attacks=["synonym", "antonym"],
         attack_label_filter=True,
+        # The untrained model predicts neutral for all rows, which the task would leave alone.
+        trainer_options={"task": replace(get_task("snli"), skipped_labels=())},
     )  # fmt: skip
     metrics = trainer.evaluate(made_rows(40, seed=3))
     assert metrics["eval_synonym_asr"] == 0.0
