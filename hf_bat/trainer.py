@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -379,6 +379,11 @@ class BalancedTrainer(RawTextTrainer):
         used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
         drawn = self.perturbations[:used] if used else ()
         return save_perturbations(output_dir, self.args.method, drawn, self.canonicalizer)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.canonicalize:  # whoever loads the model must know of its defence
+            self.save_perturbations(output_dir or cast(str, self.args.output_dir))
 
     def hyperparameter_search(
         self,

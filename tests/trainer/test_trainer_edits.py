@@ -100,6 +100,18 @@ def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path
     assert saved_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
 
 
+def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
+    options = {"method": "normal", "save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    trainer = make_trainer(tmp_path / "out", made_rows(4), canonicalize=True, **options)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "model"))
+    for folder in (tmp_path / "out" / "checkpoint-1", tmp_path / "model"):
+        assert saved_canonicalizer(folder).fingerprint == CANONICAL.fingerprint
+    plain = make_trainer(tmp_path / "plain", method="normal")
+    plain.save_model()
+    assert saved_defence(tmp_path / "plain") is None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
