@@ -61,6 +61,7 @@ class Smoothing:
     def __init__(self, synonyms: SynonymSource, seed: int = 0):
         self.perturbation = synonym_perturbation(synonyms)
         self.seed = seed
+        self._choices: dict[str, tuple[str, ...]] = {}
         self._overlaps: dict[str, float] = {}
 
     def centre(self, texts: Texts) -> Texts:
@@ -89,9 +90,11 @@ class Smoothing:
 
     def choices(self, token: str) -> tuple[str, ...]:
         """P(w): what is drawn where a white-space token stands, each as likely; itself first."""
-        (centre,) = self.centre((token,))
-        edits = self.perturbation.candidates((centre,))
-        return (centre, *(edit.texts[0] for edit in edits))
+        if token not in self._choices:
+            (centre,) = self.centre((token,))
+            edits = self.perturbation.candidates((centre,))
+            self._choices[token] = (centre, *(edit.texts[0] for edit in edits))
+        return self._choices[token]
 
     def overlap(self, token: str) -> float:
         """q_w: how much of P(w) an adversary must leave standing, whatever it puts for w.

@@ -39,8 +39,18 @@ def options(table, token):
     return [token, *(shape(other) + mark for other in found)]
 
 
+_SUPPORTS = {}
+
+
 def support(table, texts):
     """Every input that smoothing may draw, each as likely; and so every input an adversary may make."""
+    key = (id(table), *texts)
+    if key not in _SUPPORTS:
+        _SUPPORTS[key] = table, _listed(table, texts)  # kept alive, so that its id stays its own
+    return _SUPPORTS[key][1]
+
+
+def _listed(table, texts):
     per_text = [
         [" ".join(drawn) for drawn in itertools.product(*(options(table, t) for t in text.split()))]
         for text in texts
@@ -76,10 +86,15 @@ class HashedClassifier:
 
     def __init__(self, share, seed=0):
         self.share, self.seed = share, seed
+        self.known = {}
 
     def label(self, texts):
-        digest = hashlib.sha256(f"{self.seed}|{'|'.join(texts)}".encode()).digest()
-        return int(int.from_bytes(digest[:4], "big") < self.share * 2**32)
+        found = self.known.get(texts)
+        if found is None:
+            digest = hashlib.sha256(f"{self.seed}|{'|'.join(texts)}".encode()).digest()
+            found = int(int.from_bytes(digest[:4], "big") < self.share * 2**32)
+            self.known[texts] = found
+        return found
 
     def __call__(self, inputs):
         return [[0.2, 0.8] if self.label(texts) else [0.7, 0.3] for texts in inputs]

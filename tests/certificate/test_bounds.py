@@ -33,7 +33,9 @@ def test_looks_grow_and_end_at_all_samples(samples):
     found = looks(samples)
     assert found[-1] == samples and looks(samples, early_stopping=False) == (samples,)
     assert found[0] >= min(samples, 32)
-    assert all(before < after <= 2 * before for before, after in zip(found, found[1:], strict=False))
+    assert all(
+        before < after <= 2 * before for before, after in zip(found, found[1:], strict=False)
+    )
 
 
 def chance_of_a_false_bound(looks, risk, p):

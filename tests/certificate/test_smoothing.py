@@ -99,13 +99,13 @@ def test_without_a_synonym_table_there_is_nothing_to_smooth_over(synonyms, messa
         Smoothing(synonyms)
 
 
-@pytest.mark.parametrize("task", ["snli", "qqp", "mrpc", "mnli"])
+@pytest.mark.parametrize("task", ["snli", "mnli"])
 def test_on_the_authors_tables_nearly_all_sets_agree(shared, task):
     table = SubstitutionTable.load(
         shared / "lexicons" / f"{task}_perturbation_constraint_pca0.8_100.pkl"
     )
     smoothing = Smoothing(table)
-    words = list(table)[:3000]
+    words = list(table)[::50]
     overlaps = [smoothing.overlap(word) for word in words]
     # Whole components agree; the 100 nearest of a larger one need not.
     assert np.mean([q == 1.0 for q in overlaps]) > (0.95 if task == "snli" else 0.7)
