@@ -9,6 +9,8 @@ from hf_bat.attack.ranks import gather, wait
 from hf_bat.attack.rows import Example, RowsFile
 
 Results = list[dict[str, Any]]
+# What lines of a rows file say of the run that they are of; it is no result.
+_OF_THE_RUN = frozenset({"recipe", "setting", "model", "data", "seed", "label_filter"})
 
 
 def run_rows(
@@ -50,9 +52,8 @@ def run_rows(
         if file:
             file.close()
     everything = {row["idx"]: row for row in gather(found, error, world)}
-    only_in_file = file.identity if file else {}
     ordered = [
-        {name: value for name, value in everything[e.idx].items() if name not in only_in_file}
+        {name: value for name, value in everything[e.idx].items() if name not in _OF_THE_RUN}
         for e in examples
     ]
     if file and rank == 0:
