@@ -49,6 +49,7 @@ setup(
         "nltk>=3.9",
         "numpy>=1.26",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "torch>=2.6",
         "tqdm>=4.66",
         # From here on a Trainer can say that its loss is scaled for accumulation already.

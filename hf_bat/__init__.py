@@ -16,11 +16,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
+    from hf_bat.certificate import certify
+    from hf_bat.certificate_report import CertificateReport
     from hf_bat.collator import PerturbationCollator
     from hf_bat.errors import HfBatError
     from hf_bat.lexicon import SubstitutionTable
     from hf_bat.perturbations import AntonymPerturbation, NegationPerturbation, SynonymPerturbation
     from hf_bat.robustness import RobustnessCallback
+    from hf_bat.smoothing import SmoothedClassifier
     from hf_bat.tasks import Task, get_task
     from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
@@ -32,13 +35,16 @@ _HOMES = {
     "AttackReport": "hf_bat.attack",
     "BalancedTrainer": "hf_bat.trainer",
     "BalancedTrainingArguments": "hf_bat.training_args",
+    "CertificateReport": "hf_bat.certificate_report",
     "HfBatError": "hf_bat.errors",
     "NegationPerturbation": "hf_bat.perturbations",
     "PerturbationCollator": "hf_bat.collator",
     "RobustnessCallback": "hf_bat.robustness",
+    "SmoothedClassifier": "hf_bat.smoothing",
     "SubstitutionTable": "hf_bat.lexicon",
     "SynonymPerturbation": "hf_bat.perturbations",
     "Task": "hf_bat.tasks",
+    "certify": "hf_bat.certificate",
     "get_task": "hf_bat.tasks",
 }
 
@@ -48,13 +54,16 @@ __all__ = [
     "AttackReport",
     "BalancedTrainer",
     "BalancedTrainingArguments",
+    "CertificateReport",
     "HfBatError",
     "NegationPerturbation",
     "PerturbationCollator",
     "RobustnessCallback",
+    "SmoothedClassifier",
     "SubstitutionTable",
     "SynonymPerturbation",
     "Task",
+    "certify",
     "get_task",
 ]
 

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.attack",
         "attack a classifier: which edits change its prediction, which fail to",
     ),
+    "certify": (
+        "hf_bat.commands.certify",
+        "certify a smoothed classifier: rows that no synonym substitution flips",
+    ),
     "contrast": (
         "hf_bat.commands.contrast",
         "score a classifier on rows that people edited",

@@ -47,6 +47,10 @@ class Classifier(ABC):
     def identity(self) -> str:
         """A hash that tells this model, as it is set up, from others."""
 
+    def about(self) -> dict[str, Any]:
+        """What a report must say of this model beside its name, ready for JSON."""
+        return {}
+
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
         """Per input, per sentence: how many of its white-space tokens the model sees."""
         return [tuple(len(text.split()) for text in texts) for texts in inputs]

@@ -22,6 +22,15 @@ def rank_and_world() -> tuple[int, int]:
     return state.process_index, state.num_processes
 
 
+def own_device(device: str | None) -> str | None:
+    """The device given; under a distributed launch, where none is given, the process's own."""
+    if device is not None or rank_and_world()[1] == 1:
+        return device
+    from accelerate import PartialState
+
+    return str(PartialState().device)
+
+
 def gather(found: list[Any], error: BaseException | None, world: int) -> list[Any]:
     """Put the ranks' lists together, in the order of the ranks, on every rank.
 

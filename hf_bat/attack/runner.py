@@ -15,7 +15,7 @@ from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.goals import kept
 from hf_bat.attack.label_filter import choose_filter, filter_hash, outcomes, tried_edits
 from hf_bat.attack.models import CallableModel, Classifier
-from hf_bat.attack.ranks import gather, rank_and_world, wait
+from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, TableSource, get_recipe
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.attack.requests import Embed, Request, Score
@@ -23,6 +23,7 @@ from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
+from hf_bat.attack.stream import run_rows
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.validity import LabelValidity
@@ -152,29 +153,11 @@ class Attack:
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size)
         file = self._rows_file(rows_file, examples, rank, world)
-        done: dict[int | str, dict[str, Any]] = {}
-        found: list[dict[str, Any]] = []
-        error: Exception | None = None
-        try:
-            done = file.done() if file else {}
-            mine = examples[rank::world]
-            found = [done[e.idx] for e in mine if e.idx in done]
-            for results in self._attack(
-                [e for e in mine if e.idx not in done], engine, rank, len(found)
-            ):
-                found += results
-                if file:
-                    file.write(results)
-        except Exception as problem:  # every rank must come to the gathering
-            error = problem
-        finally:
-            if file:
-                file.close()
-        everything = {row["idx"]: row for row in gather(found, error, world)}
-        ordered = [_plain(everything[example.idx]) for example in examples]
-        if file and rank == 0:
-            file.finish(ordered)
-        wait(world)  # the next attack must find the file whole
+
+        def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
+            return self._attack(mine, engine, rank, already)
+
+        ordered = run_rows(examples, work, file, rank, world)
         return self._report(ordered, engine)
 
     def attack_texts(self, *texts: str, label: int | str | None = None) -> dict[str, Any]:
@@ -341,6 +324,7 @@ class Attack:
         meter = engine.meter
         about = {
             "model": self.model.name,
+            **self.model.about(),
             "task": self.task.name,
             "hf_bat_version": __version__,
             "cost": {self.name: {k: round(v, 4) for k, v in vars(meter).items()}},
@@ -377,9 +361,3 @@ def _edit_dict(edit: Any) -> dict[str, Any]:
         "original": edit.original,
         "replacement": edit.replacement,
     }
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what only the rows file needs."""
-    only = ("recipe", "model", "data", "seed", "label_filter")
-    return {k: v for k, v in row.items() if k not in only}

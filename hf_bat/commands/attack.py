@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.errors import HfBatError
+
+if TYPE_CHECKING:
+    from hf_bat.attack.models import Classifier
 
 HELP = "attack a classifier: how often do edits change its prediction, or fail to"
 EPILOG = """examples:
@@ -61,7 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="report obstinate edits that likely change the label apart too",
     )
     add_canonicalize(how)
-    how.add_argument("--seed", type=int, default=0, help="of random rankings (default: 0)")
+    how.add_argument(
+        "--smooth",
+        type=int,
+        metavar="N",
+        help="attack the smoothed classifier: the vote over N draws from the sets of --synonyms",
+    )
+    how.add_argument(
+        "--seed", type=int, default=0, help="of random rankings and smoothing (default: 0)"
+    )
     run = parser.add_argument_group("how to run")
     run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
     run.add_argument("--batch-size", type=int, help="inputs a forward (default: 32, on a GPU 256)")
@@ -83,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Attack, print the table, write what was asked for; return 0."""
     from hf_bat.attack import Attack, AttackReport
-    from hf_bat.attack.ranks import rank_and_world
+    from hf_bat.attack.ranks import own_device, rank_and_world
     from hf_bat.attack.transformer import TransformersModel
     from hf_bat.tasks import get_task, load_split, user_task
 
@@ -91,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError("give either --task or --columns")
     if bool(args.data) == bool(args.text):
         raise HfBatError("give either --data or --text")
+    if args.smooth is not None and not args.synonyms:
+        raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
     _check_outputs(args)
     task = (
         get_task(args.task)
@@ -100,9 +113,11 @@ def run(args: argparse.Namespace) -> int:
     rank, _ = rank_and_world()
     options = _options(args)
     model = TransformersModel(
-        args.model, args.tokenizer, args.max_seq_length, _own_device(args.device), args.dtype
+        args.model, args.tokenizer, args.max_seq_length, own_device(args.device), args.dtype
     )
-    asked = defended(model, args)
+    asked: Classifier = defended(model, args)
+    if args.smooth is not None:
+        asked = _smoothed(asked, args)
     attacks = [
         Attack(name, asked, task=task, batch_size=args.batch_size, seed=args.seed, **options)
         for name in dict.fromkeys(args.attacks)
@@ -129,6 +144,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _smoothed(model: Classifier, args: argparse.Namespace) -> Classifier:
+    from hf_bat.smoothing import SmoothedClassifier, synonym_perturbation
+
+    words = synonym_perturbation(args.synonyms, casing=args.casing)
+    return SmoothedClassifier(model, words, args.smooth, args.seed, batch_size=args.batch_size)
+
+
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     options = {
         "synonyms": args.synonyms,
@@ -149,17 +171,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.budget is not None:
         options["budget"] = args.budget
     return options
-
-
-def _own_device(device: str | None) -> str | None:
-    """Under a distributed launch each process takes its own device."""
-    from hf_bat.attack.ranks import rank_and_world
-
-    if device is not None or rank_and_world()[1] == 1:
-        return device
-    from accelerate import PartialState
-
-    return str(PartialState().device)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

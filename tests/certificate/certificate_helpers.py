@@ -1,0 +1,112 @@
+"""A vocabulary so small that smoothing distributions, sets of edits and classifiers can be listed."""
+
+import hashlib
+import itertools
+from fractions import Fraction
+from math import prod
+
+# Sets that agree (a component), that overlap, and that lead to words without any set.
+TABLE = {
+    "a1": ["a2", "a3"],
+    "a2": ["a1", "a3"],
+    "a3": ["a1", "a2"],
+    "b1": ["b2", "b3", "b4"],
+    "b2": ["b1", "b3"],
+    "b3": ["b2", "b4", "b1"],
+    "b4": ["b3", "b1", "b2", "b5"],
+    "c1": ["c2", "c3", "c4"],
+    "c2": ["c1", "c3", "c4", "c5"],
+    "c3": ["c1", "c2", "c4"],
+    "c4": ["c1", "c2", "c3"],
+    "d1": ["d2"],
+}
+SENTENCES = [
+    ("a1 b1", "c1"),
+    ("c1 a2 x", "c3 b2."),
+    ("c3", "c4 a1 y"),
+    ("d1 a1", "a3"),
+    ("x y", "z"),
+    ("c1 c2", "c4 z"),
+    ("a1 a2 a3.", "C1 x"),
+]
+
+
+def options(table, token):
+    """P(w) by hand: the word and its set, in its case, its mark kept."""
+    word, mark = (token[:-1], token[-1]) if token[1:].endswith(".") else (token, "")
+    found = table.get(word.lower(), [])
+    shape = str.capitalize if word[0].isupper() else str
+    return [token, *(shape(other) + mark for other in found)]
+
+
+_SUPPORTS = {}
+
+
+def support(table, texts):
+    """Every input that smoothing may draw, each as likely; and so every input an adversary may make."""
+    key = (id(table), *texts)
+    if key not in _SUPPORTS:
+        _SUPPORTS[key] = table, _listed(table, texts)  # kept alive, so that its id stays its own
+    return _SUPPORTS[key][1]
+
+
+def _listed(table, texts):
+    per_text = [
+        [" ".join(drawn) for drawn in itertools.product(*(options(table, t) for t in text.split()))]
+        for text in texts
+    ]
+    return list(itertools.product(*per_text))
+
+
+def edited_words(one, other):
+    pairs = zip(" ".join(one).split(), " ".join(other).split(), strict=True)
+    return sum(a != b for a, b in pairs)
+
+
+def exact_quality(table, texts, radius=None):
+    """Q in fractions, straight from its definition: sums of the smaller of two probabilities."""
+    least = []
+    for token in " ".join(texts).split():
+        here = options(table, token)
+        found = [Fraction(1)]
+        for other in here[1:]:
+            there = options(table, other)
+            found.append(
+                sum(
+                    min(Fraction(here.count(s), len(here)), Fraction(there.count(s), len(there)))
+                    for s in {*here, *there}
+                )
+            )
+        least.append(min(found))
+    return prod(sorted(least)[:radius], start=Fraction(1))
+
+
+class HashedClassifier:
+    """Gives label 1 to a share of all inputs, which ones being decided by a hash of the text."""
+
+    def __init__(self, share, seed=0):
+        self.share, self.seed = share, seed
+        self.known = {}
+
+    def label(self, texts):
+        found = self.known.get(texts)
+        if found is None:
+            digest = hashlib.sha256(f"{self.seed}|{'|'.join(texts)}".encode()).digest()
+            found = int(int.from_bytes(digest[:4], "big") < self.share * 2**32)
+            self.known[texts] = found
+        return found
+
+    def __call__(self, inputs):
+        return [[0.2, 0.8] if self.label(texts) else [0.7, 0.3] for texts in inputs]
+
+    def probability(self, table, texts, label=1):
+        """p, exactly."""
+        drawn = support(table, texts)
+        return Fraction(sum(self.label(other) == label for other in drawn), len(drawn))
+
+
+def made_rows(count=7, label=1):
+    return [
+        {"question1": one, "question2": other, "label": label, "idx": idx}
+        for idx, (one, other) in enumerate(itertools.islice(itertools.cycle(SENTENCES), count))
+    ]
