@@ -238,9 +238,13 @@ def evaluate(trainer: BalancedTrainer, rows: dict[str, Any]) -> None:
     for role in ("validation", "validation_mm"):
         if role in rows:
             ending = role.removeprefix("validation")
-            found = trainer.evaluate(rows[role])
-            found["eval_samples"] = len(rows[role])
-            combined |= {f"{key}{ending}": value for key, value in found.items()}
+            # A prefix of its own, so that the model card has both sets.
+            prefix = f"eval{ending}"
+            found = trainer.evaluate(rows[role], metric_key_prefix=prefix)
+            found[f"{prefix}_samples"] = len(rows[role])
+            combined |= {
+                f"{key.replace(prefix, 'eval', 1)}{ending}": value for key, value in found.items()
+            }
     trainer.log_metrics("eval", combined)
     trainer.save_metrics("eval", combined)
 

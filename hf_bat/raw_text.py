@@ -171,6 +171,12 @@ class RawTextTrainer(Trainer):
             return fickle, PreferringPerturbation(obstinate, LabelValidity())
         return fickle, obstinate
 
+    def used_perturbations(self) -> dict[str, SynonymPerturbation | AntonymPerturbation]:
+        """What the method perturbs with, by its table's name: both kinds, synonyms alone, or none."""
+        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
+        both = zip(("synonyms", "antonyms"), self.perturbations, strict=True) if used else ()
+        return dict([*both][:used])
+
     def _skipped_labels(self) -> frozenset[int]:
         labels = label_map(self._text_task, self.model.config)
         skipped = (labels.model_label(n, "the task") for n in self._text_task.skipped_labels)

@@ -18,6 +18,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.hub_trainer import HubTrainer
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.objective import (
     CE,
@@ -35,7 +36,6 @@ from hf_bat.objective import (
 )
 from hf_bat.pooling import Representation, default_pooling, warn_frozen_head
 from hf_bat.preview import Preview
-from hf_bat.raw_text import RawTextTrainer
 from hf_bat.robustness import (
     RobustnessMeter,
     attacks_now,
@@ -61,7 +61,7 @@ COMPONENTS = (
 )
 
 
-class BalancedTrainer(RawTextTrainer):
+class BalancedTrainer(HubTrainer):
     """Drop-in `Trainer` for Balanced Adversarial Training (paper, section 4.1).
 
     Each training step makes one forward pass over the anchors and their valid fickle and obstinate
@@ -375,11 +375,8 @@ class BalancedTrainer(RawTextTrainer):
             The fingerprint of each table written, by its name; empty for a method without tables.
         """
         folder = Path(output_dir)
-        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
         written, described = {}, {}
-        for name, perturbation in zip(
-            ("synonyms", "antonyms"), self.perturbations[:used], strict=False
-        ):
+        for name, perturbation in self.used_perturbations().items():
             # A label filter wraps what has the table.
             drawn: Any = getattr(perturbation, "perturbation", perturbation)
             table = cast(SubstitutionTable, drawn.table)

@@ -211,6 +211,10 @@ class BalancedTrainingArguments(TrainingArguments):
         self.check_method()
         self._check_attacks()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The Trainer pickles its arguments beside the model and pushes that file too.
+        return {**self.__dict__, "hub_token": None}
+
     def check_method(self) -> None:
         """Check the method's options against each other and fill in its weights' defaults.
 
