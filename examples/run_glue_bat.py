@@ -222,7 +222,8 @@ def check_output_dir(args: BalancedTrainingArguments) -> str | None:
 def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
     """Train, and leave the model, the tables, the metrics and the state in the output folder."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model()
+    # Not pushed yet, which save_model would do: the evaluation belongs into the model card.
+    trainer.save_model(_internal_call=True)
     found = {**result.metrics, "train_samples": len(trainer.train_dataset)}
     if trainer.is_world_process_zero():
         for name, fingerprint in trainer.save_perturbations(trainer.args.output_dir).items():

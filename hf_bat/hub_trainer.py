@@ -154,17 +154,14 @@ class HubTrainer(RawTextTrainer):
         data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
         data.library_name = "peft" if facts.is_adapter else "transformers"
         data.pipeline_tag = "text-classification"
-        data.model_name = facts.name
         # The last of each set; two of one set would be one entry of the index.
         found = {tuple(sorted(e.data.items())): e.results() for e in facts.evaluations}
         data.eval_results = [result for results in found.values() for result in results] or None
+        data.model_name = facts.name if data.eval_results else None  # the index's
         measures = {result.metric_type for result in data.eval_results or []}
         data.metrics = sorted(measures - {"attackable", "keep_rate"}) or None
         hub_data = {e.data["type"] for e in facts.evaluations if "/" in e.data["type"]}
         data.datasets = sorted(hub_data) or data.datasets
-        if data.eval_results is None:
-            data.pop("model_name")
-            data.pop("eval_results")
         text = f"---\n{data.to_yaml()}\n---\n\n{body(facts)}"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         temporary.write_text(text, encoding="utf-8")
@@ -248,8 +245,8 @@ class HubTrainer(RawTextTrainer):
                 raise  # a failure on this machine
             repo, folder = self.hub_model_id, self.args.output_dir
             raise HfBatError(
-                f"the upload to {repo} failed: {first_cause(error)}; the model is whole in {folder}: try again "
-                f"with trainer.push_to_hub(), or with `hf upload {repo} {folder} . --exclude 'checkpoint-*'`"
+                f"the upload to {repo} failed: {first_cause(error)}; the model is whole in {folder}: try "
+                f"again with trainer.push_to_hub(), or with `hf upload {repo} {folder} . --exclude 'checkpoint-*'`"
             ) from error
 
     def _finish_current_push(self) -> None:
