@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -244,9 +245,10 @@ class HubTrainer(RawTextTrainer):
             if not self._uploading:
                 raise  # a failure on this machine
             repo, folder = self.hub_model_id, self.args.output_dir
+            command = f"hf upload {repo} {shlex.quote(folder)} . --exclude 'checkpoint-*'"
             raise HfBatError(
                 f"the upload to {repo} failed: {first_cause(error)}; the model is whole in {folder}: try "
-                f"again with trainer.push_to_hub(), or with `hf upload {repo} {folder} . --exclude 'checkpoint-*'`"
+                f"again with trainer.push_to_hub(), or with `{command}`"
             ) from error
 
     def _finish_current_push(self) -> None:

@@ -328,18 +328,20 @@ def _usage(facts: CardFacts) -> str:
 from peft import AutoPeftModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
-repo, labels = "{facts.repo}", {len(facts.label_names)}
-model = AutoPeftModelForSequenceClassification.from_pretrained(repo, num_labels=labels)
+repo, labels = "{facts.repo}", {dict(enumerate(facts.label_names))}
+model = AutoPeftModelForSequenceClassification.from_pretrained(
+    repo, num_labels=len(labels), id2label=labels
+)
 tokenizer = AutoTokenizer.from_pretrained(repo)
 classifier = pipeline("text-classification", model=model.merge_and_unload(), tokenizer=tokenizer)
-classifier({text})"""
+answer = classifier({text})"""
         needs = "peft and transformers"
     else:
         code = f"""\
 from transformers import pipeline
 
 classifier = pipeline("text-classification", model="{facts.repo}")
-classifier({text})"""
+answer = classifier({text})"""
         needs = "transformers"
     return f"hf_bat is needed for training and attacks, not here: {needs} suffice.\n\n```python\n{code}\n```"
 

@@ -160,7 +160,7 @@ def push_from_script(folder):
                 "--validation_file", str(folder / "dev.jsonl"), "--method", "pairwise",
                 "--attacks", "antonym", "--do_train", "--do_eval", "--report_to", "none",
                 "--disable_tqdm", "true", "--output_dir", str(folder / "out"),
-                "--push_to_hub", "--hub_model_id", "tester/script"]  # fmt: skip
+                "--push_to_hub", "--hub_strategy", "end", "--hub_model_id", "tester/script"]  # fmt: skip
     fail(r"POST .*/commit/", "500")
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
