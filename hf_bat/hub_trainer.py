@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError, first_cause
-from hf_bat.model_card import CardFacts, Evaluation, body, public_name, section
+from hf_bat.model_card import CardFacts, body, public_name, section
+from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
 from hf_bat.raw_text import RawTextTrainer
 

@@ -9,120 +9,32 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_bat import __version__
 from hf_bat.attack.report import AttackReport
+from hf_bat.model_index import Evaluation, interval_of
 from hf_bat.tasks import Task
-from hf_bat.training_args import METHOD_WEIGHTS, WEIGHTS
+from hf_bat.training_args import BALANCED_METHODS, LABEL_FILTERS, METHOD_WEIGHTS, WEIGHTS
 
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
-# What an evaluation reports of the run and not of the model.
-_NOT_OF_THE_MODEL = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
-_FIGURE_NAMES = {
-    "asr": ("attack_success_rate", "attack success rate, strict (lower is better)"),
-    "asr_confident": ("attack_success_rate", "attack success rate, confident (lower is better)"),
-    "asr_attackable": (
-        "attack_success_rate",
-        "attack success rate among the attackable rows, strict (lower is better)",
-    ),
-    "attackable": ("attackable", "share of the attempted rows that the attack can edit"),
-    "keep_rate": ("keep_rate", "share of the edits tried that keep the prediction"),
-}
 _LOSSES = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
     "safer": "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
     "pairwise": "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
     "each mean over the valid pairs.",
     "triplet": "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
+    "likelihood": "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin + log p(y|x_o) - log p(y|x))"
+    " + contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, with `other_margin` in the place of "
+    "`margin` for edits that likely do not change the label.",
 }
 _VERSIONS = (
     "`x` is a row, `x_f` its fickle version (words replaced by synonyms: the answer should stay), `x_o` "
     "its obstinate version (one word replaced by an antonym: the answer should change), `d` the {distance} "
     "distance of their representations (pooling: {pooling})."
 )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found of the model.
-
-    Args:
-        name: the metrics' prefix, such as `"eval"` or `"eval_mm"`.
-        step: the optimizer step whose weights were evaluated.
-        rows: how many rows there were.
-        data: the data set's `type`, `name` and, where known, `config` and `split`.
-        metrics: metric -> value, without the prefix.
-        attacks: attack -> its summary, as in `AttackReport.attacks`; empty where none was run.
-    """
-
-    name: str
-    step: int
-    rows: int
-    data: Mapping[str, str]
-    metrics: Mapping[str, float]
-    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def results(self) -> list[EvalResult]:
-        """The figures as `model-index` has them; a rate over nothing is left out.
-
-        Example:
-            >>> found = Evaluation("eval", 9, 4, {"type": "snli", "name": "snli"}, {"accuracy": 0.75})
-            >>> [(result.metric_type, result.metric_value) for result in found.results()]
-            [('accuracy', 0.75)]
-        """
-        from huggingface_hub import EvalResult
-
-        common: dict[str, Any] = {
-            "task_type": "text-classification",
-            "task_name": "Text Classification",
-            **{f"dataset_{key}": value for key, value in self.data.items()},
-        }
-        results = [
-            EvalResult(**common, metric_type=name, metric_value=value, metric_name=name)
-            for name, value in self.model_metrics().items()
-        ]
-        for attack, summary in self.attacks.items():
-            for figure, (kind, title) in _FIGURE_NAMES.items():
-                if summary.get(figure) is None:
-                    continue
-                if "asr_confident" not in summary:  # the prediction changes or not: one definition
-                    title = title.replace(", strict", "")
-                arguments = {
-                    "attack": attack,
-                    "figure": figure,
-                    "recipe": summary["recipe"]["name"],
-                    "recipe_hash": summary["recipe"]["hash"],
-                    "rows": summary["rows"],
-                    "attempted": summary["attempted"],
-                }
-                if summary.get(f"{figure}_interval"):
-                    arguments["interval_95"] = list(summary[f"{figure}_interval"])
-                results.append(
-                    EvalResult(
-                        **common,
-                        metric_type=kind,
-                        metric_value=summary[figure],
-                        metric_name=f"{attack}: {title}",
-                        metric_args=arguments,
-                    )
-                )
-        return results
-
-    def model_metrics(self) -> dict[str, float]:
-        """The metrics that are of the model and not of an attack."""
-        return {
-            name: value
-            for name, value in self.metrics.items()
-            if isinstance(value, (int, float))
-            and not any(part in name for part in _NOT_OF_THE_MODEL)
-            and not any(name.startswith(f"{attack}_") for attack in self.attacks)
-        }
 
 
 @dataclass(frozen=True)
@@ -234,7 +146,7 @@ def _method(facts: CardFacts) -> str:
         "",
         _LOSSES.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs."),
     ]
-    if args.method in ("pairwise", "triplet"):
+    if args.method in BALANCED_METHODS:
         lines.append(_VERSIONS.format(distance=args.distance, pooling=facts.pooling))
     weights = [f"- `{name}`: {getattr(args, name)}" for name in METHOD_WEIGHTS[args.method]]
     options = [f"- `{name}`: {value}" for name, value in _chosen_options(args).items()]
@@ -265,7 +177,10 @@ def _chosen_options(args: Any) -> dict[str, Any]:
     chosen = {}
     for option in fields(args):
         value = getattr(args, option.name)
-        if option.name not in known | left_out and value != option.default:
+        defaults = [option.default]
+        if option.name == "label_filter":
+            defaults.append(LABEL_FILTERS.get(args.method, "off"))
+        if option.name not in known | left_out and value not in defaults:
             is_path = isinstance(value, (str, Path)) and os.path.isabs(value)
             chosen[option.name] = Path(value).name if is_path else value
     return chosen
@@ -280,7 +195,8 @@ def _tables(facts: CardFacts) -> str:
     ]
     notes = []
     for name, perturbation in facts.tables.items():
-        table = perturbation.table
+        # A label filter wraps what has the table.
+        table = getattr(perturbation, "perturbation", perturbation).table
         made = str(table.metadata.get("built", "not stated")).replace("|", "\\|")
         lines.append(f"| {name} | {len(table):,} | `{table.fingerprint}` | {made} |")
         if name == "synonyms" and "minus" in table.metadata:
@@ -313,9 +229,9 @@ def _evaluation(evaluations: Sequence[Evaluation]) -> str:
 def _recipe_line(attack: str, summary: Mapping[str, Any]) -> str:
     recipe = summary["recipe"]
     line = f"- {attack}: recipe `{recipe['name']}`, SHA-256 `{recipe['hash']}`"
-    interval = summary.get("asr_confident_interval")
-    if interval:
-        low, high = (100 * bound for bound in interval)
+    bounds = interval_of(summary, "asr_confident")
+    if bounds:
+        low, high = (100 * bound for bound in bounds)
         line += f"; confident 95 % interval {low:.1f}–{high:.1f}"
     return line
 

@@ -171,7 +171,7 @@ class RawTextTrainer(Trainer):
             return fickle, PreferringPerturbation(obstinate, LabelValidity())
         return fickle, obstinate
 
-    def used_perturbations(self) -> dict[str, SynonymPerturbation | AntonymPerturbation]:
+    def used_perturbations(self) -> dict[str, Perturbation]:
         """What the method perturbs with, by its table's name: both kinds, synonyms alone, or none."""
         used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
         both = zip(("synonyms", "antonyms"), self.perturbations, strict=True) if used else ()

@@ -50,7 +50,7 @@ _CHOICES = {
     "label_filter": ("off", "only", "prefer"),
 }
 # The label filter where none is given: the paper's protocol has none.
-_LABEL_FILTERS = {"likelihood": "prefer"}
+LABEL_FILTERS = {"likelihood": "prefer"}
 
 
 @dataclass
@@ -261,7 +261,7 @@ class BalancedTrainingArguments(TrainingArguments):
         if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
             raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
         if self.method in BALANCED_METHODS and self.label_filter is None:
-            self.label_filter = _LABEL_FILTERS.get(self.method, "off")
+            self.label_filter = LABEL_FILTERS.get(self.method, "off")
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)

@@ -119,7 +119,7 @@ def push_table(folder):
     from datasets import load_dataset
 
     fail(r"POST .*/commit/", "500")
-    failed = message(lambda: SYNONYMS.push_to_hub("tester/synonyms"))
+    failed = message(lambda: SYNONYMS.push_to_hub("tester/synonyms", private=True))
     pinned = SYNONYMS.push_to_hub("tester/synonyms", private=True)
     table = Path(folder) / "other.json"
     SubstitutionTable({"big": ["large"]}, {"kind": "synonyms"}).save(table)
@@ -155,7 +155,8 @@ def push_from_script(folder):
     for name, seed in (("train", 0), ("dev", 1)):
         lines = [json.dumps(row) + "\n" for row in made_rows(12, seed)]
         (folder / f"{name}.jsonl").write_text("".join(lines))
-    sys.argv = ["run_glue_bat.py", "--model_name_or_path", "tester/base", "--task_name", "snli",
+    sys.argv = ["run_glue_bat.py", "--model_name_or_path", "tester/base", "--columns", "premise",
+                "hypothesis", "--class_names", "entailment", "neutral", "contradiction",
                 "--train_file", str(folder / "train.jsonl"), "--max_steps", "1", "--use_cpu",
                 "--validation_file", str(folder / "dev.jsonl"), "--method", "pairwise",
                 "--attacks", "antonym", "--do_train", "--do_eval", "--report_to", "none",

@@ -11,7 +11,9 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer
 
 from hf_bat import HfBatError, get_task
 from hf_bat.errors import first_cause
-from hf_bat.model_card import Evaluation, public_name
+from hf_bat.model_card import public_name
+from hf_bat.model_index import Evaluation
+from hf_bat.training_args import METHOD_WEIGHTS
 
 TOKEN = "hf_thisisasecretofthetests"
 
@@ -185,6 +187,35 @@ def test_a_rate_over_nothing_is_not_in_the_index():
     summary = {"recipe": recipe, "rows": 3, "attempted": 0, "asr": None, "asr_interval": None}
     found = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, {}, {"synonym": summary})
     assert found.results() == []
+
+
+def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
+    found = {"asr": 0.5, "asr_interval": [0.4, 0.6], "asr_confident": 0.25}
+    valid = {"asr": 0.2, "asr_interval": [0.1, 0.3], "keep_rate": 0.125}
+    recipe = {"name": "r", "hash": "0" * 64}
+    summary = {"recipe": recipe, "rows": 3, "attempted": 2, **found, "label_valid": valid}
+    metrics = {"accuracy": 1.0, "antonym_valid_asr": 0.2, "loss": 0.1, "samples_per_second": 3.0}
+    evaluation = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, metrics, {"antonym": summary})
+    index = {
+        (result.metric_args or {}).get("figure", result.metric_type): result
+        for result in evaluation.results()
+    }
+    assert set(index) == {"accuracy", "asr", "asr_confident", "valid_asr", "valid_keep_rate"}
+    assert index["asr"].metric_args["interval_95"] == [0.4, 0.6]
+    assert index["valid_asr"].metric_args["interval_95"] == [0.1, 0.3]
+    assert "likely change the label" in index["valid_asr"].metric_name
+
+
+@pytest.mark.parametrize("method", [*METHOD_WEIGHTS])
+def test_the_card_of_each_method(tmp_path, method):
+    trainer = make_trainer(tmp_path, made_rows(4), method=method, max_steps=1)
+    trainer.train()
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert f"Method `{method}`" in text and "`L = CE(" in text
+    assert all(f"`{name}`: {value}" in text for name, value in METHOD_WEIGHTS[method].items())
+    assert "Options other than the defaults" not in text
+    assert text.count("| synonyms | 6 |") == (method != "normal")
 
 
 def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
