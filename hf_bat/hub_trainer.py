@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError, first_cause
-from hf_bat.model_card import CardFacts, body, public_name, section
+from hf_bat.model_card import CardFacts, body, public_name, rows_name, section
 from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
 from hf_bat.raw_text import RawTextTrainer
@@ -59,6 +59,11 @@ class HubTrainer(RawTextTrainer):
             reports = meter.reports if meter and meter.reports is not before else {}
             self._note_evaluation(metrics, rows, metric_key_prefix, reports)
         return metrics
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().evaluation_loop(*args, **kwargs)
+        self._rows_evaluated = output.num_samples  # rows without a label are not among them
+        return output
 
     def _note_evaluation(
         self, metrics: Mapping[str, float], rows: Any, prefix: str, reports: Mapping[str, Any]
@@ -186,9 +191,8 @@ class HubTrainer(RawTextTrainer):
             pooling=args.pooling or default_pooling(self.model),
             task=self.task,
             label_names=[str(config.id2label[i]) for i in range(config.num_labels)],
-            trained_rows=len(self.train_dataset) if trained else 0,
             tables=tables,
-            trained_on=self._origin(self.train_dataset, "train") if trained else {},
+            trained_on=self._training_rows() if trained else None,
             table_files=[
                 f"{name}.json.gz" for name in tables if (folder / f"{name}.json.gz").is_file()
             ],
@@ -196,6 +200,11 @@ class HubTrainer(RawTextTrainer):
             procedure=procedure,
             is_adapter=hasattr(self.model, "peft_config"),
         )
+
+    def _training_rows(self) -> str:
+        rows = self.train_dataset
+        number = f"{len(rows):,} rows" if hasattr(rows, "__len__") else "a stream of rows"
+        return f"{number} of {rows_name(self._origin(rows, 'train'))}"
 
     # ---- the Hub ------------------------------------------------------------------------------
 

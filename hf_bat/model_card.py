@@ -49,8 +49,7 @@ class CardFacts:
         pooling: the representation in use.
         task: the task, or None for tokenised data.
         label_names: the model's, in their order.
-        trained_rows: rows in the training set; 0 where this run did not train.
-        trained_on: where those rows are from, as `Evaluation.data`.
+        trained_on: how many rows of what; None where this run did not train.
         tables: name -> the perturbation made from it, for the tables that the method uses.
         table_files: files of tables that are beside the model.
         evaluations: of these weights.
@@ -65,8 +64,7 @@ class CardFacts:
     pooling: str
     task: Task | None
     label_names: Sequence[str]
-    trained_rows: int
-    trained_on: Mapping[str, str]
+    trained_on: str | None
     tables: Mapping[str, Any]
     table_files: Sequence[str]
     evaluations: Sequence[Evaluation]
@@ -117,6 +115,19 @@ def section(text: str, heading: str) -> str:
     return found.group() if found else ""
 
 
+def rows_name(data: Mapping[str, str]) -> str:
+    """What `Evaluation.data` says in words; a split only where it is the Hub's.
+
+    Example:
+        >>> rows_name({"type": "nyu-mll/glue", "config": "qqp", "split": "validation"})
+        '`nyu-mll/glue`, `qqp`, split `validation`'
+    """
+    if "/" not in data["type"]:
+        return f"`{data['type']}` (rows of the user's own)"
+    configuration = f", `{data['config']}`" if "config" in data else ""
+    return f"`{data['type']}`{configuration}, split `{data['split']}`"
+
+
 def _summary(facts: CardFacts) -> str:
     labels = ", ".join(f"`{name}`" for name in facts.label_names)
     if facts.task is None:
@@ -131,18 +142,18 @@ def _summary(facts: CardFacts) -> str:
         lines.append(
             "These are the weights of an adapter (PEFT); the base model is loaded with it."
         )
-    if not facts.trained_rows:
+    if facts.trained_on is None:
         lines.append("The run that wrote this card evaluated the model and did not train it.")
     return "\n".join(lines)
 
 
 def _method(facts: CardFacts) -> str:
     args = facts.args
-    if not facts.trained_rows:
+    if facts.trained_on is None:
         return "Not known: the run that wrote this card did not train the model."
     lines = [
         f"Method `{args.method}` of hf_bat (Balanced Adversarial Training, Chen, Ji and Evans, EMNLP 2022), "
-        f"trained on {facts.trained_rows:,} rows of {_rows_name(facts.trained_on)}.",
+        f"trained on {facts.trained_on}.",
         "",
         _LOSSES.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs."),
     ]
@@ -158,14 +169,6 @@ def _method(facts: CardFacts) -> str:
         skipped = ", ".join(f"`{name}`" for name in facts.task.skipped_labels)
         lines += ["", f"Rows of these labels get no obstinate version: {skipped}."]
     return "\n".join(lines)
-
-
-def _rows_name(data: Mapping[str, str]) -> str:
-    """A set of rows in words; a split only where it is the Hub's."""
-    if "/" not in data["type"]:
-        return f"`{data['type']}` (rows of the user's own)"
-    configuration = f", `{data['config']}`" if "config" in data else ""
-    return f"`{data['type']}`{configuration}, split `{data['split']}`"
 
 
 def _chosen_options(args: Any) -> dict[str, Any]:
@@ -214,7 +217,7 @@ def _evaluation(evaluations: Sequence[Evaluation]) -> str:
         return "Not evaluated in the run that wrote this card."
     parts = [_template("protocol").strip()] if any(found.attacks for found in evaluations) else []
     for found in evaluations:
-        parts.append(f"### `{found.name}`: {found.rows:,} rows of {_rows_name(found.data)}")
+        parts.append(f"### `{found.name}`: {found.rows:,} rows of {rows_name(found.data)}")
         metrics = found.model_metrics()
         if metrics:
             parts.append("\n".join(f"- {name}: {value:.4f}" for name, value in metrics.items()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from huggingface_hub import ModelCard
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer
 
@@ -156,6 +157,26 @@ def test_two_sets_are_two_entries_and_the_last_figures_count(tmp_path):
     trainer.create_model_card()
     text = (tmp_path / "README.md").read_text("utf-8")
     assert "Not evaluated in the run" in text and "model-index" not in text
+
+
+def test_rows_of_the_hub_are_named_as_the_hub_names_them(tmp_path):
+    rows = Dataset.from_list(
+        [*made_rows(6), {**made_rows(1)[0], "label": -1, "idx": 6}], split="validation"
+    )
+    rows.info.builder_name = "snli"
+    trainer = make_trainer(
+        tmp_path, rows, max_steps=1, trainer_options={"compute_metrics": accuracy}
+    )
+    trainer.train()
+    trainer.evaluate(rows)
+    trainer.create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.dataset_split) == ("stanfordnlp/snli", "validation")
+    assert card.data.datasets == ["stanfordnlp/snli"]
+    # The row without a label was neither trained on nor evaluated.
+    assert "trained on 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
+    assert "`eval`: 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
 
 
 def test_a_run_that_only_evaluates_does_not_claim_to_have_trained(tmp_path):
