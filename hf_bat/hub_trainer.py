@@ -76,7 +76,12 @@ class HubTrainer(RawTextTrainer):
         own = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)}
         self.evaluations.append(
             Evaluation(
-                prefix, self._step_of_weights(), len(rows), self._origin(rows, prefix), own, attacks
+                prefix,
+                self._step_of_weights(),
+                self._rows_evaluated,
+                self._origin(rows, prefix),
+                own,
+                attacks,
             )
         )
 
