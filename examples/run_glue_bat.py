@@ -222,7 +222,8 @@ def check_output_dir(args: BalancedTrainingArguments) -> str | None:
 def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
     """Train, and leave the model, the tables, the metrics and the state in the output folder."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model()
+    # Not pushed yet, which save_model would do: the evaluation belongs into the model card.
+    trainer.save_model(_internal_call=True)
     found = {**result.metrics, "train_samples": len(trainer.train_dataset)}
     if trainer.is_world_process_zero():
         for name, fingerprint in trainer.save_perturbations(trainer.args.output_dir).items():
@@ -238,9 +239,13 @@ def evaluate(trainer: BalancedTrainer, rows: dict[str, Any]) -> None:
     for role in ("validation", "validation_mm"):
         if role in rows:
             ending = role.removeprefix("validation")
-            found = trainer.evaluate(rows[role])
-            found["eval_samples"] = len(rows[role])
-            combined |= {f"{key}{ending}": value for key, value in found.items()}
+            # A prefix of its own, so that the model card has both sets.
+            prefix = f"eval{ending}"
+            found = trainer.evaluate(rows[role], metric_key_prefix=prefix)
+            found[f"{prefix}_samples"] = len(rows[role])
+            combined |= {
+                f"{key.replace(prefix, 'eval', 1)}{ending}": value for key, value in found.items()
+            }
     trainer.log_metrics("eval", combined)
     trainer.save_metrics("eval", combined)
 

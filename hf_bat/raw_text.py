@@ -189,6 +189,11 @@ class RawTextTrainer(Trainer):
             )
         return Canonicalizer(self.perturbations[0].table)
 
+    def used_perturbations(self) -> tuple[Perturbation, ...]:
+        """What the method perturbs with: both kinds, the fickle one alone, or nothing."""
+        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
+        return self.perturbations[:used] if used else ()
+
     def _skipped_labels(self) -> frozenset[int]:
         labels = label_map(self._text_task, self.model.config)
         skipped = (labels.model_label(n, "the task") for n in self._text_task.skipped_labels)

@@ -43,21 +43,36 @@ def save_perturbations(
         HfBatError: a file cannot be written.
     """
     folder = Path(folder)
+    perturbations = list(perturbations)
+    tables = tables_of(perturbations, canonicalizer)
     described: dict[str, Any] = {"method": method}
+    described |= {one.kind: one.describe() for one in perturbations}
+    if canonicalizer is not None:
+        described["preprocessing_defence"] = canonicalizer.describe()
+    for name, table in tables.items():
+        table.save(folder / f"{name}.json.gz")
+    _write(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
+    return {name: table.fingerprint for name, table in tables.items()}
+
+
+def tables_of(
+    perturbations: Iterable[Perturbation], canonicalizer: Canonicalizer | None = None
+) -> dict[str, SubstitutionTable]:
+    """The tables that perturbations draw from, by the names that they have on disk.
+
+    Args:
+        perturbations: filters and mixtures are looked into.
+        canonicalizer: the preprocessing defence, None where there was none.
+    """
     tables: dict[str, SubstitutionTable] = {}
     for perturbation in perturbations:
-        described[perturbation.kind] = perturbation.describe()
         for one in _innermost(perturbation):
             table = getattr(one, "table", None)
             if isinstance(table, SubstitutionTable):
                 tables[_TABLES.get(one.name, f"{one.name}s")] = table
     if canonicalizer is not None:
-        described["preprocessing_defence"] = canonicalizer.describe()
         tables[CANONICAL] = _as_table(canonicalizer)
-    for name, table in tables.items():
-        table.save(folder / f"{name}.json.gz")
-    _write(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
-    return {name: table.fingerprint for name, table in tables.items()}
+    return tables
 
 
 def saved_defence(folder: str | Path) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.hub_trainer import HubTrainer
 from hf_bat.objective import (
     CE,
     KINDS,
@@ -33,7 +34,6 @@ from hf_bat.objective import (
 )
 from hf_bat.pooling import Representation, default_pooling, warn_frozen_head
 from hf_bat.preview import Preview
-from hf_bat.raw_text import RawTextTrainer
 from hf_bat.robustness import (
     RobustnessMeter,
     attacks_now,
@@ -60,7 +60,7 @@ COMPONENTS = (
 )
 
 
-class BalancedTrainer(RawTextTrainer):
+class BalancedTrainer(HubTrainer):
     """Drop-in `Trainer` for Balanced Adversarial Training (paper, section 4.1).
 
     Each training step makes one forward pass over the anchors and their valid fickle and obstinate
@@ -376,9 +376,9 @@ class BalancedTrainer(RawTextTrainer):
         Returns:
             The fingerprint of each table written, by its name; empty for a method without tables.
         """
-        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
-        drawn = self.perturbations[:used] if used else ()
-        return save_perturbations(output_dir, self.args.method, drawn, self.canonicalizer)
+        return save_perturbations(
+            output_dir, self.args.method, self.used_perturbations(), self.canonicalizer
+        )
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)

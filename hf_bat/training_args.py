@@ -52,7 +52,7 @@ _CHOICES = {
     "label_filter": ("off", "only", "prefer"),
 }
 # The label filter where none is given: the paper's protocol has none.
-_LABEL_FILTERS = {"likelihood": "prefer"}
+LABEL_FILTERS = {"likelihood": "prefer"}
 
 
 @dataclass
@@ -237,6 +237,10 @@ class BalancedTrainingArguments(TrainingArguments):
         self.check_method()
         self._check_attacks()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The Trainer pickles its arguments beside the model and pushes that file too.
+        return {**self.__dict__, "hub_token": None}
+
     def check_method(self) -> None:
         """Check the method's options against each other and fill in its weights' defaults.
 
@@ -285,7 +289,7 @@ class BalancedTrainingArguments(TrainingArguments):
         if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
             raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
         if self.method in BALANCED_METHODS and self.label_filter is None:
-            self.label_filter = _LABEL_FILTERS.get(self.method, "off")
+            self.label_filter = LABEL_FILTERS.get(self.method, "off")
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)

@@ -14,7 +14,7 @@ from hf_bat.errors import HfBatError
 if TYPE_CHECKING:
     from hf_bat.lexicon import SubstitutionTable, Vocabulary
 
-HELP = "build, convert and look at substitution tables (synonyms, antonyms)"
+HELP = "build, convert, look at and push substitution tables (synonyms, antonyms)"
 EPILOG = """\
 examples:
   hf-bat lexicon build antonyms --output antonyms.json.gz
@@ -22,8 +22,10 @@ examples:
       --task snli --output synonyms.json.gz
   hf-bat lexicon convert released_synonyms.pkl --output synonyms.json.gz
   hf-bat lexicon info synonyms.json.gz --words car children
+  hf-bat lexicon push synonyms.json.gz OWNER/NAME --private
 """
 _SAMPLE = 5
+_TABLE = "a table's file, hf://datasets/OWNER/NAME, default-synonyms or default-antonyms"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,9 +97,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--output", required=True, type=Path, help="table to write")
 
     info = actions.add_parser("info", help="what a table holds", allow_abbrev=False)
-    info.add_argument("table", help="a table's file, or default-synonyms or default-antonyms")
+    info.add_argument("table", help=_TABLE)
     info.add_argument("--words", nargs="+", default=[], help="words whose replacements to show")
-    for action in (build, convert, info):
+
+    push = actions.add_parser(
+        "push",
+        help="write a table to a data set of the Hub",
+        description="Write a table to a data set of the Hub; `hf auth login` first. It is read from there "
+        "as hf://datasets/OWNER/NAME.",
+        allow_abbrev=False,
+    )
+    push.add_argument("table", help=_TABLE)
+    push.add_argument(
+        "repo_id", metavar="OWNER/NAME", help="the data set; made where it is not there"
+    )
+    push.add_argument("--private", action="store_true", help="make it private if it is made")
+    for action in (build, convert, info, push):
         action.add_argument("--json", type=Path, help="write what is printed to this file, as JSON")
 
 
@@ -105,6 +120,11 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked; returns the exit status."""
     if args.action == "info":
         _report(_info(args.table, args.words), args.json)
+        return 0
+    if args.action == "push":
+        table = _load(args.table)
+        pushed = table.push_to_hub(args.repo_id, private=args.private or None)
+        _report({"pushed": pushed, **_summary(table)}, args.json)
         return 0
     from hf_bat.lexicon import SubstitutionTable
 
@@ -212,12 +232,17 @@ def _summary(table: SubstitutionTable) -> dict[str, Any]:
     }
 
 
-def _info(name: str, words: list[str]) -> dict[str, Any]:
+def _load(name: str) -> SubstitutionTable:
     from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
 
     defaults = {"default-synonyms": default_synonyms, "default-antonyms": default_antonyms}
-    table = defaults[name]() if name in defaults else SubstitutionTable.load(name)
-    antonyms = default_antonyms()
+    return defaults[name]() if name in defaults else SubstitutionTable.load(name)
+
+
+def _info(name: str, words: list[str]) -> dict[str, Any]:
+    from hf_bat.lexicon import default_antonyms
+
+    table, antonyms = _load(name), default_antonyms()
     shared = sum(len(others) for others in table.values()) - sum(
         len(others) for others in table.minus(antonyms).values()
     )

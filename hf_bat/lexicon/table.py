@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.hub import fetch_table, is_hub_address
 
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
@@ -152,6 +153,29 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
                 temporary.unlink()
             raise HfBatError(f"cannot write the table {path}: {error.strerror or error}") from error
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Write the table to a data set of the Hub, with a card that says how it was made.
+
+        Args:
+            repo_id: `OWNER/NAME`; made where it does not exist.
+            **options: `private` (whether a data set made here is private), `token` (the one logged in
+                with where absent), `revision` (a branch), `commit_message`.
+
+        Returns:
+            The address of this very version, which `load` reads: `hf://datasets/OWNER/NAME@COMMIT`.
+
+        Raises:
+            HfBatError: the table is empty, or the upload failed.
+
+        Example:
+            >>> table = SubstitutionTable({"big": ["large"]})
+            >>> table.push_to_hub("me/synonyms", private=True)  # doctest: +SKIP
+            'hf://datasets/me/synonyms@5a3c...'
+        """
+        from hf_bat.lexicon.hub import push_table
+
+        return push_table(self, repo_id, **options)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SubstitutionTable:
         """Read a table of any supported kind, told apart by its content.
@@ -159,12 +183,15 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         Args:
             path: a table saved by hf_bat (JSON, or gzipped JSON), a plain `{word: [words]}` JSON file,
                 or a pickle as the paper's authors released them,
-                `{word: {"set": [words], "isdivide": 0 or 1}}`.
+                `{word: {"set": [words], "isdivide": 0 or 1}}`; or `hf://datasets/OWNER/NAME`, a data
+                set of the Hub that `push_to_hub` wrote, maybe with `@REVISION`.
 
         Raises:
             HfBatError: the file is missing, damaged, of a newer version, of another structure, or a
                 pickle that holds anything but plain containers, strings and numbers.
         """
+        if is_hub_address(path):
+            return cls.load(fetch_table(path))
         path = Path(path)
         if path.is_dir():
             raise HfBatError(f"a table is one file, and {path} is a directory")

@@ -1,0 +1,266 @@
+"""The model card: what it says, what the Hub's library reads back, and what must not be in it."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer
+
+from hf_bat import HfBatError, get_task
+from hf_bat.errors import first_cause
+from hf_bat.model_card import public_name
+from hf_bat.model_index import Evaluation
+from hf_bat.training_args import METHOD_WEIGHTS
+
+TOKEN = "hf_thisisasecretofthetests"
+
+
+def accuracy(prediction):
+    right = prediction.predictions.argmax(-1) == prediction.label_ids
+    return {"accuracy": float(right.mean())}
+
+
+def trained(folder, evaluate=True, **options):
+    # No label is skipped: whatever a random model answers correctly is attacked.
+    task = replace(get_task("snli"), skipped_labels=())
+    extra = {"eval_dataset": made_rows(30, seed=1), "compute_metrics": accuracy, "task": task}
+    chosen = {"method": "triplet", "max_steps": 1, "attacks": ["antonym", "synonym"], **options}
+    trainer = make_trainer(folder, made_rows(8), trainer_options=extra, **chosen)
+    trainer.train()
+    if evaluate:
+        trainer.evaluate()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A trainer that was told secrets, and the card that it writes."""
+    folder = tmp_path_factory.mktemp("secret-place") / "balanced"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", TOKEN)
+        trainer = trained(folder, margin=0.7, num_fickle=2, hub_token=TOKEN, max_attack_samples=25)
+        trainer.save_perturbations(folder)
+        trainer.create_model_card(finetuned_from=str(folder))
+    return trainer, (folder / "README.md").read_text("utf-8")
+
+
+def test_the_index_reads_back_to_the_same_values(pushed):
+    trainer, text = pushed
+    data = ModelCard(text).data
+    (evaluation,) = trainer.evaluations
+    assert data.eval_results == evaluation.results()
+    found = {}
+    for result in data.eval_results:
+        about = result.metric_args or {}
+        found[result.metric_type, about.get("attack"), about.get("figure")] = result
+    assert found["accuracy", None, None].metric_value == evaluation.metrics["accuracy"]
+    for attack, report in trainer.meter.reports.items():
+        summary = report[attack]
+        for figure in ("asr", "asr_confident"):
+            if summary.get(figure) is None:
+                continue
+            result = found["attack_success_rate", attack, figure]
+            assert result.metric_value == summary[figure]
+            assert result.metric_args["recipe_hash"] == summary["recipe"]["hash"]
+            assert result.metric_args["interval_95"] == summary[f"{figure}_interval"]
+            assert result.metric_args["attempted"] == summary["attempted"]
+            assert result.metric_args["rows"] == 25
+    assert ("attack_success_rate", "antonym", "asr_confident") in found
+    assert data.tags[:2] == ["hf_bat", "triplet"]
+    assert data.library_name == "transformers" and data.pipeline_tag == "text-classification"
+
+
+def test_the_text_has_method_tables_and_both_rates(pushed):
+    trainer, text = pushed
+    for table in (SYNONYMS.minus(ANTONYMS), ANTONYMS):
+        assert table.fingerprint in text
+    for attack, report in trainer.meter.reports.items():
+        assert report[attack]["recipe"]["hash"] in text
+        assert f"| {attack} | 25 |" in text
+    assert "`contrastive_weight`: 1.0" in text and "`margin`: 0.7" in text
+    assert "`num_fickle`: 2" in text and "`num_obstinate`" not in text
+    assert "trained on 8 rows" in text and "max(0, d(x, x_f) + margin - d(x, x_o))" in text
+    assert "**strict**" in text and "**confident**" in text
+    assert "synonyms.json.gz" in text
+    assert "learning_rate: 0.001" in text
+    assert "Balancing Tradeoffs between Fickleness and Obstinacy" in text
+    assert "More information needed" not in text
+    assert not re.search(r"\$\w", text), "a placeholder of the template was left"
+
+
+def test_no_secret_and_no_folder_is_in_the_card(pushed):
+    trainer, text = pushed
+    assert TOKEN not in text
+    assert trainer.args.output_dir not in text
+    assert "secret-place" not in text and "/tmp" not in text
+    assert os.uname().nodename not in text
+    assert "base_model" not in text
+
+
+def test_saved_arguments_hold_no_token(pushed):
+    import torch
+
+    trainer, _ = pushed
+    trainer.save_model()
+    folder = trainer.args.output_dir
+    held = torch.load(f"{folder}/training_args.bin", weights_only=False)
+    assert held.hub_token is None and held.margin == 0.7
+    assert trainer.args.hub_token == TOKEN
+
+
+def test_a_card_is_written_anew_and_other_tags_stay(pushed):
+    trainer, first = pushed
+    trainer.create_model_card(tags="mine", model_name="Of mine", dataset="snli", license="mit")
+    text = (Path(trainer.args.output_dir) / "README.md").read_text("utf-8")
+    data = ModelCard(text).data
+    assert {"mine", "hf_bat", "triplet"} <= set(data.tags) and len(set(data.tags)) == len(data.tags)
+    assert data.license == "mit" and data.model_name == "Of mine"
+    assert data.eval_results == ModelCard(first).data.eval_results
+    assert text.count("## Method") == 1
+
+
+def test_figures_of_other_weights_are_left_out(tmp_path):
+    trainer = trained(
+        tmp_path,
+        evaluate=False,
+        attacks=None,
+        max_steps=2,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+    )
+    best = trainer.state.best_global_step
+    assert [e.step for e in trainer.evaluations] == [1, 2]
+    trainer.create_model_card()
+    (result,) = ModelCard.load(tmp_path / "README.md").data.eval_results
+    assert result.metric_value == trainer.evaluations[best - 1].metrics["accuracy"]
+    assert "No attack was run on this model" in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_two_sets_are_two_entries_and_the_last_figures_count(tmp_path):
+    trainer = trained(tmp_path, method="normal", attacks=None)
+    trainer.evaluate(made_rows(9, seed=5), metric_key_prefix="eval_mm")
+    trainer.evaluate({"a": made_rows(7, seed=6)})
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    results = ModelCard(text).data.eval_results
+    assert [r.dataset_split for r in results] == ["eval", "eval_mm", "eval_a"]
+    assert "`eval_mm`: 9 rows" in text and "`eval_a`: 7 rows" in text
+    trainer.train()
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "Not evaluated in the run" in text and "model-index" not in text
+
+
+def test_rows_of_the_hub_are_named_as_the_hub_names_them(tmp_path):
+    rows = Dataset.from_list(
+        [*made_rows(6), {**made_rows(1)[0], "label": -1, "idx": 6}], split="validation"
+    )
+    rows.info.builder_name = "snli"
+    trainer = make_trainer(
+        tmp_path, rows, max_steps=1, trainer_options={"compute_metrics": accuracy}
+    )
+    trainer.train()
+    trainer.evaluate(rows)
+    trainer.create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.dataset_split) == ("stanfordnlp/snli", "validation")
+    assert card.data.datasets == ["stanfordnlp/snli"]
+    # The row without a label was neither trained on nor evaluated.
+    assert "trained on 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
+    assert "`eval`: 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
+
+
+def test_a_run_that_only_evaluates_does_not_claim_to_have_trained(tmp_path):
+    trainer = make_trainer(tmp_path, None, method="triplet")
+    trainer.evaluate(made_rows(6))
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "did not train" in text and "contrastive_weight" not in text
+
+
+def test_an_adapter_says_so(tmp_path):
+    peft = pytest.importorskip("peft")
+    from tiny_models import tiny_model
+
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
+    model = peft.get_peft_model(tiny_model("bert"), config)
+    trainer = make_trainer(tmp_path, made_rows(4), model=model, method="safer", max_steps=1)
+    trainer.train()
+    trainer.save_model()
+    trainer.create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.library_name == "peft" and "hf_bat" in card.data.tags
+    assert "AutoPeftModelForSequenceClassification" in card.text
+    assert "[More Information Needed]" not in card.text
+
+
+def test_a_rate_over_nothing_is_not_in_the_index():
+    recipe = {"name": "r", "hash": "0" * 64}
+    summary = {"recipe": recipe, "rows": 3, "attempted": 0, "asr": None, "asr_interval": None}
+    found = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, {}, {"synonym": summary})
+    assert found.results() == []
+
+
+def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
+    found = {"asr": 0.5, "asr_interval": [0.4, 0.6], "asr_confident": 0.25}
+    valid = {"asr": 0.2, "asr_interval": [0.1, 0.3], "keep_rate": 0.125}
+    recipe = {"name": "r", "hash": "0" * 64}
+    summary = {"recipe": recipe, "rows": 3, "attempted": 2, **found, "label_valid": valid}
+    metrics = {"accuracy": 1.0, "antonym_valid_asr": 0.2, "loss": 0.1, "samples_per_second": 3.0}
+    evaluation = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, metrics, {"antonym": summary})
+    index = {
+        (result.metric_args or {}).get("figure", result.metric_type): result
+        for result in evaluation.results()
+    }
+    assert set(index) == {"accuracy", "asr", "asr_confident", "valid_asr", "valid_keep_rate"}
+    assert index["asr"].metric_args["interval_95"] == [0.4, 0.6]
+    assert index["valid_asr"].metric_args["interval_95"] == [0.1, 0.3]
+    assert "likely change the label" in index["valid_asr"].metric_name
+
+
+@pytest.mark.parametrize("method", [*METHOD_WEIGHTS])
+def test_the_card_of_each_method(tmp_path, method):
+    trainer = make_trainer(tmp_path, made_rows(4), method=method, max_steps=1)
+    trainer.train()
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert f"Method `{method}`" in text and "`L = CE(" in text
+    assert all(f"`{name}`: {value}" in text for name, value in METHOD_WEIGHTS[method].items())
+    assert "Options other than the defaults" not in text
+    assert text.count("| synonyms | 6 |") == (method != "normal")
+
+
+def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "model").mkdir(parents=True)
+    assert public_name("owner/model") is None
+    assert public_name("owner/other") == "owner/other"
+    assert public_name("../model") is None and public_name(None) is None
+    assert public_name(str(tmp_path / "gone")) is None
+
+
+def test_a_hub_that_is_not_there_is_one_line_before_training(tmp_path):
+    with pytest.raises(HfBatError, match=r"^cannot create me/model on the Hub: .*push later$"):
+        make_trainer(tmp_path, made_rows(4), push_to_hub=True, hub_model_id="me/model")
+
+
+def test_the_cause_is_the_first_one_with_what_the_server_said():
+    class Refused(Exception):
+        server_message = "no rights\nto write"
+
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise Refused("outer") from inner
+    except Refused as error:
+        assert first_cause(error) == "'inner' (no rights to write)"
