@@ -58,17 +58,38 @@ def frontier(
                 **look(groups.index(group)),
             )
             labelled.add(group)
-        # A setting's name stands beside its point where groups hold several, few enough to read.
-        if len(groups) < len(points) <= 12:
-            for point, centre in zip(points, centres, strict=True):
-                axis.annotate(
-                    point["name"], centre, xytext=(4, 4), textcoords="offset points", fontsize=7
-                )
         axis.margins(0.12)
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         legend_below(figure, axis, 3)
+        # A setting's name stands beside its point where groups hold several, few enough to read.
+        if len(groups) < len(points) <= 12:
+            _name_points(figure, axis, [str(point["name"]) for point in points], centres)
         return figure
+
+
+def _name_points(
+    figure: Figure, axis: Any, names: Sequence[str], centres: Sequence[tuple[float, float]]
+) -> None:
+    """Write names beside points, each where nothing is in its way; one without room is left out."""
+    figure.draw_without_rendering()  # settles where the points are
+    size = 7.0
+    spots = axis.transData.transform(centres) * 72 / figure.dpi
+    frame = axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    right, top = 72 * frame.x1, 72 * frame.y1
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    for name, centre, (x, y) in zip(names, centres, spots, strict=True):
+        width, height = 0.62 * size * len(name), 1.2 * size
+        for shift in ((6, 5), (6, -12), (-6 - width, 5), (-6 - width, -12), (6, 16), (6, -24)):
+            box = (x + shift[0], y + shift[1], x + shift[0] + width, y + shift[1] + height)
+            if box[2] < right and box[3] < top and not any(_overlap(box, t) for t in taken):
+                axis.annotate(name, centre, xytext=shift, textcoords="offset points", fontsize=size)
+                taken.append(box)
+                break
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _mean(rates: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.plots.style import HALF, dashed, grid, legend_below, look, styled
+from hf_bat.plots.style import HALF, dashed, grid, legend_below, look, name_baseline, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +54,8 @@ def trade_off_by_epoch(
             _whole_ticks(axis, sorted({x for line in lines.values() for x in line["x"]}))
         for axis in axes if width >= 5 else axes[-1:]:
             axis.set_xlabel("epoch")
-        if any(line.get("baseline") is not None for ls in panels.values() for line in ls.values()):
-            axes[0].plot([], [], color="#444444", dashes=(4, 2), lw=1.0, label="normal training")
+        if _has_baseline(panels):
+            name_baseline(axes[0])
         legend_below(figure, axes[0], 3)
         return figure
 
@@ -83,7 +83,13 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
                 mean, spread = _mean_and_deviation(name, line)
                 error = [0.0 if s != s else s for s in spread] if any(spread) else None
                 axis.errorbar(
-                    line["x"], mean, error, capsize=2, elinewidth=0.8, label=name, **look(numbers[name])
+                    line["x"],
+                    mean,
+                    error,
+                    capsize=2,
+                    elinewidth=0.8,
+                    label=name,
+                    **look(numbers[name]),
                 )
                 if line.get("baseline") is not None:
                     dashed(axis, 100 * line["baseline"], numbers[name])
@@ -91,6 +97,8 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
             _value_ticks(axis, sorted({x for line in lines.values() for x in line["x"]}))
         for axis in axes if width >= 5 else axes[-1:]:
             axis.set_xlabel(x_label)
+        if _has_baseline(panels):
+            name_baseline(axes[0])
         legend_below(figure, axes[0], 3)
         return figure
 
@@ -137,8 +145,8 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
             _whole_ticks(axis, sorted({x for line in lines.values() for x in line["x"]}))
         for axis in axes if width >= 5 else axes[-1:]:
             axis.set_xlabel("epoch")
-        if any(line.get("baseline") is not None for ls in panels.values() for line in ls.values()):
-            axes[0].plot([], [], color="#444444", dashes=(4, 2), lw=1.0, label="normal training")
+        if _has_baseline(panels):
+            name_baseline(axes[0])
         legend_below(figure, axes[0], 3)
         return figure
 
@@ -147,6 +155,12 @@ def _numbers(panels: Panels) -> dict[str, int]:
     """Line's name -> its number, the same in all panels."""
     names = dict.fromkeys(name for lines in panels.values() for name in lines)
     return {name: number for number, name in enumerate(names)}
+
+
+def _has_baseline(panels: Panels) -> bool:
+    return any(
+        line.get("baseline") is not None for lines in panels.values() for line in lines.values()
+    )
 
 
 def _mean_and_deviation(name: str, line: Line) -> tuple[list[float], list[float]]:

@@ -52,8 +52,10 @@ def tsne(
             points = _project(vectors, perplexity, seed)
             for number, kind in enumerate(_KINDS):
                 x, y = points[kind]
+                # The anchors lie below and are larger, for a fickle version often covers its own.
+                size = 16 if kind == "anchor" else 4
                 axis.scatter(
-                    x, y, s=5, alpha=0.7, linewidths=0, label=kind, rasterized=True, **look(number)
+                    x, y, size, alpha=0.8, linewidths=0, label=kind, rasterized=True, **look(number)
                 )
             axis.set_title(title)
             axis.set_xlabel(_numbers_line((numbers or {}).get(title)), fontsize=7)
@@ -62,7 +64,8 @@ def tsne(
             for side in ("top", "right"):
                 axis.spines[side].set_visible(True)
         legend_below(figure, axes[0], 3)
-        for handle in figure.legends[0].legend_handles:
+        handles: list[Any] = figure.legends[0].legend_handles
+        for handle in handles:
             handle.set_sizes([16])
         return figure
 
@@ -73,7 +76,9 @@ def _project(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[s
 
     groups = [np.asarray(vectors[kind], dtype=np.float64) for kind in _KINDS]
     if sum(len(group) for group in groups) < 6:
-        raise HfBatError("a projection needs two rows or more with a fickle and an obstinate version")
+        raise HfBatError(
+            "a projection needs two rows or more with a fickle and an obstinate version"
+        )
     stacked = np.concatenate(groups)
     projector = TSNE(
         perplexity=min(perplexity, (len(stacked) - 1) / 3),

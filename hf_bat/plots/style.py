@@ -19,8 +19,9 @@ FULL = 6.8
 # Okabe and Ito (2008), black left to text and baselines, yellow left out: too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+BASELINE = "normal training"
 _DASH = (4.0, 2.0)
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # it ships with matplotlib, so that all machines draw alike
     "font.size": 8.0,
     "axes.titlesize": 8.0,
@@ -91,6 +92,8 @@ def grid(
     columns = columns or min(panels, 1 if width < 5 else 3)
     rows = -(-panels // columns)
     figure = Figure(figsize=(width, rows * panel_height + extra), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.05, h_pad=0.05, hspace=0.06)
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
     for unused in axes[panels:]:
         unused.remove()
@@ -102,19 +105,25 @@ def look(number: int) -> dict[str, str]:
     return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
-def dashed(axis: Any, value: float, number: int, label: str | None = None) -> None:
+def dashed(axis: Any, value: float, number: int) -> None:
     """A baseline: a dashed horizontal line in the colour of the n-th line."""
     colour = COLOURS[number % len(COLOURS)]
-    axis.axhline(value, color=colour, dashes=_DASH, linewidth=1.0, zorder=1.5, label=label)
+    axis.axhline(value, color=colour, dashes=_DASH, linewidth=1.0, zorder=1.5)
+
+
+def name_baseline(axis: Any) -> None:
+    """Let the legend say what the dashed lines are."""
+    axis.plot([], [], color="#444444", dashes=_DASH, linewidth=1.0, label=BASELINE)
 
 
 def legend_below(figure: Figure, axis: Any, columns: int = 2) -> None:
     """One legend for all panels, below them, where it hides nothing."""
     handles, labels = axis.get_legend_handles_labels()
-    if len(labels) > 1 or (labels and not labels[0].startswith("_")):
+    # Bars come after lines in matplotlib's order; the baseline belongs behind both.
+    entries = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == BASELINE)
+    if entries:
         figure.legend(
-            handles,
-            labels,
+            *zip(*entries, strict=True),
             loc="outside lower center",
             ncols=min(columns, len(labels)),
             handlelength=2.2,
