@@ -5,7 +5,7 @@ where it was, and two sweeps into one folder share what they have in common.
 """
 
 from hf_bat.sweep.plan import Run, make_grid, make_run, parse_flags, read_grid
-from hf_bat.sweep.schedule import finished, run_all, run_folder
+from hf_bat.sweep.schedule import finished, folder_of, run_all
 from hf_bat.sweep.summary import METRICS, Group, group_runs, markdown, write_summary
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Group",
     "Run",
     "finished",
+    "folder_of",
     "group_runs",
     "make_grid",
     "make_run",
@@ -20,6 +21,5 @@ __all__ = [
     "parse_flags",
     "read_grid",
     "run_all",
-    "run_folder",
     "write_summary",
 ]

@@ -87,6 +87,7 @@ def dry_run(
     train_rows: Mapping[str, int | None],
     varied: Sequence[str],
     seconds_per_step: float | None = None,
+    processes: int = 1,
 ) -> str:
     """The list of runs with their estimated cost, as text.
 
@@ -96,6 +97,7 @@ def dry_run(
         train_rows: key -> training rows.
         varied: the arguments that tell the runs apart.
         seconds_per_step: see `estimate`.
+        processes: that share the work of a run.
     """
     results = {run.key: finished(root, run) for run in runs}
     known = [result for result in results.values() if result]
@@ -105,7 +107,7 @@ def dry_run(
             lines.append(f"{run.key}  finished            {run.label(varied)}")
             continue
         open_runs += 1
-        steps = planned_steps(run.arguments, train_rows.get(run.key))
+        steps = planned_steps(run.arguments, train_rows.get(run.key), processes)
         seconds = estimate(run, steps, known, seconds_per_step)
         total += seconds or 0.0
         unknown += seconds is None

@@ -22,9 +22,9 @@ _POLL = 0.2  # seconds between looks at the running processes
 _NEWS = 60.0  # seconds between lines of progress where there is no terminal
 
 
-def run_folder(root: Path, run: Run) -> Path:
+def folder_of(root: Path, key: str) -> Path:
     """Where a run's configuration, log and result are."""
-    return root / "runs" / run.key
+    return root / "runs" / key
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
@@ -33,7 +33,7 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
     Raises:
         HfBatError: its file is not what a run writes.
     """
-    path = run_folder(root, run) / "result.json"
+    path = folder_of(root, run.key) / "result.json"
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if result["key"] != run.key:
@@ -124,7 +124,7 @@ def _start(
     """Start a run unless another process holds it or has just finished it."""
     import fcntl
 
-    folder = run_folder(root, run)
+    folder = folder_of(root, run.key)
     folder.mkdir(exist_ok=True)
     # The worker inherits the lock: it lasts as long as anything works on the run.
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -174,7 +174,7 @@ def _failure(root: Path, process: _Process) -> str | None:
     """Why a run that ended has no result."""
     if process.popen.returncode == 0 and finished(root, process.run) is not None:
         return None
-    log = run_folder(root, process.run) / "log.txt"
+    log = folder_of(root, process.run.key) / "log.txt"
     lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
     said = [line for line in lines if line and not line.startswith("$ ")]
     reason = said[-1] if said else f"exit status {process.popen.returncode}"
@@ -250,7 +250,7 @@ class _ProgressLine:
         if key in self.over:
             return 1.0
         try:
-            path = run_folder(self.root, self.runs[key]) / "progress.json"
+            path = folder_of(self.root, key) / "progress.json"
             noted = json.loads(path.read_text(encoding="utf-8"))
             return float(min(1.0, noted["step"] / noted["steps"]))
         except (OSError, ValueError, KeyError, ZeroDivisionError):

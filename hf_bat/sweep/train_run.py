@@ -185,7 +185,8 @@ def represent(trainer: BalancedTrainer, rows: Any, run: RunArguments, folder: Pa
         return {"error": str(error)}
     path = folder / "representations.npz"
     with open(path, "wb") as file:
-        np.savez_compressed(file, **vectors)
+        halves = {kind: array.astype(np.float16) for kind, array in vectors.items()}
+        np.savez_compressed(file, **halves)
     return {**separation(vectors), "file": path.name, "distances": distances(vectors)}
 
 
