@@ -121,7 +121,7 @@ def _what_differs(groups: Groups, scale: str) -> list[str]:
     attacked = sorted({str(r["arguments"].get("max_attack_samples", 500)) for r in results})
     return [
         f"Ours: scale {scale}, model {', '.join(models)}, {' or '.join(rows)} training rows, "
-        f"{steps[0]:,} to {steps[-1]:,} steps, attacks on the first "
+        f"{' to '.join(f'{s:,}' for s in dict.fromkeys((steps[0], steps[-1])))} steps, attacks on the first "
         f"{' or '.join(attacked).replace('None', 'and all')} rows. Per cent, mean ± standard deviation over "
         "seeds; ASR: attack success rate, lower is better; antonym and negation ASR by the `confident` "
         "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
