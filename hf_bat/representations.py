@@ -28,7 +28,8 @@ def collect(
     fall out (the paper: 500 MNLI examples, the neutral class excluded; section 4.3).
 
     Args:
-        trainer: a `BalancedTrainer` with its model, tokenizer, task and tables, in one process.
+        trainer: a `BalancedTrainer` with its model, tokenizer, task and tables. Of several processes
+            each must call, and gets vectors of its own share of the rows.
         rows: raw rows, as for `evaluate`.
         max_rows: the most rows, N.
         pooling: which representation, as in `BalancedTrainingArguments`.
@@ -37,7 +38,7 @@ def collect(
         `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, row by row.
 
     Raises:
-        HfBatError: no row has both versions, or several processes.
+        HfBatError: no row has both versions.
 
     Example:
         >>> vectors = collect(trainer, rows)  # doctest: +SKIP
@@ -50,8 +51,6 @@ def collect(
     from hf_bat.objective import stack_versions
     from hf_bat.pooling import Representation
 
-    if trainer.args.world_size > 1:
-        raise HfBatError("representations are collected in one process: launch without torchrun")
     tokenizer: Any = trainer.processing_class
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     found: dict[str, list[Any]] = {kind: [] for kind in KINDS}

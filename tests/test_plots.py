@@ -78,7 +78,9 @@ def test_a_picture_is_readable_small_and_the_same_each_time(name, tmp_path):
         assert path.read_bytes() == same.read_bytes()
     assert {path.name for path in (tmp_path / "a").iterdir()} == {p.name for p in first}
     text = first[1].read_text("utf-8")
-    words = " ".join("".join(node.itertext()) for node in ET.fromstring(text).iter() if "text" in node.tag)
+    words = " ".join(
+        "".join(node.itertext()) for node in ET.fromstring(text).iter() if "text" in node.tag
+    )
     for word in WORDS[name]:
         assert word in words, (word, words)
     # At half width no text is under 7 points.
@@ -102,7 +104,9 @@ def test_lines_show_means_bands_and_dashed_baselines():
 
 
 def test_a_seed_without_a_rate_counts_for_nothing():
-    (axis,) = plots.trade_off_by_epoch({"BERT": {"a": {"x": [1, 2], "values": [[0.2, None], [0.4, 0.5]]}}}).axes
+    (axis,) = plots.trade_off_by_epoch(
+        {"BERT": {"a": {"x": [1, 2], "values": [[0.2, None], [0.4, 0.5]]}}}
+    ).axes
     assert list(axis.lines[0].get_ydata()) == pytest.approx([30, 50])
 
 
@@ -121,12 +125,16 @@ def test_the_frontier_joins_what_nothing_beats_and_has_intervals():
     )
     low, high = t_interval([0.37, 0.36])
     ends = [seg for c in axis.collections for seg in c.get_segments()]
-    assert any(seg[0][0] == pytest.approx(100 * low) and seg[1][0] == pytest.approx(100 * high) for seg in ends)
+    assert any(
+        seg[0][0] == pytest.approx(100 * low) and seg[1][0] == pytest.approx(100 * high)
+        for seg in ends
+    )
 
 
 def test_names_beside_points_do_not_overlap():
     points = [
-        {"name": f"alpha={i}", "group": "p", "fickle": [0.3 + i / 1000], "obstinate": [0.3]} for i in range(9)
+        {"name": f"alpha={i}", "group": "p", "fickle": [0.3 + i / 1000], "obstinate": [0.3]}
+        for i in range(9)
     ]
     figure = plots.frontier(points)
     figure.draw_without_rendering()

@@ -112,10 +112,17 @@ def _grid(experiment: Experiment, groups: Groups, sign: str) -> tuple[list[str],
     return heads, rows
 
 
+def _model(result: Result) -> str:
+    """The trained model's name."""
+    name = str(result["arguments"]["model_name_or_path"])
+    known = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
+    return "MiniLM-L6" if "minilm_l6" in name.lower() else known.get(name, Path(name).name)
+
+
 def _what_differs(groups: Groups, scale: str) -> list[str]:
     """Facts that a reader needs before comparing, from the runs themselves."""
     results = [result for _, found in groups for result in found]
-    models = sorted({Path(str(r["arguments"]["model_name_or_path"])).name for r in results})
+    models = sorted({_model(result) for result in results})
     rows = sorted({f"{r['rows']['train']:,}" for r in results})
     steps = sorted({r["steps"] for r in results})
     attacked = sorted({str(r["arguments"].get("max_attack_samples", 500)) for r in results})
@@ -219,7 +226,11 @@ def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str
         if picture.baseline:
             entry["baseline"] = _baseline(setting, metric, groups)
         found.append(
-            (_named(picture.panel, setting, metric), _named(picture.line, setting, metric), entry)
+            (
+                _named(picture.panel, setting, metric, results),
+                _named(picture.line, setting, metric, results),
+                entry,
+            )
         )
     return found
 
@@ -243,9 +254,11 @@ def _baseline(setting: Setting, metric: str, groups: Groups) -> float | None:
     return fmean(values) if values else None
 
 
-def _named(what: str, setting: Setting, metric: str) -> str:
+def _named(what: str, setting: Setting, metric: str, results: Sequence[Result]) -> str:
     if what == "metric":
         return NAMES[metric]
+    if what == "model":  # the one that was trained, which may stand in for the paper's
+        return _model(results[0])
     value = setting.options.get(what) if what in setting.options else getattr(setting, what)
     label = _LABELS.get(str(value), str(value))
     return f"{_LABELS[what]} {label}" if what in _LABELS and what in setting.options else label

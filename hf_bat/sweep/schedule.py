@@ -141,19 +141,25 @@ def _start(
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     (folder / "progress.json").unlink(missing_ok=True)
     launcher = [*run.launcher] or [sys.executable]
+    if launcher[:2] == ["accelerate", "launch"]:  # this environment's, on the PATH or not
+        launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
     with open(folder / "log.txt", "ab") as log:
         log.write(f"$ {' '.join(command)}\n".encode())
         log.flush()
-        popen = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(run, slot, jobs),
-            pass_fds=(lock,),
-            start_new_session=True,  # an interruption reaches the workers through us alone
-        )
+        try:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(run, slot, jobs),
+                pass_fds=(lock,),
+                start_new_session=True,  # an interruption reaches the workers through us alone
+            )
+        except OSError as error:
+            os.close(lock)
+            raise HfBatError(f"cannot start {command[0]}: {error.strerror}") from error
     return _Process(run, popen, slot, lock)
 
 

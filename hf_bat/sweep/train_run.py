@@ -183,6 +183,8 @@ def represent(trainer: BalancedTrainer, rows: Any, run: RunArguments, folder: Pa
         vectors: dict[str, Any] = collect(trainer, rows, run.representations)
     except HfBatError as error:
         return {"error": str(error)}
+    if not trainer.is_world_process_zero():
+        return None
     path = folder / "representations.npz"
     with open(path, "wb") as file:
         halves = {kind: array.astype(np.float16) for kind, array in vectors.items()}

@@ -30,7 +30,10 @@ def script(repository, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_has_a_plan_at_the_papers_scale(script, name, capsys, tmp_path):
-    assert script.run([name, "--scale", "paper", "--dry_run", "--output_dir", str(tmp_path / "o")]) == 0
+    assert (
+        script.run([name, "--scale", "paper", "--dry_run", "--output_dir", str(tmp_path / "o")])
+        == 0
+    )
     listed = capsys.readouterr().out
     assert "steps" in listed and "~" in listed and "an estimate" in listed
     assert "bert" in listed and not (tmp_path / "o").exists()
@@ -69,7 +72,9 @@ def test_experiments_share_the_runs_that_they_have_in_common(script):
 
 
 def test_several_gpus_share_a_batch(script):
-    args, extra = script.parse_arguments(["table4", "--scale", "paper", "--processes", "4", "--bf16", "false"])
+    args, extra = script.parse_arguments(
+        ["table4", "--scale", "paper", "--processes", "4", "--bf16", "false"]
+    )
     run = script.plan(script.choose(args), args, extra)[0].runs[0]
     assert run.arguments["per_device_train_batch_size"] == 2
     assert run.launcher == ("accelerate", "launch", "--multi_gpu", "--num_processes", "4")
@@ -128,10 +133,13 @@ def made_results(experiment, seeds=2):
         for _ in range(seeds):
             metrics = {name: float(rng.random()) for name in names}
             metrics |= {f"{name}_mm": value for name, value in metrics.items()}
-            logs = [{"epoch": e, **{n: float(rng.random()) for n in names}} for e in (1.0, 2.0, 3.0)]
+            logs = [
+                {"epoch": e, **{n: float(rng.random()) for n in names}} for e in (1.0, 2.0, 3.0)
+            ]
             results.append(
                 {"key": "made", "metrics": metrics, "epochs": logs if setting.method == "safer" else [],
-                 "arguments": {"model_name_or_path": "/models/tiny"}, "rows": {"train": 40}, "steps": 10 + number,
+                 "arguments": {"model_name_or_path": "/models/tiny"}, "rows": {"train": 40},
+                 "steps": 10 + number,
                  "representations": {"file": "representations.npz", "fickle_distance": 0.1,
                                      "obstinate_distance": 0.9, "silhouette": 0.5,
                                      "distances": {"fickle": [0.1, 0.2], "obstinate": [0.8, 0.9]}}}
@@ -146,12 +154,17 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
     folder = tmp_path / "runs" / "made"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    np.savez(folder / "representations.npz", **{k: rng.normal(size=(8, 4)) for k in ("anchor", "fickle", "obstinate")})
+    np.savez(
+        folder / "representations.npz",
+        **{k: rng.normal(size=(8, 4)) for k in ("anchor", "fickle", "obstinate")},
+    )
     groups = made_results(experiment)
     written = script.write_outputs(experiment, groups, tmp_path, tmp_path / name, "small")
     pictures = sorted(path.name for path in written if path.suffix in (".png", ".svg"))
     endings = {"figure5": ["", "-distances"], "figure10": ["-alpha", "-beta"]}.get(name, [""])
-    expected = [f"figure{e}.{k}" for e in endings for k in ("png", "svg")] if "figure" in name else []
+    expected = (
+        [f"figure{e}.{k}" for e in endings for k in ("png", "svg")] if "figure" in name else []
+    )
     assert pictures == sorted(expected)
     assert all(0 < path.stat().st_size < 200_000 for path in written)
     content = json.loads((tmp_path / name / "results.json").read_text())
@@ -194,7 +207,8 @@ def test_a_table_and_a_figure_from_end_to_end(repository, quiet_environment, tmp
         script = repository / "examples" / "reproduce" / "run.py"
         words = [name, "--scale", "paper", "--model_name_or_path", "model", "--seeds", "1", "--use_cpu",
                  "--train_file", "mnli=train.jsonl", "--validation_file", "dev.jsonl", "--max_steps", "2",
-                 "--synonyms", "synonyms.json", "--antonyms", "antonyms.json", "--output_dir", "out", *more]  # fmt: skip
+                 "--synonyms", "synonyms.json", "--antonyms", "antonyms.json",
+                 "--output_dir", "out", *more]  # fmt: skip
         done = subprocess.run(
             [sys.executable, str(script), *words],
             capture_output=True, text=True, env=quiet_environment, cwd=tmp_path, timeout=600,

@@ -11,8 +11,18 @@ from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import HfBatError, cli
-from hf_bat.sweep import finished, folder_of, group_runs, make_grid, make_run, markdown, parse_flags
-from hf_bat.sweep import read_grid, run_all, schedule
+from hf_bat.sweep import (
+    finished,
+    folder_of,
+    group_runs,
+    make_grid,
+    make_run,
+    markdown,
+    parse_flags,
+    read_grid,
+    run_all,
+    schedule,
+)
 from hf_bat.sweep.cost import dry_run, planned_steps
 from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
 
@@ -195,7 +205,9 @@ def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
 
     assert cli.main([*words, "--jobs", "2"]) == 0
     table = capsys.readouterr().out
-    assert "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 63.50 (57.15 to 69.85)" in table
+    assert (
+        "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 63.50 (57.15 to 69.85)" in table
+    )
     content = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert len(content["runs"]) == 6 and "t-interval" in content["interval"]
     (group,) = [g for g in content["groups"] if g["name"] == "method=normal"]
@@ -221,7 +233,11 @@ def test_a_group_has_no_interval_over_one_seed():
 def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
     assert planned_steps({"max_steps": 7}, None) == 7
     assert planned_steps({}, None) is None
-    flags = {"per_device_train_batch_size": 4, "num_train_epochs": 2, "gradient_accumulation_steps": 2}
+    flags = {
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 2,
+        "gradient_accumulation_steps": 2,
+    }
     assert planned_steps(flags, 33) == 10 and planned_steps(flags, 33, processes=2) == 6
     assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
 
