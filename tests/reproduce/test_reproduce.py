@@ -67,7 +67,7 @@ def test_experiments_share_the_runs_that_they_have_in_common(script):
     assert keys("figure5") < keys("table1")
     assert len(keys("figure4") & keys("figure3")) == 3  # batch 32
     assert len(keys("table4") & keys("table1")) == 3
-    assert len(keys("figure10") & keys("figure12")) == 0  # beta 1.0 there, 1.2 here
+    assert len(keys("figure10") & keys("figure12")) == 3  # alpha 1.0, beta 1.2, margin 1.0
     assert keys("figure4") | keys("figure8") == keys("figure9")
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from types import SimpleNamespace
 
 import pytest
 from tiny_models import tiny_model
@@ -178,10 +179,11 @@ def test_an_interruption_ends_the_running_processes(tmp_path, fake_worker, monke
     def interrupted(seconds):
         deadline = time.monotonic() + 60
         while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
-            pass
+            time.sleep(0.02)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(schedule.time, "sleep", interrupted)
+    clock = SimpleNamespace(sleep=interrupted, monotonic=time.monotonic)
+    monkeypatch.setattr(schedule, "time", clock)  # time.sleep itself is subprocess's too
     with pytest.raises(KeyboardInterrupt):
         run_all([run], tmp_path, announce=lambda line: None)
     with pytest.raises(ProcessLookupError):
@@ -248,7 +250,7 @@ def tiny_run(tmp_path):
     tokenizer_for_made_rows().save_pretrained(tmp_path / "model")
     arguments = {"model_name_or_path": str(tmp_path / "model"), "task_name": "snli", "method": "pairwise",
                  "use_cpu": True, "per_device_train_batch_size": 4, "max_steps": 3, "save_strategy": "steps",
-                 "save_steps": 1, "representations": 5, "attacks": ["antonym"], "seed": 3}  # fmt: skip
+                 "save_steps": 1, "representations": 5, "attacks": ["synonym"], "seed": 3}  # fmt: skip
     for name, table in (("synonyms", SYNONYMS), ("antonyms", ANTONYMS)):
         table.save(tmp_path / f"{name}.json")
         arguments[name] = str(tmp_path / f"{name}.json")
@@ -281,7 +283,7 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     (cut / "trainer" / "checkpoint-9").mkdir()  # cut short while it was written
     result = train_and_measure(cut, config)
     assert result["train"]["resumed"] and not expected["train"]["resumed"]
-    for name in ("eval_loss", "eval_accuracy", "eval_antonym_asr"):
+    for name in ("eval_loss", "eval_accuracy", "eval_synonym_asr"):
         assert result["metrics"][name] == expected["metrics"][name]
     assert result["steps"] == 3 and result["rows"] == {"train": 16, "validation": 30}
     assert result["tables"]["synonyms"] == SYNONYMS.fingerprint
