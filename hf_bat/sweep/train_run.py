@@ -170,8 +170,10 @@ def table_hashes(trainer: BalancedTrainer) -> dict[str, str]:
     if trainer.args.method == "normal" and not trainer.args.attacks:
         return {}
     names = ("synonyms", "antonyms")
-    tables: list[Any] = [perturbation.table for perturbation in trainer.perturbations]
-    return {name: table.fingerprint for name, table in zip(names, tables, strict=True)}
+    # An obstinate perturbation of several kinds may have no one table.
+    tables: list[Any] = [getattr(each, "table", None) for each in trainer.perturbations]
+    pairs = zip(names, tables, strict=True)
+    return {name: table.fingerprint for name, table in pairs if table is not None}
 
 
 def represent(trainer: BalancedTrainer, rows: Any, run: RunArguments, folder: Path) -> Any:
