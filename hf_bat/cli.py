@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.compare",
         "pair two models' attack rows: difference, interval, McNemar's test",
     ),
+    "sweep": (
+        "hf_bat.commands.sweep",
+        "train over a grid of arguments and draw the fickle/obstinate frontier",
+    ),
 }
 
 _EPILOG = """\

@@ -1,0 +1,282 @@
+"""What an experiment leaves: every run as JSON, ours beside the paper's, the figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
+
+from hf_bat.plots import (
+    distance_histograms,
+    epoch_bars,
+    save,
+    trade_off_by_epoch,
+    tsne,
+    value_panels,
+)
+from hf_bat.sweep.schedule import folder_of
+from hf_bat.sweep.summary import write_text
+
+Result = Mapping[str, Any]
+Groups = Sequence[tuple[Setting, Sequence[Result]]]
+_LABELS = {
+    BATCH: "batch",
+    "bert": "BERT",
+    "roberta": "RoBERTa",
+    "mnli": "MNLI",
+    "qqp": "QQP",
+    "mrpc": "MRPC",
+    "snli": "SNLI",
+    "contrastive_weight": "lambda",
+}
+
+
+def write_outputs(
+    experiment: Experiment, groups: Groups, root: Path, folder: Path, scale: str
+) -> list[Path]:
+    """Write `results.json`, `table.md`, `table.tex` and the pictures; return the files."""
+    content = {
+        "title": experiment.title,
+        "scale": scale,
+        "paper_claims": experiment.claim,
+        "settings": [
+            {
+                "task": setting.task,
+                "paper_model": setting.model,
+                "method": setting.method,
+                "options": dict(setting.options),
+                "ours": {m: _ours(results, m + experiment.suffix) for m in experiment.metrics},
+                "paper_percent": dict(setting.paper),
+                "runs": list(results),
+            }
+            for setting, results in groups
+        ],
+    }
+    files = [
+        write_text(folder / "results.json", json.dumps(content, indent=1) + "\n"),
+        write_text(folder / "table.md", markdown(experiment, groups, scale)),
+        write_text(folder / "table.tex", latex(experiment, groups, scale)),
+    ]
+    for picture in experiment.pictures:
+        for ending, figure in draw(picture, groups, root).items():
+            files += save(figure, folder / f"figure{ending}")
+    return files
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def _ours(results: Sequence[Result], metric: str) -> list[float]:
+    """A metric's values, one a seed, as fractions."""
+    found = [result["metrics"].get(metric) for result in results]
+    return [value for value in found if value is not None]
+
+
+def _cells(values: Sequence[float], sign: str) -> str:
+    if not values:
+        return "-"
+    mean = f"{100 * fmean(values):.2f}"
+    return mean if len(values) < 2 else f"{mean} {sign} {100 * stdev(values):.2f}"
+
+
+def _printed(number: Number | None, sign: str) -> str:
+    if number is None:
+        return "-"
+    return (
+        f"{number[0]:.2f} {sign} {number[1]:.2f}" if isinstance(number, tuple) else f"{number:.2f}"
+    )
+
+
+def _grid(experiment: Experiment, groups: Groups, sign: str) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the table, a column of ours and one of the paper's for each metric."""
+    heads = ["task", "paper's model", "method", "seeds"]
+    for metric in experiment.metrics:
+        heads += [f"{NAMES[metric]}, ours"]
+        if any(metric in setting.paper for setting, _ in groups):
+            heads += [f"{NAMES[metric]}, paper"]
+    rows = []
+    for setting, results in groups:
+        options = ", ".join(f"{_LABELS.get(n, n)} {v:g}" for n, v in setting.options.items())
+        row = [_LABELS[setting.task], _LABELS[setting.model], setting.method]
+        row[2] += f" ({options})" if options else ""
+        row.append(str(len(results)))
+        for metric in experiment.metrics:
+            row.append(_cells(_ours(results, metric + experiment.suffix), sign))
+            if any(metric in s.paper for s, _ in groups):
+                row.append(_printed(setting.paper.get(metric), sign))
+        rows.append(row)
+    return heads, rows
+
+
+def _model(result: Result) -> str:
+    """The trained model's name."""
+    name = str(result["arguments"]["model_name_or_path"])
+    known = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
+    return "MiniLM-L6" if "minilm_l6" in name.lower() else known.get(name, Path(name).name)
+
+
+def _what_differs(groups: Groups, scale: str) -> list[str]:
+    """Facts that a reader needs before comparing, from the runs themselves."""
+    results = [result for _, found in groups for result in found]
+    models = sorted({_model(result) for result in results})
+    rows = sorted({f"{r['rows']['train']:,}" for r in results})
+    steps = sorted({r["steps"] for r in results})
+    attacked = sorted({str(r["arguments"].get("max_attack_samples", 500)) for r in results})
+    return [
+        f"Ours: scale {scale}, model {', '.join(models)}, {' or '.join(rows)} training rows, "
+        f"{' to '.join(f'{s:,}' for s in dict.fromkeys((steps[0], steps[-1])))} steps, attacks on the first "
+        f"{' or '.join(attacked).replace('None', 'and all')} rows. Per cent, mean ± standard deviation over "
+        "seeds; ASR: attack success rate, lower is better; antonym and negation ASR by the `confident` "
+        "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
+        "synonym attack.",
+    ]
+
+
+def markdown(experiment: Experiment, groups: Groups, scale: str) -> str:
+    """The table in Markdown, with what the paper claims and what differs."""
+    heads, rows = _grid(experiment, groups, "±")
+    lines = [f"# {experiment.title}", "", f"The paper: {experiment.claim}", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *_what_differs(groups, scale)]) + "\n"
+
+
+def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
+    """The table in LaTeX (booktabs)."""
+    heads, rows = _grid(experiment, groups, r"$\pm$")
+    lines = [
+        r"\begin{table*}[t]",
+        r"\centering\small",
+        rf"\begin{{tabular}}{{lll{'r' * (len(heads) - 3)}}}",
+        r"\toprule",
+        " & ".join(map(_escape, heads)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_escape, row)) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{_escape(experiment.title)}, ours beside the paper's. "
+        + _escape(_what_differs(groups, scale)[0].replace("±", r"$\pm$").replace("`", ""))
+        + "}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    for character in "%_&#":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
+    """A picture's figures by the ending of their file's name."""
+    if picture.kind == "tsne":
+        return _representations(groups, root)
+    panels: dict[str, dict[str, dict[str, Any]]] = {}
+    for metric in picture.metrics:
+        for panel, line, entry in _lines(picture, metric, groups):
+            panels.setdefault(panel, {})[line] = entry
+    if not panels:
+        return {}
+    if picture.kind == "values":
+        percent = {f"{name} (%)": lines for name, lines in panels.items()}
+        return {picture.ending: value_panels(percent, picture.label)}
+    if picture.panel == "metric":
+        label = "%"
+    elif len(picture.metrics) == 1:
+        label = f"{NAMES[picture.metrics[0]]} (%)"
+    else:
+        label = "success rate (%)"
+    function = epoch_bars if picture.kind == "bars" else trade_off_by_epoch
+    return {picture.ending: function(panels, label)}
+
+
+def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str, dict[str, Any]]]:
+    """`(panel, line, data)` of one metric."""
+    if picture.kind == "values":
+        lines: dict[str, list[tuple[Setting, Sequence[Result]]]] = {}
+        for setting, results in groups:
+            # With two varied arguments (Figure 10) a line holds the other one fixed.
+            if picture.x in setting.options and list(setting.options)[-1] == picture.x and results:
+                lines.setdefault(setting.method, []).append((setting, results))
+        return [
+            (NAMES[metric], method, entry)
+            for method, members in lines.items()
+            if (entry := _values(picture, metric, members))
+        ]
+    found = []
+    for setting, results in groups:
+        if setting.method == "normal":
+            continue
+        epochs = [r["epochs"] for r in results if r["epochs"]]
+        if not epochs:
+            continue
+        length = min(map(len, epochs))
+        entry = {
+            "x": [log["epoch"] for log in epochs[0][:length]],
+            "values": [[log.get(metric) for log in logs[:length]] for logs in epochs],
+        }
+        if picture.baseline:
+            entry["baseline"] = _baseline(setting, metric, groups)
+        found.append(
+            (
+                _named(picture.panel, setting, metric, results),
+                _named(picture.line, setting, metric, results),
+                entry,
+            )
+        )
+    return found
+
+
+def _values(picture: Picture, metric: str, members: Groups) -> dict[str, Any] | None:
+    """A metric at each value of an argument; a list of rates a seed."""
+    seeds = min(len(results) for _, results in members)
+    values = [[rs[i]["metrics"].get(metric) for _, rs in members] for i in range(seeds)]
+    if all(value is None for seed in values for value in seed):
+        return None
+    return {"x": [setting.options[picture.x] for setting, _ in members], "values": values}
+
+
+def _baseline(setting: Setting, metric: str, groups: Groups) -> float | None:
+    alike = [
+        results
+        for other, results in groups
+        if (other.task, other.model, other.method) == (setting.task, setting.model, "normal")
+    ]
+    values = _ours(alike[0], metric) if alike else []
+    return fmean(values) if values else None
+
+
+def _named(what: str, setting: Setting, metric: str, results: Sequence[Result]) -> str:
+    if what == "metric":
+        return NAMES[metric]
+    if what == "model":  # the one that was trained, which may stand in for the paper's
+        return _model(results[0])
+    value = setting.options.get(what) if what in setting.options else getattr(setting, what)
+    label = _LABELS.get(str(value), str(value))
+    return f"{_LABELS[what]} {label}" if what in _LABELS and what in setting.options else label
+
+
+def _representations(groups: Groups, root: Path) -> dict[str, Any]:
+    import numpy as np
+
+    vectors, numbers, distances = {}, {}, {}
+    for setting, results in groups:
+        kept = results[0].get("representations", {}) if results else {}
+        if "file" not in kept:
+            continue
+        path = folder_of(root, results[0]["key"]) / kept["file"]
+        with np.load(path, allow_pickle=False) as file:
+            vectors[setting.method] = {kind: file[kind] for kind in file.files}
+        numbers[setting.method] = kept
+        distances[setting.method] = kept["distances"]
+    if not vectors:
+        return {}
+    return {"": tsne(vectors, numbers), "-distances": distance_histograms(distances)}

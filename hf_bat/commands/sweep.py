@@ -1,0 +1,132 @@
+"""`hf-bat sweep`: a grid of trainings, resumable and side by side, and the frontier that they draw."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_bat.errors import HfBatError
+
+if TYPE_CHECKING:
+    from hf_bat.sweep import Run
+
+HELP = """\
+train and evaluate every combination of a grid of arguments, each in a process of its own. A run is
+named by a hash of its arguments and of the content of its files, and a finished one is never run again;
+one that was interrupted goes on from its last checkpoint. At the end: a table (JSON and Markdown) with
+95 % t-intervals over seeds, and the frontier of synonym against antonym attack success rates."""
+EPILOG = """\
+examples:
+  hf-bat sweep --base "--model_name_or_path bert-base-uncased --task snli --method pairwise
+      --attacks antonym synonym" \\
+    --grid alpha=0.5,1,2 --grid beta=1,1.2 --grid seed=1,2,3 --output_dir sweeps/weights --jobs 2
+  hf-bat sweep --base "--model_name_or_path MODEL --task snli --train_file T --validation_file V
+      --attacks antonym synonym" \\
+    --grid method=normal,safer,triplet --grid lambda=0.5,1 --output_dir sweeps/methods --dry_run
+
+The runs' flags are those of examples/run_glue_bat.py. Where the grid varies the method, a weight that a
+method does not have is left out for it. To give every run several GPUs:
+  --launcher "accelerate launch --multi_gpu --num_processes 4"
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--base", required=True, metavar="FLAGS", help="flags of every run, quoted")
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="NAME=V,V,...",
+        help="an argument and its values; give it again for another argument",
+    )
+    parser.add_argument(
+        "--output_dir", "--output-dir", required=True, help="the sweep's folder; runs/ in it"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument(
+        "--launcher", default="", metavar="WORDS", help="what launches a run (default: python)"
+    )
+    parser.add_argument(
+        "--dry_run", "--dry-run", action="store_true", help="list the runs and their estimated cost"
+    )
+    parser.add_argument(
+        "--seconds_per_step",
+        "--seconds-per-step",
+        type=float,
+        help="for the estimate: of normal training at batch 32",
+    )
+    parser.add_argument(
+        "--obstinate",
+        default="eval_antonym_asr_confident",
+        metavar="METRIC",
+        help="the frontier's obstinate rate (default: eval_antonym_asr_confident)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the runs, write and print the table; return 0."""
+    from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid
+    from hf_bat.sweep.cost import dry_run
+    from hf_bat.sweep.summary import group_runs, write_summary
+
+    if args.jobs < 1:
+        raise HfBatError(f"--jobs must be at least 1, not {args.jobs}")
+    base, grid = parse_flags(args.base), read_grid(args.grid)
+    twice = [name for name in grid if name in base]
+    if twice:
+        raise HfBatError(f"--base and --grid both name {twice[0]}")
+    runs = make_grid(base, grid, shlex.split(args.launcher))
+    root, varied = Path(args.output_dir), list(grid)
+    rows = train_rows(runs)
+    if args.dry_run:
+        print(dry_run(runs, root, rows, varied, args.seconds_per_step))
+        return 0
+    failures = make_runs(runs, root, args.jobs, rows, args.quiet)
+    results = {r.key: result for r in runs if (result := finished(root, r))}
+    if results:
+        written = write_summary(root, runs, results, varied, args.obstinate)
+        print(markdown(group_runs(runs, results, varied)), end="")
+        print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+    if failures:
+        raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
+    return 0
+
+
+def make_runs(
+    runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None], quiet: bool
+) -> list[str]:
+    """Make the unfinished runs; see `run_all`."""
+    from hf_bat.sweep import run_all
+    from hf_bat.sweep.cost import forwards, planned_steps
+
+    weights = {
+        run.key: (planned_steps(run.arguments, rows[run.key]) or 0) * forwards(run.arguments)
+        for run in runs
+    }
+    return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
+
+
+def train_rows(runs: list[Run]) -> dict[str, int | None]:
+    """Key -> training rows, for runs on local files; None for data of the Hub.
+
+    Raises:
+        HfBatError: a file cannot be read.
+    """
+    from hf_bat.tasks import load_split
+
+    lengths: dict[str, int] = {}
+    found: dict[str, int | None] = {}
+    for run in runs:
+        path, limit = (run.arguments.get(n) for n in ("train_file", "max_train_samples"))
+        if path is None:
+            found[run.key] = limit
+            continue
+        if path not in lengths:
+            lengths[path] = len(load_split(path))
+        found[run.key] = lengths[path] if limit is None else min(limit, lengths[path])
+    return found

@@ -1,0 +1,59 @@
+"""What one run of a sweep is told, beside `BalancedTrainingArguments`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RunArguments:
+    """Model, data and tables of one run; named as in `examples/run_glue_bat.py`."""
+
+    model_name_or_path: str = field(metadata={"help": "A model of the Hub, or a folder."})
+    task_name: str | None = field(
+        default=None, metadata={"help": "A known task; or give --columns.", "aliases": ["--task"]}
+    )
+    columns: list[str] | None = field(
+        default=None, metadata={"help": "Your own task: its text column, or the two."}
+    )
+    label_column: str = field(
+        default="label", metadata={"help": "Your own task: its label column."}
+    )
+    class_names: list[str] | None = field(
+        default=None, metadata={"help": "Your own task: label names in the order of its integers."}
+    )
+    skipped_labels: list[str] | None = field(
+        default=None,
+        metadata={"help": "Your own task: labels that no obstinate perturbation touches."},
+    )
+    train_file: str | None = field(default=None, metadata={"help": "Rows; else the Hub's."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Rows to evaluate on.", "aliases": ["--data"]}
+    )
+    validation_mm_file: str | None = field(
+        default=None, metadata={"help": "MNLI's mismatched set; its metrics end in _mm."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "The first N rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The first N rows."})
+    synonyms: str | None = field(default=None, metadata={"help": "A synonym table."})
+    antonyms: str | None = field(default=None, metadata={"help": "An antonym table."})
+    representations: int = field(
+        default=0, metadata={"help": "Keep the vectors of the first N rows and of their versions."}
+    )
+    keep_model: bool = field(default=False, metadata={"help": "Keep the trained model."})
+
+
+# Arguments that name files whose content, not whose name, makes the result.
+FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+# Arguments that change no figure of the result.
+IMMATERIAL = (
+    "disable_tqdm",
+    "keep_model",
+    "log_level",
+    "logging_steps",
+    "logging_strategy",
+    "report_to",
+    "save_steps",
+    "save_strategy",
+    "save_total_limit",
+)

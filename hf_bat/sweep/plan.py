@@ -1,0 +1,283 @@
+"""From flags and a grid to runs, each with the key that names its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hf_bat.errors import HfBatError
+from hf_bat.sweep.arguments import FILES, IMMATERIAL
+
+SEEDS = ("seed", "data_seed")
+_ALIASES = {"lambda": "contrastive_weight"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with its evaluation.
+
+    Attributes:
+        key: 16 hexadecimal digits, the same for runs whose results must be the same.
+        arguments: of `RunArguments` and `BalancedTrainingArguments`, those that are not the default.
+        launcher: the words before the training module, such as `accelerate launch --multi_gpu`.
+    """
+
+    key: str
+    arguments: Mapping[str, Any]
+    launcher: tuple[str, ...] = ()
+
+    def label(self, names: Sequence[str]) -> str:
+        """`name=value` of the named arguments that the run has."""
+        shown = [f"{n}={self.arguments[n]}" for n in names if n in self.arguments]
+        return " ".join(shown) or "the base"
+
+
+def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
+    """Read flags of a run, as one would give them to `examples/run_glue_bat.py`.
+
+    Args:
+        words: one string, split as a shell does, or the words.
+
+    Returns:
+        The given arguments alone, typed.
+
+    Raises:
+        HfBatError: a flag that does not exist, or a value of the wrong type.
+
+    Example:
+        >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
+        {'task_name': 'snli', 'learning_rate': 2e-05, 'bf16': True, 'attacks': ['antonym', 'synonym']}
+    """
+    words = shlex.split(words) if isinstance(words, str) else list(words)
+    found = dict(vars(_given_parser().parse_args(words)))
+    if "output_dir" in found:
+        raise HfBatError("leave --output_dir out of the runs' flags: each run has its own folder")
+    order = [word.removeprefix("--").split("=")[0] for word in words]
+    return dict(sorted(found.items(), key=lambda item: _place(item[0], order)))
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else -1
+
+
+@lru_cache(maxsize=1)
+def _given_parser() -> Any:
+    """A parser whose result holds only what was given."""
+    import argparse
+
+    parser = _run_parser()
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    return parser
+
+
+def _run_parser() -> Any:
+    from transformers import HfArgumentParser
+
+    from hf_bat.sweep.arguments import RunArguments
+    from hf_bat.training_args import BalancedTrainingArguments
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise HfBatError(f"the runs' flags: {message}")
+
+    return Parser((RunArguments, BalancedTrainingArguments), add_help=False, allow_abbrev=False)
+
+
+def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any, Any]:
+    """The two objects that a run works with.
+
+    Args:
+        arguments: of a `Run`.
+        output_dir: the Trainer's folder.
+
+    Raises:
+        HfBatError: arguments that are missing, unknown or do not go together.
+    """
+    from hf_bat.tasks import get_task
+
+    if arguments.get("model_name_or_path") is None:
+        raise HfBatError("the runs' flags name no --model_name_or_path")
+    if (arguments.get("task_name") is None) == (arguments.get("columns") is None):
+        raise HfBatError("the runs' flags need either --task_name or --columns")
+    if arguments.get("task_name") is not None:
+        get_task(arguments["task_name"])
+    try:
+        run, training = _run_parser().parse_dict({**arguments, "output_dir": output_dir})
+    except HfBatError:
+        raise
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        raise HfBatError(f"the runs' flags: {str(error).splitlines()[0]}") from error
+    return run, training
+
+
+def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
+    """Read the axes of a grid.
+
+    Args:
+        axes: `name=value,value,...` each; `lambda` stands for `contrastive_weight`.
+
+    Returns:
+        Name -> typed values, in the order given.
+
+    Raises:
+        HfBatError: not of that form, an unknown name, a value of the wrong type, or an axis given twice.
+
+    Example:
+        >>> read_grid(["alpha=0.5,1", "seed=1,2"])
+        {'alpha': [0.5, 1.0], 'seed': [1, 2]}
+    """
+    grid: dict[str, list[Any]] = {}
+    for axis in axes:
+        name, equals, values = axis.partition("=")
+        name = name.strip().removeprefix("--")
+        parts = [value.strip() for value in values.split(",")]
+        if not equals or not name or not all(parts):
+            raise HfBatError(f"--grid {axis!r} is not of the form name=value,value,...")
+        name = _ALIASES.get(name, name)
+        if name in grid:
+            raise HfBatError(f"--grid names {name} twice")
+        try:
+            grid[name] = [parse_flags([f"--{name}", value])[name] for value in parts]
+        except HfBatError as error:
+            raise HfBatError(f"--grid {axis!r}: {error}") from error
+        if len(set(map(str, grid[name]))) < len(parts):
+            raise HfBatError(f"--grid {axis!r} gives a value twice")
+    return grid
+
+
+def make_grid(
+    base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], launcher: Sequence[str] = ()
+) -> list[Run]:
+    """Every combination of the grid's values over the base, each checked and once.
+
+    Where the grid varies the method, a weight or option that a method does not have is left out for
+    it: `method=normal,pairwise` with `alpha=0.5,1` makes three runs.
+
+    Args:
+        base: arguments of every run.
+        grid: name -> values; empty for the base alone.
+        launcher: see `Run`.
+
+    Raises:
+        HfBatError: what cannot be run, before anything is.
+    """
+    runs: dict[str, Run] = {}
+    for values in itertools.product(*grid.values()):
+        arguments = {**base, **dict(zip(grid, values, strict=True))}
+        if "method" in grid:
+            arguments = fitting(arguments)
+        run = make_run(arguments, launcher)
+        runs.setdefault(run.key, run)
+    return list(runs.values())
+
+
+def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without weights and options that their method does not have.
+
+    Example:
+        >>> fitting({"method": "normal", "alpha": 1.0, "seed": 1})
+        {'method': 'normal', 'seed': 1}
+    """
+    from hf_bat.training_args import _OPTION_METHODS, METHOD_WEIGHTS, WEIGHTS
+
+    method = arguments.get("method", "normal")
+    weights = METHOD_WEIGHTS.get(method)
+    if weights is None:
+        return dict(arguments)  # `make_run` says that there is no such method
+    foreign = {name for name in WEIGHTS if name not in weights}
+    foreign |= {name for name, methods in _OPTION_METHODS.items() if method not in methods}
+    return {name: value for name, value in arguments.items() if name not in foreign}
+
+
+def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
+    """Check arguments and give them their key.
+
+    Args:
+        arguments: of the run, defaults left out or not: they count the same.
+        launcher: see `Run`.
+
+    Raises:
+        HfBatError: arguments that do not go together, or a file that is not there.
+    """
+    arguments = dict(sorted(arguments.items()))
+    build_arguments(arguments, "checked")
+    content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
+    key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
+    return Run(key, arguments, tuple(launcher))
+
+
+def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result depends on: the arguments that matter, and hashes in the place of paths.
+
+    Args:
+        arguments: of a run.
+
+    Returns:
+        A JSON object. Data of the Hub count by the task's name, models of the Hub by theirs.
+
+    Raises:
+        HfBatError: a file is missing.
+    """
+    defaults = _defaults()
+    found = {
+        name: value
+        for name, value in arguments.items()
+        if name not in IMMATERIAL and value != defaults.get(name, _MISSING)
+    }
+    # A weight that is not given and one given its method's default are the same.
+    from hf_bat.training_args import METHOD_WEIGHTS
+
+    for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
+        found.setdefault(name, default)
+    for name in FILES:
+        if arguments.get(name) is not None:
+            found[name] = {"sha256": _hash_file(arguments[name], name)}
+    model = Path(str(arguments["model_name_or_path"]))
+    if model.is_dir():
+        found["model_name_or_path"] = {"sha256": _hash_model(model)}
+    return found
+
+
+_MISSING = object()
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, Any]:
+    from dataclasses import MISSING, fields
+
+    from hf_bat.sweep.arguments import RunArguments
+    from hf_bat.training_args import BalancedTrainingArguments
+
+    both = (*fields(RunArguments), *fields(BalancedTrainingArguments))
+    return {field.name: field.default for field in both if field.default is not MISSING}
+
+
+@lru_cache(maxsize=256)
+def _hash_file(path: str, name: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise HfBatError(f"--{name} {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _hash_model(folder: Path) -> str:
+    """Of a model folder's weights, configuration and tokenizer; not of cards or checkpoints in it."""
+    endings = (".json", ".txt", ".model", ".safetensors", ".bin")
+    files = sorted(p for p in folder.iterdir() if p.suffix in endings and p.is_file())
+    if not (folder / "config.json").is_file():
+        raise HfBatError(f"{folder} holds no model: it has no config.json")
+    parts = [f"{p.name} {_hash_file(str(p), 'model_name_or_path')}" for p in files]
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()

@@ -1,0 +1,277 @@
+"""Runs side by side in processes of their own; what is finished is never run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.sweep.plan import Run, identity
+
+_WORKER = "hf_bat.sweep.train_run"
+_POLL = 0.2  # seconds between looks at the running processes
+_NEWS = 60.0  # seconds between lines of progress where there is no terminal
+
+
+def folder_of(root: Path, key: str) -> Path:
+    """Where a run's configuration, log and result are."""
+    return root / "runs" / key
+
+
+def finished(root: Path, run: Run) -> dict[str, Any] | None:
+    """The result of a run, None where it has none yet.
+
+    Raises:
+        HfBatError: its file is not what a run writes.
+    """
+    path = folder_of(root, run.key) / "result.json"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if result["key"] != run.key:
+            raise ValueError("it is of another run")
+        return result
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HfBatError(
+            f"{path} is no result of a run ({error}); remove it to run again"
+        ) from error
+
+
+@dataclass
+class _Process:
+    run: Run
+    popen: subprocess.Popen[bytes]
+    slot: int
+    lock: int
+
+
+def run_all(
+    runs: Sequence[Run],
+    root: Path,
+    jobs: int = 1,
+    weights: Mapping[str, float] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Make all runs that are not finished, `jobs` at a time.
+
+    On the CPU each of several jobs has one thread; with several GPUs each job has one, in turn. A run
+    that another process is making is left to it. An interruption ends the running ones, which go on
+    from their last checkpoint the next time.
+
+    Args:
+        runs: what is to be finished.
+        root: the sweep's folder.
+        jobs: processes at a time.
+        weights: key -> how much work a run is, for the time that is left; all alike where None.
+        announce: called with a line on what happens; stderr where None.
+
+    Returns:
+        A line for each run that did not finish: which, why, and where its log is.
+
+    Raises:
+        HfBatError: the folder cannot be written.
+    """
+    say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        (root / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
+    pending = deque(run for run in runs if finished(root, run) is None)
+    if len(pending) < len(runs):
+        say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
+    progress = _ProgressLine(root, list(pending), weights or {}, say)
+    running: list[_Process] = []
+    failures = []
+    try:
+        while pending or running:
+            while pending and len(running) < jobs:
+                slot = next(i for i in range(jobs) if i not in {p.slot for p in running})
+                process = _start(pending.popleft(), root, slot, jobs, say)
+                if process is not None:
+                    running.append(process)
+            time.sleep(_POLL)
+            for process in [p for p in running if p.popen.poll() is not None]:
+                running.remove(process)
+                os.close(process.lock)
+                failure = _failure(root, process)
+                if failure:
+                    failures.append(failure)
+                    say(failure)
+                progress.ended(process.run, len(running))
+            progress.tick(len(running))
+    finally:
+        progress.close()
+        _stop(running)
+    left = [run for run in runs if finished(root, run) is None]
+    named = " ".join(failures)
+    failures += [f"run {r.key}: another process is making it" for r in left if r.key not in named]
+    return failures
+
+
+def _start(
+    run: Run, root: Path, slot: int, jobs: int, say: Callable[[str], None]
+) -> _Process | None:
+    """Start a run unless another process holds it or has just finished it."""
+    import fcntl
+
+    folder = folder_of(root, run.key)
+    folder.mkdir(exist_ok=True)
+    # The worker inherits the lock: it lasts as long as anything works on the run.
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        say(f"run {run.key}: another process is making it; left to that one")
+        return None
+    if finished(root, run) is not None:
+        os.close(lock)
+        return None
+    config = {"key": run.key, "identity": identity(run.arguments), "arguments": run.arguments}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (folder / "progress.json").unlink(missing_ok=True)
+    launcher = [*run.launcher] or [sys.executable]
+    if launcher[:2] == ["accelerate", "launch"]:  # this environment's, on the PATH or not
+        launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
+    command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
+    with open(folder / "log.txt", "ab") as log:
+        log.write(f"$ {' '.join(command)}\n".encode())
+        log.flush()
+        try:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(run, slot, jobs),
+                pass_fds=(lock,),
+                start_new_session=True,  # an interruption reaches the workers through us alone
+            )
+        except OSError as error:
+            os.close(lock)
+            raise HfBatError(f"cannot start {command[0]}: {error.strerror}") from error
+    return _Process(run, popen, slot, lock)
+
+
+def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    if jobs > 1 and not run.launcher:
+        import torch
+
+        environment.setdefault("OMP_NUM_THREADS", "1")
+        if torch.cuda.is_available() and not run.arguments.get("use_cpu"):
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            devices = visible.split(",") if visible else range(torch.cuda.device_count())
+            environment["CUDA_VISIBLE_DEVICES"] = str(devices[slot % len(devices)])
+    return environment
+
+
+def _failure(root: Path, process: _Process) -> str | None:
+    """Why a run that ended has no result."""
+    if process.popen.returncode == 0 and finished(root, process.run) is not None:
+        return None
+    log = folder_of(root, process.run.key) / "log.txt"
+    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
+    said = [line for line in lines if line and not line.startswith("$ ")]
+    reason = said[-1] if said else f"exit status {process.popen.returncode}"
+    return f"run {process.run.key} failed: {reason} (log: {log})"
+
+
+def _stop(running: Sequence[_Process]) -> None:
+    """End the workers, launchers' children included."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        for process in running:
+            if process.popen.poll() is None:
+                os.killpg(process.popen.pid, sent)
+        for process in running:
+            try:
+                process.popen.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                continue
+    for process in running:
+        os.close(process.lock)
+
+
+class _ProgressLine:
+    """How many runs are done, at what rate, and how long the rest will take at that rate."""
+
+    def __init__(
+        self,
+        root: Path,
+        runs: Sequence[Run],
+        weights: Mapping[str, float],
+        say: Callable[[str], None],
+    ):
+        self.root, self.say = root, say
+        self.weights = {run.key: weights.get(run.key) or 1.0 for run in runs}
+        self.runs = {run.key: run for run in runs}
+        self.over: set[str] = set()
+        self.start = time.monotonic()
+        self.told = self.start
+        self.terminal = sys.stderr.isatty()
+
+    def ended(self, run: Run, running: int) -> None:
+        self.over.add(run.key)
+        if not self.terminal:
+            self.say(self.line(running))
+
+    def tick(self, running: int) -> None:
+        now = time.monotonic()
+        if running and now - self.told > (1.0 if self.terminal else _NEWS):
+            self.told = now
+            if self.terminal:
+                print(f"\r\x1b[2K{self.line(running)}", end="", file=sys.stderr, flush=True)
+            else:
+                self.say(self.line(running))
+
+    def close(self) -> None:
+        if self.terminal and self.runs:
+            print(file=sys.stderr)
+
+    def line(self, running: int) -> str:
+        """Such as `3/12 runs, 2 running, 31 % of the work, 0.4 runs/min, about 22 min left`."""
+        work = sum(self.weights.values())
+        done = sum(self.weights[key] * self._share(key) for key in self.runs) / work
+        elapsed = time.monotonic() - self.start
+        parts = [f"{len(self.over)}/{len(self.runs)} runs", f"{running} running"]
+        parts.append(f"{100 * done:.0f} % of the work")
+        if 0 < done < 1:
+            rate = done * len(self.runs) / elapsed * 3600
+            parts += [f"{rate:.1f} runs/h", f"about {duration(elapsed * (1 - done) / done)} left"]
+        elif done:
+            parts.append(f"{duration(elapsed)} in all")
+        return ", ".join(parts)
+
+    def _share(self, key: str) -> float:
+        if key in self.over:
+            return 1.0
+        try:
+            path = folder_of(self.root, key) / "progress.json"
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            return float(min(1.0, noted["step"] / noted["steps"]))
+        except (OSError, ValueError, KeyError, ZeroDivisionError):
+            return 0.0
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    Example:
+        >>> duration(42), duration(400), duration(9000), duration(400_000)
+        ('42 s', '7 min', '2.5 h', '4.6 days')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

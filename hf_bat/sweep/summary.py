@@ -1,0 +1,189 @@
+"""Results of runs, seeds taken together, as JSON, Markdown, LaTeX and the frontier."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.metrics.intervals import t_interval
+from hf_bat.sweep.plan import SEEDS, Run
+
+# Metric -> its heading, in the order of the columns; those that no run has are left out.
+METRICS = {
+    "eval_accuracy": "accuracy",
+    "eval_f1": "F1",
+    "eval_antonym_asr_confident": "antonym ASR (confident)",
+    "eval_antonym_asr": "antonym ASR (strict)",
+    "eval_negation_asr_confident": "negation ASR (confident)",
+    "eval_negation_asr": "negation ASR (strict)",
+    "eval_synonym_asr": "synonym ASR",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        name: `name=value` of what tells this group from the others.
+        arguments: of the first run.
+        runs: the keys of the runs.
+        values: metric -> a figure a seed, those that a run lacks left out.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    runs: tuple[str, ...]
+    values: Mapping[str, list[float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, with mean, standard deviation and 95 % t-interval of each metric."""
+        metrics = {
+            name: {
+                "values": values,
+                "mean": fmean(values),
+                "deviation": stdev(values) if len(values) > 1 else None,
+                "t_interval_95": t_interval(values),
+            }
+            for name, values in self.values.items()
+        }
+        return {"name": self.name, "runs": list(self.runs), "metrics": metrics}
+
+
+def group_runs(
+    runs: Sequence[Run], results: Mapping[str, Mapping[str, Any]], varied: Sequence[str]
+) -> list[Group]:
+    """Put runs that differ in their seed alone together.
+
+    Args:
+        runs: in their order.
+        results: key -> result; runs without one are left out.
+        varied: the arguments that name a group.
+    """
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.key in results:
+            rest = {name: v for name, v in run.arguments.items() if name not in SEEDS}
+            members.setdefault(repr(rest), []).append(run)
+    names = [name for name in varied if name not in SEEDS]
+    groups = []
+    for alike in members.values():
+        found = [results[run.key]["metrics"] for run in alike]
+        keys = dict.fromkeys(key for metrics in found for key in metrics)
+        values = {
+            key: [float(metrics[key]) for metrics in found if metrics.get(key) is not None]
+            for key in keys
+        }
+        groups.append(
+            Group(
+                alike[0].label(names),
+                alike[0].arguments,
+                tuple(run.key for run in alike),
+                {key: figures for key, figures in values.items() if figures},
+            )
+        )
+    return groups
+
+
+def markdown(groups: Sequence[Group]) -> str:
+    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several."""
+    shown = [name for name in METRICS if any(name in group.values for group in groups)]
+    lines = [
+        "| run | seeds | " + " | ".join(METRICS[name] for name in shown) + " |",
+        "|---" * (2 + len(shown)) + "|",
+    ]
+    for group in groups:
+        cells = [_cell(group.values.get(name, [])) for name in shown]
+        lines.append(f"| {group.name} | {len(group.runs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    interval = t_interval(values)
+    mean = f"{100 * fmean(values):.2f}"
+    return (
+        mean if interval is None else f"{mean} ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
+    )
+
+
+def write_summary(
+    root: Path,
+    runs: Sequence[Run],
+    results: Mapping[str, Mapping[str, Any]],
+    varied: Sequence[str],
+    obstinate: str = "eval_antonym_asr_confident",
+    fickle: str = "eval_synonym_asr",
+) -> list[Path]:
+    """Write `sweep.json`, `sweep.md` and, where both rates are there, `frontier.png` and `.svg`.
+
+    Args:
+        root: the sweep's folder.
+        runs: of the sweep.
+        results: key -> result.
+        varied: the grid's arguments.
+        obstinate: the metric of the frontier's vertical axis.
+        fickle: of the horizontal one.
+
+    Returns:
+        The files.
+
+    Raises:
+        HfBatError: a file cannot be written.
+    """
+    groups = group_runs(runs, results, varied)
+    content = {
+        "varied": list(varied),
+        "interval": "95 % t-interval of the mean over seeds; null for one seed",
+        "groups": [group.to_dict() for group in groups],
+        "runs": [results[run.key] for run in runs if run.key in results],
+    }
+    note = (
+        "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed). "
+        "Lower attack success rates (ASR) are better.\n"
+    )
+    written = [
+        write_text(root / "sweep.json", json.dumps(content, indent=1) + "\n"),
+        write_text(root / "sweep.md", markdown(groups) + note),
+    ]
+    points = [
+        {
+            "name": group.name.removeprefix(f"method={method}").strip() or method,
+            "group": method,
+            "fickle": group.values[fickle],
+            "obstinate": group.values[obstinate],
+        }
+        for group in groups
+        if fickle in group.values and obstinate in group.values
+        for method in [str(group.arguments.get("method", "normal"))]
+    ]
+    if points:
+        from hf_bat.plots import frontier, save
+
+        label = f"obstinate: {METRICS.get(obstinate, obstinate)} (%)"
+        x_label = f"fickle: {METRICS.get(fickle, fickle)} (%)"
+        written += save(frontier(points, x_label=x_label, y_label=label), root / "frontier")
+    return written
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all; its folder is made where missing.
+
+    Raises:
+        HfBatError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise HfBatError(f"cannot write {path}: {error.strerror}") from error
+    return path

@@ -1,0 +1,248 @@
+"""One run of a sweep, in a process of its own: `python -m hf_bat.sweep.train_run FOLDER/config.json`.
+
+It trains, evaluates with the attacks that its arguments name, and writes `result.json` last of all, by
+renaming: a folder that has one is finished. A run that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EvalPrediction,
+    TrainerCallback,
+    set_seed,
+)
+
+import hf_bat
+from hf_bat import metrics
+from hf_bat.data import label_names_of
+from hf_bat.errors import HfBatError
+from hf_bat.representations import collect, distances, separation
+from hf_bat.sweep.arguments import RunArguments
+from hf_bat.sweep.plan import build_arguments
+from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
+from hf_bat.trainer import BalancedTrainer
+
+_DEFAULTS = {
+    # One checkpoint to go on from; it is removed when the run has finished.
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+
+
+def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
+    """Training rows, validation rows, and MNLI's mismatched ones where there are any."""
+    limits = {"train": run.max_train_samples}
+    paths = {
+        "train": run.train_file,
+        "validation": run.validation_file,
+        "validation_mm": run.validation_mm_file,
+    }
+    if "validation_mm" not in task.splits or (run.validation_file and not run.validation_mm_file):
+        del paths["validation_mm"]
+    rows = {}
+    for role, path in paths.items():
+        split = load_split(path) if path else load_hub_split(task, role)
+        limit = limits.get(role, run.max_eval_samples)
+        rows[role] = split if limit is None else split.select(range(min(limit, len(split))))
+    return rows
+
+
+def make_trainer(run: RunArguments, training: Any) -> tuple[BalancedTrainer, dict[str, Any]]:
+    """The trainer of a run, and its rows by role."""
+    task = (
+        get_task(run.task_name)
+        if run.task_name
+        else user_task(
+            run.columns or (), run.class_names or (), run.skipped_labels or (), run.label_column
+        )
+    )
+    with training.main_process_first(desc="loading the data"):
+        rows = load_rows(run, task)
+    task = with_label_names(task, label_names_of(rows["train"], task))
+    set_seed(training.seed)  # of the new head's weights
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(run.model_name_or_path)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            run.model_name_or_path, num_labels=len(task.label_names)
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise HfBatError(f"cannot load {run.model_name_or_path}: {reason}") from error
+    loaded = [metrics.load(name) for name in task.metrics]
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        labels = np.argmax(prediction.predictions, axis=-1)
+        found: dict[str, float] = {}
+        for metric in loaded:
+            found |= metric.compute(predictions=labels, references=prediction.label_ids)
+        return found
+
+    trainer = BalancedTrainer(
+        model=model,
+        args=training,
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        task=task,
+        synonyms=run.synonyms,
+        antonyms=run.antonyms,
+    )
+    return trainer, rows
+
+
+class _Progress(TrainerCallback):
+    """Notes now and then how far the run is, for whoever waits for it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.noted = 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = time.monotonic()
+        if state.is_world_process_zero and (now - self.noted > 2 or not self.noted):
+            self.noted = now
+            write_json(self.path, {"step": state.global_step, "steps": state.max_steps})
+
+
+def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Train, evaluate, and gather what is to be known of it.
+
+    Args:
+        folder: the run's.
+        config: `{"key", "arguments", "identity"}`.
+
+    Returns:
+        The result; None in a process that is not the first.
+    """
+    start = time.perf_counter()
+    work = folder / "trainer"
+    run, training = build_arguments({**_DEFAULTS, **config["arguments"]}, str(work))
+    trainer, rows = make_trainer(run, training)
+    trainer.add_callback(_Progress(folder / "progress.json"))
+    checkpoint = last_whole_checkpoint(work)
+    trained = trainer.train(resume_from_checkpoint=checkpoint)
+    found: dict[str, Any] = {}
+    for role in ("validation", "validation_mm"):
+        if role in rows:
+            ending = role.removeprefix("validation")
+            measured = trainer.evaluate(rows[role])
+            found |= {f"{name}{ending}": value for name, value in measured.items()}
+    result = {
+        "key": config["key"],
+        "arguments": config["arguments"],
+        "identity": config["identity"],
+        "metrics": {name: value for name, value in found.items() if name.startswith("eval_")},
+        "epochs": [log for log in trainer.state.log_history if "eval_loss" in log],
+        "train": {**trained.metrics, "resumed": checkpoint is not None},
+        "steps": trainer.state.max_steps,
+        "rows": {role: len(split) for role, split in rows.items()},
+        "processes": training.world_size,
+        "seconds": round(time.perf_counter() - start, 1),
+        "tables": table_hashes(trainer),
+        "environment": environment(trainer),
+    }
+    if run.representations:
+        result["representations"] = represent(trainer, rows["validation"], run, folder)
+    if run.keep_model:
+        trainer.save_model(str(folder / "model"))
+    return result if trainer.is_world_process_zero() else None
+
+
+def table_hashes(trainer: BalancedTrainer) -> dict[str, str]:
+    """Fingerprints of the tables that trained or attacked; none where nothing was perturbed."""
+    if trainer.args.method == "normal" and not trainer.args.attacks:
+        return {}
+    names = ("synonyms", "antonyms")
+    # An obstinate perturbation of several kinds may have no one table.
+    tables: list[Any] = [getattr(each, "table", None) for each in trainer.perturbations]
+    pairs = zip(names, tables, strict=True)
+    return {name: table.fingerprint for name, table in pairs if table is not None}
+
+
+def represent(trainer: BalancedTrainer, rows: Any, run: RunArguments, folder: Path) -> Any:
+    """Keep the vectors beside the result; return the numbers that go into it.
+
+    Where there are none to keep, the reason: a trained model is not lost over it.
+    """
+    try:
+        vectors: dict[str, Any] = collect(trainer, rows, run.representations)
+    except HfBatError as error:
+        return {"error": str(error)}
+    if not trainer.is_world_process_zero():
+        return None
+    path = folder / "representations.npz"
+    with open(path, "wb") as file:
+        halves = {kind: array.astype(np.float16) for kind, array in vectors.items()}
+        np.savez_compressed(file, **halves)
+    return {**separation(vectors), "file": path.name, "distances": distances(vectors)}
+
+
+def environment(trainer: BalancedTrainer) -> dict[str, str]:
+    """What the run was made with."""
+    device = trainer.args.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "hf_bat": hf_bat.__version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} ({name})",
+    }
+
+
+def last_whole_checkpoint(work: Path) -> str | None:
+    """The last checkpoint that was written to its end; what was cut short is ignored.
+
+    The Trainer writes a checkpoint's `trainer_state.json` after its weights and its optimizer.
+    """
+    found = []
+    for path in work.glob("checkpoint-*"):
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            found.append((int(state["global_step"]), str(path)))
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(path, ignore_errors=True)
+    return max(found)[1] if found else None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def main(argv: list[str]) -> int:
+    """Make the run that a `config.json` describes; the exit status is 2 where its user can mend it."""
+    try:
+        path = Path(argv[0])
+        config = json.loads(path.read_text(encoding="utf-8"))
+        result = train_and_measure(path.parent, config)
+    except HfBatError as error:
+        print(f"train_run: error: {error}", file=sys.stderr)
+        return 2
+    if result is not None:
+        shutil.rmtree(path.parent / "trainer", ignore_errors=True)
+        write_json(path.parent / "result.json", result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

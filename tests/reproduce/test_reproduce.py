@@ -1,0 +1,230 @@
+"""The paper's tables and figures: every one is planned, its numbers are the paper's, two are run."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_models import tiny_model
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+
+pytest.importorskip("matplotlib", reason='needs pip install "hf_bat[plots]"')
+
+NAMES = [f"table{i}" for i in range(1, 7)] + [f"figure{i}" for i in range(3, 13)]
+
+
+@pytest.fixture
+def script(repository, monkeypatch):
+    """The module `run` of examples/reproduce, which imports its neighbours."""
+    monkeypatch.syspath_prepend(str(repository / "examples" / "reproduce"))
+    for name in ("run", "experiments", "outputs"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import run
+
+    yield run
+    for name in ("run", "experiments", "outputs"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_has_a_plan_at_the_papers_scale(script, name, capsys, tmp_path):
+    assert (
+        script.run([name, "--scale", "paper", "--dry_run", "--output_dir", str(tmp_path / "o")])
+        == 0
+    )
+    listed = capsys.readouterr().out
+    assert "steps" in listed and "~" in listed and "an estimate" in listed
+    assert "bert" in listed and not (tmp_path / "o").exists()
+
+
+def test_the_experiments_are_the_papers(script, capsys):
+    assert list(script.EXPERIMENTS) == NAMES
+    assert script.run(["--list"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()] == NAMES
+
+
+def test_the_papers_settings_are_the_defaults(script, capsys):
+    args, extra = script.parse_arguments(["table1", "--scale", "paper"])
+    experiment = script.choose(args)
+    safer = next(s for s in experiment.settings if s.method == "safer")
+    triplet = next(s for s in experiment.settings if s.method == "triplet" and s.model == "roberta")
+    found = script.arguments_of(safer, 1, args, extra)
+    assert (found["num_train_epochs"], found["learning_rate"]) == (15.0, 3e-5)
+    found = script.arguments_of(triplet, 1, args, extra)
+    assert found["model_name_or_path"] == "roberta-base" and found["max_attack_samples"] is None
+    assert (found["per_device_train_batch_size"], found["learning_rate"]) == (32, 2e-5)
+
+
+def test_experiments_share_the_runs_that_they_have_in_common(script):
+    def keys(name, *more):
+        args, extra = script.parse_arguments([name, "--scale", "paper", *more])
+        return {run.key for p in script.plan(script.choose(args), args, extra) for run in p.runs}
+
+    assert keys("figure3") < keys("table1") == keys("table3")
+    assert keys("figure5") < keys("table1")
+    assert len(keys("figure4") & keys("figure3")) == 3  # batch 32
+    assert len(keys("table4") & keys("table1")) == 3
+    assert len(keys("figure10") & keys("figure12")) == 3  # alpha 1.0, beta 1.2, margin 1.0
+    assert keys("figure4") | keys("figure8") == keys("figure9")
+
+
+def test_several_gpus_share_a_batch(script):
+    args, extra = script.parse_arguments(
+        ["table4", "--scale", "paper", "--processes", "4", "--bf16", "false"]
+    )
+    run = script.plan(script.choose(args), args, extra)[0].runs[0]
+    assert run.arguments["per_device_train_batch_size"] == 2
+    assert run.launcher == ("accelerate", "launch", "--multi_gpu", "--num_processes", "4")
+    assert run.arguments["bf16"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["table7"], "unknown experiment 'table7'"),
+        (["table6"], "no data for snli: give --train_file snli=PATH"),
+        (["table6", "--train_file", "nowhere.jsonl"], "no data for snli"),
+        (["table6", "--train_file", "no.jsonl", "--validation_file", "no.jsonl"], "no.jsonl: No such file"),
+        (["table6", "--scale", "huge"], "invalid choice: 'huge'"),
+        (["table6", "--scale", "paper", "--nonsense", "1"], "unrecognized arguments: --nonsense"),
+        (["table6", "--scale", "paper", "--jobs", "0"], "--jobs must be at least 1"),
+        (["table6", "--scale", "paper", "--processes", "3"], "a batch of 32 cannot be shared by 3"),
+        (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
+        (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
+        (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
+    assert script.run([*words, "--output_dir", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("reproduce: error: ") and says in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_numbers_are_those_that_the_paper_prints(script, shared):
+    papers = list((shared / "paper").glob("*.txt"))
+    if not papers:
+        pytest.skip("no text of the paper")
+    text = papers[0].read_text("utf-8")
+    rows = [line for line in text.splitlines() if "\t" in line]
+    count = 0
+    for name, experiment in script.EXPERIMENTS.items():
+        for setting in experiment.settings:
+            shown = [
+                rf"{n[0]:g}" if isinstance(n, tuple) else f"{n:g}" for n in setting.paper.values()
+            ]
+            if shown:
+                assert any(all(n in row for n in shown) for row in rows), (name, setting)
+                count += 1
+    assert count > 40
+
+
+def made_results(experiment, seeds=2):
+    """Results as runs write them, and the vectors of one folder for all."""
+    rng = np.random.default_rng(0)
+    names = ("eval_accuracy", "eval_f1", "eval_antonym_asr", "eval_antonym_asr_confident",
+             "eval_synonym_asr", "eval_negation_asr_confident")  # fmt: skip
+    groups = []
+    for number, setting in enumerate(experiment.settings):
+        results = []
+        for _ in range(seeds):
+            metrics = {name: float(rng.random()) for name in names}
+            metrics |= {f"{name}_mm": value for name, value in metrics.items()}
+            logs = [
+                {"epoch": e, **{n: float(rng.random()) for n in names}} for e in (1.0, 2.0, 3.0)
+            ]
+            results.append(
+                {"key": "made", "metrics": metrics, "epochs": logs if setting.method == "safer" else [],
+                 "arguments": {"model_name_or_path": "/models/tiny"}, "rows": {"train": 40},
+                 "steps": 10 + number,
+                 "representations": {"file": "representations.npz", "fickle_distance": 0.1,
+                                     "obstinate_distance": 0.9, "silhouette": 0.5,
+                                     "distances": {"fickle": [0.1, 0.2], "obstinate": [0.8, 0.9]}}}
+            )  # fmt: skip
+        groups.append((setting, results))
+    return groups
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
+    experiment = script.EXPERIMENTS[name]
+    folder = tmp_path / "runs" / "made"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    np.savez(
+        folder / "representations.npz",
+        **{k: rng.normal(size=(8, 4)) for k in ("anchor", "fickle", "obstinate")},
+    )
+    groups = made_results(experiment)
+    written = script.write_outputs(experiment, groups, tmp_path, tmp_path / name, "small")
+    pictures = sorted(path.name for path in written if path.suffix in (".png", ".svg"))
+    endings = {"figure5": ["", "-distances"], "figure10": ["-alpha", "-beta"]}.get(name, [""])
+    expected = (
+        [f"figure{e}.{k}" for e in endings for k in ("png", "svg")] if "figure" in name else []
+    )
+    assert pictures == sorted(expected)
+    assert all(0 < path.stat().st_size < 200_000 for path in written)
+    content = json.loads((tmp_path / name / "results.json").read_text())
+    assert len(content["settings"]) == len(experiment.settings)
+    assert all(len(entry["runs"]) == 2 for entry in content["settings"])
+    table = (tmp_path / name / "table.md").read_text()
+    assert table.count("\n|") == 2 + len(experiment.settings) and experiment.claim in table
+    tex = (tmp_path / name / "table.tex").read_text()
+    assert tex.count(r"\\") == 1 + len(experiment.settings) and r"\toprule" in tex
+    assert tex.replace(r"\%", "").count("%") == 0
+    if name == "table1":
+        assert "| 84.01 ± 0.32 |" in table and r"84.01 $\pm$ 0.32" in tex
+
+
+def test_the_commands_of_its_readme_are_valid(script, repository, capsys, tmp_path):
+    text = (repository / "examples" / "reproduce" / "README.md").read_text("utf-8")
+    lines = text.replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("python examples/reproduce/run.py")]
+    assert all(f"run.py {name} " in text for name in NAMES)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
+    for command in commands:
+        words = [str(rows) if "$" in w else w for w in shlex.split(command, comments=True)[2:]]
+        assert script.run([*words, "--dry_run", "--model_name_or_path", "m"]) == 0, command
+        assert "to make" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_a_table_and_a_figure_from_end_to_end(repository, quiet_environment, tmp_path):
+    tiny_model("bert").save_pretrained(tmp_path / "model")
+    tokenizer_for_made_rows().save_pretrained(tmp_path / "model")
+    SYNONYMS.save(tmp_path / "synonyms.json")
+    ANTONYMS.save(tmp_path / "antonyms.json")
+    for name, n in (("train", 16), ("dev", 24)):
+        lines = [json.dumps(row) + "\n" for row in made_rows(n, n)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+
+    def run(name, *more):
+        script = repository / "examples" / "reproduce" / "run.py"
+        words = [name, "--scale", "paper", "--model_name_or_path", "model", "--seeds", "1", "--use_cpu",
+                 "--train_file", "mnli=train.jsonl", "--validation_file", "dev.jsonl", "--max_steps", "2",
+                 "--synonyms", "synonyms.json", "--antonyms", "antonyms.json",
+                 "--output_dir", "out", *more]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, str(script), *words],
+            capture_output=True, text=True, env=quiet_environment, cwd=tmp_path, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    done = run("table1", "--methods", "normal", "safer", "--jobs", "2")
+    assert "| MNLI | BERT | safer | 1 |" in done.stdout and "2/2 runs" in done.stderr
+    results = sorted((tmp_path / "out" / "runs").glob("*/result.json"))
+    times = [path.stat().st_mtime_ns for path in results]
+    assert len(results) == 2
+
+    done = run("figure3")
+    assert "2 of 2 runs are finished already" in done.stderr
+    assert [path.stat().st_mtime_ns for path in results] == times
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
+    svg = (tmp_path / "out" / "figure3" / "figure.svg").read_text()
+    assert "antonym ASR" in svg and (tmp_path / "out" / "table1" / "table.tex").exists()

@@ -1,0 +1,293 @@
+"""Sweeps: keys, grids, runs that are never made twice, and what they leave."""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from types import SimpleNamespace
+
+import pytest
+from tiny_models import tiny_model
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+
+from hf_bat import HfBatError, cli
+from hf_bat.sweep import (
+    finished,
+    folder_of,
+    group_runs,
+    make_grid,
+    make_run,
+    markdown,
+    parse_flags,
+    read_grid,
+    run_all,
+    schedule,
+)
+from hf_bat.sweep.cost import dry_run, planned_steps
+from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
+
+BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
+
+# Stands in for a training: counts its starts, and does what its seed says the first time.
+WORKER = """
+import json, os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1]).parent
+config = json.loads((folder / "config.json").read_text())
+starts = folder / "starts"
+starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+seed, first = config["arguments"]["seed"], len(starts.read_text()) == 1
+if seed == 13 and first:
+    os.kill(os.getpid(), signal.SIGKILL)
+if seed == 14:
+    print("train_run: error: no such thing", file=sys.stderr)
+    sys.exit(2)
+if seed == 15:
+    (folder / "pid").write_text(str(os.getpid()))
+    time.sleep(60)
+rate = 0.3 + 0.01 * seed + 0.1 * config["arguments"].get("alpha", 0)
+metrics = {"eval_accuracy": 0.8, "eval_synonym_asr": rate, "eval_antonym_asr_confident": 1 - rate,
+           "threads": float(os.environ.get("OMP_NUM_THREADS", 0))}
+result = {"key": config["key"], "arguments": config["arguments"], "metrics": metrics, "steps": 10,
+          "train": {"train_runtime": 5.0, "resumed": False}}
+(folder / "result.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def fake_worker(tmp_path, monkeypatch):
+    (tmp_path / "fake_worker.py").write_text(WORKER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(schedule, "_WORKER", "fake_worker")
+    monkeypatch.setattr(schedule, "_POLL", 0.02)
+
+
+def starts(root, run):
+    path = folder_of(root, run.key) / "starts"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def test_a_grid_makes_each_run_once():
+    runs = make_grid(BASE, read_grid(["method=normal,pairwise", "alpha=0.5,1", "seed=1,2"]))
+    assert [run.label(["method", "alpha", "seed"]) for run in runs] == [
+        "method=normal seed=1", "method=normal seed=2",
+        "method=pairwise alpha=0.5 seed=1", "method=pairwise alpha=0.5 seed=2",
+        "method=pairwise alpha=1.0 seed=1", "method=pairwise alpha=1.0 seed=2",
+    ]  # fmt: skip
+    assert len({run.key for run in runs}) == 6
+    assert len(make_grid(BASE, {})) == 1
+    assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
+
+
+def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
+    def key(**more):
+        return make_run({**BASE, "method": "pairwise", **more}).key
+
+    plain = key()
+    assert plain == key(alpha=1.0, beta=1.2) == key(seed=42) == key(disable_tqdm=True, save_steps=7)
+    others = {key(alpha=0.9), key(seed=1), key(learning_rate=1e-4), key(attacks=["antonym"])}
+    assert plain not in others and len(others) == 4
+    assert make_run(BASE, ["accelerate", "launch"]).key != make_run(BASE).key
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text("{}\n")
+    shutil.copy(one, other)
+    assert key(train_file=str(one)) == key(train_file=str(other)) != plain
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("{} \n")
+    assert key(train_file=str(changed)) != key(train_file=str(one))
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (["alpha"], "not of the form name=value"),
+        (["alpha=1,,2"], "not of the form name=value"),
+        (["alpha=1,1.0"], "gives a value twice"),
+        (["alpha=1", "alpha=2"], "names alpha twice"),
+        (["alpha=soft"], "invalid float value: 'soft'"),
+        (["alhpa=1"], "unrecognized arguments: --alhpa"),
+        (["method=tripelt"], "unknown method 'tripelt'"),
+        (["margin=1"], "margin=1.0 does not apply to method='normal'"),
+        (["seed=1", "model_name_or_path=x"], "--base and --grid both name model_name_or_path"),
+        (["output_dir=x"], "each run has its own folder"),
+        (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
+    ],
+)
+def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
+    words = [word for axis in grid for word in ("--grid", axis)]
+    base = "--model_name_or_path m --task snli"
+    assert cli.main(["sweep", "--base", base, *words, "--output_dir", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hf-bat: error: ") and says in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        ("--task snli", "name no --model_name_or_path"),
+        ("--model_name_or_path m", "need either --task_name or --columns"),
+        ("--model_name_or_path m --task snil", "did you mean 'snli'"),
+        ("--model_name_or_path m --task snli --nonsense 3", "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_bad_flags_of_the_runs_are_one_line(base, says):
+    with pytest.raises(HfBatError, match=says):
+        make_grid(parse_flags(base), {})
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_finished_run_is_never_made_again_and_a_killed_one_is(tmp_path, fake_worker):
+    runs = make_grid(BASE, {"seed": [1, 13, 14]})
+    said = []
+    failures = run_all(runs, tmp_path / "s", jobs=2, announce=said.append)
+    assert len(failures) == 2
+    assert any("no such thing" in line and "log.txt" in line for line in failures)
+    assert [starts(tmp_path / "s", run) for run in runs] == [1, 1, 1]
+    assert any("3/3 runs" in line for line in said)
+
+    failures = run_all(runs, tmp_path / "s", jobs=2, announce=said.append)
+    assert [starts(tmp_path / "s", run) for run in runs] == [1, 2, 2]
+    assert [line.split()[1] for line in failures] == [runs[2].key]
+    assert "1 of 3 runs are finished already" in said
+
+    result = finished(tmp_path / "s", runs[1])
+    assert result["metrics"]["threads"] == 1.0  # several jobs: one thread each
+    (folder_of(tmp_path / "s", runs[1].key) / "result.json").write_text("{")
+    with pytest.raises(HfBatError, match=r"result\.json is no result of a run"):
+        run_all(runs, tmp_path / "s")
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_run_that_another_process_makes_is_left_to_it(tmp_path, fake_worker):
+    runs = make_grid(BASE, {"seed": [1, 2]})
+    folder = folder_of(tmp_path, runs[0].key)
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        failures = run_all(runs, tmp_path, announce=lambda line: None)
+    assert failures == [f"run {runs[0].key}: another process is making it"]
+    assert [starts(tmp_path, run) for run in runs] == [0, 1]
+    assert run_all(runs, tmp_path, announce=lambda line: None) == []
+
+
+@pytest.mark.xdist_group("processes")
+def test_an_interruption_ends_the_running_processes(tmp_path, fake_worker, monkeypatch):
+    (run,) = make_grid(BASE, {"seed": [15]})
+    pid = folder_of(tmp_path, run.key) / "pid"
+
+    def interrupted(seconds):
+        deadline = time.monotonic() + 60
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(sleep=interrupted, monotonic=time.monotonic)
+    monkeypatch.setattr(schedule, "time", clock)  # time.sleep itself is subprocess's too
+    with pytest.raises(KeyboardInterrupt):
+        run_all([run], tmp_path, announce=lambda line: None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+@pytest.mark.xdist_group("processes")
+def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
+    pytest.importorskip("matplotlib")
+    rows = tmp_path / "train.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in made_rows(64)))
+    words = ["sweep", "--base", f"--model_name_or_path m --task snli --train_file {rows}",
+             "--grid", "method=normal,pairwise", "--grid", "alpha=0.5,1", "--grid", "seed=1,2",
+             "--output_dir", str(tmp_path / "s"), "--quiet"]  # fmt: skip
+    assert cli.main([*words, "--dry_run"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.count("24 steps") == 6 and "6 of 6 runs to make" in listed and "unknown" in listed
+    assert cli.main([*words, "--dry_run", "--seconds_per_step", "4"]) == 0
+    assert "~24 s" in capsys.readouterr().out  # a quarter of batch 32
+    assert not (tmp_path / "s").exists()
+
+    assert cli.main([*words, "--jobs", "2"]) == 0
+    table = capsys.readouterr().out
+    assert (
+        "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 63.50 (57.15 to 69.85)" in table
+    )
+    content = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    assert len(content["runs"]) == 6 and "t-interval" in content["interval"]
+    (group,) = [g for g in content["groups"] if g["name"] == "method=normal"]
+    assert group["metrics"]["eval_synonym_asr"]["values"] == pytest.approx([0.31, 0.32])
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {
+        "runs", "sweep.json", "sweep.md", "frontier.png", "frontier.svg"
+    }  # fmt: skip
+    assert "95 % t-interval" in (tmp_path / "s" / "sweep.md").read_text()
+
+    # Other seeds: only those are made; and the finished ones tell what theirs will take.
+    assert cli.main([*[w.replace("seed=1,2", "seed=1,2,3") for w in words], "--dry_run"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.count("finished") == 6 and "3 of 9 runs to make; about 36 s" in listed
+
+
+def test_a_group_has_no_interval_over_one_seed():
+    runs = make_grid(BASE, {"seed": [1]})
+    groups = group_runs(runs, {runs[0].key: {"metrics": {"eval_accuracy": 0.5}}}, ["seed"])
+    assert "| the base | 1 | 50.00 |" in markdown(groups)
+    assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
+
+
+def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
+    assert planned_steps({"max_steps": 7}, None) == 7
+    assert planned_steps({}, None) is None
+    flags = {
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 2,
+        "gradient_accumulation_steps": 2,
+    }
+    assert planned_steps(flags, 33) == 10 and planned_steps(flags, 33, processes=2) == 6
+    assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    tiny_model("bert", dropout=0.1).save_pretrained(tmp_path / "model")
+    tokenizer_for_made_rows().save_pretrained(tmp_path / "model")
+    arguments = {"model_name_or_path": str(tmp_path / "model"), "task_name": "snli", "method": "pairwise",
+                 "use_cpu": True, "per_device_train_batch_size": 4, "max_steps": 3, "save_strategy": "steps",
+                 "save_steps": 1, "representations": 5, "attacks": ["synonym"], "seed": 3}  # fmt: skip
+    for name, table in (("synonyms", SYNONYMS), ("antonyms", ANTONYMS)):
+        table.save(tmp_path / f"{name}.json")
+        arguments[name] = str(tmp_path / f"{name}.json")
+    for name, n, seed in (("train", 16, 0), ("validation", 30, 1)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in made_rows(n, seed)))
+        arguments[f"{name}_file"] = str(path)
+    return make_run(arguments)
+
+
+def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_path, monkeypatch):
+    from hf_bat.sweep import train_run
+
+    config = {"key": tiny_run.key, "identity": {}, "arguments": tiny_run.arguments}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    expected = train_and_measure(whole, config)
+
+    class Killed(Exception):
+        pass
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_run._Progress, "on_step_begin", stop, raising=False)
+        with pytest.raises(Killed):
+            train_and_measure(cut, config)
+    (cut / "trainer" / "checkpoint-9").mkdir()  # cut short while it was written
+    result = train_and_measure(cut, config)
+    assert result["train"]["resumed"] and not expected["train"]["resumed"]
+    for name in ("eval_loss", "eval_accuracy", "eval_synonym_asr"):
+        assert result["metrics"][name] == expected["metrics"][name]
+    assert result["steps"] == 3 and result["rows"] == {"train": 16, "validation": 30}
+    assert result["tables"]["synonyms"] == SYNONYMS.fingerprint
+    found = result["representations"]
+    assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
+    assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
+    assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
