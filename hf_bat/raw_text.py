@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from hf_bat.adversarial import AdversarialSampler, AttackSchedule, adversarial_folder
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
@@ -83,6 +84,10 @@ class RawTextTrainer(Trainer):
         elif collator is not None and not isinstance(collator, PerturbationCollator):
             raise HfBatError(
                 f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
+            )
+        elif collator is not None and args.method == "a2t":
+            raise HfBatError(
+                "method='a2t' finds its versions by attack: leave data_collator out, or choose another"
             )
         if kwargs.get("compute_loss_func") is not None and (
             args.class_weights or args.label_smoothing_factor
@@ -182,20 +187,26 @@ class RawTextTrainer(Trainer):
             "skipped_labels": self._skipped_labels(),
             "num_fickle": args.num_fickle,
             "num_obstinate": args.num_obstinate,
-            "clean_epochs": args.clean_epochs,
+            "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
             "seed": args.seed if args.data_seed is None else args.data_seed,
         }
-        if args.method != "normal":
+        if args.method not in ("normal", "a2t"):
             options["fickle"] = self.perturbations[0]
             options["perturb_anchor"] = args.method == "safer"
         if args.method in BALANCED_METHODS:
             options["obstinate"] = self.perturbations[1]
         if args.method == "likelihood":
             options["validity"] = getattr(self.perturbations[1], "validity", None)
-        return PerturbationCollator(
-            self.processing_class, self._text_task.columns, **{**options, **overrides}
+        columns = self._text_task.columns
+        collator = PerturbationCollator(
+            self.processing_class, columns, **{**options, **overrides}
         )
+        if args.method == "a2t" and not overrides:
+            collator.sampler = AdversarialSampler(
+                columns, folder=adversarial_folder(args), schedule=AttackSchedule.of(args)
+            )
+        return collator
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
