@@ -14,15 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import TrainerCallback
+
 from hf_bat.attack import Attack, Recipe, SentenceSimilarity, get_recipe
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable
-from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import DrawSource, PerturbationSampler
 from hf_bat.tasks import Task
 
 if TYPE_CHECKING:
+    from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
 
 # Which of a row's draws decides whether it is attacked: far from those of its versions.
@@ -205,45 +206,65 @@ class AdversarialRows:
             )
 
 
-def make_adversarial_rows(
-    args: BalancedTrainingArguments,
-    task: Task,
-    tokenizer: Any,
-    perturbations: tuple[SynonymPerturbation, AntonymPerturbation],
-) -> AdversarialRows:
-    """What attacks during the training that arguments describe.
+class AdversarialCallback(TrainerCallback):
+    """Attacks a `BalancedTrainer`'s training rows when its epochs start; idle but for `method="a2t"`.
 
     Args:
-        args: of a run with `method="a2t"`.
-        task: the rows' task.
-        tokenizer: the model's tokenizer.
-        perturbations: the fickle and the obstinate one, for their tables.
+        trainer: the trainer.
 
     Raises:
-        HfBatError: see `AdversarialRows`.
+        HfBatError: see `AdversarialRows`; or the model is split over ranks.
     """
-    synonyms, antonyms = (perturbation.table for perturbation in perturbations)
-    mlm = args.a2t_candidates == "mlm"
-    recipe = get_recipe(
-        "a2t-mlm" if mlm else "a2t",
-        synonyms=synonyms,
-        antonyms=antonyms if args.drop_antonyms_from_synonyms else SubstitutionTable({}),
-        encoder=args.encoder,
-        casing=args.casing,
-        budget=args.attack_budget,
-        max_length=args.max_seq_length,
-        **({"mlm_model": args.mlm_model} if mlm else {}),
-    )
-    return AdversarialRows(
-        recipe,
-        AttackSchedule.of(args),
-        adversarial_folder(args),
-        task,
-        tokenizer,
-        batch_size=args.eval_batch_size,
-        dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
-        progress=False if args.disable_tqdm else None,
-    )
+
+    def __init__(self, trainer: BalancedTrainer):
+        self.trainer = trainer
+        #: What attacks; None for another method.
+        self.rows = self._make_rows()
+
+    def _make_rows(self) -> AdversarialRows | None:
+        trainer, args = self.trainer, self.trainer.args
+        if args.method != "a2t" or trainer.task is None:
+            return None
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            raise HfBatError(
+                "method='a2t' attacks with the whole model on each rank, which FSDP and DeepSpeed do "
+                "not keep: train on one device or with plain data parallelism"
+            )
+        synonyms, antonyms = (perturbation.table for perturbation in trainer.perturbations)
+        mlm = args.a2t_candidates == "mlm"
+        recipe = get_recipe(
+            "a2t-mlm" if mlm else "a2t",
+            synonyms=synonyms,
+            antonyms=antonyms if args.drop_antonyms_from_synonyms else {},
+            encoder=args.encoder,
+            casing=args.casing,
+            budget=args.attack_budget,
+            max_length=args.max_seq_length,
+            mlm_model=args.mlm_model,
+        )
+        return AdversarialRows(
+            recipe,
+            AttackSchedule.of(args),
+            adversarial_folder(args),
+            trainer.task,
+            trainer.processing_class,
+            batch_size=args.eval_batch_size,
+            dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+            progress=False if args.disable_tqdm else None,
+        )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mind what a hyper-parameter search has set."""
+        if state.is_hyper_param_search:
+            self.rows = self._make_rows()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Attack, and log how it went."""
+        if self.rows is not None:
+            trainer = self.trainer
+            found = self.rows.start_epoch(trainer.model, trainer.train_dataset, state.epoch or 0.0)
+            if found:
+                trainer.log(found)
 
 
 def adversarial_folder(args: BalancedTrainingArguments) -> Path:

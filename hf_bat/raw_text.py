@@ -199,9 +199,7 @@ class RawTextTrainer(Trainer):
         if args.method == "likelihood":
             options["validity"] = getattr(self.perturbations[1], "validity", None)
         columns = self._text_task.columns
-        collator = PerturbationCollator(
-            self.processing_class, columns, **{**options, **overrides}
-        )
+        collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
         if args.method == "a2t" and not overrides:
             collator.sampler = AdversarialSampler(
                 columns, folder=adversarial_folder(args), schedule=AttackSchedule.of(args)

@@ -331,9 +331,7 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def _check_a2t(self) -> None:
         if not 0 < self.attack_share <= 1:
-            raise HfBatError(
-                f"attack_share must be above 0 and at most 1; got {self.attack_share}"
-            )
+            raise HfBatError(f"attack_share must be above 0 and at most 1; got {self.attack_share}")
         if self.a2t_candidates == "mlm" and self.mlm_model is None:
             raise HfBatError(
                 "a2t_candidates='mlm' needs mlm_model, the folder or Hub id of a masked language model"

@@ -248,9 +248,7 @@ class MaskedLMPerturbation(Perturbation):
             "attention_mask": pad([[1] * len(q.ids) for q in batch], 0),
         }
         if batch[0].types is not None:
-            fed["token_type_ids"] = pad(
-                [q.types or [] for q in batch], tokenizer.pad_token_type_id
-            )
+            fed["token_type_ids"] = pad([q.types or [] for q in batch], tokenizer.pad_token_type_id)
         words = self._words
         # An attack's session may have autocast on, which is of the model attacked.
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):

@@ -301,7 +301,13 @@ def get_recipe(
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         parts = Ingredients(
-            _table(synonyms), _table(antonyms), encoder, part_of_speech, casing, toxic_words, mlm_model
+            _table(synonyms),
+            _table(antonyms),
+            encoder,
+            part_of_speech,
+            casing,
+            toxic_words,
+            mlm_model,
         )
         recipe = RECIPES[full](parts)
     try:

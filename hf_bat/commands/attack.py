@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--encoder", metavar="DIR_OR_HUB_ID", help="sentence encoder of synonym and a2t"
     )
-    how.add_argument("--mlm-model", metavar="DIR_OR_HUB_ID", help="masked language model of a2t-mlm")
+    how.add_argument(
+        "--mlm-model", metavar="DIR_OR_HUB_ID", help="masked language model of a2t-mlm"
+    )
     how.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
     how.add_argument("--casing", default="keep", help="of replacements: keep (default) or authors")
     how.add_argument("--skip-columns", nargs="+", default=[], help="text columns to leave alone")
