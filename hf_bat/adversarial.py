@@ -230,7 +230,8 @@ class AdversarialCallback(TrainerCallback):
                 "method='a2t' attacks with the whole model on each rank, which FSDP and DeepSpeed do "
                 "not keep: train on one device or with plain data parallelism"
             )
-        synonyms, antonyms = (perturbation.table for perturbation in trainer.perturbations)
+        tables: Any = trainer.perturbations
+        synonyms, antonyms = (perturbation.table for perturbation in tables)
         mlm = args.a2t_candidates == "mlm"
         recipe = get_recipe(
             "a2t-mlm" if mlm else "a2t",

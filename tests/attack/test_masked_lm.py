@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from tiny_models import VOCAB_SIZE, tiny_model, tiny_tokenizer
+from tiny_models import tiny_masked_lm, tiny_model, tiny_tokenizer
 from training_helpers import made_rows, tokenizer_for_made_rows
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+from transformers import BertForMaskedLM, BertTokenizerFast
 
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, MaskedLMPerturbation, get_recipe
@@ -17,14 +17,8 @@ PAIR = ("A man is sleeping.", "The big dog runs fast!")
 
 
 def save_masked_lm(folder, seed=0):
-    """A tiny BERT with random weights and a vocabulary of words, pieces and marks."""
-    config = BertConfig(
-        vocab_size=VOCAB_SIZE, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=160, initializer_range=0.3,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        BertForMaskedLM(config).save_pretrained(folder)
+    """A tiny masked language model with a vocabulary of words, pieces and marks, in a folder."""
+    tiny_masked_lm(seed).save_pretrained(folder)
     tokenizer_for_made_rows().save_pretrained(folder)
     return str(folder)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import tiny_model
+from tiny_models import tiny_masked_lm, tiny_model
 from training_helpers import (
     SUBSTITUTES,
     largest_difference,
@@ -21,7 +21,9 @@ from transformers import TrainerCallback
 
 from hf_bat import BalancedTrainingArguments, HfBatError, SubstitutionTable
 from hf_bat.adversarial import AdversarialSampler, AttackSchedule, read_rows, rows_path
+from hf_bat.attack import Attack
 from hf_bat.objective import CE, CE_FICKLE, Forward, count_items, likelihood_parts
+from hf_bat.tasks import user_task
 
 TOKENIZER = tokenizer_for_made_rows()
 
@@ -48,10 +50,10 @@ def make(folder, rows, dropout=0.0, **options):
         "clean_epochs": 0,
         "attack_share": 0.75,
         "num_train_epochs": 3,
-        "trainer_options": {"synonyms": SUBSTITUTES},
     }
-    model = tiny_model("bert", seed=3, dropout=dropout)
-    return make_trainer(folder, rows, model=model, **{**defaults, **options})
+    chosen = {"synonyms": SUBSTITUTES, **options.pop("trainer_options", {})}
+    options.setdefault("model", tiny_model("bert", seed=3, dropout=dropout))
+    return make_trainer(folder, rows, trainer_options=chosen, **{**defaults, **options})
 
 
 def attack_rows(folder, epoch):
@@ -121,9 +123,9 @@ def test_clean_epochs_and_intervals_while_training(tmp_path, rows):
                 assert ids[ids != 0].tolist() == TOKENIZER(*found[idx])["input_ids"]
     assert len(found_in(tmp_path, 1)) > 5
     assert len(logged(trainer, "adversarial_attacked")) == 2
-    assert ["loss_ce_fickle" in e for e in trainer.state.log_history if "loss" in e][:6] == [
-        False
-    ] * 6
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert not any("loss_ce_fickle" in entry for entry in steps[:6])
+    assert any("loss_ce_fickle" in entry for entry in steps[6:12])
 
 
 def test_adversarial_rows_fool_the_model_of_then(tmp_path, rows):
@@ -292,13 +294,13 @@ def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
 
 def test_a_resumed_epoch_is_not_attacked_again_with_newer_weights(restored, rows, monkeypatch):
     attacked = []
-    run = __import__("hf_bat.attack.runner", fromlist=["Attack"]).Attack.run
+    run = Attack.run
 
     def watched(self, rows, path, **options):
         attacked.append(path.name)
         return run(self, rows, path, **options)
 
-    monkeypatch.setattr("hf_bat.attack.runner.Attack.run", watched)
+    monkeypatch.setattr(Attack, "run", watched)
     resume(restored, rows)
     assert attacked == ["epoch-2.jsonl"]
 
@@ -428,6 +430,24 @@ def test_what_a_trainer_cannot_do_with_it(tmp_path, rows):
         trainer.preview()
 
 
+def test_labels_that_model_and_data_number_differently(tmp_path, rows):
+    names = ("entailment", "neutral", "contradiction")
+    model = tiny_model("bert", seed=3)
+    model.config.id2label = dict(enumerate(("contradiction", "entailment", "neutral")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    task = user_task(("premise", "hypothesis"), names, (), "gold")
+    named = [
+        {**{k: v for k, v in row.items() if k != "label"},
+         "gold": names.index(model.config.id2label[row["label"]])}
+        for row in rows
+    ]  # fmt: skip
+    trainer = make(tmp_path, named, model=model, trainer_options={"task": task})
+    found = trainer.adversary.rows.start_epoch(model, trainer.train_dataset, 0.0)
+    assert found["adversarial_asr"] > 0
+    for row in attack_rows(tmp_path, 0):
+        assert row["label"] == rows[row["idx"]]["label"] and row["outcome"] != "skipped"
+
+
 # ---- the rest of the trainer ------------------------------------------------------------------
 
 
@@ -455,16 +475,12 @@ def test_what_it_used_is_saved(tmp_path, rows):
 
 
 def test_candidates_of_a_masked_language_model_and_an_encoder(tmp_path, rows):
-    from test_masked_lm import save_masked_lm
-    from transformers import BertModel
-
-    folder = save_masked_lm(tmp_path / "mlm")
-    encoder = tiny_model("bert").bert
-    assert isinstance(encoder, BertModel)
-    encoder.save_pretrained(tmp_path / "encoder")
-    TOKENIZER.save_pretrained(tmp_path / "encoder")
+    tiny_masked_lm().save_pretrained(tmp_path / "mlm")
+    tiny_model("bert").bert.save_pretrained(tmp_path / "encoder")
+    for name in ("mlm", "encoder"):
+        TOKENIZER.save_pretrained(tmp_path / name)
     trainer = make(
-        tmp_path / "out", rows, a2t_candidates="mlm", mlm_model=folder, num_train_epochs=1,
+        tmp_path / "out", rows, a2t_candidates="mlm", mlm_model=str(tmp_path / "mlm"), num_train_epochs=1,
         encoder=str(tmp_path / "encoder"),
     )  # fmt: skip
     trainer.train()
