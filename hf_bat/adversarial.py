@@ -46,7 +46,7 @@ class AttackSchedule:
         >>> [schedule.attack_epoch(epoch) for epoch in range(5)]
         [None, 1, 1, 3, 3]
         >>> schedule.choose(range(6), 1), schedule.choose(range(6), 3)
-        ([0, 1, 2], [0, 3, 5])
+        ([3, 4, 5], [0, 3, 4])
     """
 
     clean_epochs: int

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import SubstitutionTable, stopwords
 from hf_bat.perturbations.base import (
     Edit,
     Perturbation,
@@ -84,12 +85,12 @@ class MaskedLMPerturbation(Perturbation):
             raise HfBatError(f"top must be at least 1; got {top}")
         self.path, self.top, self.casing = str(model), top, casing
         self.exclude_stopwords, self.max_length = exclude_stopwords, max_length
-        self.antonyms: Mapping[str, Any] = {} if antonyms is None else antonyms
+        if not isinstance(antonyms, SubstitutionTable):
+            antonyms = SubstitutionTable(antonyms or {})
+        self.antonyms = antonyms
         self.device = device
         self._stopwords: frozenset[str] = frozenset()
         if exclude_stopwords:
-            from hf_bat.lexicon import stopwords
-
             self._stopwords = stopwords("nltk")
         self._slots: OrderedDict[Texts, list[Slot]] = OrderedDict()
 
@@ -131,7 +132,7 @@ class MaskedLMPerturbation(Perturbation):
             "top": self.top,
             "exclude_stopwords": self.exclude_stopwords,
             "casing": self.casing,
-            "antonyms": getattr(self.antonyms, "fingerprint", sorted(self.antonyms)),
+            "antonyms": self.antonyms.fingerprint,
             "max_length": self.max_length,
         }
 
