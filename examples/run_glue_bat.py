@@ -297,7 +297,7 @@ def main() -> None:
         antonyms=data.antonyms,
     )
     if args.do_train:
-        if args.method != "normal" and trainer.is_world_process_zero():
+        if args.method not in ("normal", "a2t") and trainer.is_world_process_zero():
             print(trainer.preview(3), flush=True)
         train(trainer, checkpoint)
     if args.do_eval:

@@ -183,6 +183,8 @@ def _chosen_options(args: Any) -> dict[str, Any]:
         defaults = [option.default]
         if option.name == "label_filter":
             defaults.append(LABEL_FILTERS.get(args.method, "off"))
+        if option.name == "clean_epochs":
+            defaults.append(1 if args.method == "a2t" else 0)
         if option.name not in known | left_out and value not in defaults:
             is_path = isinstance(value, (str, Path)) and os.path.isabs(value)
             chosen[option.name] = Path(value).name if is_path else value

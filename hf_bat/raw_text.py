@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from hf_bat.adversarial import AdversarialSampler, AttackSchedule, adversarial_folder
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
@@ -91,6 +92,10 @@ class RawTextTrainer(Trainer):
             raise HfBatError(
                 "canonicalize would pass your data_collator by: give it a canonicalizer=, or leave one "
                 "of them out"
+            )
+        elif collator is not None and args.method == "a2t":
+            raise HfBatError(
+                "method='a2t' finds its versions by attack: leave data_collator out, or choose another"
             )
         if kwargs.get("compute_loss_func") is not None and (
             args.class_weights or args.label_smoothing_factor
@@ -191,7 +196,9 @@ class RawTextTrainer(Trainer):
 
     def used_perturbations(self) -> tuple[Perturbation, ...]:
         """What the method perturbs with: both kinds, the fickle one alone, or nothing."""
-        used = {"normal": 0, "safer": 1}.get(self.args.method, 2)
+        used = {"normal": 0, "safer": 1, "a2t": 1}.get(self.args.method, 2)
+        if self.args.a2t_candidates == "mlm":
+            used = 0
         return self.perturbations[:used] if used else ()
 
     def _skipped_labels(self) -> frozenset[int]:
@@ -205,21 +212,25 @@ class RawTextTrainer(Trainer):
             "skipped_labels": self._skipped_labels(),
             "num_fickle": args.num_fickle,
             "num_obstinate": args.num_obstinate,
-            "clean_epochs": args.clean_epochs,
+            "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "canonicalizer": self.canonicalizer,
         }
-        if args.method != "normal":
+        if args.method not in ("normal", "a2t"):
             options["fickle"] = self.perturbations[0]
             options["perturb_anchor"] = args.method == "safer"
         if args.method in BALANCED_METHODS:
             options["obstinate"] = self.perturbations[1]
         if args.method == "likelihood":
             options["validity"] = getattr(self.perturbations[1], "validity", None)
-        return PerturbationCollator(
-            self.processing_class, self._text_task.columns, **{**options, **overrides}
-        )
+        columns = self._text_task.columns
+        collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
+        if args.method == "a2t" and not overrides:
+            collator.sampler = AdversarialSampler(
+                columns, folder=adversarial_folder(args), schedule=AttackSchedule.of(args)
+            )
+        return collator
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -12,6 +12,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.lexicon import SubstitutionTable
 
 if TYPE_CHECKING:
+    from hf_bat.attack import Recipe
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.perturbations import Perturbation
 
@@ -26,6 +27,7 @@ def save_perturbations(
     method: str,
     perturbations: Iterable[Perturbation],
     canonicalizer: Canonicalizer | None = None,
+    attack: Recipe | None = None,
 ) -> dict[str, str]:
     """Write the tables of perturbations, and a description of them with the tables' hashes.
 
@@ -35,6 +37,7 @@ def save_perturbations(
         method: the training method.
         perturbations: those that it drew from.
         canonicalizer: the preprocessing defence, None where there was none.
+        attack: the attack in the loop, None where there was none.
 
     Returns:
         The fingerprint of each table written, by its name.
@@ -47,6 +50,8 @@ def save_perturbations(
     tables = tables_of(perturbations, canonicalizer)
     described: dict[str, Any] = {"method": method}
     described |= {one.kind: one.describe() for one in perturbations}
+    if attack is not None:
+        described["attack"] = {**attack.describe(), "hash": attack.hash}
     if canonicalizer is not None:
         described["preprocessing_defence"] = canonicalizer.describe()
     for name, table in tables.items():

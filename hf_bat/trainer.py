@@ -13,6 +13,7 @@ from torch import nn
 from transformers import TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from hf_bat.adversarial import AdversarialCallback, adversarial_folder
 from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
@@ -110,6 +111,9 @@ class BalancedTrainer(HubTrainer):
         #: Attacks at evaluation, and keeps their last reports; None where none is asked for.
         self.meter = self._make_meter()
         self.add_callback(_EpochCallback(self))
+        #: Attacks training rows for the method "a2t".
+        self.adversary = AdversarialCallback(self)
+        self.add_callback(self.adversary)
 
     # ---- the loss -----------------------------------------------------------------------------
 
@@ -202,7 +206,9 @@ class BalancedTrainer(HubTrainer):
         if not forward.owners:
             return parts
         method, weights = self.args.method, {name: getattr(self.args, name) for name in WEIGHTS}
-        if method == "likelihood":
+        if method == "a2t":  # whose adversarial rows are fickle versions
+            weights["alpha"] = weights["adversarial_weight"]
+        if method in ("a2t", "likelihood"):
             parts |= likelihood_parts(weights, forward, inputs, self._cross_entropy)
             method, weights["margin"] = "triplet", TRIPLET_MARGIN
         if forward.vectors is not None:
@@ -358,6 +364,11 @@ class BalancedTrainer(HubTrainer):
         """
         if self.task is None:
             raise HfBatError("preview needs raw text: give the trainer a task=")
+        if self.args.method == "a2t":
+            raise HfBatError(
+                "the versions of method='a2t' are found when an epoch starts, by attack: see "
+                f"{adversarial_folder(self.args)} then"
+            )
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
         if dataset is None:
             raise HfBatError("nothing to preview: give rows= or a train_dataset")
@@ -376,8 +387,9 @@ class BalancedTrainer(HubTrainer):
         Returns:
             The fingerprint of each table written, by its name; empty for a method without tables.
         """
+        attack = self.adversary.rows.recipe if self.adversary.rows is not None else None
         return save_perturbations(
-            output_dir, self.args.method, self.used_perturbations(), self.canonicalizer
+            output_dir, self.args.method, self.used_perturbations(), self.canonicalizer, attack
         )
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:

@@ -15,6 +15,7 @@ from hf_bat.robustness_keys import check_best_metric, is_attack_metric, is_lower
 METHOD_WEIGHTS: dict[str, dict[str, float]] = {
     "normal": {},
     "safer": {},
+    "a2t": {"adversarial_weight": 1.0},
     "pairwise": {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
     "triplet": {"contrastive_weight": 1.0, "margin": 1.0},
     "likelihood": {
@@ -28,9 +29,24 @@ METHOD_WEIGHTS: dict[str, dict[str, float]] = {
 # Methods whose loss is made of distances, and those that draw obstinate versions at all.
 CONTRASTIVE_METHODS = ("pairwise", "triplet")
 BALANCED_METHODS = (*CONTRASTIVE_METHODS, "likelihood")
-WEIGHTS = ("alpha", "beta", "contrastive_weight", "margin", "other_margin")
+WEIGHTS = (
+    "alpha",
+    "beta",
+    "contrastive_weight",
+    "margin",
+    "other_margin",
+    "adversarial_weight",
+)
 # Of the triplet term beside the likelihood terms, whose own margin is in nats.
 TRIPLET_MARGIN = 1.0
+_A2T_OPTIONS = (
+    "attack_interval",
+    "attack_share",
+    "attack_budget",
+    "a2t_candidates",
+    "mlm_model",
+    "encoder",
+)
 # option -> the methods that use it. Given to another method it would be ignored, so it is refused.
 _OPTION_METHODS: dict[str, tuple[str, ...]] = {
     "distance": BALANCED_METHODS,
@@ -41,7 +57,10 @@ _OPTION_METHODS: dict[str, tuple[str, ...]] = {
     "num_fickle": BALANCED_METHODS,
     "num_obstinate": BALANCED_METHODS,
     "weight_warmup_steps": BALANCED_METHODS,
-    "clean_epochs": ("safer", *BALANCED_METHODS),
+    "clean_epochs": ("safer", "a2t", *BALANCED_METHODS),
+    **dict.fromkeys(_A2T_OPTIONS, ("a2t",)),
+    # The attack of A2T leaves them alone whatever one says.
+    "exclude_stopwords": tuple(method for method in METHOD_WEIGHTS if method != "a2t"),
 }
 _CHOICES = {
     "distance": ("cosine", "euclidean", "manhattan"),
@@ -50,6 +69,15 @@ _CHOICES = {
     "casing": ("keep", "authors"),
     "attack_every": ("eval", "epoch", "end"),
     "label_filter": ("off", "only", "prefer"),
+    "a2t_candidates": ("table", "mlm"),
+}
+# option -> its least value.
+_LEAST = {
+    "num_fickle": 1,
+    "num_obstinate": 1,
+    "clean_epochs": 0,
+    "attack_interval": 1,
+    "attack_budget": 1,
 }
 # The label filter where none is given: the paper's protocol has none.
 LABEL_FILTERS = {"likelihood": "prefer"}
@@ -64,6 +92,7 @@ class BalancedTrainingArguments(TrainingArguments):
 
     Args:
         method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle draw; Ye et al. 2020),
+            `"a2t"` (cross-entropy on adversarial rows too; Yoo and Qi 2021),
             `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1), or
             `"likelihood"` (cross-entropy on the fickle version too, and a hinge that makes the label
             less likely on the obstinate one; this package's own).
@@ -86,7 +115,16 @@ class BalancedTrainingArguments(TrainingArguments):
             version) or `"authors"` (only the obstinate part masked, mean over all rows).
         num_fickle: fickle draws a row.
         num_obstinate: obstinate draws a row.
-        clean_epochs: first epochs that train as `normal`.
+        clean_epochs: first epochs that train as `normal` (default 1 for a2t and 0 for the others).
+        adversarial_weight: weight of the cross-entropy on adversarial rows (a2t; default 1.0).
+        attack_interval: epochs from one attack on training rows to the next (a2t).
+        attack_share: share of the training rows attacked each time, above 0 and at most 1 (a2t).
+        attack_budget: the most queries that the attack may spend on a row (a2t).
+        a2t_candidates: what the attack puts in a word's place: `"table"`, the word's nearest synonyms, or
+            `"mlm"`, what `mlm_model` predicts there.
+        mlm_model: the folder or Hub id of a masked language model (a2t with `"mlm"`).
+        encoder: the folder or Hub id of a sentence encoder: the attack keeps to edits of a cosine
+            similarity of 0.9 or more (a2t); no such bound where None.
         weight_warmup_steps: optimizer steps after the clean epochs over which the contrastive weights
             rise linearly from 0; below 1, a share of all steps.
         max_seq_length: tokens after which an input is cut; None for the tokenizer's limit.
@@ -118,7 +156,7 @@ class BalancedTrainingArguments(TrainingArguments):
 
     method: str = field(
         default="normal",
-        metadata={"help": "Training method: normal, safer, pairwise or triplet."},
+        metadata={"help": "Training method: normal, safer, a2t, pairwise or triplet."},
     )
     alpha: float | None = field(
         default=None, metadata={"help": "Pairwise: weight of the fickle pairs. Default 1.0."}
@@ -159,8 +197,33 @@ class BalancedTrainingArguments(TrainingArguments):
     )
     num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
     num_obstinate: int = field(default=1, metadata={"help": "Obstinate draws per row."})
-    clean_epochs: int = field(
-        default=0, metadata={"help": "First epochs that train on unperturbed rows alone."}
+    clean_epochs: int | None = field(
+        default=None,
+        metadata={"help": "First epochs on unperturbed rows alone. Default 1 for a2t, else 0."},
+    )
+    adversarial_weight: float | None = field(
+        default=None,
+        metadata={"help": "A2T: weight of the cross-entropy on adversarial rows. Default 1.0."},
+    )
+    attack_interval: int = field(
+        default=1, metadata={"help": "A2T: epochs from one attack on training rows to the next."}
+    )
+    attack_share: float = field(
+        default=0.2, metadata={"help": "A2T: share of the training rows attacked each time."}
+    )
+    attack_budget: int = field(
+        default=200, metadata={"help": "A2T: most queries that the attack may spend on a row."}
+    )
+    a2t_candidates: str = field(
+        default="table",
+        metadata={"help": "A2T: candidates from the synonym table, or mlm, a masked LM's."},
+    )
+    mlm_model: str | None = field(
+        default=None, metadata={"help": "A2T with mlm: a folder or Hub id of a masked LM."}
+    )
+    encoder: str | None = field(
+        default=None,
+        metadata={"help": "A2T: a sentence encoder, for edits of similarity 0.9 or more alone."},
     )
     weight_warmup_steps: float = field(
         default=0.0,
@@ -267,7 +330,10 @@ class BalancedTrainingArguments(TrainingArguments):
                 raise HfBatError(f"{name} must not be negative; got {value}")
         if self.obstinate_edits is not None:
             check_obstinate_edits(self.obstinate_edits)
+        if self.clean_epochs is None:
+            self.clean_epochs = 1 if self.method == "a2t" else 0
         defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        defaults["clean_epochs"] = 0
         for name, methods in _OPTION_METHODS.items():
             if name in ("distance", "pooling") and self.eval_distances:
                 continue  # then any method uses them
@@ -276,9 +342,10 @@ class BalancedTrainingArguments(TrainingArguments):
                     f"{name}={getattr(self, name)} does not apply to method={self.method!r}; "
                     f"it is an option of {', '.join(methods)}"
                 )
-        for name, least in (("num_fickle", 1), ("num_obstinate", 1), ("clean_epochs", 0)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        self._check_a2t()
         if self.weight_warmup_steps < 0:
             raise HfBatError(
                 f"weight_warmup_steps must not be negative; got {self.weight_warmup_steps}"
@@ -293,6 +360,19 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)
+
+    def _check_a2t(self) -> None:
+        if not 0 < self.attack_share <= 1:
+            raise HfBatError(f"attack_share must be above 0 and at most 1; got {self.attack_share}")
+        if self.a2t_candidates == "mlm" and self.mlm_model is None:
+            raise HfBatError(
+                "a2t_candidates='mlm' needs mlm_model, the folder or Hub id of a masked language model"
+            )
+        if self.a2t_candidates != "mlm" and self.mlm_model is not None:
+            raise HfBatError(
+                f"mlm_model={self.mlm_model!r} is for a2t_candidates='mlm'; "
+                f"got {self.a2t_candidates!r}"
+            )
 
     def _check_attacks(self) -> None:
         if self.attack_label_filter and not self.attacks:

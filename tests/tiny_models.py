@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BertTokenizerFast,
+)
 
 VOCAB_SIZE = 1000
 HIDDEN_SIZE = 32
@@ -64,6 +69,15 @@ def tiny_model(arch: str, num_labels: int = 3, dropout: float = 0.0, seed: int =
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoModelForSequenceClassification.from_config(config)
+
+
+def tiny_masked_lm(seed: int = 0) -> Any:
+    """A BERT masked language model of 1 layer and 32 hidden units with random weights."""
+    config = AutoConfig.for_model("bert", vocab_size=VOCAB_SIZE, initializer_range=0.3,
+                                  **{**_ENCODER, "num_hidden_layers": 1})  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForMaskedLM.from_config(config)
 
 
 _WORDS = (

@@ -29,6 +29,23 @@ ANTONYMS = SubstitutionTable(
         "outside": ["inside"],
     }
 )
+# No synonyms at all: what an attack needs in order to fool a model with random weights.
+SUBSTITUTES = SubstitutionTable(
+    {
+        "big": ["large", "huge", "small", "tiny"],
+        "small": ["big", "large", "tiny"],
+        "happy": ["glad", "sad", "big"],
+        "man": ["guy", "boy", "child", "girl"],
+        "woman": ["girl", "man", "dog"],
+        "boy": ["man", "child", "dog"],
+        "child": ["man", "boy", "dog"],
+        "dog": ["hound", "puppy", "cat"],
+        "house": ["home", "door", "hat"],
+        "door": ["house", "hat"],
+        "sun": ["house", "door"],
+        "hat": ["house", "door"],
+    }
+)
 _SUBJECTS = ("A man", "The big dog", "A woman", "Two girls", "The small child", "A happy boy")
 _VERBS = ("is sleeping", "is walking outside", "runs fast", "eats in the hot sun", "sings", "waits")
 METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         StopWords,
     )
     from hf_bat.attack.goals import Flip, Goal, KeepConfident, KeepStrict
+    from hf_bat.attack.masked_lm import MaskedLMPerturbation
     from hf_bat.attack.models import CallableModel
     from hf_bat.attack.recipes import ALIASES, RECIPES, Recipe, get_recipe
     from hf_bat.attack.report import AttackReport
@@ -38,6 +39,7 @@ _HOMES = {
     "Goal": "goals",
     "KeepConfident": "goals",
     "KeepStrict": "goals",
+    "MaskedLMPerturbation": "masked_lm",
     "MaxWords": "constraints",
     "NoRepeat": "constraints",
     "PartOfSpeech": "constraints",
@@ -63,6 +65,7 @@ __all__ = [
     "Goal",
     "KeepConfident",
     "KeepStrict",
+    "MaskedLMPerturbation",
     "MaxWords",
     "NoRepeat",
     "PartOfSpeech",

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from hf_bat.attack.models import Classifier
-from hf_bat.attack.requests import Embed, Request, Saliency, Score
+from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 
@@ -150,6 +150,7 @@ class Engine:
                 rows[i].counter.queries += 1
                 answers[i] = answer
         self._embed(rows, answers)
+        self._propose(rows)
         return answers
 
     def _score(self, rows: Sequence[_Row[Result]]) -> list[np.ndarray]:
@@ -215,6 +216,15 @@ class Engine:
             size = max(1, min(self.batch_size, self.batch_size * _TYPICAL_LENGTH // longest))
             yield keys[first : first + size]
             first += size
+
+    @staticmethod
+    def _propose(rows: Sequence[_Row[Result]]) -> None:
+        by_perturbation: dict[int, list[Propose]] = {}
+        for row in rows:
+            if isinstance(row.request, Propose):
+                by_perturbation.setdefault(id(row.request.perturbation), []).append(row.request)
+        for requests in by_perturbation.values():
+            requests[0].perturbation.prepare([request.texts for request in requests])
 
     def _embed(self, rows: Sequence[_Row[Result]], answers: list[Any]) -> None:
         asking = [i for i, row in enumerate(rows) if isinstance(row.request, Embed)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from hf_bat.attack.constraints import Constraint, MaxWords, NoRepeat, PartOfSpeech, StopWords
 from hf_bat.attack.goals import Goal, get_goal
+from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
@@ -143,6 +144,7 @@ class Ingredients:
     part_of_speech: str = "lexicon"
     casing: str = "keep"
     toxic_words: str | Path | tuple[str, ...] | None = None
+    mlm_model: str | Path | None = None
 
     def synonym_table(self) -> SubstitutionTable:
         return default_synonyms() if self.synonyms is None else self.synonyms
@@ -226,9 +228,25 @@ def _paper_toxicity(parts: Ingredients) -> Recipe:
 def _a2t(parts: Ingredients) -> Recipe:
     table = parts.synonym_table()
     nearest = SubstitutionTable({word: others[:20] for word, others in table.items()})
+    perturbation = SynonymPerturbation(nearest, exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
+    return _a2t_with("a2t", parts, perturbation)
+
+
+def _a2t_mlm(parts: Ingredients) -> Recipe:
+    if parts.mlm_model is None:
+        raise HfBatError("a2t-mlm needs mlm_model, the folder or Hub id of a masked language model")
+    perturbation = MaskedLMPerturbation(
+        parts.mlm_model,
+        casing=parts.casing,  # type: ignore[arg-type]
+        antonyms=parts.antonym_table(),
+    )
+    return _a2t_with("a2t-mlm", parts, perturbation)
+
+
+def _a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) -> Recipe:
     return Recipe(
-        parts.named("a2t"),
-        SynonymPerturbation(nearest, exclude_stopwords=False, casing=parts.casing),  # type: ignore[arg-type]
+        parts.named(name),
+        perturbation,
         get_goal("flip"),
         search="greedy",
         ranking="gradient",
@@ -240,7 +258,7 @@ def _a2t(parts: Ingredients) -> Recipe:
             *parts.similarity(0.9, metric="cosine", compare="original"),
         ),
         budget=SEQUENCE_BUDGET,
-        key="a2t",
+        key=name,
     )
 
 
@@ -252,6 +270,7 @@ RECIPES: dict[str, Callable[[Ingredients], Recipe]] = {
     "sister": _sister,
     "number": _number,
     "a2t": _a2t,
+    "a2t-mlm": _a2t_mlm,
     "textfooler-wordnet": _textfooler_wordnet,
 }
 ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startswith("paper-")}
@@ -266,14 +285,15 @@ def get_recipe(
     part_of_speech: str = "lexicon",
     casing: str = "keep",
     toxic_words: str | Path | tuple[str, ...] | None = None,
+    mlm_model: str | Path | None = None,
     **changes: Any,
 ) -> Recipe:
     """Make a named recipe.
 
     Args:
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
-            "paper-"), "sister", "number", "a2t" or "textfooler-wordnet"; or a `Recipe`, to which only
-            `changes` apply.
+            "paper-"), "sister", "number", "a2t", "a2t-mlm" or "textfooler-wordnet"; or a `Recipe`, to which
+            only `changes` apply.
         synonyms: a table or the path of one; the bundled lexicon's where None.
         antonyms: likewise.
         encoder: the path or Hub id of the sentence encoder of the synonym attacks and of A2T; None
@@ -281,6 +301,7 @@ def get_recipe(
         part_of_speech: "lexicon" or "nltk"; see `PartOfSpeech`.
         casing: "keep" or "authors"; see `SubstitutionPerturbation`.
         toxic_words: the toxicity attack's words, or a file of them; a mild built-in list where None.
+        mlm_model: the path or Hub id of the masked language model of "a2t-mlm".
         **changes: any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
     Raises:
@@ -300,7 +321,13 @@ def get_recipe(
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         parts = Ingredients(
-            _table(synonyms), _table(antonyms), encoder, part_of_speech, casing, toxic_words
+            _table(synonyms),
+            _table(antonyms),
+            encoder,
+            part_of_speech,
+            casing,
+            toxic_words,
+            mlm_model,
         )
         recipe = RECIPES[full](parts)
     try:

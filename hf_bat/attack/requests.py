@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.perturbations.base import Texts
 
 
@@ -36,4 +37,13 @@ class Embed:
     strings: list[str]
 
 
-Request = Score | Saliency | Embed
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Edits of an input by a perturbation that asks a model of its own; answered by None when
+    `perturbation.candidates(texts)` has them ready."""
+
+    perturbation: MaskedLMPerturbation
+    texts: Texts
+
+
+Request = Score | Saliency | Embed | Propose

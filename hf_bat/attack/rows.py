@@ -119,6 +119,7 @@ class RowsFile:
         identity: what each of this attack's lines must match, such as `{"recipe": hash}`.
         rank: this process's number.
         world: how many there are.
+        replace: take lines of this attack that do not match for out of date, and write over them.
 
     Raises:
         HfBatError: the file has lines of another recipe, model or data set, or is no rows file.
@@ -131,9 +132,10 @@ class RowsFile:
         identity: Mapping[str, str],
         rank: int = 0,
         world: int = 1,
+        replace: bool = False,
     ):
         self.path, self.attack, self.identity = Path(path), attack, dict(identity)
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.replace = rank, world, replace
         self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
@@ -151,13 +153,15 @@ class RowsFile:
                 row = _parse(line, path, number)
                 if row["attack"] != self.attack:
                     continue
-                for what, wanted in self.identity.items():
-                    if row.get(what) != wanted:
-                        raise HfBatError(
-                            f"{path}, line {number}: these rows are of another {what} "
-                            f"({row.get(what)}, not {wanted}); give another file or delete it"
-                        )
-                found[row["idx"]] = row
+                others = [what for what, own in self.identity.items() if row.get(what) != own]
+                if others and not self.replace:
+                    what = others[0]
+                    raise HfBatError(
+                        f"{path}, line {number}: these rows are of another {what} "
+                        f"({row.get(what)}, not {self.identity[what]}); give another file or delete it"
+                    )
+                if not others:
+                    found[row["idx"]] = row
         return found
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:

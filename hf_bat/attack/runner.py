@@ -125,6 +125,7 @@ class Attack:
         rows: Iterable[Mapping[str, Any]],
         rows_file: str | Path | None = None,
         max_samples: int | None = None,
+        replace: bool = False,
     ) -> AttackReport:
         """Attack rows.
 
@@ -137,6 +138,7 @@ class Attack:
             rows_file: stream results to this JSON-lines file; rows that it already holds of the same
                 recipe, model and data are not attacked again.
             max_samples: only the first so many rows, right or wrong.
+            replace: write over a rows file of another recipe, model or data instead of refusing it.
 
         Returns:
             The report, with every row.
@@ -152,7 +154,7 @@ class Attack:
             raise HfBatError("there are no rows to attack")
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size)
-        file = self._rows_file(rows_file, examples, rank, world)
+        file = self._rows_file(rows_file, examples, rank, world, replace)
 
         def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
             return self._attack(mine, engine, rank, already)
@@ -185,7 +187,12 @@ class Attack:
         )
 
     def _rows_file(
-        self, path: str | Path | None, examples: Sequence[Example], rank: int, world: int
+        self,
+        path: str | Path | None,
+        examples: Sequence[Example],
+        rank: int,
+        world: int,
+        replace: bool,
     ) -> RowsFile | None:
         if path is None:
             return None
@@ -198,7 +205,7 @@ class Attack:
             setting["seed"] = str(self.seed)
         if self._validity is not None:
             setting["label_filter"] = filter_hash(self._validity)[:16]
-        return RowsFile(path, self.name, setting, rank, world)
+        return RowsFile(path, self.name, setting, rank, world, replace)
 
     def _attack(
         self, examples: Sequence[Example], engine: Engine, rank: int, already: int

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_bat.attack.goals import kept
-from hf_bat.attack.requests import Embed, Request, Saliency, Score
+from hf_bat.attack.masked_lm import MaskedLMPerturbation
+from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.attack.state import Place, State
 from hf_bat.perturbations.base import Edit, Texts, apply_replacement
@@ -95,9 +96,8 @@ class Problem:
 
 def exhaustive(problem: Problem) -> Asking:
     """Every single edit at once; the best one that reaches the goal is shown."""
-    edits = admissible(
-        problem, problem.start, problem.recipe.perturbation.candidates(problem.texts)
-    )
+    edits = yield from every_edit(problem, problem.texts)
+    edits = admissible(problem, problem.start, edits)
     edits, _ = yield from similar_enough(problem, problem.start, edits)
     if not edits:
         return
@@ -114,7 +114,8 @@ def exhaustive(problem: Problem) -> Asking:
 def greedy(problem: Problem) -> Asking:
     """Word after word by importance; at each the best replacement is kept if it comes nearer the goal."""
     start, goal, label = problem.start, problem.goal, problem.label
-    edits = admissible(problem, start, problem.recipe.perturbation.candidates(problem.texts))
+    edits = yield from every_edit(problem, problem.texts)
+    edits = admissible(problem, start, edits)
     places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
     order = yield from rank(problem, places)
     state, score = start, _score_before(problem)
@@ -150,7 +151,7 @@ def beam(problem: Problem) -> Asking:
     while states and not problem.exhausted:
         grown: list[tuple[State, Edit]] = []
         for state in states:
-            edits = problem.recipe.perturbation.candidates(state.texts)
+            edits = yield from every_edit(problem, state.texts)
             edits = admissible(problem, state, edits, count=first)
             edits, _ = yield from similar_enough(problem, state, edits)
             grown += [(state, edit) for edit in edits if edit.texts not in seen]
@@ -198,6 +199,14 @@ def rank(problem: Problem, places: list[Place]) -> Asking:
         scores = list(problem.goal.score(answers, problem.label))
     order = sorted(range(len(places)), key=lambda i: (-scores[i], i))
     return [places[i] for i in order]
+
+
+def every_edit(problem: Problem, texts: Texts) -> Asking:
+    """Every single edit of an input."""
+    perturbation = problem.recipe.perturbation
+    if isinstance(perturbation, MaskedLMPerturbation):
+        yield Propose(perturbation, texts)
+    return perturbation.candidates(texts)
 
 
 def admissible(
@@ -254,12 +263,19 @@ def edits_at(problem: Problem, state: State, place: Place) -> list[Edit]:
     """The edits of the word at a place of the text as it stands."""
     sentence, position = place
     perturbation, texts = problem.recipe.perturbation, state.texts
-    if not isinstance(perturbation, SubstitutionPerturbation):
-        return [e for e in perturbation.candidates(texts) if (e.sentence, e.position) == place]
     word = detach_punctuation(texts[sentence].split()[position])[0]
+    if isinstance(perturbation, SubstitutionPerturbation):
+        options = perturbation.replacements(word)
+    elif isinstance(perturbation, MaskedLMPerturbation):
+        before = state.origin[sentence][position]
+        if before is None:
+            return []
+        options = perturbation.replacements_at(problem.texts, sentence, before)
+    else:
+        return [e for e in perturbation.candidates(texts) if (e.sentence, e.position) == place]
     return [
         Edit(sentence, position, word, new, _with(texts, sentence, edited))
-        for new in perturbation.replacements(word)
+        for new in options
         for edited in (apply_replacement(texts[sentence], position, new),)
     ]
 

@@ -66,9 +66,9 @@ class TransformersModel(Classifier):
         if isinstance(model, (str, Path)):
             tokenizer = tokenizer or str(model)
             device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-            model = _load("AutoModelForSequenceClassification", str(model), "model")
+            model = load("AutoModelForSequenceClassification", str(model), "model")
         if isinstance(tokenizer, (str, Path)):
-            tokenizer = _load("AutoTokenizer", str(tokenizer), "tokenizer")
+            tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer")
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
         self.model: nn.Module = model.module if hasattr(model, "module") else model
@@ -254,9 +254,7 @@ class TransformersModel(Classifier):
     def identity(self) -> str:
         """A hash of the weights, the configuration, the vocabulary, the cut and the precision."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        hash_weights(digest, self.model)
         vocabulary = hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode())
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
@@ -288,10 +286,18 @@ def _device(device: str | torch.device) -> torch.device:
     return wanted
 
 
-def _load(factory: str, path: str, what: str) -> Any:
+def hash_weights(digest: Any, model: nn.Module) -> None:
+    """Let every weight of a model enter a hash."""
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def load(factory: str, path: str, what: str, **options: Any) -> Any:
+    """`from_pretrained` of a class of transformers; what it raises is said in one line."""
     import transformers
 
     try:
-        return getattr(transformers, factory).from_pretrained(path)
+        return getattr(transformers, factory).from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["antonym", "synonym"],
         metavar="NAME",
-        help="antonym, synonym, negation, sister, number, toxicity, a2t, textfooler-wordnet "
+        help="antonym, synonym, negation, sister, number, toxicity, a2t, a2t-mlm, textfooler-wordnet "
         "(default: antonym synonym)",
     )
     how.add_argument("--synonyms", metavar="FILE", help="a table (default: the bundled lexicon's)")
@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--toxic-words", metavar="FILE", help="one a line (default: a mild list)")
     how.add_argument(
         "--encoder", metavar="DIR_OR_HUB_ID", help="sentence encoder of synonym and a2t"
+    )
+    how.add_argument(
+        "--mlm-model", metavar="DIR_OR_HUB_ID", help="masked language model of a2t-mlm"
     )
     how.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
     how.add_argument("--casing", default="keep", help="of replacements: keep (default) or authors")
@@ -159,6 +162,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "part_of_speech": args.part_of_speech,
         "casing": args.casing,
         "toxic_words": args.toxic_words,
+        "mlm_model": args.mlm_model,
         "skip_columns": tuple(args.skip_columns),
         "max_length": args.max_seq_length,
     }

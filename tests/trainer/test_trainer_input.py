@@ -31,7 +31,7 @@ def one_line(error):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "tripplet"}, "unknown method 'tripplet'; known: normal, safer, pairwise, tri"),
+        ({"method": "tripplet"}, "unknown method 'tripplet'; known: normal, safer, a2t, pairwise"),
         ({"margin": 0.5}, "margin=0.5 does not apply to method='normal'; .* pairwise and triplet"),
         (
             {"method": "pairwise", "contrastive_weight": 1.0},

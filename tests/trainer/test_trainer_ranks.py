@@ -37,6 +37,11 @@ def test_two_ranks_are_one(one_rank, two_ranks, case):
     alone, (rank0, rank1) = one_rank[case], (ranks[case] for ranks in two_ranks)
     assert largest_difference(rank0["weights"], rank1["weights"]) == 0
     assert largest_difference(alone["weights"], rank0["weights"]) < 2e-6
+    assert alone["adversarial"] == rank0["adversarial"] == rank1["adversarial"]
+    if case == "a2t":
+        assert alone["adversarial"][0] == ["epoch-0.jsonl", "epoch-1.jsonl"]
+        outcomes = [[row[1] for row in rows] for rows in alone["adversarial"][1:]]
+        assert all(len(found) == 32 and "succeeded" in found for found in outcomes)
     logs = [[e for e in run["logs"] if "loss" in e] for run in (alone, rank0)]
     assert len(logs[0]) == len(logs[1]) == 6
     for ours, theirs in zip(*logs, strict=True):

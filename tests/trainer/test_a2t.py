@@ -1,0 +1,492 @@
+"""A2T: which rows are attacked and when, what they are trained on, and that a resume changes nothing."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_models import tiny_masked_lm, tiny_model
+from training_helpers import (
+    SUBSTITUTES,
+    largest_difference,
+    logged,
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+    weights_of,
+)
+from transformers import TrainerCallback
+
+from hf_bat import BalancedTrainingArguments, HfBatError, SubstitutionTable
+from hf_bat.adversarial import AdversarialSampler, AttackSchedule, read_rows, rows_path
+from hf_bat.attack import Attack
+from hf_bat.objective import CE, CE_FICKLE, Forward, count_items, likelihood_parts
+from hf_bat.tasks import user_task
+
+TOKENIZER = tokenizer_for_made_rows()
+
+
+def predict(model, texts):
+    """Logits of one input by itself, dropout off."""
+    with torch.no_grad():
+        return model.eval()(**TOKENIZER(*texts, return_tensors="pt")).logits[0]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Rows that the untrained model of seed 3 has right."""
+    model = tiny_model("bert", seed=3)
+    return [
+        {**row, "label": int(predict(model, (row["premise"], row["hypothesis"])).argmax())}
+        for row in made_rows(24)
+    ]
+
+
+def make(folder, rows, dropout=0.0, **options):
+    defaults = {
+        "method": "a2t",
+        "clean_epochs": 0,
+        "attack_share": 0.75,
+        "num_train_epochs": 3,
+    }
+    chosen = {"synonyms": SUBSTITUTES, **options.pop("trainer_options", {})}
+    options.setdefault("model", tiny_model("bert", seed=3, dropout=dropout))
+    return make_trainer(folder, rows, trainer_options=chosen, **{**defaults, **options})
+
+
+def attack_rows(folder, epoch):
+    return read_rows(rows_path(folder / "adversarial", epoch))
+
+
+def found_in(folder, epoch):
+    rows = attack_rows(folder, epoch)
+    return {row["idx"]: tuple(row["perturbed"]) for row in rows if row["outcome"] == "succeeded"}
+
+
+# ---- when, and which rows ---------------------------------------------------------------------
+
+
+def test_the_rows_attacked_depend_on_seed_epoch_and_idx_alone():
+    schedule = AttackSchedule(clean_epochs=1, interval=1, share=0.2, seed=5)
+    ids = list(range(0, 400, 2))
+    chosen = {ids[place] for place in schedule.choose(ids, 1)}
+    assert len(chosen) == 40
+    shuffled = random.Random(0).sample(ids, len(ids))
+    assert {shuffled[place] for place in schedule.choose(shuffled, 1)} == chosen
+    others = [schedule.choose(ids, epoch) for epoch in (2, 3)]
+    others.append(AttackSchedule(1, 1, 0.2, seed=6).choose(ids, 1))
+    for other in others:
+        # 8 of 40 are expected to be the same by chance.
+        assert len(other) == 40 and len(chosen & {ids[place] for place in other}) < 20
+    assert schedule.choose([7], 1) == [0]
+    assert AttackSchedule(0, 1, 1.0, 0).choose(ids, 0) == list(range(200))
+
+
+def test_epochs_between_attacks_train_on_the_last_ones_rows():
+    epochs = [AttackSchedule(2, 3, 1.0, 0).attack_epoch(epoch) for epoch in range(9)]
+    assert epochs == [None, None, 2, 2, 2, 5, 5, 5, 8]
+
+
+def test_clean_epochs_and_intervals_while_training(tmp_path, rows):
+    trainer = make(tmp_path, rows, num_train_epochs=4, clean_epochs=1, attack_interval=2)
+    seen = []
+    collate = trainer.data_collator.__class__.__call__
+
+    class Watching(trainer.data_collator.__class__):
+        def __call__(self, rows):
+            batch = collate(self, rows)
+            seen.append((self.epoch, batch))
+            return batch
+
+    made = trainer._make_collator
+
+    def make_watching():
+        collator = made()
+        collator.__class__ = Watching
+        return collator
+
+    trainer._make_collator = make_watching
+    trainer.train()
+    files = sorted(path.name for path in (tmp_path / "adversarial").iterdir())
+    assert files == ["epoch-1.jsonl", "epoch-3.jsonl"]
+    for epoch, batch in seen:
+        if epoch == 0:
+            assert "fickle_mask" not in batch and "fickle_input_ids" not in batch
+            continue
+        found = found_in(tmp_path, 1 if epoch < 3 else 3)
+        for place, idx in enumerate(batch["idx"].tolist()):
+            assert bool(batch["fickle_mask"][place, 0]) == (idx in found)
+            if idx in found:
+                ids = batch["fickle_input_ids"][place, 0]
+                assert ids[ids != 0].tolist() == TOKENIZER(*found[idx])["input_ids"]
+    assert len(found_in(tmp_path, 1)) > 5
+    assert len(logged(trainer, "adversarial_attacked")) == 2
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert not any("loss_ce_fickle" in entry for entry in steps[:6])
+    assert any("loss_ce_fickle" in entry for entry in steps[6:12])
+
+
+def test_adversarial_rows_fool_the_model_of_then(tmp_path, rows):
+    weights = []
+
+    class Remember(TrainerCallback):
+        def on_epoch_begin(self, args, state, control, model=None, **kwargs):
+            weights.append(weights_of(model))
+
+    trainer = make(tmp_path, rows, dropout=0.1, learning_rate=2e-4)
+    trainer.add_callback(Remember())
+    trainer.train()
+    model = tiny_model("bert", seed=3)
+    for epoch, then in enumerate(weights):
+        model.load_state_dict(then)
+        found = attack_rows(tmp_path, epoch)
+        assert [row["idx"] for row in found] == [
+            rows[place]["idx"]
+            for place in AttackSchedule(0, 1, 0.75, 3).choose([row["idx"] for row in rows], epoch)
+        ]
+        assert sum(row["outcome"] == "succeeded" for row in found) > 5
+        for row in found:
+            right = int(predict(model, row["original"]).argmax()) == rows[row["idx"]]["label"]
+            assert right == (row["outcome"] != "skipped") and row["queries"] <= 200
+            if row["outcome"] == "succeeded":
+                assert int(predict(model, row["perturbed"]).argmax()) != rows[row["idx"]]["label"]
+                assert 1 <= row["words_changed"] <= 4
+        entry = [e for e in trainer.state.log_history if "adversarial_found" in e][epoch]
+        assert entry["adversarial_attacked"] == len(found) == 18 and entry["epoch"] == epoch
+        assert entry["adversarial_found"] == sum(row["outcome"] == "succeeded" for row in found)
+
+
+def test_an_attack_leaves_model_and_random_numbers_alone(tmp_path, rows):
+    trainer = make(tmp_path, rows, dropout=0.1)
+    model = trainer.model.train()
+    before = weights_of(model)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    found = trainer.adversary.rows.start_epoch(model, trainer.train_dataset, 0.0)
+    assert found["adversarial_found"] > 5
+    assert model.training and all(p.grad is None for p in model.parameters())
+    assert largest_difference(before, weights_of(model)) == 0
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert states[1:] == (np.random.get_state()[1].tolist(), random.getstate())
+
+
+# ---- the loss ---------------------------------------------------------------------------------
+
+
+def test_the_loss_by_hand():
+    # Two rows of label 0, of which the first has an adversarial version: probabilities 1/4 and 3/4.
+    log3 = float(np.log(3))
+    logits = torch.tensor([[log3, 0.0], [0.0, 0.0], [0.0, log3]])
+    batch = {
+        "input_ids": torch.zeros(2, 4),
+        "labels": torch.tensor([0, 0]),
+        "fickle_mask": torch.tensor([[True], [False]]),
+    }
+    forward = Forward(logits, {"fickle": torch.tensor([0])}, None)
+
+    def cross_entropy(logits, labels):
+        return F.cross_entropy(logits, labels, reduction="sum")
+
+    parts = likelihood_parts({"alpha": 0.5}, forward, batch, cross_entropy)
+    counts = count_items(batch, "paper", None)
+    assert set(parts) == {"loss_ce_fickle"}
+    part = parts["loss_ce_fickle"]
+    assert part.total.item() == pytest.approx(np.log(4)) and part.weight == 0.5
+    assert counts[part.over] == counts[CE_FICKLE] == 1 and counts[CE] == 2
+
+
+def test_the_first_loss_is_both_cross_entropies(tmp_path, rows):
+    model = tiny_model("bert", seed=3)
+    trainer = make(
+        tmp_path, rows, per_device_train_batch_size=24, max_steps=1, adversarial_weight=0.3
+    )
+    trainer.train()
+    found = found_in(tmp_path, 0)
+    assert 5 < len(found) < 18
+
+    def mean(pairs):
+        each = [F.cross_entropy(predict(model, t), torch.tensor(y)).item() for t, y in pairs]
+        return sum(each) / len(each)
+
+    clean = mean(((row["premise"], row["hypothesis"]), row["label"]) for row in rows)
+    adversarial = mean((found[row["idx"]], row["label"]) for row in rows if row["idx"] in found)
+    assert logged(trainer, "loss_ce") == [pytest.approx(clean, abs=1e-5)]
+    assert logged(trainer, "loss_ce_fickle") == [pytest.approx(adversarial, abs=1e-5)]
+    assert logged(trainer, "loss") == [pytest.approx(clean + 0.3 * adversarial, abs=1e-5)]
+    assert logged(trainer, "fickle_valid") == [pytest.approx(len(found) / 24, abs=1e-5)]
+
+
+def test_accumulation_changes_nothing(tmp_path, rows):
+    runs = []
+    for batch, accumulation in ((16, 1), (4, 4), (8, 2)):
+        trainer = make(
+            tmp_path / str(batch), rows, per_device_train_batch_size=batch, num_train_epochs=1,
+            gradient_accumulation_steps=accumulation, optim="sgd", learning_rate=0.1,
+            class_weights=[0.5, 1.0, 2.0],
+        )  # fmt: skip
+        trainer.train()
+        runs.append(trainer)
+    whole = runs[0]
+    for other in runs[1:]:
+        assert largest_difference(weights_of(whole.model), weights_of(other.model)) < 2e-6
+        for key in ("loss", "loss_ce", "loss_ce_fickle", "fickle_valid", "adversarial_found"):
+            assert logged(other, key) == pytest.approx(logged(whole, key), abs=5e-6), key
+
+
+# ---- resume -----------------------------------------------------------------------------------
+
+
+def make_long(folder, rows, dropout=0.1, **options):
+    """A run of 18 steps, six an epoch, that saves in the middle of the second epoch."""
+    return make(
+        folder, rows, dropout=dropout, per_device_train_batch_size=2,
+        gradient_accumulation_steps=2, lr_scheduler_type="linear", save_strategy="steps",
+        save_steps=9, learning_rate=2e-4, **options,
+    )  # fmt: skip
+
+
+def losses(trainer):
+    kept = ("step", "loss", "loss_ce", "loss_ce_fickle", "fickle_valid", "grad_norm", "epoch",
+            "adversarial_attacked", "adversarial_found", "adversarial_asr")  # fmt: skip
+    return [{k: e[k] for k in kept if k in e} for e in trainer.state.log_history]
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory, rows):
+    """A whole run, its folder, and the bytes of its adversarial rows."""
+    folder = tmp_path_factory.mktemp("long")
+    trainer = make_long(folder, rows)
+    trainer.train()
+    files = {path.name: path.read_bytes() for path in (folder / "adversarial").iterdir()}
+    assert sorted(files) == ["epoch-0.jsonl", "epoch-1.jsonl", "epoch-2.jsonl"]
+    return trainer, folder, files
+
+
+@pytest.fixture
+def restored(long_run):
+    """The run's folder with its files as they were."""
+    _, folder, files = long_run
+    for name, content in files.items():
+        (folder / "adversarial" / name).write_bytes(content)
+    return folder
+
+
+def resume(folder, rows, **options):
+    trainer = make_long(folder, rows, **options)
+    trainer.train(resume_from_checkpoint=str(folder / "checkpoint-9"))
+    return trainer
+
+
+def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
+    whole, folder, files = long_run
+    # Half of the next epoch's rows, as a run leaves them that is killed while it attacks.
+    third = folder / "adversarial" / "epoch-2.jsonl"
+    third.write_bytes(files["epoch-2.jsonl"][: len(files["epoch-2.jsonl"]) // 2])
+    resumed = resume(folder, rows)
+    # The Trainer's last entry has times; the one entry of the attack in epoch 1 is not repeated.
+    assert losses(resumed)[:-1] == losses(whole)[:-1]
+    ours, theirs = weights_of(resumed.model), weights_of(whole.model)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for name, content in files.items():
+        assert (folder / "adversarial" / name).read_bytes() == content
+
+
+def test_a_resumed_epoch_is_not_attacked_again_with_newer_weights(restored, rows, monkeypatch):
+    attacked = []
+    run = Attack.run
+
+    def watched(self, rows, path, **options):
+        attacked.append(path.name)
+        return run(self, rows, path, **options)
+
+    monkeypatch.setattr(Attack, "run", watched)
+    resume(restored, rows)
+    assert attacked == ["epoch-2.jsonl"]
+
+
+def test_rows_of_an_earlier_run_are_written_over(restored, rows, long_run):
+    stale = make_long(restored, rows, max_steps=1)
+    stale.model.load_state_dict(weights_of(tiny_model("bert", seed=1)))
+    before = (restored / "adversarial" / "epoch-0.jsonl").read_bytes()
+    stale.train()
+    after = attack_rows(restored, 0)
+    assert (restored / "adversarial" / "epoch-0.jsonl").read_bytes() != before
+    assert len(after) == 18 and len({row["model"] for row in after}) == 1
+
+
+def drop_a_line(path):
+    path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
+
+
+def change_a_text(path):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["original"][0] += " changed"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "the adversarial rows that this epoch trains on are not at"),
+        (drop_a_line, "cannot go on in the middle of an epoch: .*epoch-1.jsonl is not whole"),
+        (change_a_text, "cannot go on in the middle of an epoch"),
+        (lambda path: path.write_text("{}\n"), "epoch-1.jsonl holds no rows of an attack"),
+    ],
+)
+def test_rows_that_the_epoch_did_not_begin_with_are_refused(restored, rows, spoil, message):
+    spoil(restored / "adversarial" / "epoch-1.jsonl")
+    with pytest.raises(HfBatError, match=message) as error:
+        resume(restored, rows)
+    assert "\n" not in str(error.value)
+
+
+def test_another_attack_or_choice_of_rows_is_refused_on_resume(restored, rows):
+    for options in ({"attack_budget": 20}, {"attack_share": 0.5}, {"data_seed": 9}):
+        with pytest.raises(HfBatError, match="cannot go on in the middle of an epoch"):
+            resume(restored, rows, **options)
+
+
+def test_persistent_workers_read_each_epochs_rows(tmp_path, rows):
+    runs = []
+    for name, options in (
+        ("none", {}),
+        ("two", {"dataloader_num_workers": 2, "dataloader_persistent_workers": True}),
+    ):
+        trainer = make(tmp_path / name, rows, learning_rate=2e-4, num_train_epochs=2, **options)
+        trainer.train()
+        runs.append(trainer)
+    assert losses(runs[0])[:-1] == losses(runs[1])[:-1]
+    iterator = runs[1].callback_handler.train_dataloader.base_dataloader._iterator
+    iterator._shutdown_workers()
+
+
+# ---- what cannot be done ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attack_share": 0.1}, "attack_share=0.1 does not apply to method='normal'; .* a2t"),
+        ({"method": "safer", "attack_budget": 9}, "attack_budget=9 does not apply to .*'safer'"),
+        ({"method": "triplet", "attack_interval": 2}, "attack_interval=2 does not apply"),
+        ({"method": "triplet", "adversarial_weight": 1.0}, "adversarial_weight=1.0 does not apply"),
+        ({"method": "safer", "encoder": "x"}, "encoder=x does not apply to method='safer'"),
+        ({"method": "pairwise", "mlm_model": "x"}, "mlm_model=x does not apply"),
+        ({"method": "a2t", "attack_share": 0.0}, "attack_share must be above 0 and at most 1; got"),
+        ({"method": "a2t", "attack_share": 1.5}, "attack_share must be above 0 and at most 1; got"),
+        ({"method": "a2t", "attack_share": float("nan")}, "attack_share must be above 0"),
+        ({"method": "a2t", "attack_interval": 0}, "attack_interval must be at least 1; got 0"),
+        ({"method": "a2t", "attack_budget": 0}, "attack_budget must be at least 1; got 0"),
+        ({"method": "a2t", "adversarial_weight": -1.0}, "adversarial_weight must not be negative"),
+        ({"method": "a2t", "a2t_candidates": "glove"}, "unknown a2t_candidates 'glove'; known: ta"),
+        ({"method": "a2t", "a2t_candidates": "mlm"}, "a2t_candidates='mlm' needs mlm_model"),
+        ({"method": "a2t", "mlm_model": "x"}, "mlm_model='x' is for a2t_candidates='mlm'"),
+        ({"method": "a2t", "alpha": 1.0}, "alpha=1.0 does not apply to method='a2t'"),
+        ({"method": "a2t", "num_fickle": 2}, "num_fickle=2 does not apply to method='a2t'"),
+        ({"method": "a2t", "exclude_stopwords": False}, "exclude_stopwords=False does not apply"),
+        ({"method": "a2t", "clean_epochs": -1}, "clean_epochs must be at least 0; got -1"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit(tmp_path, options, message):
+    with pytest.raises(HfBatError, match=message) as error:
+        BalancedTrainingArguments(str(tmp_path / "out"), report_to="none", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_defaults_by_method(tmp_path):
+    made = {
+        method: BalancedTrainingArguments(str(tmp_path), report_to="none", method=method)
+        for method in ("normal", "safer", "a2t", "triplet")
+    }
+    assert [args.clean_epochs for args in made.values()] == [0, 0, 1, 0]
+    for args in made.values():
+        args.check_method()  # again, as when training starts
+    zero = BalancedTrainingArguments(str(tmp_path), report_to="none", clean_epochs=0)
+    assert zero.clean_epochs == 0
+    a2t = made["a2t"]
+    found = a2t.attack_interval, a2t.attack_share, a2t.attack_budget, a2t.adversarial_weight
+    assert found == (1, 0.2, 200, 1.0)
+
+
+def test_what_a_trainer_cannot_do_with_it(tmp_path, rows):
+    cases = [
+        ({"a2t_candidates": "mlm", "mlm_model": str(tmp_path / "no")}, "cannot load the masked"),
+        ({"encoder": str(tmp_path / "no")}, "cannot load the sentence encoder"),
+        (
+            {"trainer_options": {"task": None, "synonyms": None, "antonyms": None}},
+            "method='a2t' perturbs raw text: give task=",
+        ),
+    ]
+    trainer = make(tmp_path, rows)
+    cases.append(
+        ({"trainer_options": {"data_collator": trainer.data_collator}}, "leave data_collator out")
+    )
+    for options, message in cases:
+        with pytest.raises(HfBatError, match=message) as error:
+            make(tmp_path, rows, **options)
+        assert "\n" not in str(error.value)
+    with pytest.raises(HfBatError, match="are found when an epoch starts"):
+        trainer.preview()
+
+
+def test_labels_that_model_and_data_number_differently(tmp_path, rows):
+    names = ("entailment", "neutral", "contradiction")
+    model = tiny_model("bert", seed=3)
+    model.config.id2label = dict(enumerate(("contradiction", "entailment", "neutral")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    task = user_task(("premise", "hypothesis"), names, (), "gold")
+    named = [
+        {**{k: v for k, v in row.items() if k != "label"},
+         "gold": names.index(model.config.id2label[row["label"]])}
+        for row in rows
+    ]  # fmt: skip
+    trainer = make(tmp_path, named, model=model, trainer_options={"task": task})
+    found = trainer.adversary.rows.start_epoch(model, trainer.train_dataset, 0.0)
+    assert found["adversarial_asr"] > 0
+    for row in attack_rows(tmp_path, 0):
+        assert row["label"] == rows[row["idx"]]["label"] and row["outcome"] != "skipped"
+
+
+# ---- the rest of the trainer ------------------------------------------------------------------
+
+
+def test_the_sampler_forgets_what_it_read_when_it_is_sent_to_a_worker(tmp_path):
+    import pickle
+
+    sampler = AdversarialSampler(("premise",), folder=tmp_path, schedule=AttackSchedule(0, 1, 1, 0))
+    row = {"idx": 4, "outcome": "succeeded", "original": ["a"], "perturbed": ["b"],
+           "recipe": "r", "model": "m"}  # fmt: skip
+    rows_path(tmp_path, 0).write_text(json.dumps(row) + "\n")
+    assert sampler.draw({"idx": 4}, 0) == {"fickle": [("b",)]}
+    assert sampler.draw({"idx": 5}, 0) == {"fickle": [None]}
+    assert pickle.loads(pickle.dumps(sampler))._read == {} and sampler._read
+
+
+def test_what_it_used_is_saved(tmp_path, rows):
+    trainer = make(tmp_path, rows)
+    written = trainer.save_perturbations(tmp_path)
+    assert list(written) == ["synonyms"]
+    table = SubstitutionTable.load(tmp_path / "synonyms.json.gz")
+    assert table.fingerprint == written["synonyms"]
+    described = json.loads((tmp_path / "perturbations.json").read_text())
+    assert described["method"] == "a2t" and described["attack"]["budget"] == 200
+    assert described["attack"]["hash"] == trainer.adversary.rows.recipe.hash
+
+
+def test_candidates_of_a_masked_language_model_and_an_encoder(tmp_path, rows):
+    tiny_masked_lm().save_pretrained(tmp_path / "mlm")
+    tiny_model("bert").bert.save_pretrained(tmp_path / "encoder")
+    for name in ("mlm", "encoder"):
+        TOKENIZER.save_pretrained(tmp_path / name)
+    trainer = make(
+        tmp_path / "out", rows, a2t_candidates="mlm", mlm_model=str(tmp_path / "mlm"), num_train_epochs=1,
+        encoder=str(tmp_path / "encoder"),
+    )  # fmt: skip
+    trainer.train()
+    found = attack_rows(tmp_path / "out", 0)
+    recipe = trainer.adversary.rows.recipe
+    assert recipe.name == "a2t-mlm" and found[0]["attack"] == "a2t-mlm"
+    assert {row["recipe"] for row in found} == {recipe.hash[:16]}
+    assert all(row["similarity"] >= 0.9 for row in found if row["outcome"] == "succeeded")
+    assert trainer.save_perturbations(tmp_path / "out") == {}
