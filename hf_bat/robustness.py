@@ -80,6 +80,7 @@ class RobustnessMeter:
         """
         metrics: dict[str, float] = {}
         self.reports = {}
+        known: dict[Any, Any] = {}
         for recipe in self.recipes:
             attack = Attack(
                 recipe,
@@ -89,7 +90,7 @@ class RobustnessMeter:
                 batch_size=self.batch_size,
                 dtype=self.dtype,
             )
-            report = attack.run(rows, max_samples=self.max_samples)
+            report = attack.run(rows, max_samples=self.max_samples, known=known)
             self.reports[attack.name] = report
             summary = report[attack.name]
             for figure in FIGURES:

@@ -52,6 +52,7 @@ def packed_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iter
         for module in model.modules()
         if type(module) is nn.Linear
         and "forward" not in vars(module)
+        and type(module.weight.data) is torch.Tensor  # a subclass computes in its own way
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
     ]
@@ -60,7 +61,7 @@ def packed_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iter
         layers = []
     try:
         for layer in layers:
-            layer.forward = _packed_forward(layer, dtype)  # type: ignore[method-assign]
+            vars(layer)["forward"] = _packed_forward(layer, dtype)
         yield len(layers)
     finally:
         for layer in layers:
@@ -81,8 +82,8 @@ def first_token_only(model: nn.Module) -> Iterator[bool]:
     if not _reads_first_token(model):
         yield False
         return
-    last: Any = model.base_model.encoder.layer[-1]  # type: ignore[union-attr]
-    handle = last.attention.output.register_forward_pre_hook(
+    classifier: Any = model
+    handle = classifier.base_model.encoder.layer[-1].attention.output.register_forward_pre_hook(
         lambda module, tensors: tuple(tensor[:, :1] for tensor in tensors)
     )
     try:
@@ -91,23 +92,22 @@ def first_token_only(model: nn.Module) -> Iterator[bool]:
         handle.remove()
 
 
-def _reads_first_token(model: nn.Module) -> bool:
+def _reads_first_token(model: Any) -> bool:
     kind = type(model)
     if kind.__name__ not in _FIRST_TOKEN_HEADS or not kind.__module__.startswith("transformers."):
         return False
-    config: Any = model.config
-    layers = model.base_model.encoder.layer  # type: ignore[union-attr]
-    return len(layers) > 1 and not getattr(config, "chunk_size_feed_forward", 0)
+    chunked = getattr(model.config, "chunk_size_feed_forward", 0)
+    return len(model.base_model.encoder.layer) > 1 and not chunked
 
 
 def _is_compiled(model: nn.Module) -> bool:
     """Whether torch.compile has been at it, which would compile again for changed layers."""
-    return any(getattr(module, "_compiled_call_impl", None) is not None for module in model.modules())
+    return any(
+        getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
+    )
 
 
-def _packed_forward(
-    layer: nn.Linear, dtype: torch.dtype
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def _packed_forward(layer: nn.Linear, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
     weight = _pack(layer.weight.detach().to(dtype))
     bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 
