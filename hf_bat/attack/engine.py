@@ -226,8 +226,14 @@ class Engine:
         while first < len(keys):
             longest = max(1, self.model.length(keys[first]))
             size = max(1, min(self.batch_size, self.batch_size * _TYPICAL_LENGTH // longest))
-            yield keys[first : first + size]
-            first += size
+            last = min(first + size, len(keys))
+            # Once half full, a batch ends where the inputs get shorter: padding them costs more.
+            for at in range(first + max(1, size // 2), last):
+                if self.model.length(keys[at]) < self.model.length(keys[at - 1]):
+                    last = at
+                    break
+            yield keys[first:last]
+            first = last
 
     def _embed(self, rows: Sequence[_Row[Result]], answers: list[Any]) -> None:
         asking = [i for i, row in enumerate(rows) if isinstance(row.request, Embed)]
