@@ -92,6 +92,7 @@ class RobustnessMeter:
         """
         metrics: dict[str, float] = {}
         self.reports = {}
+        known: dict[Any, Any] = {}
         for recipe in self.recipes:
             attack = Attack(
                 recipe,
@@ -102,7 +103,7 @@ class RobustnessMeter:
                 dtype=self.dtype,
                 label_filter=self.label_filter,
             )
-            report = attack.run(rows, max_samples=self.max_samples)
+            report = attack.run(rows, max_samples=self.max_samples, known=known)
             self.reports[attack.name] = report
             summary = report[attack.name]
             figures = {figure: summary.get(figure) for figure in FIGURES} | flat_figures(summary)

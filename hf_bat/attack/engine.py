@@ -32,7 +32,8 @@ class Meter:
 
     Attributes:
         queries: what the rows asked for, repetitions within a row left out.
-        forwards: inputs that went through the model, repetitions among rows in flight left out too.
+        forwards: inputs that went through the model; repetitions among rows in flight, and what
+            another attack asked before, left out too.
         padded_tokens: tokens that went through it, padding included.
         seconds_model: time in the model.
         seconds_encoder: time in sentence encoders.
@@ -72,10 +73,16 @@ class Engine:
         batch_size: the most inputs in a forward pass (fewer where they are longer than 128 tokens);
             32 on a processor and 256 on a GPU where None.
         in_flight: how many rows are attacked at once; None for eight batches' worth, at least 256.
+        known: answers by the model's key, which the engines of one model share: what a search asks to
+            keep is put there and not asked again.
     """
 
     def __init__(
-        self, model: Classifier, batch_size: int | None = None, in_flight: int | None = None
+        self,
+        model: Classifier,
+        batch_size: int | None = None,
+        in_flight: int | None = None,
+        known: dict[Hashable, np.ndarray] | None = None,
     ):
         if batch_size is not None and batch_size < 1:
             raise HfBatError(f"batch_size must be at least 1; got {batch_size}")
@@ -83,6 +90,7 @@ class Engine:
         self.model = model
         self.batch_size = batch_size or BATCH_SIZES.get(getattr(device, "type", "cpu"), 32)
         self.in_flight = in_flight or max(256, 8 * self.batch_size)
+        self.known = {} if known is None else known
         self.meter = Meter()
 
     def run(
@@ -161,10 +169,14 @@ class Engine:
                     unknown[texts] = None
         if unknown:
             unknown = dict(zip(unknown, self.model.keys(list(unknown)), strict=True))
-        pool: dict[Hashable, np.ndarray | None] = {}
+        pool: dict[Hashable, Any] = {}
         for row in rows:
             self._charge(row, unknown, pool)
         self._forward(pool)
+        for row in rows:
+            if row.request.keep:  # type: ignore[union-attr]
+                asked = [unknown[texts] for texts in row.request.inputs]  # type: ignore[union-attr]
+                self.known.update((key, pool[key]) for key in asked)
         return [self._collect(row, unknown, pool) for row in rows]
 
     def _charge(self, row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> None:
@@ -183,7 +195,7 @@ class Engine:
             row.counter.queries += 1
             self.meter.queries += 1
             asked.add(key)
-            pool[key] = None
+            pool[key] = self.known.get(key)
 
     @staticmethod
     def _collect(row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> np.ndarray:
@@ -203,10 +215,11 @@ class Engine:
     def _forward(self, pool: dict[Hashable, np.ndarray | None]) -> None:
         begun = time.perf_counter()
         # The longest first: if memory does not suffice, it shows at once.
-        for batch in self._batches(sorted(pool, key=self.model.length, reverse=True)):
+        asked = [key for key, answer in pool.items() if answer is None]
+        for batch in self._batches(sorted(asked, key=self.model.length, reverse=True)):
             pool.update(zip(batch, self.model.probabilities(batch), strict=True))
             self.meter.padded_tokens += len(batch) * self.model.length(batch[0])
-        self.meter.forwards += len(pool)
+        self.meter.forwards += len(asked)
         self.meter.seconds_model += time.perf_counter() - begun
 
     def _batches(self, keys: list[Hashable]) -> Iterator[list[Hashable]]:
@@ -214,8 +227,14 @@ class Engine:
         while first < len(keys):
             longest = max(1, self.model.length(keys[first]))
             size = max(1, min(self.batch_size, self.batch_size * _TYPICAL_LENGTH // longest))
-            yield keys[first : first + size]
-            first += size
+            last = min(first + size, len(keys))
+            # Once half full, a batch ends where the inputs get shorter: padding them costs more.
+            for at in range(first + max(1, size // 2), last):
+                if self.model.length(keys[at]) < self.model.length(keys[at - 1]):
+                    last = at
+                    break
+            yield keys[first:last]
+            first = last
 
     @staticmethod
     def _propose(rows: Sequence[_Row[Result]]) -> None:

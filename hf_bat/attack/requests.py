@@ -15,9 +15,10 @@ from hf_bat.perturbations.base import Texts
 @dataclass(frozen=True, slots=True)
 class Score:
     """The model's probabilities for inputs; answered by (n, labels) float64, or by fewer rows than
-    asked where the row's query budget ends."""
+    asked where the row's query budget ends. With `keep`, other attacks on the same rows ask the same."""
 
     inputs: list[Texts]
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

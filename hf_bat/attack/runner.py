@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ class Attack:
         rows_file: str | Path | None = None,
         max_samples: int | None = None,
         replace: bool = False,
+        known: dict[Hashable, Any] | None = None,
     ) -> AttackReport:
         """Attack rows.
 
@@ -139,6 +140,8 @@ class Attack:
                 recipe, model and data are not attacked again.
             max_samples: only the first so many rows, right or wrong.
             replace: write over a rows file of another recipe, model or data instead of refusing it.
+            known: a dict that the attacks of one model, its weights unchanged, pass from one to the
+                next: what it answers to the unedited rows is then asked once for all of them.
 
         Returns:
             The report, with every row.
@@ -153,7 +156,7 @@ class Attack:
         if not examples:
             raise HfBatError("there are no rows to attack")
         rank, world = rank_and_world()
-        engine = Engine(self.model, self.batch_size)
+        engine = Engine(self.model, self.batch_size, known=known)
         file = self._rows_file(rows_file, examples, rank, world, replace)
 
         def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
@@ -248,7 +251,7 @@ class Attack:
         }
         if example.reason is not None and not (trust and example.reason == "no label"):
             return row
-        answers = yield Score([example.texts])
+        answers = yield Score([example.texts], keep=True)
         row["queries"] = counter.queries
         if not len(answers):
             row["reason"] = "no query budget"

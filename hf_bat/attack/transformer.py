@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hf_bat.attack.fast import first_token_only, packed_linears
 from hf_bat.attack.models import Classifier
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
@@ -91,7 +92,8 @@ class TransformersModel(Classifier):
     def _limit(self, wanted: int | None) -> int | None:
         """The length at which inputs are cut; None where nothing bounds it."""
         known = [n for n in (self.tokenizer.model_max_length,) if n and n < 1_000_000]
-        positions = getattr(self.config, "max_position_embeddings", None)
+        # XLNet, which has no limit, says -1.
+        positions = max(0, getattr(self.config, "max_position_embeddings", None) or 0)
         if positions:
             shifted = self.config.model_type in _SHIFTED
             known.append(positions - (self.config.pad_token_id + 1 if shifted else 0))
@@ -106,7 +108,8 @@ class TransformersModel(Classifier):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Evaluation mode, no gradients, autocast entered once (it then casts each weight once)."""
+        """Evaluation mode, no gradients, autocast entered once (it then casts each weight once), and
+        the cheaper forward passes of `fast` where they fit."""
         training, pad = self.model.training, self.config.pad_token_id
         try:
             self.model.eval()
@@ -115,6 +118,8 @@ class TransformersModel(Classifier):
                 stack.enter_context(torch.no_grad())
                 if self.dtype is not None:
                     stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
+                stack.enter_context(packed_linears(self.model, self.dtype or torch.float32))
+                stack.enter_context(first_token_only(self.model))
                 yield
         finally:
             self.config.pad_token_id = pad

@@ -137,8 +137,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     data = load_split(args.data)
     report: AttackReport | None = None
+    known: dict[Any, Any] = {}
     for attack in attacks:
-        found = attack.run(data, args.rows, args.max_samples)
+        found = attack.run(data, args.rows, args.max_samples, known)
         report = found if report is None else report | found
     assert report is not None
     if rank == 0:

@@ -8,7 +8,7 @@ import torch
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
 from tiny_models import tiny_model, tiny_tokenizer
 
-from hf_bat.attack import Attack, Recipe, TransformersModel
+from hf_bat.attack import Attack, CallableModel, Recipe, TransformersModel
 from hf_bat.attack.engine import Engine
 from hf_bat.attack.requests import Score
 from hf_bat.errors import HfBatError
@@ -214,3 +214,22 @@ def test_bfloat16_answers_are_near():
     with half.session():
         near = half.probabilities(half.keys(pairs))
     assert 0 < np.abs(exact - near).max() < 0.05
+
+
+def test_attacks_that_share_what_is_known_ask_once_for_the_rows_themselves():
+    asked = []
+
+    def counting(pairs):
+        asked.extend(pairs)
+        return hashed(pairs)
+
+    model, rows, known = CallableModel(counting), made_rows(40, seed=9), {}
+    for name in ("antonym", "synonym"):
+        alone = attack(name, model).run(rows)
+        begun = len(asked)
+        shared = attack(name, model).run(rows, known=known)
+        assert shared.rows == alone.rows and shared[name] == alone[name]  # queries too
+        texts = {(row["premise"], row["hypothesis"]) for row in rows}
+        again = sum(pair in texts for pair in asked[begun:])
+        assert again == (len(texts) if name == "antonym" else 0)
+    assert set(known) == texts

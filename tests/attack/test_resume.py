@@ -26,7 +26,7 @@ def slow(pairs):
     return hashed(pairs)
 attack = Attack("synonym", CallableModel(slow, name="hashed"), synonyms=SYNONYMS, batch_size=4)
 import hf_bat.attack.runner as runner
-runner.Engine = lambda model, size: runner_engine(model, size, in_flight=8)
+runner.Engine = lambda *given, **options: runner_engine(*given, in_flight=8, **options)
 from hf_bat.attack.engine import Engine as runner_engine
 attack.run(made_rows(120, seed=11), sys.argv[1])
 """
