@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--rows", metavar="FILE", help="write a JSON line per scored row here")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
         max_length=args.max_seq_length,
         device=args.device,
         dtype=args.dtype,
-        progress=False if args.quiet else None,
     )
     print(report.to_markdown())
     if report.skipped:
