@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hf_bat.commands.compare",
         "pair two models' attack rows: difference, interval, McNemar's test",
     ),
+    "report": (
+        "hf_bat.commands.report",
+        "turn an output folder into one HTML page",
+    ),
 }
 
 _EPILOG = """\

@@ -41,7 +41,7 @@ def summary_table(
         accuracy         76.8 %    77.8 %        -1.0  worse
         antonym ASR      95.2 %    97.5 %        -2.3  better
     """
-    found = {key: label for key, label in _labels(metrics).items() if _is_number(metrics[key])}
+    found = labels(metrics)
     if not found:
         return ""
     if baseline is None:
@@ -66,6 +66,35 @@ def summary_table(
     )
 
 
+def labels(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What to call the figures that a summary shows, accuracy first, each set's together.
+
+    Returns:
+        Metric key -> label, of the keys whose value is a number.
+
+    Example:
+        >>> labels({"eval_antonym_asr": 0.5, "eval_loss": 1.0, "eval_accuracy_mm": 0.75})
+        {'eval_antonym_asr': 'antonym ASR', 'eval_accuracy_mm': 'accuracy (mismatched)'}
+    """
+    found: dict[str, str] = {}
+    for ending, where in (("", ""), ("_mm", " (mismatched)")):
+        plain = {
+            key.removeprefix("eval_").removesuffix(ending): key
+            for key, value in metrics.items()
+            if _is_number(value) and key.startswith("eval_") and key.endswith("_mm") == bool(ending)
+        }
+        chosen = [(name, label) for name, label in _FIRST.items() if name in plain]
+        for figure, label in _ATTACKS.items():
+            chosen += [
+                (name, f"{name.removesuffix(f'_{figure}').replace('_', ' ')} {label}")
+                for name in plain
+                if name.endswith(f"_{figure}")
+            ]
+        chosen += [(name, label) for name, label in _LAST.items() if name in plain]
+        found |= {plain[name]: f"{label}{where}" for name, label in chosen}
+    return found
+
+
 def read_results(path: str | Path) -> dict[str, Any]:
     """The evaluation results of another run.
 
@@ -85,27 +114,6 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not summary_table(content):
         raise HfBatError(f"baseline {file} has no eval_accuracy and no attack success rate")
     return content
-
-
-def _labels(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Key -> label of the figures shown, accuracy first, each set's together."""
-    found: dict[str, str] = {}
-    for ending, where in (("", ""), ("_mm", " (mismatched)")):
-        plain = {
-            key.removeprefix("eval_").removesuffix(ending): key
-            for key in metrics
-            if key.startswith("eval_") and key.endswith("_mm") == bool(ending)
-        }
-        chosen = [(name, label) for name, label in _FIRST.items() if name in plain]
-        for figure, label in _ATTACKS.items():
-            chosen += [
-                (name, f"{name.removesuffix(f'_{figure}').replace('_', ' ')} {label}")
-                for name in plain
-                if name.endswith(f"_{figure}")
-            ]
-        chosen += [(name, label) for name, label in _LAST.items() if name in plain]
-        found |= {plain[name]: f"{label}{where}" for name, label in chosen}
-    return found
 
 
 def _lower_is_better(key: str) -> bool:
