@@ -13,15 +13,15 @@ from html import escape
 Point = tuple[float, float]
 
 MAX_POINTS = 300
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 56, 150, 12, 38
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 56, 220, 12, 38
 _HEIGHT = 270
-_DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "1 2")
+_DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "12 4", "1 2")  # 7, and 6 colours: no look twice
 _LABEL_GAP = 15  # pixels between the labels at the ends of lines
-_BAR, _NAME = 22, 240  # height of a bar's row, width of the names' column
-_LONGEST_NAME = 36
+_BAR, _NAME = 22, 320  # height of a bar's row, width of the names' column
+_LONGEST_NAME = 48
 
 STYLE = """
-svg { width: 100%; max-width: 760px; height: auto; display: block; margin: .5rem 0; }
+svg { width: 100%; max-width: 820px; height: auto; display: block; margin: .5rem 0; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .soft { fill: var(--soft); }
 svg .grid { stroke: var(--line); stroke-width: 1; }
@@ -157,8 +157,8 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`.
 
     Example:
-        >>> ticks(0, 1.7), ticks(3, 3)
-        ([0.0, 0.5, 1.0, 1.5, 2.0], [3.0, 4.0])
+        >>> ticks(0, 1.7)
+        [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     if high <= low:
         high = low + 1

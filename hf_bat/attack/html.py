@@ -149,10 +149,18 @@ def rows_by_attack(names: Iterable[str], rows: Iterable[Row]) -> dict[str, list[
     return found
 
 
-def attack_sections(attacks: Mapping[str, Mapping[str, Any]], rows: Iterable[Row]) -> list[str]:
-    """A section an attack: its recipe, rates per label, worst word pairs, successes marked."""
+def attack_sections(
+    attacks: Mapping[str, Mapping[str, Any]], rows: Iterable[Row], where: str = ""
+) -> list[str]:
+    """A section an attack: its recipe, rates per label, worst word pairs, successes marked.
+
+    Args:
+        attacks: attack -> its entry of a report.
+        rows: attacked rows.
+        where: what stands before each heading.
+    """
     by_attack = rows_by_attack(attacks, rows)
-    return [_attack_section(n, attacks.get(n, {}), found) for n, found in by_attack.items()]
+    return [_attack_section(f"{where}{n}", attacks.get(n, {}), r) for n, r in by_attack.items()]
 
 
 def page(title: str, body: Iterable[str], style: str = "") -> str:
