@@ -311,12 +311,12 @@ def test_bad_input_ends_the_process_with_status_2_and_one_line(
 def test_the_last_table_is_beside_the_baselines(tiny_folder, tmp_path, in_process):
     def evaluated(name, *more):
         flags = flags_for(tiny_folder, tmp_path / name, *snli(tiny_folder, "--do_eval"),
-                          "--attacks", "antonym", "--max_attack_samples", "6", *more,
+                          "--attacks", "synonym", *more,
                           method="normal")  # fmt: skip
         return in_process(*flags)
 
     status, out, _ = evaluated("a")
-    assert status == 0 and "this model" in out and "antonym ASR" in out and "baseline" not in out
+    assert status == 0 and "this model" in out and "synonym ASR" in out and "baseline" not in out
     status, out, _ = evaluated("b", "--baseline", tmp_path / "a")
     assert status == 0 and "baseline  difference" in out and "\x1b" not in out
     assert "+0.0  same" in out
