@@ -112,12 +112,17 @@ class _Parser(HfArgumentParser):
         raise HfBatError(f"{message} (--help lists the flags)")
 
 
-def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
-    """Read the command line, or the one JSON file that it names."""
-    parser = _Parser(
+def make_parser() -> HfArgumentParser:
+    """The parser of the command line."""
+    return _Parser(
         (ModelArguments, DataArguments, BalancedTrainingArguments),
         description=__doc__.split("\n\n")[0],
     )
+
+
+def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
+    """Read the command line, or the one JSON file that it names."""
+    parser = make_parser()
     try:
         if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
             return parser.parse_json_file(sys.argv[1])
