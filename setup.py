@@ -20,6 +20,8 @@ TEST = [
     *PLOTS,
     *SEARCH,
     "hypothesis>=6.100",
+    "ipykernel>=6.29",
+    "nbclient>=0.10",
     "pytest>=8.0",
     "pytest-xdist>=3.5",
     "tensorboard>=2.16",

@@ -34,6 +34,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task, metrics
 from hf_bat.data import label_names_of
+from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
 
 logger = logging.getLogger("run_glue_bat")
@@ -96,6 +97,12 @@ class DataArguments:
     antonyms: str | None = field(
         default=None, metadata={"help": "An antonym table; the bundled lexicon's where absent."}
     )
+    baseline: str | None = field(
+        default=None,
+        metadata={
+            "help": "Another run's folder, or its eval_results.json: the last table shows it beside this."
+        },
+    )
 
 
 class _Parser(HfArgumentParser):
@@ -105,12 +112,17 @@ class _Parser(HfArgumentParser):
         raise HfBatError(f"{message} (--help lists the flags)")
 
 
-def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
-    """Read the command line, or the one JSON file that it names."""
-    parser = _Parser(
+def make_parser() -> HfArgumentParser:
+    """The parser of the command line."""
+    return _Parser(
         (ModelArguments, DataArguments, BalancedTrainingArguments),
         description=__doc__.split("\n\n")[0],
     )
+
+
+def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
+    """Read the command line, or the one JSON file that it names."""
+    parser = make_parser()
     try:
         if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
             return parser.parse_json_file(sys.argv[1])
@@ -233,8 +245,13 @@ def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
     trainer.save_state()
 
 
-def evaluate(trainer: BalancedTrainer, rows: dict[str, Any]) -> None:
-    """Evaluate on each set; keys of the mismatched set end in `_mm`."""
+def evaluate(
+    trainer: BalancedTrainer, rows: dict[str, Any], baseline: dict[str, Any] | None
+) -> None:
+    """Evaluate on each set and print accuracy and attack success rates, beside the baseline's.
+
+    Keys of the mismatched set end in `_mm`.
+    """
     combined: dict[str, Any] = {}
     for role in ("validation", "validation_mm"):
         if role in rows:
@@ -248,6 +265,8 @@ def evaluate(trainer: BalancedTrainer, rows: dict[str, Any]) -> None:
             }
     trainer.log_metrics("eval", combined)
     trainer.save_metrics("eval", combined)
+    if trainer.is_world_process_zero():
+        print(f"\n{summary_table(combined, baseline, sys.stdout)}\n", flush=True)
 
 
 def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
@@ -279,6 +298,7 @@ def main() -> None:
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
     task = choose_task(data)
+    baseline = read_results(data.baseline) if data.baseline else None
     checkpoint = check_output_dir(args)
     rows = load_rows(task, data, args)
     first = next(iter(rows.values()))
@@ -301,7 +321,7 @@ def main() -> None:
             print(trainer.preview(3), flush=True)
         train(trainer, checkpoint)
     if args.do_eval:
-        evaluate(trainer, rows)
+        evaluate(trainer, rows, baseline)
     if args.do_predict:
         predict(trainer, rows, task)
     card = {

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import hf_bat
 from hf_bat.attack.engine import Counter, Engine
@@ -31,6 +29,7 @@ from hf_bat.attack.runner import as_classifier
 from hf_bat.attack.stream import run_rows
 from hf_bat.bounds import CERTIFIED, Tally, clopper_pearson, looks
 from hf_bat.certificate_report import NO_LABEL, SKIPPED, UNLIMITED, CertificateReport, summarise
+from hf_bat.console import progress as bar_of
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
@@ -243,14 +242,8 @@ class _Certifier:
         self, examples: Sequence[Example], already: int, engine: Engine, progress: bool | None
     ) -> Iterator[list[dict[str, Any]]]:
         searches = ((partial(self._row, example), None) for example in examples)
-        with tqdm(
-            total=len(examples) + already,
-            initial=already,
-            desc="certify",
-            unit="row",
-            disable=None if progress is None else not progress,
-            file=sys.stderr,
-        ) as bar:
+        total = len(examples) + already
+        with bar_of(total, "certify", "row", show=progress, initial=already) as bar:
             tried = certified = 0
             for results in engine.run(searches):
                 yield results

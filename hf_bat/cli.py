@@ -11,9 +11,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 import hf_bat
+from hf_bat.console import paint, silence
 from hf_bat.errors import HfBatError
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
@@ -49,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": (
         "hf_bat.commands.sweep",
         "train over a grid of arguments and draw the fickle/obstinate frontier",
+    ),
+    "report": (
+        "hf_bat.commands.report",
+        "turn an output folder into one HTML page",
     ),
 }
 
@@ -125,8 +131,23 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(subparser)
+        _add_quiet(subparser)
         subparser.set_defaults(run=module.run)
     return parser
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    """`--quiet` for a command, and for its actions where it has some."""
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,  # an action must not undo what stands before it
+        help="show nothing but errors; files are written all the same",
+    )
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                _add_quiet(inner)
 
 
 def _describe(error: Exception) -> str:
@@ -149,6 +170,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
+    if argv is None and not sys.stderr.isatty():
+        # The libraries' own bars, too, are for terminals; they read this when they are imported.
+        for library in ("HF_HUB", "HF_DATASETS"):
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
@@ -157,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        status = int(args.run(args))
+        with silence() if getattr(args, "quiet", False) else nullcontext():
+            status = int(args.run(args))
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return status
     except KeyboardInterrupt:
@@ -168,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        print(f"hf-bat: error: {_describe(error)}", file=sys.stderr)
+        print(f"hf-bat: {paint('error:', 'bad', sys.stderr)} {_describe(error)}", file=sys.stderr)
         return 2
 
 

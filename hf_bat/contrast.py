@@ -325,10 +325,9 @@ def _predictor(
     classifier: Any, batch_size: int | None, progress: bool | None
 ) -> Callable[[list[Texts]], list[int]]:
     """Inputs -> labels through the attack's engine: sorted, batched, duplicates asked once."""
-    from tqdm import tqdm
-
     from hf_bat.attack.engine import Engine
     from hf_bat.attack.requests import Score
+    from hf_bat.console import progress as progress_bar
 
     def asking(number: int, texts: Texts) -> Any:
         def search(counter: Any) -> Any:
@@ -339,8 +338,7 @@ def _predictor(
 
     def predict(inputs: list[Texts]) -> list[int]:
         labels = [0] * len(inputs)
-        hidden = None if progress is None else not progress
-        with tqdm(total=len(inputs), desc="contrast", unit="row", disable=hidden) as bar:
+        with progress_bar(len(inputs), "contrast", "row", show=progress) as bar:
             engine = Engine(classifier, batch_size)
             for answers in engine.run(asking(i, texts) for i, texts in enumerate(inputs)):
                 for number, label in answers:

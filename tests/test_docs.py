@@ -1,68 +1,206 @@
-"""What README and docs show: code that runs or at least parses, links that lead somewhere."""
+"""README and docs: every block runs or says why not, links lead somewhere, the reference is whole."""
 
+import importlib.util
+import json
+import os
 import re
-import shlex
+import shutil
+import subprocess
+import sys
+from importlib import import_module
 
 import pytest
+from doc_blocks import ROOT, RUN, SHOWN, blocks, check_flags, commands, pages, run_command
+from tiny_models import tiny_model
+from training_helpers import made_rows, tokenizer_for_made_rows
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+PAGES = pages()
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
-PAGES = ("README.md", "examples/README.md", "docs")
+PUBLIC = ("hf_bat", "hf_bat.attack", "hf_bat.lexicon", "hf_bat.losses", "hf_bat.metrics",
+          "hf_bat.perturbations")  # fmt: skip
+# What a reason not to run a block may begin with.
+REASONS = ("needs ", "minutes of ", "hours of ")
+# Page -> what is made smaller in its blocks, so that they run in seconds.
+SMALLER = {
+    "README.md": {"max_steps=100": "max_steps=2, use_cpu=True", "limit=100": "limit=12"},
+    "docs/tutorial.md": {'"train", 1600': '"train", 32', '"validation", 300': '"validation", 24'},
+}
+# Whose blocks train the packaged encoder rather than a tiny model.
+SLOW = set(SMALLER)
 
 
-def pages(repository):
-    for name in PAGES:
-        path = repository / name
-        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
 
 
-def test_python_blocks_parse(repository):
-    blocks = 0
-    for page in pages(repository):
-        for language, code in FENCE.findall(page.read_text("utf-8")):
-            if language == "python":
-                compile(code, str(page), "exec")
-                blocks += 1
-    assert blocks >= 5
+def smaller(page, code):
+    for written, instead in SMALLER.get(name_of(page), {}).items():
+        code = code.replace(written, instead)
+    return code
 
 
-def test_links_lead_to_files(repository):
-    for page in pages(repository):
+def test_what_is_made_smaller_is_in_the_pages():
+    for name, changes in SMALLER.items():
+        for written in changes:
+            assert written in (ROOT / name).read_text("utf-8"), f"{name}: {written}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_say_what_they_are_and_parse(page):
+    for block in blocks(page):
+        assert block.language in (*RUN, *SHOWN), f"{block.where}: name the block's language"
+        if block.reason is not None:
+            assert block.language in RUN, f"{block.where}: only code is run or not"
+            assert block.reason.startswith(REASONS), f"{block.where}: say why: {block.reason!r}"
+        if block.language == "python":
+            compile(block.code, block.where, "exec")
+        if block.language == "bash":
+            for words in commands(block.code):
+                check_flags(words, block.where)
+
+
+def test_blocks_and_reasons_are_understood(tmp_path):
+    page = ROOT / "docs" / "training.md"
+    assert any(block.reason == "needs the Hub" for block in blocks(page))
+    assert commands("for x in a b; do\n  X=1 hf-bat perturb \\\n --n 2  # two\ndone") == [
+        ["hf-bat", "perturb", "--n", "2"]
+    ]
+    with pytest.raises(AssertionError, match="does not take"):
+        check_flags(["hf-bat", "perturb", "--no-such-flag"], "here")
+
+
+@pytest.fixture(scope="session")
+def working_folder(tmp_path_factory):
+    """What the pages' commands find where they run: a tiny model, a tiny encoder, rows for them."""
+    folder = tmp_path_factory.mktemp("docs")
+    model = tiny_model("bert")
+    names = ("entailment", "neutral", "contradiction")
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {label: i for i, label in enumerate(names)}
+    model.save_pretrained(folder / "model")
+    tiny_model("bert").save_pretrained(folder / "encoder")  # whose labels have no names
+    for name in ("model", "encoder"):
+        tokenizer_for_made_rows().save_pretrained(folder / name)
+    for name, n, seed in (("train", 24, 0), ("dev", 16, 1)):
+        lines = "".join(json.dumps(row) + "\n" for row in made_rows(n, seed))
+        (folder / f"{name}.jsonl").write_text(lines)
+    edited = [
+        {**row, "original_idx": None if row["idx"] < 4 else row["idx"] % 4}
+        for row in made_rows(12, 2)
+    ]
+    (folder / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
+    return folder
+
+
+def has_work(page):
+    return any(block.language in RUN and block.reason is None for block in blocks(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if name_of(page) in SLOW else ())
+        for page in PAGES
+        if has_work(page)
+    ],
+    ids=name_of,
+)
+def test_blocks_run(page, request, working_folder, tmp_path, monkeypatch):
+    if name_of(page) in SLOW:
+        request.getfixturevalue("minilm")
+    shutil.copytree(working_folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    namespace = {"__name__": "page"}
+    for block in blocks(page):
+        if block.reason is not None or block.language not in RUN:
+            continue
+        if block.language == "python":
+            exec(compile(smaller(page, block.code), block.where, "exec"), namespace)
+        else:
+            for words in commands(block.code):
+                run_command(words, block.where)
+
+
+def test_links_lead_to_files():
+    for page in PAGES:
         for target in LINK.findall(page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            assert (page.parent / target).exists(), f"{name_of(page)}: {target}"
 
 
-def test_commands_of_hf_bat_take_the_flags_that_are_shown(repository):
-    from hf_bat.cli import COMMANDS, build_parser
+def test_every_page_is_in_the_navigation():
+    named = set(re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert there == named
 
-    shown = 0
-    for page in pages(repository):
-        for _, block in FENCE.findall(page.read_text("utf-8")):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True) if line.startswith("hf-bat ") else []
-                if len(words) < 2 or words[1] not in COMMANDS:
-                    continue
-                parser = build_parser(words[1])
-                try:
-                    parser.parse_args(words[1:])
-                except SystemExit as stop:
-                    assert stop.code == 0, f"{page.name}: {line}"
-                shown += 1
-    assert shown >= 4
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module):
+    text = "\n".join(p.read_text("utf-8") for p in (ROOT / "docs" / "reference").glob("*.md"))
+    listed = [path.rsplit(".", 1) for path in re.findall(r"^::: ([\w.]+)$", text, re.M)]
+    shown = [getattr(import_module(home), name) for home, name in listed]
+    public = import_module(module)
+    missing = [n for n in public.__all__ if not any(getattr(public, n) is one for one in shown)]
+    assert not missing, f"not in docs/reference: {missing}"
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_has_a_docstring(module):
+    home = import_module(module)
+    for name in home.__all__:
+        value = getattr(home, name)
+        if callable(value):
+            assert (value.__doc__ or "").strip(), f"{module}.{name}"
+
+
+def notebook_script():
+    path = ROOT / "scripts" / "make_notebook.py"
+    spec = importlib.util.spec_from_file_location("make_notebook", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_notebook_is_the_tutorial():
+    page, notebook = ROOT / "docs" / "tutorial.md", ROOT / "docs" / "tutorial.ipynb"
+    made = notebook_script().make_notebook(page.read_text("utf-8"))
+    assert made == notebook.read_text("utf-8"), "run python scripts/make_notebook.py"
+    content = json.loads(made)
+    code = ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
+    assert code == [b.code.rstrip("\n") for b in blocks(page) if b.language == "python"]
 
 
 @pytest.mark.slow
-def test_the_readme_example_runs(repository, minilm, tmp_path, monkeypatch, capsys):
-    (code,) = (
-        code
-        for language, code in FENCE.findall((repository / "README.md").read_text("utf-8"))
-        if language == "python"
+@pytest.mark.xdist_group("processes")
+def test_the_notebook_runs(minilm, tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
+    for cell in notebook.cells:
+        cell.source = smaller(ROOT / "docs" / "tutorial.md", cell.source)
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     )
-    assert "max_steps=100" in code and "limit=100" in code
-    code = code.replace("max_steps=100", "max_steps=2, use_cpu=True").replace(
-        "limit=100", "limit=12"
-    )
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    printed = capsys.readouterr().out
-    assert "->" in printed and "rows with a valid draw" in printed
+    client.execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
+    assert not [out for out in outputs if out.output_type == "error"]
+    assert any("this model" in out.get("text", "") for out in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_the_documentation_builds(tmp_path):
+    pytest.importorskip("mkdocstrings", reason='needs pip install -e ".[docs]"')
+    pytest.importorskip("material", reason='needs pip install -e ".[docs]"')
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path / "site")],
+        capture_output=True, text=True, cwd=ROOT, timeout=300,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    page = (tmp_path / "site" / "reference" / "training" / "index.html").read_text("utf-8")
+    assert "BalancedTrainer" in page and "https://fonts" not in page

@@ -128,28 +128,61 @@ def render_html(report: Any, rows: Sequence[Row] = ()) -> str:
     """
     content: Mapping[str, Any] = report if isinstance(report, Mapping) else report.to_dict()
     attacks: Mapping[str, Mapping[str, Any]] = content.get("attacks", {})
-    by_attack: dict[str, list[Row]] = {name: [] for name in attacks}
-    for row in rows:
-        by_attack.setdefault(str(row.get("attack", "")), []).append(row)
     facts = {
         k: v for k, v in content.items() if isinstance(v, (str, int, float)) and k != "attacks"
     }
     defence = disclosure(content)
+    by_attack = rows_by_attack(attacks, rows)
     body = [
         "<h1>Attack report</h1>",
-        _line(facts),
+        line(facts),
         f"<p>{escape(defence)}</p>" if defence else "",
         "<h2>Summary</h2>",
-        _summary(attacks),
-        *(_attack_section(n, attacks.get(n, {}), found) for n, found in by_attack.items()),
+        summary(attacks),
+        *attack_sections(attacks, rows),
     ]
+    return page(f"Attack report: {', '.join(by_attack)}", body)
+
+
+def rows_by_attack(names: Iterable[str], rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Each attack's rows, the named attacks first."""
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    for row in rows:
+        found.setdefault(str(row.get("attack", "")), []).append(row)
+    return found
+
+
+def attack_sections(
+    attacks: Mapping[str, Mapping[str, Any]], rows: Iterable[Row], where: str = ""
+) -> list[str]:
+    """A section an attack: its recipe, rates per label, worst word pairs, successes marked.
+
+    Args:
+        attacks: attack -> its entry of a report.
+        rows: attacked rows.
+        where: what stands before each heading.
+    """
+    by_attack = rows_by_attack(attacks, rows)
+    return [_attack_section(f"{where}{n}", attacks.get(n, {}), r) for n, r in by_attack.items()]
+
+
+def page(title: str, body: Iterable[str], style: str = "") -> str:
+    """A page that fetches nothing and runs nothing.
+
+    Args:
+        title: plain text.
+        body: parts, as HTML.
+        style: CSS beside the page's own.
+    """
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Attack report: {escape(', '.join(by_attack))}</title>\n"
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n"
+        f"<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
     )
 
 
@@ -188,7 +221,8 @@ def _attack_section(name: str, entry: Mapping[str, Any], rows: Sequence[Row]) ->
     return "\n".join(part for part in parts if part)
 
 
-def _summary(attacks: Mapping[str, Mapping[str, Any]]) -> str:
+def summary(attacks: Mapping[str, Mapping[str, Any]]) -> str:
+    """All attacks' figures as one table."""
     if not attacks:
         return "<p>No attack was run.</p>"
     head = "".join(f"<th>{escape(name)}</th>" for name in attacks)
@@ -200,22 +234,22 @@ def _summary(attacks: Mapping[str, Mapping[str, Any]]) -> str:
             continue
         if key in _RATES:
             intervals = [entry.get(f"{key}_interval") for entry in attacks.values()]
-            cells = "".join(map(_rate, entries, intervals))
+            cells = "".join(map(rate, entries, intervals))
         else:
-            cells = "".join(f"<td>{_number(value)}</td>" for value in entries)
+            cells = "".join(f"<td>{number(value)}</td>" for value in entries)
         lines.append(f"<tr><td>{name}<small>{why}</small></td>{cells}</tr>")
-    return _table(f"<th></th>{head}", lines)
+    return table(f"<th></th>{head}", lines)
 
 
 def _per_label(entry: Mapping[str, Any]) -> str:
     lines = [
-        f"<tr><td>{escape(str(label))}</td><td>{_number(one.get('attempted'))}</td>"
-        f"<td>{_number(one.get('succeeded'))}</td>{_rate(one.get('asr'), one.get('asr_interval'))}"
-        f"{_rate(one.get('keep_rate'))}</tr>"
+        f"<tr><td>{escape(str(label))}</td><td>{number(one.get('attempted'))}</td>"
+        f"<td>{number(one.get('succeeded'))}</td>{rate(one.get('asr'), one.get('asr_interval'))}"
+        f"{rate(one.get('keep_rate'))}</tr>"
         for label, one in (entry.get("per_label") or {}).items()
     ]
     head = "<th>label</th><th>attempted</th><th>succeeded</th><th>ASR</th><th>keep rate</th>"
-    return f"<section><h3>Per label</h3>{_table(head, lines)}</section>" if lines else ""
+    return f"<section><h3>Per label</h3>{table(head, lines)}</section>" if lines else ""
 
 
 def _word_pairs(entry: Mapping[str, Any]) -> str:
@@ -223,11 +257,11 @@ def _word_pairs(entry: Mapping[str, Any]) -> str:
     lines = [
         f'<tr><td><del>{escape(pair["original"])}</del></td><td class="text"><ins>'
         f"{escape(pair['replacement']) or '(nothing)'}</ins></td>"
-        f"<td>{_number(pair['succeeded'])}</td><td>{_number(pair['tried'])}</td></tr>"
+        f"<td>{number(pair['succeeded'])}</td><td>{number(pair['tried'])}</td></tr>"
         for pair in pairs
     ]
     head = '<th>word</th><th class="text">replaced by</th><th>successes</th><th>tried</th>'
-    return f"<section><h3>Worst word pairs</h3>{_table(head, lines)}</section>" if lines else ""
+    return f"<section><h3>Worst word pairs</h3>{table(head, lines)}</section>" if lines else ""
 
 
 def _example(row: Row) -> str:
@@ -242,7 +276,7 @@ def _example(row: Row) -> str:
         f"<p>{mark_edits(str(old), str(new))}</p>"
         for old, new in zip(_as_texts(before), _as_texts(after), strict=False)
     ]
-    return f'<div class="example">{_line(facts, "facts")}{"".join(sentences)}</div>'
+    return f'<div class="example">{line(facts, "facts")}{"".join(sentences)}</div>'
 
 
 def _as_texts(value: Any) -> list[str]:
@@ -257,21 +291,23 @@ def _recipe(recipe: Any) -> str:
     plain = {k: v for k, v in recipe.items() if isinstance(v, (str, int, float))}
     if "hash" in plain:
         plain["hash"] = str(plain["hash"])[:12]
-    shown = _line({"recipe": plain.pop("name", None), **plain})
+    shown = line({"recipe": plain.pop("name", None), **plain})
     full = escape(json.dumps(recipe, indent=1, ensure_ascii=False))
     return f"{shown}<details><summary>the whole recipe</summary><pre>{full}</pre></details>"
 
 
-def _line(facts: Mapping[str, Any], css: str = "") -> str:
+def line(facts: Mapping[str, Any], css: str = "") -> str:
+    """Facts as a line of text."""
     shown = [
-        f"{escape(key.replace('_', ' '))}: {escape(_number(value))}"
+        f"{escape(key.replace('_', ' '))}: {escape(number(value))}"
         for key, value in facts.items()
         if value is not None and value != ""
     ]
     return f"<p{f' class={css}' if css else ''}>{' · '.join(shown)}</p>" if shown else ""
 
 
-def _rate(value: Any, interval: Sequence[float] | None = None) -> str:
+def rate(value: Any, interval: Sequence[float] | None = None) -> str:
+    """A cell of a share, as a percentage with a bar under it and its interval."""
     if not isinstance(value, (int, float)):
         return "<td>-</td>"
     bounds = (
@@ -280,7 +316,8 @@ def _rate(value: Any, interval: Sequence[float] | None = None) -> str:
     return f'<td class="rate" style="--share: {100 * value:.1f}%">{100 * value:.1f} %{bounds}</td>'
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """A value as text: four digits, thousands apart, "-" for none."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -288,7 +325,8 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _table(head: str, lines: Sequence[str]) -> str:
+def table(head: str, lines: Sequence[str]) -> str:
+    """A table of a head's cells and of rows."""
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.goals import kept
@@ -24,6 +21,7 @@ from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
 from hf_bat.attack.stream import run_rows
+from hf_bat.console import progress
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.validity import LabelValidity
@@ -214,15 +212,9 @@ class Attack:
         self, examples: Sequence[Example], engine: Engine, rank: int, already: int
     ) -> Iterator[list[dict[str, Any]]]:
         searches = ((partial(self._search, e), self.recipe.budget) for e in examples)
-        hidden = rank != 0 or (not self.progress if self.progress is not None else None)
-        with tqdm(
-            total=len(examples) + already,
-            initial=already,
-            desc=self.name,
-            unit="row",
-            disable=hidden,
-            file=sys.stderr,
-        ) as bar:
+        total = len(examples) + already
+        show = False if rank else self.progress
+        with progress(total, self.name, "row", show=show, initial=already) as bar:
             succeeded = attempted = 0
             for results in engine.run(searches):
                 yield results

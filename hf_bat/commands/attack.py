@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     report: AttackReport | None = None
     known: dict[Any, Any] = {}
     for attack in attacks:
-        found = attack.run(data, args.rows, args.max_samples, known)
+        found = attack.run(data, args.rows, args.max_samples, known=known)
         report = found if report is None else report | found
     assert report is not None
     if rank == 0:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from hf_bat.console import align
 from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
@@ -93,14 +94,7 @@ def table(comparisons: list[Comparison]) -> str:
                 "-" if one.p_value is None else f"{one.p_value:.2g}",
             )
         )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(align(lines, left=2))
 
 
 def _percent(rate: float | None) -> str:

@@ -44,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--rows", metavar="FILE", help="write a JSON line per scored row here")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
         load_split(args.data),
         task,
         batch_size=args.batch_size,
-        progress=False if args.quiet else None,
     )
     if model.preprocessing_defence is not None:
         print(disclosure({"preprocessing_defence": model.preprocessing_defence}), end="\n\n")

@@ -65,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC",
         help="the frontier's obstinate rate (default: eval_antonym_asr_confident)",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(dry_run(runs, root, rows, varied, args.seconds_per_step))
         return 0
-    failures = make_runs(runs, root, args.jobs, rows, args.quiet)
+    failures = make_runs(runs, root, args.jobs, rows)
     results = {r.key: result for r in runs if (result := finished(root, r))}
     if results:
         written = write_summary(root, runs, results, varied, args.obstinate)
@@ -97,9 +96,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_runs(
-    runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None], quiet: bool
-) -> list[str]:
+def make_runs(runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None]) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
     from hf_bat.sweep.cost import forwards, planned_steps
@@ -108,7 +105,7 @@ def make_runs(
         run.key: (planned_steps(run.arguments, rows[run.key]) or 0) * forwards(run.arguments)
         for run in runs
     }
-    return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
+    return run_all(runs, root, jobs, weights)
 
 
 def train_rows(runs: list[Run]) -> dict[str, int | None]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from hf_bat.console import counted
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vectors import read_vectors
@@ -188,6 +188,4 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 
 def _blocks(rows: int, what: str) -> Iterator[int]:
-    # Shown only if it takes more than two seconds.
-    starts = range(0, rows, _BLOCK)
-    return iter(tqdm(starts, desc=what, unit="block", delay=2, leave=False))
+    return counted(range(0, rows, _BLOCK), what, "block")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 import numpy as np
-from tqdm import tqdm
 
+from hf_bat.console import progress
 from hf_bat.errors import HfBatError
 
 _CHUNK = 1 << 24
@@ -93,13 +93,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             raw.seek(0)
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
             size = path.stat().st_size
-            with tqdm(
-                total=size,
-                unit="B",
-                unit_scale=True,
-                desc=f"reading {path.name}",
-                delay=2,
-                leave=False,
+            with progress(
+                size, f"reading {path.name}", "B", unit_scale=True, delay=2, leave=False
             ) as bar:
                 for number, line in enumerate(stream, start=1):
                     if number % 10_000 == 0:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_bat.console import counted
 from hf_bat.errors import HfBatError
 from hf_bat.text import words
 
@@ -138,7 +139,7 @@ def leakage_report(
 
 def _texts(name: str, rows: Rows, columns: Sequence[str]) -> tuple[list[list[str]], int]:
     texts: list[list[str]] = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(counted(rows, f"reading split {name}", "row")):
         absent = [column for column in columns if column not in row]
         if absent:
             raise HfBatError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from hf_bat.console import counted
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.inflection import inflections
 from hf_bat.lexicon.stoplists import LISTS, stopwords
@@ -41,7 +42,8 @@ def antonyms_from_wordnet(
     scope = "given words" if words is not None else "every form that a look-up can reach"
     if words is None:
         words = _words_near_antonyms(wordnet)
-    table = {word: _antonyms(word, wordnet) for word in _lower(words)}
+    listed = counted(_lower(words), "antonyms", "word")
+    table = {word: _antonyms(word, wordnet) for word in listed}
     options: dict[str, object] = {
         "rule": "first antonym of each lemma of each synset",
         "words": scope,
@@ -89,7 +91,8 @@ def synonyms_from_wordnet(
     finder = _SynonymFinder(wordnet, min_share if senses == "frequent" else None)
     if words is None:
         words = finder.all_words()
-    table = {word: finder.synonyms(word) for word in _lower(words)}
+    listed = counted(_lower(words), "synonyms", "word")
+    table = {word: finder.synonyms(word) for word in listed}
     options: dict[str, object] = {"senses": senses}
     if senses == "frequent":
         options["min_share"] = min_share

@@ -306,3 +306,20 @@ def test_bad_input_ends_the_process_with_status_2_and_one_line(
         "run_glue_bat: error: unknown task 'snlii' (did you mean 'snli'?); known: "
         "mnli, mrpc, qqp, sick, snli, wiki-toxic; for your own, give its columns and label names"
     ]
+
+
+def test_the_last_table_is_beside_the_baselines(tiny_folder, tmp_path, in_process):
+    def evaluated(name, *more):
+        flags = flags_for(tiny_folder, tmp_path / name, *snli(tiny_folder, "--do_eval"),
+                          "--attacks", "synonym", *more,
+                          method="normal")  # fmt: skip
+        return in_process(*flags)
+
+    status, out, _ = evaluated("a")
+    assert status == 0 and "this model" in out and "synonym ASR" in out and "baseline" not in out
+    status, out, _ = evaluated("b", "--baseline", tmp_path / "a")
+    assert status == 0 and "baseline  difference" in out and "\x1b" not in out
+    assert "+0.0  same" in out
+    status, out, error = evaluated("c", "--baseline", tmp_path / "absent")
+    assert (status, out) == (2, "") and error.count("\n") == 1 and "baseline" in error
+    assert not (tmp_path / "c").exists(), "refused before the work"

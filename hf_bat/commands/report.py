@@ -1,0 +1,39 @@
+"""`hf-bat report`: an output folder as one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = """\
+turn an output folder into one self-contained HTML page: accuracy and attack success rates, charts of
+the loss and its components, worst word pairs, successful edits marked, contrast sets, comparisons"""
+EPILOG = """\
+examples:
+  hf-bat report out
+  hf-bat report out --output triplet.html
+Reports and rows of `hf-bat attack`, `contrast` and `compare` are shown if they lie in the folder.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("folder", metavar="DIR", help="the output folder of a run")
+    parser.add_argument("--output", metavar="FILE", help="the page (default: DIR/report.html)")
+    parser.add_argument("--json", metavar="FILE", help="write which files the page shows")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page; return 0."""
+    from hf_bat.html_report import write_report
+
+    done = write_report(args.folder, args.output or Path(args.folder) / "report.html")
+    print(f"shown: {', '.join(done['files'])}")
+    for name, why in done["others"].items():
+        print(f"not shown: {name}: {why}")
+    print(f"written: {done['output']}")
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(done, file, indent=2)
+    return 0

@@ -1,0 +1,125 @@
+"""What a person sees in a terminal: progress bars, tables, colours, and nothing at all with `--quiet`.
+
+Bars and colours are for terminals: neither is written to a file or a pipe, and colours not where
+NO_COLOR is set (https://no-color.org).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_STYLES = {"bad": "31", "good": "32", "bold": "1"}
+
+
+def progress(
+    total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
+) -> Any:
+    """A progress bar with a rate, on stderr.
+
+    Args:
+        total: how many units there are.
+        what: what is being done; stands before the bar.
+        unit: one of what is counted, such as "row".
+        show: True or False; on a terminal alone where None.
+        **options: anything else that `tqdm` takes, such as `initial`, `delay` (seconds) or `leave`.
+
+    Returns:
+        A `tqdm`, which is a context manager with `update(n)`.
+
+    Example:
+        >>> with progress(2, "rows", "row", show=False) as bar:
+        ...     bar.update(2)
+    """
+    from tqdm import tqdm
+
+    hidden = None if show is None else not show
+    return tqdm(total=total, desc=what, unit=unit, disable=hidden, file=sys.stderr, **options)
+
+
+def counted(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
+    """The items one by one, with a bar once they have taken two seconds.
+
+    Args:
+        items: what to go over.
+        what: what is being done.
+        unit: what an item is.
+        total: how many items there are; their length where None, if they have one.
+
+    Example:
+        >>> list(counted(["a", "b"], "reading", "word"))
+        ['a', 'b']
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress(total, what, unit, delay=2, leave=False) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def colours(stream: Any) -> bool:
+    """Whether to write colours to a stream: a terminal, NO_COLOR not set, not a dumb one.
+
+    Example:
+        >>> colours(io.StringIO())
+        False
+    """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def paint(text: str, style: str, stream: Any) -> str:
+    """A text in a style ("bad", "good" or "bold") where the stream shows colours; else as it is.
+
+    Example:
+        >>> paint("worse", "bad", io.StringIO())
+        'worse'
+    """
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colours(stream) else text
+
+
+def align(lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of cells as lines of text in columns.
+
+    Args:
+        lines: rows of as many cells each.
+        left: how many of the first columns are set to the left; the others go to the right.
+
+    Example:
+        >>> align([("attack", "rows"), ("antonym", "12")])
+        ['attack   rows', 'antonym    12']
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes all that is written and is never closed, for loggers may keep hold of it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing that Python code writes to stdout or stderr is shown while this lasts.
+
+    Example:
+        >>> with silence():
+        ...     print("not seen")
+    """
+    with redirect_stdout(_Nowhere()), redirect_stderr(_Nowhere()):
+        yield

@@ -1,0 +1,205 @@
+"""An output folder as one self-contained HTML page: figures, charts, word pairs, marked examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
+from hf_bat.errors import HfBatError
+from hf_bat.html_charts import STYLE, line_chart, rate_chart
+from hf_bat.report_files import Found, collect
+from hf_bat.summary import labels
+
+_OF_A_RUN = ("all_results.json", "eval_results.json", "train_results.json")
+_COSTS = {
+    "train_samples": "training rows",
+    "epoch": "epochs",
+    "train_loss": "training loss",
+    "train_runtime": "training, seconds",
+    "eval_samples": "evaluated rows",
+}
+_CHARTS = (
+    ("Loss and its components", "loss", ("loss",)),
+    ("Distance of anchor and version", "distance", ("fickle_distance", "obstinate_distance")),
+    ("Rows that had a valid version (share)", "valid", ("fickle_valid", "obstinate_valid")),
+)
+
+
+def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write an output folder's page.
+
+    Args:
+        folder: what `examples/run_glue_bat.py`, `hf-bat attack`, `contrast` or `compare` wrote into:
+            `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`,
+            reports and rows in any number. They are known by what is in them, not by their names.
+        path: the page to write.
+
+    Returns:
+        `{"output", "files": those shown, "others": file -> why it is not}`.
+
+    Raises:
+        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written.
+    """
+    found = collect(Path(folder))
+    text = _render(Path(folder), found)
+    temporary = Path(f"{os.fspath(path)}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+    return {"output": str(path), "files": sorted(found.shown), "others": found.others}
+
+
+def _render(folder: Path, found: Found) -> str:
+    from hf_bat import __version__
+
+    methods = {str(one["method"]) for one in found.tables.values() if "method" in one}
+    facts = {
+        "folder": folder.resolve().name,
+        "method": ", ".join(sorted(methods)),
+        "version of hf-bat": __version__,
+    }
+    body = [
+        "<h1>Report</h1>",
+        line(facts),
+        *_figures(found),
+        *_training(found),
+        *_attacks(found),
+        *_contrasts(found),
+        *_comparisons(found),
+        *_tables(found),
+        *_files(found),
+    ]
+    return page(f"Report: {folder.resolve().name}", body, STYLE)
+
+
+def _figures(found: Found) -> Iterator[str]:
+    """Accuracy and attack success rates as evaluation left them, and what training cost."""
+    runs: dict[str, dict[str, Any]] = {}
+    for name, metrics in found.metrics.items():
+        # What a run leaves in three files is one run.
+        run = "this run" if name in _OF_A_RUN else _stem(name)
+        runs[run] = {**runs.get(run, {}), **metrics}
+    named = {run: labels(metrics) for run, metrics in runs.items()}
+    keys = {key: label for shown in named.values() for key, label in shown.items()}
+    lines = [
+        f"<tr><td>{label}</td>{''.join(rate(metrics.get(key)) for metrics in runs.values())}</tr>"
+        for key, label in keys.items()
+    ]
+    for key, label in _COSTS.items():
+        values = [metrics.get(key) for metrics in runs.values()]
+        if any(value is not None for value in values):
+            cells = "".join(f"<td>{escape(number(value))}</td>" for value in values)
+            lines.append(f"<tr><td>{label}</td>{cells}</tr>")
+    if lines:
+        yield "<h2>Evaluation</h2><p>Of an attack success rate (ASR), lower is better.</p>"
+        yield table("<th></th>" + "".join(f"<th>{escape(run)}</th>" for run in runs), lines)
+
+
+def _training(found: Found) -> Iterator[str]:
+    for name, history in found.histories.items():
+        charts = []
+        for title, ending, first in _CHARTS:
+            keys = [k for k in _keys(history) if k in first or k.startswith(f"{ending}_")]
+            chart = line_chart({key: _points(history, key) for key in keys}, title)
+            charts.append(f"<h3>{title}</h3>{chart}" if chart else "")
+        keys = [key for key in _keys(history) if not key.endswith("_keep_rate")]
+        shown = labels({key: 0.0 for key in keys})
+        series = {label: _points(history, key) for key, label in shown.items()}
+        if any(len(points) > 1 for points in series.values()):
+            title = "Evaluation while training (shares)"
+            charts.append(f"<h3>{title}</h3>{line_chart(series, title)}")
+        if any(charts):
+            yield f"<h2>Training: {escape(_stem(name))}</h2>"
+            yield from charts
+
+
+def _keys(history: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for entry in history for key in entry))
+
+
+def _points(history: list[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [
+        (float(entry["step"]), float(entry[key]))
+        for entry in history
+        if isinstance(entry.get(key), (int, float)) and isinstance(entry.get("step"), (int, float))
+    ]
+
+
+def _attacks(found: Found) -> Iterator[str]:
+    bars: list[tuple[str, float, Any]] = []
+    for name, report in found.attacks.items():
+        where = "" if len(found.attacks) == 1 else f"{_stem(name)}: "
+        for attack, entry in report["attacks"].items():
+            for key, ending in (("asr", ""), ("asr_confident", ", confident")):
+                if isinstance(entry.get(key), (int, float)):
+                    bars.append(
+                        (f"{where}{attack}{ending}", entry[key], entry.get(f"{key}_interval"))
+                    )
+    if bars:
+        yield "<h2>Attack success rates</h2><p>with 95 % intervals; lower is better</p>"
+        yield rate_chart(bars, "Attack success rates with 95 % intervals")
+    for name, report in found.attacks.items():
+        facts = {key: report.get(key) for key in ("model", "task")}
+        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}"
+        yield summary(report["attacks"])
+        where = f"{_stem(name)}: "
+        yield from attack_sections(report["attacks"], found.rows.get(name, ()), where)
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+
+
+def _contrasts(found: Found) -> Iterator[str]:
+    for name, content in found.contrasts.items():
+        shares = {
+            k: v for k, v in content["contrast"].items() if isinstance(v, Mapping) and "of" in v
+        }
+        lines = [
+            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{number(one['count'])}</td>"
+            f"<td>{number(one['of'])}</td>{rate(one.get('rate'), one.get('interval'))}</tr>"
+            for key, one in shares.items()
+        ]
+        yield f"<h2>Rows that people edited</h2>{line({'file': name, 'model': content.get('model')})}"
+        yield table("<th></th><th>count</th><th>of</th><th>share</th>", lines)
+
+
+def _comparisons(found: Found) -> Iterator[str]:
+    for content in found.comparisons.values():
+        lines = []
+        for one in content["comparisons"]:
+            low_high = [f"{100 * bound:+.1f}" for bound in one.get("interval") or ()]
+            difference = one.get("difference")
+            lines.append(
+                f"<tr><td>{escape(str(one.get('attack')))}</td>"
+                f'<td class="text">{escape(str(one.get("definition")))}</td>'
+                f"{rate(one.get('asr_a'))}{rate(one.get('asr_b'))}"
+                f"<td>{'-' if difference is None else f'{100 * difference:+.1f}'}"
+                f"<small>{' to '.join(low_high)}</small></td><td>{number(one.get('p_value'))}</td></tr>"
+            )
+        yield f"<h2>Two models</h2>{line({'A': content.get('a'), 'B': content.get('b')})}"
+        head = '<th>attack</th><th class="text">success</th><th>A</th><th>B</th>'
+        yield table(f"{head}<th>B − A, points</th><th>McNemar p</th>", lines)
+
+
+def _tables(found: Found) -> Iterator[str]:
+    for name, content in found.tables.items():
+        yield f"<h2>Perturbations in training</h2><p>{escape(name)}</p>"
+        for kind, described in content.items():
+            if isinstance(described, Mapping):
+                plain = {
+                    k: v for k, v in described.items() if isinstance(v, (str, int, float, bool))
+                }
+                yield f"<h3>{escape(kind)}</h3>{line(plain)}"
+
+
+def _files(found: Found) -> Iterator[str]:
+    yield f"<h2>Files</h2><p>shown: {escape(', '.join(sorted(found.shown)))}</p>"
+    for name, why in found.others.items():
+        yield f"<p>not shown: {escape(name)}: {escape(why)}</p>"

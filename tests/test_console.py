@@ -1,0 +1,163 @@
+"""What a terminal shows and a pipe does not: bars, colours, --quiet, the summary table."""
+
+import argparse
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from tiny_models import tiny_model
+from training_helpers import ANTONYMS, made_rows, tokenizer_for_made_rows
+
+from hf_bat import HfBatError
+from hf_bat.cli import COMMANDS, build_parser, main
+from hf_bat.console import colours, counted, paint, progress
+from hf_bat.summary import read_results, summary_table
+
+OURS = {
+    "eval_accuracy": 0.768, "eval_loss": 0.6, "eval_antonym_asr": 0.952,
+    "eval_antonym_asr_confident": 0.788, "eval_synonym_asr": 0.316, "eval_robustness": 0.2,
+    "eval_accuracy_mm": 0.7, "epoch": 2.0,
+}  # fmt: skip
+THEIRS = {
+    "eval_accuracy": 0.778, "eval_antonym_asr": 0.975, "eval_antonym_asr_confident": 0.773,
+    "eval_synonym_asr": 0.316,
+}  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_summary_names_what_is_better():
+    lines = summary_table(OURS, THEIRS, io.StringIO()).splitlines()
+    assert lines[0].split() == ["this", "model", "baseline", "difference"]
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "accuracy", "antonym ASR", "synonym ASR", "antonym ASR, confident", "robustness",
+        "accuracy (mismatched)",
+    ]  # fmt: skip
+    cells = {line[:23].strip(): line[23:].split() for line in lines}
+    assert cells["accuracy"] == ["76.8", "%", "77.8", "%", "-1.0", "worse"]
+    assert cells["antonym ASR"][-2:] == ["-2.3", "better"]
+    assert cells["synonym ASR"][-2:] == ["+0.0", "same"]
+    assert cells["antonym ASR, confident"][-2:] == ["+1.5", "worse"]
+    assert cells["robustness"] == ["20.0", "%", "-", "-"]
+
+
+def test_the_summary_without_a_baseline_and_without_figures():
+    assert "76.8 %" in summary_table(OURS) and "baseline" not in summary_table(OURS)
+    assert summary_table({"eval_loss": 1.0, "epoch": 1}) == ""
+
+
+def test_a_baseline_is_a_folder_or_a_file(tmp_path):
+    file = tmp_path / "eval_results.json"
+    with pytest.raises(HfBatError, match="eval_results.json: No such file"):
+        read_results(tmp_path)
+    file.write_text("{")
+    with pytest.raises(HfBatError, match="not JSON"):
+        read_results(file)
+    file.write_text('{"eval_loss": 1.0}')
+    with pytest.raises(HfBatError, match="no eval_accuracy"):
+        read_results(file)
+    file.write_text(json.dumps(THEIRS))
+    assert read_results(tmp_path) == read_results(file) == THEIRS
+
+
+def test_colours_are_for_terminals_and_never_with_no_color(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert colours(Terminal()) and not colours(io.StringIO())
+    assert paint("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert "\x1b[32mbetter" in summary_table(OURS, THEIRS, Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in summary_table(OURS, THEIRS, Terminal())
+
+
+def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress(10, "rows", "row") as bar:
+            bar.update(10)
+        assert list(counted(range(3), "words", "word")) == [0, 1, 2]
+        assert ("row/s" in stream.getvalue()) == shown
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_errors_on_a_terminal(no_color, quiet_environment):
+    quiet_environment |= {"NO_COLOR": no_color, "TERM": "xterm"}
+    reader, writer = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "hf_bat.cli", "compare", "absent.json", "absent.json"],
+        stdout=subprocess.PIPE, stderr=writer, env=quiet_environment, timeout=60,
+    )  # fmt: skip
+    os.close(writer)
+    said = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert done.returncode == 2 and "absent.json: No such file" in said
+    assert ("\x1b[31merror:\x1b[0m" in said) == (not no_color)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_action_has_quiet(name):
+    def parsers(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for inner in action.choices.values():
+                    yield from parsers(inner)
+
+    top = next(a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
+    for parser in parsers(top.choices[name]):
+        assert "--quiet" in parser.format_help()
+
+
+def test_quiet_stands_before_or_after_an_action():
+    parser = build_parser("lexicon")
+    for words in (["--quiet", "info", "t"], ["info", "t", "--quiet"]):
+        assert parser.parse_args(["lexicon", *words]).quiet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, rows, a table and attack rows on disk."""
+    path = tmp_path_factory.mktemp("console")
+    tiny_model("bert").save_pretrained(path / "model")
+    tokenizer_for_made_rows().save_pretrained(path / "model")
+    rows = made_rows(12)
+    (path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    edited = [{**row, "original_idx": None if row["idx"] < 6 else row["idx"] - 6} for row in rows]
+    (path / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
+    ANTONYMS.save(path / "antonyms.json")
+    return path
+
+
+QUIET_RUNS = {
+    "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym "
+    "--antonyms {f}/antonyms.json --rows {o}/rows.jsonl --html {o}/a.html --json {o}/a.json",
+    "contrast": "contrast --model {f}/model --task snli --data {f}/contrast.jsonl --json {o}/a.json",
+    "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
+    "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
+}
+
+
+@pytest.mark.parametrize("name", sorted(QUIET_RUNS))
+def test_quiet_shows_nothing_and_writes_its_files(name, folder, tmp_path, capfd):
+    flags = QUIET_RUNS[name].format(f=folder, o=tmp_path).split()
+    assert main([*flags, "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
+    quiet = (tmp_path / "a.json").read_text()
+    assert main(flags) == 0
+    shown = capfd.readouterr()
+    assert shown.out and "\x1b" not in shown.out + shown.err, "no colour or bar in a pipe"
+    if name != "attack":  # whose report has times
+        assert (tmp_path / "a.json").read_text() == quiet
+
+
+def test_quiet_still_says_errors(folder, capfd):
+    assert main(["perturb", "--task", "snli", "--data", "absent.jsonl", "--quiet"]) == 2
+    out, error = capfd.readouterr()
+    assert out == "" and error.startswith("hf-bat: error: ") and "absent.jsonl" in error

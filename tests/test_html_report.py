@@ -1,0 +1,200 @@
+"""`hf-bat report`: which files it knows, what the page shows, and that a browser opens it."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from attack_report_rows import attack_row
+
+from hf_bat.attack.report import AttackReport, summarise
+from hf_bat.cli import main
+from hf_bat.html_charts import MAX_POINTS, line_chart, rate_chart, thin, ticks
+
+EVIL = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; collects tags, attributes and text."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open = [], [], "", []
+        self.feed(source)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def write(path, content):
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What a run, an attack, a contrast set and a comparison leave behind, and files of no interest."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write(out / "train_results.json", {"epoch": 2.0, "train_loss": 1.5, "train_samples": 80})
+    evaluation = {"eval_accuracy": 0.75, "eval_antonym_asr": 0.5, "eval_samples": 40}
+    write(out / "eval_results.json", evaluation)
+    history = [
+        {"step": s, "loss": 2 - s / 50, "loss_ce": 1.0, "loss_triplet": 1 - s / 50,
+         "fickle_distance": 0.1, "obstinate_distance": s / 40, "fickle_valid": 0.9}
+        for s in range(1, 41)
+    ]  # fmt: skip
+    history += [{"step": s, "eval_accuracy": s / 50, "eval_antonym_asr": 0.5} for s in (20, 40)]
+    write(out / "trainer_state.json", {"global_step": 40, "log_history": history})
+    fickle = {"perturbation": "synonym", "table": "abc123", "exclude_stopwords": True}
+    write(out / "perturbations.json", {"method": "triplet", "fickle": fickle})
+    rows = [attack_row(i, "succeeded" if i % 2 else "failed") for i in range(10)]
+    rows[1]["original"][1] = EVIL
+    rows[1]["perturbed"][1] = EVIL
+    report = AttackReport({"antonym": summarise(rows, "obstinate", {"name": "paper-antonym"})},
+                          {"antonym": rows}, {"model": EVIL})  # fmt: skip
+    report.save_json(out / "attack.json")
+    report.save_rows(out / "attack.rows.jsonl")
+    share = {"count": 3, "of": 4, "rate": 0.75, "interval": [0.3, 0.95]}
+    write(out / "contrast.json", {"model": "m", "contrast": {"rows": 5, "consistency": share}})
+    one = {"attack": "antonym", "definition": "strict", "asr_a": 0.5, "asr_b": 0.25,
+           "difference": -0.25, "interval": [-0.4, -0.1], "p_value": 0.01}  # fmt: skip
+    write(out / "compare.json", {"a": "A.json", "b": "B.json", "comparisons": [one]})
+    write(out / "config.json", {"eval_anything": 1})
+    write(out / "other.json", {"what": "ever"})
+    (out / "broken.json").write_text("{")
+    (out / "dev.jsonl").write_text('{"premise": "A dog."}\n')
+    return out
+
+
+def test_the_page_shows_what_the_folder_holds(folder, capsys):
+    listed = folder / "listed.json"
+    assert main(["report", str(folder), "--json", str(folder.parent / "listed.json")]) == 0
+    assert not listed.exists()
+    told = json.loads((folder.parent / "listed.json").read_text())
+    assert set(told["files"]) == {
+        "train_results.json", "eval_results.json", "trainer_state.json", "perturbations.json",
+        "attack.json", "attack.rows.jsonl", "contrast.json", "compare.json",
+    }  # fmt: skip
+    assert set(told["others"]) == {"other.json", "broken.json", "dev.jsonl"}
+    assert "not shown: broken.json" in capsys.readouterr().out
+    source = (folder / "report.html").read_text()
+    page = Page(source)
+    text = page.text
+    assert "75.0 %" in text and "training loss" in text  # evaluation
+    for name in ("loss_ce", "loss_triplet", "obstinate_distance"):
+        assert f">{name}</text>" in source
+    assert page.tags.count("svg") == 5, "three of the training log, one of evaluation, the rates"
+    assert "Worst word pairs" in text and "Successful edits (all 5)" in text
+    assert "<del>big</del>" in source and "<ins>small</ins>" in source
+    assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text
+
+
+def test_the_page_is_self_contained_and_escaped(folder):
+    assert main(["report", str(folder), "--quiet"]) == 0
+    source = (folder / "report.html").read_text()
+    page = Page(source)
+    assert {"script", "link", "img", "iframe", "a"}.isdisjoint(page.tags)
+    assert EVIL in page.text and EVIL not in source
+    names = {name for name, _ in page.attributes}
+    assert not {name for name in names if name.startswith("on") or name in ("src", "href")}
+    assert not re.search(r"url\(|@import|https?://", source)
+    assert "prefers-color-scheme: dark" in source and "default-src 'none'" in source
+
+
+def test_rows_without_a_report_and_a_state_of_a_checkpoint(tmp_path):
+    for step in (9, 10):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        entries = [{"step": s, "loss": 1.0} for s in range(1, step)]
+        write(checkpoint / "trainer_state.json", {"global_step": step, "log_history": entries})
+    rows = [attack_row(i, "succeeded") for i in range(3)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "page.html"), "--quiet"]) == 0
+    text = Page((tmp_path / "page.html").read_text()).text
+    assert "checkpoint-10/trainer_state" in text and "checkpoint-9" not in text
+    assert "Successful edits (all 3)" in text and "100.0 %" in text
+
+
+def test_rows_that_two_reports_claim_are_given_to_neither(tmp_path):
+    rows = [attack_row(0, "succeeded")]
+    report = AttackReport({"antonym": summarise(rows, "obstinate", {})}, {"antonym": rows})
+    for name in ("a.json", "b.json"):
+        report.save_json(tmp_path / name)
+    report.save_rows(tmp_path / "rows.jsonl")
+    listed = tmp_path.parent / f"{tmp_path.name}.listed"
+    assert main(["report", str(tmp_path), "--json", str(listed), "--quiet"]) == 0
+    assert "2 fit" in json.loads(listed.read_text())["others"]["rows.jsonl"]
+    assert "Successful edits" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"attacks": []}', "[1]", "no json"])
+def test_nothing_to_show_is_one_line_and_status_2(tmp_path, content, capsys):
+    if content is not None:
+        (tmp_path / "some.json").write_text(content)
+    assert main(["report", str(tmp_path)]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.count("\n") == 1 and "nothing to show" in error
+    assert not (tmp_path / "report.html").exists()
+    assert main(["report", str(tmp_path / "absent")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_an_unwritable_page_is_one_line(folder, capsys):
+    assert main(["report", str(folder), "--output", str(folder / "no" / "page.html")]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
+    assert line_chart({"loss": [(1, float("nan"))]}, "Loss") == ""
+    assert len(thin([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
+    one = line_chart({"loss": [(5, 1.0)]}, EVIL)
+    assert "NaN" not in one and EVIL not in one
+    assert (
+        Page(rate_chart([("a" * 100, 0.0, None), ("b", 1.0, (0.9, 1.0))], "ASR")).tags[0] == "svg"
+    )
+    for low, high in ((0, 1e-6), (-3, 7), (1e4, 36_000), (0.5, 0.5)):
+        found = ticks(low, high)
+        assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 8
+
+
+CHROMIUM = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_browser_opens_the_page(folder, tmp_path):
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no chromium on PATH")
+    assert main(["report", str(folder), "--quiet"]) == 0
+    page = (folder / "report.html").as_uri()
+    common = [browser, *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}"]
+    shown = subprocess.run(
+        [*common, "--dump-dom", page], capture_output=True, text=True, timeout=120
+    )
+    assert "Worst word pairs" in shown.stdout and "<svg" in shown.stdout
+    picture = tmp_path / "page.png"
+    size = "--window-size=900,1600"
+    subprocess.run(
+        [*common, f"--screenshot={picture}", size, page], capture_output=True, timeout=120
+    )
+    assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
