@@ -136,5 +136,9 @@ def load(script: Path) -> ModuleType:
     assert spec and spec.loader, script
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(script.parent))  # as for a script that is run: its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
     return module

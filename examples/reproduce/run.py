@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
         raise HfBatError(f"{message} (--help lists the flags)")
 
 
-def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
     """This script's flags, and the trainings' own."""
     parser = _Parser(
         prog="run.py",
