@@ -23,6 +23,8 @@ from hf_bat.training_args import BALANCED_METHODS, LABEL_FILTERS, METHOD_WEIGHTS
 _LOSSES = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
     "safer": "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
+    "a2t": "`L = CE(x) + adversarial_weight * mean CE(x_adv)`, the mean over the rows `x_adv` that an attack "
+    "found against the model as it trained (A2T, Yoo and Qi 2021).",
     "pairwise": "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
     "each mean over the valid pairs.",
     "triplet": "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",

@@ -105,7 +105,7 @@ def make_runs(runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None
         run.key: (planned_steps(run.arguments, rows[run.key]) or 0) * forwards(run.arguments)
         for run in runs
     }
-    return run_all(runs, root, jobs, weights)
+    return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
 
 
 def train_rows(runs: list[Run]) -> dict[str, int | None]:

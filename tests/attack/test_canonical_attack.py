@@ -144,7 +144,7 @@ def test_another_table_is_taken_with_a_warning(folder, tmp_path, capsys):
 
 
 def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):
-    flags = ["--data", folder / "contrast.jsonl", "--quiet", "--json", tmp_path / "out.json"]
+    flags = ["--data", folder / "contrast.jsonl", "--json", tmp_path / "out.json"]
     assert command(folder, "contrast", *flags, "--canonicalize") == 0
     assert "Preprocessing defence: canonicalize" in capsys.readouterr().out
     assert "preprocessing_defence" in json.loads((tmp_path / "out.json").read_text())

@@ -5,6 +5,7 @@ import torch
 from tiny_models import ARCHITECTURES, tiny_model
 from training_helpers import logged, made_rows, make_trainer, tokenizer_for_made_rows
 
+from hf_bat.objective import measure_distances
 from hf_bat.pooling import POOLINGS, default_pooling
 
 TOKEN_TYPES = ("bert", "electra", "albert", "deberta-v2", "deberta-v3", "xlnet")
@@ -50,7 +51,8 @@ def test_a_step_of_every_architecture_and_pooling(tmp_path, architecture, poolin
     )
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     model = trainer.model.train()
-    distances = trainer._forward(model, inputs)[1]
+    forward = trainer._forward(model, inputs, with_vectors=True)
+    distances = measure_distances(forward.vectors, forward.owners, inputs, "cosine")
     assert all(found.mask.any() for found in distances.values())
     sum(found.values.sum() for found in distances.values()).backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
