@@ -96,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_runs(runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None]) -> list[str]:
+def make_runs(
+    runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None], quiet: bool = False
+) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
     from hf_bat.sweep.cost import forwards, planned_steps
