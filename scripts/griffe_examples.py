@@ -1,0 +1,19 @@
+"""Shows a docstring's `Example:` as code in the reference: mkdocstrings knows the plural alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_HEADING = re.compile(r"^Example:$", re.M)
+
+
+class ExamplesAsCode(griffe.Extension):
+    """Renames the section before docstrings are parsed."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Called for each module, class, function and attribute."""
+        if obj.docstring:
+            obj.docstring.value = _HEADING.sub("Examples:", obj.docstring.value)
