@@ -233,3 +233,12 @@ def test_attacks_that_share_what_is_known_ask_once_for_the_rows_themselves():
         again = sum(pair in texts for pair in asked[begun:])
         assert again == (len(texts) if name == "antonym" else 0)
     assert set(known) == texts
+
+
+def test_a_batch_ends_where_inputs_get_shorter_once_half_full():
+    class Lengths(CallableModel):
+        def length(self, key):
+            return key
+
+    batches = Engine(Lengths(hashed), batch_size=4)._batches([9, 9, 9, 8, 8, 7, 7, 7, 7, 7, 3])
+    assert list(batches) == [[9, 9, 9], [8, 8], [7, 7, 7, 7], [7, 3]]
