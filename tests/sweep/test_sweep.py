@@ -197,7 +197,7 @@ def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
     rows.write_text("".join(json.dumps(row) + "\n" for row in made_rows(64)))
     words = ["sweep", "--base", f"--model_name_or_path m --task snli --train_file {rows}",
              "--grid", "method=normal,pairwise", "--grid", "alpha=0.5,1", "--grid", "seed=1,2",
-             "--output_dir", str(tmp_path / "s"), "--quiet"]  # fmt: skip
+             "--output_dir", str(tmp_path / "s")]  # fmt: skip
     assert cli.main([*words, "--dry_run"]) == 0
     listed = capsys.readouterr().out
     assert listed.count("24 steps") == 6 and "6 of 6 runs to make" in listed and "unknown" in listed
