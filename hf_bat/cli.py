@@ -177,11 +177,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
-    args = parser.parse_args(arguments)
-    if args.command is None:
-        parser.print_help()
-        return 0
     try:
+        args = parser.parse_args(arguments)  # prints, too: --list, --help
+        if args.command is None:
+            parser.print_help()
+            return 0
         with silence() if getattr(args, "quiet", False) else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # here, where a closed pipe can still be caught

@@ -131,3 +131,15 @@ def test_closed_pipe_is_quiet():
     child.stdout.close()
     assert child.wait(timeout=60) == 141
     assert child.stderr.read() == ""
+
+
+def test_a_reader_that_leaves_a_list_early_is_no_error():
+    lister = subprocess.Popen(
+        [sys.executable, "-m", "hf_bat.cli", "--list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert lister.stdout is not None and lister.stderr is not None
+    lister.stdout.close()
+    assert lister.stderr.read() == b""
+    assert lister.wait() == 141
