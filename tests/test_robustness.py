@@ -15,7 +15,10 @@ from hf_bat import (
     RobustnessCallback,
     SubstitutionTable,
 )
+from hf_bat.attack.rows import read_examples
+from hf_bat.data import prepare_dataset
 from hf_bat.metrics.functional import robustness_score
+from hf_bat.tasks import user_task
 
 ANTONYMS = SubstitutionTable({"big": ["small"], "hot": ["cold"], "up": ["down"]})
 SYNONYMS = SubstitutionTable({"big": ["large"], "dog": ["hound"], "cat": ["kitty"]})
@@ -227,3 +230,13 @@ def test_the_callback_does_the_same_for_a_plain_trainer(tmp_path):
     attack = Attack("antonym", trainer.model, tokenizer, "snli", antonyms=ANTONYMS)
     assert metrics["eval_antonym_asr"] == attack.run(rows())["antonym"]["asr"]
     assert np.isfinite(metrics["eval_robustness"])
+
+
+def test_prepared_rows_of_a_label_column_of_another_name_keep_their_labels():
+    task = user_task(("a", "b"), ("no", "yes"), label_column="gold")
+    model = tiny_model("bert", num_labels=2)
+    model.config.id2label, model.config.label2id = {0: "yes", 1: "no"}, {"yes": 0, "no": 1}
+    raw = [{"a": "Up.", "b": "It is hot.", "gold": i % 2} for i in range(4)]
+    prepared = prepare_dataset(raw, task, model.config, "evaluation set")
+    labels = [e.label for e in read_examples(prepared, task, model.config)]
+    assert labels == [e.label for e in read_examples(raw, task, model.config)] == [1, 0, 1, 0]

@@ -80,7 +80,9 @@ def read_examples(
 
 
 def _declared_names(rows: Any, task: Task) -> Sequence[str] | None:
-    feature = (getattr(rows, "features", None) or {}).get(task.label_column)
+    features = getattr(rows, "features", None) or {}
+    # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
+    feature = features.get(task.label_column, features.get("label"))
     return getattr(feature, "names", None)
 
 
