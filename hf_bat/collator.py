@@ -36,6 +36,7 @@ class PerturbationCollator:
         seed: the run's seed.
         validity: tells which obstinate draws are likely to change the label; then `obstinate_passes`
             is emitted.
+        label_names: names of the labels, as the rows have them, for `validity` and a label filter.
         with_idx: emit the rows' `idx`, which training names rows by.
         canonicalizer: a preprocessing defence, through which every text goes before the tokenizer.
 
@@ -68,6 +69,7 @@ class PerturbationCollator:
         pad_to_multiple_of: int | None = None,
         seed: int = 0,
         validity: LabelValidity | None = None,
+        label_names: Sequence[str] = (),
         with_idx: bool = True,
         canonicalizer: Canonicalizer | None = None,
     ):
@@ -86,6 +88,7 @@ class PerturbationCollator:
             num_fickle,
             num_obstinate,
             seed,
+            tuple(label_names),
         )
         self.perturb_anchor = perturb_anchor
         self.clean_epochs = clean_epochs
@@ -150,19 +153,22 @@ class PerturbationCollator:
         if all(row.get("label") is not None for row in rows):
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.validity is not None and "obstinate" in drawn:
-            batch["obstinate_passes"] = self._passes(anchors, drawn["obstinate"])
+            batch["obstinate_passes"] = self._passes(rows, anchors, drawn["obstinate"])
         if self.with_idx and all(row.get("idx") is not None for row in rows):
             batch["idx"] = torch.tensor([row["idx"] for row in rows])
         return batch
 
     def _passes(
-        self, anchors: Sequence[Texts], draws: Sequence[Sequence[Texts | None]]
+        self,
+        rows: Sequence[dict[str, Any]],
+        anchors: Sequence[Texts],
+        draws: Sequence[Sequence[Texts | None]],
     ) -> torch.Tensor:
         assert self.validity is not None
-        found = [
-            [draw is not None and self.validity.changes_label_of(anchor, draw) for draw in row]
-            for anchor, row in zip(anchors, draws, strict=True)
-        ]
+        changes_label, found = self.validity.changes_label_of, []
+        for row, anchor, versions in zip(rows, anchors, draws, strict=True):
+            name = self.sampler.label_name(row)
+            found.append([v is not None and changes_label(anchor, v, name) for v in versions])
         return torch.tensor(found)
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:

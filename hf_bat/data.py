@@ -65,6 +65,10 @@ class LabelMap:
             )
         return self.ids[_fold(self.data_names[int(number)])]
 
+    def data_name(self, label: int | None) -> str | None:
+        """The data's name for one of the model's labels; None where it has none."""
+        return next((name for name in self.data_names if self.ids[_fold(name)] == label), None)
+
 
 def _fold(name: str) -> str:
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")

@@ -5,6 +5,7 @@ Everything here is a function of tensors; the Trainer supplies the model and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -219,7 +220,8 @@ def likelihood_parts(
 
     Args:
         weights: `alpha` (fickle), `beta` (obstinate), `margin` (nats, for versions that the
-            label-validity filter passes) and `other_margin` (for the others).
+            label-validity filter passes), `other_margin` and `other_limit` (for the others: by how much
+            less likely the label should be at least, and at most).
         forward: of the stacked batch.
         batch: the batch that was stacked; `obstinate_passes` (B, D) says which draws the filter passes,
             all where it is absent.
@@ -243,10 +245,12 @@ def likelihood_parts(
         anchor = log_likelihood(logits[rows], labels[rows])
         obstinate = log_likelihood(versions["obstinate"], labels[rows])
         margin: float | torch.Tensor = weights["margin"]
+        limit: float | torch.Tensor = math.inf
         if "obstinate_passes" in batch:
             passes = batch["obstinate_passes"][batch["obstinate_mask"]]
             margin = torch.where(passes, weights["margin"], weights["other_margin"])
-        terms = likelihood_terms(anchor, obstinate, margin)
+            limit = torch.where(passes, math.inf, weights["other_limit"])
+        terms = likelihood_terms(anchor, obstinate, margin, limit)
         parts["loss_obstinate"] = Part(terms.sum(), OBSTINATE, weights["beta"])
         parts["label_drop"] = Part((anchor - obstinate).sum(), OBSTINATE, None)
     return parts

@@ -206,6 +206,12 @@ class RawTextTrainer(Trainer):
         skipped = (labels.model_label(n, "the task") for n in self._text_task.skipped_labels)
         return frozenset(label for label in skipped if label is not None)
 
+    def _label_names(self) -> list[str]:
+        """The task's names of the model's labels, in the model's order; empty where one has none."""
+        labels = label_map(self._text_task, self.model.config)
+        names = [labels.data_name(label) for label in range(len(labels.model_names))]
+        return [name for name in names if name is not None] if all(names) else []
+
     def _make_collator(self, **overrides: Any) -> PerturbationCollator:
         args = self.args
         options: dict[str, Any] = {
@@ -216,6 +222,7 @@ class RawTextTrainer(Trainer):
             "max_length": args.max_seq_length,
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "canonicalizer": self.canonicalizer,
+            "label_names": self._label_names(),
         }
         if args.method not in ("normal", "a2t"):
             options["fickle"] = self.perturbations[0]

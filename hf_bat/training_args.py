@@ -22,7 +22,8 @@ METHOD_WEIGHTS: dict[str, dict[str, float]] = {
         "alpha": 1.0,
         "beta": 1.0,
         "margin": 1.0,
-        "other_margin": 0.0,
+        "other_margin": 0.15,
+        "other_limit": 0.4,
         "contrastive_weight": 0.0,
     },
 }
@@ -35,6 +36,7 @@ WEIGHTS = (
     "contrastive_weight",
     "margin",
     "other_margin",
+    "other_limit",
     "adversarial_weight",
 )
 # Of the triplet term beside the likelihood terms, whose own margin is in nats.
@@ -103,7 +105,9 @@ class BalancedTrainingArguments(TrainingArguments):
         margin: how far an obstinate version should be (default 1.0): in units of the distance
             (pairwise, triplet) or, in nats, by how much less likely the label should be (likelihood).
         other_margin: likelihood's margin of obstinate versions that the label filter does not pass
-            (nats; default 0.0: such an edit should not speak for the label).
+            (nats; default 0.15: such an edit should not speak for the label).
+        other_limit: the most (nats; default 0.4) by which such a version should lower the label's
+            log-probability: the label likely stays.
         label_filter: which obstinate edits are drawn: `"off"` any (the paper's protocol), `"only"` those
             likely to change the label, `"prefer"` those where a row has one and any otherwise; where
             None, `"off"`, for likelihood `"prefer"`.
@@ -175,7 +179,14 @@ class BalancedTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Likelihood: margin (nats) of obstinate versions that the label-validity filter "
-            "does not pass. Default 0.0."
+            "does not pass. Default 0.15."
+        },
+    )
+    other_limit: float | None = field(
+        default=None,
+        metadata={
+            "help": "Likelihood: the most (nats) by which an obstinate version that the label-validity "
+            "filter does not pass should lower the label's log-probability. Default 0.4."
         },
     )
     distance: str = field(

@@ -58,14 +58,16 @@ def filter_hash(validity: LabelValidity) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def tried_edits(texts: Texts, tried: Tried, validity: LabelValidity | None) -> list[list[Any]]:
+def tried_edits(
+    texts: Texts, tried: Tried, validity: LabelValidity | None, label: str | None = None
+) -> list[list[Any]]:
     """What a row notes of each edit: word, replacement, whether it kept the prediction, whether it
-    raised the gold probability, and with a filter whether it passes."""
+    raised the gold probability, and with a filter whether it passes, given the label's name."""
     listed = [
         [edit.original, edit.replacement, int(stays), int(rises)] for edit, stays, rises in tried
     ]
     if validity is not None:
-        passing = validity.passing(texts, [edit for edit, _, _ in tried])
+        passing = validity.passing(texts, [edit for edit, _, _ in tried], label)
         for entry, passes in zip(listed, passing, strict=True):
             entry.append(int(passes))
     return listed

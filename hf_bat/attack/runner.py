@@ -293,7 +293,9 @@ class Attack:
             "exhausted": problem.exhausted,
         }
         if self.recipe.search == "exhaustive":
-            row["tried"] = tried_edits(example.texts, problem.tried, self._validity)
+            row["tried"] = tried_edits(
+                example.texts, problem.tried, self._validity, self._labels.data_name(example.label)
+            )
             if self._validity is not None:
                 row |= outcomes(row["tried"])
         if problem.found is None:

@@ -11,6 +11,7 @@ Evans (2022), section 4.1.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 
 import torch
@@ -143,17 +144,23 @@ def log_likelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def likelihood_terms(
-    anchor: torch.Tensor, obstinate: torch.Tensor, margin: float | torch.Tensor
+    anchor: torch.Tensor,
+    obstinate: torch.Tensor,
+    margin: float | torch.Tensor,
+    limit: float | torch.Tensor = math.inf,
 ) -> torch.Tensor:
-    """The obstinate terms of the method "likelihood": max(0, m + log p(y|x_o) - log p(y|x)).
+    """The obstinate terms of the method "likelihood": max(0, m - d) + max(0, d - l).
 
-    A term is zero once the obstinate version makes the anchor's label y less likely than the anchor
-    does, by a factor of exp(m). With m = 0 it asks only that the edit does not speak *for* the label.
+    d = log p(y|x) - log p(y|x_o) is by how much the obstinate version makes the anchor's label y less
+    likely. A term is zero where d is between the margin m and the limit l. With m = 0 it asks only that
+    the edit does not speak *for* the label; a limit keeps an edit that leaves the label alone from
+    being taken for one that changes it.
 
     Args:
         anchor: (P,), log p(y|x) of each pair's anchor.
         obstinate: (P,), log p(y|x_o) of its obstinate version.
         margin: m, in nats, a number or one for each pair (P,).
+        limit: l, likewise.
 
     Returns:
         Terms (P,), in float32 or float64.
@@ -161,9 +168,12 @@ def likelihood_terms(
     Example:
         >>> likelihood_terms(torch.tensor([-0.25]), torch.tensor([-0.5]), margin=1.0)
         tensor([0.7500])
+        >>> likelihood_terms(torch.tensor([-0.25]), torch.tensor([-1.25]), margin=0.125, limit=0.5)
+        tensor([0.5000])
     """
     with _no_autocast(anchor):
-        return torch.relu(margin + _at_least_float32(obstinate) - _at_least_float32(anchor))
+        drop = _at_least_float32(anchor) - _at_least_float32(obstinate)
+        return torch.relu(margin - drop) + torch.relu(drop - limit)
 
 
 def pairwise_loss(

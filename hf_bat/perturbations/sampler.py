@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
+from hf_bat.perturbations.validity import FilteredPerturbation
 
 FICKLE, OBSTINATE = 0, 1
 _KEY = struct.Struct("<4Q")
@@ -66,6 +68,7 @@ class PerturbationSampler:
         num_fickle: fickle draws per row.
         num_obstinate: obstinate draws per row.
         seed: the run's seed.
+        label_names: names of the labels, as the rows have them; a label filter makes use of them.
 
     Raises:
         HfBatError: a number of draws below one.
@@ -84,6 +87,7 @@ class PerturbationSampler:
     num_fickle: int = 1
     num_obstinate: int = 1
     seed: int = 0
+    label_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.num_fickle < 1 or self.num_obstinate < 1:
@@ -91,6 +95,11 @@ class PerturbationSampler:
                 f"draws per row must be at least 1; got {self.num_fickle} fickle "
                 f"and {self.num_obstinate} obstinate"
             )
+
+    def label_name(self, row: Mapping[str, Any]) -> str | None:
+        """The name of a row's label; None where it has none, or none is known."""
+        label = row.get("label")
+        return None if label is None or not self.label_names else self.label_names[label]
 
     def texts(self, row: Mapping[str, Any]) -> Texts:
         """A row's sentences.
@@ -135,8 +144,11 @@ class PerturbationSampler:
             if self.skipped_labels and row.get("label") in self.skipped_labels:
                 drawn["obstinate"] = [None] * self.num_obstinate
             else:
+                sample = self.obstinate.sample
+                if isinstance(self.obstinate, FilteredPerturbation):
+                    sample = partial(self.obstinate.sample, label=self.label_name(row))
                 drawn["obstinate"] = [
-                    self.obstinate.sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE))
+                    sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE))
                     for k in range(self.num_obstinate)
                 ]
         return drawn

@@ -47,7 +47,11 @@ class LabelValidity:
     sentence has the verb that is negated; where that is an auxiliary, or where a "not" or "no" comes or
     goes, the next word that is no function word stands for it ("is not *sleeping*", "no *dogs*").
 
-    The test knows neither the label nor a model, holds alike for inference and for paraphrase, and is a
+    Where the gold label is known by its name the test is sharper. In an entailment the word put in does
+    not count, and every swap in the hypothesis passes: what the premise implies it does not imply of the
+    opposite. In a contradiction only the word put in counts: another swap of a contradiction leaves one.
+
+    The test knows no model, holds alike for inference and for paraphrase, and is a
     likelihood: what it lets pass may keep its label, and what it stops may change it. An input of one
     sentence has nothing to compare with: each of its edits passes.
 
@@ -67,6 +71,9 @@ class LabelValidity:
         [('Short', False), ('women', True), ('awake', True)]
         >>> validity.changes_label_of(("A hot day.", "It's hot."), ("A cold day.", "It's hot."))
         True
+        >>> before, after = ("A man runs.", "A man sleeps."), ("A woman runs.", "A man sleeps.")
+        >>> [validity.changes_label_of(before, after, label) for label in (None, "contradiction")]
+        [True, False]
     """
 
     def __init__(self, synonyms: Mapping[str, Iterable[str]] | None = None):
@@ -96,23 +103,24 @@ class LabelValidity:
         self.__dict__.update(state)
         self._forget()
 
-    def changes_label(self, texts: Texts, edit: Edit) -> bool:
+    def changes_label(self, texts: Texts, edit: Edit, label: str | None = None) -> bool:
         """Whether an edit is likely to change the label.
 
         Args:
             texts: the input before the edit.
             edit: one of an obstinate perturbation's candidates for it.
+            label: the name of the input's label; "entailment" and "contradiction" sharpen the test.
 
         Returns:
             True where the edit passes; always for an input of one sentence.
         """
-        return self.passing(texts, [edit])[0]
+        return self.passing(texts, [edit], label)[0]
 
-    def passing(self, texts: Texts, edits: Sequence[Edit]) -> list[bool]:
+    def passing(self, texts: Texts, edits: Sequence[Edit], label: str | None = None) -> list[bool]:
         """`changes_label` for several edits of one input, which is quicker than one by one."""
         if len(texts) == 1:
             return [True] * len(edits)
-        pair = _Sentences(self, texts)
+        pair = _Sentences(self, texts, label)
         words_of, found = self._words, []
         for edit in edits:
             old, new = words_of(edit.original), words_of(edit.replacement)
@@ -121,12 +129,13 @@ class LabelValidity:
             found.append(pair.touched(edit.sentence, edit.position + start, old, new))
         return found
 
-    def changes_label_of(self, texts: Texts, perturbed: Texts) -> bool:
+    def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
         """Whether a drawn version is likely to have another label: `changes_label` without the edit.
 
         Args:
             texts: the input.
             perturbed: the same input with words of one or more sentences changed.
+            label: as in `changes_label`.
 
         Returns:
             True where a changed sentence passes; always for an input of one sentence. False where no
@@ -141,7 +150,7 @@ class LabelValidity:
             )
         if len(texts) == 1:
             return True
-        pair = _Sentences(self, texts)
+        pair = _Sentences(self, texts, label)
         for sentence, (before, after) in enumerate(zip(texts, perturbed, strict=True)):
             if before != after:
                 words, changed = pair.words(sentence), self._words(after)
@@ -155,7 +164,7 @@ class LabelValidity:
         """Every choice that changes which edits pass, ready for JSON."""
         return {
             "filter": "label_validity",
-            "version": 1,
+            "version": 2,
             "synonyms": getattr(self.synonyms, "fingerprint", None),
         }
 
@@ -192,8 +201,9 @@ class LabelValidity:
 class _Sentences:
     """An input's words and, for each sentence, the forms of all words of the other ones."""
 
-    def __init__(self, validity: LabelValidity, texts: Texts):
+    def __init__(self, validity: LabelValidity, texts: Texts, label: str | None):
         self.validity, self.texts = validity, texts
+        self.label = None if label is None else label.lower()
         self._split: dict[int, list[str]] = {}
         self._others: dict[int, set[str]] = {}
 
@@ -220,7 +230,14 @@ class _Sentences:
             content = self.validity._content
             target = content(old) or content(words[end:])[:1]
             return any(not others.isdisjoint(near[word]) for word in target)
-        touching = [word for word in (*old, *new) if not others.isdisjoint(near[word])]
+        counting = (*old, *new)
+        if self.label == "entailment":
+            if sentence == len(self.texts) - 1:
+                return True
+            counting = tuple(old)
+        elif self.label == "contradiction":
+            counting = tuple(new)
+        touching = [word for word in counting if not others.isdisjoint(near[word])]
         if not touching:
             return False
         staying = {form for word in (*words[:start], *words[end:]) for form in forms[word]}
@@ -259,14 +276,15 @@ class FilteredPerturbation(Perturbation):
         self.perturbation, self.validity = perturbation, validity
         self.name, self.kind = perturbation.name, perturbation.kind
 
-    def candidates(self, texts: Texts) -> list[Edit]:
+    def candidates(self, texts: Texts, label: str | None = None) -> list[Edit]:
+        """The edits that pass; `label` is the name of the input's label where it is known."""
         edits = self.perturbation.candidates(texts)
-        passing = self.validity.passing(texts, edits)
+        passing = self.validity.passing(texts, edits, label)
         return [edit for edit, passes in zip(edits, passing, strict=True) if passes]
 
-    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+    def sample(self, texts: Texts, rng: RandomSource, label: str | None = None) -> Texts | None:
         """Draw from the edits that pass; see `Perturbation.sample`."""
-        edit = self.perturbation.choose(self.candidates(texts), rng)
+        edit = self.perturbation.choose(self.candidates(texts, label), rng)
         return edit.texts if edit else None
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
@@ -296,13 +314,13 @@ class PreferringPerturbation(FilteredPerturbation):
         ('A short man.', 'A man.')
     """
 
-    def candidates(self, texts: Texts) -> list[Edit]:
+    def candidates(self, texts: Texts, label: str | None = None) -> list[Edit]:
         return self.perturbation.candidates(texts)
 
-    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+    def sample(self, texts: Texts, rng: RandomSource, label: str | None = None) -> Texts | None:
         """Draw from the edits that pass, or from all; see `Perturbation.sample`."""
         edits = self.candidates(texts)
-        passing = self.validity.passing(texts, edits)
+        passing = self.validity.passing(texts, edits, label)
         chosen = [edit for edit, passes in zip(edits, passing, strict=True) if passes] or edits
         edit = self.choose(chosen, rng)
         return edit.texts if edit else None
