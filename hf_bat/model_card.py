@@ -28,9 +28,10 @@ _LOSSES = {
     "pairwise": "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
     "each mean over the valid pairs.",
     "triplet": "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
-    "likelihood": "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin + log p(y|x_o) - log p(y|x))"
-    " + contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, with `other_margin` in the place of "
-    "`margin` for edits that likely do not change the label.",
+    "likelihood": "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin - drop) "
+    "+ contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, where "
+    "`drop = log p(y|x) - log p(y|x_o)`; for edits that likely do not change the label the term is "
+    "`max(0, other_margin - drop) + max(0, drop - other_limit)`.",
 }
 _VERSIONS = (
     "`x` is a row, `x_f` its fickle version (words replaced by synonyms: the answer should stay), `x_o` "

@@ -371,6 +371,11 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, default in METHOD_WEIGHTS[self.method].items():
             if getattr(self, name) is None:
                 setattr(self, name, default)
+        if self.other_limit is not None and self.other_limit < self.other_margin:
+            raise HfBatError(
+                f"other_limit={self.other_limit} is below other_margin={self.other_margin}: an obstinate "
+                "version cannot lower the label by less than the one and by more than the other"
+            )
 
     def _check_a2t(self) -> None:
         if not 0 < self.attack_share <= 1:

@@ -11,6 +11,7 @@ from hf_bat.perturbations import (
     FilteredPerturbation,
     LabelValidity,
     NegationPerturbation,
+    PerturbationSampler,
     SynonymPerturbation,
     build_perturbations,
 )
@@ -79,6 +80,41 @@ def test_a_negation_passes_where_the_other_sentence_has_what_is_negated(texts, e
     assert first is expected
 
 
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        # premise: hot, child; hypothesis: cold, walks
+        (None, [True, True, True, False]),
+        ("entailment", [False, True, True, True]),  # a hypothesis that is implied in all its words
+        ("contradiction", [True, False, True, False]),  # the swap undoes hot/cold
+        ("duplicate", [True, True, True, False]),
+    ],
+)
+def test_the_name_of_the_label_sharpens_the_test(label, expected):
+    texts = ("A hot child.", "The cold kid walks.")
+    edits = {edit.original: edit for edit in SWAP.candidates(texts)}
+    words = ("hot", "child", "cold", "walks")
+    assert [VALIDITY.changes_label(texts, edits[word], label) for word in words] == expected
+    versions = [edits[word].texts for word in words]
+    assert [VALIDITY.changes_label_of(texts, v, label) for v in versions] == expected
+
+
+def test_draws_know_the_label():
+    texts = ("A hot child.", "The cold kid.")
+    valid = FilteredPerturbation(SWAP, VALIDITY)
+    columns, names = ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")
+    sampler = PerturbationSampler(columns, obstinate=valid, num_obstinate=50, label_names=names)
+    row = dict(zip(columns, texts, strict=True))
+    drawn = {
+        label: set(sampler.draw({**row, "label": label, "idx": 0}, 0)["obstinate"])
+        for label in (0, 2)
+    }
+    assert drawn == {
+        label: {e.texts for e in valid.candidates(texts, names[label])} for label in (0, 2)
+    }
+    assert drawn[0] != drawn[2]
+
+
 @pytest.mark.parametrize("texts", PAIRS)
 @pytest.mark.parametrize("perturbation", [SWAP, NegationPerturbation()], ids=["swap", "negation"])
 def test_an_edit_and_the_version_that_it_makes_have_one_verdict(perturbation, texts):
@@ -105,7 +141,7 @@ def test_the_filtered_perturbation_draws_only_and_all_of_what_passes():
 
 def test_a_filter_that_stops_nothing_draws_as_the_perturbation_itself():
     class Everything(LabelValidity):
-        def passing(self, texts, edits):
+        def passing(self, texts, edits, label=None):
             return [True] * len(edits)
 
     texts = ("A hot hot child.", "A child walks.")

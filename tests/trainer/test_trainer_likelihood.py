@@ -14,11 +14,11 @@ from hf_bat.perturbations import LabelValidity
 
 TOUCHED = [  # the other sentence speaks of the swapped word
     {"premise": "The big dog waits fast.", "hypothesis": "A big dog.", "label": 0, "idx": 0},
-    {"premise": "It is hot.", "hypothesis": "The man is in the hot sun.", "label": 2, "idx": 1},
+    {"premise": "It is cold.", "hypothesis": "The man is in the hot sun.", "label": 2, "idx": 1},
 ]
 UNTOUCHED = [
     {"premise": "A happy man sings fast.", "hypothesis": "It waits.", "label": 2, "idx": 2},
-    {"premise": "Two girls sing.", "hypothesis": "It waits outside.", "label": 0, "idx": 3},
+    {"premise": "Two girls sing outside.", "hypothesis": "It waits.", "label": 0, "idx": 3},
 ]
 NEUTRAL = [{"premise": "It is hot.", "hypothesis": "A hot sun.", "label": 1, "idx": 4}]
 
@@ -32,7 +32,7 @@ def test_the_first_loss_is_the_formula_row_by_row(tmp_path, label_filter):
     rows = TOUCHED + UNTOUCHED + NEUTRAL
     trainer = make_trainer(
         tmp_path, rows, method="likelihood", per_device_train_batch_size=5, max_steps=1,
-        alpha=0.5, beta=2.0, margin=0.8, other_margin=0.1, label_filter=label_filter,
+        alpha=0.5, beta=2.0, margin=0.8, other_margin=0.1, other_limit=0.1, label_filter=label_filter,
     )  # fmt: skip
     model, tokenizer = tiny_model("bert"), trainer.processing_class
     anchors, fickle, obstinate, drops = [], [], [], []
@@ -49,9 +49,11 @@ def test_the_first_loss_is_the_formula_row_by_row(tmp_path, label_filter):
                 label == 1 or (label_filter == "only" and row in UNTOUCHED)
             ), row
             if version:
-                known = row in UNTOUCHED and label_filter is None
                 found = label_log_probability(model, tokenizer, version, label)
-                obstinate.append(max(0.0, (0.1 if known else 0.8) + found - anchor))
+                stays = row in UNTOUCHED and label_filter is None
+                # An edit that leaves the label alone should lower it by 0.1, no less and no more.
+                term = abs(0.1 + found - anchor) if stays else max(0.0, 0.8 + found - anchor)
+                obstinate.append(term)
                 drops.append(anchor - found)
     assert len(fickle) > 1 and len(obstinate) == (2 if label_filter == "only" else 4)
     means = [float(torch.tensor(values).mean()) for values in (anchors, fickle, obstinate, drops)]
@@ -101,6 +103,15 @@ def test_terms_against_worked_numbers():
     assert likelihood_terms(found[1:], found[:1], 0.5).tolist() == [0.0]
 
 
+def test_a_term_is_zero_between_its_margin_and_its_limit():
+    anchor, drops = torch.zeros(5), torch.tensor([-0.5, 0.25, 0.5, 1.0, 3.0])
+    terms = likelihood_terms(anchor, -drops, 0.25, torch.tensor([1.0] * 4 + [float("inf")]))
+    assert terms.tolist() == [0.75, 0.0, 0.0, 0.0, 0.0]
+    obstinate = (-drops).requires_grad_()
+    likelihood_terms(anchor, obstinate, 0.25, 0.75).sum().backward()
+    assert obstinate.grad.tolist() == [1.0, 0.0, 0.0, -1.0, -1.0]
+
+
 def test_terms_are_float32_inside_autocast_and_finite_for_the_surest_model():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = torch.tensor([[90.0, -90.0]], dtype=torch.bfloat16, requires_grad=True)
@@ -126,6 +137,7 @@ def test_real_rows_draw_what_the_filter_prefers(tmp_path, shared_rows):
         tmp_path, rows, method="likelihood", trainer_options={"synonyms": None, "antonyms": None}
     )
     validity, (_, preferring) = LabelValidity(), trainer.perturbations
+    names = ("entailment", "neutral", "contradiction")
     batch = trainer.data_collator(list(trainer.train_dataset))
     passes = batch["obstinate_passes"][:, 0]
     for row, passed, valid in zip(
@@ -134,7 +146,7 @@ def test_real_rows_draw_what_the_filter_prefers(tmp_path, shared_rows):
         texts = (row["premise"], row["hypothesis"])
         edits = preferring.candidates(texts) if row["label"] != 1 else []
         assert valid == bool(edits)
-        assert passed == any(validity.passing(texts, edits))
+        assert passed == any(validity.passing(texts, edits, names[row["label"]]))
     assert 0.1 < passes.float().mean() < 0.9
 
 
@@ -151,11 +163,15 @@ def test_what_is_saved_names_the_filter(tmp_path):
     [
         ({"method": "normal", "contrastive_weight": 1.0}, "contrastive_weight.* triplet"),
         ({"method": "triplet", "other_margin": 0.5}, "other_margin.* likelihood"),
+        (
+            {"method": "likelihood", "other_limit": 0.1},
+            "other_limit=0.1 is below other_margin=0.15",
+        ),
         ({"method": "safer", "label_filter": "only"}, "label_filter"),
         ({"method": "likelihood", "label_filter": "most"}, "unknown label_filter 'most'"),
         ({"method": "likelihood", "beta": -1.0}, "beta must not be negative"),
     ],
-    ids=["weight", "margin", "filter-method", "filter", "negative"],
+    ids=["weight", "margin", "limit", "filter-method", "filter", "negative"],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, options, message):
     with pytest.raises(HfBatError, match=message) as raised:
