@@ -170,17 +170,8 @@ def compare_rows(
         HfBatError: a row is not as it should be or stands twice, the two have no attack in common, or
             an attack's rows are not the same rows.
     """
-    first, second = _by_attack(rows_a, "A"), _by_attack(rows_b, "B")
-    common = [attack for attack in first if attack in second]
-    if not common:
-        raise HfBatError(
-            f"no attack in common: A has {', '.join(first) or 'no rows'}, "
-            f"B has {', '.join(second) or 'no rows'}"
-        )
     found = []
-    for attack in common:
-        ours, theirs = first[attack], second[attack]
-        _check_same_rows(attack, ours, theirs)
+    for attack, ours, theirs in paired_attacks(rows_a, rows_b):
         for definition, key in DEFINITIONS.items():
             if not any(key in row for row in (*ours.values(), *theirs.values())):
                 continue
@@ -189,6 +180,33 @@ def compare_rows(
             ]
             found.append(compare_outcomes(pairs, attack, definition, resamples, seed=seed))
     return found
+
+
+def paired_attacks(
+    rows_a: Iterable[Row], rows_b: Iterable[Row]
+) -> list[tuple[str, dict[Any, Row], dict[Any, Row]]]:
+    """The attacks that two models' rows have in common, each with its rows by number.
+
+    Args:
+        rows_a: the first model's rows, as `hf-bat attack --rows` writes them.
+        rows_b: the second model's.
+
+    Returns:
+        (attack, A's rows by idx, B's), in the order of `rows_a`.
+
+    Raises:
+        HfBatError: as `compare_rows`.
+    """
+    first, second = _by_attack(rows_a, "A"), _by_attack(rows_b, "B")
+    common = [attack for attack in first if attack in second]
+    if not common:
+        raise HfBatError(
+            f"no attack in common: A has {', '.join(first) or 'no rows'}, "
+            f"B has {', '.join(second) or 'no rows'}"
+        )
+    for attack in common:
+        _check_same_rows(attack, first[attack], second[attack])
+    return [(attack, first[attack], second[attack]) for attack in common]
 
 
 def compare_reports(
@@ -210,11 +228,18 @@ def compare_reports(
     Raises:
         HfBatError: a file is missing or no report, the recipes differ, or as `compare_rows`.
     """
+    return compare_rows(*report_rows(path_a, path_b, rows), resamples, seed)
+
+
+def report_rows(
+    path_a: str | Path, path_b: str | Path, rows: tuple[str | Path, str | Path] | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Read the rows of two attack reports, whose recipes must be the same; see `compare_reports`."""
     paths = (Path(path_a), Path(path_b))
     reports = [read_report(path) for path in paths]
     _check_same_recipes(*reports)
     files = rows or tuple(find_rows(p, r) for p, r in zip(paths, reports, strict=True))
-    return compare_rows(read_rows(files[0]), read_rows(files[1]), resamples, seed)
+    return read_rows(files[0]), read_rows(files[1])
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
@@ -223,17 +248,27 @@ def read_report(path: str | Path) -> dict[str, Any]:
     Raises:
         HfBatError: it is missing, no JSON, or has no attacks.
     """
+    report = read_json(path)
+    if not isinstance(report.get("attacks"), dict):
+        raise HfBatError(
+            f"{path} is no attack report: it has no 'attacks' (`hf-bat attack --json`)"
+        )
+    return report
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a report of any command.
+
+    Raises:
+        HfBatError: it is missing, or holds no JSON object.
+    """
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise HfBatError(f"report {path}: {error.strerror}") from error
     except ValueError as error:
         raise HfBatError(f"report {path} is not JSON: {error}") from error
-    if not isinstance(report, dict) or not isinstance(report.get("attacks"), dict):
-        raise HfBatError(
-            f"{path} is no attack report: it has no 'attacks' (`hf-bat attack --json`)"
-        )
-    return report
+    return report if isinstance(report, dict) else {}
 
 
 def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
@@ -255,8 +290,12 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
     )
 
 
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
+def read_rows(path: str | Path, key: str = "attack") -> list[dict[str, Any]]:
     """Read the rows that `hf-bat attack --rows` wrote (JSON lines, gzipped where so named).
+
+    Args:
+        path: the file.
+        key: what a line must have to be a row; a header line has none.
 
     Raises:
         HfBatError: the file cannot be read, or a line is no JSON object.
@@ -271,7 +310,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise HfBatError(f"{path}, line {number}: not a JSON object")
-                    if "attack" in row:  # a header line has none
+                    if key in row:
                         rows.append(row)
     except HfBatError:
         raise

@@ -12,21 +12,26 @@ from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
     from hf_bat.compare import Comparison
+    from hf_bat.compare_rates import RateComparison
 
 HELP = """\
 pair two models' attack rows: the difference of their success rates (B - A) with a paired bootstrap
-interval, and McNemar's exact test over the rows that were attacked on both"""
+interval, and McNemar's exact test over the rows that were attacked on both; accuracy and keep rates
+likewise; or, of two reports of `hf-bat contrast`, the errors on people's edits"""
 EPILOG = """\
 examples:
   hf-bat attack --model normal  --task snli --data dev.jsonl --json A.json --rows A.jsonl
   hf-bat attack --model triplet --task snli --data dev.jsonl --json B.json --rows B.jsonl
   hf-bat compare A.json B.json
+  hf-bat compare A.contrast.json B.contrast.json   (hf-bat contrast --json ... --rows ...)
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("reports", nargs=2, metavar="REPORT.json", help="two attack reports")
+    parser.add_argument(
+        "reports", nargs=2, metavar="REPORT.json", help="two attack (or contrast) reports"
+    )
     parser.add_argument(
         "--rows",
         nargs=2,
@@ -42,15 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
-    from hf_bat.compare import compare_reports
+    from hf_bat.compare import compare_rows, report_rows
+    from hf_bat.compare_rates import compare_attack_rates, compare_contrast, contrast_report_rows
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
-    found = compare_reports(path_a, path_b, rows, resamples=args.resamples, seed=args.seed)
+    options = {"resamples": args.resamples, "seed": args.seed}
+    contrast = contrast_report_rows(path_a, path_b, rows)
     print(f"A: {path_a}\nB: {path_b}\n")
-    print(table(found))
+    found = []
+    if contrast:
+        rates = compare_contrast(*contrast, **options)
+    else:
+        paired = report_rows(path_a, path_b, rows)
+        found, rates = compare_rows(*paired, **options), compare_attack_rates(*paired, **options)
+        print(table(found), end="\n\n")
+    print(rates_table(rates))
     if args.json:
         content = {
             "a": path_a,
@@ -58,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
             "resamples": args.resamples,
             "seed": args.seed,
             "comparisons": [one.to_dict() for one in found],
+            "rates": [one.to_dict() for one in rates],
         }
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
@@ -80,7 +95,6 @@ def table(comparisons: list[Comparison]) -> str:
     )
     lines = [head]
     for one in comparisons:
-        interval = one.interval and f"{100 * one.interval[0]:+.1f} .. {100 * one.interval[1]:+.1f}"
         lines.append(
             (
                 one.attack,
@@ -89,12 +103,34 @@ def table(comparisons: list[Comparison]) -> str:
                 _percent(one.asr_a),
                 _percent(one.asr_b),
                 "-" if one.difference is None else f"{100 * one.difference:+.1f}",
-                interval or "-",
+                _interval(one.interval),
                 f"{one.only_a}/{one.only_b}",
                 "-" if one.p_value is None else f"{one.p_value:.2g}",
             )
         )
     return "\n".join(align(lines, left=2))
+
+
+def rates_table(comparisons: list[RateComparison]) -> str:
+    """The comparisons of other rates as text, rates in percent, differences in points."""
+    lines = [("attack", "figure", "rows", "A", "B", "B - A", "95 % interval")]
+    for one in comparisons:
+        lines.append(
+            (
+                one.source,
+                one.figure,
+                str(one.rows),
+                _percent(one.rate_a),
+                _percent(one.rate_b),
+                "-" if one.difference is None else f"{100 * one.difference:+.1f}",
+                _interval(one.interval),
+            )
+        )
+    return "\n".join(align(lines, left=2))
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "-" if bounds is None else f"{100 * bounds[0]:+.1f} .. {100 * bounds[1]:+.1f}"
 
 
 def _percent(rate: float | None) -> str:
