@@ -33,7 +33,7 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
     """Write an output folder's page.
 
     Args:
-        folder: what `examples/run_glue_bat.py`, `hf-bat attack`, `contrast` or `compare` wrote into:
+        folder: what `examples/run_glue_bat.py` or a command of `hf-bat` wrote into:
             `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`,
             reports and rows in any number. They are known by what is in them, not by their names.
         path: the page to write.
@@ -72,6 +72,8 @@ def _render(folder: Path, found: Found) -> str:
         *_attacks(found),
         *_contrasts(found),
         *_comparisons(found),
+        *_certificates(found),
+        *_sweeps(found),
         *_tables(found),
         *_files(found),
     ]
@@ -174,18 +176,63 @@ def _comparisons(found: Found) -> Iterator[str]:
     for content in found.comparisons.values():
         lines = []
         for one in content["comparisons"]:
-            low_high = [f"{100 * bound:+.1f}" for bound in one.get("interval") or ()]
-            difference = one.get("difference")
             lines.append(
                 f"<tr><td>{escape(str(one.get('attack')))}</td>"
                 f'<td class="text">{escape(str(one.get("definition")))}</td>'
-                f"{rate(one.get('asr_a'))}{rate(one.get('asr_b'))}"
-                f"<td>{'-' if difference is None else f'{100 * difference:+.1f}'}"
-                f"<small>{' to '.join(low_high)}</small></td><td>{number(one.get('p_value'))}</td></tr>"
+                f"{rate(one.get('asr_a'))}{rate(one.get('asr_b'))}{_difference(one)}"
+                f"<td>{number(one.get('p_value'))}</td></tr>"
+            )
+        for one in content.get("rates", ()):
+            lines.append(
+                f"<tr><td>{escape(str(one.get('source')))}</td>"
+                f'<td class="text">{escape(str(one.get("figure")))}</td>'
+                f"{rate(one.get('rate_a'))}{rate(one.get('rate_b'))}{_difference(one)}<td></td></tr>"
             )
         yield f"<h2>Two models</h2>{line({'A': content.get('a'), 'B': content.get('b')})}"
-        head = '<th>attack</th><th class="text">success</th><th>A</th><th>B</th>'
+        head = '<th>attack</th><th class="text">success or figure</th><th>A</th><th>B</th>'
         yield table(f"{head}<th>B − A, points</th><th>McNemar p</th>", lines)
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    low_high = [f"{100 * bound:+.1f}" for bound in one.get("interval") or ()]
+    difference = one.get("difference")
+    shown = "-" if difference is None else f"{100 * difference:+.1f}"
+    return f"<td>{shown}<small>{' to '.join(low_high)}</small></td>"
+
+
+def _certificates(found: Found) -> Iterator[str]:
+    for name, content in found.certificates.items():
+        certificate = content["certificate"]
+        lines = []
+        for adversary, one in certificate["adversaries"].items():
+            accuracy = one.get("accuracy") or {}
+            cells = "".join(
+                f"<td>{number(one.get(key))}</td>"
+                for key in ("certified", "not certified", "abstained")
+            )
+            certified = rate(accuracy.get("rate"), accuracy.get("interval"))
+            lines.append(f"<tr><td>{escape(adversary)}</td>{cells}{certified}</tr>")
+        yield f"<h2>Certificate</h2>{line({'file': name, 'model': content.get('model')})}"
+        yield f"<p>{escape(str(certificate.get('certifies', '')))}</p>"
+        head = "<th>words that the adversary may change</th><th>certified</th><th>not</th>"
+        yield table(f"{head}<th>abstained</th><th>certified accuracy</th>", lines)
+
+
+def _sweeps(found: Found) -> Iterator[str]:
+    for name, content in found.sweeps.items():
+        groups = [one for one in content["groups"] if isinstance(one.get("metrics"), Mapping)]
+        shown = labels({key: 0.0 for one in groups for key in one["metrics"]})
+        lines = []
+        for one in groups:
+            cells = "".join(
+                rate(metric.get("mean"), metric.get("t_interval_95"))
+                for metric in (one["metrics"].get(key, {}) for key in shown)
+            )
+            seeds = number(len(one.get("runs", ())))
+            lines.append(f"<tr><td>{escape(str(one.get('name')))}</td><td>{seeds}</td>{cells}</tr>")
+        yield f"<h2>Sweep</h2>{line({'file': name, 'interval': content.get('interval')})}"
+        heads = "".join(f"<th>{label}</th>" for label in shown.values())
+        yield table(f"<th>run</th><th>seeds</th>{heads}", lines)
 
 
 def _tables(found: Found) -> Iterator[str]:

@@ -26,6 +26,8 @@ class Found:
         rows: attacked rows, under the name of their report.
         contrasts: what `hf-bat contrast --json` wrote.
         comparisons: what `hf-bat compare --json` wrote.
+        certificates: what `hf-bat certify --json` wrote.
+        sweeps: what `hf-bat sweep` wrote.
         tables: descriptions of the perturbations used in training.
         shown: names of all these files.
         others: file name -> why it is not among them.
@@ -37,6 +39,8 @@ class Found:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     contrasts: dict[str, dict[str, Any]] = field(default_factory=dict)
     comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     others: dict[str, str] = field(default_factory=dict)
@@ -67,7 +71,7 @@ def collect(folder: Path) -> Found:
     if not found.shown:
         raise HfBatError(
             f"nothing to show in {folder}: no results of run_glue_bat.py, no report or rows of "
-            "`hf-bat attack`, `contrast` or `compare`"
+            "`hf-bat attack`, `contrast`, `compare`, `certify` or `sweep`"
         )
     return found
 
@@ -93,6 +97,13 @@ def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
     comparisons = content.get("comparisons")
     if isinstance(comparisons, list) and all(isinstance(one, dict) for one in comparisons):
         found.comparisons[name] = content
+        known = True
+    certificate = content.get("certificate")
+    if isinstance(certificate, dict) and isinstance(certificate.get("adversaries"), dict):
+        found.certificates[name] = content
+        known = True
+    if isinstance(content.get("groups"), list) and "varied" in content:
+        found.sweeps[name] = content
         known = True
     if "method" in content and ("fickle" in content or len(content) == 1):
         found.tables[name] = content
