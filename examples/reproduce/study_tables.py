@@ -1,0 +1,182 @@
+#!/usr/bin/env python
+"""Print the tables of docs/results.md from the runs that are kept beside it.
+
+    python examples/reproduce/study_tables.py docs/results/study --figures docs/pictures
+
+Each `TASK-SEED-METHOD.json` there holds a run: its command, log and training metrics, the reports of
+`hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood")
+Run = Mapping[str, Any]
+# task -> method -> seed -> run
+Runs = dict[str, dict[str, dict[int, Run]]]
+
+
+def read(folder: Path) -> Runs:
+    """The runs of a folder, methods in the order of `METHODS`, seeds in theirs."""
+    found: Runs = {}
+    for path in sorted(folder.glob("*-*-*.json")):
+        task, seed, method = path.stem.split("-", 2)
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if "reports" in run and method in METHODS:
+            found.setdefault(task, {}).setdefault(method, {})[int(seed)] = run
+    return {
+        task: {m: methods[m] for m in METHODS if m in methods}
+        for task, methods in sorted(found.items(), reverse=True)
+    }
+
+
+def percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f}"
+
+
+def points(difference: float | None, interval: list[float] | None = None) -> str:
+    if difference is None:
+        return "–"
+    bounds = "" if interval is None else f" ({_signed(interval[0])} to {_signed(interval[1])})"
+    return f"{_signed(difference)}{bounds}"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def attack(name: str, *keys: str) -> Callable[[Run], float | None]:
+    """A figure of an attack's report."""
+
+    def figure(run: Run) -> float | None:
+        found: Any = run["reports"].get(name, {}).get("attacks", {}).get(name)
+        for key in keys:
+            found = None if found is None else found.get(key)
+        return found
+
+    return figure
+
+
+def contrast(name: str) -> Callable[[Run], float | None]:
+    """A figure of a contrast set's report."""
+    return lambda run: (
+        run["reports"].get("contrast", {}).get("contrast", {}).get(name, {}).get("rate")
+    )
+
+
+RATES = {
+    "accuracy": attack("antonym", "accuracy"),
+    "antonym strict": attack("antonym", "asr"),
+    "antonym confident": attack("antonym", "asr_confident"),
+    "kept swaps": attack("antonym", "keep_rate"),
+    "likely to change the label": attack("antonym", "label_valid", "keep_rate"),
+    "others": attack("antonym", "label_invalid", "keep_rate"),
+    "negation confident": attack("negation", "asr_confident"),
+    "synonym": attack("synonym", "asr"),
+}
+EDITED = {
+    "accuracy, originals": contrast("accuracy_originals"),
+    "accuracy, edits": contrast("accuracy_edits"),
+    "consistency": contrast("consistency"),
+    "obstinate errors": contrast("obstinate_errors"),
+}
+# What is compared: the report, and the name of the definition or figure there.
+DIFFERENCES = {
+    "accuracy": ("antonym", "accuracy"),
+    "antonym confident": ("antonym", "confident"),
+    "kept, likely to change the label": ("antonym", "keep rate, valid"),
+    "kept, others": ("antonym", "keep rate, others"),
+    "synonym": ("synonym", "strict"),
+    "obstinate errors on edits": ("contrast", "obstinate errors"),
+}
+
+
+def rates_table(
+    methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
+) -> Iterator[str]:
+    """A row a method; a cell has the figure of each seed."""
+    yield f"| method | {' | '.join(figures)} |"
+    yield "|---" * (len(figures) + 1) + "|"
+    for method, runs in methods.items():
+        cells = [" / ".join(percent(f(run)) for run in runs.values()) for f in figures.values()]
+        yield f"| {method} | {' | '.join(cells)} |"
+
+
+def differences_table(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """A row a method and seed: differences to normal training, in points, with paired intervals."""
+    shown = {
+        name: where
+        for name, where in DIFFERENCES.items()
+        if any(_compared(run, *where) for runs in methods.values() for run in runs.values())
+    }
+    yield f"| method | seed | {' | '.join(shown)} |"
+    yield "|---" * (len(shown) + 2) + "|"
+    for method, runs in methods.items():
+        for seed, run in runs.items():
+            if "against_normal" in run:
+                found = [_compared(run, *where) or {} for where in shown.values()]
+                cells = [points(one.get("difference"), one.get("interval")) for one in found]
+                yield f"| {method} | {seed} | {' | '.join(cells)} |"
+
+
+def _compared(run: Run, report: str, name: str) -> Mapping[str, Any] | None:
+    compared = run.get("against_normal", {}).get(report, {})
+    for one in (*compared.get("comparisons", ()), *compared.get("rates", ())):
+        if name in (one.get("definition"), one.get("figure")):
+            return one
+    return None
+
+
+def tables(runs: Runs) -> Iterator[str]:
+    """All tables, a task after another."""
+    for task, methods in runs.items():
+        yield f"### {task.upper()}\n"
+        yield from rates_table(methods, RATES)
+        yield ""
+        yield from differences_table(methods)
+        yield ""
+        if any(contrast("consistency")(run) for m in methods.values() for run in m.values()):
+            yield from rates_table(methods, EDITED)
+            yield ""
+
+
+def draw(runs: Runs, folder: Path) -> None:
+    """A picture a task: both rates of every run, a marker a method, best towards the lower left."""
+    from hf_bat.plots import frontier, save
+
+    for task, methods in runs.items():
+        points = [
+            {
+                "name": f"{method} {seed}",
+                "group": method,
+                "fickle": [RATES["synonym"](run)],
+                "obstinate": [RATES["antonym confident"](run)],
+            }
+            for method, seeds in methods.items()
+            for seed, run in seeds.items()
+        ]
+        label = f"obstinate: antonym ASR, confident (%), {task.upper()}"
+        save(frontier(points, y_label=label), folder / f"frontier-{task}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Print the tables of docs/results.md.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
+    parser.add_argument("--figures", type=Path, help="draw the frontiers into this folder")
+    args = parser.parse_args()
+    runs = read(args.folder)
+    if not runs:
+        sys.exit(f"study_tables: error: no runs in {args.folder}")
+    print("\n".join(tables(runs)))
+    if args.figures:
+        draw(runs, args.figures)
+
+
+if __name__ == "__main__":
+    main()
