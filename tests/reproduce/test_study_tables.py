@@ -1,0 +1,59 @@
+"""The tables of docs/results.md are those that the kept runs give, to the letter."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def script(repository):
+    return repository / "examples" / "reproduce" / "study_tables.py"
+
+
+def tables(script, *arguments):
+    return subprocess.run(
+        [sys.executable, script, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_every_line_of_the_tables_stands_in_the_results(script, repository):
+    done = tables(script, repository / "docs" / "results" / "study")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(lines) > 20
+    written = (repository / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if line not in written]
+
+
+def test_made_runs(script, tmp_path):
+    antonym = {"accuracy": 0.8, "asr": 0.95, "asr_confident": 0.75, "keep_rate": 0.5}
+    antonym |= {"label_valid": {"keep_rate": 0.25}, "label_invalid": {"keep_rate": None}}
+    reports = {"antonym": {"attacks": {"antonym": antonym}}}
+    compared = {
+        "comparisons": [
+            {"definition": "confident", "difference": -0.05, "interval": [-0.08, 0.01]}
+        ],
+        "rates": [{"figure": "accuracy", "difference": None, "interval": None}],
+    }
+    run = {"reports": reports, "against_normal": {"antonym": compared}}
+    for name, content in {
+        "qqp-1-normal": {"reports": reports},
+        "qqp-2-normal": {"reports": reports},
+        "qqp-1-triplet": run,
+        "qqp-1-notes": {"text": "no run"},
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    out = tables(script, tmp_path).stdout
+    assert (
+        "| normal | 80.0 / 80.0 | 95.0 / 95.0 | 75.0 / 75.0 | 50.0 / 50.0 | 25.0 / 25.0 | – / – |"
+        in out
+    )
+    assert "| triplet | 1 | – | −5.0 (−8.0 to +1.0) |" in out
+    assert "obstinate errors" not in out
+
+
+def test_nothing_there_is_one_line(script, tmp_path):
+    done = tables(script, tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("study_tables: error: no runs in")
