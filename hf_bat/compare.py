@@ -173,8 +173,8 @@ def compare_rows(
     found = []
     for attack, ours, theirs in paired_attacks(rows_a, rows_b):
         for definition, key in DEFINITIONS.items():
-            if not any(key in row for row in (*ours.values(), *theirs.values())):
-                continue
+            if not all(any(key in row for row in rows.values()) for rows in (ours, theirs)):
+                continue  # one of the two has it not: there is nothing to pair
             pairs = [
                 (ours[idx].get(key, "skipped"), theirs[idx].get(key, "skipped")) for idx in ours
             ]
@@ -238,8 +238,25 @@ def report_rows(
     paths = (Path(path_a), Path(path_b))
     reports = [read_report(path) for path in paths]
     _check_same_recipes(*reports)
-    files = rows or tuple(find_rows(p, r) for p, r in zip(paths, reports, strict=True))
+    files = rows or find_both_rows(paths, reports)
     return read_rows(files[0]), read_rows(files[1])
+
+
+def find_both_rows(
+    paths: Sequence[Path], reports: Sequence[Mapping[str, Any]]
+) -> tuple[Path, Path]:
+    """The rows files of two reports.
+
+    Raises:
+        HfBatError: one has none, or one file would serve for both.
+    """
+    first, second = (find_rows(p, r) for p, r in zip(paths, reports, strict=True))
+    if first.resolve() == second.resolve() and paths[0].resolve() != paths[1].resolve():
+        raise HfBatError(
+            f"{first} would be the rows of both {paths[0]} and {paths[1]}; give both files with "
+            "--rows A.jsonl B.jsonl"
+        )
+    return first, second
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
@@ -354,6 +371,12 @@ def _check_same_rows(attack: str, ours: Mapping[Any, Row], theirs: Mapping[Any, 
                     f"{attack}: the rows are of different {what} ({row.get(what)} and "
                     f"{theirs[idx].get(what)}); run both models with the same"
                 )
+        filters = [one.get("label_filter") for one in (row, theirs[idx])]
+        if None not in filters and filters[0] != filters[1]:
+            raise HfBatError(
+                f"{attack}: the rows are of different label filters ({filters[0]} and {filters[1]}): "
+                "attack one of the models again"
+            )
 
 
 def _check_same_recipes(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:

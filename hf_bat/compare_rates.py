@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_bat.compare import Row, find_rows, paired_attacks, read_json, read_rows
+from hf_bat.compare import Row, find_both_rows, paired_attacks, read_json, read_rows
 from hf_bat.errors import HfBatError
 
 # Of a row and a model: what its figure counts, and out of how many.
@@ -25,7 +25,7 @@ class RateComparison:
 
     Attributes:
         source: the attack's name, or "contrast".
-        figure: "accuracy" or "keep rate" (", valid" and ", others" by the label filter) of an attack;
+        figure: "accuracy" or "keep rate" (", valid" and ", invalid" by the label filter) of an attack;
             "accuracy, originals", "accuracy, edits", "consistency", "fickle errors" or "obstinate
             errors" of a contrast set.
         rows: rows that both models were given; originals with their edits, for a contrast set.
@@ -107,7 +107,7 @@ def compare_attack_rates(
 
     Returns:
         For each attack `accuracy`, over the rows with a label, and where its search tried every edit
-        `keep rate`, and by the label filter `keep rate, valid` and `keep rate, others`.
+        `keep rate`, and by the label filter `keep rate, valid` and `keep rate, invalid`.
 
     Raises:
         HfBatError: as `compare_rows`.
@@ -161,7 +161,7 @@ def contrast_report_rows(
         return None
     if "contrast" not in reports[1]:
         raise HfBatError(f"{path_a} is a contrast report and {path_b} is none")
-    files = rows or tuple(find_rows(p, r) for p, r in zip(paths, reports, strict=True))
+    files = rows or find_both_rows(paths, reports)
     return read_rows(files[0], key="idx"), read_rows(files[1], key="idx")
 
 
@@ -184,7 +184,7 @@ _ATTACK_FIGURES = {
     "accuracy": _accuracy,
     "keep rate": _kept,
     "keep rate, valid": lambda row: _kept(row, 1),
-    "keep rate, others": lambda row: _kept(row, 0),
+    "keep rate, invalid": lambda row: _kept(row, 0),
 }
 
 
@@ -204,7 +204,13 @@ def _sets(rows: Iterable[Row], which: str) -> dict[Any, list[Row]]:
 
 
 def _shape(sets: Mapping[Any, Sequence[Row]]) -> dict[Any, list[Any]]:
-    return {idx: [(row["idx"], row["label"]) for row in rows] for idx, rows in sets.items()}
+    """What two models' rows have in common: not the labels, whose numbers are the model's."""
+    return {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}
+
+
+def _consistent(rows: Sequence[Row]) -> Counts:
+    edited = len(rows) > 1  # an original whose edits could not be scored is no set
+    return int(edited and all(row["correct"] for row in rows)), int(edited)
 
 
 def _errors(rows: Sequence[Row], kind: str) -> Counts:
@@ -216,7 +222,7 @@ def _errors(rows: Sequence[Row], kind: str) -> Counts:
 _CONTRAST_FIGURES = {
     "accuracy, originals": lambda rows: (int(rows[0]["correct"]), 1),
     "accuracy, edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
-    "consistency": lambda rows: (int(all(row["correct"] for row in rows)), 1),
+    "consistency": _consistent,
     "fickle errors": lambda rows: _errors(rows, "fickle"),
     "obstinate errors": lambda rows: _errors(rows, "obstinate"),
 }

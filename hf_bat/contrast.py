@@ -6,6 +6,8 @@ comes with more errors here was bought by a model that jumps at any change.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,8 +84,8 @@ class ContrastReport:
         consistency: originals with edits that are right together with all their edits.
         fickle_errors: of the edits that kept the label, those whose prediction is not their original's.
         obstinate_errors: of the edits that changed the label, those whose prediction is.
-        row_results: a dict a scored row: idx, original_idx, label, prediction, correct, and `error`
-            ("fickle", "obstinate" or None).
+        row_results: a dict a scored row: idx, original_idx, label, prediction, correct, `error`
+            ("fickle", "obstinate" or None), and `text`, a hash of its sentences.
     """
 
     rows: int
@@ -252,6 +254,7 @@ def evaluate_contrast(
                 "prediction": predicted[row.idx],
                 "correct": right[row.idx],
                 "error": errors.get(row.idx),
+                "text": hashlib.sha256(json.dumps(row.texts).encode()).hexdigest()[:16],
             }
             for row in kept
         ),

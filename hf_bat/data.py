@@ -232,16 +232,19 @@ def prepare_dataset(
     dataset = _with_idx(dataset, name)
     labels: list[int | None] = [None] * len(dataset)
     names: Sequence[str] = ()
-    if task.label_column in dataset.column_names:
-        feature = dataset.features[task.label_column]
+    column = task.label_column
+    if column not in dataset.column_names and is_prepared(dataset, task, config):
+        column = "label"
+    if column in dataset.column_names:
+        feature = dataset.features[column]
         mapped = label_map(task, config, feature.names if isinstance(feature, ClassLabel) else None)
         names = mapped.model_names
         if names:
             labels = [
                 mapped.model_label(value, f"row {i} of the {name}")
-                for i, value in enumerate(dataset[task.label_column])
+                for i, value in enumerate(dataset[column])
             ]
-        dataset = dataset.remove_columns(task.label_column)
+        dataset = dataset.remove_columns(column)
     elif not keep_all:
         raise HfBatError(
             f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
@@ -253,6 +256,19 @@ def prepare_dataset(
     if labels and all(label is not None for label in labels):
         dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(names)))
     return dataset
+
+
+def is_prepared(dataset: Dataset, task: Task, config: PretrainedConfig | None) -> bool:
+    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
+    from datasets import ClassLabel
+
+    feature = dataset.features.get("label")
+    names = label_map(task, config).model_names
+    return (
+        "idx" in dataset.column_names
+        and isinstance(feature, ClassLabel)
+        and list(feature.names) == list(names)
+    )
 
 
 def _fill_texts(dataset: Dataset, task: Task) -> Dataset:

@@ -18,7 +18,7 @@ from hf_bat import __version__
 from hf_bat.attack.report import AttackReport
 from hf_bat.model_index import Evaluation, interval_of
 from hf_bat.tasks import Task
-from hf_bat.training_args import BALANCED_METHODS, LABEL_FILTERS, METHOD_WEIGHTS, WEIGHTS
+from hf_bat.training_args import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, WEIGHTS
 
 _LOSSES = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
@@ -162,13 +162,19 @@ def _method(facts: CardFacts) -> str:
     ]
     if args.method in BALANCED_METHODS:
         lines.append(_VERSIONS.format(distance=args.distance, pooling=facts.pooling))
-    weights = [f"- `{name}`: {getattr(args, name)}" for name in METHOD_WEIGHTS[args.method]]
+    weights = [
+        f"- `{name}`: {getattr(args, name)}"
+        for name in METHOD_WEIGHTS[args.method]
+        if getattr(args, name)
+        is not None  # one of versions that the label filter lets none be drawn of
+    ]
     options = [f"- `{name}`: {value}" for name, value in _chosen_options(args).items()]
     if weights:
         lines += ["", "Weights:", "", *weights]
     if options:
         lines += ["", "Options other than the defaults:", "", *options]
-    if facts.tables and facts.task is not None and facts.task.skipped_labels:
+    obstinate = args.method in BALANCED_METHODS
+    if obstinate and facts.task is not None and facts.task.skipped_labels:
         skipped = ", ".join(f"`{name}`" for name in facts.task.skipped_labels)
         lines += ["", f"Rows of these labels get no obstinate version: {skipped}."]
     return "\n".join(lines)
@@ -185,7 +191,7 @@ def _chosen_options(args: Any) -> dict[str, Any]:
         value = getattr(args, option.name)
         defaults = [option.default]
         if option.name == "label_filter":
-            defaults.append(LABEL_FILTERS.get(args.method, "off"))
+            defaults.append(DEFAULT_FILTERS.get(args.method, "off"))
         if option.name == "clean_epochs":
             defaults.append(1 if args.method == "a2t" else 0)
         if option.name not in known | left_out and value not in defaults:

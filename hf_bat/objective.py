@@ -248,8 +248,10 @@ def likelihood_parts(
         limit: float | torch.Tensor = math.inf
         if "obstinate_passes" in batch:
             passes = batch["obstinate_passes"][batch["obstinate_mask"]]
-            margin = torch.where(passes, weights["margin"], weights["other_margin"])
-            limit = torch.where(passes, math.inf, weights["other_limit"])
+            # Without weights of their own (`label_filter="only"`) there are no others.
+            other_margin, other_limit = weights["other_margin"], weights["other_limit"]
+            margin = torch.where(passes, weights["margin"], other_margin or 0.0)
+            limit = torch.where(passes, math.inf, math.inf if other_limit is None else other_limit)
         terms = likelihood_terms(anchor, obstinate, margin, limit)
         parts["loss_obstinate"] = Part(terms.sum(), OBSTINATE, weights["beta"])
         parts["label_drop"] = Part((anchor - obstinate).sum(), OBSTINATE, None)

@@ -24,6 +24,7 @@ from hf_bat.perturbations import (
     build_perturbations,
 )
 from hf_bat.perturbations.build import TableSource
+from hf_bat.perturbations.validity import inference_names
 from hf_bat.tasks import Task, get_task, with_label_names
 from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
 
@@ -207,10 +208,11 @@ class RawTextTrainer(Trainer):
         return frozenset(label for label in skipped if label is not None)
 
     def _label_names(self) -> list[str]:
-        """The task's names of the model's labels, in the model's order; empty where one has none."""
+        """The task's names of the model's labels, in the model's order; empty but for inference."""
         labels = label_map(self._text_task, self.model.config)
         names = [labels.data_name(label) for label in range(len(labels.model_names))]
-        return [name for name in names if name is not None] if all(names) else []
+        found = [name for name in names if name is not None]
+        return list(inference_names(found)) if len(found) == len(names) else []
 
     def _make_collator(self, **overrides: Any) -> PerturbationCollator:
         args = self.args

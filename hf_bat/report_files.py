@@ -105,7 +105,8 @@ def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
     if isinstance(content.get("groups"), list) and "varied" in content:
         found.sweeps[name] = content
         known = True
-    if "method" in content and ("fickle" in content or len(content) == 1):
+    described = {"fickle", "attack", "preprocessing_defence"}
+    if "method" in content and (described & content.keys() or len(content) == 1):
         found.tables[name] = content
         known = True
     if known:
@@ -152,7 +153,8 @@ def _find_rows(folder: Path, found: Found) -> None:
 
 def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [row for row in read_rows(path) if "outcome" in row]
+        # Rows of a certificate have outcomes too, which are no successes of an attack.
+        rows = [row for row in read_rows(path) if "outcome" in row and "verdicts" not in row]
     except HfBatError as error:
         found.others[path.name] = str(error)
         return []

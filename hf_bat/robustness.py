@@ -21,8 +21,10 @@ from hf_bat.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
 
-# Figures of a report that become metrics, `eval_<attack>_<figure>`; lower is better but for the last two.
-FIGURES = ("asr", "asr_confident", "keep_rate", "asr_attackable", "attackable")
+# Figures of a report that become metrics, `eval_<attack>_<figure>`; lower is better but for the last.
+FIGURES = ("asr", "asr_confident", "asr_attackable", "attackable")
+# Of an obstinate attack alone: of a fickle one a high rate is the good one, and `asr` says it.
+OBSTINATE_FIGURES = ("keep_rate",)
 
 
 class RobustnessMeter:
@@ -84,7 +86,7 @@ class RobustnessMeter:
             accuracy: for the combined score; the accuracy on the attacked rows where None.
 
         Returns:
-            `{prefix}_{attack}_asr`, for obstinate attacks also `_asr_confident`, then `_keep_rate`,
+            `{prefix}_{attack}_asr`, for obstinate attacks also `_asr_confident` and `_keep_rate`, then
             `_asr_attackable` and `_attackable`, as fractions; a rate over nothing is left out. With the
             label filter also `_valid_asr`, ..., `_valid_keep_rate` and `_invalid_keep_rate`. With
             both a synonym and an antonym attack also `{prefix}_robustness`, the harmonic mean of
@@ -106,7 +108,9 @@ class RobustnessMeter:
             report = attack.run(rows, max_samples=self.max_samples, known=known)
             self.reports[attack.name] = report
             summary = report[attack.name]
-            figures = {figure: summary.get(figure) for figure in FIGURES} | flat_figures(summary)
+            obstinate = attack.recipe.goal.kind == "obstinate"
+            names = (*FIGURES, *(OBSTINATE_FIGURES if obstinate else ()))
+            figures = {figure: summary.get(figure) for figure in names} | flat_figures(summary)
             for figure, value in figures.items():
                 if value is not None:
                     metrics[f"{prefix}_{attack.name}_{figure}"] = value

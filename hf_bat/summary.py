@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_bat.console import align, paint
 from hf_bat.errors import HfBatError
+from hf_bat.robustness_keys import is_lower_better
 
 # Ending of a metric's key -> what it is called.
 _ATTACKS = {
@@ -117,7 +118,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 
 def _lower_is_better(key: str) -> bool:
-    return key.removesuffix("_mm").endswith(tuple(_ATTACKS))
+    return is_lower_better(key.removesuffix("_mm"))
 
 
 def _is_number(value: Any) -> bool:

@@ -82,7 +82,9 @@ _LEAST = {
     "attack_budget": 1,
 }
 # The label filter where none is given: the paper's protocol has none.
-LABEL_FILTERS = {"likelihood": "prefer"}
+DEFAULT_FILTERS = {"likelihood": "prefer"}
+# Weights of versions that the label filter does not pass, which it must let be drawn and tell apart.
+_OF_OTHERS = ("other_margin", "other_limit")
 
 
 @dataclass
@@ -160,20 +162,30 @@ class BalancedTrainingArguments(TrainingArguments):
 
     method: str = field(
         default="normal",
-        metadata={"help": "Training method: normal, safer, a2t, pairwise or triplet."},
+        metadata={"help": "Training method: normal, safer, a2t, pairwise, triplet or likelihood."},
     )
     alpha: float | None = field(
-        default=None, metadata={"help": "Pairwise: weight of the fickle pairs. Default 1.0."}
+        default=None,
+        metadata={"help": "Pairwise, likelihood: weight of the fickle versions. Default 1.0."},
     )
     beta: float | None = field(
-        default=None, metadata={"help": "Pairwise: weight of the obstinate pairs. Default 1.2."}
+        default=None,
+        metadata={
+            "help": "Weight of the obstinate versions. Default pairwise 1.2, likelihood 1.0."
+        },
     )
     contrastive_weight: float | None = field(
-        default=None, metadata={"help": "Triplet: weight of the term (lambda). Default 1.0."}
+        default=None,
+        metadata={
+            "help": "Weight of the triplet term (lambda). Default triplet 1.0, likelihood 0.0."
+        },
     )
     margin: float | None = field(
         default=None,
-        metadata={"help": "Pairwise, triplet: distance sought for obstinate pairs. Default 1.0."},
+        metadata={
+            "help": "How far an obstinate version should be. Default 1.0: of the distance (pairwise, "
+            "triplet), or nats by which the label should be less likely (likelihood)."
+        },
     )
     other_margin: float | None = field(
         default=None,
@@ -367,15 +379,43 @@ class BalancedTrainingArguments(TrainingArguments):
         if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
             raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
         if self.method in BALANCED_METHODS and self.label_filter is None:
-            self.label_filter = LABEL_FILTERS.get(self.method, "off")
+            self.label_filter = DEFAULT_FILTERS.get(self.method, "off")
+        if self.method == "likelihood":
+            self._check_likelihood()
         for name, default in METHOD_WEIGHTS[self.method].items():
-            if getattr(self, name) is None:
+            if getattr(self, name) is None and not (
+                name in _OF_OTHERS and self.label_filter != "prefer"
+            ):
                 setattr(self, name, default)
-        if self.other_limit is not None and self.other_limit < self.other_margin:
-            raise HfBatError(
-                f"other_limit={self.other_limit} is below other_margin={self.other_margin}: an obstinate "
-                "version cannot lower the label by less than the one and by more than the other"
-            )
+
+    def _check_likelihood(self) -> None:
+        for name in _OF_OTHERS:
+            if getattr(self, name) is not None and self.label_filter != "prefer":
+                raise HfBatError(
+                    f"{name}={getattr(self, name)} is for label_filter='prefer'; with "
+                    f"{self.label_filter!r} no obstinate version is told from the others"
+                )
+        if self.label_filter == "prefer":
+            defaults = METHOD_WEIGHTS["likelihood"]
+            if self.other_margin is None:
+                self.other_margin = defaults["other_margin"]
+            if self.other_limit is None:
+                self.other_limit = max(defaults["other_limit"], self.other_margin)
+            if self.other_limit < self.other_margin:
+                raise HfBatError(
+                    f"other_limit={self.other_limit} is below other_margin={self.other_margin}: an "
+                    "obstinate version cannot lower the label by no less than the one and no more than "
+                    "the other"
+                )
+        if self.contrastive_weight or self.eval_distances:
+            return
+        for name in ("distance", "pooling", "mask"):
+            default = next(f.default for f in fields(self) if f.name == name)
+            if getattr(self, name) != default:
+                raise HfBatError(
+                    f"{name}={getattr(self, name)} is of the triplet term, which method='likelihood' has "
+                    "with a contrastive_weight above 0"
+                )
 
     def _check_a2t(self) -> None:
         if not 0 < self.attack_share <= 1:

@@ -40,9 +40,9 @@ def test_worked_numbers():
         "accuracy": (2 / 3, 2 / 3),
         "keep rate": (2 / 3, 1 / 4),
         "keep rate, valid": (1 / 2, 0.0),
-        "keep rate, others": (1.0, 1 / 2),
+        "keep rate, invalid": (1.0, 1 / 2),
     }
-    assert found["keep rate, others"].difference == -0.5 and found["accuracy"].source == "antonym"
+    assert found["keep rate, invalid"].difference == -0.5 and found["accuracy"].source == "antonym"
 
 
 def test_rows_without_tried_edits_give_accuracy_alone():
@@ -105,6 +105,32 @@ def test_command_on_contrast_reports(contrasts, tmp_path, capsys):
     (tmp_path / "attack.json").write_text('{"attacks": {}}')
     with pytest.raises(HfBatError, match="is a contrast report and .*attack.json is none"):
         run_command(paths[0], tmp_path / "attack.json")
+
+
+def test_an_original_without_a_scored_edit_is_no_set():
+    rows = [*CONTRAST[:3], ContrastRow(5, None, ("E.", "F."), 0)]
+    report = evaluate_contrast(rows, lambda inputs: [0, 1, 1, 0][: len(inputs)])
+    found = {one.figure: one for one in compare_contrast(report.row_results, report.row_results)}
+    assert found["consistency"].rate_a == report.consistency.rate == 0.0
+
+
+def test_labels_may_be_numbered_by_the_model_and_texts_must_agree(contrasts):
+    first, second = ([dict(row) for row in report.row_results] for report in contrasts)
+    for row in second:
+        row["label"] = 2 - row["label"]
+    assert compare_contrast(first, second)
+    second[1]["text"] = "another"
+    with pytest.raises(HfBatError, match="not given the same contrast rows"):
+        compare_contrast(first, second)
+
+
+def test_one_rows_file_is_not_taken_for_both(contrasts, tmp_path):
+    for name, report in zip("ab", contrasts, strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"contrast": report.to_dict()}))
+    lines = "".join(json.dumps(row) + "\n" for row in contrasts[0].row_results)
+    (tmp_path / "rows.jsonl").write_text(lines)
+    with pytest.raises(HfBatError, match="would be the rows of both .*a.json and .*b.json"):
+        run_command(tmp_path / "a.json", tmp_path / "b.json")
 
 
 def test_what_cannot_be_paired_is_refused(contrasts):

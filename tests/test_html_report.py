@@ -75,7 +75,7 @@ def folder(tmp_path):
     write(out / "contrast.json", {"model": "m", "contrast": {"rows": 5, "consistency": share}})
     one = {"attack": "antonym", "definition": "strict", "asr_a": 0.5, "asr_b": 0.25,
            "difference": -0.25, "interval": [-0.4, -0.1], "p_value": 0.01}  # fmt: skip
-    keeps = {"source": "antonym", "figure": "keep rate, others", "rate_a": 0.9, "rate_b": 0.8,
+    keeps = {"source": "antonym", "figure": "keep rate, invalid", "rate_a": 0.9, "rate_b": 0.8,
              "difference": -0.1, "interval": [-0.12, -0.08]}  # fmt: skip
     compared = {"a": "A.json", "b": "B.json", "comparisons": [one], "rates": [keeps]}
     write(out / "compare.json", compared)
@@ -84,6 +84,8 @@ def folder(tmp_path):
     write(out / "certificate.json", {"model": "m", "certificate": certificate})
     metrics = {"eval_accuracy": {"mean": 0.625, "t_interval_95": [0.5, 0.7]}}
     group = {"name": "method=safer", "runs": ["a", "b"], "metrics": metrics}
+    row = {"idx": 0, "attack": "certificate", "outcome": "certified", "verdicts": {}}
+    (out / "certificate.rows.jsonl").write_text(json.dumps(row) + "\n")
     write(out / "sweep.json", {"varied": ["method"], "interval": "t", "groups": [group]})
     write(out / "config.json", {"eval_anything": 1})
     write(out / "other.json", {"what": "ever"})
@@ -102,7 +104,9 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
         "attack.json", "attack.rows.jsonl", "contrast.json", "compare.json", "certificate.json",
         "sweep.json",
     }  # fmt: skip
-    assert set(told["others"]) == {"other.json", "broken.json", "dev.jsonl"}
+    assert set(told["others"]) == {
+        "other.json", "broken.json", "dev.jsonl", "certificate.rows.jsonl",
+    }  # fmt: skip
     assert "not shown: broken.json" in capsys.readouterr().out
     source = (folder / "report.html").read_text()
     page = Page(source)
@@ -113,7 +117,7 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
     assert page.tags.count("svg") == 5, "three of the training log, one of evaluation, the rates"
     assert "Worst word pairs" in text and "Successful edits (all 5)" in text
     assert "<del>big</del>" in source and "<ins>small</ins>" in source
-    assert "keep rate, others" in text and "-12.0 to -8.0" in text
+    assert "keep rate, invalid" in text and "-12.0 to -8.0" in text
     assert "the smoothed classifier" in text and "unlimited" in text
     assert "method=safer" in text and "62.5 %" in text
     assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text

@@ -77,7 +77,9 @@ def test_evaluate_reports_what_the_attacks_report(tmp_path):
         summary = attack.run(rows(), max_samples=18)[name]
         assert summary["rows"] == 18
         for key in KEYS:
-            assert metrics.get(f"eval_{name}_{key}") == summary.get(key)
+            # Of a fickle attack a high keep rate is the good one: `asr` says it the right way round.
+            shown = None if (name, key) == ("synonym", "keep_rate") else summary.get(key)
+            assert metrics.get(f"eval_{name}_{key}") == shown
     expected = robustness_score(
         metrics["eval_accuracy"], metrics["eval_synonym_asr"], metrics["eval_antonym_asr"]
     )

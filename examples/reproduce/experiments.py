@@ -152,9 +152,6 @@ class Experiment:
     one_seed: bool = False
 
 
-METHODS = ("normal", "a2t", "safer", "pairwise", "triplet")
-
-
 def _rows(task: str, model: str, printed: str, columns: tuple[str, ...]) -> tuple[Setting, ...]:
     """Settings from rows as printed: `method number number ...`, a number with or without `±`."""
     settings = []

@@ -98,10 +98,6 @@ def choose(args: argparse.Namespace) -> Experiment:
             for task, model in pairs
             for method in args.methods
         )
-    lacking = dict.fromkeys(s.method for s in settings if s.method not in METHOD_WEIGHTS)
-    if lacking:
-        note(f"left out, for this version of hf_bat does not have it: {', '.join(lacking)}")
-    settings = tuple(s for s in settings if s.method in METHOD_WEIGHTS)
     if args.model_name_or_path or len(SCALES[args.scale].models) == 1:
         # One model stands in for all; what the paper says of its first is put beside it.
         settings = tuple(s for s in settings if s.model == settings[0].model)

@@ -91,7 +91,7 @@ DIFFERENCES = {
     "accuracy": ("antonym", "accuracy"),
     "antonym confident": ("antonym", "confident"),
     "kept, likely to change the label": ("antonym", "keep rate, valid"),
-    "kept, others": ("antonym", "keep rate, others"),
+    "kept, others": ("antonym", "keep rate, invalid"),
     "synonym": ("synonym", "strict"),
     "obstinate errors on edits": ("contrast", "obstinate errors"),
 }
@@ -128,7 +128,8 @@ def differences_table(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]
 def _compared(run: Run, report: str, name: str) -> Mapping[str, Any] | None:
     compared = run.get("against_normal", {}).get(report, {})
     for one in (*compared.get("comparisons", ()), *compared.get("rates", ())):
-        if name in (one.get("definition"), one.get("figure")):
+        source = one.get("attack") or one.get("source")
+        if source == report and name in (one.get("definition"), one.get("figure")):
             return one
     return None
 
@@ -160,6 +161,7 @@ def draw(runs: Runs, folder: Path) -> None:
             }
             for method, seeds in methods.items()
             for seed, run in seeds.items()
+            if None not in (RATES["synonym"](run), RATES["antonym confident"](run))
         ]
         label = f"obstinate: antonym ASR, confident (%), {task.upper()}"
         save(frontier(points, y_label=label), folder / f"frontier-{task}")

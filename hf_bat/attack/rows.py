@@ -48,7 +48,7 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
-    names = _declared_names(rows, task)
+    names = declared_names(rows, task)
     labels = label_map(task, config, names)
     examples: list[Example] = []
     seen: set[int | str] = set()
@@ -79,7 +79,8 @@ def read_examples(
     return examples
 
 
-def _declared_names(rows: Any, task: Task) -> Sequence[str] | None:
+def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
+    """The label names that a data set itself declares for its integers; None where it declares none."""
     features = getattr(rows, "features", None) or {}
     # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
     feature = features.get(task.label_column, features.get("label"))
@@ -131,7 +132,7 @@ class RowsFile:
         self,
         path: str | Path,
         attack: str,
-        identity: Mapping[str, str],
+        identity: Mapping[str, str | None],
         rank: int = 0,
         world: int = 1,
         replace: bool = False,
@@ -166,13 +167,18 @@ class RowsFile:
                     found[row["idx"]] = row
         return found
 
+    @property
+    def _marks(self) -> dict[str, str]:
+        """What each row carries of the identity."""
+        return {what: own for what, own in self.identity.items() if own is not None}
+
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows; they survive the process being killed from here on."""
         if self._stream is None:
             _drop_torn_line(self.part)
             self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
         for row in rows:
-            line = {**row, **self.identity}
+            line = {**row, **self._marks}
             self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._stream.flush()
 
@@ -190,7 +196,7 @@ class RowsFile:
             for number, line in enumerate(_whole_lines(path), start=1):
                 lines.setdefault(_parse(line, path, number)["attack"], []).append(line)
         lines[self.attack] = [
-            json.dumps({**row, **self.identity}, ensure_ascii=False) for row in rows
+            json.dumps({**row, **self._marks}, ensure_ascii=False) for row in rows
         ]
         text = "".join(f"{line}\n" for part in lines.values() for line in part)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")

@@ -16,7 +16,7 @@ from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, TableSource, get_recipe
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.attack.requests import Embed, Request, Score
-from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
+from hf_bat.attack.rows import Example, RowsFile, declared_names, fingerprint, read_examples
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
@@ -24,7 +24,7 @@ from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task
 
 
@@ -153,6 +153,8 @@ class Attack:
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         if not examples:
             raise HfBatError("there are no rows to attack")
+        self._labels = label_map(self.task, self.model.config, declared_names(rows, self.task))
+        self._skipped = self._skipped_labels()
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)
         file = self._rows_file(rows_file, examples, rank, world, replace)
@@ -201,11 +203,11 @@ class Attack:
             "recipe": self.recipe.hash[:16],
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
+            # None too: rows with flags are not continued by a run that makes none.
+            "label_filter": self._validity and filter_hash(self._validity)[:16],
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)
-        if self._validity is not None:
-            setting["label_filter"] = filter_hash(self._validity)[:16]
         return RowsFile(path, self.name, setting, rank, world, replace)
 
     def _attack(
@@ -294,7 +296,7 @@ class Attack:
         }
         if self.recipe.search == "exhaustive":
             row["tried"] = tried_edits(
-                example.texts, problem.tried, self._validity, self._labels.data_name(example.label)
+                example.texts, problem.tried, self._validity, self._inference_label(label)
             )
             if self._validity is not None:
                 row |= outcomes(row["tried"])
@@ -312,6 +314,10 @@ class Attack:
             pair = ["\n".join(example.texts), "\n".join(texts)]
             one, other = yield Embed(self._encoder, pair)
             row["similarity"] = float(one @ other)
+
+    def _inference_label(self, label: int) -> str | None:
+        names = inference_names(self._labels.data_names)
+        return self._labels.data_name(label) if names else None
 
     def _label_name(self, label: int | None) -> str | None:
         names = self._labels.model_names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
 def _write(args: argparse.Namespace, report: Any, columns: tuple[str, ...]) -> None:
     written = []
     if args.json:
+        if args.rows:  # as seen from the report, so that both may be moved together
+            report.about["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         report.save_json(args.json)
         written.append(args.json)
     if args.rows:

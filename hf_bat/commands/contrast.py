@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         }
         if model.preprocessing_defence is not None:
             content["preprocessing_defence"] = model.preprocessing_defence
+        if args.rows:  # as seen from the report, so that both may be moved together
+            content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)

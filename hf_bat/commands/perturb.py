@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the rows; return 0."""
     from hf_bat.data import prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
+    from hf_bat.perturbations.validity import inference_names
     from hf_bat.preview import Preview
     from hf_bat.tasks import get_task, load_split, user_task
 
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         args.num_fickle,
         args.num_obstinate,
         args.seed,
+        inference_names(task.label_names),
     )
     rows = prepare_dataset(load_split(args.data), task, None, f"file {args.data}", keep_all=True)
     preview = Preview(rows, sampler, args.n, args.epoch, task.label_names)

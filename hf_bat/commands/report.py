@@ -13,7 +13,8 @@ EPILOG = """\
 examples:
   hf-bat report out
   hf-bat report out --output triplet.html
-Reports and rows of `hf-bat attack`, `contrast` and `compare` are shown if they lie in the folder.
+Reports of `hf-bat attack`, `contrast`, `compare`, `certify` and `sweep`, and attacked rows, are shown if they
+lie in the folder.
 """
 
 

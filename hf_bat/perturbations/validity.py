@@ -244,6 +244,20 @@ class _Sentences:
         return any(staying.isdisjoint(forms[word]) for word in touching)
 
 
+def inference_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of a task's labels where they are those of inference; else none.
+
+    A label called "entailment" need not be about a premise and a hypothesis (QNLI's is about a question).
+    So the names sharpen the test only where contradiction or neutral is among them.
+
+    Example:
+        >>> inference_names(["entailment", "neutral"]), inference_names(["entailment", "not_entailment"])
+        (('entailment', 'neutral'), ())
+    """
+    known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
+    return tuple(names) if known else ()
+
+
 class FilteredPerturbation(Perturbation):
     """An obstinate perturbation without the edits that likely leave the label as it is.
 

@@ -194,6 +194,8 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)  # `make_run` says that there is no such method
     foreign = {name for name in WEIGHTS if name not in weights}
     foreign |= {name for name, methods in _OPTION_METHODS.items() if method not in methods}
+    if arguments.get("eval_distances"):
+        foreign -= {"distance", "pooling"}  # which every method is measured by then
     return {name: value for name, value in arguments.items() if name not in foreign}
 
 

@@ -239,8 +239,9 @@ def main(argv: list[str]) -> int:
         print(f"train_run: error: {error}", file=sys.stderr)
         return 2
     if result is not None:
-        shutil.rmtree(path.parent / "trainer", ignore_errors=True)
         write_json(path.parent / "result.json", result)
+        # Only now: a run that is killed before goes on from its checkpoint.
+        shutil.rmtree(path.parent / "trainer", ignore_errors=True)
     return 0
 
 

@@ -16,6 +16,22 @@ from hf_bat.robustness_keys import is_attack_metric, is_lower_better
 VALIDITY = LabelValidity()
 
 
+def always(label):
+    """A model that gives one label whatever it is asked."""
+    return lambda pairs: [[0.8 if i == label else 0.1 for i in range(3)]] * len(pairs)
+
+
+class Knowing(FilteredPerturbation):
+    """Has the edits that pass in an input of a known label."""
+
+    def __init__(self, perturbation, validity, label):
+        super().__init__(perturbation, validity)
+        self.label = label
+
+    def candidates(self, texts):
+        return super().candidates(texts, self.label)
+
+
 def attacked(rows, recipe="antonym", model=hashed, **options):
     return Attack(recipe, model, antonyms=ANTONYMS, synonyms=SYNONYMS, **options).run(rows)
 
@@ -26,21 +42,28 @@ def test_the_valid_figures_are_those_of_an_attack_with_valid_edits_alone(name):
     plain = attacked(rows, name)[name]
     report = attacked(rows, name, label_filter=True)[name]
     valid, others = report.pop("label_valid"), report.pop("label_invalid")
-    for label in report["per_label"].values():
-        label.pop("label_valid"), label.pop("label_invalid")
+    by_label = {
+        label: (part.pop("label_valid"), part.pop("label_invalid"))
+        for label, part in report["per_label"].items()
+    }
     assert report == plain, "the filter changes no other figure"
     recipe = get_recipe(name, antonyms=ANTONYMS)
-    narrowed = Recipe(
-        "narrowed",
-        FilteredPerturbation(recipe.perturbation, VALIDITY),
-        recipe.goal,
-        constraints=recipe.constraints,
-    )
-    alone = Attack(narrowed, hashed).run(rows)[name]
-    for figure in ("succeeded", "succeeded_confident", "asr", "asr_confident", "attackable",
-                   "asr_attackable", "keep_rate", "candidates", "asr_interval",
-                   "asr_confident_interval"):  # fmt: skip
-        assert valid[figure] == alone[figure], figure
+    for number, label in enumerate(("entailment", "neutral", "contradiction")):
+        if label == "neutral":
+            continue
+        narrowed = Recipe(
+            "narrowed",
+            Knowing(recipe.perturbation, VALIDITY, label),
+            recipe.goal,
+            constraints=recipe.constraints,
+        )
+        alone = Attack(narrowed, hashed).run([row for row in rows if row["label"] == number])[name]
+        for figure in ("succeeded", "succeeded_confident", "asr", "asr_confident", "attackable",
+                       "asr_attackable", "keep_rate", "candidates", "asr_interval",
+                       "asr_confident_interval"):  # fmt: skip
+            assert by_label[label][0][figure] == alone[figure], (label, figure)
+    for figure in ("succeeded", "succeeded_confident", "candidates", "kept"):
+        assert valid[figure] == sum(part[figure] for part, _ in by_label.values())
     assert 0 < valid["candidates"] < report["candidates"]
     assert valid["candidates"] + others["candidates"] == report["candidates"]
     assert valid["filter"] == VALIDITY.describe()
@@ -57,6 +80,37 @@ def test_rows_say_of_each_edit_whether_it_passes():
     assert (row["outcome_valid"], row["outcome_valid_confident"]) == ("succeeded", "failed")
     label = report["antonym"]["per_label"]["entailment"]
     assert label["label_valid"]["keep_rate"] == label["label_invalid"]["keep_rate"] == 1.0
+
+
+def test_the_label_in_use_sharpens_the_filter():
+    texts = ("A hot man.", "He runs.")  # a premise's word that the hypothesis does not touch
+    for label, passes in ((0, 1), (2, 0)):
+        attack = Attack("antonym", always(label), antonyms={"runs": ("walks",)}, label_filter=True)
+        for given in (label, None):  # None: the prediction is taken for gold
+            assert attack.attack_texts(*texts, label=given)["tried"][0][4] == passes
+
+
+def test_labels_that_a_data_set_declares_in_another_order():
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    names = ["contradiction", "entailment", "neutral"]
+    features = Features(
+        {
+            "premise": Value("string"),
+            "hypothesis": Value("string"),
+            "label": ClassLabel(names=names),
+        }
+    )
+    columns = {"premise": ["A hot man."] * 3, "hypothesis": ["He runs."] * 3, "label": [0, 1, 2]}
+    rows = Dataset.from_dict(columns, features=features)
+    for label, passes in ((0, 0), (1, 1), (2, None)):
+        attack = Attack("antonym", always(label), antonyms={"runs": ("walks",)}, label_filter=True)
+        found = attack.run(rows).rows["antonym"]
+        assert [row["label_name"] for row in found] == names
+        if passes is None:
+            assert found[label]["reason"] == "label skipped"
+        else:
+            assert found[label]["tried"][0][4] == passes
 
 
 def test_nothing_attempted_gives_no_rates():
@@ -108,6 +162,9 @@ def test_a_rows_file_is_continued_only_with_the_same_filter(tmp_path):
             rows, tmp_path / "plain.jsonl"
         )
     assert json.loads(path.read_text().splitlines()[0])["label_filter"]
+    path.write_text("".join(lines[:15]))
+    with pytest.raises(HfBatError, match="of another label_filter"):
+        Attack("antonym", hashed, antonyms=ANTONYMS).run(rows, path)
 
 
 def test_two_models_are_compared_on_valid_edits_too():
@@ -117,6 +174,12 @@ def test_two_models_are_compared_on_valid_edits_too():
     assert [one.definition for one in found] == [
         "strict", "confident", "strict, valid", "confident, valid"
     ]  # fmt: skip
+    plain = attacked(rows).rows["antonym"]
+    alone = compare_rows(reports[0].rows["antonym"], plain)
+    assert [one.definition for one in alone] == ["strict", "confident"], "one has no flags to pair"
+    marked = [[{**row, "label_filter": mark} for row in plain] for mark in "ab"]
+    with pytest.raises(HfBatError, match="different label filters .a and b"):
+        compare_rows(*marked)
     valid = reports[0]["antonym"]["label_valid"]
     assert [found[2].asr_a, found[3].asr_a] == [valid["asr"], valid["asr_confident"]]
 

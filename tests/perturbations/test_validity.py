@@ -15,6 +15,7 @@ from hf_bat.perturbations import (
     SynonymPerturbation,
     build_perturbations,
 )
+from hf_bat.perturbations.validity import inference_names
 
 VALIDITY = LabelValidity({"kid": ("child",), "child": ("kid",)})
 SWAP = AntonymPerturbation(
@@ -171,3 +172,8 @@ def test_bad_input():
         LabelValidity("synonyms.json")
     with pytest.raises(HfBatError, match="2 sentences was perturbed to 1"):
         VALIDITY.changes_label_of(("a", "b"), ("a",))
+
+
+def test_an_entailment_that_is_no_inference_is_left_alone():
+    assert inference_names(("entailment", "not_entailment")) == ()
+    assert inference_names(("ENTAILMENT", "NEUTRAL")) == ("ENTAILMENT", "NEUTRAL")

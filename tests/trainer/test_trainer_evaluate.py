@@ -10,6 +10,7 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer, weight
 
 from hf_bat import HfBatError, SubstitutionTable, metrics
 from hf_bat.robustness import robustness_objective
+from hf_bat.tasks import user_task
 
 
 def compute_accuracy(prediction):
@@ -226,3 +227,19 @@ def test_the_packaged_accuracy_agrees(tmp_path):
         logits_by_hand(trainer, rows).argmax(-1).numpy() == [r["label"] for r in rows]
     ).mean()
     assert trainer.evaluate(rows)["eval_accuracy"] == pytest.approx(expected)
+
+
+def test_distances_of_a_task_whose_label_column_has_another_name(tmp_path):
+    names = ("entailment", "neutral", "contradiction")
+    task = user_task(("premise", "hypothesis"), names, ("neutral",), label_column="verdict")
+    rows = [
+        {"verdict": row["label"], **{k: v for k, v in row.items() if k != "label"}}
+        for row in made_rows(6)
+    ]
+    trainer = make_trainer(
+        tmp_path, rows, trainer_options={"task": task, "eval_dataset": rows}, eval_distances=True
+    )
+    once = trainer.evaluate()
+    assert "eval_fickle_valid" in once
+    again = trainer.evaluate(trainer.eval_dataset)  # prepared rows: the label column is the model's
+    assert again["eval_loss"] == pytest.approx(once["eval_loss"])

@@ -32,7 +32,8 @@ def test_the_first_loss_is_the_formula_row_by_row(tmp_path, label_filter):
     rows = TOUCHED + UNTOUCHED + NEUTRAL
     trainer = make_trainer(
         tmp_path, rows, method="likelihood", per_device_train_batch_size=5, max_steps=1,
-        alpha=0.5, beta=2.0, margin=0.8, other_margin=0.1, other_limit=0.1, label_filter=label_filter,
+        alpha=0.5, beta=2.0, margin=0.8, label_filter=label_filter,
+        **({"other_margin": 0.1, "other_limit": 0.1} if label_filter is None else {}),
     )  # fmt: skip
     model, tokenizer = tiny_model("bert"), trainer.processing_class
     anchors, fickle, obstinate, drops = [], [], [], []
@@ -167,16 +168,31 @@ def test_what_is_saved_names_the_filter(tmp_path):
             {"method": "likelihood", "other_limit": 0.1},
             "other_limit=0.1 is below other_margin=0.15",
         ),
+        (
+            {"method": "likelihood", "label_filter": "off", "other_margin": 0.1},
+            "other_margin=0.1 is for label_filter='prefer'",
+        ),
+        ({"method": "likelihood", "pooling": "mean"}, "pooling=mean is of the triplet term"),
         ({"method": "safer", "label_filter": "only"}, "label_filter"),
         ({"method": "likelihood", "label_filter": "most"}, "unknown label_filter 'most'"),
         ({"method": "likelihood", "beta": -1.0}, "beta must not be negative"),
     ],
-    ids=["weight", "margin", "limit", "filter-method", "filter", "negative"],
+    ids=["weight", "margin", "limit", "others", "pooling", "filter-method", "filter", "negative"],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, options, message):
     with pytest.raises(HfBatError, match=message) as raised:
         make_arguments(tmp_path, **options)
     assert "\n" not in str(raised.value)
+
+
+def test_the_limit_is_never_below_a_margin_that_is_given_alone(tmp_path):
+    found = [
+        make_arguments(tmp_path, method="likelihood", other_margin=m) for m in (None, 0.1, 0.9)
+    ]
+    assert [(a.other_margin, a.other_limit) for a in found] == [(0.15, 0.4), (0.1, 0.4), (0.9, 0.9)]
+    off = make_arguments(tmp_path, method="likelihood", label_filter="off")
+    off.check_method()  # as training does again when it starts
+    assert off.other_margin is None and off.other_limit is None
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(tmp_path):
