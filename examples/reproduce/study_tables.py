@@ -3,8 +3,9 @@
 
     python examples/reproduce/study_tables.py docs/results/study --figures docs/pictures
 
-Each `TASK-SEED-METHOD.json` there holds a run: its command, log and training metrics, the reports of
-`hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same seed.
+Each `TASK-SEED-NAME.json` there holds a run: its settings, its log, its figures on the tuning rows, the
+reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
+seed. The name is the method's where it is the run that was chosen, and another where it was only tried.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood")
+METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood", "likelihood_triplet")
 Run = Mapping[str, Any]
-# task -> method -> seed -> run
+# task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
 
 
@@ -26,14 +27,19 @@ def read(folder: Path) -> Runs:
     """The runs of a folder, methods in the order of `METHODS`, seeds in theirs."""
     found: Runs = {}
     for path in sorted(folder.glob("*-*-*.json")):
-        task, seed, method = path.stem.split("-", 2)
+        task, seed, name = path.stem.split("-", 2)
         run = json.loads(path.read_text(encoding="utf-8"))
-        if "reports" in run and method in METHODS:
-            found.setdefault(task, {}).setdefault(method, {})[int(seed)] = run
+        if "reports" in run:
+            found.setdefault(task, {}).setdefault(name, {})[int(seed)] = run
     return {
-        task: {m: methods[m] for m in METHODS if m in methods}
-        for task, methods in sorted(found.items(), reverse=True)
+        task: {name: names[name] for name in sorted(names, key=_place)}
+        for task, names in sorted(found.items(), reverse=True)
     }
+
+
+def _place(name: str) -> tuple[int, str]:
+    method = name.split("_")[0]
+    return (METHODS.index(method) if method in METHODS else -1, name)
 
 
 def percent(rate: float | None) -> str:
@@ -97,6 +103,30 @@ DIFFERENCES = {
 }
 
 
+def _tuned(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run["tuning_rows"].get(f"eval_{key}")
+
+
+TUNED = {
+    "accuracy": _tuned("accuracy"),
+    "antonym strict": _tuned("antonym_asr"),
+    "antonym confident": _tuned("antonym_asr_confident"),
+    "kept swaps": _tuned("antonym_keep_rate"),
+    "synonym": _tuned("synonym_asr"),
+}
+
+
+def tuning_table(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """A row a run: its settings, and its figures on the rows that settings were chosen on."""
+    yield f"| seed | run | {' | '.join(TUNED)} |"
+    yield "|---" * (len(TUNED) + 2) + "|"
+    runs = [(seed, run) for seeds in names.values() for seed, run in seeds.items()]
+    for seed, run in sorted(runs, key=lambda one: one[0]):
+        if run.get("tuning_rows"):
+            cells = [percent(figure(run)) for figure in TUNED.values()]
+            yield f"| {seed} | {run['settings']} | {' | '.join(cells)} |"
+
+
 def rates_table(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -136,7 +166,8 @@ def _compared(run: Run, report: str, name: str) -> Mapping[str, Any] | None:
 
 def tables(runs: Runs) -> Iterator[str]:
     """All tables, a task after another."""
-    for task, methods in runs.items():
+    for task, names in runs.items():
+        methods = {name: seeds for name, seeds in names.items() if name in METHODS}
         yield f"### {task.upper()}\n"
         yield from rates_table(methods, RATES)
         yield ""
@@ -145,13 +176,25 @@ def tables(runs: Runs) -> Iterator[str]:
         if any(contrast("consistency")(run) for m in methods.values() for run in m.values()):
             yield from rates_table(methods, EDITED)
             yield ""
+        tried = {
+            run["settings"]: {seed: run}
+            for name, seeds in names.items()
+            for seed, run in seeds.items()
+            if name not in METHODS and run["reports"]
+        }
+        if tried:
+            yield from rates_table(tried, {**RATES, **EDITED})
+            yield ""
+        if any(run.get("tuning_rows") for seeds in names.values() for run in seeds.values()):
+            yield from tuning_table(names)
+            yield ""
 
 
 def draw(runs: Runs, folder: Path) -> None:
     """A picture a task: both rates of every run, a marker a method, best towards the lower left."""
     from hf_bat.plots import frontier, save
 
-    for task, methods in runs.items():
+    for task, names in runs.items():
         points = [
             {
                 "name": f"{method} {seed}",
@@ -159,9 +202,10 @@ def draw(runs: Runs, folder: Path) -> None:
                 "fickle": [RATES["synonym"](run)],
                 "obstinate": [RATES["antonym confident"](run)],
             }
-            for method, seeds in methods.items()
+            for method, seeds in names.items()
             for seed, run in seeds.items()
-            if None not in (RATES["synonym"](run), RATES["antonym confident"](run))
+            if method in METHODS
+            and None not in (RATES["synonym"](run), RATES["antonym confident"](run))
         ]
         label = f"obstinate: antonym ASR, confident (%), {task.upper()}"
         save(frontier(points, y_label=label), folder / f"frontier-{task}")

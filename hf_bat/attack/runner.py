@@ -199,12 +199,12 @@ class Attack:
     ) -> RowsFile | None:
         if path is None:
             return None
-        setting = {
+        setting: dict[str, str | None] = {
             "recipe": self.recipe.hash[:16],
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
             # None too: rows with flags are not continued by a run that makes none.
-            "label_filter": self._validity and filter_hash(self._validity)[:16],
+            "label_filter": filter_hash(self._validity)[:16] if self._validity else None,
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)
