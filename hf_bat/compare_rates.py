@@ -67,7 +67,7 @@ def compare_counts(
 
     Example:
         >>> found = compare_counts([((1, 2), (0, 2))] * 30 + [((2, 2), (2, 2))] * 70)
-        >>> found.rate_a, found.rate_b, found.difference
+        >>> found.rate_a, found.rate_b, round(found.difference, 6)
         (0.85, 0.7, -0.15)
         >>> found.interval[1] < 0
         True

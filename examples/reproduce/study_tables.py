@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +197,7 @@ def draw(runs: Runs, folder: Path) -> None:
     for task, names in runs.items():
         points = [
             {
-                "name": f"{method} {seed}",
+                "name": f"seed {seed}",
                 "group": method,
                 "fickle": [RATES["synonym"](run)],
                 "obstinate": [RATES["antonym confident"](run)],
@@ -207,15 +207,21 @@ def draw(runs: Runs, folder: Path) -> None:
             if method in METHODS
             and None not in (RATES["synonym"](run), RATES["antonym confident"](run))
         ]
-        label = f"obstinate: antonym ASR, confident (%), {task.upper()}"
-        save(frontier(points, y_label=label), folder / f"frontier-{task}")
+        save(frontier(points, y_label="antonym ASR, confident (%)"), folder / f"frontier-{task}")
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The script's flags."""
+    parser = argparse.ArgumentParser(
+        description="Print the tables of docs/results.md from the runs that are kept beside it."
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
+    parser.add_argument("--figures", type=Path, help="draw the frontiers into this folder")
+    return parser.parse_args(argv)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Print the tables of docs/results.md.")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
-    parser.add_argument("--figures", type=Path, help="draw the frontiers into this folder")
-    args = parser.parse_args()
+    args = parse_arguments()
     runs = read(args.folder)
     if not runs:
         sys.exit(f"study_tables: error: no runs in {args.folder}")

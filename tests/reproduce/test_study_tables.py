@@ -33,9 +33,16 @@ def test_made_runs(script, tmp_path):
     reports = {"antonym": {"attacks": {"antonym": antonym}}}
     compared = {
         "comparisons": [
-            {"definition": "confident", "difference": -0.05, "interval": [-0.08, 0.01]}
+            {
+                "attack": "antonym",
+                "definition": "confident",
+                "difference": -0.05,
+                "interval": [-0.08, 0.01],
+            }
         ],
-        "rates": [{"figure": "accuracy", "difference": None, "interval": None}],
+        "rates": [
+            {"source": "antonym", "figure": "accuracy", "difference": None, "interval": None}
+        ],
     }
     run = {"reports": reports, "against_normal": {"antonym": compared}}
     for name, content in {
