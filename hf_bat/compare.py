@@ -84,6 +84,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, total, 0.5).pvalue) if total else 1.0
 
 
+def percentile_interval(differences: Any, confidence: float) -> tuple[float, float]:
+    """The bootstrap interval of a difference: the middle of its resamples, those out of nothing left out."""
+    import numpy as np
+
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(differences, [tail, 100 - tail])
+    return float(low), float(high)
+
+
 def compare_outcomes(
     outcomes: Sequence[tuple[str, str]],
     attack: str = "",
@@ -130,9 +139,7 @@ def compare_outcomes(
         shares = observed[0] / len(outcomes)
         drawn = np.random.default_rng(seed).multinomial(len(outcomes), shares, size=resamples)
         drawn_a, drawn_b = rates(drawn.astype(float))
-        tail = 100 * (1 - confidence) / 2
-        low, high = np.nanpercentile(drawn_b - drawn_a, [tail, 100 - tail])
-        interval = (float(low), float(high))
+        interval = percentile_interval(drawn_b - drawn_a, confidence)
     only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
     both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
     return Comparison(

@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_bat.compare import Row, find_both_rows, paired_attacks, read_json, read_rows
+from hf_bat.compare import (
+    Row,
+    find_both_rows,
+    paired_attacks,
+    percentile_interval,
+    read_json,
+    read_rows,
+)
 from hf_bat.errors import HfBatError
 
 # Of a row and a model: what its figure counts, and out of how many.
@@ -88,9 +95,7 @@ def compare_counts(
         sums = drawn @ distinct
         with np.errstate(invalid="ignore"):
             found = sums[:, 2] / sums[:, 3] - sums[:, 0] / sums[:, 1]
-        tail = 100 * (1 - confidence) / 2
-        low, high = np.nanpercentile(found, [tail, 100 - tail])
-        interval = (float(low), float(high))
+        interval = percentile_interval(found, confidence)
     return RateComparison(source, figure, len(flat), rates[0], rates[1], difference, interval)
 
 

@@ -165,8 +165,7 @@ def _method(facts: CardFacts) -> str:
     weights = [
         f"- `{name}`: {getattr(args, name)}"
         for name in METHOD_WEIGHTS[args.method]
-        if getattr(args, name)
-        is not None  # one of versions that the label filter lets none be drawn of
+        if getattr(args, name) is not None  # None where the label filter tells no others apart
     ]
     options = [f"- `{name}`: {value}" for name, value in _chosen_options(args).items()]
     if weights:

@@ -36,7 +36,7 @@ _RATES = {
     "valid_asr": ("attack success rate, valid", "of edits that likely change the label alone"),
     "valid_asr_confident": ("attack success rate, valid, confident", "of the same edits"),
     "valid_keep_rate": ("keep rate, valid", "of the same edits"),
-    "invalid_keep_rate": ("keep rate, others", "edits that likely leave the label alone"),
+    "invalid_keep_rate": ("keep rate, invalid", "edits that likely leave the label alone"),
     "accuracy": ("accuracy", "on the rows as they are"),
     "accuracy_under_attack": ("accuracy under attack", "rows right and not fooled"),
 }
