@@ -17,13 +17,13 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import TableSource
 from hf_bat.perturbations import (
     Perturbation,
     SynonymPerturbation,
     build_obstinate,
     build_perturbations,
 )
-from hf_bat.perturbations.build import TableSource
 from hf_bat.perturbations.validity import inference_names
 from hf_bat.tasks import Task, get_task, with_label_names
 from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
@@ -44,8 +44,8 @@ class RawTextTrainer(Trainer):
         processing_class: Any = None,
         *,
         task: str | Task | None = None,
-        synonyms: TableSource = None,
-        antonyms: TableSource = None,
+        synonyms: TableSource | None = None,
+        antonyms: TableSource | None = None,
         **kwargs: Any,
     ):
         if args is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable
+from hf_bat.lexicon import SubstitutionTable, as_table
 
 if TYPE_CHECKING:
     from hf_bat.attack import Recipe
@@ -76,7 +76,7 @@ def tables_of(
             if isinstance(table, SubstitutionTable):
                 tables[_TABLES.get(one.name, f"{one.name}s")] = table
     if canonicalizer is not None:
-        tables[CANONICAL] = _as_table(canonicalizer)
+        tables[CANONICAL] = as_table(canonicalizer.table)
     return tables
 
 
@@ -126,11 +126,6 @@ def saved_canonicalizer(folder: str | Path) -> Canonicalizer:
             f"({str(recorded)[:12]}); save the model's tables again, or name the table"
         )
     return canonicalizer
-
-
-def _as_table(canonicalizer: Canonicalizer) -> SubstitutionTable:
-    table = canonicalizer.table
-    return table if isinstance(table, SubstitutionTable) else SubstitutionTable(table)
 
 
 def _innermost(perturbation: Any) -> Iterator[Any]:

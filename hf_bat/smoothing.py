@@ -24,12 +24,12 @@ from hf_bat.attack.models import Classifier
 from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.runner import as_classifier
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable
+from hf_bat.lexicon import TableSource, as_table
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import DrawSource
 
-SynonymSource = SynonymPerturbation | SubstitutionTable | Mapping[str, Any] | str | Path | None
+SynonymSource = SynonymPerturbation | TableSource | None
 
 
 class Smoothing:
@@ -156,15 +156,12 @@ def synonym_perturbation(
     """
     if isinstance(synonyms, SynonymPerturbation):
         return synonyms
-    if isinstance(synonyms, (str, Path)):
-        synonyms = SubstitutionTable.load(synonyms)
-    if not isinstance(synonyms, Mapping):
+    if not isinstance(synonyms, (str, Path, Mapping)):
         raise HfBatError(
             "smoothing and its certificate need a synonym table: give one, or the path of one "
             "(`hf-bat lexicon build` makes one)"
         )
-    if not isinstance(synonyms, SubstitutionTable):
-        synonyms = SubstitutionTable(synonyms)
+    synonyms = as_table(synonyms)
     if not synonyms:
         raise HfBatError("the synonym table is empty: there is nothing to smooth over")
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)

@@ -77,7 +77,7 @@ class BalancedTrainer(HubTrainer):
         eval_dataset: the same, or a dict of them.
         processing_class: the tokenizer.
         task: a task's name or a `Task`. Without it the data must be tokenised, the method `normal`.
-        synonyms: a `SubstitutionTable` or the path of one; the bundled lexicon's where None.
+        synonyms: a `SubstitutionTable`, a mapping or the path of one; the bundled lexicon's where None.
         antonyms: likewise.
         **kwargs: all else that `Trainer` takes.
 

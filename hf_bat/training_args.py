@@ -339,6 +339,23 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, known in _CHOICES.items():
             if getattr(self, name) is not None:
                 _check_choice(name, getattr(self, name), known)
+        if self.clean_epochs is None:
+            self.clean_epochs = 1 if self.method == "a2t" else 0
+        if self.method in BALANCED_METHODS and self.label_filter is None:
+            self.label_filter = DEFAULT_FILTERS.get(self.method, "off")
+        self._check_weights()
+        self._check_options()
+        self._check_ranges()
+        self._check_a2t()
+        if self.method == "likelihood":
+            self._check_likelihood()
+        for name, default in METHOD_WEIGHTS[self.method].items():
+            if getattr(self, name) is None and not (
+                name in _OF_OTHERS and self.label_filter != "prefer"
+            ):
+                setattr(self, name, default)
+
+    def _check_weights(self) -> None:
         for name in WEIGHTS:
             value = getattr(self, name)
             if value is None:
@@ -351,10 +368,9 @@ class BalancedTrainingArguments(TrainingArguments):
                 )
             if not value >= 0:
                 raise HfBatError(f"{name} must not be negative; got {value}")
-        if self.obstinate_edits is not None:
-            check_obstinate_edits(self.obstinate_edits)
-        if self.clean_epochs is None:
-            self.clean_epochs = 1 if self.method == "a2t" else 0
+
+    def _check_options(self) -> None:
+        """Refuse options of other methods that were changed from their defaults."""
         defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         defaults["clean_epochs"] = 0
         for name, methods in _OPTION_METHODS.items():
@@ -365,10 +381,13 @@ class BalancedTrainingArguments(TrainingArguments):
                     f"{name}={getattr(self, name)} does not apply to method={self.method!r}; "
                     f"it is an option of {', '.join(methods)}"
                 )
+
+    def _check_ranges(self) -> None:
+        if self.obstinate_edits is not None:
+            check_obstinate_edits(self.obstinate_edits)
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        self._check_a2t()
         if self.weight_warmup_steps < 0:
             raise HfBatError(
                 f"weight_warmup_steps must not be negative; got {self.weight_warmup_steps}"
@@ -378,15 +397,6 @@ class BalancedTrainingArguments(TrainingArguments):
         weights = self.class_weights
         if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
             raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
-        if self.method in BALANCED_METHODS and self.label_filter is None:
-            self.label_filter = DEFAULT_FILTERS.get(self.method, "off")
-        if self.method == "likelihood":
-            self._check_likelihood()
-        for name, default in METHOD_WEIGHTS[self.method].items():
-            if getattr(self, name) is None and not (
-                name in _OF_OTHERS and self.label_filter != "prefer"
-            ):
-                setattr(self, name, default)
 
     def _check_likelihood(self) -> None:
         for name in _OF_OTHERS:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable, stopwords
+from hf_bat.lexicon import as_table, stopwords
 from hf_bat.perturbations.base import (
     Edit,
     Perturbation,
@@ -85,9 +85,7 @@ class MaskedLMPerturbation(Perturbation):
             raise HfBatError(f"top must be at least 1; got {top}")
         self.path, self.top, self.casing = str(model), top, casing
         self.exclude_stopwords, self.max_length = exclude_stopwords, max_length
-        if not isinstance(antonyms, SubstitutionTable):
-            antonyms = SubstitutionTable(antonyms or {})
-        self.antonyms = antonyms
+        self.antonyms = as_table(antonyms or {})
         self.device = device
         self._stopwords: frozenset[str] = frozenset()
         if exclude_stopwords:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,13 @@ from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
+from hf_bat.lexicon import (
+    SubstitutionTable,
+    TableSource,
+    as_table,
+    default_antonyms,
+    default_synonyms,
+)
 from hf_bat.perturbations import (
     AntonymPerturbation,
     NegationPerturbation,
@@ -26,7 +32,6 @@ from hf_bat.perturbations import (
 )
 from hf_bat.perturbations.base import Perturbation
 
-TableSource = SubstitutionTable | Mapping[str, Any] | str | Path | None
 SEQUENCE_BUDGET = 2000
 
 
@@ -279,8 +284,8 @@ ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startsw
 def get_recipe(
     name: str | Recipe,
     *,
-    synonyms: TableSource = None,
-    antonyms: TableSource = None,
+    synonyms: TableSource | None = None,
+    antonyms: TableSource | None = None,
     encoder: str | None = None,
     part_of_speech: str = "lexicon",
     casing: str = "keep",
@@ -321,8 +326,8 @@ def get_recipe(
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         parts = Ingredients(
-            _table(synonyms),
-            _table(antonyms),
+            None if synonyms is None else as_table(synonyms),
+            None if antonyms is None else as_table(antonyms),
             encoder,
             part_of_speech,
             casing,
@@ -334,11 +339,3 @@ def get_recipe(
         return replace(recipe, **changes)
     except TypeError as error:
         raise HfBatError(f"not an option of a recipe: {error}") from error
-
-
-def _table(source: TableSource) -> SubstitutionTable | None:
-    if source is None or isinstance(source, SubstitutionTable):
-        return source
-    if isinstance(source, (str, Path)):
-        return SubstitutionTable.load(source)
-    return SubstitutionTable(source)

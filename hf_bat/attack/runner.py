@@ -13,7 +13,7 @@ from hf_bat.attack.goals import kept
 from hf_bat.attack.label_filter import choose_filter, filter_hash, outcomes, tried_edits
 from hf_bat.attack.models import CallableModel, Classifier
 from hf_bat.attack.ranks import rank_and_world
-from hf_bat.attack.recipes import Recipe, TableSource, get_recipe
+from hf_bat.attack.recipes import Recipe, get_recipe
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.attack.requests import Embed, Request, Score
 from hf_bat.attack.rows import Example, RowsFile, declared_names, fingerprint, read_examples
@@ -24,6 +24,7 @@ from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task
 
@@ -74,8 +75,8 @@ class Attack:
         tokenizer: Any = None,
         task: str | Task = "snli",
         *,
-        synonyms: TableSource = None,
-        antonyms: TableSource = None,
+        synonyms: TableSource | None = None,
+        antonyms: TableSource | None = None,
         batch_size: int | None = None,
         device: Any = None,
         dtype: str = "float32",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hf_bat.lexicon.embeddings import synonyms_from_vectors
     from hf_bat.lexicon.stoplists import stopwords
-    from hf_bat.lexicon.table import SubstitutionTable
+    from hf_bat.lexicon.table import SubstitutionTable, TableSource, as_table
     from hf_bat.lexicon.vocabulary import (
         Vocabulary,
         count_words,
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "SubstitutionTable": "table",
     "Synset": "wordnet",
+    "TableSource": "table",
     "Vocabulary": "vocabulary",
     "WordNet": "wordnet",
     "antonyms_from_wordnet": "wordnet_tables",
+    "as_table": "table",
     "count_words": "vocabulary",
     "default_antonyms": "wordnet_tables",
     "default_sisters": "wordnet_tables",
@@ -50,6 +52,7 @@ __all__ = [
     "Vocabulary",
     "WordNet",
     "antonyms_from_wordnet",
+    "as_table",
     "count_words",
     "default_antonyms",
     "default_sisters",

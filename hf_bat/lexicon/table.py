@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.hub import fetch_table, is_hub_address
 
+# What may be given where a table is wanted: a table, a plain mapping, or where one is kept.
+TableSource = Mapping[str, Iterable[str]] | str | Path
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
 
@@ -211,6 +213,29 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             return _from_json(data)
         except HfBatError as error:
             raise HfBatError(f"table {path}: {error}") from error
+
+
+def as_table(source: TableSource) -> SubstitutionTable:
+    """The table that was given, whichever way it was.
+
+    Args:
+        source: a `SubstitutionTable`, a plain mapping of words to replacements, or an address that
+            `SubstitutionTable.load` takes.
+
+    Raises:
+        HfBatError: no table can be made or read of it.
+
+    Example:
+        >>> as_table({"big": ["large"]})["big"]
+        ('large',)
+    """
+    if isinstance(source, SubstitutionTable):
+        return source
+    if isinstance(source, Mapping):
+        return SubstitutionTable(source)
+    if not isinstance(source, (str, Path)):
+        raise HfBatError(f"a table, a mapping or a path is wanted; got {type(source).__name__}")
+    return SubstitutionTable.load(source)
 
 
 def _checked(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
+from hf_bat.lexicon import TableSource, as_table, default_antonyms, default_synonyms
 from hf_bat.perturbations.base import Perturbation
 from hf_bat.perturbations.mixed import MixedPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
@@ -23,14 +22,13 @@ from hf_bat.perturbations.validity import (
     PreferringPerturbation,
 )
 
-TableSource = SubstitutionTable | str | Path | None
 OBSTINATE_EDITS = ("antonym", "negation", "sister", "number")
 LABEL_FILTERS = ("off", "only", "prefer")
 
 
 def build_perturbations(
-    synonyms: TableSource = None,
-    antonyms: TableSource = None,
+    synonyms: TableSource | None = None,
+    antonyms: TableSource | None = None,
     drop_antonyms_from_synonyms: bool = True,
     exclude_stopwords: bool = True,
     casing: Literal["keep", "authors"] = "keep",
@@ -38,7 +36,7 @@ def build_perturbations(
     """Make the fickle and the obstinate perturbation from tables, files or the bundled lexicon.
 
     Args:
-        synonyms: a table, the path of one, or None for the bundled lexicon's.
+        synonyms: a table, a mapping, the path of one, or None for the bundled lexicon's.
         antonyms: likewise.
         drop_antonyms_from_synonyms: take a word's antonyms out of its synonym set.
         exclude_stopwords: see `SubstitutionPerturbation`.
@@ -52,8 +50,8 @@ def build_perturbations(
         >>> obstinate.replacements("Hot")
         ('Cold',)
     """
-    opposites = default_antonyms() if antonyms is None else _load(antonyms)
-    alike = default_synonyms() if synonyms is None else _load(synonyms)
+    opposites = default_antonyms() if antonyms is None else as_table(antonyms)
+    alike = default_synonyms() if synonyms is None else as_table(synonyms)
     # The bundled synonyms were built without the bundled antonyms.
     if drop_antonyms_from_synonyms and not (synonyms is None and antonyms is None):
         alike = alike.minus(opposites)
@@ -123,7 +121,3 @@ def check_obstinate_edits(edits: Sequence[str]) -> None:
             )
     if len(set(edits)) < len(edits):
         raise HfBatError(f"obstinate_edits names a kind twice: {', '.join(edits)}")
-
-
-def _load(source: SubstitutionTable | str | Path) -> SubstitutionTable:
-    return source if isinstance(source, SubstitutionTable) else SubstitutionTable.load(source)

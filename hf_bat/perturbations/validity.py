@@ -223,25 +223,30 @@ class _Sentences:
 
     def touched(self, sentence: int, start: int, old: list[str], new: list[str]) -> bool:
         """Whether the other sentences touch the change of `old`, which stands at `start`, into `new`."""
-        near, forms = self.validity._near, self.validity._forms
-        others = self.others(sentence)
         words, end = self.words(sentence), start + len(old)
         if not (old and new) or any(map(is_negative, (*old, *new))):
             content = self.validity._content
-            target = content(old) or content(words[end:])[:1]
-            return any(not others.isdisjoint(near[word]) for word in target)
-        counting = (*old, *new)
-        if self.label == "entailment":
-            if sentence == len(self.texts) - 1:
-                return True
-            counting = tuple(old)
-        elif self.label == "contradiction":
-            counting = tuple(new)
-        touching = [word for word in counting if not others.isdisjoint(near[word])]
-        if not touching:
-            return False
+            return bool(self._known(sentence, content(old) or content(words[end:])[:1]))
+        if self.label == "entailment" and sentence == len(self.texts) - 1:
+            return True
+        touching = self._known(sentence, self._counting(old, new))
+        forms = self.validity._forms
         staying = {form for word in (*words[:start], *words[end:]) for form in forms[word]}
         return any(staying.isdisjoint(forms[word]) for word in touching)
+
+    def _counting(self, old: list[str], new: list[str]) -> list[str]:
+        """The words of a swap that decide: a wrong premise undoes what an entailment says, a word put
+        in what a contradiction denies; with another label or none either word may."""
+        if self.label == "entailment":
+            return old
+        if self.label == "contradiction":
+            return new
+        return [*old, *new]
+
+    def _known(self, sentence: int, words: Sequence[str]) -> list[str]:
+        """Those of the words that the other sentences have, or have a synonym of."""
+        others, near = self.others(sentence), self.validity._near
+        return [word for word in words if not others.isdisjoint(near[word])]
 
 
 def inference_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -165,6 +165,18 @@ def test_antonyms_are_taken_out_of_synonyms_unless_asked():
     assert fickle.replacements("import") == ("export", "importation")
 
 
+def test_a_table_is_a_table_a_mapping_or_a_file(tmp_path):
+    words = {"import": ["importation"]}
+    SubstitutionTable(words).save(tmp_path / "table.json.gz")
+    tables = [
+        build_perturbations(source, {"hot": ["cold"]})[0].table
+        for source in (SubstitutionTable(words), words, tmp_path / "table.json.gz")
+    ]
+    assert [dict(table) for table in tables] == [{"import": ("importation",)}] * 3
+    with pytest.raises(HfBatError, match="a table, a mapping or a path is wanted; got list"):
+        build_perturbations(["import"])
+
+
 def test_a_draw_depends_on_seed_epoch_idx_and_stream_alone():
     keys = [(s, e, i, k) for s in range(3) for e in range(3) for i in range(3) for k in range(3)]
     values = {key: DrawSource(*key).random() for key in keys}
