@@ -17,7 +17,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import TableSource
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import (
     Perturbation,
     SynonymPerturbation,

@@ -24,7 +24,8 @@ from hf_bat.attack.models import Classifier
 from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.runner import as_classifier
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import TableSource, as_table
+from hf_bat.lexicon import as_table
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import DrawSource

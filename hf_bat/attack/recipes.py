@@ -18,11 +18,11 @@ from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import (
     SubstitutionTable,
-    TableSource,
     as_table,
     default_antonyms,
     default_synonyms,
 )
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import (
     AntonymPerturbation,
     NegationPerturbation,

@@ -24,7 +24,7 @@ from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import TableSource
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hf_bat.lexicon.embeddings import synonyms_from_vectors
     from hf_bat.lexicon.stoplists import stopwords
-    from hf_bat.lexicon.table import SubstitutionTable, TableSource, as_table
+    from hf_bat.lexicon.table import SubstitutionTable, as_table
     from hf_bat.lexicon.vocabulary import (
         Vocabulary,
         count_words,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "SubstitutionTable": "table",
     "Synset": "wordnet",
-    "TableSource": "table",
     "Vocabulary": "vocabulary",
     "WordNet": "wordnet",
     "antonyms_from_wordnet": "wordnet_tables",

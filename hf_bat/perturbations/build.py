@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import TableSource, as_table, default_antonyms, default_synonyms
+from hf_bat.lexicon import as_table, default_antonyms, default_synonyms
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Perturbation
 from hf_bat.perturbations.mixed import MixedPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
