@@ -5,7 +5,8 @@
 
 Each `TASK-SEED-NAME.json` there holds a run: its settings, its log, its figures on the tuning rows, the
 reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
-seed. The name is the method's where it is the run that was chosen, and another where it was only tried.
+seed. The name is the method's where it is the run that was chosen, METHOD_without_PART where a part of
+that one was left out, and another where it was only tried.
 """
 
 from __future__ import annotations
@@ -176,18 +177,32 @@ def tables(runs: Runs) -> Iterator[str]:
         if any(contrast("consistency")(run) for m in methods.values() for run in m.values()):
             yield from rates_table(methods, EDITED)
             yield ""
-        tried = {
-            run["settings"]: {seed: run}
-            for name, seeds in names.items()
-            for seed, run in seeds.items()
-            if name not in METHODS and run["reports"]
-        }
-        if tried:
-            yield from rates_table(tried, {**RATES, **EDITED})
-            yield ""
+        ablated = {name: seeds for name, seeds in names.items() if "_without_" in name}
+        tried = {name: seeds for name, seeds in names.items() if name not in {*methods, *ablated}}
+        for listed in (tried, _with_whole(ablated, methods)):
+            rows = {
+                run["settings"]: {seed: run}
+                for seeds in listed.values()
+                for seed, run in seeds.items()
+                if run["reports"]
+            }
+            if rows:
+                yield from rates_table(rows, {**RATES, **EDITED})
+                yield ""
         if any(run.get("tuning_rows") for seeds in names.values() for run in seeds.values()):
-            yield from tuning_table(names)
+            yield from tuning_table({**methods, **tried})
             yield ""
+
+
+def _with_whole(
+    ablated: Mapping[str, Mapping[int, Run]], methods: Mapping[str, Mapping[int, Run]]
+) -> dict[str, Mapping[int, Run]]:
+    """Runs of methods without a part, after the whole method's of the same seeds."""
+    whole: dict[str, Mapping[int, Run]] = {}
+    for name, seeds in ablated.items():
+        method = name.split("_without_")[0]
+        whole[method] = {**whole.get(method, {}), **{s: methods[method][s] for s in seeds}}
+    return {**whole, **ablated}
 
 
 def draw(runs: Runs, folder: Path) -> None:

@@ -61,6 +61,31 @@ def test_made_runs(script, tmp_path):
     assert "obstinate errors" not in out
 
 
+def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp_path):
+    def run(settings, rate):
+        antonym = {"accuracy": rate, "label_valid": {}, "label_invalid": {}}
+        return {
+            "settings": settings,
+            "tuning_rows": {"eval_accuracy": rate},
+            "reports": {"antonym": {"attacks": {"antonym": antonym}}},
+        }
+
+    for name, content in {
+        "snli-42-likelihood": run("whole", 0.8),
+        "snli-43-likelihood": run("whole again", 0.7),
+        "snli-42-likelihood_without_filter": run("filter off", 0.6),
+        "snli-42-likelihood_b": run("a trial", 0.5),
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    out = tables(script, tmp_path).stdout
+    trials, ablation, tuning = (
+        [line.split(" |")[0] for line in block.splitlines()[2:]] for block in out.split("\n\n")[3:6]
+    )
+    assert trials == ["| a trial"]
+    assert ablation == ["| whole", "| filter off"]
+    assert tuning == ["| 42", "| 42", "| 43"] and out.count("filter off") == 1
+
+
 def test_nothing_there_is_one_line(script, tmp_path):
     done = tables(script, tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("study_tables: error: no runs in")
