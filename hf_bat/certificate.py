@@ -143,12 +143,14 @@ def certify(
         return certifier.certify(mine, already, engine, False if rank else progress)
 
     found = run_rows(examples, work, file, rank, world)
-    about = {
+    about: dict[str, Any] = {
         "model": classifier.name,
         "task": task.name,
         "hf_bat_version": hf_bat.__version__,
         "cost": {name: round(value, 4) for name, value in vars(engine.meter).items()},
     }
+    if classifier.preprocessing_defence is not None:
+        about["preprocessing_defence"] = classifier.preprocessing_defence
     summary = summarise(found, setting.adversaries, confidence)
     return CertificateReport(summary | {"setting": setting.describe()}, found, about)
 

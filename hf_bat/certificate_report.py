@@ -71,10 +71,14 @@ class CertificateReport:
             raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
 
     def to_markdown(self) -> str:
-        """What is certified, and a table of one line an adversary."""
-        summary = self.summary
+        """What is certified, a line that discloses a preprocessing defence, and a table of one line an
+        adversary."""
+        from hf_bat.attack.report import disclosure
+
+        summary, defence = self.summary, disclosure(self.about)
         lines = [
             summary["certifies"],
+            *(["", defence] if defence else []),
             "",
             "| adversary replaces | certified | not certified | abstained | certified accuracy | 95 % |",
             "|---|---:|---:|---:|---:|---|",

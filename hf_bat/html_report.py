@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
+from hf_bat.attack.report import disclosure
 from hf_bat.errors import HfBatError
 from hf_bat.html_charts import STYLE, line_chart, rate_chart
 from hf_bat.report_files import Found, collect
@@ -148,7 +149,7 @@ def _attacks(found: Found) -> Iterator[str]:
         yield rate_chart(bars, "Attack success rates with 95 % intervals")
     for name, report in found.attacks.items():
         facts = {key: report.get(key) for key in ("model", "task")}
-        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}"
+        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}{_defence(report)}"
         yield summary(report["attacks"])
         where = f"{_stem(name)}: "
         yield from attack_sections(report["attacks"], found.rows.get(name, ()), where)
@@ -156,6 +157,11 @@ def _attacks(found: Found) -> Iterator[str]:
 
 def _stem(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+
+
+def _defence(content: Mapping[str, Any], side: str = "") -> str:
+    found = disclosure(content)
+    return f"<p>{escape(side + found)}</p>" if found else ""
 
 
 def _contrasts(found: Found) -> Iterator[str]:
@@ -168,7 +174,8 @@ def _contrasts(found: Found) -> Iterator[str]:
             f"<td>{number(one['of'])}</td>{rate(one.get('rate'), one.get('interval'))}</tr>"
             for key, one in shares.items()
         ]
-        yield f"<h2>Rows that people edited</h2>{line({'file': name, 'model': content.get('model')})}"
+        facts = {"file": name, "model": content.get("model")}
+        yield f"<h2>Rows that people edited</h2>{line(facts)}{_defence(content)}"
         yield table("<th></th><th>count</th><th>of</th><th>share</th>", lines)
 
 
@@ -189,6 +196,8 @@ def _comparisons(found: Found) -> Iterator[str]:
                 f"{rate(one.get('rate_a'))}{rate(one.get('rate_b'))}{_difference(one)}<td></td></tr>"
             )
         yield f"<h2>Two models</h2>{line({'A': content.get('a'), 'B': content.get('b')})}"
+        for side, defence in content.get("preprocessing_defences", {}).items():
+            yield _defence({"preprocessing_defence": defence}, f"{side.upper()}: ")
         head = '<th>attack</th><th class="text">success or figure</th><th>A</th><th>B</th>'
         yield table(f"{head}<th>B − A, points</th><th>McNemar p</th>", lines)
 
@@ -212,7 +221,8 @@ def _certificates(found: Found) -> Iterator[str]:
             )
             certified = rate(accuracy.get("rate"), accuracy.get("interval"))
             lines.append(f"<tr><td>{escape(adversary)}</td>{cells}{certified}</tr>")
-        yield f"<h2>Certificate</h2>{line({'file': name, 'model': content.get('model')})}"
+        facts = {"file": name, "model": content.get("model")}
+        yield f"<h2>Certificate</h2>{line(facts)}{_defence(content)}"
         yield f"<p>{escape(str(certificate.get('certifies', '')))}</p>"
         head = "<th>words that the adversary may change</th><th>certified</th><th>not</th>"
         yield table(f"{head}<th>abstained</th><th>certified accuracy</th>", lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -207,6 +208,9 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     if kind == "csv":
         # An empty cell is an empty text, to be dropped with a count, not a missing value.
         options["keep_default_na"] = False
+    logger = logging.getLogger("datasets")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # it reports what the error below says
     try:
         return load_dataset(
             kind, data_files=str(path), split="train", cache_dir=cache_dir, **options
@@ -214,6 +218,8 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     except Exception as error:  # `datasets` wraps every parser's own errors
         cause = error.__cause__ or error
         raise HfBatError(f"cannot read {path}: {str(cause).splitlines()[0]}") from error
+    finally:
+        logger.setLevel(level)
 
 
 def load_hub_split(task: Task, role: str, revision: str | None = None) -> Dataset:

@@ -194,12 +194,25 @@ def run_command(*argv):
     return command.run(parser.parse_args([str(word) for word in argv]))
 
 
+def test_a_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
+    a, b, _ = reports
+    defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
+    b.write_text(json.dumps({**json.loads(b.read_text()), "preprocessing_defence": defence}))
+    assert run_command(a, b, "--json", tmp_path / "out.json") == 0
+    head = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert head[0] == f"A: {a}" and head[1] == f"B: {b}"
+    assert head[2].strip().startswith("Preprocessing defence: canonicalize (0a1b2c3d4e5f)")
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["preprocessing_defences"] == {"b": defence}
+
+
 def test_command(reports, tmp_path, capsys):
     a, b, other = reports
     assert run_command(a, b, "--json", tmp_path / "out.json") == 0
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "out.json").read_text())["comparisons"][0]
     assert f"{100 * written['difference']:+.1f}" in shown and "antonym" in shown
+    assert "Preprocessing defence" not in shown
     with pytest.raises(HfBatError, match="different recipes"):
         run_command(a, other)
     with pytest.raises(HfBatError, match="--resamples must be at least 1"):

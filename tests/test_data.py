@@ -210,15 +210,17 @@ def test_files_of_every_kind_are_read(tmp_path, name):
     assert load_split(tmp_path / name, str(tmp_path / "cache")).to_list() == ROWS
 
 
-def test_files_that_cannot_be_read_say_so(tmp_path):
+def test_files_that_cannot_be_read_say_so(tmp_path, capfd):
     with pytest.raises(HfBatError, match="data file not found"):
         load_split(tmp_path / "none.csv")
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(HfBatError, match="cannot tell the format"):
         load_split(tmp_path / "a.txt")
     (tmp_path / "bad.jsonl").write_text("{not json")
+    capfd.readouterr()
     with pytest.raises(HfBatError, match="cannot read .*bad.jsonl"):
         load_split(tmp_path / "bad.jsonl", str(tmp_path / "cache"))
+    assert "Failed to load" not in "".join(capfd.readouterr())
 
 
 def test_an_empty_cell_of_a_csv_is_an_empty_text(tmp_path):

@@ -12,6 +12,7 @@ from attack_report_rows import attack_row
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.cli import main
 from hf_bat.html_charts import MAX_POINTS, line_chart, rate_chart, thin, ticks
+from hf_bat.html_report import write_report
 
 EVIL = "<script>alert('x')</script>"
 
@@ -121,6 +122,21 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
     assert "the smoothed classifier" in text and "unlimited" in text
     assert "method=safer" in text and "62.5 %" in text
     assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text
+
+
+def test_a_preprocessing_defence_is_disclosed_wherever_it_stood_before_a_model(folder):
+    defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
+    for name in ("attack.json", "contrast.json", "certificate.json", "compare.json"):
+        write_report(folder, folder / "report.html")
+        before = (folder / "report.html").read_text().count("Preprocessing defence: canonicalize")
+        content = json.loads((folder / name).read_text())
+        key, found = ("preprocessing_defences", {"b": defence}) if name == "compare.json" else (
+            "preprocessing_defence", defence)  # fmt: skip
+        write(folder / name, {**content, key: found})
+        write_report(folder, folder / "report.html")
+        after = (folder / "report.html").read_text()
+        assert after.count("Preprocessing defence: canonicalize (0a1b2c3d4e5f)") == before + 1, name
+    assert "B: Preprocessing defence" in after
 
 
 def test_the_page_is_self_contained_and_escaped(folder):

@@ -91,6 +91,8 @@ class TransformersModel(Classifier):
 
     def _limit(self, wanted: int | None) -> int | None:
         """The length at which inputs are cut; None where nothing bounds it."""
+        if wanted is not None and wanted < 4:
+            raise HfBatError(f"max_length must be at least 4; got {wanted}")
         known = [n for n in (self.tokenizer.model_max_length,) if n and n < 1_000_000]
         # XLNet, which has no limit, says -1.
         positions = max(0, getattr(self.config, "max_position_embeddings", None) or 0)

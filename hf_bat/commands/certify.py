@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude-stopwords", action="store_true", help="leave function words alone (NLTK's list)"
     )
     how.add_argument("--casing", default="keep", help="of replacements: keep (default) or authors")
+    add_canonicalize(how)
     run = parser.add_argument_group("how to run")
     run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
     run.add_argument("--batch-size", type=int, help="inputs a forward (default: 32, on a GPU 256)")
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Certify, print the table, write what was asked for; return 0."""
     from hf_bat.attack.ranks import own_device, rank_and_world
+    from hf_bat.attack.runner import as_classifier
     from hf_bat.certificate import certify
     from hf_bat.smoothing import synonym_perturbation
     from hf_bat.tasks import get_task, load_split, user_task
@@ -79,28 +82,30 @@ def run(args: argparse.Namespace) -> int:
         path = getattr(args, flag)
         if path and not Path(path).resolve().parent.is_dir():
             raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
+        if path and Path(path).is_dir():
+            raise HfBatError(f"--{flag} {path} is a folder; name a file")
     task = (
         get_task(args.task)
         if args.task
         else user_task(args.columns, args.label_names, (), args.label_column)
     )
+    rows = load_split(args.data)
+    synonyms = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
+    device = own_device(args.device)
+    model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
     report = certify(
-        args.model,
-        load_split(args.data),
+        defended(model, args),
+        rows,
         task,
-        synonyms=synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing),
+        synonyms=synonyms,
         radius=args.radius,
         confidence=args.confidence,
         samples=args.samples,
         early_stopping=not args.no_early_stopping,
         seed=args.seed,
-        tokenizer=args.tokenizer,
         rows_file=args.rows,
         max_samples=args.max_samples,
         batch_size=args.batch_size,
-        max_length=args.max_seq_length,
-        device=own_device(args.device),
-        dtype=args.dtype,
     )
     if rank_and_world()[0] == 0:
         print(report.to_markdown())

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
-    from hf_bat.compare import compare_rows, report_rows
+    from hf_bat.attack.report import disclosure
+    from hf_bat.compare import compare_rows, read_json, report_rows
     from hf_bat.compare_rates import compare_attack_rates, compare_contrast, contrast_report_rows
 
     if args.resamples < 1:
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     rows = (args.rows[0], args.rows[1]) if args.rows else None
     options = {"resamples": args.resamples, "seed": args.seed}
     contrast = contrast_report_rows(path_a, path_b, rows)
-    print(f"A: {path_a}\nB: {path_b}\n")
+    reports = {"a": read_json(path_a), "b": read_json(path_b)}
+    for name, path in (("a", path_a), ("b", path_b)):
+        print(f"{name.upper()}: {path}", *filter(None, [disclosure(reports[name])]), sep="\n   ")
+    print()
     found = []
     if contrast:
         rates = compare_contrast(*contrast, **options)
@@ -74,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
             "comparisons": [one.to_dict() for one in found],
             "rates": [one.to_dict() for one in rates],
         }
+        defences = {
+            name: report["preprocessing_defence"]
+            for name, report in reports.items()
+            if report.get("preprocessing_defence")
+        }
+        if defences:
+            content["preprocessing_defences"] = defences
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)

@@ -55,6 +55,25 @@ def test_files_and_table_are_as_promised(folder, tmp_path, capsys):
     assert again["certificate"] == certificate and again["cost"]["forwards"] == 0
 
 
+def test_a_preprocessing_defence_is_certified_with_and_disclosed(tmp_path, capsys):
+    words = {"big": ["large", "huge"], "large": ["big", "huge"], "huge": ["big", "large"]}
+    tiny_model("bert", num_labels=2).save_pretrained(tmp_path / "model")
+    tiny_tokenizer(["big large huge dog"]).save_pretrained(tmp_path / "model")
+    SubstitutionTable(words).save(tmp_path / "synonyms.json")
+    row = {"question1": "big dog", "question2": "large big dog", "label": 1}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
+    flags = ["--data", tmp_path / "dev.jsonl", "--synonyms", tmp_path / "synonyms.json"]
+    flags += ["--samples", 50, "--json", tmp_path / "report.json"]
+    assert call("certify", tmp_path, *flags, "--canonicalize", tmp_path / "synonyms.json") == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["preprocessing_defence"]["name"] == "canonicalize"
+    assert "Preprocessing defence: canonicalize (" in capsys.readouterr().out
+    assert report["cost"]["forwards"] == 1, "every draw is the same text to the model"
+    assert call("certify", tmp_path, *flags) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "preprocessing_defence" not in report and report["cost"]["forwards"] > 1
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
@@ -67,6 +86,11 @@ def test_files_and_table_are_as_promised(folder, tmp_path, capsys):
         (["--synonyms", "TABLE", "--json", "/no/such/folder/r.json"], "no folder"),
         (["--synonyms", "TABLE", "--columns", "x"], "give either --task or --columns"),
         (["--synonyms", "TABLE", "--dtype", "int4"], "unknown dtype 'int4'"),
+        (
+            ["--synonyms", "TABLE", "--max-seq-length", "-5"],
+            "max_length must be at least 4; got -5",
+        ),
+        (["--synonyms", "TABLE", "--json", "/"], "--json / is a folder"),
     ],
 )
 def test_bad_input_ends_in_one_line(folder, capsys, flags, message):
