@@ -145,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
     assert report is not None
     if rank == 0:
         print(report.to_markdown())
+        _say_what_was_not_attacked(report)
         _write(args, report, task.columns)
     return 0
 
@@ -177,6 +178,13 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.budget is not None:
         options["budget"] = args.budget
     return options
+
+
+def _say_what_was_not_attacked(report: Any) -> None:
+    for name, summary in report.attacks.items():
+        if not summary["attempted"]:
+            reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
+            print(f"{name}: no row was attacked ({reasons})", file=sys.stderr)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -85,6 +85,13 @@ def test_the_same_command_again_asks_nothing_and_says_the_same(folder, tmp_path,
     )
 
 
+def test_rows_without_labels_are_not_passed_over_in_silence(folder, tmp_path, capsys):
+    row = {"premise": "A big dog.", "hypothesis": "A dog."}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
+    assert attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym") == 0
+    assert "antonym: no row was attacked (no label: 1)" in capsys.readouterr().err
+
+
 def test_one_pair_at_the_prompt(folder, tmp_path, capsys):
     flags = [
         "--text",
