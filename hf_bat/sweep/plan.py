@@ -186,14 +186,14 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         >>> fitting({"method": "normal", "alpha": 1.0, "seed": 1})
         {'method': 'normal', 'seed': 1}
     """
-    from hf_bat.training_args import _OPTION_METHODS, METHOD_WEIGHTS, WEIGHTS
+    from hf_bat.training_args import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
 
     method = arguments.get("method", "normal")
     weights = METHOD_WEIGHTS.get(method)
     if weights is None:
         return dict(arguments)  # `make_run` says that there is no such method
     foreign = {name for name in WEIGHTS if name not in weights}
-    foreign |= {name for name, methods in _OPTION_METHODS.items() if method not in methods}
+    foreign |= {name for name, methods in OPTION_METHODS.items() if method not in methods}
     if arguments.get("eval_distances"):
         foreign -= {"distance", "pooling"}  # which every method is measured by then
     return {name: value for name, value in arguments.items() if name not in foreign}
