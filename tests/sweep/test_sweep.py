@@ -110,6 +110,10 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
         (["method=tripelt"], "unknown method 'tripelt'"),
         (["margin=1"], "margin=1.0 does not apply to method='normal'"),
         (["seed=1", "model_name_or_path=x"], "--base and --grid both name model_name_or_path"),
+        (
+            ["gradient_accumulation_steps=1,0"],
+            "--gradient_accumulation_steps must be at least 1, not 0",
+        ),
         (["output_dir=x"], "each run has its own folder"),
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
     ],
@@ -204,6 +208,8 @@ def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
     assert listed.count("24 steps") == 6 and "6 of 6 runs to make" in listed and "unknown" in listed
     assert cli.main([*words, "--dry_run", "--seconds_per_step", "4"]) == 0
     assert "~24 s" in capsys.readouterr().out  # a quarter of batch 32
+    assert cli.main([*words, "--dry_run", "--seconds_per_step", "nan"]) == 2
+    assert "--seconds_per_step must be more than 0, not nan" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
 
     assert cli.main([*words, "--jobs", "2"]) == 0
