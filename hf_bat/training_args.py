@@ -50,7 +50,7 @@ _A2T_OPTIONS = (
     "encoder",
 )
 # option -> the methods that use it. Given to another method it would be ignored, so it is refused.
-_OPTION_METHODS: dict[str, tuple[str, ...]] = {
+OPTION_METHODS: dict[str, tuple[str, ...]] = {
     "distance": BALANCED_METHODS,
     "pooling": BALANCED_METHODS,
     "mask": ("triplet", "likelihood"),
@@ -373,7 +373,7 @@ class BalancedTrainingArguments(TrainingArguments):
         """Refuse options of other methods that were changed from their defaults."""
         defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         defaults["clean_epochs"] = 0
-        for name, methods in _OPTION_METHODS.items():
+        for name, methods in OPTION_METHODS.items():
             if name in ("distance", "pooling") and self.eval_distances:
                 continue  # then any method uses them
             if self.method not in methods and getattr(self, name) != defaults[name]:

@@ -68,7 +68,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     for name in ("jobs", "processes"):
         if getattr(args, name) < 1:
             raise HfBatError(f"--{name} must be at least 1")
-    return args, parse_flags(rest) if rest else {}
+    repeated = [seed for seed in args.seeds if args.seeds.count(seed) > 1]
+    if repeated:
+        raise HfBatError(f"--seeds names {repeated[0]} twice")
+    extra = parse_flags(rest) if rest else {}
+    if "seed" in extra:
+        raise HfBatError(f"--seed is not for all runs; give --seeds {extra['seed']}")
+    return args, extra
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,9 @@ def main(argv: Sequence[str]) -> int:
     varied = ("task_name", "model_name_or_path", "method", *_varied(experiment), "seed")
     if args.dry_run:
         print(f"{experiment.title}, scale {args.scale}")
-        seconds = args.seconds_per_step or SCALES[args.scale].seconds_per_step
+        seconds = args.seconds_per_step
+        if seconds is None:
+            seconds = SCALES[args.scale].seconds_per_step
         print(dry_run(runs, root, rows, varied, seconds, args.processes))
         return 0
     failures = make_runs(runs, root, args.jobs, rows, args.quiet)

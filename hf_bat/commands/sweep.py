@@ -61,7 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--obstinate",
-        default="eval_antonym_asr_confident",
         metavar="METRIC",
         help="the frontier's obstinate rate (default: eval_antonym_asr_confident)",
     )
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the runs, write and print the table; return 0."""
     from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid
     from hf_bat.sweep.cost import dry_run
-    from hf_bat.sweep.summary import group_runs, write_summary
+    from hf_bat.sweep.summary import FICKLE, OBSTINATE, group_runs, write_summary
 
     if args.jobs < 1:
         raise HfBatError(f"--jobs must be at least 1, not {args.jobs}")
@@ -80,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     if twice:
         raise HfBatError(f"--base and --grid both name {twice[0]}")
     runs = make_grid(base, grid, shlex.split(args.launcher))
+    if args.obstinate is not None:
+        check_obstinate(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
     rows = train_rows(runs)
     if args.dry_run:
@@ -88,12 +89,35 @@ def run(args: argparse.Namespace) -> int:
     failures = make_runs(runs, root, args.jobs, rows)
     results = {r.key: result for r in runs if (result := finished(root, r))}
     if results:
-        written = write_summary(root, runs, results, varied, args.obstinate)
+        obstinate = args.obstinate or OBSTINATE
+        written = write_summary(root, runs, results, varied, obstinate)
         print(markdown(group_runs(runs, results, varied)), end="")
+        if not any(path.stem == "frontier" for path in written):
+            print(f"no frontier: no run has both {obstinate} and {FICKLE}", file=sys.stderr)
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     if failures:
         raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
     return 0
+
+
+def check_obstinate(metric: str, runs: list[Run]) -> None:
+    """Refuse a metric that no obstinate attack of the runs gives, before anything is run.
+
+    Raises:
+        HfBatError: one line that names the metrics that they do give.
+    """
+    from hf_bat.attack import get_recipe
+    from hf_bat.attack.label_filter import FIGURES
+
+    figures = ["asr", "asr_confident", "asr_attackable", "keep_rate"]
+    if any(run.arguments.get("attack_label_filter") for run in runs):
+        figures += FIGURES
+    names = dict.fromkeys(n for run in runs for n in run.arguments.get("attacks") or ())
+    recipes = [recipe for recipe in map(get_recipe, names) if recipe.goal.kind == "obstinate"]
+    known = [f"eval_{recipe.key}_{figure}" for recipe in recipes for figure in figures]
+    if metric.removesuffix("_mm") not in known:
+        given = ", ".join(known) or "none, for --attacks names no obstinate attack"
+        raise HfBatError(f"--obstinate {metric}: no run will have it; known: {given}")
 
 
 def make_runs(

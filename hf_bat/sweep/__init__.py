@@ -6,10 +6,9 @@ where it was, and two sweeps into one folder share what they have in common.
 
 from hf_bat.sweep.plan import Run, make_grid, make_run, parse_flags, read_grid
 from hf_bat.sweep.schedule import finished, folder_of, run_all
-from hf_bat.sweep.summary import METRICS, Group, group_runs, markdown, write_summary
+from hf_bat.sweep.summary import Group, group_runs, markdown, write_summary
 
 __all__ = [
-    "METRICS",
     "Group",
     "Run",
     "finished",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_bat.errors import HfBatError
 from hf_bat.sweep.plan import Run
 from hf_bat.sweep.schedule import duration, finished
 
@@ -98,7 +99,12 @@ def dry_run(
         varied: the arguments that tell the runs apart.
         seconds_per_step: see `estimate`.
         processes: that share the work of a run.
+
+    Raises:
+        HfBatError: `seconds_per_step` is no positive number.
     """
+    if seconds_per_step is not None and not 0 < seconds_per_step < math.inf:
+        raise HfBatError(f"--seconds_per_step must be more than 0, not {seconds_per_step:g}")
     results = {run.key: finished(root, run) for run in runs}
     known = [result for result in results.values() if result]
     lines, total, unknown, open_runs = [], 0.0, 0, 0

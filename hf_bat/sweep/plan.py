@@ -17,6 +17,14 @@ from hf_bat.sweep.arguments import FILES, IMMATERIAL
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
+# Arguments that count rows or batches; transformers takes any number for them.
+_COUNTS = (
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "max_train_samples",
+    "max_eval_samples",
+)
 
 
 @dataclass(frozen=True)
@@ -186,14 +194,14 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         >>> fitting({"method": "normal", "alpha": 1.0, "seed": 1})
         {'method': 'normal', 'seed': 1}
     """
-    from hf_bat.training_args import _OPTION_METHODS, METHOD_WEIGHTS, WEIGHTS
+    from hf_bat.training_args import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
 
     method = arguments.get("method", "normal")
     weights = METHOD_WEIGHTS.get(method)
     if weights is None:
         return dict(arguments)  # `make_run` says that there is no such method
     foreign = {name for name in WEIGHTS if name not in weights}
-    foreign |= {name for name, methods in _OPTION_METHODS.items() if method not in methods}
+    foreign |= {name for name, methods in OPTION_METHODS.items() if method not in methods}
     if arguments.get("eval_distances"):
         foreign -= {"distance", "pooling"}  # which every method is measured by then
     return {name: value for name, value in arguments.items() if name not in foreign}
@@ -210,6 +218,10 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
         HfBatError: arguments that do not go together, or a file that is not there.
     """
     arguments = dict(sorted(arguments.items()))
+    for name in _COUNTS:
+        value = arguments.get(name)
+        if value is not None and value < 1:
+            raise HfBatError(f"--{name} must be at least 1, not {value}")
     build_arguments(arguments, "checked")
     content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]

@@ -12,18 +12,11 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.intervals import t_interval
+from hf_bat.summary import labels
 from hf_bat.sweep.plan import SEEDS, Run
 
-# Metric -> its heading, in the order of the columns; those that no run has are left out.
-METRICS = {
-    "eval_accuracy": "accuracy",
-    "eval_f1": "F1",
-    "eval_antonym_asr_confident": "antonym ASR (confident)",
-    "eval_antonym_asr": "antonym ASR (strict)",
-    "eval_negation_asr_confident": "negation ASR (confident)",
-    "eval_negation_asr": "negation ASR (strict)",
-    "eval_synonym_asr": "synonym ASR",
-}
+# The rates that the frontier shows where none is chosen.
+OBSTINATE, FICKLE = "eval_antonym_asr_confident", "eval_synonym_asr"
 
 
 @dataclass(frozen=True)
@@ -93,15 +86,20 @@ def group_runs(
 
 def markdown(groups: Sequence[Group]) -> str:
     """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several."""
-    shown = [name for name in METRICS if any(name in group.values for group in groups)]
+    shown = _headings(groups)
     lines = [
-        "| run | seeds | " + " | ".join(METRICS[name] for name in shown) + " |",
+        "| run | seeds | " + " | ".join(shown.values()) + " |",
         "|---" * (2 + len(shown)) + "|",
     ]
     for group in groups:
         cells = [_cell(group.values.get(name, [])) for name in shown]
         lines.append(f"| {group.name} | {len(group.runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _headings(groups: Sequence[Group]) -> dict[str, str]:
+    """Metric -> its heading, of all that some group has, in the order of the columns."""
+    return labels({name: values[0] for group in groups for name, values in group.values.items()})
 
 
 def _cell(values: Sequence[float]) -> str:
@@ -119,8 +117,8 @@ def write_summary(
     runs: Sequence[Run],
     results: Mapping[str, Mapping[str, Any]],
     varied: Sequence[str],
-    obstinate: str = "eval_antonym_asr_confident",
-    fickle: str = "eval_synonym_asr",
+    obstinate: str = OBSTINATE,
+    fickle: str = FICKLE,
 ) -> list[Path]:
     """Write `sweep.json`, `sweep.md` and, where both rates are there, `frontier.png` and `.svg`.
 
@@ -147,7 +145,8 @@ def write_summary(
     }
     note = (
         "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed). "
-        "Lower attack success rates (ASR) are better.\n"
+        "Lower attack success rates (ASR) and keep rates are better, but for those called invalid, of edits "
+        "that likely keep the label.\n"
     )
     written = [
         write_text(root / "sweep.json", json.dumps(content, indent=1) + "\n"),
@@ -167,8 +166,9 @@ def write_summary(
     if points:
         from hf_bat.plots import frontier, save
 
-        label = f"obstinate: {METRICS.get(obstinate, obstinate)} (%)"
-        x_label = f"fickle: {METRICS.get(fickle, fickle)} (%)"
+        headings = _headings(groups)
+        label = f"obstinate: {headings.get(obstinate, obstinate)} (%)"
+        x_label = f"fickle: {headings.get(fickle, fickle)} (%)"
         written += save(frontier(points, x_label=x_label, y_label=label), root / "frontier")
     return written
 

@@ -103,12 +103,17 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
         (["alpha"], "not of the form name=value"),
         (["alpha=1,,2"], "not of the form name=value"),
         (["alpha=1,1.0"], "gives a value twice"),
+        (["seed=1,01"], "gives a value twice"),
         (["alpha=1", "alpha=2"], "names alpha twice"),
         (["alpha=soft"], "invalid float value: 'soft'"),
         (["alhpa=1"], "unrecognized arguments: --alhpa"),
         (["method=tripelt"], "unknown method 'tripelt'"),
         (["margin=1"], "margin=1.0 does not apply to method='normal'"),
         (["seed=1", "model_name_or_path=x"], "--base and --grid both name model_name_or_path"),
+        (
+            ["gradient_accumulation_steps=1,0"],
+            "--gradient_accumulation_steps must be at least 1, not 0",
+        ),
         (["output_dir=x"], "each run has its own folder"),
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
     ],
@@ -203,12 +208,14 @@ def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
     assert listed.count("24 steps") == 6 and "6 of 6 runs to make" in listed and "unknown" in listed
     assert cli.main([*words, "--dry_run", "--seconds_per_step", "4"]) == 0
     assert "~24 s" in capsys.readouterr().out  # a quarter of batch 32
+    assert cli.main([*words, "--dry_run", "--seconds_per_step", "nan"]) == 2
+    assert "--seconds_per_step must be more than 0, not nan" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
 
     assert cli.main([*words, "--jobs", "2"]) == 0
     table = capsys.readouterr().out
     assert (
-        "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 63.50 (57.15 to 69.85)" in table
+        "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 36.50 (30.15 to 42.85)" in table
     )
     content = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert len(content["runs"]) == 6 and "t-interval" in content["interval"]
@@ -230,6 +237,45 @@ def test_a_group_has_no_interval_over_one_seed():
     groups = group_runs(runs, {runs[0].key: {"metrics": {"eval_accuracy": 0.5}}}, ["seed"])
     assert "| the base | 1 | 50.00 |" in markdown(groups)
     assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
+
+
+def test_a_table_has_a_column_for_every_attack():
+    rates = {"accuracy": 0.9, "sister_asr": 0.1, "number_asr_confident": 0.2, "toxicity_keep_rate": 0.3,
+             "antonym_invalid_keep_rate": 0.4, "sister_asr_mm": 0.5, "loss": 0.6}  # fmt: skip
+    runs = make_grid(BASE, {"seed": [1]})
+    found = {runs[0].key: {"metrics": {f"eval_{name}": rate for name, rate in rates.items()}}}
+    assert markdown(group_runs(runs, found, ["seed"])).splitlines() == [
+        "| run | seeds | accuracy | sister ASR | number ASR, confident | toxicity keep rate "
+        "| antonym invalid keep rate | sister ASR (mismatched) |",
+        "|---|---|---|---|---|---|---|---|",
+        "| the base | 1 | 90.00 | 10.00 | 20.00 | 30.00 | 40.00 | 50.00 |",
+    ]
+
+
+def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
+    def say(base, metric):
+        base = f"--model_name_or_path m --task snli {base}"
+        words = [
+            "sweep",
+            "--base",
+            base,
+            "--obstinate",
+            metric,
+            "--output_dir",
+            str(tmp_path / "s"),
+        ]
+        status = cli.main([*words, "--dry_run"])
+        return status, capsys.readouterr().err
+
+    attacks = "--attacks paper-antonym sister synonym"
+    for metric in ("foo", "eval_number_asr", "eval_synonym_asr", "eval_antonym_valid_asr"):
+        status, error = say(attacks, metric)
+        assert status == 2 and error.count("\n") == 1
+        assert f"--obstinate {metric}: no run will have it; known: eval_antonym_asr, " in error
+        assert "eval_sister_keep_rate" in error
+    assert "known: none, for --attacks names no obstinate attack" in say("", "foo")[1]
+    assert say(attacks, "eval_sister_asr") == say(attacks, "eval_antonym_asr_mm") == (0, "")
+    assert say(f"{attacks} --attack_label_filter", "eval_antonym_valid_asr") == (0, "")
 
 
 def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
