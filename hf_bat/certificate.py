@@ -101,6 +101,10 @@ def certify(
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         progress: show a bar; only on a terminal where None.
 
+    Returns:
+        The report: `report["certified_accuracy"]` and the other figures (`CertificateReport.summary`), and a
+        dict a row in `report.rows`.
+
     Raises:
         HfBatError: no synonym table, a negative radius, a confidence outside (0, 1), too few samples to
             certify anything at that confidence, bad rows, a rows file of another run.

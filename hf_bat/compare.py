@@ -111,6 +111,9 @@ def compare_outcomes(
         confidence: of the interval.
         seed: of the bootstrap.
 
+    Returns:
+        The comparison; rates of nothing attempted are None.
+
     Example:
         >>> pairs = [("succeeded", "failed")] * 30 + [("failed", "failed")] * 70
         >>> found = compare_outcomes(pairs)
@@ -176,6 +179,13 @@ def compare_rows(
     Raises:
         HfBatError: a row is not as it should be or stands twice, the two have no attack in common, or
             an attack's rows are not the same rows.
+
+    Example:
+        >>> first = [{"idx": i, "attack": "antonym", "outcome": "succeeded"} for i in range(10)]
+        >>> second = [{**row, "outcome": "failed"} for row in first]
+        >>> [one] = compare_rows(first, second)
+        >>> one.attack, one.definition, one.difference, one.p_value
+        ('antonym', 'strict', -1.0, 0.001953125)
     """
     found = []
     for attack, ours, theirs in paired_attacks(rows_a, rows_b):
@@ -232,8 +242,22 @@ def compare_reports(
         resamples: bootstrap resamples.
         seed: of the bootstrap.
 
+    Returns:
+        One comparison an attack and definition, as `compare_rows`.
+
     Raises:
         HfBatError: a file is missing or no report, the recipes differ, or as `compare_rows`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, outcome in (("A", "succeeded"), ("B", "failed")):
+        ...         row = {"idx": 0, "attack": "antonym", "outcome": outcome}
+        ...         _ = Path(folder, f"{name}.json").write_text('{"attacks": {"antonym": {}}}')
+        ...         _ = Path(folder, f"{name}.jsonl").write_text(json.dumps(row))
+        ...     [one] = compare_reports(Path(folder, "A.json"), Path(folder, "B.json"))
+        >>> one.asr_a, one.asr_b
+        (1.0, 0.0)
     """
     return compare_rows(*report_rows(path_a, path_b, rows), resamples, seed)
 

@@ -39,6 +39,10 @@ class RateComparison:
         rate_a, rate_b: the rates, None out of nothing.
         difference: `rate_b - rate_a`.
         interval: its paired bootstrap interval (percentiles, over rows), None without a difference.
+
+    Example:
+        >>> RateComparison("contrast", "consistency", 4, 0.5, None, None, None).to_dict()["rate_a"]
+        0.5
     """
 
     source: str
@@ -71,6 +75,9 @@ def compare_counts(
         resamples: bootstrap resamples of the rows.
         confidence: of the interval.
         seed: of the bootstrap.
+
+    Returns:
+        The comparison; rates out of nothing are None.
 
     Example:
         >>> found = compare_counts([((1, 2), (0, 2))] * 30 + [((2, 2), (2, 2))] * 70)
@@ -116,6 +123,12 @@ def compare_attack_rates(
 
     Raises:
         HfBatError: as `compare_rows`.
+
+    Example:
+        >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "label": 1, "predicted": 1}
+        >>> other = {**row, "outcome": "skipped", "predicted": 0}
+        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_attack_rates([row], [other])]
+        [('accuracy', 1.0, 0.0)]
     """
     found = []
     for attack, ours, theirs in paired_attacks(rows_a, rows_b):
@@ -138,8 +151,24 @@ def compare_contrast(
         resamples: bootstrap resamples.
         seed: of the bootstrap.
 
+    Returns:
+        The accuracy of originals and of edits, consistency, fickle and obstinate errors; without those that
+        no row counts towards.
+
     Raises:
         HfBatError: rows of no contrast set, or of another one.
+
+    Example:
+        >>> from hf_bat.contrast import ContrastRow, evaluate_contrast
+        >>> rows = [ContrastRow(0, None, ("A cat.",), 0), ContrastRow(1, 0, ("No cat.",), 1)]
+        >>> right = evaluate_contrast(rows, lambda inputs: [0, 1]).row_results
+        >>> wrong = evaluate_contrast(rows, lambda inputs: [0, 0]).row_results
+        >>> for one in compare_contrast(right, wrong):
+        ...     print(one.figure, one.rate_a, one.rate_b)
+        accuracy, originals 1.0 1.0
+        accuracy, edits 1.0 0.0
+        consistency 1.0 0.0
+        obstinate errors 0.0 1.0
     """
     sets_a, sets_b = _sets(rows_a, "A"), _sets(rows_b, "B")
     if _shape(sets_a) != _shape(sets_b):

@@ -86,6 +86,12 @@ class ContrastReport:
         obstinate_errors: of the edits that changed the label, those whose prediction is.
         row_results: a dict a scored row: idx, original_idx, label, prediction, correct, `error`
             ("fickle", "obstinate" or None), and `text`, a hash of its sentences.
+
+    Example:
+        >>> rows = [ContrastRow(0, None, ("A cat.",), 0), ContrastRow(1, 0, ("No cat.",), 1)]
+        >>> report = evaluate_contrast(rows, lambda inputs: [0, 1])
+        >>> report.consistency.rate, [row["correct"] for row in report.row_results]
+        (1.0, [True, True])
     """
 
     rows: int
@@ -286,6 +292,9 @@ def contrast_model(
         device: where a transformers model runs.
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         progress: show a bar; only on a terminal where None.
+
+    Returns:
+        The figures, and each scored row's result in `row_results`.
 
     Raises:
         HfBatError: as `contrast_rows`; labels that the model does not have; a model that cannot be loaded

@@ -44,6 +44,13 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
 
     Raises:
         HfBatError: no such folder, no file in it that can be shown, or the page cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "eval_results.json").write_text('{"eval_accuracy": 0.8}')
+        ...     write_report(folder, Path(folder, "report.html"))["files"]
+        ['eval_results.json']
     """
     found = collect(Path(folder))
     text = _render(Path(folder), found)

@@ -147,6 +147,9 @@ def get_task(name: str | Task) -> Task:
     Args:
         name: a name of `TASKS` (case and `_` for `-` do not matter), or a `Task`, which is returned.
 
+    Returns:
+        The task.
+
     Raises:
         HfBatError: an unknown name; the message names the nearest one.
 
@@ -174,7 +177,25 @@ def user_task(
     label_column: str = "label",
     name: str = "custom",
 ) -> Task:
-    """Describe a user's own task; see `Task` for the arguments."""
+    """Describe a user's own task; see `Task` for the arguments.
+
+    Args:
+        columns: the text column, or the two.
+        label_names: the label names, in the order of the integer labels; empty to take them from the data.
+        skipped_labels: names of labels that an obstinate perturbation leaves alone.
+        label_column: the column that holds the label.
+        name: the task's short name.
+
+    Returns:
+        The task.
+
+    Raises:
+        HfBatError: no text column or more than two, or a skipped label that is no label.
+
+    Example:
+        >>> user_task(["utterance"], ["book", "cancel"]).metrics
+        ('accuracy',)
+    """
     return Task(
         name, tuple(columns), tuple(label_names), tuple(skipped_labels), label_column=label_column
     )
@@ -192,6 +213,15 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
 
     Raises:
         HfBatError: the file is missing, unreadable, or of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "dev.csv")
+        ...     _ = path.write_text("text,label\\nA dog.,1\\n", encoding="utf-8")
+        ...     rows = load_split(path, cache_dir=folder).to_list()
+        >>> rows
+        [{'text': 'A dog.', 'label': 1}]
     """
     path = Path(path)
     if not path.is_file():

@@ -20,7 +20,18 @@ from hf_bat.text import detach_punctuation
 
 
 class Constraint(ABC):
-    """A rule that edits must keep; the default of either question is yes."""
+    """A rule that edits must keep; the default of either question is yes.
+
+    Example:
+        >>> class SameLength(Constraint):
+        ...     def allows(self, start, state, edit):
+        ...         return len(edit.original) == len(edit.replacement)
+        ...     def describe(self):
+        ...         return {"constraint": "same-length"}
+        >>> state = State.of(("A hot day.",))
+        >>> SameLength().allows(state, state, Edit(0, 1, "hot", "cold", ("A cold day.",)))
+        False
+    """
 
     def allows_word(self, state: State, sentence: int, position: int, word: str) -> bool:
         """Whether a word may be edited at all.
@@ -73,7 +84,13 @@ class StopWords(Constraint):
 
 
 class NoRepeat(Constraint):
-    """Never edits a word twice."""
+    """Never edits a word twice.
+
+    Example:
+        >>> state = State.of(("A hot day.",)).after(Edit(0, 1, "hot", "warm", ("A warm day.",)))
+        >>> NoRepeat().allows_word(state, 0, 1, "warm"), NoRepeat().allows_word(state, 0, 2, "day")
+        (False, True)
+    """
 
     def allows_word(self, state: State, sentence: int, position: int, word: str) -> bool:
         return not state.is_edited(sentence, position)
@@ -183,6 +200,17 @@ class EmbeddingDistance(Constraint):
         min_cosine: the least cosine similarity; None for no bound.
         max_distance: the greatest Euclidean distance; None for no bound.
         allow_unknown: whether an edit with a word that has no vector is allowed.
+
+    Raises:
+        HfBatError: neither bound is given.
+
+    Example:
+        >>> vectors = {"big": [1.0, 0.0], "large": [0.8, 0.6], "red": [0.0, 1.0]}
+        >>> constraint, state = EmbeddingDistance(vectors, min_cosine=0.7), State.of(("A big dog.",))
+        >>> constraint.allows(state, state, Edit(0, 1, "big", "large", ("A large dog.",)))
+        True
+        >>> constraint.allows(state, state, Edit(0, 1, "big", "red", ("A red dog.",)))
+        False
     """
 
     def __init__(

@@ -21,6 +21,16 @@ class Goal(ABC):
     Attributes:
         name: as the command line and reports call it.
         kind: "fickle" or "obstinate".
+
+    Example:
+        >>> class Target(Goal):
+        ...     name, kind = "label-1", "fickle"
+        ...     def score(self, probabilities, label):
+        ...         return probabilities[:, 1]
+        ...     def reached(self, probabilities, label, gold_before):
+        ...         return kept(probabilities, 1)
+        >>> Target().reached(np.array([[0.4, 0.6]]), label=0, gold_before=0.9).tolist()
+        [True]
     """
 
     name: str

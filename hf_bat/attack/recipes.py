@@ -309,6 +309,9 @@ def get_recipe(
         mlm_model: the path or Hub id of the masked language model of "a2t-mlm".
         **changes: any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
+    Returns:
+        The recipe, with the changes made.
+
     Raises:
         HfBatError: an unknown name, a table that cannot be read, a bad change.
 

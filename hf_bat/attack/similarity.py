@@ -24,6 +24,14 @@ class SentenceEncoder:
         path: a folder or Hub id that `AutoModel` loads.
         device: where it runs; the first GPU, else the processor, where None.
         batch_size: strings in a forward pass.
+
+    Raises:
+        HfBatError: the model cannot be loaded; raised when it is first used.
+
+    Example:
+        >>> encoder = SentenceEncoder("sentence-transformers/all-MiniLM-L6-v2")
+        >>> encoder.encode(["A dog.", "A hound."]).shape  # doctest: +SKIP
+        (2, 384)
     """
 
     def __init__(self, path: str, device: str | None = None, batch_size: int = 32):
@@ -89,6 +97,14 @@ class SentenceSimilarity(Constraint):
 
     Raises:
         HfBatError: an unknown metric or comparison, or a window below one.
+
+    Example:
+        >>> constraint = SentenceSimilarity("sentence-transformers/all-MiniLM-L6-v2", 0.9, window=3)
+        >>> state = State.of(("A big dog runs here.",))
+        >>> constraint.strings(state, state, Edit(0, 2, "dog", "hound", ("A big hound runs here.",)))
+        ('big dog runs', 'big hound runs')
+        >>> constraint.similarity(np.array([1.0, 0.0]), np.array([0.8, 0.6]))
+        0.8
     """
 
     def __init__(

@@ -50,6 +50,16 @@ class TransformersModel(Classifier):
     Raises:
         HfBatError: a model or tokenizer that cannot be loaded or do not fit, a head that is not for
             single-label classification, a length over the model's limit, an unknown dtype.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "runs"]
+        >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+        >>> config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+        >>> model = TransformersModel(BertForSequenceClassification(config), tokenizer, max_length=16)
+        >>> with model.session():
+        ...     model.probabilities(model.keys([("A dog.", "A dog runs.")])).shape
+        (1, 2)
     """
 
     def __init__(

@@ -51,6 +51,15 @@ def synonyms_from_vectors(
 
     Raises:
         HfBatError: an unknown procedure, an option out of range, or what `read_vectors` raises.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "vectors.txt")
+        ...     _ = path.write_text("big 1.0 0.0\\nlarge 0.9 0.1\\nred 0.0 1.0\\n", encoding="utf-8")
+        ...     table = synonyms_from_vectors(path, ["big", "large", "red"], procedure="topk")
+        >>> dict(table)
+        {'big': ('large',), 'large': ('big',)}
     """
     if procedure not in PROCEDURES:
         raise HfBatError(f"unknown procedure {procedure!r}; known: {', '.join(PROCEDURES)}")

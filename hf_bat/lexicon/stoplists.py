@@ -17,6 +17,9 @@ def stopwords(name: str) -> frozenset[str]:
         name: "nltk", NLTK's English list of 179 words (the antonym attack's), or "textfooler", the 266
             words of TextFooler (Jin et al. 2020; the synonym attack's).
 
+    Returns:
+        The words.
+
     Raises:
         HfBatError: another name.
 

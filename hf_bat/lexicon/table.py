@@ -222,6 +222,9 @@ def as_table(source: TableSource) -> SubstitutionTable:
         source: a `SubstitutionTable`, a plain mapping of words to replacements, or an address that
             `SubstitutionTable.load` takes.
 
+    Returns:
+        The table; what was given where it is a `SubstitutionTable`.
+
     Raises:
         HfBatError: no table can be made or read of it.
 

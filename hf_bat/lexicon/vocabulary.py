@@ -29,6 +29,11 @@ class Vocabulary:
         words: lower-case words by falling frequency, equally frequent ones by the alphabet.
         min_count: how often a word had to occur.
         splits: name of each split read -> {"rows": n, "sha256": of its texts}.
+
+    Example:
+        >>> vocabulary = Vocabulary(("dog", "cat"))
+        >>> vocabulary.metadata["words"], vocabulary.metadata["splits"]
+        (2, {})
     """
 
     words: tuple[str, ...]
@@ -50,6 +55,12 @@ class Vocabulary:
 def count_words(texts: Iterable[str]) -> Counter[str]:
     """Count the lower-cased words of sentences, without their trailing punctuation mark.
 
+    Args:
+        texts: the sentences.
+
+    Returns:
+        How often each word occurs.
+
     Example:
         >>> count_words(["A dog.", "a Dog runs"]).most_common(2)
         [('a', 2), ('dog', 2)]
@@ -69,6 +80,10 @@ def vocabulary_from_splits(
         splits: name -> rows; name every split that is read, usually just "train".
         columns: the text columns; a missing value in one (None) is no text.
         min_count: how often a word must occur over all these splits (the paper's tables: 2).
+
+    Returns:
+        The frequent words, most frequent first, with the number of rows and the hash of the texts of each
+        split.
 
     Raises:
         HfBatError: no split, a column that a row lacks, or no word that is frequent enough.

@@ -40,6 +40,10 @@ class Synset(NamedTuple):
         number: its place among WordNet's synsets.
         pos: "n", "v", "a", "s" (a satellite adjective) or "r".
         lemmas: their names, as WordNet spells them (`Heaven`, `ice_cream`).
+
+    Example:
+        >>> load_wordnet().synsets("automobile")[0].lemmas
+        ('car', 'auto', 'automobile', 'machine', 'motorcar')
     """
 
     number: int
@@ -205,8 +209,15 @@ def load_wordnet(source: str = "bundled") -> WordNet:
         source: "bundled", the WordNet 3.0 relations that ship with hf_bat, or "nltk", the WordNet that
             NLTK has downloaded (read from its files into memory; NLTK's own reader is not used).
 
+    Returns:
+        The relations, with their look-ups; the same object each time.
+
     Raises:
         HfBatError: an unknown source, or NLTK's data is not there.
+
+    Example:
+        >>> load_wordnet().version
+        '3.0'
     """
     if source == "bundled":
         relations = json.loads(gzip.decompress(BUNDLED.read_bytes()))

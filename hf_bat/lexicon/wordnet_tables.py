@@ -33,6 +33,10 @@ def antonyms_from_wordnet(
             that nobody writes ("goodder" is there, beside "better").
         wordnet: where to look; the bundled WordNet where None.
 
+    Returns:
+        The table, antonyms in the order of WordNet's senses; words without an antonym are left out. Its
+        metadata has WordNet's version and hash, and the options.
+
     Example:
         >>> table = antonyms_from_wordnet(["hires", "Hated", "dog"])
         >>> dict(table)
@@ -75,6 +79,10 @@ def synonyms_from_wordnet(
         min_share: the share that makes a sense frequent, 0 to 1.
         exclude: words that get no synonym and are none; where None, both lists of stop words.
 
+    Returns:
+        The table; words without a synonym are left out. Its metadata has WordNet's version and hash, and
+        the options.
+
     Raises:
         HfBatError: an unknown `senses` or a `min_share` out of range.
 
@@ -105,6 +113,9 @@ def synonyms_from_wordnet(
 def default_antonyms() -> SubstitutionTable:
     """The bundled antonyms: `antonyms_from_wordnet()`, prebuilt and shipped.
 
+    Returns:
+        The table, loaded once a process.
+
     Example:
         >>> default_antonyms()["hated"]
         ('love',)
@@ -115,6 +126,9 @@ def default_antonyms() -> SubstitutionTable:
 @lru_cache(maxsize=1)
 def default_synonyms() -> SubstitutionTable:
     """The bundled synonyms: `synonyms_from_wordnet()` without antonyms, prebuilt and shipped.
+
+    Returns:
+        The table, loaded once a process.
 
     Example:
         >>> default_synonyms()["automobile"][:2]
@@ -130,6 +144,9 @@ def default_sisters() -> SubstitutionTable:
     Colours, animals, fruit, dishes, drinks, materials, vehicles, musical instruments, sports,
     furniture, clothing, parts of the body, nationalities, days, months, rooms and the like; built by
     `scripts/build_sister_table.py` from WordNet's classes.
+
+    Returns:
+        The table, loaded once a process.
 
     Example:
         >>> default_sisters()["violin"][:2]

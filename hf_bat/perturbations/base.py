@@ -55,6 +55,10 @@ class Slot:
         position: which white-space token of that sentence, from 0.
         original: the word without its trailing punctuation mark.
         replacements: words in the original's case, never the original itself, at least one.
+
+    Example:
+        >>> Slot(0, 1, "dog", ("hound", "pup")).replacements
+        ('hound', 'pup')
     """
 
     sentence: int
@@ -69,6 +73,21 @@ class Perturbation(ABC):
     Attributes:
         name: the short name used in metric keys and reports, such as `"antonym"`.
         kind: `"fickle"` (the label should survive) or `"obstinate"` (the label should change).
+
+    Example:
+        >>> class Shout(Perturbation):
+        ...     name, kind = "shout", "fickle"
+        ...     def candidates(self, texts):
+        ...         loud = texts[0].upper()
+        ...         return [Edit(0, 0, texts[0], loud, (loud, *texts[1:]))] if loud != texts[0] else []
+        ...     def sample(self, texts, rng):
+        ...         edit = self.choose(self.candidates(texts), rng)
+        ...         return edit.texts if edit else None
+        ...     def describe(self):
+        ...         return {"perturbation": self.name}
+        >>> import random
+        >>> Shout().sample(("Run!",), random.Random(0)), Shout().sample(("RUN!",), random.Random(0))
+        (('RUN!',), None)
     """
 
     name: str

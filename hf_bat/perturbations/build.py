@@ -43,6 +43,9 @@ def build_perturbations(
         exclude_stopwords: see `SubstitutionPerturbation`.
         casing: see `SubstitutionPerturbation`.
 
+    Returns:
+        The fickle perturbation (synonyms) and the obstinate one (antonyms).
+
     Raises:
         HfBatError: a table that cannot be read.
 
@@ -75,6 +78,10 @@ def build_obstinate(
             that a row allows as likely.
         label_filter: "off"; "only", to draw edits alone that are likely to change the label (see
             `LabelValidity`); or "prefer", to draw any where a row has no such edit.
+
+    Returns:
+        `antonym` itself where nothing else is asked for; else the perturbation of the one kind, or a
+        `MixedPerturbation` of several; within the filter's wrapper where there is one.
 
     Raises:
         HfBatError: no kind, an unknown one, or one that stands twice; an unknown filter.

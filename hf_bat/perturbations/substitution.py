@@ -49,6 +49,13 @@ class SubstitutionPerturbation(Perturbation):
 
     Raises:
         HfBatError: an unknown casing.
+
+    Example:
+        >>> table = {"hot": ("cold",), "not": ("never",)}
+        >>> AntonymPerturbation(table).replacements("not")  # a stop word
+        ()
+        >>> AntonymPerturbation(table, exclude_stopwords=False, casing="authors").replacements("Not")
+        ('never',)
     """
 
     def __init__(
@@ -146,6 +153,11 @@ class SynonymPerturbation(SubstitutionPerturbation):
     A sample draws each word uniformly from its set, the word itself included, so that several words
     change at once; a sample in which no word changes is None.
 
+    Args:
+        table: word -> synonyms; see `SubstitutionPerturbation`.
+        exclude_stopwords: see `SubstitutionPerturbation`.
+        casing: see `SubstitutionPerturbation`; with "authors" a sample is in lower case throughout.
+
     Example:
         >>> import random
         >>> fickle = SynonymPerturbation({"dog": ("hound",), "big": ("large", "huge")})
@@ -181,6 +193,18 @@ class SwapPerturbation(SubstitutionPerturbation):
 
     A sample takes the sentences in a random order, the first that has a word to replace is changed:
     one such word drawn uniformly, one of its replacements drawn uniformly.
+
+    Args:
+        table: word -> replacements; see `SubstitutionPerturbation`.
+        exclude_stopwords: see `SubstitutionPerturbation`.
+        casing: see `SubstitutionPerturbation`.
+
+    Example:
+        >>> class ColourPerturbation(SwapPerturbation):
+        ...     name = "colour"
+        >>> swap = ColourPerturbation({"red": ("blue",), "shirt": ("coat",)})
+        >>> [edit.texts for edit in swap.candidates(("A red shirt.", "It is red."))]
+        [('A blue shirt.', 'It is red.'), ('A red coat.', 'It is red.'), ('A red shirt.', 'It is blue.')]
     """
 
     kind = "obstinate"
@@ -212,6 +236,11 @@ class SwapPerturbation(SubstitutionPerturbation):
 
 class AntonymPerturbation(SwapPerturbation):
     """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
+
+    Args:
+        table: word -> antonyms; see `SubstitutionPerturbation`.
+        exclude_stopwords: see `SubstitutionPerturbation`.
+        casing: see `SubstitutionPerturbation`.
 
     Example:
         >>> import random

@@ -30,6 +30,9 @@ def frontier(
         y_label: the obstinate rate's name.
         width: of the figure, inches.
 
+    Returns:
+        The figure, of one axis; `save` writes it.
+
     Example:
         >>> figure = frontier([{"name": "normal", "fickle": [0.36, 0.37], "obstinate": [0.57, 0.58]},
         ...                    {"name": "triplet", "fickle": [0.25, 0.26], "obstinate": [0.34, 0.35]}])

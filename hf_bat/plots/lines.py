@@ -26,6 +26,12 @@ def trade_off_by_epoch(
         y_label: what the rates are.
         width: of the figure, inches.
 
+    Returns:
+        The figure, an axis a panel; `save` writes it.
+
+    Raises:
+        HfBatError: a line has not one rate for each seed and epoch.
+
     Example:
         >>> figure = trade_off_by_epoch({"BERT": {
         ...     "antonym": {"x": [1, 2], "values": [[0.5, 0.6], [0.54, 0.62]], "baseline": 0.57},
@@ -69,6 +75,12 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
         x_label: the hyper-parameter.
         width: of the figure, inches.
 
+    Returns:
+        The figure, an axis a panel; `save` writes it.
+
+    Raises:
+        HfBatError: a line has not one rate for each seed and value.
+
     Example:
         >>> figure = value_panels({"accuracy (%)": {"triplet": {"x": [0.5, 1.0], "values": [[0.8, 0.7]]}}},
         ...                       "margin")
@@ -110,6 +122,12 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
         panels: as in `trade_off_by_epoch`.
         y_label: what the rates are.
         width: of the figure, inches.
+
+    Returns:
+        The figure, an axis a panel; `save` writes it.
+
+    Raises:
+        HfBatError: a line has not one rate for each seed and epoch.
 
     Example:
         >>> figure = epoch_bars({"QQP": {"BERT": {"x": [1, 2], "values": [[0.4, 0.5]]}}}, "negation ASR (%)")

@@ -34,6 +34,9 @@ def tsne(
         perplexity: of t-SNE (van der Maaten and Hinton 2008); lowered for few points.
         seed: of t-SNE.
 
+    Returns:
+        The figure, an axis a panel; `save` writes it.
+
     Raises:
         HfBatError: fewer than 2 rows.
 
@@ -118,6 +121,9 @@ def distance_histograms(
         x_label: what the distance is.
         width: of the figure, inches.
         bins: over the common range of all panels.
+
+    Returns:
+        The figure, an axis a panel; `save` writes it.
 
     Example:
         >>> figure = distance_histograms({"normal": {"fickle": [0.1, 0.2], "obstinate": [0.3, 0.2]}})
