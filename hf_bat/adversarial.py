@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Which of a row's draws decides whether it is attacked: far from those of its versions.
 _ATTACKED = 2**32
+#: The folder of adversarial rows inside a run's; it holds texts of training rows, so no push uploads it.
+ADVERSARIAL = "adversarial"
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ class AdversarialCallback(TrainerCallback):
 
 def adversarial_folder(args: BalancedTrainingArguments) -> Path:
     """Where a run keeps its adversarial rows."""
-    return Path(args.output_dir) / "adversarial"
+    return Path(args.output_dir) / ADVERSARIAL
 
 
 def rows_path(folder: Path, epoch: int) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hf_bat.adversarial import ADVERSARIAL
 from hf_bat.errors import HfBatError, first_cause
 from hf_bat.model_card import CardFacts, body, public_name, rows_name, section
 from hf_bat.model_index import Evaluation
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Builders of local files: a data set made by another one came from the Hub.
 _LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
+# In the output folder, but never uploaded: the texts of training rows.
+_PRIVATE = f"{ADVERSARIAL}/*"
 
 
 class HubTrainer(RawTextTrainer):
@@ -254,18 +258,28 @@ class HubTrainer(RawTextTrainer):
         self._warn_local_base()
         self._uploading = False
         try:
-            return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+            with _training_texts_left_out():
+                return super().push_to_hub(
+                    commit_message, blocking, token, revision, private, **kwargs
+                )
         except HfBatError:
             raise
         except Exception as error:
             if not self._uploading:
                 raise  # a failure on this machine
             repo, folder = self.hub_model_id, self.args.output_dir
-            command = f"hf upload {repo} {shlex.quote(folder)} . --exclude 'checkpoint-*'"
+            command = (
+                f"hf upload {repo} {shlex.quote(folder)} . --exclude 'checkpoint-*' "
+                f"--exclude '{_PRIVATE}'"
+            )
             raise HfBatError(
                 f"the upload to {repo} failed: {first_cause(error)}; the model is whole in {folder}: try "
                 f"again with trainer.push_to_hub(), or with `{command}`"
             ) from error
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        with _training_texts_left_out():
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def _finish_current_push(self) -> None:
         # `push_to_hub` calls this between its work on this machine and the upload.
@@ -280,3 +294,35 @@ class HubTrainer(RawTextTrainer):
                     "the adapter's base model is a folder of this machine, where others cannot load it: set "
                     "base_model_name_or_path of the adapter's configuration to the base's name on the Hub"
                 )
+
+
+class _Uploader:
+    """The Trainer's client of the Hub; its uploads leave out the texts of training rows.
+
+    Args:
+        client: a `huggingface_hub.HfApi`.
+    """
+
+    def __init__(self, client: Any):
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def upload_folder(self, **options: Any) -> Any:
+        """As that of `HfApi`."""
+        ignored = [*(options.pop("ignore_patterns", None) or ()), _PRIVATE]
+        return self._client.upload_folder(ignore_patterns=ignored, **options)
+
+
+@contextmanager
+def _training_texts_left_out() -> Iterator[None]:
+    """While this lasts, the Trainer's uploads, which know no exceptions of ours, leave those texts out."""
+    from transformers import trainer
+
+    of_transformers = trainer.hf_api
+    trainer.hf_api = lambda: _Uploader(of_transformers())
+    try:
+        yield
+    finally:
+        trainer.hf_api = of_transformers

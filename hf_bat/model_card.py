@@ -30,14 +30,24 @@ _LOSSES = {
     "triplet": "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
     "likelihood": "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin - drop) "
     "+ contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, where "
-    "`drop = log p(y|x) - log p(y|x_o)`; for edits that likely do not change the label the term is "
-    "`max(0, other_margin - drop) + max(0, drop - other_limit)`.",
+    "`drop = log p(y|x) - log p(y|x_o)`{others}.",
 }
+# Of the method likelihood where the label filter tells such edits from the rest.
+_OTHERS = (
+    "; for edits that likely do not change the label the term is "
+    "`max(0, other_margin - drop) + max(0, drop - other_limit)`"
+)
 _VERSIONS = (
     "`x` is a row, `x_f` its fickle version (words replaced by synonyms: the answer should stay), `x_o` "
-    "its obstinate version (one word replaced by an antonym: the answer should change), `d` the {distance} "
+    "its obstinate version ({edits}: the answer should change), `d` the {distance} "
     "distance of their representations (pooling: {pooling})."
 )
+_EDITS = {
+    "antonym": "one word replaced by an antonym",
+    "negation": "a negation put in or taken out",
+    "sister": "one word replaced by another of its class that excludes it",
+    "number": "one number changed",
+}
 
 
 @dataclass(frozen=True)
@@ -158,10 +168,11 @@ def _method(facts: CardFacts) -> str:
         f"Method `{args.method}` of hf_bat (Balanced Adversarial Training, Chen, Ji and Evans, EMNLP 2022), "
         f"trained on {facts.trained_on}.",
         "",
-        _LOSSES.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs."),
+        _loss(args),
     ]
     if args.method in BALANCED_METHODS:
-        lines.append(_VERSIONS.format(distance=args.distance, pooling=facts.pooling))
+        edits = " or ".join(_EDITS[edit] for edit in args.obstinate_edits or ("antonym",))
+        lines.append(_VERSIONS.format(edits=edits, distance=args.distance, pooling=facts.pooling))
     weights = [
         f"- `{name}`: {getattr(args, name)}"
         for name in METHOD_WEIGHTS[args.method]
@@ -177,6 +188,11 @@ def _method(facts: CardFacts) -> str:
         skipped = ", ".join(f"`{name}`" for name in facts.task.skipped_labels)
         lines += ["", f"Rows of these labels get no obstinate version: {skipped}."]
     return "\n".join(lines)
+
+
+def _loss(args: Any) -> str:
+    loss = _LOSSES.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs.")
+    return loss.format(others=_OTHERS if args.label_filter == "prefer" else "")
 
 
 def _chosen_options(args: Any) -> dict[str, Any]:

@@ -59,6 +59,15 @@ def test_every_command_exists_and_its_help_has_an_example(name, capsys):
     assert f"hf-bat {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("action", ["build", "convert", "info", "push"])
+def test_the_help_of_each_action_has_its_own_example(action, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["lexicon", action, "--help"])
+    _, examples = capsys.readouterr().out.split("examples:\n")
+    lines = [line for line in examples.splitlines() if "hf-bat" in line]
+    assert lines and all(line.startswith(f"  hf-bat lexicon {action} ") for line in lines)
+
+
 def test_other_commands_modules_are_not_imported(monkeypatch, fake_command):
     fake_command(lambda args: 0)
     monkeypatch.setitem(cli.COMMANDS, "broken", ("hf_bat.commands.no_such_module", "not there"))

@@ -21,15 +21,28 @@ from hf_bat.tasks import load_split
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model_name_or_path", required=True)
-    parser.add_argument("--train_file", required=True)
+    description, _, examples = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+    )
+    parser.add_argument(
+        "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
+    )
     parser.add_argument("--columns", nargs="+", required=True, help="the text column, or the two")
-    parser.add_argument("--label_column", default="label")
+    parser.add_argument("--label_column", default="label", help="its name (default: label)")
     parser.add_argument("--class_names", nargs="+", required=True, help="in the labels' order")
-    parser.add_argument("--skipped_labels", nargs="+", default=[])
-    parser.add_argument("--output_dir", required=True)
-    parser.add_argument("--max_steps", type=int, default=-1)
+    parser.add_argument(
+        "--skipped_labels", nargs="+", default=[], help="classes without obstinate versions"
+    )
+    parser.add_argument("--output_dir", required=True, help="where the model goes")
+    parser.add_argument(
+        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+    )
     return parser.parse_args()
 
 

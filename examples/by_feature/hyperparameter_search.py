@@ -22,14 +22,27 @@ from hf_bat.tasks import load_split
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model_name_or_path", required=True)
-    parser.add_argument("--task_name", default="snli")
-    parser.add_argument("--train_file", required=True)
-    parser.add_argument("--validation_file", required=True)
-    parser.add_argument("--output_dir", required=True)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--max_steps", type=int, default=-1)
+    description, _, examples = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+    )
+    parser.add_argument(
+        "--task_name", default="snli", help="the task that the files are of (default: snli)"
+    )
+    parser.add_argument(
+        "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
+    )
+    parser.add_argument("--validation_file", required=True, help="the same, to evaluate on")
+    parser.add_argument("--output_dir", required=True, help="where the trials go")
+    parser.add_argument("--trials", type=int, default=20, help="how many (default: 20)")
+    parser.add_argument(
+        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+    )
     return parser.parse_args()
 
 

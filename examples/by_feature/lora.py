@@ -21,18 +21,31 @@ from hf_bat.tasks import load_split
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model_name_or_path", required=True)
-    parser.add_argument("--task_name", default="snli")
-    parser.add_argument("--train_file", required=True)
-    parser.add_argument("--validation_file", required=True)
-    parser.add_argument("--output_dir", required=True)
-    parser.add_argument("--rank", type=int, default=8, help="rank of the adapter")
+    description, _, examples = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+    )
+    parser.add_argument(
+        "--task_name", default="snli", help="the task that the files are of (default: snli)"
+    )
+    parser.add_argument(
+        "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
+    )
+    parser.add_argument("--validation_file", required=True, help="the same, to evaluate on")
+    parser.add_argument("--output_dir", required=True, help="where the model goes")
+    parser.add_argument("--rank", type=int, default=8, help="rank of the adapter (default: 8)")
     parser.add_argument(
         "--target_modules", nargs="+", help="layers to adapt; PEFT's choice if absent"
     )
     parser.add_argument("--modules_to_save", nargs="+", help="parts of the head to train and save")
-    parser.add_argument("--max_steps", type=int, default=-1)
+    parser.add_argument(
+        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+    )
     return parser.parse_args()
 
 

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from hf_bat.lexicon import SubstitutionTable, Vocabulary
 
 HELP = "build, convert, look at and push substitution tables (synonyms, antonyms)"
-EPILOG = """\
-examples:
+_EXAMPLES = {
+    "build": """\
   hf-bat lexicon build antonyms --output antonyms.json.gz
   hf-bat lexicon build synonyms --vectors counter-fitted-vectors.txt --data train.jsonl.gz \\
       --task snli --output synonyms.json.gz
-  hf-bat lexicon convert released_synonyms.pkl --output synonyms.json.gz
-  hf-bat lexicon info synonyms.json.gz --words car children
-  hf-bat lexicon push synonyms.json.gz OWNER/NAME --private
-"""
+""",
+    "convert": "  hf-bat lexicon convert released_synonyms.pkl --output synonyms.json.gz\n",
+    "info": "  hf-bat lexicon info synonyms.json.gz --words car children\n",
+    "push": "  hf-bat lexicon push synonyms.json.gz OWNER/NAME --private\n",
+}
+EPILOG = "examples:\n" + "".join(_EXAMPLES.values())
 _SAMPLE = 5
 _TABLE = "a table's file, hf://datasets/OWNER/NAME, default-synonyms or default-antonyms"
 
@@ -31,15 +33,21 @@ _TABLE = "a table's file, hf://datasets/OWNER/NAME, default-synonyms or default-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `hf-bat lexicon`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
-    raw = argparse.RawDescriptionHelpFormatter
 
-    build = actions.add_parser(
+    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=f"examples:\n{_EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    build = add(
         "build",
-        help="build a table from WordNet or word vectors",
-        description="Build a table from WordNet, or synonyms from a file of word vectors.",
-        epilog=EPILOG,
-        formatter_class=raw,
-        allow_abbrev=False,
+        "build a table from WordNet or word vectors",
+        "Build a table from WordNet, or synonyms from a file of word vectors.",
     )
     build.add_argument("kind", choices=["antonyms", "synonyms"], help="what to build")
     build.add_argument(
@@ -88,24 +96,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data files that will be evaluated: says so if one of them feeds the vocabulary",
     )
 
-    convert = actions.add_parser(
+    convert = add(
         "convert",
-        help="rewrite a table (a released pickle, a plain JSON file) in hf_bat's format",
-        allow_abbrev=False,
+        "rewrite a table (a released pickle, a plain JSON file) in hf_bat's format",
+        "Rewrite a table in hf_bat's format: a pickle, of which nothing is run, or a plain JSON file.",
     )
     convert.add_argument("table", type=Path, help="the table to read")
     convert.add_argument("--output", required=True, type=Path, help="table to write")
 
-    info = actions.add_parser("info", help="what a table holds", allow_abbrev=False)
+    info = add("info", "what a table holds", "What a table holds, and how it was made.")
     info.add_argument("table", help=_TABLE)
     info.add_argument("--words", nargs="+", default=[], help="words whose replacements to show")
 
-    push = actions.add_parser(
+    push = add(
         "push",
-        help="write a table to a data set of the Hub",
-        description="Write a table to a data set of the Hub; `hf auth login` first. It is read from there "
-        "as hf://datasets/OWNER/NAME.",
-        allow_abbrev=False,
+        "write a table to a data set of the Hub",
+        "Write a table to a data set of the Hub; `hf auth login` first.\n"
+        "It is read from there as hf://datasets/OWNER/NAME.",
     )
     push.add_argument("table", help=_TABLE)
     push.add_argument(

@@ -1,5 +1,7 @@
 """Each short example is launched; those are all that the folder has, and its README names them."""
 
+import argparse
+import runpy
 import subprocess
 import sys
 
@@ -25,6 +27,22 @@ def test_the_readme_names_every_example(repository):
     assert scripts == set(COMMANDS)
     text = (folder / "README.md").read_text()
     assert all(f"by_feature/{name}" in text for name in scripts) and "run_glue_bat.py" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_has_an_example_and_says_what_each_flag_is(name, repository, monkeypatch, capsys):
+    path = repository / "examples" / "by_feature" / name
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setattr(argparse._HelpAction, "__call__", lambda _, parser, *__: found(parser))
+
+    def found(parser):
+        assert all(action.help for action in parser._actions)
+        parser.print_help()
+        parser.exit()
+
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    assert f"\n    python examples/by_feature/{name} --model_name" in capsys.readouterr().out
 
 
 @pytest.mark.slow

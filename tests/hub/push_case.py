@@ -90,6 +90,26 @@ def push_model(folder):
     return found
 
 
+def push_a2t(folder):
+    """Pushed while it trains (the checkpoint too), on each save and at the end."""
+    trainer = make_trainer(
+        folder,
+        made_rows(8),
+        method="a2t",
+        clean_epochs=0,
+        num_train_epochs=2,
+        save_strategy="epoch",
+        push_to_hub=True,
+        hub_strategy="checkpoint",
+        hub_always_push=True,
+        hub_model_id="tester/a2t",
+    )
+    trainer.train()
+    trainer.save_model()
+    trainer.push_to_hub()
+    return {"files": sorted(hashes(folder))}
+
+
 def push_adapter(folder):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForSequenceClassification
@@ -152,6 +172,9 @@ def push_from_script(folder):
     sys.modules[spec.name] = script
     spec.loader.exec_module(script)
     folder = Path(folder)
+    texts = folder / "out" / "adversarial" / "epoch-0.jsonl"  # as if of an earlier run
+    texts.parent.mkdir(parents=True)
+    texts.write_text("{}\n")
     for name, seed in (("train", 0), ("dev", 1)):
         lines = [json.dumps(row) + "\n" for row in made_rows(12, seed)]
         (folder / f"{name}.jsonl").write_text("".join(lines))
@@ -172,7 +195,7 @@ def push_from_script(folder):
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     found = {}
-    for case in (push_model, push_adapter, push_table, push_from_script):
+    for case in (push_model, push_a2t, push_adapter, push_table, push_from_script):
         (out / case.__name__).mkdir()
         with contextlib.redirect_stdout(sys.stderr):
             start = time.process_time()

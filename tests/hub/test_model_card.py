@@ -229,14 +229,41 @@ def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
 
 @pytest.mark.parametrize("method", [*METHOD_WEIGHTS])
 def test_the_card_of_each_method(tmp_path, method):
-    trainer = make_trainer(tmp_path, made_rows(4), method=method, max_steps=1)
-    trainer.train()
-    trainer.create_model_card()
-    text = (tmp_path / "README.md").read_text("utf-8")
+    text = card_after_training(tmp_path, method=method)
     assert f"Method `{method}`" in text and "`L = CE(" in text
     assert all(f"`{name}`: {value}" in text for name, value in METHOD_WEIGHTS[method].items())
     assert "Options other than the defaults" not in text
     assert text.count("| synonyms | 6 |") == (method != "normal")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "(one word replaced by an antonym: the answer should change)"),
+        ({"obstinate_edits": ["negation"]}, "(a negation put in or taken out: the answer"),
+        (
+            {"obstinate_edits": ["sister", "number"]},
+            "(one word replaced by another of its class that excludes it or one number changed: the",
+        ),
+    ],
+)
+def test_the_card_says_which_obstinate_edits_were_drawn(tmp_path, options, said):
+    assert said in card_after_training(tmp_path, method="triplet", **options)
+
+
+@pytest.mark.parametrize("label_filter", ["off", "only", "prefer"])
+def test_the_card_has_the_term_of_other_edits_only_where_there_is_one(tmp_path, label_filter):
+    text = card_after_training(tmp_path, method="likelihood", label_filter=label_filter)
+    assert "`drop = log p(y|x) - log p(y|x_o)`" in text
+    for weight in ("other_margin", "other_limit"):
+        assert (weight in text) == (label_filter == "prefer")
+
+
+def card_after_training(folder, **options):
+    trainer = make_trainer(folder, made_rows(4), max_steps=1, **options)
+    trainer.train()
+    trainer.create_model_card()
+    return (folder / "README.md").read_text("utf-8")
 
 
 def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
