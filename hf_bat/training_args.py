@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -366,8 +367,7 @@ class BalancedTrainingArguments(TrainingArguments):
                     f"{name}={value} does not apply to method={self.method!r}; "
                     f"it is a weight of {' and '.join(takers)}"
                 )
-            if not value >= 0:
-                raise HfBatError(f"{name} must not be negative; got {value}")
+            _check_amount(name, value, may_be_infinite=name == "other_limit")
 
     def _check_options(self) -> None:
         """Refuse options of other methods that were changed from their defaults."""
@@ -388,15 +388,16 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        if self.weight_warmup_steps < 0:
-            raise HfBatError(
-                f"weight_warmup_steps must not be negative; got {self.weight_warmup_steps}"
-            )
+        _check_amount("weight_warmup_steps", self.weight_warmup_steps)
         if self.max_seq_length is not None and self.max_seq_length < 4:
             raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
         weights = self.class_weights
-        if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
-            raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
+        if weights is not None and not (
+            sum(weights) > 0 and all(w >= 0 and math.isfinite(w) for w in weights)
+        ):
+            raise HfBatError(
+                f"class_weights must be finite, not negative nor all zero; got {weights}"
+            )
 
     def _check_likelihood(self) -> None:
         for name in _OF_OTHERS:
@@ -458,3 +459,10 @@ class BalancedTrainingArguments(TrainingArguments):
 def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def _check_amount(name: str, value: float, may_be_infinite: bool = False) -> None:
+    if value < 0:
+        raise HfBatError(f"{name} must not be negative; got {value}")
+    if math.isnan(value) or (math.isinf(value) and not may_be_infinite):
+        raise HfBatError(f"{name} must be a finite number; got {value}")

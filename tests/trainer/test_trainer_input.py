@@ -9,6 +9,8 @@ from training_helpers import made_rows, make_arguments, make_trainer, tokenizer_
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, get_task
 
+INF, NAN = float("inf"), float("nan")
+
 
 def model_with(**changes):
     model = tiny_model("bert", num_labels=changes.pop("num_labels", 3))
@@ -51,8 +53,21 @@ def one_line(error):
         ({"method": "triplet", "weight_warmup_steps": -2}, "weight_warmup_steps must not be neg"),
         ({"max_seq_length": 2}, "max_seq_length must be at least 4; got 2"),
         ({"casing": "lower"}, "unknown casing 'lower'; known: keep, authors"),
-        ({"class_weights": [1.0, -1.0]}, "class_weights must not be negative nor all zero"),
-        ({"class_weights": [0.0, 0.0]}, "class_weights must not be negative nor all zero"),
+        ({"class_weights": [1.0, -1.0]}, "class_weights must be finite, not negative nor all zero"),
+        ({"class_weights": [0.0, 0.0]}, "class_weights must be finite, not negative nor all zero"),
+        ({"class_weights": [1.0, INF]}, "class_weights must be finite"),
+        ({"class_weights": [1.0, NAN]}, "class_weights must be finite"),
+        (
+            {"method": "triplet", "weight_warmup_steps": NAN},
+            "steps must be a finite number; got nan",
+        ),
+        (
+            {"method": "triplet", "weight_warmup_steps": INF},
+            "steps must be a finite number; got inf",
+        ),
+        ({"method": "triplet", "margin": INF}, "margin must be a finite number; got inf"),
+        ({"method": "pairwise", "alpha": NAN}, "alpha must be a finite number; got nan"),
+        ({"method": "likelihood", "other_limit": NAN}, "other_limit must be a finite number"),
     ],
 )
 def test_arguments_that_do_not_fit_each_other(tmp_path, options, message):
