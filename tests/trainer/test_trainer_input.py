@@ -1,5 +1,6 @@
 """What cannot be trained is refused before anything is trained, in one line that says what to do."""
 
+import copy
 import json
 import pickle
 
@@ -75,6 +76,23 @@ def test_arguments_that_do_not_fit_each_other(tmp_path, options, message):
         BalancedTrainingArguments(str(tmp_path / "out"), report_to="none", **options)
     one_line(error)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_method_has_its_own_defaults_and_keeps_the_users_weights(tmp_path):
+    given = make_arguments(tmp_path, method="triplet", margin=0.5)
+    assert json.loads(given.to_json_string())["contrastive_weight"] == 1.0
+    for args in (copy.deepcopy(given), pickle.loads(pickle.dumps(given))):
+        args.method = "pairwise"
+        args.check_method()
+        weights = (args.alpha, args.beta, args.margin, args.contrastive_weight)
+        assert weights == (1.0, 1.2, 0.5, None)
+        args.beta = 1.2  # the default's value, and now a choice
+        args.method = "likelihood"
+        args.check_method()
+        assert (args.beta, args.margin, args.label_filter) == (1.2, 0.5, "prefer")
+        args.method = "triplet"
+        with pytest.raises(HfBatError, match="beta=1.2 does not apply to method='triplet'"):
+            args.check_method()
 
 
 NO_TASK = {"task": None, "synonyms": None, "antonyms": None}
