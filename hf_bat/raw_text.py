@@ -55,10 +55,12 @@ class RawTextTrainer(Trainer):
         self.task = get_task(task) if task is not None else None
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
+        self._made_perturbations: tuple[Any, tuple[SynonymPerturbation, Perturbation]] | None = None
         self._check_inputs(args, data_collator, processing_class, kwargs)
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
+        self._defence = self._defence_options()
         check_single_label(self.model.config)
         self._check_class_weights()
         if self.task is not None:
@@ -169,18 +171,23 @@ class RawTextTrainer(Trainer):
             dataset = dataset.add_column(column, [len(row) for row in ids["input_ids"]])
         return dataset
 
-    @cached_property
+    @property
     def perturbations(self) -> tuple[SynonymPerturbation, Perturbation]:
         """The fickle and the obstinate perturbation that the tables and options make."""
-        fickle, antonym = build_perturbations(
-            self._synonyms,
-            self._antonyms,
-            self.args.drop_antonyms_from_synonyms,
-            self.args.exclude_stopwords,
-            self.args.casing,
-        )
-        edits = self.args.obstinate_edits or ("antonym",)
-        return fickle, build_obstinate(antonym, edits, self.args.label_filter or "off")
+        args = self.args
+        tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
+        edits = (tuple(args.obstinate_edits or ("antonym",)), args.label_filter or "off")
+        # A hyper-parameter search sets arguments between runs.
+        if self._made_perturbations is None or self._made_perturbations[0] != (tables, edits):
+            fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)
+            made = fickle, build_obstinate(antonym, *edits)
+            self._made_perturbations = (tables, edits), made
+        return self._made_perturbations[1]
+
+    def _defence_options(self) -> tuple[bool, bool]:
+        """What decides on the mapping of `canonicalizer`."""
+        args = self.args
+        return args.canonicalize, args.canonicalize and args.drop_antonyms_from_synonyms
 
     @cached_property
     def canonicalizer(self) -> Canonicalizer | None:
@@ -249,6 +256,11 @@ class RawTextTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         self.args.check_method()
+        if self._defence_options() != self._defence:
+            raise HfBatError(
+                "canonicalize and its table (drop_antonyms_from_synonyms) are fixed once the trainer is "
+                "made, for evaluation has them too: make another trainer"
+            )
         if self.task is not None and self._own_collator is None:
             # A hyper-parameter search sets arguments between runs.
             self.data_collator = self._make_collator()

@@ -407,7 +407,16 @@ class BalancedTrainer(HubTrainer):
     ) -> Any:
         """`Trainer.hyperparameter_search`, by default for the largest `robustness_objective`."""
         objective = compute_objective or robustness_objective
+        self._before_search = self.args.given_options()
         return super().hyperparameter_search(hp_space, objective, n_trials, direction, **kwargs)
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        """Set a trial's arguments over those of before the search, not over an earlier trial's."""
+        if self.hp_search_backend is not None and trial is not None:
+            for name, value in self._before_search.items():
+                setattr(self.args, name, value)
+        super()._hp_search_setup(trial)
+        self.args.check_method()
 
 
 class _EpochCallback(TrainerCallback):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
@@ -313,6 +314,9 @@ class BalancedTrainingArguments(TrainingArguments):
         },
     )
 
+    # Options that `check_method` gave their defaults; an attribute, pickled and copied, and no field.
+    _filled: ClassVar[frozenset[str]] = frozenset()
+
     def __post_init__(self) -> None:
         if getattr(self, "greater_is_better", None) is None and is_lower_better(
             self.metric_for_best_model
@@ -327,22 +331,40 @@ class BalancedTrainingArguments(TrainingArguments):
         # The Trainer pickles its arguments beside the model and pushes that file too.
         return {**self.__dict__, "hub_token": None}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in self._filled:  # a choice from now on
+            self._filled -= {name}
+
+    def _fill(self, name: str, value: Any) -> None:
+        """Set a default that holds for this method alone."""
+        setattr(self, name, value)
+        self._filled |= {name}
+
+    def given_options(self) -> dict[str, Any]:
+        """The options that `TrainingArguments` does not have, without defaults that a method filled in."""
+        own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
+        return {name: None if name in self._filled else getattr(self, name) for name in sorted(own)}
+
     def check_method(self) -> None:
         """Check the method's options against each other and fill in its weights' defaults.
 
-        Done again when training starts, for a hyper-parameter search sets arguments in between.
+        Done again when training starts, for a hyper-parameter search sets arguments in between: what
+        an earlier check filled in is the other method's default then, and no choice of the user's.
 
         Raises:
             HfBatError: see the class.
         """
+        for name in self._filled:
+            setattr(self, name, None)
         _check_choice("method", self.method, tuple(METHOD_WEIGHTS))
         for name, known in _CHOICES.items():
             if getattr(self, name) is not None:
                 _check_choice(name, getattr(self, name), known)
         if self.clean_epochs is None:
-            self.clean_epochs = 1 if self.method == "a2t" else 0
+            self._fill("clean_epochs", 1 if self.method == "a2t" else 0)
         if self.method in BALANCED_METHODS and self.label_filter is None:
-            self.label_filter = DEFAULT_FILTERS.get(self.method, "off")
+            self._fill("label_filter", DEFAULT_FILTERS.get(self.method, "off"))
         self._check_weights()
         self._check_options()
         self._check_ranges()
@@ -353,7 +375,7 @@ class BalancedTrainingArguments(TrainingArguments):
             if getattr(self, name) is None and not (
                 name in _OF_OTHERS and self.label_filter != "prefer"
             ):
-                setattr(self, name, default)
+                self._fill(name, default)
 
     def _check_weights(self) -> None:
         for name in WEIGHTS:
@@ -366,8 +388,7 @@ class BalancedTrainingArguments(TrainingArguments):
                     f"{name}={value} does not apply to method={self.method!r}; "
                     f"it is a weight of {' and '.join(takers)}"
                 )
-            if not value >= 0:
-                raise HfBatError(f"{name} must not be negative; got {value}")
+            _check_amount(name, value, may_be_infinite=name == "other_limit")
 
     def _check_options(self) -> None:
         """Refuse options of other methods that were changed from their defaults."""
@@ -388,15 +409,16 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        if self.weight_warmup_steps < 0:
-            raise HfBatError(
-                f"weight_warmup_steps must not be negative; got {self.weight_warmup_steps}"
-            )
+        _check_amount("weight_warmup_steps", self.weight_warmup_steps)
         if self.max_seq_length is not None and self.max_seq_length < 4:
             raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
         weights = self.class_weights
-        if weights is not None and not (sum(weights) > 0 and all(w >= 0 for w in weights)):
-            raise HfBatError(f"class_weights must not be negative nor all zero; got {weights}")
+        if weights is not None and not (
+            sum(weights) > 0 and all(w >= 0 and math.isfinite(w) for w in weights)
+        ):
+            raise HfBatError(
+                f"class_weights must be finite, not negative nor all zero; got {weights}"
+            )
 
     def _check_likelihood(self) -> None:
         for name in _OF_OTHERS:
@@ -407,13 +429,16 @@ class BalancedTrainingArguments(TrainingArguments):
                 )
         if self.label_filter == "prefer":
             defaults = METHOD_WEIGHTS["likelihood"]
-            if self.other_margin is None:
-                self.other_margin = defaults["other_margin"]
-            if self.other_limit is None:
-                self.other_limit = max(defaults["other_limit"], self.other_margin)
-            if self.other_limit < self.other_margin:
+            margin, limit = self.other_margin, self.other_limit
+            if margin is None:
+                margin = defaults["other_margin"]
+                self._fill("other_margin", margin)
+            if limit is None:
+                limit = max(defaults["other_limit"], margin)
+                self._fill("other_limit", limit)
+            if limit < margin:
                 raise HfBatError(
-                    f"other_limit={self.other_limit} is below other_margin={self.other_margin}: an "
+                    f"other_limit={limit} is below other_margin={margin}: an "
                     "obstinate version cannot lower the label by no less than the one and no more than "
                     "the other"
                 )
@@ -458,3 +483,10 @@ class BalancedTrainingArguments(TrainingArguments):
 def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def _check_amount(name: str, value: float, may_be_infinite: bool = False) -> None:
+    if value < 0:
+        raise HfBatError(f"{name} must not be negative; got {value}")
+    if math.isnan(value) or (math.isinf(value) and not may_be_infinite):
+        raise HfBatError(f"{name} must be a finite number; got {value}")

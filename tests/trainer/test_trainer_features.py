@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_models import tiny_model
 from training_helpers import (
+    SYNONYMS,
     largest_difference,
     logged,
     made_rows,
@@ -15,8 +16,9 @@ from training_helpers import (
     weights_of,
 )
 
-from hf_bat import HfBatError
+from hf_bat import HfBatError, SubstitutionTable
 
+OPPOSITE_SYNONYMS = SubstitutionTable({**dict(SYNONYMS.items()), "hot": ["warm", "cold"]})
 SGD = {"optim": "sgd", "learning_rate": 0.1}
 
 
@@ -72,6 +74,83 @@ def test_a_search_reads_its_weights_when_the_loss_is_computed(tmp_path):
         )
     by_margin = {margin: entry["loss_triplet"] for _, margin, entry in seen}
     assert by_margin[1.5] > by_margin[0.5] + 0.3
+
+
+def test_each_trial_of_a_search_starts_from_the_users_own_options(tmp_path):
+    optuna = pytest.importorskip("optuna", reason='needs pip install "hf_bat[search]"')
+    trainer = make_trainer(
+        tmp_path, made_rows(8), method="triplet", margin=0.7, max_steps=1, eval_strategy="steps",
+        trainer_options={
+            "model_init": lambda: tiny_model("bert"),
+            "eval_dataset": made_rows(4, seed=1),
+            "compute_metrics": accuracy,
+        },
+    )  # fmt: skip
+    seen = []
+
+    def space(trial):
+        method = trial.suggest_categorical("method", ["triplet", "pairwise", "likelihood"])
+        if method == "pairwise":
+            return {"method": method, "alpha": trial.suggest_categorical("alpha", [0.5])}
+        return {"method": method}
+
+    log = trainer.log
+
+    def watch(logs, *args):
+        log(logs, *args)
+        if "loss" in logs:
+            a = trainer.args
+            seen.append((a.method, a.alpha, a.beta, a.contrastive_weight, a.margin))
+
+    trainer.log = watch
+    grid = {"method": ["pairwise", "triplet", "likelihood"], "alpha": [0.5]}
+    sampler = optuna.samplers.GridSampler(grid, seed=1)
+    trainer.hyperparameter_search(space, n_trials=3, backend="optuna", sampler=sampler)
+    assert sorted(seen, key=str) == [
+        ("likelihood", 1.0, 1.0, 0.0, 0.7),
+        ("pairwise", 0.5, 1.2, None, 0.7),
+        ("triplet", None, None, 1.0, 0.7),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label_filter": "only"},
+        {"obstinate_edits": ["negation"]},
+        {"casing": "authors"},
+        {"exclude_stopwords": False},
+        {"drop_antonyms_from_synonyms": False},
+    ],
+)
+def test_a_trial_that_sets_options_of_the_perturbations_draws_with_them(tmp_path, changes):
+    def described(trainer):
+        trainer.get_train_dataloader()
+        sampler = trainer.data_collator.sampler
+        return [one.describe() for one in (sampler.fickle, sampler.obstinate)]
+
+    trainer = make_trainer(
+        tmp_path, made_rows(4), method="pairwise", trainer_options={"synonyms": OPPOSITE_SYNONYMS}
+    )
+    before = described(trainer)
+    kept = trainer.perturbations
+    assert before == described(trainer) and trainer.perturbations is kept
+    for name, value in changes.items():
+        setattr(trainer.args, name, value)
+    whole = make_trainer(
+        tmp_path, made_rows(4), method="pairwise",
+        trainer_options={"synonyms": OPPOSITE_SYNONYMS}, **changes,
+    )  # fmt: skip
+    assert described(trainer) == described(whole) != before
+
+
+@pytest.mark.parametrize("name", ["canonicalize", "drop_antonyms_from_synonyms"])
+def test_a_trial_cannot_change_the_preprocessing_defence(tmp_path, name):
+    defended = name != "canonicalize"
+    trainer = make_trainer(tmp_path, made_rows(4), method="normal", canonicalize=defended)
+    setattr(trainer.args, name, not getattr(trainer.args, name))
+    with pytest.raises(HfBatError, match="fixed once the trainer is made"):
+        trainer.get_train_dataloader()
 
 
 def test_a_model_init_is_made_fit_for_the_task_each_time(tmp_path):

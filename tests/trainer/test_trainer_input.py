@@ -1,5 +1,6 @@
 """What cannot be trained is refused before anything is trained, in one line that says what to do."""
 
+import copy
 import json
 import pickle
 
@@ -8,6 +9,8 @@ from tiny_models import tiny_model, tiny_tokenizer
 from training_helpers import made_rows, make_arguments, make_trainer, tokenizer_for_made_rows
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, get_task
+
+INF, NAN = float("inf"), float("nan")
 
 
 def model_with(**changes):
@@ -51,8 +54,21 @@ def one_line(error):
         ({"method": "triplet", "weight_warmup_steps": -2}, "weight_warmup_steps must not be neg"),
         ({"max_seq_length": 2}, "max_seq_length must be at least 4; got 2"),
         ({"casing": "lower"}, "unknown casing 'lower'; known: keep, authors"),
-        ({"class_weights": [1.0, -1.0]}, "class_weights must not be negative nor all zero"),
-        ({"class_weights": [0.0, 0.0]}, "class_weights must not be negative nor all zero"),
+        ({"class_weights": [1.0, -1.0]}, "class_weights must be finite, not negative nor all zero"),
+        ({"class_weights": [0.0, 0.0]}, "class_weights must be finite, not negative nor all zero"),
+        ({"class_weights": [1.0, INF]}, "class_weights must be finite"),
+        ({"class_weights": [1.0, NAN]}, "class_weights must be finite"),
+        (
+            {"method": "triplet", "weight_warmup_steps": NAN},
+            "steps must be a finite number; got nan",
+        ),
+        (
+            {"method": "triplet", "weight_warmup_steps": INF},
+            "steps must be a finite number; got inf",
+        ),
+        ({"method": "triplet", "margin": INF}, "margin must be a finite number; got inf"),
+        ({"method": "pairwise", "alpha": NAN}, "alpha must be a finite number; got nan"),
+        ({"method": "likelihood", "other_limit": NAN}, "other_limit must be a finite number"),
     ],
 )
 def test_arguments_that_do_not_fit_each_other(tmp_path, options, message):
@@ -60,6 +76,23 @@ def test_arguments_that_do_not_fit_each_other(tmp_path, options, message):
         BalancedTrainingArguments(str(tmp_path / "out"), report_to="none", **options)
     one_line(error)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_method_has_its_own_defaults_and_keeps_the_users_weights(tmp_path):
+    given = make_arguments(tmp_path, method="triplet", margin=0.5)
+    assert json.loads(given.to_json_string())["contrastive_weight"] == 1.0
+    for args in (copy.deepcopy(given), pickle.loads(pickle.dumps(given))):
+        args.method = "pairwise"
+        args.check_method()
+        weights = (args.alpha, args.beta, args.margin, args.contrastive_weight)
+        assert weights == (1.0, 1.2, 0.5, None)
+        args.beta = 1.2  # the default's value, and now a choice
+        args.method = "likelihood"
+        args.check_method()
+        assert (args.beta, args.margin, args.label_filter) == (1.2, 0.5, "prefer")
+        args.method = "triplet"
+        with pytest.raises(HfBatError, match="beta=1.2 does not apply to method='triplet'"):
+            args.check_method()
 
 
 NO_TASK = {"task": None, "synonyms": None, "antonyms": None}
