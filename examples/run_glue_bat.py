@@ -16,8 +16,10 @@ It leaves in the output folder the model, `train_results.json`, `eval_results.js
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +35,8 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task, metrics
+from hf_bat.attack.report import disclosure
+from hf_bat.console import silence
 from hf_bat.data import label_names_of
 from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
@@ -103,6 +107,11 @@ class DataArguments:
             "help": "Another run's folder, or its eval_results.json: the last table shows it beside this."
         },
     )
+    quiet: bool = field(default=False, metadata={"help": "Print nothing but errors."})
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the examples as they are written."""
 
 
 class _Parser(HfArgumentParser):
@@ -114,9 +123,12 @@ class _Parser(HfArgumentParser):
 
 def make_parser() -> HfArgumentParser:
     """The parser of the command line."""
+    description, _, examples = __doc__.partition("\n\n")
     return _Parser(
         (ModelArguments, DataArguments, BalancedTrainingArguments),
-        description=__doc__.split("\n\n")[0],
+        description=description,
+        epilog=examples,
+        formatter_class=_Formatter,
     )
 
 
@@ -174,7 +186,10 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_name or name, **options)
         labels = {"num_labels": len(task.label_names)} if task.label_names else {}
-        config = AutoConfig.from_pretrained(model.config_name or name, **labels, **options)
+        source = model.config_name or name
+        if not model.ignore_mismatched_sizes:
+            _check_head(name, AutoConfig.from_pretrained(source, **options), task)
+        config = AutoConfig.from_pretrained(source, **labels, **options)
         classifier = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=config,
@@ -184,6 +199,16 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     except (OSError, RuntimeError, ValueError) as error:
         raise HfBatError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
     return tokenizer, classifier
+
+
+def _check_head(name: str, config: Any, task: Task) -> None:
+    """Refuse a trained head of another number of labels, which transformers reports in a page."""
+    trained = any("SequenceClassification" in one for one in config.architectures or ())
+    if trained and task.label_names and config.num_labels != len(task.label_names):
+        raise HfBatError(
+            f"{name} has a head for {config.num_labels} labels and the task {len(task.label_names)}: add "
+            "--ignore_mismatched_sizes for a new head"
+        )
 
 
 def make_compute_metrics(task: Task) -> Any:
@@ -267,6 +292,8 @@ def evaluate(
     trainer.save_metrics("eval", combined)
     if trainer.is_world_process_zero():
         print(f"\n{summary_table(combined, baseline, sys.stdout)}\n", flush=True)
+        if trainer.canonicalizer is not None:
+            print(disclosure({"preprocessing_defence": trainer.canonicalizer.describe()}))
 
 
 def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
@@ -291,6 +318,12 @@ def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
 def main() -> None:
     """Run what the flags ask for."""
     model_args, data, args = parse_arguments()
+    with silence() if data.quiet else nullcontext():
+        work(model_args, data, args)
+
+
+def work(model_args: ModelArguments, data: DataArguments, args: BalancedTrainingArguments) -> None:
+    """Train, evaluate and predict."""
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.INFO if args.should_log else logging.WARNING,

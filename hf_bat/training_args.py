@@ -334,12 +334,12 @@ class BalancedTrainingArguments(TrainingArguments):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in self._filled:  # a choice from now on
-            self._filled -= {name}
+            self.__dict__["_filled"] = self._filled - {name}
 
     def _fill(self, name: str, value: Any) -> None:
         """Set a default that holds for this method alone."""
         setattr(self, name, value)
-        self._filled |= {name}
+        self.__dict__["_filled"] = self._filled | {name}
 
     def given_options(self) -> dict[str, Any]:
         """The options that `TrainingArguments` does not have, without defaults that a method filled in."""

@@ -269,7 +269,7 @@ BAD = {
     "model": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/dev.jsonl",
                "--model_name_or_path", "/nowhere"], "cannot load /nowhere: "),
     "head": (["--task_name", "mrpc", "--do_eval", "--validation_file", "{folder}/pairs.jsonl"],
-             "ignore_mismatched_sizes"),
+             "model has a head for 3 labels and the task 2: add --ignore_mismatched_sizes"),
     "checkpoint": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
                     "--resume_from_checkpoint", "/nowhere"], "checkpoint not found: /nowhere"),
     "output": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
@@ -323,3 +323,31 @@ def test_the_last_table_is_beside_the_baselines(tiny_folder, tmp_path, in_proces
     status, out, error = evaluated("c", "--baseline", tmp_path / "absent")
     assert (status, out) == (2, "") and error.count("\n") == 1 and "baseline" in error
     assert not (tmp_path / "c").exists(), "refused before the work"
+
+
+def test_a_preprocessing_defence_stands_below_the_last_table(tiny_folder, tmp_path, in_process):
+    flags = flags_for(tiny_folder, tmp_path / "out", *snli(tiny_folder, "--do_eval"),
+                      "--canonicalize", method="normal")  # fmt: skip
+    status, out, _ = in_process(*flags)
+    assert status == 0
+    assert out.rstrip().splitlines()[-1].startswith("Preprocessing defence: canonicalize (")
+
+
+def test_quiet_prints_nothing_and_writes_all(tiny_folder, tmp_path, in_process):
+    flags = flags_for(tiny_folder, tmp_path / "out", *snli(tiny_folder, "--do_eval"),
+                      "--quiet", method="normal")  # fmt: skip
+    status, out, err = in_process(*flags)
+    assert (status, out, err) == (0, "", "")
+    assert "eval_accuracy" in read(tmp_path / "out" / "eval_results.json")
+    status, out, err = in_process(*flags, "--validation_file", "absent.jsonl")
+    assert (status, out) == (
+        2,
+        "",
+    ) and err == "run_glue_bat: error: data file not found: absent.jsonl\n"
+
+
+def test_the_help_has_examples(in_process, capsys):
+    with pytest.raises(SystemExit):
+        in_process("--help")
+    shown = capsys.readouterr().out
+    assert "\n    accelerate launch examples/run_glue_bat.py --model_name_or_path" in shown
