@@ -24,6 +24,12 @@ EPILOG = """examples:
 A run that was killed goes on where it was when it is started again with the same --rows file.
 Under `accelerate launch` the rows are shared out over the processes.
 """
+# Flag -> the attacks that read it.
+_USERS = {
+    "encoder": ("synonym", "textfooler-wordnet", "a2t", "a2t-mlm"),
+    "mlm-model": ("a2t-mlm",),
+    "toxic-words": ("toxicity",),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError("give either --data or --text")
     if args.smooth is not None and not args.synonyms:
         raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
+    _check_used(args)
     _check_outputs(args)
     task = (
         get_task(args.task)
@@ -178,6 +185,16 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.budget is not None:
         options["budget"] = args.budget
     return options
+
+
+def _check_used(args: argparse.Namespace) -> None:
+    """Refuse flags that none of the attacks reads."""
+    named = {name.removeprefix("paper-") for name in args.attacks}
+    for flag, users in _USERS.items():
+        if getattr(args, flag.replace("-", "_")) is not None and named.isdisjoint(users):
+            raise HfBatError(f"--{flag} is for {' and '.join(users)}; none of them is in --attacks")
+    if args.label is not None and args.data:
+        raise HfBatError("--label is the label of --text; the rows of --data have their own")
 
 
 def _say_what_was_not_attacked(report: Any) -> None:

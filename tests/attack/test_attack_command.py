@@ -92,6 +92,21 @@ def test_rows_without_labels_are_not_passed_over_in_silence(folder, tmp_path, ca
     assert "antonym: no row was attacked (no label: 1)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--mlm-model", "m"], "--mlm-model is for a2t-mlm; none of them is in --attacks"),
+        (["--encoder", "m"], "--encoder is for synonym and textfooler-wordnet and a2t and a2t-mlm"),
+        (["--toxic-words", "words.txt"], "--toxic-words is for toxicity; none"),
+        (["--label", "entailment"], "--label is the label of --text"),
+    ],
+)
+def test_flags_that_no_attack_reads_are_refused(folder, capsys, flags, message):
+    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", *flags]
+    assert attack(folder, *flags) == 2
+    assert capsys.readouterr().err.startswith(f"hf-bat: error: {message}")
+
+
 def test_one_pair_at_the_prompt(folder, tmp_path, capsys):
     flags = [
         "--text",
