@@ -1,4 +1,4 @@
-"""The paper's tables and figures: every one is planned, its numbers are the paper's, two are run."""
+"""The paper's tables and figures: every one is planned, its numbers are the paper's, all are run."""
 
 import json
 import shlex
@@ -234,3 +234,84 @@ def test_a_table_and_a_figure_from_end_to_end(repository, quiet_environment, tmp
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
     svg = (tmp_path / "out" / "figure3" / "figure.svg").read_text()
     assert "antonym ASR" in svg and (tmp_path / "out" / "table1" / "table.tex").exists()
+
+
+PAIRS = {
+    "mnli": ("premise", "hypothesis"),
+    "snli": ("premise", "hypothesis"),
+    "qqp": ("question1", "question2"),
+    "mrpc": ("sentence1", "sentence2"),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_world(tmp_path_factory):
+    """A tiny model, tables and a file of rows for each task; the flags that name them."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    tokenizer_for_made_rows().save_pretrained(folder / "model")
+    # No head: each task makes its own.
+    tiny_model("bert").base_model.save_pretrained(folder / "model")
+    SYNONYMS.save(folder / "synonyms.json")
+    ANTONYMS.save(folder / "antonyms.json")
+    flags = ["--scale", "paper", "--model_name_or_path", folder / "model", "--seeds", "1", "--max_steps", "2",
+             "--synonyms", folder / "synonyms.json", "--antonyms", folder / "antonyms.json",
+             "--use_cpu", "--max_attack_samples", "3", "--per_device_eval_batch_size", "8",
+             "--output_dir", folder / "out"]  # fmt: skip
+    files = []
+    for task, columns in PAIRS.items():
+        rows = [
+            dict(zip(columns, (row["premise"], row["hypothesis"]), strict=True))
+            | {"label": row["label"] % (3 if "premise" in columns else 2), "idx": number}
+            for number, row in enumerate(made_rows(12))
+        ]
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        files.append(f"{task}={folder / f'{task}.jsonl'}")
+    for name in ("train_file", "validation_file", "validation_mm_file"):
+        flags += [f"--{name}", *(files[:1] if name.endswith("mm_file") else files)]
+    return folder, list(map(str, flags))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("reproduce")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, monkeypatch, capsys):
+    from hf_bat.sweep import finished, train_run
+    from hf_bat.sweep.plan import identity
+    from hf_bat.sweep.schedule import folder_of
+
+    folder, flags = tiny_world
+
+    def here(runs, root, *_):
+        for run in runs:
+            if finished(root, run) is None:
+                config = folder_of(root, run.key) / "config.json"
+                config.parent.mkdir(parents=True, exist_ok=True)
+                content = {"key": run.key, "arguments": run.arguments}
+                config.write_text(json.dumps(content | {"identity": identity(run.arguments)}))
+                assert train_run.main([str(config)]) == 0, capsys.readouterr().err
+        return []
+
+    monkeypatch.setattr(script, "make_runs", here)
+    assert script.run([name, *flags]) == 0, capsys.readouterr().err
+    out = folder / "out" / name
+    content = json.loads((out / "results.json").read_text())
+    assert content and (out / "table.tex").exists() and "| task |" in (out / "table.md").read_text()
+    if name.startswith("figure"):
+        assert list(out.glob("*.png")) and list(out.glob("*.svg"))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_a_run_of_several_processes(repository, quiet_environment, tiny_world):
+    folder, flags = tiny_world
+    launcher = (
+        "accelerate launch --multi_gpu --num_processes 2"  # --use_cpu is a flag of the training
+    )
+    words = ["table6", *flags, "--methods", "triplet", "--processes", "2"]
+    words[words.index("--output_dir") + 1] = str(folder / "two")
+    done = subprocess.run(
+        [sys.executable, str(repository / "examples/reproduce/run.py"), *words, "--launcher", launcher],
+        capture_output=True, text=True, env=quiet_environment, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| SNLI | BERT | triplet | 1 |" in done.stdout
