@@ -372,8 +372,9 @@ class BalancedTrainer(HubTrainer):
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
         if dataset is None:
             raise HfBatError("nothing to preview: give rows= or a train_dataset")
-        fickle, obstinate = self.perturbations
-        collator = self._make_collator(fickle=fickle, obstinate=obstinate)
+        # Of "normal", which draws nothing, what the tables would give.
+        drawn = self.perturbations if self.args.method == "normal" else self.used_perturbations()
+        collator = self._make_collator(**dict(zip(("fickle", "obstinate"), drawn, strict=False)))
         names = label_map(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 

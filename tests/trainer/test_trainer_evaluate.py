@@ -188,6 +188,12 @@ def test_preview_of_normal_training_shows_what_the_tables_would_draw(tmp_path):
     assert "->" in text and "fickle" in text and "obstinate" in text
 
 
+def test_preview_of_safer_shows_fickle_versions_alone(tmp_path):
+    preview = make_trainer(tmp_path, made_rows(20), method="safer").preview(20)
+    assert set(preview.shares) == {"fickle"}
+    assert "->" in str(preview) and "obstinate" not in str(preview)
+
+
 @pytest.mark.parametrize(
     ("method", "names"),
     [("normal", []), ("safer", ["synonyms"]), ("triplet", ["synonyms", "antonyms"])],
