@@ -8,6 +8,9 @@ from hf_bat.errors import HfBatError
 
 _LOWER = ("_asr", "_asr_confident", "_asr_attackable", "_keep_rate")
 
+# The recipes whose goal is to flip an answer that should stay.
+_FICKLE = frozenset({"synonym", "textfooler-wordnet", "a2t", "a2t-mlm"})
+
 
 def is_lower_better(metric: str | None) -> bool:
     """Whether a metric is a rate of success of attacks, of which the lowest is the best.
@@ -32,6 +35,16 @@ def is_attack_metric(metric: str | None) -> bool:
     """
     kept = metric is not None and metric.endswith("_invalid_keep_rate")
     return kept or is_lower_better(metric) or metric in ("robustness", "eval_robustness")
+
+
+def has_obstinate(attacks: Sequence[str]) -> bool:
+    """Whether one of the named attacks is obstinate: its edits should change the answer.
+
+    Example:
+        >>> has_obstinate(["paper-synonym", "a2t"]), has_obstinate(["synonym", "antonym"])
+        (False, True)
+    """
+    return any(name.removeprefix("paper-") not in _FICKLE for name in attacks)
 
 
 def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:

@@ -10,7 +10,12 @@ from transformers import TrainingArguments
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.build import check_obstinate_edits
-from hf_bat.robustness_keys import check_best_metric, is_attack_metric, is_lower_better
+from hf_bat.robustness_keys import (
+    check_best_metric,
+    has_obstinate,
+    is_attack_metric,
+    is_lower_better,
+)
 
 # method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
 METHOD_WEIGHTS: dict[str, dict[str, float]] = {
@@ -468,6 +473,10 @@ class BalancedTrainingArguments(TrainingArguments):
     def _check_attacks(self) -> None:
         if self.attack_label_filter and not self.attacks:
             raise HfBatError("attack_label_filter reports on attacks: give attacks=")
+        if self.attack_label_filter and not has_obstinate(self.attacks or ()):
+            raise HfBatError(
+                "attack_label_filter is for obstinate attacks, such as antonym; none is named"
+            )
         if self.max_attack_samples is not None and self.max_attack_samples < 1:
             raise HfBatError(
                 f"max_attack_samples must be at least 1; got {self.max_attack_samples}"

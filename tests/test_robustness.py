@@ -242,3 +242,12 @@ def test_prepared_rows_of_a_label_column_of_another_name_keep_their_labels():
     prepared = prepare_dataset(raw, task, model.config, "evaluation set")
     labels = [e.label for e in read_examples(prepared, task, model.config)]
     assert labels == [e.label for e in read_examples(raw, task, model.config)] == [1, 0, 1, 0]
+
+
+def test_the_fickle_attacks_are_those_whose_goal_is_to_flip():
+    from hf_bat.attack.recipes import RECIPES, get_recipe
+    from hf_bat.robustness_keys import has_obstinate
+
+    for name in RECIPES:
+        recipe = get_recipe(name, mlm_model="m")
+        assert has_obstinate([name]) == (recipe.goal.kind == "obstinate"), name

@@ -122,6 +122,7 @@ def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
         ({"method": "triplet", "obstinate_edits": []}, "obstinate_edits is empty"),
         ({"method": "safer", "obstinate_edits": ["number"]}, "does not apply to method='safer'"),
         ({"attack_label_filter": True}, "give attacks="),
+        ({"attack_label_filter": True, "attacks": ["synonym"]}, "for obstinate attacks"),
     ],
 )
 def test_bad_options(tmp_path, options, message):
