@@ -1,6 +1,7 @@
 """README and docs: every block runs or says why not, links lead somewhere, the reference is whole."""
 
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -158,13 +159,41 @@ def test_every_public_name_is_in_the_reference(module):
     assert not missing, f"not in docs/reference: {missing}"
 
 
-@pytest.mark.parametrize("module", PUBLIC)
-def test_every_public_name_has_a_docstring(module):
-    home = import_module(module)
-    for name in home.__all__:
-        value = getattr(home, name)
-        if callable(value):
-            assert (value.__doc__ or "").strip(), f"{module}.{name}"
+def public_values():
+    """Where a public name is found first -> its value: of `__all__`, and of the reference."""
+    found = {}
+    for module in (*PUBLIC, "hf_bat.plots"):
+        home = import_module(module)
+        found.update((f"{module}.{name}", getattr(home, name)) for name in home.__all__)
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        for path in re.findall(r"^::: ([\w.]+)$", page.read_text("utf-8"), re.M):
+            home, name = path.rsplit(".", 1)
+            found[path] = getattr(import_module(home), name)
+    firsts = {id(value): (path, value) for path, value in reversed(found.items())}
+    return {path: value for path, value in firsts.values() if callable(value)}
+
+
+def missing_sections(value):
+    """The sections that a docstring lacks, of those that its signature calls for."""
+    text = inspect.cleandoc(value.__doc__ or "")  # its own: none is inherited
+    try:
+        signature = inspect.signature(value)
+    except ValueError:  # a class made in C
+        signature = inspect.Signature()
+    nothing = (None, "None", inspect.Signature.empty)
+    there = set(re.findall(r"^(\w+):$", text, re.M))
+    wanted = [{"Example"}]
+    if signature.parameters:
+        wanted.append({"Args", "Attributes"})  # a data class may have either
+    if not isinstance(value, type) and signature.return_annotation not in nothing:
+        wanted.append({"Returns", "Yields"})
+    return [" or ".join(sorted(names)) for names in wanted if not names & there]
+
+
+@pytest.mark.parametrize("path", public_values())
+def test_every_public_name_has_a_whole_docstring(path):
+    missing = missing_sections(public_values()[path])
+    assert not missing, f"{path}: its docstring lacks {', '.join(missing)}"
 
 
 def notebook_script():
