@@ -79,8 +79,8 @@ class _ListAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from hf_bat.attack import ALIASES, RECIPES
+        from hf_bat.methods import METHOD_WEIGHTS
         from hf_bat.tasks import TASKS
-        from hf_bat.training_args import METHOD_WEIGHTS
 
         for method, weights in METHOD_WEIGHTS.items():
             print(

@@ -16,9 +16,9 @@ from typing import Any
 
 from hf_bat import __version__
 from hf_bat.attack.report import AttackReport
+from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, WEIGHTS
 from hf_bat.model_index import Evaluation, interval_of
 from hf_bat.tasks import Task
-from hf_bat.training_args import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, WEIGHTS
 
 _LOSSES = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",

@@ -18,6 +18,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
+from hf_bat.methods import BALANCED_METHODS
 from hf_bat.perturbations import (
     Perturbation,
     SynonymPerturbation,
@@ -26,7 +27,7 @@ from hf_bat.perturbations import (
 )
 from hf_bat.perturbations.validity import inference_names
 from hf_bat.tasks import Task, get_task, with_label_names
-from hf_bat.training_args import BALANCED_METHODS, BalancedTrainingArguments
+from hf_bat.training_args import BalancedTrainingArguments
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from hf_bat.components import ComponentMeter
 from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
 from hf_bat.hub_trainer import HubTrainer
+from hf_bat.methods import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 from hf_bat.objective import (
     CE,
     KINDS,
@@ -42,7 +43,6 @@ from hf_bat.robustness import (
     robustness_objective,
 )
 from hf_bat.saved_perturbations import save_perturbations
-from hf_bat.training_args import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 
 logger = logging.getLogger(__name__)
 

@@ -2,95 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
-from hf_bat.errors import HfBatError
-from hf_bat.perturbations.build import check_obstinate_edits
-from hf_bat.robustness_keys import (
-    check_best_metric,
-    has_obstinate,
-    is_attack_metric,
-    is_lower_better,
-)
-
-# method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
-METHOD_WEIGHTS: dict[str, dict[str, float]] = {
-    "normal": {},
-    "safer": {},
-    "a2t": {"adversarial_weight": 1.0},
-    "pairwise": {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
-    "triplet": {"contrastive_weight": 1.0, "margin": 1.0},
-    "likelihood": {
-        "alpha": 1.0,
-        "beta": 1.0,
-        "margin": 1.0,
-        "other_margin": 0.15,
-        "other_limit": 0.4,
-        "contrastive_weight": 0.0,
-    },
-}
-# Methods whose loss is made of distances, and those that draw obstinate versions at all.
-CONTRASTIVE_METHODS = ("pairwise", "triplet")
-BALANCED_METHODS = (*CONTRASTIVE_METHODS, "likelihood")
-WEIGHTS = (
-    "alpha",
-    "beta",
-    "contrastive_weight",
-    "margin",
-    "other_margin",
-    "other_limit",
-    "adversarial_weight",
-)
-# Of the triplet term beside the likelihood terms, whose own margin is in nats.
-TRIPLET_MARGIN = 1.0
-_A2T_OPTIONS = (
-    "attack_interval",
-    "attack_share",
-    "attack_budget",
-    "a2t_candidates",
-    "mlm_model",
-    "encoder",
-)
-# option -> the methods that use it. Given to another method it would be ignored, so it is refused.
-OPTION_METHODS: dict[str, tuple[str, ...]] = {
-    "distance": BALANCED_METHODS,
-    "pooling": BALANCED_METHODS,
-    "mask": ("triplet", "likelihood"),
-    "label_filter": BALANCED_METHODS,
-    "obstinate_edits": BALANCED_METHODS,
-    "num_fickle": BALANCED_METHODS,
-    "num_obstinate": BALANCED_METHODS,
-    "weight_warmup_steps": BALANCED_METHODS,
-    "clean_epochs": ("safer", "a2t", *BALANCED_METHODS),
-    **dict.fromkeys(_A2T_OPTIONS, ("a2t",)),
-    # The attack of A2T leaves them alone whatever one says.
-    "exclude_stopwords": tuple(method for method in METHOD_WEIGHTS if method != "a2t"),
-}
-_CHOICES = {
-    "distance": ("cosine", "euclidean", "manhattan"),
-    "pooling": ("cls", "mean", "max", "last", "head_input"),
-    "mask": ("paper", "authors"),
-    "casing": ("keep", "authors"),
-    "attack_every": ("eval", "epoch", "end"),
-    "label_filter": ("off", "only", "prefer"),
-    "a2t_candidates": ("table", "mlm"),
-}
-# option -> its least value.
-_LEAST = {
-    "num_fickle": 1,
-    "num_obstinate": 1,
-    "clean_epochs": 0,
-    "attack_interval": 1,
-    "attack_budget": 1,
-}
-# The label filter where none is given: the paper's protocol has none.
-DEFAULT_FILTERS = {"likelihood": "prefer"}
-# Weights of versions that the label filter does not pass, which it must let be drawn and tell apart.
-_OF_OTHERS = ("other_margin", "other_limit")
+from hf_bat.method_checks import check_attacks, check_choices, check_options
+from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, OF_OTHERS
+from hf_bat.robustness_keys import is_lower_better
 
 
 @dataclass
@@ -330,7 +249,7 @@ class BalancedTrainingArguments(TrainingArguments):
             self.greater_is_better = False
         super().__post_init__()
         self.check_method()
-        self._check_attacks()
+        check_attacks(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # The Trainer pickles its arguments beside the model and pushes that file too.
@@ -362,140 +281,20 @@ class BalancedTrainingArguments(TrainingArguments):
         """
         for name in self._filled:
             setattr(self, name, None)
-        _check_choice("method", self.method, tuple(METHOD_WEIGHTS))
-        for name, known in _CHOICES.items():
-            if getattr(self, name) is not None:
-                _check_choice(name, getattr(self, name), known)
+        check_choices(self)
+        self._fill_defaults()
+        check_options(self)
+
+    def _fill_defaults(self) -> None:
+        """Give what was left out the method's default."""
         if self.clean_epochs is None:
             self._fill("clean_epochs", 1 if self.method == "a2t" else 0)
         if self.method in BALANCED_METHODS and self.label_filter is None:
             self._fill("label_filter", DEFAULT_FILTERS.get(self.method, "off"))
-        self._check_weights()
-        self._check_options()
-        self._check_ranges()
-        self._check_a2t()
-        if self.method == "likelihood":
-            self._check_likelihood()
         for name, default in METHOD_WEIGHTS[self.method].items():
-            if getattr(self, name) is None and not (
-                name in _OF_OTHERS and self.label_filter != "prefer"
-            ):
-                self._fill(name, default)
-
-    def _check_weights(self) -> None:
-        for name in WEIGHTS:
-            value = getattr(self, name)
-            if value is None:
+            if name in OF_OTHERS and self.label_filter != "prefer":
                 continue
-            if name not in METHOD_WEIGHTS[self.method]:
-                takers = [m for m, weights in METHOD_WEIGHTS.items() if name in weights]
-                raise HfBatError(
-                    f"{name}={value} does not apply to method={self.method!r}; "
-                    f"it is a weight of {' and '.join(takers)}"
-                )
-            _check_amount(name, value, may_be_infinite=name == "other_limit")
-
-    def _check_options(self) -> None:
-        """Refuse options of other methods that were changed from their defaults."""
-        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
-        defaults["clean_epochs"] = 0
-        for name, methods in OPTION_METHODS.items():
-            if name in ("distance", "pooling") and self.eval_distances:
-                continue  # then any method uses them
-            if self.method not in methods and getattr(self, name) != defaults[name]:
-                raise HfBatError(
-                    f"{name}={getattr(self, name)} does not apply to method={self.method!r}; "
-                    f"it is an option of {', '.join(methods)}"
-                )
-
-    def _check_ranges(self) -> None:
-        if self.obstinate_edits is not None:
-            check_obstinate_edits(self.obstinate_edits)
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise HfBatError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        _check_amount("weight_warmup_steps", self.weight_warmup_steps)
-        if self.max_seq_length is not None and self.max_seq_length < 4:
-            raise HfBatError(f"max_seq_length must be at least 4; got {self.max_seq_length}")
-        weights = self.class_weights
-        if weights is not None and not (
-            sum(weights) > 0 and all(w >= 0 and math.isfinite(w) for w in weights)
-        ):
-            raise HfBatError(
-                f"class_weights must be finite, not negative nor all zero; got {weights}"
-            )
-
-    def _check_likelihood(self) -> None:
-        for name in _OF_OTHERS:
-            if getattr(self, name) is not None and self.label_filter != "prefer":
-                raise HfBatError(
-                    f"{name}={getattr(self, name)} is for label_filter='prefer'; with "
-                    f"{self.label_filter!r} no obstinate version is told from the others"
-                )
-        if self.label_filter == "prefer":
-            defaults = METHOD_WEIGHTS["likelihood"]
-            margin, limit = self.other_margin, self.other_limit
-            if margin is None:
-                margin = defaults["other_margin"]
-                self._fill("other_margin", margin)
-            if limit is None:
-                limit = max(defaults["other_limit"], margin)
-                self._fill("other_limit", limit)
-            if limit < margin:
-                raise HfBatError(
-                    f"other_limit={limit} is below other_margin={margin}: an "
-                    "obstinate version cannot lower the label by no less than the one and no more than "
-                    "the other"
-                )
-        if self.contrastive_weight or self.eval_distances:
-            return
-        for name in ("distance", "pooling", "mask"):
-            default = next(f.default for f in fields(self) if f.name == name)
-            if getattr(self, name) != default:
-                raise HfBatError(
-                    f"{name}={getattr(self, name)} is of the triplet term, which method='likelihood' has "
-                    "with a contrastive_weight above 0"
-                )
-
-    def _check_a2t(self) -> None:
-        if not 0 < self.attack_share <= 1:
-            raise HfBatError(f"attack_share must be above 0 and at most 1; got {self.attack_share}")
-        if self.a2t_candidates == "mlm" and self.mlm_model is None:
-            raise HfBatError(
-                "a2t_candidates='mlm' needs mlm_model, the folder or Hub id of a masked language model"
-            )
-        if self.a2t_candidates != "mlm" and self.mlm_model is not None:
-            raise HfBatError(
-                f"mlm_model={self.mlm_model!r} is for a2t_candidates='mlm'; "
-                f"got {self.a2t_candidates!r}"
-            )
-
-    def _check_attacks(self) -> None:
-        if self.attack_label_filter and not self.attacks:
-            raise HfBatError("attack_label_filter reports on attacks: give attacks=")
-        if self.attack_label_filter and not has_obstinate(self.attacks or ()):
-            raise HfBatError(
-                "attack_label_filter is for obstinate attacks, such as antonym; none is named"
-            )
-        if self.max_attack_samples is not None and self.max_attack_samples < 1:
-            raise HfBatError(
-                f"max_attack_samples must be at least 1; got {self.max_attack_samples}"
-            )
-        if self.attacks:
-            check_best_metric(self.metric_for_best_model, self.attack_every, self.attacks)
-        elif is_attack_metric(self.metric_for_best_model):
-            raise HfBatError(
-                f"metric_for_best_model={self.metric_for_best_model!r} comes from attacks: give attacks="
-            )
-
-
-def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-
-
-def _check_amount(name: str, value: float, may_be_infinite: bool = False) -> None:
-    if value < 0:
-        raise HfBatError(f"{name} must not be negative; got {value}")
-    if math.isnan(value) or (math.isinf(value) and not may_be_infinite):
-        raise HfBatError(f"{name} must be a finite number; got {value}")
+            if getattr(self, name) is None:
+                # A limit below a margin that was given would contradict it.
+                least = self.other_margin if name == "other_limit" else None
+                self._fill(name, default if least is None else max(default, least))

@@ -24,10 +24,10 @@ from outputs import write_outputs
 
 from hf_bat import HfBatError
 from hf_bat.commands.sweep import make_runs, train_rows
+from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
 from hf_bat.sweep.plan import fitting
-from hf_bat.training_args import METHOD_WEIGHTS
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 

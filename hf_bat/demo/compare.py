@@ -21,10 +21,11 @@ from transformers import (
 from hf_bat.demo.rows import demo_rows
 from hf_bat.demo.swaps import antonym_swaps, predict, synonym_draws
 from hf_bat.errors import HfBatError
+from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.perturbations import build_perturbations
 from hf_bat.tasks import get_task
 from hf_bat.trainer import BalancedTrainer
-from hf_bat.training_args import METHOD_WEIGHTS, BalancedTrainingArguments
+from hf_bat.training_args import BalancedTrainingArguments
 
 SYNONYM_DRAWS = 3
 

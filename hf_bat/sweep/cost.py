@@ -41,7 +41,7 @@ def planned_steps(
 
 def forwards(arguments: Mapping[str, Any]) -> int:
     """Sequences that a training step forwards for each row: 1, or with the versions 3 or more."""
-    from hf_bat.training_args import BALANCED_METHODS
+    from hf_bat.methods import BALANCED_METHODS
 
     if arguments.get("method", "normal") not in BALANCED_METHODS:
         return 1

@@ -12,9 +12,9 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer
 
 from hf_bat import HfBatError, get_task
 from hf_bat.errors import first_cause
+from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.model_card import public_name
 from hf_bat.model_index import Evaluation
-from hf_bat.training_args import METHOD_WEIGHTS
 
 TOKEN = "hf_thisisasecretofthetests"
 
