@@ -123,11 +123,9 @@ class _Parser(HfArgumentParser):
 
 def make_parser() -> HfArgumentParser:
     """The parser of the command line."""
-    description, _, examples = __doc__.partition("\n\n")
     return _Parser(
         (ModelArguments, DataArguments, BalancedTrainingArguments),
-        description=description,
-        epilog=examples,
+        description=__doc__,
         formatter_class=_Formatter,
     )
 
@@ -185,11 +183,11 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     name = model.model_name_or_path
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_name or name, **options)
-        labels = {"num_labels": len(task.label_names)} if task.label_names else {}
-        source = model.config_name or name
-        if not model.ignore_mismatched_sizes:
-            _check_head(name, AutoConfig.from_pretrained(source, **options), task)
-        config = AutoConfig.from_pretrained(source, **labels, **options)
+        config = AutoConfig.from_pretrained(model.config_name or name, **options)
+        if task.label_names:
+            if not model.ignore_mismatched_sizes:
+                _check_head(name, config, len(task.label_names))
+            config.num_labels = len(task.label_names)
         classifier = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=config,
@@ -201,12 +199,12 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     return tokenizer, classifier
 
 
-def _check_head(name: str, config: Any, task: Task) -> None:
+def _check_head(name: str, config: Any, labels: int) -> None:
     """Refuse a trained head of another number of labels, which transformers reports in a page."""
     trained = any("SequenceClassification" in one for one in config.architectures or ())
-    if trained and task.label_names and config.num_labels != len(task.label_names):
+    if trained and config.num_labels != labels:
         raise HfBatError(
-            f"{name} has a head for {config.num_labels} labels and the task {len(task.label_names)}: add "
+            f"{name} has a head for {config.num_labels} labels and the task {labels}: add "
             "--ignore_mismatched_sizes for a new head"
         )
 

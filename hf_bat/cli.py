@@ -17,6 +17,7 @@ from importlib import import_module
 import hf_bat
 from hf_bat.console import paint, silence
 from hf_bat.errors import HfBatError
+from hf_bat.methods import METHOD_WEIGHTS
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -79,7 +80,6 @@ class _ListAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from hf_bat.attack import ALIASES, RECIPES
-        from hf_bat.methods import METHOD_WEIGHTS
         from hf_bat.tasks import TASKS
 
         for method, weights in METHOD_WEIGHTS.items():

@@ -22,11 +22,8 @@ from hf_bat.tasks import load_split
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    description, _, examples = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--model_name_or_path", required=True, help="a model of the Hub, or a folder"

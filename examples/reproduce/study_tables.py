@@ -82,8 +82,8 @@ RATES = {
     "antonym strict": attack("antonym", "asr"),
     "antonym confident": attack("antonym", "asr_confident"),
     "kept swaps": attack("antonym", "keep_rate"),
-    "likely to change the label": attack("antonym", "label_valid", "keep_rate"),
-    "others": attack("antonym", "label_invalid", "keep_rate"),
+    "kept valid swaps": attack("antonym", "label_valid", "keep_rate"),
+    "kept invalid swaps": attack("antonym", "label_invalid", "keep_rate"),
     "negation confident": attack("negation", "asr_confident"),
     "synonym": attack("synonym", "asr"),
 }
@@ -97,8 +97,8 @@ EDITED = {
 DIFFERENCES = {
     "accuracy": ("antonym", "accuracy"),
     "antonym confident": ("antonym", "confident"),
-    "kept, likely to change the label": ("antonym", "keep rate, valid"),
-    "kept, others": ("antonym", "keep rate, invalid"),
+    "kept valid swaps": ("antonym", "keep rate, valid"),
+    "kept invalid swaps": ("antonym", "keep rate, invalid"),
     "synonym": ("synonym", "strict"),
     "obstinate errors on edits": ("contrast", "obstinate errors"),
 }

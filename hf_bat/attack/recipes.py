@@ -16,12 +16,7 @@ from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import (
-    SubstitutionTable,
-    as_table,
-    default_antonyms,
-    default_synonyms,
-)
+from hf_bat.lexicon import SubstitutionTable, as_table, default_antonyms, default_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import (
     AntonymPerturbation,

@@ -38,7 +38,7 @@ _VALIDITY_COLUMNS = (
     ("ASR valid", "valid_asr"),
     ("ASR valid, confident", "valid_asr_confident"),
     ("kept valid swaps", "valid_keep_rate"),
-    ("kept other swaps", "invalid_keep_rate"),
+    ("kept invalid swaps", "invalid_keep_rate"),
 )
 
 

@@ -58,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
     options = {"resamples": args.resamples, "seed": args.seed}
     contrast = contrast_report_rows(path_a, path_b, rows)
     reports = {"a": read_json(path_a), "b": read_json(path_b)}
-    for name, path in (("a", path_a), ("b", path_b)):
-        print(f"{name.upper()}: {path}", *filter(None, [disclosure(reports[name])]), sep="\n   ")
+    for (name, report), path in zip(reports.items(), args.reports, strict=True):
+        print(f"{name.upper()}: {path}")
+        if defence := disclosure(report):
+            print(f"   {defence}")
     print()
     found = []
     if contrast:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.methods import BALANCED_METHODS
 from hf_bat.sweep.plan import Run
 from hf_bat.sweep.schedule import duration, finished
 
@@ -41,8 +42,6 @@ def planned_steps(
 
 def forwards(arguments: Mapping[str, Any]) -> int:
     """Sequences that a training step forwards for each row: 1, or with the versions 3 or more."""
-    from hf_bat.methods import BALANCED_METHODS
-
     if arguments.get("method", "normal") not in BALANCED_METHODS:
         return 1
     return 1 + int(arguments.get("num_fickle", 1)) + int(arguments.get("num_obstinate", 1))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
+from hf_bat.methods import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
 from hf_bat.sweep.arguments import FILES, IMMATERIAL
 
 SEEDS = ("seed", "data_seed")
@@ -194,8 +195,6 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         >>> fitting({"method": "normal", "alpha": 1.0, "seed": 1})
         {'method': 'normal', 'seed': 1}
     """
-    from hf_bat.methods import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
-
     method = arguments.get("method", "normal")
     weights = METHOD_WEIGHTS.get(method)
     if weights is None:
@@ -247,8 +246,6 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if name not in IMMATERIAL and value != defaults.get(name, _MISSING)
     }
     # A weight that is not given and one given its method's default are the same.
-    from hf_bat.methods import METHOD_WEIGHTS
-
     for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
         found.setdefault(name, default)
     for name in FILES:

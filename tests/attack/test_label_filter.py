@@ -124,7 +124,7 @@ def test_metrics_and_tables_have_the_figures_only_if_asked(tmp_path):
     report = attacked(rows, label_filter=VALIDITY)
     metrics = report.metrics("eval_")
     assert metrics["eval_antonym_valid_keep_rate"] == report["antonym"]["label_valid"]["keep_rate"]
-    assert "kept other swaps" in report.to_markdown()
+    assert "kept invalid swaps" in report.to_markdown()
     plain = attacked(rows)
     assert "valid" not in plain.to_markdown() and "valid" not in "".join(plain.metrics())
     assert not any("outcome_valid" in row for row in plain.rows["antonym"])

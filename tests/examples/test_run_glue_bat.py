@@ -340,10 +340,8 @@ def test_quiet_prints_nothing_and_writes_all(tiny_folder, tmp_path, in_process):
     assert (status, out, err) == (0, "", "")
     assert "eval_accuracy" in read(tmp_path / "out" / "eval_results.json")
     status, out, err = in_process(*flags, "--validation_file", "absent.jsonl")
-    assert (status, out) == (
-        2,
-        "",
-    ) and err == "run_glue_bat: error: data file not found: absent.jsonl\n"
+    assert (status, out) == (2, "")
+    assert err == "run_glue_bat: error: data file not found: absent.jsonl\n"
 
 
 def test_the_help_has_examples(in_process, capsys):

@@ -304,9 +304,7 @@ def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, mon
 @pytest.mark.xdist_group("processes")
 def test_a_run_of_several_processes(repository, quiet_environment, tiny_world):
     folder, flags = tiny_world
-    launcher = (
-        "accelerate launch --multi_gpu --num_processes 2"  # --use_cpu is a flag of the training
-    )
+    launcher = "accelerate launch --multi_gpu --num_processes 2"
     words = ["table6", *flags, "--methods", "triplet", "--processes", "2"]
     words[words.index("--output_dir") + 1] = str(folder / "two")
     done = subprocess.run(
