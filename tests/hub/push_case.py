@@ -21,6 +21,7 @@ import torch  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 from tiny_models import tiny_model  # noqa: E402
 from training_helpers import SYNONYMS, made_rows, make_trainer  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
 
 from hf_bat import HfBatError, SubstitutionTable  # noqa: E402
 from hf_bat.cli import main as hf_bat_command  # noqa: E402
@@ -90,6 +91,16 @@ def push_model(folder):
     return found
 
 
+class OnePushAtATime(TrainerCallback):
+    """Lets an epoch start when the last one is uploaded, so that no upload finds a later epoch's files."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.trainer._finish_current_push()
+
+
 def push_a2t(folder):
     """Pushed while it trains (the checkpoint too), on each save and at the end."""
     trainer = make_trainer(
@@ -104,6 +115,7 @@ def push_a2t(folder):
         hub_always_push=True,
         hub_model_id="tester/a2t",
     )
+    trainer.add_callback(OnePushAtATime(trainer))
     trainer.train()
     trainer.save_model()
     trainer.push_to_hub()
