@@ -101,6 +101,13 @@ def _check_ranges(args: BalancedTrainingArguments) -> None:
         if getattr(args, name) < least:
             raise HfBatError(f"{name} must be at least {least}; got {getattr(args, name)}")
     _check_amount("weight_warmup_steps", args.weight_warmup_steps)
+    # Two of the Trainer's own that it takes as they are: the one trains to NaN without a word, the
+    # other is found out by torch in the first step.
+    _check_amount("learning_rate", args.learning_rate)
+    if not 0 <= args.label_smoothing_factor <= 1:
+        raise HfBatError(
+            f"label_smoothing_factor must be between 0 and 1; got {args.label_smoothing_factor}"
+        )
     if args.max_seq_length is not None and args.max_seq_length < 4:
         raise HfBatError(f"max_seq_length must be at least 4; got {args.max_seq_length}")
     weights = args.class_weights

@@ -69,6 +69,10 @@ def one_line(error):
         ({"method": "triplet", "margin": INF}, "margin must be a finite number; got inf"),
         ({"method": "pairwise", "alpha": NAN}, "alpha must be a finite number; got nan"),
         ({"method": "likelihood", "other_limit": NAN}, "other_limit must be a finite number"),
+        ({"learning_rate": NAN}, "learning_rate must be a finite number; got nan"),
+        ({"learning_rate": -1e-4}, "learning_rate must not be negative; got -0.0001"),
+        ({"label_smoothing_factor": 2.0}, "smoothing_factor must be between 0 and 1; got 2.0"),
+        ({"label_smoothing_factor": NAN}, "smoothing_factor must be between 0 and 1; got nan"),
     ],
 )
 def test_arguments_that_do_not_fit_each_other(tmp_path, options, message):
