@@ -304,12 +304,12 @@ def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, mon
 @pytest.mark.xdist_group("processes")
 def test_a_run_of_several_processes(repository, quiet_environment, tiny_world):
     folder, flags = tiny_world
-    launcher = "accelerate launch --multi_gpu --num_processes 2"
+    launcher = "accelerate launch --multi_gpu --num_processes 2 --mixed_precision bf16"
     words = ["table6", *flags, "--methods", "triplet", "--processes", "2"]
     words[words.index("--output_dir") + 1] = str(folder / "two")
     done = subprocess.run(
         [sys.executable, str(repository / "examples/reproduce/run.py"), *words, "--launcher", launcher],
-        capture_output=True, text=True, env=quiet_environment, timeout=300,
+        capture_output=True, text=True, env=quiet_environment, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "| SNLI | BERT | triplet | 1 |" in done.stdout
