@@ -109,6 +109,10 @@ class PerturbationCollator:
         """Move on to an epoch, in this process and in running workers."""
         self._epoch.fill_(epoch)
 
+    def follow(self, other: PerturbationCollator) -> None:
+        """Be in the epoch that another collator is in, from now on."""
+        self._epoch = other._epoch
+
     def clean(self) -> PerturbationCollator:
         """The same collator without perturbations, for evaluation and prediction."""
         return PerturbationCollator(

@@ -7,12 +7,30 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.methods import CHOICES, LEAST, METHOD_WEIGHTS, OF_OTHERS, OPTION_METHODS, WEIGHTS
+from hf_bat.methods import (
+    BALANCED_METHODS,
+    CHOICES,
+    LEAST,
+    METHOD_WEIGHTS,
+    OF_OTHERS,
+    OPTION_METHODS,
+    WEIGHTS,
+)
 from hf_bat.perturbations.build import check_obstinate_edits
 from hf_bat.robustness_keys import check_best_metric, has_obstinate, is_attack_metric
 
 if TYPE_CHECKING:
+    from hf_bat.collator import PerturbationCollator
     from hf_bat.training_args import BalancedTrainingArguments
+
+# What a collator must draw, and the options that say how the trainer's own one perturbs.
+_NEEDED = {"safer": ("fickle",), **dict.fromkeys(BALANCED_METHODS, ("fickle", "obstinate"))}
+_OF_PERTURBATIONS = (
+    "obstinate_edits",
+    "exclude_stopwords",
+    "drop_antonyms_from_synonyms",
+    "casing",
+)
 
 
 def check_choices(args: BalancedTrainingArguments) -> None:
@@ -64,6 +82,54 @@ def check_attacks(args: BalancedTrainingArguments) -> None:
         raise HfBatError(
             f"metric_for_best_model={args.metric_for_best_model!r} comes from attacks: give attacks="
         )
+
+
+def check_own_collator(args: BalancedTrainingArguments, collator: PerturbationCollator) -> None:
+    """Refuse a user's collator that does not draw what the method needs, or not as the arguments say.
+
+    Raises:
+        HfBatError: what does not fit, in one line.
+    """
+    sampler, method = collator.sampler, args.method
+    for kind in _NEEDED.get(method, ()):
+        if getattr(sampler, kind) is None:
+            raise HfBatError(
+                f"method={method!r} needs {kind} versions: give your data_collator {kind}="
+            )
+    if method != "normal" and collator.perturb_anchor != (method == "safer"):
+        raise HfBatError(
+            f"method={method!r} wants perturb_anchor={method == 'safer'} of your data_collator, for "
+            "SAFER alone trains on fickle versions in the anchors' place"
+        )
+    validity = collator.validity or getattr(sampler.obstinate, "validity", None)
+    if args.label_filter in ("only", "prefer") and validity is None:
+        raise HfBatError(
+            f"label_filter={args.label_filter!r} would pass your data_collator by: give it a validity=, or "
+            "set label_filter='off'"
+        )
+    _check_overridden(
+        args,
+        {
+            "num_fickle": sampler.num_fickle,
+            "num_obstinate": sampler.num_obstinate,
+            "clean_epochs": collator.clean_epochs,
+            "max_seq_length": collator.max_length,
+        },
+    )
+
+
+def _check_overridden(args: BalancedTrainingArguments, has: dict[str, Any]) -> None:
+    """Refuse options that a user's collator decides, unless they are left out or say what it `has`."""
+    defaults = {f.name: f.default for f in fields(args) if f.default is not MISSING}
+    for name, value in args.given_options().items():
+        if name not in (*has, *_OF_PERTURBATIONS) or value == defaults[name]:
+            continue
+        if name not in has or value != has[name]:
+            found = f", which has {has[name]}" if name in has else ""
+            raise HfBatError(
+                f"{name}={value} would pass your data_collator by{found}: make it with that, and leave "
+                "it out here"
+            )
 
 
 def _check_weights(args: BalancedTrainingArguments) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
+from hf_bat.method_checks import check_own_collator
 from hf_bat.methods import BALANCED_METHODS
 from hf_bat.perturbations import (
     Perturbation,
@@ -57,6 +59,9 @@ class RawTextTrainer(Trainer):
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
         self._made_perturbations: tuple[Any, tuple[SynonymPerturbation, Perturbation]] | None = None
+        # Rows that are ready, by identity, and the rows of each evaluation loader that is kept.
+        self._ready: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._loader_rows: dict[str, Any] = {}
         self._check_inputs(args, data_collator, processing_class, kwargs)
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
@@ -101,6 +106,8 @@ class RawTextTrainer(Trainer):
             raise HfBatError(
                 "method='a2t' finds its versions by attack: leave data_collator out, or choose another"
             )
+        elif collator is not None:
+            check_own_collator(args, collator)
         if kwargs.get("compute_loss_func") is not None and (
             args.class_weights or args.label_smoothing_factor
         ):
@@ -162,6 +169,8 @@ class RawTextTrainer(Trainer):
             self.task = with_label_names(self._text_task, own)
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
+        if self._ready.get(id(rows)) is rows:
+            return rows
         dataset = prepare_dataset(rows, self._text_task, self.model.config, name, keep_all)
         column = self.args.length_column_name
         if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
@@ -170,6 +179,8 @@ class RawTextTrainer(Trainer):
                 *texts, truncation=True, max_length=self.args.max_seq_length
             )
             dataset = dataset.add_column(column, [len(row) for row in ids["input_ids"]])
+        if not keep_all:  # which leaves unlabelled rows in
+            self._ready[id(dataset)] = dataset
         return dataset
 
     @property
@@ -262,9 +273,14 @@ class RawTextTrainer(Trainer):
                 "canonicalize and its table (drop_antonyms_from_synonyms) are fixed once the trainer is "
                 "made, for evaluation has them too: make another trainer"
             )
+        if self.task is not None and self.train_dataset is not None:
+            self.train_dataset = self._prepare(self.train_dataset, "training set")
         if self.task is not None and self._own_collator is None:
-            # A hyper-parameter search sets arguments between runs.
-            self.data_collator = self._make_collator()
+            # A hyper-parameter search sets arguments between runs. Who looks at a loader during
+            # training must not leave the running one behind in its epoch.
+            made = self._make_collator()
+            made.follow(self.data_collator)
+            self.data_collator = made
         loader = super().get_train_dataloader()
         if self.args.dataloader_persistent_workers:
             # Such a loader draws a seed when it first starts, a resumed run's at another step: not
@@ -273,8 +289,21 @@ class RawTextTrainer(Trainer):
         return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        if self.task is not None and eval_dataset is not None and not isinstance(eval_dataset, str):
-            eval_dataset = self._prepare(eval_dataset, "evaluation set")
+        key = eval_dataset if isinstance(eval_dataset, str) else "eval"
+        if isinstance(eval_dataset, str):
+            rows = self.eval_dataset[eval_dataset]
+        else:
+            rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if self.args.dataloader_persistent_workers and self._loader_rows.get(key) is not rows:
+            # The Trainer keeps such a loader by its key, whatever rows it is asked for next.
+            getattr(self, "_eval_dataloaders", {}).pop(key, None)
+            self._loader_rows[key] = rows
+        if self.task is not None and rows is not None:
+            rows = self._prepare(rows, "evaluation set")
+            if isinstance(eval_dataset, str):
+                self.eval_dataset[eval_dataset] = self._loader_rows[key] = rows
+            else:
+                eval_dataset = rows
         with self._unperturbed():
             return super().get_eval_dataloader(eval_dataset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.attack.canonical import CanonicalizedModel
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.runner import as_classifier
+from hf_bat.attack.transformer import hash_weights
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
@@ -158,25 +160,36 @@ class RobustnessCallback(TrainerCallback):
         self.task = get_task(task)
         self.attacks = attacks
         self.options = options
+        self._meter: RobustnessMeter | None = None
+        self._found: tuple[str, dict[str, float]] | None = None
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Attack the model and put the metrics beside those of the evaluation."""
         metrics: dict[str, float] = kwargs["metrics"]
-        tokenizer = self.options.get("tokenizer") or kwargs.get("processing_class")
-        if tokenizer is None:
-            raise HfBatError(
-                "RobustnessCallback needs the Trainer's processing_class, or tokenizer="
-            )
-        options = {**self.options, "tokenizer": tokenizer}
-        options.setdefault("batch_size", args.eval_batch_size)
-        meter = RobustnessMeter(self.attacks, self.task, **options)
-        found = meter.measure(kwargs["model"], self.rows, accuracy=metrics.get("eval_accuracy"))
+        if self._meter is None:
+            self._meter = self._make_meter(args, kwargs.get("processing_class"))
+        # The rows are always the same, so that each of several evaluation sets need not attack anew.
+        weights = hashlib.sha256()
+        hash_weights(weights, kwargs["model"])
+        if self._found is None or self._found[0] != weights.hexdigest():
+            accuracy = metrics.get("eval_accuracy")
+            found = self._meter.measure(kwargs["model"], self.rows, accuracy=accuracy)
+            self._found = weights.hexdigest(), found
+        found = self._found[1]
         metrics |= found
         note_missing(metrics, args.metric_for_best_model)
         for name, value in found.items():
             logger.info("%s = %.4f", name, value)
-        if state.log_history and "eval_loss" in state.log_history[-1]:
+        if state.log_history and any(name.endswith("_loss") for name in state.log_history[-1]):
             state.log_history[-1] |= found
+
+    def _make_meter(self, args: Any, tokenizer: Any) -> RobustnessMeter:
+        options = {"batch_size": args.eval_batch_size, "tokenizer": tokenizer, **self.options}
+        if options["tokenizer"] is None:
+            raise HfBatError(
+                "RobustnessCallback needs the Trainer's processing_class, or tokenizer="
+            )
+        return RobustnessMeter(self.attacks, self.task, **options)
 
 
 def note_missing(metrics: dict[str, float], wanted: str | None) -> None:
@@ -189,7 +202,9 @@ def note_missing(metrics: dict[str, float], wanted: str | None) -> None:
         wanted: `metric_for_best_model`.
     """
     key = f"eval_{str(wanted).removeprefix('eval_')}"
-    if is_attack_metric(wanted) and "eval_loss" in metrics and key not in metrics:
+    # Of several evaluation sets, the one whose metric it is.
+    prefixes = [name.removesuffix("loss") for name in metrics if name.endswith("_loss")]
+    if is_attack_metric(wanted) and key not in metrics and key.startswith(tuple(prefixes)):
         logger.warning("%s is a rate over nothing: no row could be attacked", key)
         metrics[key] = float("nan")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hf_bat.errors import HfBatError
 
 _LOWER = ("_asr", "_asr_confident", "_asr_attackable", "_keep_rate")
+_FIGURE = re.compile(r"(_valid|_invalid)?(_asr|_asr_confident|_asr_attackable|_keep_rate)$")
 
 # The recipes whose goal is to flip an answer that should stay.
 _FICKLE = frozenset({"synonym", "textfooler-wordnet", "a2t", "a2t-mlm"})
@@ -61,11 +63,16 @@ def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> 
     if not is_attack_metric(metric):
         return
     bare = str(metric).removeprefix("eval_")
-    needed = ("antonym", "synonym") if bare == "robustness" else (bare.split("_")[0],)
-    missing = [name for name in needed if not any(name in attack for attack in attacks)]
-    if missing:
+    needed = ("antonym", "synonym") if bare == "robustness" else (_attack_of(bare),)
+    keys = {attack.removeprefix("paper-") for attack in attacks}
+    if not keys.issuperset(needed):
         raise HfBatError(f"metric_for_best_model={metric!r} needs attacks={list(needed)}")
     if when != "eval":
         raise HfBatError(
             f"metric_for_best_model={metric!r} is needed at each evaluation: set attack_every='eval'"
         )
+
+
+def _attack_of(metric: str) -> str:
+    """The attack of `antonym_asr`, or of an evaluation set's `mismatched_antonym_asr`."""
+    return _FIGURE.sub("", metric).rsplit("_", 1)[-1]

@@ -186,7 +186,8 @@ class BalancedTrainer(HubTrainer):
         self, model: nn.Module, inputs: Mapping[str, torch.Tensor], with_vectors: bool
     ) -> Forward:
         """One forward pass over the anchors and, where there are any, their valid versions."""
-        if not has_versions(inputs):
+        # Of "normal" they can only come from a user's collator.
+        if not has_versions(inputs) or (self.args.method == "normal" and not with_vectors):
             return Forward(model(**anchor_inputs(inputs)).logits, {}, None)
         tokenizer = self.processing_class
         pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
@@ -372,9 +373,15 @@ class BalancedTrainer(HubTrainer):
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
         if dataset is None:
             raise HfBatError("nothing to preview: give rows= or a train_dataset")
-        # Of "normal", which draws nothing, what the tables would give.
-        drawn = self.perturbations if self.args.method == "normal" else self.used_perturbations()
-        collator = self._make_collator(**dict(zip(("fickle", "obstinate"), drawn, strict=False)))
+        collator = self._own_collator
+        if collator is None:
+            # Of "normal", which draws nothing, what the tables would give.
+            drawn = (
+                self.perturbations if self.args.method == "normal" else self.used_perturbations()
+            )
+            collator = self._make_collator(
+                **dict(zip(("fickle", "obstinate"), drawn, strict=False))
+            )
         names = label_map(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -254,6 +255,18 @@ class BalancedTrainingArguments(TrainingArguments):
     def __getstate__(self) -> dict[str, Any]:
         # The Trainer pickles its arguments beside the model and pushes that file too.
         return {**self.__dict__, "hub_token": None}
+
+    def __copy__(self) -> BalancedTrainingArguments:
+        # Copies stay in this process: they keep the token.
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BalancedTrainingArguments:
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -18,6 +18,7 @@ from hf_bat import (
 from hf_bat.attack.rows import read_examples
 from hf_bat.data import prepare_dataset
 from hf_bat.metrics.functional import robustness_score
+from hf_bat.robustness import RobustnessMeter
 from hf_bat.tasks import user_task
 
 ANTONYMS = SubstitutionTable({"big": ["small"], "hot": ["cold"], "up": ["down"]})
@@ -53,12 +54,13 @@ def accuracy(prediction):
 
 def trainer_with(tmp_path, **options):
     defaults = {"attacks": ["antonym", "synonym"], "report_to": "none", "use_cpu": True}
+    evaluated = options.pop("eval_dataset", None) or rows()
     args = BalancedTrainingArguments(str(tmp_path), **{**defaults, **options})
     return BalancedTrainer(
         model=varied_model(),
         args=args,
         train_dataset=rows(),
-        eval_dataset=rows(),
+        eval_dataset=evaluated,
         processing_class=tiny_tokenizer(),
         compute_metrics=accuracy,
         task="snli",
@@ -182,6 +184,11 @@ def test_a_best_metric_over_nothing_does_not_stop_the_run(tmp_path, caplog):
     [
         ({"attacks": None, "metric_for_best_model": "eval_antonym_asr"}, "comes from attacks"),
         ({"attacks": ["antonym"], "metric_for_best_model": "eval_robustness"}, "needs attacks="),
+        ({"attacks": ["a2t-mlm"], "metric_for_best_model": "eval_a2t_asr"}, r"attacks=\['a2t'\]"),
+        (
+            {"attacks": ["synonym"], "metric_for_best_model": "eval_mm_antonym_valid_keep_rate"},
+            r"needs attacks=\['antonym'\]",
+        ),
         (
             {"metric_for_best_model": "eval_antonym_asr", "attack_every": "end"},
             "attack_every='eval'",
@@ -232,6 +239,53 @@ def test_the_callback_does_the_same_for_a_plain_trainer(tmp_path):
     attack = Attack("antonym", trainer.model, tokenizer, "snli", antonyms=ANTONYMS)
     assert metrics["eval_antonym_asr"] == attack.run(rows())["antonym"]["asr"]
     assert np.isfinite(metrics["eval_robustness"])
+
+
+def test_the_callback_attacks_once_for_several_evaluation_sets(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenized = Dataset.from_list(rows()).map(
+        lambda row: tokenizer(row["premise"], row["hypothesis"]), load_from_cache_file=False
+    )
+    callback = RobustnessCallback(rows(), "snli", ["antonym"], antonyms=ANTONYMS)
+    trainer = Trainer(
+        model=varied_model(),
+        args=TrainingArguments(str(tmp_path), report_to="none", use_cpu=True),
+        eval_dataset={name: tokenized for name in ("a", "b", "c")},
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        callbacks=[callback],
+    )
+    calls = []
+    measure = RobustnessMeter.measure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            RobustnessMeter, "measure", lambda *a, **k: calls.append(1) or measure(*a, **k)
+        )
+        first = trainer.evaluate()
+        assert len(calls) == 1
+        torch.nn.init.zeros_(trainer.model.classifier.weight)  # another model, at the same step
+        second = trainer.evaluate()
+        assert len(calls) == 2
+    assert first["eval_antonym_asr"] < 1.0 == second["eval_antonym_asr"]
+    assert all(
+        "eval_antonym_asr" in entry for entry in trainer.state.log_history if "eval_b_loss" in entry
+    )
+
+
+def test_the_best_model_by_an_attack_on_one_of_several_evaluation_sets(tmp_path):
+    trainer = trainer_with(
+        tmp_path,
+        attacks=["antonym"],
+        eval_dataset={"few": rows()[:4], "all": rows()},
+        metric_for_best_model="eval_all_antonym_asr",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        num_train_epochs=2,
+    )
+    trainer.train()
+    rates = [e["eval_all_antonym_asr"] for e in trainer.state.log_history if "eval_all_loss" in e]
+    assert len(rates) == 2 and trainer.state.best_metric == min(rates)
 
 
 def test_prepared_rows_of_a_label_column_of_another_name_keep_their_labels():

@@ -1,5 +1,6 @@
 """The model card: what it says, what the Hub's library reads back, and what must not be in it."""
 
+import copy
 import os
 import re
 from dataclasses import replace
@@ -109,7 +110,8 @@ def test_saved_arguments_hold_no_token(pushed):
     folder = trainer.args.output_dir
     held = torch.load(f"{folder}/training_args.bin", weights_only=False)
     assert held.hub_token is None and held.margin == 0.7
-    assert trainer.args.hub_token == TOKEN
+    for kept in (trainer.args, copy.copy(trainer.args), copy.deepcopy(trainer.args)):
+        assert kept.hub_token == TOKEN
 
 
 def test_a_card_is_written_anew_and_other_tags_stay(pushed):
