@@ -163,3 +163,9 @@ def test_separation_tells_apart_what_lies_apart():
     assert near["fickle_distance"] == pytest.approx(far["fickle_distance"])
     assert near["silhouette"] < 0.05 and near["rows"] == 40
     assert far["ordered"] == 1.0
+
+
+def test_no_two_of_many_lines_look_alike():
+    from hf_bat.plots.style import look
+
+    assert len({tuple(look(number).values()) for number in range(42)}) == 42

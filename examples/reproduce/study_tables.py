@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood", "likelihood_triplet")
+METHODS = (
+    "normal",
+    "safer",
+    "a2t",
+    "pairwise",
+    "triplet",
+    "likelihood",
+    "likelihood_strong",
+    "likelihood_triplet",
+)
 Run = Mapping[str, Any]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]

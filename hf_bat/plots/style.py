@@ -18,7 +18,8 @@ FULL = 6.8
 
 # Okabe and Ito (2008), black left to text and baselines, yellow left out: too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+# One more than colours, so that of 42 lines no two look alike.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = "normal training"
 _DASH = (4.0, 2.0)
 _SETTINGS: Any = {
