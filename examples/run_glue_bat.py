@@ -35,6 +35,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task, metrics
+from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosure
 from hf_bat.console import silence
 from hf_bat.data import label_names_of
@@ -377,6 +378,8 @@ def run() -> int:
     except HfBatError as error:
         print(f"run_glue_bat: error: {error}", file=sys.stderr)
         return 2
+    finally:
+        leave()
     return 0
 
 

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from importlib import import_module
 
 import hf_bat
+from hf_bat.attack.ranks import leave
 from hf_bat.console import paint, silence
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS
@@ -196,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HfBatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         print(f"hf-bat: {paint('error:', 'bad', sys.stderr)} {_describe(error)}", file=sys.stderr)
         return 2
+    finally:
+        leave()
 
 
 if __name__ == "__main__":

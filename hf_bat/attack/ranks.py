@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from hf_bat.errors import HfBatError
@@ -67,3 +68,15 @@ def wait(world: int) -> None:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
+
+
+def leave() -> None:
+    """End this process's part in a distributed run; does nothing outside one.
+
+    Called last by what is started as a program: a process that exits with its group open can abort while
+    Python shuts down, for gloo's threads still hold tensors then (pytorch/pytorch#179291).
+    """
+    # Commands that never needed torch are not to wait for its import now.
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

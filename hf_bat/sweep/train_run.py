@@ -28,6 +28,7 @@ from transformers import (
 
 import hf_bat
 from hf_bat import metrics
+from hf_bat.attack.ranks import leave
 from hf_bat.data import label_names_of
 from hf_bat.errors import HfBatError
 from hf_bat.representations import collect, distances, separation
@@ -238,6 +239,8 @@ def main(argv: list[str]) -> int:
     except HfBatError as error:
         print(f"train_run: error: {error}", file=sys.stderr)
         return 2
+    finally:
+        leave()
     if result is not None:
         write_json(path.parent / "result.json", result)
         # Only now: a run that is killed before goes on from its checkpoint.

@@ -1,14 +1,20 @@
 """A run on several ranks gives the report of one, and no rank waits for one that failed."""
 
+import functools
 import json
 import os
+import runpy
 import subprocess
 import sys
 
 import pytest
+import torch
 from attack_helpers import ANTONYMS, hashed, made_rows, result
 
+from hf_bat import cli
 from hf_bat.attack import Attack
+from hf_bat.attack.ranks import leave
+from hf_bat.sweep import train_run
 
 PROGRAM = """
 import json, os, sys
@@ -82,3 +88,28 @@ def test_no_rank_waits_for_one_that_failed(tmp_path, quiet_environment):
     first, second = launch(2, tmp_path, "broken", quiet_environment)
     assert "failed on rank 1" in first and "NaN" in first
     assert "NaN" in second
+
+
+@pytest.mark.parametrize("program", ["hf-bat", "train_run", "run_glue_bat"])
+def test_programs_end_with_their_group_closed(tmp_path, monkeypatch, repository, capsys, program):
+    """Else gloo's threads can abort the process while Python shuts down."""
+    if program == "hf-bat":
+        run = functools.partial(cli.main, ["lexicon", "info", str(tmp_path / "absent.json")])
+    elif program == "train_run":
+        (tmp_path / "config.json").write_text("{}")
+        run = functools.partial(train_run.main, [str(tmp_path / "config.json")])
+        monkeypatch.setattr(train_run, "train_and_measure", lambda *_: None)
+    else:
+        run = runpy.run_path(str(repository / "examples" / "run_glue_bat.py"))["run"]
+        monkeypatch.setattr("sys.argv", ["run_glue_bat.py", "--model_name_or_path", "x",
+                                         "--output_dir", str(tmp_path), "--use_cpu"])  # fmt: skip
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    try:
+        run()
+        assert not torch.distributed.is_initialized()
+        leave()  # and once more does no harm
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
