@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import label_map
+from hf_bat.data import LabelMap, label_map
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
@@ -26,12 +26,14 @@ class Example:
         label: its label as the model numbers it; None where it has none.
         reason: why the row cannot be attacked ("empty text", "broken text", "no label"); None where
             it can.
+        number: its label as the task numbers it, whatever the model's order; of its hash.
     """
 
     idx: int | str
     texts: Texts
     label: int | None
     reason: str | None = None
+    number: int | None = None
 
 
 def read_examples(
@@ -50,15 +52,18 @@ def read_examples(
     """
     names = declared_names(rows, task)
     labels = label_map(task, config, names)
+    numbers = _task_numbers(task, labels)
+    # With no other names than the model's, only labels given by name mean the same to each model.
+    alphabetical = {} if names or task.label_names else _alphabetical_numbers(labels)
     examples: list[Example] = []
     seen: set[int | str] = set()
-    for number, row in enumerate(rows):
-        if limit is not None and number >= limit:
+    for place, row in enumerate(rows):
+        if limit is not None and place >= limit:
             break
-        where = f"row {number}"
+        where = f"row {place}"
         given = ["" if t is None else str(t) for t in _texts(row, task, where)]
         texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in given)
-        idx = row.get("idx", number)
+        idx = row.get("idx", place)
         idx = idx if isinstance(idx, (int, str)) else int(idx)
         if idx in seen:
             raise HfBatError(
@@ -75,7 +80,9 @@ def read_examples(
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
         if not all(text.strip() for text in texts):
             reason = "empty text"
-        examples.append(Example(idx, texts, label, reason))
+        of_value = alphabetical if _is_name(value) and alphabetical else numbers
+        number = label if label is None else of_value.get(label, label)
+        examples.append(Example(idx, texts, label, reason, number))
     return examples
 
 
@@ -85,6 +92,24 @@ def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
     # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
     feature = features.get(task.label_column, features.get("label"))
     return getattr(feature, "names", None)
+
+
+def _task_numbers(task: Task, labels: LabelMap) -> dict[int, int]:
+    """The model's label -> its place among the task's labels, or else among those of the data."""
+    folded = list(label_map(task, None).ids)
+    if set(folded) != set(labels.ids):
+        folded = list(labels.ids)
+    return {labels.ids[name]: number for number, name in enumerate(folded)}
+
+
+def _alphabetical_numbers(labels: LabelMap) -> dict[int, int]:
+    """The model's label -> its place in the alphabet, as training numbers labels that are names."""
+    named = sorted(zip(labels.data_names, labels.ids.values(), strict=False))
+    return {label: number for number, (_, label) in enumerate(named)}
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and not value.lstrip("-").isdigit()
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
@@ -101,10 +126,10 @@ def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """A hash of the rows, whatever their order."""
+    """A hash of the rows, whatever their order and that of the model's labels."""
     total = 0
     for e in examples:
-        line = json.dumps([e.idx, e.texts, e.label]).encode()
+        line = json.dumps([e.idx, e.texts, e.number]).encode()
         total += int.from_bytes(hashlib.sha256(line).digest(), "big")
     return hashlib.sha256(str(total).encode()).hexdigest()
 
