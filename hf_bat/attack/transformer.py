@@ -17,6 +17,7 @@ from torch import nn
 from hf_bat.attack.fast import first_token_only, packed_linears
 from hf_bat.attack.models import Classifier
 from hf_bat.errors import HfBatError
+from hf_bat.lengths import check_length, named_limit
 from hf_bat.perturbations.base import Texts
 
 DTYPES = {
@@ -26,8 +27,6 @@ DTYPES = {
     "float16": torch.float16,
     "fp16": torch.float16,
 }
-# Position numbers of these begin after the padding token's.
-_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
 
 
 class Tokens(NamedTuple):
@@ -103,15 +102,9 @@ class TransformersModel(Classifier):
         """The length at which inputs are cut; None where nothing bounds it."""
         if wanted is not None and wanted < 4:
             raise HfBatError(f"max_length must be at least 4; got {wanted}")
-        known = [n for n in (self.tokenizer.model_max_length,) if n and n < 1_000_000]
-        # XLNet, which has no limit, says -1.
-        positions = max(0, getattr(self.config, "max_position_embeddings", None) or 0)
-        if positions:
-            shifted = self.config.model_type in _SHIFTED
-            known.append(positions - (self.config.pad_token_id + 1 if shifted else 0))
-        if wanted is not None and positions and wanted > known[-1]:
-            raise HfBatError(f"max_length {wanted} is over the model's limit of {known[-1]} tokens")
-        return wanted if wanted is not None else min(known, default=None)
+        check_length(self.config, wanted)
+        known = (self.tokenizer.model_max_length, named_limit(self.config))
+        return wanted or min((n for n in known if n and n < 1_000_000), default=None)
 
     @property
     def device(self) -> torch.device:
