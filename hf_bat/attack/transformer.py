@@ -300,7 +300,9 @@ def hash_weights(digest: Any, model: nn.Module) -> None:
     """Let every weight of a model enter a hash."""
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        # As bytes, for numpy has no bfloat16; flat, for a number alone cannot be viewed as bytes.
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
 
 
 def load(factory: str, path: str, what: str, **options: Any) -> Any:
