@@ -52,9 +52,10 @@ def read_examples(
     """
     names = declared_names(rows, task)
     labels = label_map(task, config, names)
-    numbers = _task_numbers(task, labels)
-    # With no other names than the model's, only labels given by name mean the same to each model.
-    alphabetical = {} if names or task.label_names else _alphabetical_numbers(labels)
+    numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
+    # With no other names than the model's, only labels given by name mean the same to each model;
+    # training numbers such labels by the alphabet.
+    alphabetical = {} if names or task.label_names else _places(labels, sorted(labels.data_names))
     examples: list[Example] = []
     seen: set[int | str] = set()
     for place, row in enumerate(rows):
@@ -94,18 +95,14 @@ def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
     return getattr(feature, "names", None)
 
 
-def _task_numbers(task: Task, labels: LabelMap) -> dict[int, int]:
-    """The model's label -> its place among the task's labels, or else among those of the data."""
-    folded = list(label_map(task, None).ids)
-    if set(folded) != set(labels.ids):
-        folded = list(labels.ids)
-    return {labels.ids[name]: number for number, name in enumerate(folded)}
-
-
-def _alphabetical_numbers(labels: LabelMap) -> dict[int, int]:
-    """The model's label -> its place in the alphabet, as training numbers labels that are names."""
-    named = sorted(zip(labels.data_names, labels.ids.values(), strict=False))
-    return {label: number for number, (_, label) in enumerate(named)}
+def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
+    """The model's label -> its name's place, in the first order of names that all are the data's."""
+    for names in orders:
+        try:
+            return {labels.model_label(n, "the task"): place for place, n in enumerate(names)}
+        except HfBatError:  # the data set itself has other names than the task
+            continue
+    return {}
 
 
 def _is_name(value: object) -> bool:
