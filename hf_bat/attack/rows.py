@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -167,7 +168,7 @@ class RowsFile:
             raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
 
     def _files(self) -> list[Path]:
-        parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
+        parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
         return [p for p in (self.path, *parts) if p.is_file()]
 
     def done(self) -> dict[int | str, dict[str, Any]]:
