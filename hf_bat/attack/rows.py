@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TextIO
 
 from hf_bat.data import LabelMap, label_map
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 
@@ -222,10 +222,8 @@ class RowsFile:
             json.dumps({**row, **self._marks}, ensure_ascii=False) for row in rows
         ]
         text = "".join(f"{line}\n" for part in lines.values() for line in part)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
         parts = [path for path in self._files() if path != self.path]
-        os.replace(temporary, self.path)
+        write_atomically(self.path, text)
         for path in parts:
             path.unlink()
 
