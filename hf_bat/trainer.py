@@ -35,6 +35,7 @@ from hf_bat.objective import (
     stack_versions,
 )
 from hf_bat.pooling import Representation, default_pooling, is_decoder, warn_frozen_head
+from hf_bat.precision import double_type
 from hf_bat.preview import Preview
 from hf_bat.robustness import (
     RobustnessMeter,
@@ -269,7 +270,10 @@ class BalancedTrainer(HubTrainer):
         super().log(logs, start_time)
 
     def _sum_over_ranks(self, totals: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(totals.to(self.args.device), reduction="sum").cpu()
+        device = self.args.device
+        return self.accelerator.reduce(
+            totals.to(device, double_type(device)), reduction="sum"
+        ).cpu()
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)

@@ -19,6 +19,7 @@ from hf_bat.attack.models import Classifier
 from hf_bat.errors import HfBatError
 from hf_bat.lengths import check_length, named_limit
 from hf_bat.perturbations.base import Texts
+from hf_bat.precision import as_double
 
 DTYPES = {
     "float32": None,
@@ -178,7 +179,7 @@ class TransformersModel(Classifier):
     def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
         logits = self.model(**self._padded(keys)).logits
         # In double, so that a gain in confidence of a very sure model is not rounded away.
-        answers = logits.double().softmax(dim=-1).cpu().numpy()
+        answers = _to_numpy(as_double(logits).softmax(dim=-1))
         if not np.isfinite(answers).all():
             bad = keys[int(np.argmin(np.isfinite(answers).all(axis=1)))]
             text = self.tokenizer.decode(bad.ids)
@@ -236,7 +237,7 @@ class TransformersModel(Classifier):
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
-                gradients = torch.autograd.grad(loss, embedded[0])[0].double().cpu().numpy()
+                gradients = _to_numpy(as_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
             handle.remove()
         width = gradients.shape[1]
@@ -269,6 +270,11 @@ class TransformersModel(Classifier):
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
         return digest.hexdigest()
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor as float64, whatever its device could do."""
+    return tensor.cpu().numpy().astype(np.float64, copy=False)
 
 
 def _word_at_character(text: str) -> list[int | None]:
