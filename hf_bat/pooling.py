@@ -212,6 +212,11 @@ def _last_hidden_state(outputs: Any) -> torch.Tensor | None:
     return None if states is None else states[-1]
 
 
+# What wrappers call the module in them: torch.compile, the parallel ones and DeepSpeed, FSDP1 (whose
+# `module` is no submodule), activation checkpointing.
+_INNER = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
 def _wrappers(model: nn.Module) -> list[nn.Module]:
     """The model and what it wraps, outermost first: compiled, parallel, sharded, PEFT."""
     chain = [model]
@@ -220,7 +225,7 @@ def _wrappers(model: nn.Module) -> list[nn.Module]:
         if hasattr(outer, "get_base_model"):
             inner = outer.get_base_model()
         else:
-            inner = outer._modules.get("_orig_mod") or outer._modules.get("module")
+            inner = next((outer._modules[key] for key in _INNER if key in outer._modules), None)
         if inner is None or inner is outer:
             return chain
         chain.append(inner)

@@ -219,6 +219,72 @@ def test_only_a_decoder_is_one():
 # ---- wrapped models -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def process_group(tmp_path):
+    """A group of this process alone."""
+    from torch import distributed
+
+    address = f"file://{tmp_path}/group"
+    distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def sharded(model):
+    """FSDP1 around a model as far as its structure goes: the whole needs a GPU."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    class Sharded(FullyShardedDataParallel):
+        def forward(self, **batch):
+            return self._fsdp_wrapped_module(**batch)
+
+    wrapper = Sharded.__new__(Sharded)
+    nn.Module.__init__(wrapper)
+    wrapper._fsdp_wrapped_module = model
+    return wrapper
+
+
+def checkpointed(model):
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    return sharded(checkpoint_wrapper(model))
+
+
+def parallel(model):
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def compiled_parallel(model):
+    return torch.compile(parallel(model), backend="eager")
+
+
+WRAPPINGS = [sharded, checkpointed, parallel, compiled_parallel]
+
+
+@pytest.mark.parametrize("wrap", WRAPPINGS)
+def test_a_wrapped_model_is_unwrapped_as_accelerate_does(process_group, wrap):
+    from accelerate.utils import extract_model_from_parallel
+
+    model = tiny_model("xlnet")
+    wrapped = wrap(model)
+    assert unwrap(wrapped) is model
+    assert extract_model_from_parallel(wrapped, keep_torch_compile=False) is model
+    assert find_head(wrapped) is model.logits_proj
+    assert default_pooling(wrapped) == "last" and not is_decoder(wrapped)
+
+
+@pytest.mark.parametrize("wrap", [sharded, parallel])
+def test_a_wrapped_model_gives_what_the_plain_one_gives(process_group, wrap):
+    # As many labels as the backbone is wide, and defined before it: a layer of the backbone would be
+    # taken for the head, were that not told from the rest.
+    model = tiny_model("bert", num_labels=HIDDEN_SIZE).eval()
+    model.bert = model._modules.pop("bert")
+    expected, _ = run(model, make_batch(), "head_input")
+    vectors, outputs = run(wrap(model).eval(), make_batch(), "head_input")
+    torch.testing.assert_close(vectors, expected)
+    torch.testing.assert_close(model.classifier(vectors), outputs.logits)
+
+
 def lora(model, **options):
     peft = pytest.importorskip("peft")
     return peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", r=2, **options))
