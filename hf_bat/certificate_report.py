@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 from hf_bat.bounds import ABSTAINED, CERTIFIED, NOT_CERTIFIED
 from hf_bat.contrast import Share
-from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 
 Row = Mapping[str, Any]
 SKIPPED, NO_LABEL, UNLIMITED = "skipped", "no label", "unlimited"
@@ -60,15 +59,7 @@ class CertificateReport:
         Raises:
             HfBatError: the file cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(
-                json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-            os.replace(temporary, path)
-        except OSError as error:
-            raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+        write_atomically(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
     def to_markdown(self) -> str:
         """What is certified, a line that discloses a preprocessing defence, and a table of one line an

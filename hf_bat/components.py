@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from hf_bat.precision import as_double, double_type
+
 
 class ComponentMeter:
     """Sums and counts per component since the last log; no collective until they are read.
@@ -29,9 +31,9 @@ class ComponentMeter:
         """Add a micro-batch's sum and count, both scalars; they are detached."""
         if self._totals is None:
             self._totals = torch.zeros(len(self.names), 2, dtype=torch.float64, device="cpu")
-            if total.device.type != "mps":  # which has no float64
+            if double_type(total.device) == torch.float64:
                 self._totals = self._totals.to(total.device)
-        pair = torch.stack([total.detach().double(), count.detach().double()])
+        pair = torch.stack([as_double(total.detach()), as_double(count.detach())])
         self._totals[self.names.index(name)] += pair.to(self._totals.device)
 
     def means(self, reduce: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, float]:

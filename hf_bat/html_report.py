@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
 from hf_bat.attack.report import disclosure
-from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.html_charts import STYLE, line_chart, rate_chart
 from hf_bat.report_files import Found, collect
 from hf_bat.summary import labels
@@ -53,13 +53,7 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         ['eval_results.json']
     """
     found = collect(Path(folder))
-    text = _render(Path(folder), found)
-    temporary = Path(f"{os.fspath(path)}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomically(path, _render(Path(folder), found))
     return {"output": str(path), "files": sorted(found.shown), "others": found.others}
 
 

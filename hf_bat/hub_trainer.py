@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from hf_bat.adversarial import ADVERSARIAL
 from hf_bat.errors import HfBatError, first_cause
+from hf_bat.files import write_atomically
 from hf_bat.model_card import CardFacts, body, public_name, rows_name, section
 from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
@@ -180,9 +180,7 @@ class HubTrainer(RawTextTrainer):
         hub_data = {e.data["type"] for e in facts.evaluations if "/" in e.data["type"]}
         data.datasets = sorted(hub_data) or data.datasets
         text = f"---\n{data.to_yaml()}\n---\n\n{body(facts)}"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, text, "the model card")
 
     def _card_facts(self, base: str | None, procedure: str, model_name: str | None) -> CardFacts:
         args = self.args

@@ -21,6 +21,19 @@ logger = logging.getLogger(__name__)
 TOKEN_POOLINGS = ("cls", "mean", "max", "last")
 POOLINGS = (*TOKEN_POOLINGS, "head_input")
 
+# What configurations call the way in which a head sums the tokens up. EuroBERT's "late" is the mean of
+# every token's logits.
+_NAMED = {
+    "cls": "cls",
+    "bos": "cls",
+    "first": "cls",
+    "mean": "mean",
+    "late": "mean",
+    "last": "last",
+}
+# Decoders whose classifier is not called `score`, as it is in the others of transformers.
+_OTHER_DECODERS = ("ctrl", "modernbert-decoder")
+
 
 def pool(
     hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str = "cls"
@@ -82,7 +95,8 @@ class Representation:
         pooling: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, as in `pool`; or
             `"head_input"`, what feeds the classifier's last linear layer. A classifier that applies
             that layer to every token, as decoders do, is read at the right-most token that is no
-            padding, as it reads itself. XLNet's head reads the right-most column: pad it left.
+            padding, as it reads itself (EuroBERT: the mean of all). XLNet's head reads the right-most
+            column: pad it left.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -103,6 +117,7 @@ class Representation:
             raise HfBatError(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
         self.pooling = pooling
         self._watched: nn.Module | None = None
+        self._head_pooling = "last"
         self._captured: torch.Tensor | None = None
 
     @property
@@ -125,6 +140,7 @@ class Representation:
                 f"{type(core).__name__} is an encoder-decoder, whose sequences have no one last "
                 "hidden layer; use an encoder or a decoder classifier"
             )
+        self._head_pooling = _own_pooling(core) or "last"
         self._watched = self._module_to_watch(model, core)
         if self._watched is None:
             yield
@@ -160,7 +176,7 @@ class Representation:
         if self.pooling != "head_input":
             return pool(tokens, attention_mask, self.pooling)
         if tokens.dim() == 3:
-            return pool(tokens, attention_mask, "last")
+            return pool(tokens, attention_mask, self._head_pooling)
         return tokens if tokens.dtype == torch.float64 else tokens.float()
 
     def _module_to_watch(self, model: nn.Module, core: nn.Module) -> nn.Module | None:
@@ -196,6 +212,11 @@ def _last_hidden_state(outputs: Any) -> torch.Tensor | None:
     return None if states is None else states[-1]
 
 
+# What wrappers call the module in them: torch.compile, the parallel ones and DeepSpeed, FSDP1 (whose
+# `module` is no submodule), activation checkpointing.
+_INNER = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
 def _wrappers(model: nn.Module) -> list[nn.Module]:
     """The model and what it wraps, outermost first: compiled, parallel, sharded, PEFT."""
     chain = [model]
@@ -204,7 +225,7 @@ def _wrappers(model: nn.Module) -> list[nn.Module]:
         if hasattr(outer, "get_base_model"):
             inner = outer.get_base_model()
         else:
-            inner = outer._modules.get("_orig_mod") or outer._modules.get("module")
+            inner = next((outer._modules[key] for key in _INNER if key in outer._modules), None)
         if inner is None or inner is outer:
             return chain
         chain.append(inner)
@@ -277,12 +298,41 @@ def _linear_layers(module: nn.Module, skipped: nn.Module | None) -> Iterator[Any
 
 
 def default_pooling(model: nn.Module) -> str:
-    """The first token, or in a decoder the last.
+    """The pooling of the last hidden layer that the model's own classification head uses.
 
-    At its first token a decoder (whose classifier in transformers calls its last layer `score`) sees
-    that token alone: often the same for a row and its versions, so that nothing would be learnt.
+    At its first token a decoder sees that token alone: often the same for a row and its versions, so
+    that nothing would be learnt.
+
+    Args:
+        model: a classifier of `transformers`, wrapped or not.
+
+    Returns:
+        `"last"` for a decoder, what the configuration names for those that have a choice (ModernBERT,
+        EuroBERT, XLNet), and `"cls"` for all others.
+
+    Example:
+        >>> from transformers import GPT2Config, GPT2ForSequenceClassification
+        >>> config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+        >>> default_pooling(GPT2ForSequenceClassification(config))
+        'last'
     """
-    return "last" if hasattr(unwrap(model), "score") else "cls"
+    return _own_pooling(unwrap(model)) or "cls"
+
+
+def is_decoder(model: nn.Module) -> bool:
+    """Whether a token sees none of the text after it."""
+    core = unwrap(model)
+    model_type = getattr(getattr(core, "config", None), "model_type", "")
+    return hasattr(core, "score") or model_type in _OTHER_DECODERS
+
+
+def _own_pooling(core: nn.Module) -> str | None:
+    """How a model's head sums up the tokens; None where nothing but its code says so."""
+    if is_decoder(core):
+        return "last"
+    # ELECTRA and others have a `summary_type` too that their classifier does not read.
+    key = "summary_type" if hasattr(core, "sequence_summary") else "classifier_pooling"
+    return _NAMED.get(getattr(getattr(core, "config", None), key, None))  # type: ignore[arg-type]
 
 
 def warn_frozen_head(model: nn.Module) -> None:

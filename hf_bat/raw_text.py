@@ -18,6 +18,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
 from hf_bat.errors import HfBatError
+from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.method_checks import check_own_collator
 from hf_bat.methods import BALANCED_METHODS
@@ -70,6 +71,7 @@ class RawTextTrainer(Trainer):
         check_single_label(self.model.config)
         self._check_class_weights()
         if self.task is not None:
+            self._check_length()
             self._prepare_everything(train_dataset, eval_dataset)
 
     def _check_inputs(
@@ -122,6 +124,13 @@ class RawTextTrainer(Trainer):
             raise HfBatError(
                 f"class_weights has {len(weights)} values and the model {labels} labels"
             )
+
+    def _check_length(self) -> None:
+        """Refuse a length that the model would only fail at with the first long row."""
+        check_length(self.model.config, self.args.max_seq_length, "max_seq_length")
+        if self._own_collator is not None:
+            wanted = self._own_collator.max_length
+            check_length(self.model.config, wanted, "your data_collator's max_length")
 
     @property
     def _text_task(self) -> Task:
@@ -268,6 +277,8 @@ class RawTextTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         self.args.check_method()
+        if self.task is not None:
+            self._check_length()  # which a hyper-parameter search may have set
         if self._defence_options() != self._defence:
             raise HfBatError(
                 "canonicalize and its table (drop_antonyms_from_synonyms) are fixed once the trainer is "

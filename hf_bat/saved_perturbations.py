@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.lexicon import SubstitutionTable, as_table
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def save_perturbations(
         described["preprocessing_defence"] = canonicalizer.describe()
     for name, table in tables.items():
         table.save(folder / f"{name}.json.gz")
-    _write(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
+    write_atomically(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
     return {name: table.fingerprint for name, table in tables.items()}
 
 
@@ -137,13 +137,3 @@ def _innermost(perturbation: Any) -> Iterator[Any]:
             yield from _innermost(one)
     else:
         yield perturbation
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error

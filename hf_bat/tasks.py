@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -243,7 +244,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     logger.setLevel(logging.CRITICAL)  # it reports what the error below says
     try:
         return load_dataset(
-            kind, data_files=str(path), split="train", cache_dir=cache_dir, **options
+            kind, data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir, **options
         )
     except Exception as error:  # `datasets` wraps every parser's own errors
         cause = error.__cause__ or error

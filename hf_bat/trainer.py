@@ -34,7 +34,8 @@ from hf_bat.objective import (
     measure_distances,
     stack_versions,
 )
-from hf_bat.pooling import Representation, default_pooling, warn_frozen_head
+from hf_bat.pooling import Representation, default_pooling, is_decoder, warn_frozen_head
+from hf_bat.precision import double_type
 from hf_bat.preview import Preview
 from hf_bat.robustness import (
     RobustnessMeter,
@@ -99,7 +100,7 @@ class BalancedTrainer(HubTrainer):
         super().__init__(*args, **kwargs)
         # The loss is computed here, from logits; the model's own would be of unknown normalisation.
         self.model_accepts_loss_kwargs = False
-        if self.args.pooling == "cls" and default_pooling(self.model) != "cls":
+        if self.args.pooling == "cls" and is_decoder(self.model):
             logger.warning(
                 "pooling='cls' is the first token, which in a decoder sees none of the text after it; "
                 "'last' (the default here), 'mean' or 'head_input' see all of it"
@@ -269,7 +270,10 @@ class BalancedTrainer(HubTrainer):
         super().log(logs, start_time)
 
     def _sum_over_ranks(self, totals: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(totals.to(self.args.device), reduction="sum").cpu()
+        device = self.args.device
+        return self.accelerator.reduce(
+            totals.to(device, double_type(device)), reduction="sum"
+        ).cpu()
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)

@@ -41,8 +41,8 @@ class BalancedTrainingArguments(TrainingArguments):
             None, `"off"`, for likelihood `"prefer"`.
         distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
         pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
-            `"head_input"`, what the final linear layer is fed; where None, `"cls"`, and `"last"` for a
-            decoder.
+            `"head_input"`, what the final linear layer is fed; where None, as the model's own head:
+            `"cls"`, `"last"` for a decoder, what the configuration of a ModernBERT or XLNet names.
         mask: triplet's mask rule, `"paper"` (both parts masked, mean over rows that have a valid
             version) or `"authors"` (only the obstinate part masked, mean over all rows).
         num_fickle: fickle draws a row.
@@ -133,7 +133,7 @@ class BalancedTrainingArguments(TrainingArguments):
     pooling: str | None = field(
         default=None,
         metadata={
-            "help": "Representation: cls, mean, max, last or head_input. Default cls; last for a decoder."
+            "help": "Representation: cls, mean, max, last or head_input. Default: the model's own head's."
         },
     )
     mask: str = field(default="paper", metadata={"help": "Triplet's mask rule: paper or authors."})

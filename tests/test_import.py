@@ -69,3 +69,27 @@ def test_public_names_are_sorted_and_there():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'BalancedTrianer'"):
         _ = hf_bat.BalancedTrianer
+
+
+WINDOWS = """
+import importlib, importlib.util, os, pkgutil, signal, sys
+def import_all():
+    import hf_bat
+    for found in pkgutil.walk_packages(hf_bat.__path__, "hf_bat."):
+        if "hf_bat.plots" not in found.name or importlib.util.find_spec("matplotlib"):
+            importlib.import_module(found.name)
+import_all()  # for what the libraries need, which look at the system themselves
+for name in [name for name in sys.modules if name.split(".")[0] == "hf_bat"]:
+    del sys.modules[name]
+for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty"):
+    sys.modules[name] = None
+for name in ("fork", "getpgid", "getuid", "killpg", "setsid"):
+    delattr(os, name)
+del signal.SIGKILL
+import_all()
+"""
+
+
+def test_every_module_is_imported_on_a_system_without_posix():
+    done = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]

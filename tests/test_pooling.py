@@ -8,7 +8,16 @@ from tiny_models import ARCHITECTURES, HIDDEN_SIZE, tiny_model
 from torch import nn
 
 from hf_bat.errors import HfBatError
-from hf_bat.pooling import POOLINGS, TOKEN_POOLINGS, Representation, find_head, pool, unwrap
+from hf_bat.pooling import (
+    POOLINGS,
+    TOKEN_POOLINGS,
+    Representation,
+    default_pooling,
+    find_head,
+    is_decoder,
+    pool,
+    unwrap,
+)
 
 NAN = float("nan")
 
@@ -159,7 +168,121 @@ def test_gradient_reaches_the_embeddings(arch):
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
+# ---- the head's own pooling -----------------------------------------------------------------------
+
+# What the head is fed: the module whose input it is, and for a decoder at which token.
+HEADS = [
+    ("bert", {}, "bert.pooler.dense", "cls"),
+    ("modernbert", {"classifier_pooling": "cls"}, "head", "cls"),
+    ("modernbert", {"classifier_pooling": "mean"}, "head", "mean"),
+    ("eurobert", {"classifier_pooling": "bos"}, "dense", "cls"),
+    ("eurobert", {"classifier_pooling": "mean"}, "dense", "mean"),
+    ("ctrl", {}, "classifier", "last"),
+    ("modernbert-decoder", {}, "head", "last"),
+    ("gpt2", {}, "score", "last"),
+    ("xlnet", {}, "sequence_summary.summary", "last"),
+    ("xlnet", {"summary_type": "first"}, "sequence_summary.summary", "cls"),
+]
+
+
+@pytest.mark.parametrize(("arch", "options", "name", "pooling"), HEADS)
+def test_the_default_pooling_is_what_the_head_reads(arch, options, name, pooling):
+    model = tiny_model(arch, **options).eval()
+    seen = []
+    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(*given))
+    # Unpadded, for a head may read the first or the last column, padding or not.
+    vectors, outputs = run(model, make_batch((6, 6, 6)), default_pooling(model))
+    hook.remove()
+    read = seen[0] if seen[0].dim() == 2 else seen[0][:, -1]
+    torch.testing.assert_close(vectors, read, rtol=1e-5, atol=1e-6)
+    assert default_pooling(model) == pooling
+
+
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [("ctrl", {}), ("modernbert-decoder", {}), ("eurobert", {"classifier_pooling": "late"}),
+     ("modernbert", {"classifier_pooling": "mean"})],
+)  # fmt: skip
+def test_head_input_of_heads_with_a_way_of_their_own(arch, options):
+    model = tiny_model(arch, **options).eval()
+    vectors, outputs = run(model, make_batch(padding=3), "head_input")
+    torch.testing.assert_close(find_head(model)(vectors), outputs.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_decoder_is_one():
+    for arch in ("gpt2", "llama", "ctrl", "modernbert-decoder"):
+        assert is_decoder(nn.DataParallel(tiny_model(arch)))
+    for arch in ("bert", "modernbert", "eurobert", "xlnet"):
+        assert not is_decoder(tiny_model(arch))
+
+
 # ---- wrapped models -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    """A group of this process alone."""
+    from torch import distributed
+
+    address = f"file://{tmp_path}/group"
+    distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def sharded(model):
+    """FSDP1 around a model as far as its structure goes: the whole needs a GPU."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    class Sharded(FullyShardedDataParallel):
+        def forward(self, **batch):
+            return self._fsdp_wrapped_module(**batch)
+
+    wrapper = Sharded.__new__(Sharded)
+    nn.Module.__init__(wrapper)
+    wrapper._fsdp_wrapped_module = model
+    return wrapper
+
+
+def checkpointed(model):
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    return sharded(checkpoint_wrapper(model))
+
+
+def parallel(model):
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def compiled_parallel(model):
+    return torch.compile(parallel(model), backend="eager")
+
+
+WRAPPINGS = [sharded, checkpointed, parallel, compiled_parallel]
+
+
+@pytest.mark.parametrize("wrap", WRAPPINGS)
+def test_a_wrapped_model_is_unwrapped_as_accelerate_does(process_group, wrap):
+    from accelerate.utils import extract_model_from_parallel
+
+    model = tiny_model("xlnet")
+    wrapped = wrap(model)
+    assert unwrap(wrapped) is model
+    assert extract_model_from_parallel(wrapped, keep_torch_compile=False) is model
+    assert find_head(wrapped) is model.logits_proj
+    assert default_pooling(wrapped) == "last" and not is_decoder(wrapped)
+
+
+@pytest.mark.parametrize("wrap", [sharded, parallel])
+def test_a_wrapped_model_gives_what_the_plain_one_gives(process_group, wrap):
+    # As many labels as the backbone is wide, and defined before it: a layer of the backbone would be
+    # taken for the head, were that not told from the rest.
+    model = tiny_model("bert", num_labels=HIDDEN_SIZE).eval()
+    model.bert = model._modules.pop("bert")
+    expected, _ = run(model, make_batch(), "head_input")
+    vectors, outputs = run(wrap(model).eval(), make_batch(), "head_input")
+    torch.testing.assert_close(vectors, expected)
+    torch.testing.assert_close(model.classifier(vectors), outputs.logits)
 
 
 def lora(model, **options):

@@ -42,16 +42,26 @@ _SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {**_DECODER, "head_dim": 16}),
 }  # fmt: skip
 ARCHITECTURES = tuple(_SHAPES)
+# Others whose heads read the tokens in a way of their own.
+_SHAPES |= {
+    "ctrl": ("ctrl", {"n_embd": HIDDEN_SIZE, "n_layer": 2, "n_head": 2, "dff": 64,
+                      "n_positions": 160}),
+    "modernbert-decoder": ("modernbert-decoder", {**_ENCODER, "local_attention": 16}),
+    "eurobert": ("eurobert", _DECODER),
+}  # fmt: skip
 
 
-def tiny_model(arch: str, num_labels: int = 3, dropout: float = 0.0, seed: int = 0) -> Any:
+def tiny_model(
+    arch: str, num_labels: int = 3, dropout: float = 0.0, seed: int = 0, **options: Any
+) -> Any:
     """A sequence classifier of 2 layers and 32 hidden units with random weights.
 
     Args:
-        arch: one of `ARCHITECTURES`.
+        arch: one of `ARCHITECTURES`, or "ctrl", "modernbert-decoder" or "eurobert".
         num_labels: how many labels it has.
         dropout: every dropout in it.
         seed: of the weights; the global generator is left as it was.
+        **options: what else the configuration is told.
     """
     model_type, shape = _SHAPES[arch]
     config = AutoConfig.for_model(
@@ -60,7 +70,7 @@ def tiny_model(arch: str, num_labels: int = 3, dropout: float = 0.0, seed: int =
         num_labels=num_labels,
         initializer_range=0.2,  # larger than the default, so that logits differ between inputs
         **{"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2,
-           "sep_token_id": 3, **shape},
+           "sep_token_id": 3, **shape, **options},
     )  # fmt: skip
     for name, value in config.to_dict().items():
         is_dropout = "drop" in name and isinstance(value, (int, float))

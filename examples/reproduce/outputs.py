@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
 
+from hf_bat.files import write_atomically
 from hf_bat.plots import (
     distance_histograms,
     epoch_bars,
@@ -19,7 +20,6 @@ from hf_bat.plots import (
     value_panels,
 )
 from hf_bat.sweep.schedule import folder_of
-from hf_bat.sweep.summary import write_text
 
 Result = Mapping[str, Any]
 Groups = Sequence[tuple[Setting, Sequence[Result]]]
@@ -57,9 +57,11 @@ def write_outputs(
         ],
     }
     files = [
-        write_text(folder / "results.json", json.dumps(content, indent=1) + "\n"),
-        write_text(folder / "table.md", markdown(experiment, groups, scale)),
-        write_text(folder / "table.tex", latex(experiment, groups, scale)),
+        write_atomically(
+            folder / "results.json", json.dumps(content, indent=1) + "\n", make_folder=True
+        ),
+        write_atomically(folder / "table.md", markdown(experiment, groups, scale)),
+        write_atomically(folder / "table.tex", latex(experiment, groups, scale)),
     ]
     for picture in experiment.pictures:
         for ending, figure in draw(picture, groups, root).items():

@@ -17,6 +17,7 @@ from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import disclosure
+from hf_bat.files import write_atomically
 
 Row = Mapping[str, Any]
 
@@ -103,8 +104,7 @@ def write_html(
             None. Without rows the page has no examples.
 
     Raises:
-        HfBatError: the rows file cannot be read.
-        OSError: the page cannot be written.
+        HfBatError: the rows file cannot be read, or the page cannot be written.
     """
     if isinstance(rows, (str, Path)):
         from hf_bat.compare import read_rows
@@ -112,10 +112,7 @@ def write_html(
         rows = read_rows(rows)
     elif rows is None and not isinstance(report, Mapping):
         rows = [row for found in report.rows.values() for row in found]
-    page = render_html(report, list(rows or ()))
-    temporary = Path(f"{os.fspath(path)}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, render_html(report, list(rows or ())))
 
 
 def render_html(report: Any, rows: Sequence[Row] = ()) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import label_map
+from hf_bat.data import LabelMap, label_map
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 
@@ -26,12 +27,14 @@ class Example:
         label: its label as the model numbers it; None where it has none.
         reason: why the row cannot be attacked ("empty text", "broken text", "no label"); None where
             it can.
+        number: its label as the task numbers it, whatever the model's order; of its hash.
     """
 
     idx: int | str
     texts: Texts
     label: int | None
     reason: str | None = None
+    number: int | None = None
 
 
 def read_examples(
@@ -50,15 +53,19 @@ def read_examples(
     """
     names = declared_names(rows, task)
     labels = label_map(task, config, names)
+    numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
+    # With no other names than the model's, only labels given by name mean the same to each model;
+    # training numbers such labels by the alphabet.
+    alphabetical = {} if names or task.label_names else _places(labels, sorted(labels.data_names))
     examples: list[Example] = []
     seen: set[int | str] = set()
-    for number, row in enumerate(rows):
-        if limit is not None and number >= limit:
+    for place, row in enumerate(rows):
+        if limit is not None and place >= limit:
             break
-        where = f"row {number}"
+        where = f"row {place}"
         given = ["" if t is None else str(t) for t in _texts(row, task, where)]
         texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in given)
-        idx = row.get("idx", number)
+        idx = row.get("idx", place)
         idx = idx if isinstance(idx, (int, str)) else int(idx)
         if idx in seen:
             raise HfBatError(
@@ -75,7 +82,9 @@ def read_examples(
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
         if not all(text.strip() for text in texts):
             reason = "empty text"
-        examples.append(Example(idx, texts, label, reason))
+        of_value = alphabetical if _is_name(value) and alphabetical else numbers
+        number = label if label is None else of_value.get(label, label)
+        examples.append(Example(idx, texts, label, reason, number))
     return examples
 
 
@@ -85,6 +94,20 @@ def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
     # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
     feature = features.get(task.label_column, features.get("label"))
     return getattr(feature, "names", None)
+
+
+def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
+    """The model's label -> its name's place, in the first order of names that all are the data's."""
+    for names in orders:
+        try:
+            return {labels.model_label(n, "the task"): place for place, n in enumerate(names)}
+        except HfBatError:  # the data set itself has other names than the task
+            continue
+    return {}
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and not value.lstrip("-").isdigit()
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
@@ -101,10 +124,10 @@ def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """A hash of the rows, whatever their order."""
+    """A hash of the rows, whatever their order and that of the model's labels."""
     total = 0
     for e in examples:
-        line = json.dumps([e.idx, e.texts, e.label]).encode()
+        line = json.dumps([e.idx, e.texts, e.number]).encode()
         total += int.from_bytes(hashlib.sha256(line).digest(), "big")
     return hashlib.sha256(str(total).encode()).hexdigest()
 
@@ -145,7 +168,7 @@ class RowsFile:
             raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
 
     def _files(self) -> list[Path]:
-        parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
+        parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
         return [p for p in (self.path, *parts) if p.is_file()]
 
     def done(self) -> dict[int | str, dict[str, Any]]:
@@ -199,10 +222,8 @@ class RowsFile:
             json.dumps({**row, **self._marks}, ensure_ascii=False) for row in rows
         ]
         text = "".join(f"{line}\n" for part in lines.values() for line in part)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
         parts = [path for path in self._files() if path != self.path]
-        os.replace(temporary, self.path)
+        write_atomically(self.path, text)
         for path in parts:
             path.unlink()
 

@@ -65,6 +65,8 @@ class SentenceEncoder:
         """
         import torch
 
+        from hf_bat.precision import as_double
+
         tokenizer, model = self._load()
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
         found: dict[int, np.ndarray] = {}
@@ -74,11 +76,11 @@ class SentenceEncoder:
                 [strings[i] for i in chosen], padding=True, truncation=True, return_tensors="pt"
             ).to(model.device)
             with torch.no_grad():
-                hidden = model(**batch).last_hidden_state.double()
+                hidden = as_double(model(**batch).last_hidden_state)
             mask = batch["attention_mask"].unsqueeze(-1)
             means = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             means = torch.nn.functional.normalize(means, dim=-1)
-            found.update(zip(chosen, means.cpu().numpy(), strict=True))
+            found.update(zip(chosen, means.cpu().numpy().astype(np.float64), strict=True))
         return np.stack([found[i] for i in range(len(strings))]) if strings else np.zeros((0, 1))
 
 

@@ -17,7 +17,9 @@ from torch import nn
 from hf_bat.attack.fast import first_token_only, packed_linears
 from hf_bat.attack.models import Classifier
 from hf_bat.errors import HfBatError
+from hf_bat.lengths import check_length, named_limit
 from hf_bat.perturbations.base import Texts
+from hf_bat.precision import as_double
 
 DTYPES = {
     "float32": None,
@@ -26,8 +28,6 @@ DTYPES = {
     "float16": torch.float16,
     "fp16": torch.float16,
 }
-# Position numbers of these begin after the padding token's.
-_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
 
 
 class Tokens(NamedTuple):
@@ -103,15 +103,9 @@ class TransformersModel(Classifier):
         """The length at which inputs are cut; None where nothing bounds it."""
         if wanted is not None and wanted < 4:
             raise HfBatError(f"max_length must be at least 4; got {wanted}")
-        known = [n for n in (self.tokenizer.model_max_length,) if n and n < 1_000_000]
-        # XLNet, which has no limit, says -1.
-        positions = max(0, getattr(self.config, "max_position_embeddings", None) or 0)
-        if positions:
-            shifted = self.config.model_type in _SHIFTED
-            known.append(positions - (self.config.pad_token_id + 1 if shifted else 0))
-        if wanted is not None and positions and wanted > known[-1]:
-            raise HfBatError(f"max_length {wanted} is over the model's limit of {known[-1]} tokens")
-        return wanted if wanted is not None else min(known, default=None)
+        check_length(self.config, wanted)
+        known = (self.tokenizer.model_max_length, named_limit(self.config))
+        return wanted or min((n for n in known if n and n < 1_000_000), default=None)
 
     @property
     def device(self) -> torch.device:
@@ -185,7 +179,7 @@ class TransformersModel(Classifier):
     def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
         logits = self.model(**self._padded(keys)).logits
         # In double, so that a gain in confidence of a very sure model is not rounded away.
-        answers = logits.double().softmax(dim=-1).cpu().numpy()
+        answers = _to_numpy(as_double(logits).softmax(dim=-1))
         if not np.isfinite(answers).all():
             bad = keys[int(np.argmin(np.isfinite(answers).all(axis=1)))]
             text = self.tokenizer.decode(bad.ids)
@@ -243,7 +237,7 @@ class TransformersModel(Classifier):
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
-                gradients = torch.autograd.grad(loss, embedded[0])[0].double().cpu().numpy()
+                gradients = _to_numpy(as_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
             handle.remove()
         width = gradients.shape[1]
@@ -278,6 +272,11 @@ class TransformersModel(Classifier):
         return digest.hexdigest()
 
 
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor as float64, whatever its device could do."""
+    return tensor.cpu().numpy().astype(np.float64, copy=False)
+
+
 def _word_at_character(text: str) -> list[int | None]:
     """For each character, the number of the white-space token that it is in."""
     found: list[int | None] = []
@@ -307,7 +306,9 @@ def hash_weights(digest: Any, model: nn.Module) -> None:
     """Let every weight of a model enter a hash."""
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        # As bytes, for numpy has no bfloat16; flat, for a number alone cannot be viewed as bytes.
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
 
 
 def load(factory: str, path: str, what: str, **options: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 
 if TYPE_CHECKING:
     from hf_bat.lexicon import SubstitutionTable, Vocabulary
@@ -272,9 +272,4 @@ def _report(content: dict[str, Any], path: Path | None) -> None:
         else:
             print(f"{key}: {value}")
     if path is not None:
-        try:
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+        write_atomically(path, json.dumps(content, indent=1) + "\n")

@@ -8,7 +8,6 @@ that admits no class or function whatsoever.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.lexicon.hub import fetch_table, is_hub_address
 
 # What may be given where a table is wanted: a table, a plain mapping, or where one is kept.
@@ -146,14 +146,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         data = text.encode("ascii")
         if path.suffix == ".gz":
             data = gzip.compress(data, mtime=0)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise HfBatError(f"cannot write the table {path}: {error.strerror or error}") from error
+        write_atomically(path, data, "the table")
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Write the table to a data set of the Hub, with a card that says how it was made.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,10 +161,9 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
         with styled():
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 path = stem.with_name(f"{stem.name}.{kind}")
-                part = path.with_name(f".{path.name}.part")
-                figure.savefig(part, format=kind, metadata=metadata)
-                os.replace(part, path)
-                written.append(path)
+                picture = BytesIO()
+                figure.savefig(picture, format=kind, metadata=metadata)
+                written.append(write_atomically(path, picture.getvalue(), "the picture"))
     except OSError as error:
         raise HfBatError(f"cannot write the picture {stem}: {error.strerror}") from error
     return written

@@ -79,14 +79,16 @@ def run_all(
         A line for each run that did not finish: which, why, and where its log is.
 
     Raises:
-        HfBatError: the folder cannot be written.
+        HfBatError: the folder cannot be written, or the system cannot lock runs (Windows).
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
+    pending = deque(run for run in runs if finished(root, run) is None)
+    if pending:
+        _check_system()
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
-    pending = deque(run for run in runs if finished(root, run) is None)
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
     progress = _ProgressLine(root, list(pending), weights or {}, say)
@@ -116,6 +118,17 @@ def run_all(
     named = " ".join(failures)
     failures += [f"run {r.key}: another process is making it" for r in left if r.key not in named]
     return failures
+
+
+def _check_system() -> None:
+    """Refuse a system without what keeps a run to one process and ends it with all its children."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError as error:
+        raise HfBatError(
+            "runs of a sweep need file locks and process groups, which this system has not: use Linux or "
+            "macOS (on Windows, WSL), or make each run by itself with examples/run_glue_bat.py"
+        ) from error
 
 
 def _start(

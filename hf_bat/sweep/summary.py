@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.metrics.intervals import t_interval
 from hf_bat.summary import labels
 from hf_bat.sweep.plan import SEEDS, Run
@@ -149,8 +148,10 @@ def write_summary(
         "that likely keep the label.\n"
     )
     written = [
-        write_text(root / "sweep.json", json.dumps(content, indent=1) + "\n"),
-        write_text(root / "sweep.md", markdown(groups) + note),
+        write_atomically(
+            root / "sweep.json", json.dumps(content, indent=1) + "\n", make_folder=True
+        ),
+        write_atomically(root / "sweep.md", markdown(groups) + note),
     ]
     points = [
         {
@@ -171,19 +172,3 @@ def write_summary(
         x_label = f"fickle: {headings.get(fickle, fickle)} (%)"
         written += save(frontier(points, x_label=x_label, y_label=label), root / "frontier")
     return written
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all; its folder is made where missing.
-
-    Raises:
-        HfBatError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise HfBatError(f"cannot write {path}: {error.strerror}") from error
-    return path

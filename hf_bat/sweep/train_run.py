@@ -7,7 +7,6 @@ renaming: a folder that has one is finished. A run that was killed goes on from 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -31,6 +30,7 @@ from hf_bat import metrics
 from hf_bat.attack.ranks import leave
 from hf_bat.data import label_names_of
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.representations import collect, distances, separation
 from hf_bat.sweep.arguments import RunArguments
 from hf_bat.sweep.plan import build_arguments
@@ -225,9 +225,7 @@ def last_whole_checkpoint(work: Path) -> str | None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def main(argv: list[str]) -> int:

@@ -1,5 +1,7 @@
 """The engine: batch size, order, company and world change nothing; the model sees what it should."""
 
+import copy
+import hashlib
 import random
 
 import numpy as np
@@ -11,6 +13,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from hf_bat.attack import Attack, CallableModel, Recipe, TransformersModel
 from hf_bat.attack.engine import Engine
 from hf_bat.attack.requests import Score
+from hf_bat.attack.transformer import hash_weights
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations import SynonymPerturbation
 
@@ -242,3 +245,39 @@ def test_a_batch_ends_where_inputs_get_shorter_once_half_full():
 
     batches = Engine(Lengths(hashed), batch_size=4)._batches([9, 9, 9, 8, 8, 7, 7, 7, 7, 7, 3])
     assert list(batches) == [[9, 9, 9], [8, 8], [7, 7, 7, 7], [7, 3]]
+
+
+def hash_of(model):
+    digest = hashlib.sha256()
+    hash_weights(digest, model)
+    return digest.hexdigest()
+
+
+def test_the_hash_of_weights_takes_numbers_alone_and_any_precision():
+    model = tiny_model("bert")
+    # Such as BatchNorm's count of batches, or the scale of a quantised layer.
+    model.register_buffer("scale", torch.tensor(0.5))
+    model.register_buffer("nothing", torch.empty(0, 3))
+    hashes = [hash_of(model), hash_of(copy.deepcopy(model))]
+    assert hashes[0] == hashes[1]
+    model.scale += 1
+    hashes.append(hash_of(model))
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        hashes.append(hash_of(copy.deepcopy(model).to(dtype)))
+    assert len(set(hashes)) == len(hashes) - 1
+
+
+def test_the_hash_of_weights_is_that_of_earlier_versions():
+    model, digest = tiny_model("bert"), hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert hash_of(model) == digest.hexdigest()
+
+
+def test_a_model_in_bfloat16_with_a_number_alone_is_attacked(tmp_path):
+    model = tiny_model("bert").to(torch.bfloat16)
+    model.register_buffer("scale", torch.tensor(0.5))
+    attack = Attack("antonym", model, tiny_tokenizer(), antonyms=ANTONYMS)
+    report = attack.run(made_rows(6), tmp_path / "rows.jsonl")
+    assert report["antonym"]["rows"] == 6

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 import time
 from types import SimpleNamespace
 
@@ -174,6 +175,25 @@ def test_a_run_that_another_process_makes_is_left_to_it(tmp_path, fake_worker):
     assert failures == [f"run {runs[0].key}: another process is making it"]
     assert [starts(tmp_path, run) for run in runs] == [0, 1]
     assert run_all(runs, tmp_path, announce=lambda line: None) == []
+
+
+def test_windows_is_refused_in_one_line_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    command = ["sweep", "--base", "--model_name_or_path m --task_name snli --max_steps 1", "--grid"]
+    command += ["seed=1,2", "--output_dir", str(tmp_path / "s")]
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert cli.main(command) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("hf-bat: error: runs of a sweep need file locks") and "\n" not in said
+    assert not (tmp_path / "s").exists()
+
+
+def test_finished_runs_are_summed_up_on_windows_too(tmp_path, monkeypatch):
+    (run,) = make_grid(BASE, {"seed": [1]})
+    folder_of(tmp_path, run.key).mkdir(parents=True)
+    (folder_of(tmp_path, run.key) / "result.json").write_text(json.dumps({"key": run.key}))
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert run_all([run], tmp_path, announce=lambda line: None) == []
 
 
 @pytest.mark.xdist_group("processes")

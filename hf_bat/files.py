@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from hf_bat.errors import HfBatError
+
+
+def write_atomically(
+    path: str | os.PathLike[str],
+    content: str | bytes,
+    what: str | None = None,
+    make_folder: bool = False,
+) -> Path:
+    """Write a file whole or not at all: what was there before stays until all of the new is written.
+
+    Args:
+        path: the file.
+        content: its text, written as UTF-8, or its bytes.
+        what: what to call the file in messages, such as "the table"; nothing where None.
+        make_folder: make its folder where it is missing.
+
+    Returns:
+        The path.
+
+    Raises:
+        HfBatError: it cannot be written; nothing is left behind then.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_atomically(Path(folder, "new", "note.txt"), "A dog.", make_folder=True)
+        ...     path.read_text(), [one.name for one in path.parent.iterdir()]
+        ('A dog.', ['note.txt'])
+    """
+    path = Path(path)
+    part: Path | None = None
+    try:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the file, for a file is replaced in one step only within a file system; with the
+        # process's number, for two processes may write the same file.
+        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        part.write_bytes(data)
+        os.replace(part, path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise HfBatError(f"cannot write {f'{what} ' if what else ''}{path}: {reason}") from error
+    finally:
+        if part is not None:
+            with contextlib.suppress(OSError, ValueError):
+                part.unlink(missing_ok=True)
+    return path

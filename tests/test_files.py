@@ -1,0 +1,76 @@
+"""Files appear whole or not at all, and what could not be written leaves nothing behind."""
+
+import os
+
+import pytest
+
+from hf_bat.attack.html import write_html
+from hf_bat.attack.rows import RowsFile
+from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_and_bytes_are_written_as_they_are(tmp_path):
+    path = tmp_path / "a.txt"
+    assert write_atomically(str(path), "é\r\nb\n") == path
+    assert path.read_bytes() == "é\r\nb\n".encode()
+    write_atomically(path, b"\xff")
+    assert path.read_bytes() == b"\xff" and names(tmp_path) == ["a.txt"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_midway_leaves_the_old_file_alone(tmp_path, monkeypatch, error):
+    path = tmp_path / "a.txt"
+    write_atomically(path, "old")
+
+    def fail(*paths):
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    expected = HfBatError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        write_atomically(path, "new", "the note")
+    if expected is HfBatError:
+        assert str(caught.value) == f"cannot write the note {path}: No space left on device"
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_is_made_only_if_asked(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with pytest.raises(HfBatError, match="^cannot write .*a.txt: No such file or directory$"):
+        write_atomically(path, "text")
+    assert write_atomically(path, "text", make_folder=True).read_text() == "text"
+    with pytest.raises(HfBatError, match="cannot write .*new: Is a directory"):
+        write_atomically(tmp_path / "new", "text")
+    with pytest.raises(HfBatError, match="cannot write"):
+        write_atomically("", "text")
+    assert names(tmp_path) == ["new"]
+
+
+def test_pages_and_rows_that_cannot_be_written_leave_nothing(tmp_path, monkeypatch):
+    def fail(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(HfBatError, match="^cannot write .*page.html: No space left"):
+        write_html({"attacks": {}}, tmp_path / "page.html", [])
+    row = {"attack": "antonym", "idx": 0, "outcome": "failed"}
+    with pytest.raises(HfBatError, match="^cannot write .*rows.jsonl: No space left"):
+        RowsFile(tmp_path / "rows.jsonl", "antonym", {}).finish([row])
+    assert names(tmp_path) == []
+
+
+def test_nothing_else_replaces_files(repository):
+    sources = [*repository.glob("hf_bat/**/*.py"), *repository.glob("examples/**/*.py")]
+    assert [p.name for p in sources if " os.replace(" in p.read_text("utf-8")] == ["files.py"]
