@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,40 +36,69 @@ class LabelMap:
     def model_label(self, value: object, where: str) -> int | None:
         """The model's label for one value of the label column; None for a missing label.
 
+        Training, attacks, certificates and contrast sets all read their labels by this.
+
         Args:
             value: an integer, a name, None or -1.
             where: the row, for the message.
 
+        Returns:
+            The label as the model numbers it: the value's own number where no label has a name, for
+            a function says nothing of its labels.
+
         Raises:
             HfBatError: a value that is no label.
+
+        Example:
+            >>> LabelMap(("no", "yes"), ("yes", "no"), {"yes": 1, "no": 0}).model_label("yes", "row 0")
+            1
+            >>> LabelMap((), (), {}).model_label("2", "row 0")
+            2
         """
-        if value is None or value == -1 or value == "":
+        if value is None or value == "":
             return None
-        if isinstance(value, str) and not value.lstrip("-").isdigit():
-            if _fold(value) not in self.ids:
-                raise HfBatError(
-                    f"unknown label {value!r} in {where}; labels: {', '.join(self.data_names)}"
-                )
+        if isinstance(value, str) and _fold(value) in self.ids and not _is_number(value):
             return self.ids[_fold(value)]
-        number = float(value)  # type: ignore[arg-type]
-        if number != number:
-            return None
-        if number == -1:
-            return None
-        if number != int(number):
+        number = self._number(value, where)
+        if number is None or not self.data_names:
+            return number
+        if not 0 <= number < len(self.data_names):
+            raise HfBatError(
+                f"label {number} in {where} is out of range 0..{len(self.data_names) - 1} "
+                f"({', '.join(self.data_names)})"
+            )
+        return self.ids[_fold(self.data_names[number])]
+
+    def _number(self, value: Any, where: str) -> int | None:
+        """The class number that a value of the label column is; None for a missing label."""
+        if isinstance(value, str) and not _is_number(value):
+            known = (
+                f"labels: {', '.join(self.data_names)}" if self.data_names else "none has a name"
+            )
+            raise HfBatError(f"unknown label {value!r} in {where}; {known}")
+        try:
+            number = float(value)
+            whole = None if math.isnan(number) or number == -1 else int(number)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HfBatError(
+                f"label {value!r} in {where} is neither a number nor a name"
+            ) from error
+        if whole is not None and whole != number:
             raise HfBatError(
                 f"label {value!r} in {where} is not a class; regression targets are not supported"
             )
-        if not 0 <= number < len(self.data_names):
-            raise HfBatError(
-                f"label {int(number)} in {where} is out of range 0..{len(self.data_names) - 1} "
-                f"({', '.join(self.data_names)})"
-            )
-        return self.ids[_fold(self.data_names[int(number)])]
+        if whole is not None and whole < 0 and not self.data_names:
+            raise HfBatError(f"label {whole} in {where} is no class; classes count from 0")
+        return whole
 
     def data_name(self, label: int | None) -> str | None:
         """The data's name for one of the model's labels; None where it has none."""
         return next((name for name in self.data_names if self.ids[_fold(name)] == label), None)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a string is a whole number in digits."""
+    return re.fullmatch(r"[+-]?\d+", text.strip()) is not None
 
 
 def _fold(name: str) -> str:
@@ -122,6 +153,24 @@ def label_map(
             f"({', '.join(model_names)}); rename the labels in model.config.id2label"
         )
     return LabelMap(model_names, names, {_fold(name): position[_fold(name)] for name in names})
+
+
+def declared_names(rows: Any, column: str) -> Sequence[str] | None:
+    """The label names that a data set itself declares for the integers of a column.
+
+    Args:
+        rows: a `datasets.Dataset`, or rows that declare nothing.
+        column: the label column.
+
+    Returns:
+        The names, in the order of the integers; None where there are none.
+
+    Example:
+        >>> declared_names([{"label": 0}], "label") is None
+        True
+    """
+    feature = (getattr(rows, "features", None) or {}).get(column)
+    return getattr(feature, "names", None)
 
 
 def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:

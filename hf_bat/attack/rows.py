@@ -65,11 +65,7 @@ def read_examples(
                 f"idx {idx!r} stands more than once; make it unique or drop the column"
             )
         seen.add(idx)
-        value = row.get(task.label_column, row.get("label"))
-        if labels.data_names:
-            label = labels.model_label(value, where)
-        else:  # neither the task nor the model names any label
-            label = None if value is None or value == -1 else int(value)
+        label = labels.model_label(row.get(task.label_column, row.get("label")), where)
         reason = "no label" if label is None else None
         if list(texts) != given:
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
