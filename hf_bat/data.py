@@ -39,7 +39,7 @@ class LabelMap:
         Training, attacks, certificates and contrast sets all read their labels by this.
 
         Args:
-            value: an integer, a name, None or -1.
+            value: an integer, a name, an integer in digits that is no name, None or -1.
             where: the row, for the message.
 
         Returns:
@@ -57,7 +57,8 @@ class LabelMap:
         """
         if value is None or value == "":
             return None
-        if isinstance(value, str) and _fold(value) in self.ids and not _is_number(value):
+        # A name first: "1" is a number only where no label has that name.
+        if isinstance(value, str) and _fold(value) in self.ids:
             return self.ids[_fold(value)]
         number = self._number(value, where)
         if number is None or not self.data_names:
@@ -97,8 +98,28 @@ class LabelMap:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a string is a whole number in digits."""
-    return re.fullmatch(r"[+-]?\d+", text.strip()) is not None
+    """Whether a string is a whole number in digits, as a CSV file with an empty cell has them."""
+    return re.fullmatch(r"[+-]?\d+(\.0*)?", text.strip()) is not None
+
+
+def _meant(names: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What names such as "0" or "LABEL_0" mean, which only number the classes.
+
+    Args:
+        names: of labels.
+        known: the names of the classes, in the order of their numbers.
+
+    Returns:
+        The names of the classes that they number, and the order of the classes: that of `known`. Other
+        names as they are, in their own order.
+    """
+    found = [re.fullmatch(r"(?:label_)?(\d+)", _fold(name)) for name in names]
+    numbers = [int(match[1]) for match in found if match]
+    if sorted(numbers) != list(range(len(known))) or len(names) != len(known):
+        return tuple(names), tuple(names)
+    if {_fold(name) for name in names} == {_fold(name) for name in known}:
+        return tuple(names), tuple(known)  # names after all
+    return tuple(known[number] for number in numbers), tuple(known)
 
 
 def _fold(name: str) -> str:
@@ -121,7 +142,8 @@ def label_map(
         data_names: the names that the data set itself declares for its integers.
 
     Returns:
-        The map. A model without label names takes the data's order.
+        The map. A model without label names takes the data's order. Names that only number the classes,
+        such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called so.
 
     Raises:
         HfBatError: the model is no single-label classifier, or has another number of labels, or
@@ -134,17 +156,21 @@ def label_map(
         >>> label_map(get_task("snli"), config).model_label(0, "row 0")
         1
     """
+    own = () if config is None else _names_of(config)
+    known = task.label_names or own or tuple(f"LABEL_{i}" for i in range(len(data_names or ())))
     if config is None:
-        names = tuple(data_names or task.label_names)
-        return LabelMap(names, names, {_fold(name): i for i, name in enumerate(names)})
+        names, order = _meant(data_names or known, known)
+        return LabelMap(order, names, {_fold(name): order.index(name) for name in names})
     check_single_label(config)
-    names = tuple(data_names or task.label_names or _names_of(config))
+    if has_named_labels(config):
+        known, _ = _meant(known, own)
+    names, order = _meant(data_names or known, known)
     if len(names) != config.num_labels:
         raise HfBatError(
             f"the model has {config.num_labels} labels and the data {len(names)} "
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
-    model_names = _names_of(config) if has_named_labels(config) else names
+    model_names = own if has_named_labels(config) else order
     position = {_fold(name): i for i, name in enumerate(model_names)}
     unknown = [name for name in names if _fold(name) not in position]
     if unknown:
@@ -182,7 +208,7 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
 
     Returns:
         Names in the order of the integer labels; in alphabetical order where the labels are strings;
-        LABEL_0, LABEL_1, ... where nothing names them.
+        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers.
 
     Raises:
         HfBatError: the task has no label names and the rows have no labels.
@@ -198,14 +224,15 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     feature = rows.features[task.label_column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    values = {value for value in rows[task.label_column] if value not in (None, "", -1)}
-    if values and all(isinstance(value, str) for value in values):
+    values = {value for value in rows[task.label_column] if value not in (None, "", -1, "-1")}
+    if all(isinstance(value, str) for value in values) and not all(map(_is_number, values)):
         return tuple(sorted(values))
-    if not values or any(float(value) != int(value) for value in values):
+    numbers = [float(value) for value in values]
+    if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
         raise HfBatError(
             f"column {task.label_column!r} holds no class labels; name the labels of your task"
         )
-    return tuple(f"LABEL_{i}" for i in range(int(max(values)) + 1))
+    return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
 
 
 def check_single_label(config: PretrainedConfig) -> None:

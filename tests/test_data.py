@@ -69,6 +69,44 @@ def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_ta
     assert dataset.features["label"].names == list(NLI)
 
 
+def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
+    digits = rows_of(["0", "2", " 1 ", "1.0"])
+    model = config_with(["contradiction", "entailment", "neutral"])
+    assert prepare_dataset(digits, get_task("snli"), model, "rows")["label"][:] == [1, 0, 2, 2]
+    assert prepare_dataset(digits, get_task("snli"), config_with(), "rows")["label"][:] == [
+        0,
+        2,
+        1,
+        1,
+    ]
+    stars = user_task(["premise"], ["1", "2", "3"])
+    dataset = prepare_dataset(rows_of(["1", "3", "2"]), stars, config_with(["3", "2", "1"]), "rows")
+    assert dataset["label"][:] == [2, 0, 1]
+    assert label_map(stars, None).model_label("3", "row 0") == 2
+    with pytest.raises(HfBatError, match="label 3 in row 0 of the rows is out of range 0..2"):
+        prepare_dataset(rows_of(["3"]), get_task("snli"), model, "rows")
+
+
+def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes():
+    features = datasets.ClassLabel(names=["2", "0", "1"])
+    rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
+    model = config_with(["contradiction", "entailment", "neutral"])
+    assert prepare_dataset(rows, get_task("snli"), model, "rows")["label"][:] == [0, 1, 2]
+    nameless = user_task(["premise", "hypothesis"])
+    for config in (config_with(), model):
+        assert prepare_dataset(rows, nameless, config, "rows")["label"][:] == [2, 0, 1]
+    assert label_map(get_task("snli"), None, ["2", "0", "1"]).model_label(0, "row 0") == 2
+    stars = label_map(nameless, config_with(), ["1", "2", "3"])
+    assert stars.model_names == ("1", "2", "3"), "these are no numbers of three classes"
+
+
+def test_a_task_whose_names_only_number_takes_the_models():
+    model = config_with(["contradiction", "entailment", "neutral"])
+    task = user_task(["premise"], ["LABEL_0", "LABEL_1", "LABEL_2"])
+    found = prepare_dataset(rows_of(["0", "LABEL_2", "neutral"][:1]), task, model, "rows")
+    assert found["label"][:] == [0] and found.features["label"].names[0] == "contradiction"
+
+
 def test_a_data_set_that_declares_its_label_order_is_believed():
     features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
@@ -171,6 +209,8 @@ def test_label_names_are_found_in_the_data():
         "LABEL_1",
         "LABEL_2",
     )
+    digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
+    assert label_names_of(digits, task) == tuple(f"LABEL_{i}" for i in range(11))
     with pytest.raises(HfBatError, match="no class labels"):
         label_names_of(rows([{"text": "a", "label": 0.3}]), task)
 

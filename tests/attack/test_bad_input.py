@@ -108,6 +108,18 @@ def test_what_is_no_label_is_one_line_where_no_label_has_a_name(reader, label, m
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("names", [["2", "0", "1"], [], ["no", "maybe", "yes"]])
+def test_labels_in_digits_are_read_alike_by_attack_and_contrast(names):
+    """As a CSV file with an empty cell has them; as names where they are names."""
+    texts = {"original_idx": None, "text": "A hot day."}
+    rows = [{**texts, "idx": n, "label": str(n)} for n in range(3)]
+    task = user_task(["text"], names)
+    expected = [names.index(str(n)) if "0" in names else n for n in range(3)]
+    attacked = Attack("antonym", hashed, task=task).run(rows).rows["antonym"]
+    assert [row["label"] for row in attacked] == expected
+    assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == expected
+
+
 @pytest.mark.parametrize("label", [None, "", -1, "-1", math.nan])
 def test_a_missing_label_is_counted_where_no_label_has_a_name(label):
     texts = {"idx": 0, "original_idx": None, "text": "A hot day."}
