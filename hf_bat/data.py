@@ -26,12 +26,12 @@ class LabelMap:
     Args:
         model_names: the model's label names, in the order of its outputs.
         data_names: the names of the data's integer labels, in their order.
-        ids: data name (folded) -> model label.
+        ids: the model's label of each of `data_names`.
     """
 
     model_names: tuple[str, ...]
     data_names: tuple[str, ...]
-    ids: Mapping[str, int]
+    ids: tuple[int, ...]
 
     def model_label(self, value: object, where: str) -> int | None:
         """The model's label for one value of the label column; None for a missing label.
@@ -50,16 +50,17 @@ class LabelMap:
             HfBatError: a value that is no label.
 
         Example:
-            >>> LabelMap(("no", "yes"), ("yes", "no"), {"yes": 1, "no": 0}).model_label("yes", "row 0")
+            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
             1
-            >>> LabelMap((), (), {}).model_label("2", "row 0")
+            >>> LabelMap((), (), ()).model_label("2", "row 0")
             2
         """
         if value is None or value == "":
             return None
         # A name first: "1" is a number only where no label has that name.
-        if isinstance(value, str) and _fold(value) in self.ids:
-            return self.ids[_fold(value)]
+        named = find_name(value, self.data_names, where) if isinstance(value, str) else None
+        if named is not None:
+            return self.ids[named]
         number = self._number(value, where)
         if number is None or not self.data_names:
             return number
@@ -68,7 +69,7 @@ class LabelMap:
                 f"label {number} in {where} is out of range 0..{len(self.data_names) - 1} "
                 f"({', '.join(self.data_names)})"
             )
-        return self.ids[_fold(self.data_names[number])]
+        return self.ids[number]
 
     def _number(self, value: Any, where: str) -> int | None:
         """The class number that a value of the label column is; None for a missing label."""
@@ -94,7 +95,8 @@ class LabelMap:
 
     def data_name(self, label: int | None) -> str | None:
         """The data's name for one of the model's labels; None where it has none."""
-        return next((name for name in self.data_names if self.ids[_fold(name)] == label), None)
+        pairs = zip(self.data_names, self.ids, strict=True)
+        return next((name for name, own in pairs if own == label), None)
 
 
 def _is_number(text: str) -> bool:
@@ -120,6 +122,35 @@ def _meant(names: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...],
     if {_fold(name) for name in names} == {_fold(name) for name in known}:
         return tuple(names), tuple(known)  # names after all
     return tuple(known[number] for number in numbers), tuple(known)
+
+
+def find_name(name: str, names: Sequence[str], where: str) -> int | None:
+    """Find a label's name among others, as it is written or else whatever its case.
+
+    Args:
+        name: the name.
+        names: those to look among; `-`, `_` and spaces count as one another, as cases do.
+        where: the row or the model, for the message.
+
+    Returns:
+        Its place; None where it is not among them.
+
+    Raises:
+        HfBatError: it is not written like any of them, and is like several but for the case.
+
+    Example:
+        >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
+        0
+    """
+    if name in names:
+        return list(names).index(name)
+    alike = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
+    if len(alike) > 1:
+        raise HfBatError(
+            f"label {name!r} in {where} may be {' or '.join(repr(names[i]) for i in alike)}; write it as "
+            "one of them"
+        )
+    return alike[0] if alike else None
 
 
 def _fold(name: str) -> str:
@@ -160,7 +191,7 @@ def label_map(
     known = task.label_names or own or tuple(f"LABEL_{i}" for i in range(len(data_names or ())))
     if config is None:
         names, order = _meant(data_names or known, known)
-        return LabelMap(order, names, {_fold(name): order.index(name) for name in names})
+        return LabelMap(order, names, _places(names, order))
     check_single_label(config)
     if has_named_labels(config):
         known, _ = _meant(known, own)
@@ -171,14 +202,26 @@ def label_map(
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
     model_names = own if has_named_labels(config) else order
-    position = {_fold(name): i for i, name in enumerate(model_names)}
-    unknown = [name for name in names if _fold(name) not in position]
-    if unknown:
-        raise HfBatError(
-            f"label {unknown[0]!r} of the data is not one of the model's "
-            f"({', '.join(model_names)}); rename the labels in model.config.id2label"
-        )
-    return LabelMap(model_names, names, {_fold(name): position[_fold(name)] for name in names})
+    return LabelMap(model_names, names, _places(names, model_names))
+
+
+def _places(names: Sequence[str], model_names: Sequence[str]) -> tuple[int, ...]:
+    """The place of each of the data's label names among the model's."""
+    places: dict[int, str] = {}
+    for name in names:
+        place = find_name(name, model_names, "the data")
+        if place is None:
+            raise HfBatError(
+                f"label {name!r} of the data is not one of the model's "
+                f"({', '.join(model_names)}); rename the labels in model.config.id2label"
+            )
+        if place in places:
+            raise HfBatError(
+                f"labels {places[place]!r} and {name!r} of the data would both be the model's "
+                f"{model_names[place]!r}; rename one of them"
+            )
+        places[place] = name
+    return tuple(places)
 
 
 def declared_names(rows: Any, column: str) -> Sequence[str] | None:
@@ -226,13 +269,27 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
         return tuple(feature.names)
     values = {value for value in rows[task.label_column] if value not in (None, "", -1, "-1")}
     if all(isinstance(value, str) for value in values) and not all(map(_is_number, values)):
-        return tuple(sorted(values))
+        return _text_names(values, task)
     numbers = [float(value) for value in values]
     if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
         raise HfBatError(
             f"column {task.label_column!r} holds no class labels; name the labels of your task"
         )
     return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
+
+
+def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The names of labels that occur as text, in alphabetical order."""
+    names = sorted(values)
+    folded: dict[str, str] = {}
+    for name in names:
+        other = folded.setdefault(_fold(name), name)
+        if other != name:
+            raise HfBatError(
+                f"labels {other!r} and {name!r} of column {task.label_column!r} may be one: write them "
+                "alike, or name the labels of your task"
+            )
+    return tuple(names)
 
 
 def check_single_label(config: PretrainedConfig) -> None:

@@ -69,6 +69,22 @@ def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_ta
     assert dataset.features["label"].names == list(NLI)
 
 
+def test_the_case_of_a_label_does_not_matter_unless_it_tells_two_apart():
+    two = user_task(["premise"], ["us", "US", "Other"])
+    dataset = prepare_dataset(rows_of(["us", "US", "other"]), two, config_with(), "rows")
+    assert dataset["label"][:] == [0, 1, 2] and dataset.features["label"].names[:2] == ["us", "US"]
+    assert label_map(two, config_with(["Us", "US", "us"][1:] + ["OTHER"])).ids == (1, 0, 2)
+    with pytest.raises(
+        HfBatError, match="label 'Us' in row 0 of the rows may be 'us' or 'US'; write"
+    ):
+        prepare_dataset(rows_of(["Us"]), two, config_with(), "rows")
+    with pytest.raises(HfBatError, match="labels 'us' and 'US' of the data would both be .* 'Us'"):
+        label_map(two, config_with(["Us", "other", "them"]))
+    found = datasets.Dataset.from_list(rows_of(["Yes", "yes", "no"]))
+    with pytest.raises(HfBatError, match="labels 'Yes' and 'yes' of column 'label' may be one"):
+        label_names_of(found, user_task(["premise"]))
+
+
 def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
     digits = rows_of(["0", "2", " 1 ", "1.0"])
     model = config_with(["contradiction", "entailment", "neutral"])

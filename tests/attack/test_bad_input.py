@@ -120,6 +120,15 @@ def test_labels_in_digits_are_read_alike_by_attack_and_contrast(names):
     assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == expected
 
 
+def test_the_case_of_a_label_that_tells_two_apart_is_minded_by_attack_and_contrast():
+    texts = {"original_idx": None, "text": "A hot day."}
+    rows = [{**texts, "idx": n, "label": name} for n, name in enumerate(["US", "us", "OTHER"])]
+    task = user_task(["text"], ["us", "US", "other"])
+    attacked = Attack("antonym", hashed, task=task).run(rows).rows["antonym"]
+    assert [row["label"] for row in attacked] == [1, 0, 2]
+    assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == [1, 0, 2]
+
+
 @pytest.mark.parametrize("label", [None, "", -1, "-1", math.nan])
 def test_a_missing_label_is_counted_where_no_label_has_a_name(label):
     texts = {"idx": 0, "original_idx": None, "text": "A hot day."}
