@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What stands for no label: the Hub's test sets have -1, torch's losses pass over -100, and SNLI has "-" for
+# rows whose annotators did not agree.
+UNLABELLED = (-1, -100)
+NO_GOLD = "-"
+
 
 @dataclass(frozen=True)
 class LabelMap:
@@ -39,7 +44,8 @@ class LabelMap:
         Training, attacks, certificates and contrast sets all read their labels by this.
 
         Args:
-            value: an integer, a name, an integer in digits that is no name, None or -1.
+            value: an integer, a name, an integer in digits that is no name; None, "", NaN, -1, -100 or "-"
+                for a missing one.
             where: the row, for the message.
 
         Returns:
@@ -61,6 +67,8 @@ class LabelMap:
         named = find_name(value, self.data_names, where) if isinstance(value, str) else None
         if named is not None:
             return self.ids[named]
+        if isinstance(value, str) and value.strip() == NO_GOLD:
+            return None
         number = self._number(value, where)
         if number is None or not self.data_names:
             return number
@@ -80,7 +88,7 @@ class LabelMap:
             raise HfBatError(f"unknown label {value!r} in {where}; {known}")
         try:
             number = float(value)
-            whole = None if math.isnan(number) or number == -1 else int(number)
+            whole = None if math.isnan(number) or number in UNLABELLED else int(number)
         except (TypeError, ValueError, OverflowError) as error:
             raise HfBatError(
                 f"label {value!r} in {where} is neither a number nor a name"
@@ -251,7 +259,8 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
 
     Returns:
         Names in the order of the integer labels; in alphabetical order where the labels are strings;
-        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers.
+        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers, and
+        "-" without "+" as a missing label.
 
     Raises:
         HfBatError: the task has no label names and the rows have no labels.
@@ -267,7 +276,9 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     feature = rows.features[task.label_column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    values = {value for value in rows[task.label_column] if value not in (None, "", -1, "-1")}
+    values = {value for value in rows[task.label_column] if not _is_missing(value)}
+    if NO_GOLD in values and "+" not in values:
+        values.remove(NO_GOLD)
     if all(isinstance(value, str) for value in values) and not all(map(_is_number, values)):
         return _text_names(values, task)
     numbers = [float(value) for value in values]
@@ -276,6 +287,13 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
             f"column {task.label_column!r} holds no class labels; name the labels of your task"
         )
     return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of a label column stands for no label, whatever the labels' names."""
+    if value is None or value == "" or value != value:
+        return True
+    return (not isinstance(value, str) or _is_number(value)) and float(value) in UNLABELLED
 
 
 def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:
@@ -337,7 +355,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
 
-    Rows without a label (-1, empty) or with an empty text are dropped, and their number is logged.
+    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is logged.
     Preparing prepared rows changes nothing.
 
     Args:

@@ -142,6 +142,23 @@ def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
     )
 
 
+@pytest.mark.parametrize("missing", [-1, -100, "-1", "-100", "-", "-100.0", "", float("nan")])
+def test_whatever_stands_for_no_label_is_dropped_and_names_no_class(missing, caplog):
+    labels = [str(n) if isinstance(missing, str) else float(n) for n in (0, 1)]
+    rows = datasets.Dataset.from_list(rows_of([*labels, missing]))
+    task = user_task(["premise", "hypothesis"])
+    assert label_names_of(rows, task) == ("LABEL_0", "LABEL_1")
+    dataset = prepare_dataset(rows, task, config_with(num_labels=2), "training set")
+    assert dataset["label"][:] == [0, 1] and "1 without a label" in caplog.text
+
+
+def test_a_minus_is_a_label_beside_a_plus():
+    rows = datasets.Dataset.from_list(rows_of(["+", "-"]))
+    assert label_names_of(rows, user_task(["premise"])) == ("+", "-")
+    signs = user_task(["premise"], ["+", "-"])
+    assert prepare_dataset(rows, signs, config_with(num_labels=2), "rows")["label"][:] == [0, 1]
+
+
 def test_prediction_keeps_every_row():
     rows = rows_of([0, -1, 1])
     rows[2]["hypothesis"] = None

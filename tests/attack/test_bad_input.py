@@ -129,7 +129,7 @@ def test_the_case_of_a_label_that_tells_two_apart_is_minded_by_attack_and_contra
     assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == [1, 0, 2]
 
 
-@pytest.mark.parametrize("label", [None, "", -1, "-1", math.nan])
+@pytest.mark.parametrize("label", [None, "", -1, "-1", -100, -100.0, "-100", "-", math.nan])
 def test_a_missing_label_is_counted_where_no_label_has_a_name(label):
     texts = {"idx": 0, "original_idx": None, "text": "A hot day."}
     rows = [{**texts, "label": "1"}, {**texts, "idx": 1, "label": label}]

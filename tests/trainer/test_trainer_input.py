@@ -199,3 +199,22 @@ def test_absent_row_numbers_are_the_rows_own(tmp_path):
     rows[1]["label"] = -1
     trainer = make_trainer(tmp_path, rows, tokenizer=tokenizer_for_made_rows(), method="safer")
     assert trainer.train_dataset["idx"][:] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3])
+def test_tokenised_rows_whose_label_is_no_class_are_named(tmp_path, label):
+    rows = [
+        {"input_ids": [1, 2], "label": 0, "idx": 5},
+        {"input_ids": [1], "label": label, "idx": 7},
+    ]
+    trainer = BalancedTrainer(
+        model=tiny_model("bert"),
+        args=make_arguments(tmp_path, method="normal", max_steps=1, remove_unused_columns=False),
+        train_dataset=rows,
+        processing_class=tokenizer_for_made_rows(),
+    )
+    with pytest.raises(
+        HfBatError, match=f"label {label} of row 7 is none of the model's 0..2"
+    ) as e:
+        trainer.train()
+    assert one_line(e)
