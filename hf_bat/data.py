@@ -383,9 +383,7 @@ def prepare_dataset(
     dataset = _with_idx(dataset, name)
     labels: list[int | None] = [None] * len(dataset)
     names: Sequence[str] = ()
-    column = task.label_column
-    if column not in dataset.column_names and is_prepared(dataset, task, config):
-        column = "label"
+    column = label_column_of(dataset, task, config)
     if column in dataset.column_names:
         feature = dataset.features[column]
         mapped = label_map(task, config, feature.names if isinstance(feature, ClassLabel) else None)
@@ -400,6 +398,8 @@ def prepare_dataset(
         raise HfBatError(
             f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
         )
+    if "label" in dataset.column_names and "label" not in task.columns:
+        dataset = dataset.remove_columns("label")  # not the one that the task names
     if keep_all:
         dataset = _fill_texts(dataset, task)
     else:
@@ -409,17 +409,38 @@ def prepare_dataset(
     return dataset
 
 
-def is_prepared(dataset: Dataset, task: Task, config: PretrainedConfig | None) -> bool:
-    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
-    from datasets import ClassLabel
+def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
+    """The column that holds the labels of rows: the task's, or `label` of rows that are prepared.
 
-    feature = dataset.features.get("label")
+    Args:
+        rows: a `datasets.Dataset`, or rows in any other form, which are never prepared.
+        task: the task.
+        config: the model's configuration; None where there is no model.
+
+    Returns:
+        The column's name; the rows need not have it.
+
+    Example:
+        >>> from hf_bat.tasks import user_task
+        >>> task = user_task(["text"], label_column="gold")
+        >>> label_column_of([{"text": "A dog.", "gold": 0, "label": 1}], task, None)
+        'gold'
+    """
+    names = getattr(rows, "column_names", None) or ()
+    declared = task.label_column in names or not is_prepared(rows, task, config)
+    return task.label_column if declared else "label"
+
+
+def is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
+    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
+    features = getattr(rows, "features", None) or {}
+    found = getattr(features.get("label"), "names", None)
+    if found is None or "idx" not in features:
+        return False
     names = label_map(task, config).model_names
-    return (
-        "idx" in dataset.column_names
-        and isinstance(feature, ClassLabel)
-        and list(feature.names) == list(names)
-    )
+    if config is not None and not has_named_labels(config) and names == _names_of(config):
+        return len(found) == len(names)  # then they have the names that their data declared
+    return list(found) == list(names)
 
 
 def _fill_texts(dataset: Dataset, task: Task) -> Dataset:

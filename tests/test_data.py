@@ -103,6 +103,24 @@ def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
         prepare_dataset(rows_of(["3"]), get_task("snli"), model, "rows")
 
 
+@pytest.mark.parametrize("other", [2, "maybe", -1, None])
+def test_a_label_column_beside_the_one_that_the_task_names_is_left_alone(other):
+    task = user_task(["premise", "hypothesis"], NLI, label_column="gold")
+    raw = [row | {"gold": n, "label": other} for n, row in enumerate(rows_of([0, 0, 0]))]
+    dataset = prepare_dataset(raw, task, config_with(), "rows")
+    assert dataset["label"][:] == [0, 1, 2] and "gold" not in dataset.column_names
+    assert prepare_dataset(dataset, task, config_with(), "rows")["label"][:] == [0, 1, 2]
+    raw[1]["gold"] = None
+    kept = prepare_dataset(raw, task, config_with(), "rows", keep_all=True)
+    assert len(kept) == 3 and "label" not in kept.column_names
+    for row in raw:
+        del row["gold"]
+    kept = prepare_dataset(raw, task, config_with(), "rows", keep_all=True)
+    assert "label" not in kept.column_names
+    with pytest.raises(HfBatError, match="no column 'gold'; it has"):
+        prepare_dataset(raw, task, config_with(), "rows")
+
+
 def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes():
     features = datasets.ClassLabel(names=["2", "0", "1"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)

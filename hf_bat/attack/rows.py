@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import label_map
+from hf_bat.data import declared_names, label_column_of, label_map
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
@@ -48,8 +48,8 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
-    names = declared_names(rows, task)
-    labels = label_map(task, config, names)
+    column = label_column_of(rows, task, config)
+    labels = label_map(task, config, declared_names(rows, column))
     examples: list[Example] = []
     seen: set[int | str] = set()
     for number, row in enumerate(rows):
@@ -65,7 +65,7 @@ def read_examples(
                 f"idx {idx!r} stands more than once; make it unique or drop the column"
             )
         seen.add(idx)
-        label = labels.model_label(row.get(task.label_column, row.get("label")), where)
+        label = labels.model_label(row.get(column), where)
         reason = "no label" if label is None else None
         if list(texts) != given:
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
@@ -73,14 +73,6 @@ def read_examples(
             reason = "empty text"
         examples.append(Example(idx, texts, label, reason))
     return examples
-
-
-def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
-    """The label names that a data set itself declares for its integers; None where it declares none."""
-    features = getattr(rows, "features", None) or {}
-    # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
-    feature = features.get(task.label_column, features.get("label"))
-    return getattr(feature, "names", None)
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
