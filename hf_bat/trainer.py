@@ -138,7 +138,9 @@ class BalancedTrainer(HubTrainer):
 
     def _class_weights(self, device: torch.device) -> torch.Tensor | None:
         weights = self.args.class_weights
-        return None if weights is None else torch.tensor(weights, device=device)
+        return (
+            None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+        )
 
     def compute_loss(
         self,
