@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -350,11 +351,14 @@ def _predictor(
 
 
 def _identity(value: Any) -> int | str | None:
-    """One form for an identity: CSV and JSON give 3, 3.0 and "3" for the same, and "" or NaN for none."""
+    """One form for an identity: CSV and JSON give 3, 3.0 and "3" for the same, and "" or NaN for none.
+
+    Strings never go through floats, which hold 53 bits of an id's 64 and take "12e3", of a hash, for 12000.
+    """
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value).strip()
-    return int(number) if number.is_integer() else str(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else str(value)
+    text = str(value).strip()
+    whole = re.fullmatch(r"([+-]?\d+)(\.0*)?", text)
+    return int(whole[1]) if whole else text
