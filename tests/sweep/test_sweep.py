@@ -97,6 +97,30 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     assert key(train_file=str(changed)) != key(train_file=str(one))
 
 
+def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
+    def key(**more):
+        return make_run({**BASE, **more}).key
+
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    epochs = key(**best, eval_strategy="epoch")
+    assert epochs == key(**best, eval_strategy="epoch", save_strategy="epoch", save_steps=7)
+    steps = {**best, "eval_strategy": "steps", "eval_steps": 5, "save_strategy": "steps"}
+    keys = {
+        epochs,
+        key(**steps),
+        key(**steps, save_steps=5),
+        key(**steps, save_steps=10),
+        key(**{**best, "save_strategy": "best"}, eval_strategy="epoch"),
+        key(**{**best, "metric_for_best_model": "loss"}, eval_strategy="epoch"),
+        key(eval_strategy="epoch"),
+    }
+    assert len(keys) == 7
+    assert key(**steps, save_steps=10) == key(**steps, save_steps=10.0, save_total_limit=3)
+    assert key(eval_strategy="epoch", save_strategy="steps") == key(eval_strategy="epoch")
+    assert key(eval_strategy="steps") != key(eval_strategy="steps", logging_steps=7)
+    assert key(**steps) == key(**steps, logging_steps=7)
+
+
 @pytest.mark.parametrize(
     ("grid", "says"),
     [
@@ -337,3 +361,16 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
     assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
     assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
+    changes = {"eval_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 2}
+    left_out = ("save_strategy", "save_steps", "max_steps", "representations", "attacks")
+    arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes
+    run = make_run(arguments)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (tmp_path / "best").mkdir()
+    result = train_and_measure(tmp_path / "best", config)
+    assert result["metrics"]["eval_loss"] == min(log["eval_loss"] for log in result["epochs"])
+    with pytest.raises(HfBatError, match="load_best_model_at_end"):
+        make_run({**arguments, "eval_strategy": "steps"})
