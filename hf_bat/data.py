@@ -276,16 +276,28 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     feature = rows.features[task.label_column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    values = {value for value in rows[task.label_column] if not _is_missing(value)}
+    return _names_that_occur(rows[task.label_column], task)
+
+
+def _names_that_occur(found: Sequence[Any], task: Task) -> tuple[str, ...]:
+    """Label names from the values of a label column that declares none; see `label_names_of`."""
+    none = HfBatError(
+        f"column {task.label_column!r} holds no class labels; name the labels of your task"
+    )
+    if any(isinstance(value, (list, dict)) for value in found):
+        raise none
+    values = {value for value in found if not _is_missing(value)}
     if NO_GOLD in values and "+" not in values:
         values.remove(NO_GOLD)
-    if all(isinstance(value, str) for value in values) and not all(map(_is_number, values)):
-        return _text_names(values, task)
+    if all(isinstance(value, str) for value in values):
+        numbered = [re.fullmatch(r"label_(\d+)", _fold(value)) for value in values]
+        if values and all(numbered):  # in the order of their numbers, not of the alphabet
+            values = {match[1] for match in numbered if match}
+        if not all(map(_is_number, values)):
+            return _text_names(values, task)
     numbers = [float(value) for value in values]
     if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
-        raise HfBatError(
-            f"column {task.label_column!r} holds no class labels; name the labels of your task"
-        )
+        raise none
     return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
 
 
@@ -293,7 +305,9 @@ def _is_missing(value: Any) -> bool:
     """Whether a value of a label column stands for no label, whatever the labels' names."""
     if value is None or value == "" or value != value:
         return True
-    return (not isinstance(value, str) or _is_number(value)) and float(value) in UNLABELLED
+    if isinstance(value, str):
+        return _is_number(value) and float(value) in UNLABELLED
+    return value in UNLABELLED
 
 
 def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:

@@ -262,8 +262,11 @@ def test_label_names_are_found_in_the_data():
     )
     digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
     assert label_names_of(digits, task) == tuple(f"LABEL_{i}" for i in range(11))
-    with pytest.raises(HfBatError, match="no class labels"):
-        label_names_of(rows([{"text": "a", "label": 0.3}]), task)
+    numbered = rows([{"text": "a", "label": f"LABEL_{n}"} for n in (10, 2)])
+    assert label_names_of(numbered, task) == label_names_of(digits, task)
+    for value in (0.3, [0], {"a": 0}):
+        with pytest.raises(HfBatError, match="no class labels"):
+            label_names_of(rows([{"text": "a", "label": value}]), task)
 
 
 def test_a_task_of_three_columns_or_a_strange_skipped_label_is_refused():
