@@ -302,8 +302,10 @@ def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
             continue
         # What labels a test set has are often placeholders.
         unlabelled = rows[role]
-        if task.label_column in unlabelled.column_names:
-            unlabelled = unlabelled.remove_columns(task.label_column)
+        placeholders = {task.label_column, "label"} - set(task.columns)
+        unlabelled = unlabelled.remove_columns(
+            [column for column in unlabelled.column_names if column in placeholders]
+        )
         logits = trainer.predict(unlabelled, metric_key_prefix="predict").predictions
         if trainer.is_world_process_zero():
             ending = role.removeprefix("test")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -310,27 +311,15 @@ def contrast_model(
         (1.0, 1)
     """
     from hf_bat.attack.runner import as_classifier
-    from hf_bat.data import label_map
+    from hf_bat.data import declared_names, label_map
     from hf_bat.tasks import get_task
 
     task = get_task(task)
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
-    feature = (getattr(rows, "features", None) or {}).get(task.label_column)
-    labels = label_map(task, classifier.config, getattr(feature, "names", None))
+    labels = label_map(task, classifier.config, declared_names(rows, task.label_column))
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
-    label_of = labels.model_label if labels.data_names else _number
-    found = contrast_rows(renamed, task.columns, label_of, task.label_column)
+    found = contrast_rows(renamed, task.columns, labels.model_label, task.label_column)
     return evaluate_contrast(found, _predictor(classifier, batch_size, progress))
-
-
-def _number(value: Any, where: str) -> int | None:
-    """A label where neither the task nor the model names any."""
-    try:
-        return None if value is None or value == "" or int(value) == -1 else int(value)
-    except ValueError as error:
-        raise HfBatError(
-            f"label {value!r} in {where} is no number, and no label has a name"
-        ) from error
 
 
 def _predictor(
@@ -362,11 +351,14 @@ def _predictor(
 
 
 def _identity(value: Any) -> int | str | None:
-    """One form for an identity: CSV and JSON give 3, 3.0 and "3" for the same, and "" or NaN for none."""
+    """One form for an identity: CSV and JSON give 3, 3.0 and "3" for the same, and "" or NaN for none.
+
+    Strings never go through floats, which hold 53 bits of an id's 64 and take "12e3", of a hash, for 12000.
+    """
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value).strip()
-    return int(number) if number.is_integer() else str(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else str(value)
+    text = str(value).strip()
+    whole = re.fullmatch(r"([+-]?\d+)(\.0*)?", text)
+    return int(whole[1]) if whole else text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What stands for no label: the Hub's test sets have -1, torch's losses pass over -100, and SNLI has "-" for
+# rows whose annotators did not agree.
+UNLABELLED = (-1, -100)
+NO_GOLD = "-"
+
 
 @dataclass(frozen=True)
 class LabelMap:
@@ -24,50 +31,134 @@ class LabelMap:
     Args:
         model_names: the model's label names, in the order of its outputs.
         data_names: the names of the data's integer labels, in their order.
-        ids: data name (folded) -> model label.
+        ids: the model's label of each of `data_names`.
     """
 
     model_names: tuple[str, ...]
     data_names: tuple[str, ...]
-    ids: Mapping[str, int]
+    ids: tuple[int, ...]
 
     def model_label(self, value: object, where: str) -> int | None:
         """The model's label for one value of the label column; None for a missing label.
 
+        Training, attacks, certificates and contrast sets all read their labels by this.
+
         Args:
-            value: an integer, a name, None or -1.
+            value: an integer, a name, an integer in digits that is no name; None, "", NaN, -1, -100 or "-"
+                for a missing one.
             where: the row, for the message.
+
+        Returns:
+            The label as the model numbers it: the value's own number where no label has a name, for
+            a function says nothing of its labels.
 
         Raises:
             HfBatError: a value that is no label.
+
+        Example:
+            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
+            1
+            >>> LabelMap((), (), ()).model_label("2", "row 0")
+            2
         """
-        if value is None or value == -1 or value == "":
+        if value is None or value == "":
             return None
-        if isinstance(value, str) and not value.lstrip("-").isdigit():
-            if _fold(value) not in self.ids:
-                raise HfBatError(
-                    f"unknown label {value!r} in {where}; labels: {', '.join(self.data_names)}"
-                )
-            return self.ids[_fold(value)]
-        number = float(value)  # type: ignore[arg-type]
-        if number != number:
+        # A name first: "1" is a number only where no label has that name.
+        named = find_name(value, self.data_names, where) if isinstance(value, str) else None
+        if named is not None:
+            return self.ids[named]
+        if isinstance(value, str) and value.strip() == NO_GOLD:
             return None
-        if number == -1:
-            return None
-        if number != int(number):
+        number = self._number(value, where)
+        if number is None or not self.data_names:
+            return number
+        if not 0 <= number < len(self.data_names):
+            raise HfBatError(
+                f"label {number} in {where} is out of range 0..{len(self.data_names) - 1} "
+                f"({', '.join(self.data_names)})"
+            )
+        return self.ids[number]
+
+    def _number(self, value: Any, where: str) -> int | None:
+        """The class number that a value of the label column is; None for a missing label."""
+        if isinstance(value, str) and not _is_number(value):
+            known = (
+                f"labels: {', '.join(self.data_names)}" if self.data_names else "none has a name"
+            )
+            raise HfBatError(f"unknown label {value!r} in {where}; {known}")
+        try:
+            number = float(value)
+            whole = None if math.isnan(number) or number in UNLABELLED else int(number)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HfBatError(
+                f"label {value!r} in {where} is neither a number nor a name"
+            ) from error
+        if whole is not None and whole != number:
             raise HfBatError(
                 f"label {value!r} in {where} is not a class; regression targets are not supported"
             )
-        if not 0 <= number < len(self.data_names):
-            raise HfBatError(
-                f"label {int(number)} in {where} is out of range 0..{len(self.data_names) - 1} "
-                f"({', '.join(self.data_names)})"
-            )
-        return self.ids[_fold(self.data_names[int(number)])]
+        if whole is not None and whole < 0 and not self.data_names:
+            raise HfBatError(f"label {whole} in {where} is no class; classes count from 0")
+        return whole
 
     def data_name(self, label: int | None) -> str | None:
         """The data's name for one of the model's labels; None where it has none."""
-        return next((name for name in self.data_names if self.ids[_fold(name)] == label), None)
+        pairs = zip(self.data_names, self.ids, strict=True)
+        return next((name for name, own in pairs if own == label), None)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a string is a whole number in digits, as a CSV file with an empty cell has them."""
+    return re.fullmatch(r"[+-]?\d+(\.0*)?", text.strip()) is not None
+
+
+def _meant(names: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What names such as "0" or "LABEL_0" mean, which only number the classes.
+
+    Args:
+        names: of labels.
+        known: the names of the classes, in the order of their numbers.
+
+    Returns:
+        The names of the classes that they number, and the order of the classes: that of `known`. Other
+        names as they are, in their own order.
+    """
+    found = [re.fullmatch(r"(?:label_)?(\d+)", _fold(name)) for name in names]
+    numbers = [int(match[1]) for match in found if match]
+    if sorted(numbers) != list(range(len(known))) or len(names) != len(known):
+        return tuple(names), tuple(names)
+    if {_fold(name) for name in names} == {_fold(name) for name in known}:
+        return tuple(names), tuple(known)  # names after all
+    return tuple(known[number] for number in numbers), tuple(known)
+
+
+def find_name(name: str, names: Sequence[str], where: str) -> int | None:
+    """Find a label's name among others, as it is written or else whatever its case.
+
+    Args:
+        name: the name.
+        names: those to look among; `-`, `_` and spaces count as one another, as cases do.
+        where: the row or the model, for the message.
+
+    Returns:
+        Its place; None where it is not among them.
+
+    Raises:
+        HfBatError: it is not written like any of them, and is like several but for the case.
+
+    Example:
+        >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
+        0
+    """
+    if name in names:
+        return list(names).index(name)
+    alike = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
+    if len(alike) > 1:
+        raise HfBatError(
+            f"label {name!r} in {where} may be {' or '.join(repr(names[i]) for i in alike)}; write it as "
+            "one of them"
+        )
+    return alike[0] if alike else None
 
 
 def _fold(name: str) -> str:
@@ -90,7 +181,8 @@ def label_map(
         data_names: the names that the data set itself declares for its integers.
 
     Returns:
-        The map. A model without label names takes the data's order.
+        The map. A model without label names takes the data's order. Names that only number the classes,
+        such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called so.
 
     Raises:
         HfBatError: the model is no single-label classifier, or has another number of labels, or
@@ -103,25 +195,59 @@ def label_map(
         >>> label_map(get_task("snli"), config).model_label(0, "row 0")
         1
     """
+    own = () if config is None else _names_of(config)
+    known = task.label_names or own or tuple(f"LABEL_{i}" for i in range(len(data_names or ())))
     if config is None:
-        names = tuple(data_names or task.label_names)
-        return LabelMap(names, names, {_fold(name): i for i, name in enumerate(names)})
+        names, order = _meant(data_names or known, known)
+        return LabelMap(order, names, _places(names, order))
     check_single_label(config)
-    names = tuple(data_names or task.label_names or _names_of(config))
+    if has_named_labels(config):
+        known, _ = _meant(known, own)
+    names, order = _meant(data_names or known, known)
     if len(names) != config.num_labels:
         raise HfBatError(
             f"the model has {config.num_labels} labels and the data {len(names)} "
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
-    model_names = _names_of(config) if has_named_labels(config) else names
-    position = {_fold(name): i for i, name in enumerate(model_names)}
-    unknown = [name for name in names if _fold(name) not in position]
-    if unknown:
-        raise HfBatError(
-            f"label {unknown[0]!r} of the data is not one of the model's "
-            f"({', '.join(model_names)}); rename the labels in model.config.id2label"
-        )
-    return LabelMap(model_names, names, {_fold(name): position[_fold(name)] for name in names})
+    model_names = own if has_named_labels(config) else order
+    return LabelMap(model_names, names, _places(names, model_names))
+
+
+def _places(names: Sequence[str], model_names: Sequence[str]) -> tuple[int, ...]:
+    """The place of each of the data's label names among the model's."""
+    places: dict[int, str] = {}
+    for name in names:
+        place = find_name(name, model_names, "the data")
+        if place is None:
+            raise HfBatError(
+                f"label {name!r} of the data is not one of the model's "
+                f"({', '.join(model_names)}); rename the labels in model.config.id2label"
+            )
+        if place in places:
+            raise HfBatError(
+                f"labels {places[place]!r} and {name!r} of the data would both be the model's "
+                f"{model_names[place]!r}; rename one of them"
+            )
+        places[place] = name
+    return tuple(places)
+
+
+def declared_names(rows: Any, column: str) -> Sequence[str] | None:
+    """The label names that a data set itself declares for the integers of a column.
+
+    Args:
+        rows: a `datasets.Dataset`, or rows that declare nothing.
+        column: the label column.
+
+    Returns:
+        The names, in the order of the integers; None where there are none.
+
+    Example:
+        >>> declared_names([{"label": 0}], "label") is None
+        True
+    """
+    feature = (getattr(rows, "features", None) or {}).get(column)
+    return getattr(feature, "names", None)
 
 
 def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
@@ -133,7 +259,8 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
 
     Returns:
         Names in the order of the integer labels; in alphabetical order where the labels are strings;
-        LABEL_0, LABEL_1, ... where nothing names them.
+        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers, and
+        "-" without "+" as a missing label.
 
     Raises:
         HfBatError: the task has no label names and the rows have no labels.
@@ -149,14 +276,52 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     feature = rows.features[task.label_column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    values = {value for value in rows[task.label_column] if value not in (None, "", -1)}
-    if values and all(isinstance(value, str) for value in values):
-        return tuple(sorted(values))
-    if not values or any(float(value) != int(value) for value in values):
-        raise HfBatError(
-            f"column {task.label_column!r} holds no class labels; name the labels of your task"
-        )
-    return tuple(f"LABEL_{i}" for i in range(int(max(values)) + 1))
+    return _names_that_occur(rows[task.label_column], task)
+
+
+def _names_that_occur(found: Sequence[Any], task: Task) -> tuple[str, ...]:
+    """Label names from the values of a label column that declares none; see `label_names_of`."""
+    none = HfBatError(
+        f"column {task.label_column!r} holds no class labels; name the labels of your task"
+    )
+    if any(isinstance(value, (list, dict)) for value in found):
+        raise none
+    values = {value for value in found if not _is_missing(value)}
+    if NO_GOLD in values and "+" not in values:
+        values.remove(NO_GOLD)
+    if all(isinstance(value, str) for value in values):
+        numbered = [re.fullmatch(r"label_(\d+)", _fold(value)) for value in values]
+        if values and all(numbered):  # in the order of their numbers, not of the alphabet
+            values = {match[1] for match in numbered if match}
+        if not all(map(_is_number, values)):
+            return _text_names(values, task)
+    numbers = [float(value) for value in values]
+    if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
+        raise none
+    return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of a label column stands for no label, whatever the labels' names."""
+    if value is None or value == "" or value != value:
+        return True
+    if isinstance(value, str):
+        return _is_number(value) and float(value) in UNLABELLED
+    return value in UNLABELLED
+
+
+def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The names of labels that occur as text, in alphabetical order."""
+    names = sorted(values)
+    folded: dict[str, str] = {}
+    for name in names:
+        other = folded.setdefault(_fold(name), name)
+        if other != name:
+            raise HfBatError(
+                f"labels {other!r} and {name!r} of column {task.label_column!r} may be one: write them "
+                "alike, or name the labels of your task"
+            )
+    return tuple(names)
 
 
 def check_single_label(config: PretrainedConfig) -> None:
@@ -204,7 +369,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
 
-    Rows without a label (-1, empty) or with an empty text are dropped, and their number is logged.
+    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is logged.
     Preparing prepared rows changes nothing.
 
     Args:
@@ -232,9 +397,7 @@ def prepare_dataset(
     dataset = _with_idx(dataset, name)
     labels: list[int | None] = [None] * len(dataset)
     names: Sequence[str] = ()
-    column = task.label_column
-    if column not in dataset.column_names and is_prepared(dataset, task, config):
-        column = "label"
+    column = label_column_of(dataset, task, config)
     if column in dataset.column_names:
         feature = dataset.features[column]
         mapped = label_map(task, config, feature.names if isinstance(feature, ClassLabel) else None)
@@ -249,6 +412,8 @@ def prepare_dataset(
         raise HfBatError(
             f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
         )
+    if "label" in dataset.column_names and "label" not in task.columns:
+        dataset = dataset.remove_columns("label")  # not the one that the task names
     if keep_all:
         dataset = _fill_texts(dataset, task)
     else:
@@ -258,17 +423,38 @@ def prepare_dataset(
     return dataset
 
 
-def is_prepared(dataset: Dataset, task: Task, config: PretrainedConfig | None) -> bool:
-    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
-    from datasets import ClassLabel
+def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
+    """The column that holds the labels of rows: the task's, or `label` of rows that are prepared.
 
-    feature = dataset.features.get("label")
+    Args:
+        rows: a `datasets.Dataset`, or rows in any other form, which are never prepared.
+        task: the task.
+        config: the model's configuration; None where there is no model.
+
+    Returns:
+        The column's name; the rows need not have it.
+
+    Example:
+        >>> from hf_bat.tasks import user_task
+        >>> task = user_task(["text"], label_column="gold")
+        >>> label_column_of([{"text": "A dog.", "gold": 0, "label": 1}], task, None)
+        'gold'
+    """
+    names = getattr(rows, "column_names", None) or ()
+    declared = task.label_column in names or not is_prepared(rows, task, config)
+    return task.label_column if declared else "label"
+
+
+def is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
+    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
+    features = getattr(rows, "features", None) or {}
+    found = getattr(features.get("label"), "names", None)
+    if found is None or "idx" not in features:
+        return False
     names = label_map(task, config).model_names
-    return (
-        "idx" in dataset.column_names
-        and isinstance(feature, ClassLabel)
-        and list(feature.names) == list(names)
-    )
+    if config is not None and not has_named_labels(config) and names == _names_of(config):
+        return len(found) == len(names)  # then they have the names that their data declared
+    return list(found) == list(names)
 
 
 def _fill_texts(dataset: Dataset, task: Task) -> Dataset:

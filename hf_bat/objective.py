@@ -166,6 +166,31 @@ def count_items(batch: Batch, mask: str, class_weights: torch.Tensor | None) -> 
     return counts
 
 
+def check_labels(batch: Batch, num_labels: int) -> None:
+    """Refuse a batch of tokenised rows whose labels are not all classes; raw rows are read before.
+
+    Args:
+        batch: with `labels` (B,) and, where it has one, `idx` (B,), which names the rows.
+        num_labels: how many the model has.
+
+    Raises:
+        HfBatError: a label is none of them, such as -1 and -100 for no label.
+
+    Example:
+        >>> check_labels({"labels": torch.tensor([0, 2])}, 3)
+    """
+    labels = batch["labels"]
+    wrong = (labels < 0) | (labels >= num_labels)
+    if not bool(wrong.any()):
+        return
+    place = int(wrong.nonzero()[0])
+    row = f"row {int(batch['idx'][place])}" if "idx" in batch else f"row {place} of a batch"
+    raise HfBatError(
+        f"label {int(labels[place])} of {row} is none of the model's 0..{num_labels - 1}: leave "
+        "rows without a label out"
+    )
+
+
 def contrastive_parts(
     method: str,
     weights: Mapping[str, float],

@@ -27,6 +27,7 @@ from hf_bat.objective import (
     Part,
     anchor_inputs,
     check_finite,
+    check_labels,
     contrastive_parts,
     count_items,
     has_versions,
@@ -132,11 +133,15 @@ class BalancedTrainer(HubTrainer):
         return batches, num_items
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if self.task is None and self.compute_loss_func is None:
+            check_labels(batch, self.model.config.num_labels)
         return count_items(batch, self.args.mask, self._class_weights(batch["labels"].device))
 
     def _class_weights(self, device: torch.device) -> torch.Tensor | None:
         weights = self.args.class_weights
-        return None if weights is None else torch.tensor(weights, device=device)
+        return (
+            None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+        )
 
     def compute_loss(
         self,

@@ -294,6 +294,9 @@ class BalancedTrainingArguments(TrainingArguments):
         """
         for name in self._filled:
             setattr(self, name, None)
+        if self.class_weights is not None:
+            # Plain numbers whatever they come in, a tensor or an array: the arguments are written as JSON.
+            self.class_weights = [float(weight) for weight in self.class_weights]
         check_choices(self)
         self._fill_defaults()
         check_options(self)

@@ -114,6 +114,51 @@ def test_links_as_csv_and_json_readers_give_them():
     assert [row.idx for row in read(numbered)] == [0, 1]
 
 
+@pytest.mark.parametrize("form", [int, str, lambda idx: f"{idx}.0"])
+def test_ids_of_64_bits_stay_apart(form):
+    """A float has 53: the second and the third would be one."""
+    first, second, third = 2**53, 2**62 + 1, 2**62 + 2
+    rows = [
+        made(form(first), None, 0),
+        made(form(second), None, 1),
+        made(form(third), form(second), 0),
+    ]
+    assert [(row.idx, row.original_idx) for row in read(rows)] == [
+        (first, None),
+        (second, None),
+        (third, second),
+    ]
+
+
+def test_ids_that_look_like_floats_are_names():
+    rows = [
+        made("12e3", None, 0),
+        made("120e2", None, 1),
+        made("1.50", "120e2", 1),
+        made("inf", "", 1),
+    ]
+    assert [row.idx for row in read(rows)] == ["12e3", "120e2", "1.50", "inf"]
+
+
+@pytest.mark.parametrize("name", ["edits.csv", "edits.jsonl"])
+def test_ids_of_64_bits_survive_a_file(tmp_path, name):
+    from hf_bat.tasks import load_split
+
+    found = [made(2**62 + 1, None, 0), made(2**62 + 2, 2**62 + 1, 1)]
+    with open(tmp_path / name, "w", newline="") as file:
+        if name.endswith("csv"):
+            writer = csv.DictWriter(file, found[0])
+            writer.writeheader()
+            writer.writerows(found)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in found)
+    rows = load_split(tmp_path / name, str(tmp_path / "cache"))
+    assert [(row.idx, row.original_idx) for row in read(rows)] == [
+        (2**62 + 1, None),
+        (2**62 + 2, 2**62 + 1),
+    ]
+
+
 @given(
     st.lists(
         st.tuples(st.integers(-1, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=30

@@ -69,6 +69,78 @@ def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_ta
     assert dataset.features["label"].names == list(NLI)
 
 
+def test_the_case_of_a_label_does_not_matter_unless_it_tells_two_apart():
+    two = user_task(["premise"], ["us", "US", "Other"])
+    dataset = prepare_dataset(rows_of(["us", "US", "other"]), two, config_with(), "rows")
+    assert dataset["label"][:] == [0, 1, 2] and dataset.features["label"].names[:2] == ["us", "US"]
+    assert label_map(two, config_with(["Us", "US", "us"][1:] + ["OTHER"])).ids == (1, 0, 2)
+    with pytest.raises(
+        HfBatError, match="label 'Us' in row 0 of the rows may be 'us' or 'US'; write"
+    ):
+        prepare_dataset(rows_of(["Us"]), two, config_with(), "rows")
+    with pytest.raises(HfBatError, match="labels 'us' and 'US' of the data would both be .* 'Us'"):
+        label_map(two, config_with(["Us", "other", "them"]))
+    found = datasets.Dataset.from_list(rows_of(["Yes", "yes", "no"]))
+    with pytest.raises(HfBatError, match="labels 'Yes' and 'yes' of column 'label' may be one"):
+        label_names_of(found, user_task(["premise"]))
+
+
+def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
+    digits = rows_of(["0", "2", " 1 ", "1.0"])
+    model = config_with(["contradiction", "entailment", "neutral"])
+    assert prepare_dataset(digits, get_task("snli"), model, "rows")["label"][:] == [1, 0, 2, 2]
+    assert prepare_dataset(digits, get_task("snli"), config_with(), "rows")["label"][:] == [
+        0,
+        2,
+        1,
+        1,
+    ]
+    stars = user_task(["premise"], ["1", "2", "3"])
+    dataset = prepare_dataset(rows_of(["1", "3", "2"]), stars, config_with(["3", "2", "1"]), "rows")
+    assert dataset["label"][:] == [2, 0, 1]
+    assert label_map(stars, None).model_label("3", "row 0") == 2
+    with pytest.raises(HfBatError, match="label 3 in row 0 of the rows is out of range 0..2"):
+        prepare_dataset(rows_of(["3"]), get_task("snli"), model, "rows")
+
+
+@pytest.mark.parametrize("other", [2, "maybe", -1, None])
+def test_a_label_column_beside_the_one_that_the_task_names_is_left_alone(other):
+    task = user_task(["premise", "hypothesis"], NLI, label_column="gold")
+    raw = [row | {"gold": n, "label": other} for n, row in enumerate(rows_of([0, 0, 0]))]
+    dataset = prepare_dataset(raw, task, config_with(), "rows")
+    assert dataset["label"][:] == [0, 1, 2] and "gold" not in dataset.column_names
+    assert prepare_dataset(dataset, task, config_with(), "rows")["label"][:] == [0, 1, 2]
+    raw[1]["gold"] = None
+    kept = prepare_dataset(raw, task, config_with(), "rows", keep_all=True)
+    assert len(kept) == 3 and "label" not in kept.column_names
+    for row in raw:
+        del row["gold"]
+    kept = prepare_dataset(raw, task, config_with(), "rows", keep_all=True)
+    assert "label" not in kept.column_names
+    with pytest.raises(HfBatError, match="no column 'gold'; it has"):
+        prepare_dataset(raw, task, config_with(), "rows")
+
+
+def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes():
+    features = datasets.ClassLabel(names=["2", "0", "1"])
+    rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
+    model = config_with(["contradiction", "entailment", "neutral"])
+    assert prepare_dataset(rows, get_task("snli"), model, "rows")["label"][:] == [0, 1, 2]
+    nameless = user_task(["premise", "hypothesis"])
+    for config in (config_with(), model):
+        assert prepare_dataset(rows, nameless, config, "rows")["label"][:] == [2, 0, 1]
+    assert label_map(get_task("snli"), None, ["2", "0", "1"]).model_label(0, "row 0") == 2
+    stars = label_map(nameless, config_with(), ["1", "2", "3"])
+    assert stars.model_names == ("1", "2", "3"), "these are no numbers of three classes"
+
+
+def test_a_task_whose_names_only_number_takes_the_models():
+    model = config_with(["contradiction", "entailment", "neutral"])
+    task = user_task(["premise"], ["LABEL_0", "LABEL_1", "LABEL_2"])
+    found = prepare_dataset(rows_of(["0", "LABEL_2", "neutral"][:1]), task, model, "rows")
+    assert found["label"][:] == [0] and found.features["label"].names[0] == "contradiction"
+
+
 def test_a_data_set_that_declares_its_label_order_is_believed():
     features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
@@ -86,6 +158,23 @@ def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
     assert (
         "training set: dropped 4 of 5 rows (2 without a label, 2 with an empty text)" in caplog.text
     )
+
+
+@pytest.mark.parametrize("missing", [-1, -100, "-1", "-100", "-", "-100.0", "", float("nan")])
+def test_whatever_stands_for_no_label_is_dropped_and_names_no_class(missing, caplog):
+    labels = [str(n) if isinstance(missing, str) else float(n) for n in (0, 1)]
+    rows = datasets.Dataset.from_list(rows_of([*labels, missing]))
+    task = user_task(["premise", "hypothesis"])
+    assert label_names_of(rows, task) == ("LABEL_0", "LABEL_1")
+    dataset = prepare_dataset(rows, task, config_with(num_labels=2), "training set")
+    assert dataset["label"][:] == [0, 1] and "1 without a label" in caplog.text
+
+
+def test_a_minus_is_a_label_beside_a_plus():
+    rows = datasets.Dataset.from_list(rows_of(["+", "-"]))
+    assert label_names_of(rows, user_task(["premise"])) == ("+", "-")
+    signs = user_task(["premise"], ["+", "-"])
+    assert prepare_dataset(rows, signs, config_with(num_labels=2), "rows")["label"][:] == [0, 1]
 
 
 def test_prediction_keeps_every_row():
@@ -171,8 +260,13 @@ def test_label_names_are_found_in_the_data():
         "LABEL_1",
         "LABEL_2",
     )
-    with pytest.raises(HfBatError, match="no class labels"):
-        label_names_of(rows([{"text": "a", "label": 0.3}]), task)
+    digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
+    assert label_names_of(digits, task) == tuple(f"LABEL_{i}" for i in range(11))
+    numbered = rows([{"text": "a", "label": f"LABEL_{n}"} for n in (10, 2)])
+    assert label_names_of(numbered, task) == label_names_of(digits, task)
+    for value in (0.3, [0], {"a": 0}):
+        with pytest.raises(HfBatError, match="no class labels"):
+            label_names_of(rows([{"text": "a", "label": value}]), task)
 
 
 def test_a_task_of_three_columns_or_a_strange_skipped_label_is_refused():

@@ -298,6 +298,14 @@ def test_prepared_rows_of_a_label_column_of_another_name_keep_their_labels():
     assert labels == [e.label for e in read_examples(raw, task, model.config)] == [1, 0, 1, 0]
 
 
+def test_a_label_column_beside_the_one_that_the_task_names_is_no_label():
+    task = user_task(("a", "b"), ("no", "yes"), label_column="gold")
+    raw = [{"a": "Up.", "b": "It is hot.", "gold": i % 2, "label": 1 - i % 2} for i in range(4)]
+    assert [e.label for e in read_examples(raw, task, None)] == [0, 1, 0, 1]
+    without = [{k: v for k, v in row.items() if k != "gold"} for row in raw]
+    assert {e.reason for e in read_examples(without, task, None)} == {"no label"}
+
+
 def test_the_fickle_attacks_are_those_whose_goal_is_to_flip():
     from hf_bat.attack.recipes import RECIPES, get_recipe
     from hf_bat.robustness_keys import has_obstinate

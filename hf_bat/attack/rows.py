@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import LabelMap, label_map
+from hf_bat.data import LabelMap, declared_names, find_name, label_column_of, label_map
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.perturbations.base import Texts
@@ -51,7 +51,8 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
-    names = declared_names(rows, task)
+    column = label_column_of(rows, task, config)
+    names = declared_names(rows, column)
     labels = label_map(task, config, names)
     numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
     # With no other names than the model's, only labels given by name mean the same to each model;
@@ -72,28 +73,17 @@ def read_examples(
                 f"idx {idx!r} stands more than once; make it unique or drop the column"
             )
         seen.add(idx)
-        value = row.get(task.label_column, row.get("label"))
-        if labels.data_names:
-            label = labels.model_label(value, where)
-        else:  # neither the task nor the model names any label
-            label = None if value is None or value == -1 else int(value)
+        value = row.get(column)
+        label = labels.model_label(value, where)
         reason = "no label" if label is None else None
         if list(texts) != given:
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
         if not all(text.strip() for text in texts):
             reason = "empty text"
-        of_value = alphabetical if _is_name(value) and alphabetical else numbers
+        of_value = alphabetical if alphabetical and _is_name(value, labels) else numbers
         number = label if label is None else of_value.get(label, label)
         examples.append(Example(idx, texts, label, reason, number))
     return examples
-
-
-def declared_names(rows: Any, task: Task) -> Sequence[str] | None:
-    """The label names that a data set itself declares for its integers; None where it declares none."""
-    features = getattr(rows, "features", None) or {}
-    # A Trainer's prepared rows have their label in `label`, whatever the task calls it.
-    feature = features.get(task.label_column, features.get("label"))
-    return getattr(feature, "names", None)
 
 
 def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
@@ -106,8 +96,8 @@ def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
     return {}
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and not value.lstrip("-").isdigit()
+def _is_name(value: object, labels: LabelMap) -> bool:
+    return isinstance(value, str) and find_name(value, labels.data_names, "the data") is not None
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:

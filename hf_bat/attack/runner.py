@@ -16,13 +16,13 @@ from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.attack.requests import Embed, Request, Score
-from hf_bat.attack.rows import Example, RowsFile, declared_names, fingerprint, read_examples
+from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
 from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
-from hf_bat.data import label_map
+from hf_bat.data import declared_names, label_column_of, label_map
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
@@ -154,7 +154,8 @@ class Attack:
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         if not examples:
             raise HfBatError("there are no rows to attack")
-        self._labels = label_map(self.task, self.model.config, declared_names(rows, self.task))
+        column = label_column_of(rows, self.task, self.model.config)
+        self._labels = label_map(self.task, self.model.config, declared_names(rows, column))
         self._skipped = self._skipped_labels()
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)

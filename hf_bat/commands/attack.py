@@ -198,6 +198,12 @@ def _check_used(args: argparse.Namespace) -> None:
 
 
 def _say_what_was_not_attacked(report: Any) -> None:
+    # Of all attacks alike: a row has a label or it has not.
+    summary = next(iter(report.attacks.values()))
+    unlabelled = summary["skipped_reasons"].get("no label", 0)
+    if unlabelled:
+        rows = summary["rows"]
+        print(f"{unlabelled} of {rows} rows have no label and were left out", file=sys.stderr)
     for name, summary in report.attacks.items():
         if not summary["attempted"]:
             reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())

@@ -125,12 +125,9 @@ def make_runs(
 ) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
-    from hf_bat.sweep.cost import forwards, planned_steps
+    from hf_bat.sweep.cost import work
 
-    weights = {
-        run.key: (planned_steps(run.arguments, rows[run.key]) or 0) * forwards(run.arguments)
-        for run in runs
-    }
+    weights = {run.key: work(run.arguments, rows[run.key]) or 0 for run in runs}
     return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
 
 

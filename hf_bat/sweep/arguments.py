@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -45,7 +47,15 @@ class RunArguments:
 
 # Arguments that name files whose content, not whose name, makes the result.
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
-# Arguments that change no figure of the result.
+# What a run has where nothing else is asked for.
+DEFAULTS = {
+    # One checkpoint to go on from; it is removed when the run has finished.
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+# Arguments that change no figure of the result, but for what `material` says.
 IMMATERIAL = (
     "disable_tqdm",
     "keep_model",
@@ -57,3 +67,27 @@ IMMATERIAL = (
     "save_strategy",
     "save_total_limit",
 )
+
+
+def material(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """The arguments of `IMMATERIAL` that change a run's result after all.
+
+    Args:
+        arguments: of the run, those that were given.
+
+    Returns:
+        Their names: when checkpoints are written, where the best one is loaded at the end, and when is
+        logged, where evaluation goes by that.
+
+    Example:
+        >>> sorted(material({"load_best_model_at_end": True, "save_strategy": "steps"}))
+        ['save_steps', 'save_strategy']
+    """
+    found = set()
+    if arguments.get("load_best_model_at_end"):
+        found.add("save_strategy")
+        if arguments.get("save_strategy", DEFAULTS["save_strategy"]) == "steps":
+            found.add("save_steps")
+    if arguments.get("eval_strategy") == "steps" and not arguments.get("eval_steps"):
+        found.add("logging_steps")
+    return frozenset(found)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
-from hf_bat.sweep.arguments import FILES, IMMATERIAL
+from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, material
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
@@ -119,7 +119,9 @@ def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any,
     if arguments.get("task_name") is not None:
         get_task(arguments["task_name"])
     try:
-        run, training = _run_parser().parse_dict({**arguments, "output_dir": output_dir})
+        run, training = _run_parser().parse_dict(
+            {**DEFAULTS, **arguments, "output_dir": output_dir}
+        )
     except HfBatError:
         raise
     except (ImportError, OSError, TypeError, ValueError) as error:
@@ -239,12 +241,16 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         HfBatError: a file is missing.
     """
-    defaults = _defaults()
+    defaults = {**_defaults(), **DEFAULTS}
+    counted = material(arguments)
     found = {
         name: value
         for name, value in arguments.items()
-        if name not in IMMATERIAL and value != defaults.get(name, _MISSING)
+        if (name in counted or name not in IMMATERIAL) and value != defaults.get(name, _MISSING)
     }
+    for name in counted & found.keys():  # flags make floats of steps, which may be a share of all
+        if isinstance(found[name], float) and found[name].is_integer():
+            found[name] = int(found[name])
     # A weight that is not given and one given its method's default are the same.
     for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
         found.setdefault(name, default)

@@ -37,14 +37,6 @@ from hf_bat.sweep.plan import build_arguments
 from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
 from hf_bat.trainer import BalancedTrainer
 
-_DEFAULTS = {
-    # One checkpoint to go on from; it is removed when the run has finished.
-    "save_strategy": "epoch",
-    "save_total_limit": 1,
-    "report_to": "none",
-    "disable_tqdm": True,
-}
-
 
 def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
     """Training rows, validation rows, and MNLI's mismatched ones where there are any."""
@@ -134,7 +126,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     """
     start = time.perf_counter()
     work = folder / "trainer"
-    run, training = build_arguments({**_DEFAULTS, **config["arguments"]}, str(work))
+    run, training = build_arguments(config["arguments"], str(work))
     trainer, rows = make_trainer(run, training)
     trainer.add_callback(_Progress(folder / "progress.json"))
     checkpoint = last_whole_checkpoint(work)

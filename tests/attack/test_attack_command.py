@@ -92,6 +92,14 @@ def test_rows_without_labels_are_not_passed_over_in_silence(folder, tmp_path, ca
     assert "antonym: no row was attacked (no label: 1)" in capsys.readouterr().err
 
 
+def test_rows_without_labels_among_others_are_counted(folder, tmp_path, capsys):
+    labels = [0, -100, 1, -1]
+    rows = [{"premise": "A big dog.", "hypothesis": "A dog.", "label": label} for label in labels]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym") == 0
+    assert "2 of 4 rows have no label and were left out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [

@@ -8,6 +8,7 @@ from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
 from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack import Attack, TransformersModel, get_recipe
+from hf_bat.contrast import contrast_model
 from hf_bat.errors import HfBatError
 from hf_bat.tasks import user_task
 
@@ -81,6 +82,62 @@ def test_a_models_nan_is_refused():
 def test_bad_rows_are_refused(change, message):
     with pytest.raises(HfBatError, match=message):
         Attack("antonym", hashed).run([ROWS[0], {**ROWS[1], **change}])
+
+
+@pytest.mark.parametrize(
+    "label, message",
+    [
+        ("yes", "unknown label 'yes' in row 0"),
+        (0.5, "label 0.5 in row 0"),
+        (-3, "label -3 in row 0"),
+        (math.inf, "label inf in row 0"),
+        ([0], "label .0. in row 0"),
+        ("--1", "unknown label '--1' in row 0"),
+        ("\u00b2", "unknown label '\u00b2' in row 0"),
+    ],
+)
+@pytest.mark.parametrize("reader", ["attack", "contrast"])
+def test_what_is_no_label_is_one_line_where_no_label_has_a_name(reader, label, message):
+    rows = [{"text": "A hot day.", "label": label, "idx": 0, "original_idx": None}]
+    task = user_task(["text"])
+    with pytest.raises(HfBatError, match=message) as caught:
+        if reader == "attack":
+            Attack("antonym", hashed, task=task).run(rows)
+        else:
+            contrast_model(hashed, rows, task)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [["2", "0", "1"], [], ["no", "maybe", "yes"]])
+def test_labels_in_digits_are_read_alike_by_attack_and_contrast(names):
+    """As a CSV file with an empty cell has them; as names where they are names."""
+    texts = {"original_idx": None, "text": "A hot day."}
+    rows = [{**texts, "idx": n, "label": str(n)} for n in range(3)]
+    task = user_task(["text"], names)
+    expected = [names.index(str(n)) if "0" in names else n for n in range(3)]
+    attacked = Attack("antonym", hashed, task=task).run(rows).rows["antonym"]
+    assert [row["label"] for row in attacked] == expected
+    assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == expected
+
+
+def test_the_case_of_a_label_that_tells_two_apart_is_minded_by_attack_and_contrast():
+    texts = {"original_idx": None, "text": "A hot day."}
+    rows = [{**texts, "idx": n, "label": name} for n, name in enumerate(["US", "us", "OTHER"])]
+    task = user_task(["text"], ["us", "US", "other"])
+    attacked = Attack("antonym", hashed, task=task).run(rows).rows["antonym"]
+    assert [row["label"] for row in attacked] == [1, 0, 2]
+    assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == [1, 0, 2]
+
+
+@pytest.mark.parametrize("label", [None, "", -1, "-1", -100, -100.0, "-100", "-", math.nan])
+def test_a_missing_label_is_counted_where_no_label_has_a_name(label):
+    texts = {"idx": 0, "original_idx": None, "text": "A hot day."}
+    rows = [{**texts, "label": "1"}, {**texts, "idx": 1, "label": label}]
+    task = user_task(["text"])
+    report = Attack("antonym", hashed, task=task).run(rows)
+    assert report["antonym"]["skipped_reasons"]["no label"] == 1
+    assert report.rows["antonym"][0]["label"] == 1
+    assert contrast_model(hashed, rows, task).skipped == {"no label": 1}
 
 
 def test_labels_go_by_name_where_the_model_has_names():

@@ -156,6 +156,21 @@ def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
     assert len(lines) == 3 and lines[1].split("\t")[1] in ("other", "cancel", "book")
 
 
+def test_labels_in_digits_of_a_file_with_an_empty_cell(tiny_folder, tmp_path, in_process):
+    """One empty cell makes text of the whole column."""
+    lines = [f"A dog sings.,{n % 3},other" for n in range(8)] + ["A man waits.,,other"]
+    (tmp_path / "own.csv").write_text("\n".join(["utterance,gold,label", *lines]) + "\n")
+    own = ["--columns", "utterance", "--label_column", "gold", "--train_file", tmp_path / "own.csv",
+           "--validation_file", tmp_path / "own.csv"]  # fmt: skip
+    status, _, _ = in_process(
+        *flags_for(tiny_folder, tmp_path / "out", *own, "--do_train", "--do_eval", method="normal")
+    )
+    assert status == 0
+    assert read(tmp_path / "out" / "train_results.json")["train_samples"] == 8
+    config = read(tmp_path / "out" / "config.json")
+    assert len(config["id2label"]) == 3
+
+
 def test_the_mismatched_set_of_mnli_has_keys_of_its_own(tiny_folder, tmp_path, in_process):
     status, _, err = in_process(
         *flags_for(tiny_folder, tmp_path, "--task", "mnli", "--data", tiny_folder / "dev.jsonl",

@@ -25,7 +25,7 @@ from hf_bat.sweep import (
     run_all,
     schedule,
 )
-from hf_bat.sweep.cost import dry_run, planned_steps
+from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
 from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
@@ -96,6 +96,30 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     changed = tmp_path / "changed.jsonl"
     changed.write_text("{} \n")
     assert key(train_file=str(changed)) != key(train_file=str(one))
+
+
+def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
+    def key(**more):
+        return make_run({**BASE, **more}).key
+
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    epochs = key(**best, eval_strategy="epoch")
+    assert epochs == key(**best, eval_strategy="epoch", save_strategy="epoch", save_steps=7)
+    steps = {**best, "eval_strategy": "steps", "eval_steps": 5, "save_strategy": "steps"}
+    keys = {
+        epochs,
+        key(**steps),
+        key(**steps, save_steps=5),
+        key(**steps, save_steps=10),
+        key(**{**best, "save_strategy": "best"}, eval_strategy="epoch"),
+        key(**{**best, "metric_for_best_model": "loss"}, eval_strategy="epoch"),
+        key(eval_strategy="epoch"),
+    }
+    assert len(keys) == 7
+    assert key(**steps, save_steps=10) == key(**steps, save_steps=10.0, save_total_limit=3)
+    assert key(eval_strategy="epoch", save_strategy="steps") == key(eval_strategy="epoch")
+    assert key(eval_strategy="steps") != key(eval_strategy="steps", logging_steps=7)
+    assert key(**steps) == key(**steps, logging_steps=7)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +334,34 @@ def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
     assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
 
 
+def test_costs_count_every_batch_that_gradients_are_accumulated_over(tmp_path):
+    """Four batches of 8 to a step are the work of one batch of 32, and so many times that of one of 8."""
+    flags = {**BASE, "num_train_epochs": 2, "per_device_train_batch_size": 8}
+    one, four = make_run(flags), make_run({**flags, "gradient_accumulation_steps": 4})
+    wide = make_run({**flags, "per_device_train_batch_size": 32})
+    assert estimate(one, 64, [], 4.0) == estimate(four, 64, [], 4.0) == 16.0
+    assert estimate(wide, 64, [], 4.0) == 16.0
+    assert planned_steps(four.arguments, 72) == 6
+    assert planned_batches(four.arguments, 72) == planned_batches(one.arguments, 72) == 18
+    cut = {**flags, "gradient_accumulation_steps": 4, "max_steps": 5}
+    assert planned_batches(cut, 72) == 9 + 4 + 4, "the last step of the first epoch has one batch"
+    assert planned_batches(cut, None) == 20
+    assert work({**flags, "method": "triplet", "num_fickle": 2}, 72) == 18 * 8 * 4
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_seconds_are_measured_by_what_a_run_forwarded(accumulated):
+    flags = {**BASE, "max_steps": 10, "gradient_accumulation_steps": 4}
+    measured = {
+        "arguments": {**flags, "gradient_accumulation_steps": accumulated},
+        "steps": 10,
+        "train": {"train_runtime": 8.0, "resumed": False},
+    }
+    assert estimate(make_run(flags), None, [measured], None) == 8.0 * 4 / accumulated
+    other = {**measured, "arguments": {**flags, "num_fickle": 3}}
+    assert estimate(make_run(flags), None, [other], None) is None
+
+
 @pytest.fixture
 def tiny_run(tmp_path):
     tiny_model("bert", dropout=0.1).save_pretrained(tmp_path / "model")
@@ -357,3 +409,16 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
     assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
     assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
+    changes = {"eval_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 2}
+    left_out = ("save_strategy", "save_steps", "max_steps", "representations", "attacks")
+    arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes
+    run = make_run(arguments)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (tmp_path / "best").mkdir()
+    result = train_and_measure(tmp_path / "best", config)
+    assert result["metrics"]["eval_loss"] == min(log["eval_loss"] for log in result["epochs"])
+    with pytest.raises(HfBatError, match="load_best_model_at_end"):
+        make_run({**arguments, "eval_strategy": "steps"})

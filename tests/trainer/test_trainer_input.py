@@ -4,11 +4,14 @@ import copy
 import json
 import pickle
 
+import datasets
 import pytest
+import torch
 from tiny_models import tiny_model, tiny_tokenizer
 from training_helpers import made_rows, make_arguments, make_trainer, tokenizer_for_made_rows
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, get_task
+from hf_bat.tasks import user_task
 
 INF, NAN = float("inf"), float("nan")
 
@@ -199,3 +202,48 @@ def test_absent_row_numbers_are_the_rows_own(tmp_path):
     rows[1]["label"] = -1
     trainer = make_trainer(tmp_path, rows, tokenizer=tokenizer_for_made_rows(), method="safer")
     assert trainer.train_dataset["idx"][:] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3])
+def test_tokenised_rows_whose_label_is_no_class_are_named(tmp_path, label):
+    rows = [
+        {"input_ids": [1, 2], "label": 0, "idx": 5},
+        {"input_ids": [1], "label": label, "idx": 7},
+    ]
+    trainer = BalancedTrainer(
+        model=tiny_model("bert"),
+        args=make_arguments(tmp_path, method="normal", max_steps=1, remove_unused_columns=False),
+        train_dataset=rows,
+        processing_class=tokenizer_for_made_rows(),
+    )
+    with pytest.raises(
+        HfBatError, match=f"label {label} of row 7 is none of the model's 0..2"
+    ) as e:
+        trainer.train()
+    assert one_line(e)
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ()])
+@pytest.mark.parametrize("method", ["normal", "a2t"])
+def test_training_evaluation_and_attacks_go_by_the_declared_label_column(tmp_path, names, method):
+    task = user_task(("premise", "hypothesis"), names, label_column="gold")
+    gold = datasets.ClassLabel(names=["no", "yes"])
+    rows = datasets.Dataset.from_list(
+        [row | {"gold": row["idx"] % 2, "label": "other"} for row in made_rows(8)]
+    ).cast_column("gold", gold)
+    trainer = make_trainer(
+        tmp_path,
+        rows,
+        model=tiny_model("bert", num_labels=2),
+        trainer_options={"task": task, "eval_dataset": rows},
+        method=method,
+        attacks=["antonym"],
+        num_train_epochs=2,
+    )
+    trainer.train()
+    seen = [batch["labels"] for batch in trainer.get_eval_dataloader()]
+    assert torch.cat(seen).tolist() == [0, 1] * 4
+    trainer.evaluate()
+    attacked = trainer.meter.reports["antonym"].rows["antonym"]
+    assert [row["label"] for row in attacked] == [0, 1] * 4
+    assert trainer.predict(rows).label_ids.tolist() == [0, 1] * 4

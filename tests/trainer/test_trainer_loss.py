@@ -1,5 +1,6 @@
 """The loss is what the paper defines, exactly, however a window is cut into micro-batches."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -304,3 +305,17 @@ def test_several_draws_and_real_rows_train(tmp_path, shared_rows):
     assert all(len(trainer.train_dataset) == kept for trainer in runs)
     assert largest_difference(*(weights_of(trainer.model) for trainer in runs)) < 2e-6
     assert logged(runs[0], "obstinate_valid")[0] > 0
+
+
+@pytest.mark.parametrize("make", [list, torch.tensor, np.array, tuple])
+@pytest.mark.parametrize("method", ["normal", "likelihood"])
+def test_whole_class_weights_train_as_fractions_do(tmp_path, method, make):
+    losses = []
+    for weights in ([1.0, 3.0, 2.0], make([1, 3, 2])):
+        trainer = make_trainer(
+            tmp_path, made_rows(12), method=method, max_steps=2, class_weights=weights
+        )
+        trainer.train()
+        trainer.args.to_json_string()
+        losses.append(logged(trainer, "loss"))
+    assert losses[0] == losses[1]
