@@ -38,7 +38,7 @@ from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task,
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosure
 from hf_bat.console import silence
-from hf_bat.data import label_names_of
+from hf_bat.labels import label_names_of
 from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
 

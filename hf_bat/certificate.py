@@ -30,8 +30,8 @@ from hf_bat.attack.stream import run_rows
 from hf_bat.bounds import CERTIFIED, Tally, clopper_pearson, looks
 from hf_bat.certificate_report import NO_LABEL, SKIPPED, UNLIMITED, CertificateReport, summarise
 from hf_bat.console import progress as bar_of
-from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
+from hf_bat.labels import label_map
 from hf_bat.perturbations.base import Texts
 from hf_bat.smoothing import SmoothedClassifier, Smoothing, SynonymSource
 from hf_bat.tasks import Task, get_task

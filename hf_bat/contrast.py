@@ -145,7 +145,7 @@ def contrast_rows(
             original) and `idx` (the row's number where absent).
         columns: the text column, or the two.
         label_of: a label column's value and the row's description -> the model's label, None for a
-            missing one; such as `hf_bat.data.LabelMap.model_label`.
+            missing one; such as `hf_bat.labels.LabelMap.model_label`.
         label_column: where the label is.
 
     Raises:
@@ -311,7 +311,7 @@ def contrast_model(
         (1.0, 1)
     """
     from hf_bat.attack.runner import as_classifier
-    from hf_bat.data import declared_names, label_map
+    from hf_bat.labels import declared_names, label_map
     from hf_bat.tasks import get_task
 
     task = get_task(task)

@@ -16,8 +16,9 @@ from transformers import Trainer
 from hf_bat.adversarial import AdversarialSampler, AttackSchedule, adversarial_folder
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
-from hf_bat.data import check_single_label, has_named_labels, label_map, prepare_dataset
+from hf_bat.data import prepare_dataset
 from hf_bat.errors import HfBatError
+from hf_bat.labels import check_single_label, has_named_labels, label_map
 from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.method_checks import check_own_collator

@@ -16,9 +16,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from hf_bat.adversarial import AdversarialCallback, adversarial_folder
 from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
-from hf_bat.data import label_map
 from hf_bat.errors import HfBatError
 from hf_bat.hub_trainer import HubTrainer
+from hf_bat.labels import label_map
 from hf_bat.methods import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 from hf_bat.objective import (
     CE,

@@ -10,7 +10,8 @@ import pytest
 from transformers import BertConfig
 
 from hf_bat import HfBatError, get_task
-from hf_bat.data import label_map, label_names_of, prepare_dataset
+from hf_bat.data import prepare_dataset
+from hf_bat.labels import label_map, label_names_of
 from hf_bat.tasks import TASKS, Task, load_hub_split, load_split, user_task
 
 NLI = ("entailment", "neutral", "contradiction")
@@ -339,3 +340,28 @@ def test_real_rows_are_prepared(shared):
     rows = load_split(shared / "data/mrpc/validation.jsonl.gz")
     dataset = prepare_dataset(rows, task, config_with(num_labels=2), "validation set")
     assert len(dataset) == 1725 and set(dataset["label"]) == {0, 1}
+
+
+STARS = ("1", "2", "3", "4", "5")
+
+
+def test_stars_from_one_are_names_unless_a_data_set_declares_places(tmp_path):
+    """A file's 1 to 5 with the names 1 to 5: a star was shifted by one, the fifth out of range."""
+    task = user_task(["text"], STARS)
+    rows = [{"text": f"Text {star}.", "label": star} for star in (1, 5, 3)]
+    assert prepare_dataset(rows, task, None, "rows")["label"] == [0, 4, 2]
+    as_text = [{**row, "label": str(row["label"])} for row in rows]
+    assert prepare_dataset(as_text, task, None, "rows")["label"] == [0, 4, 2]
+    places = datasets.Dataset.from_list([{**row, "label": row["label"] - 1} for row in rows])
+    declared = places.cast_column("label", datasets.ClassLabel(names=list(STARS)))
+    prepared = prepare_dataset(declared, task, None, "rows")
+    assert prepared["label"] == [0, 4, 2]
+    assert prepare_dataset(prepared, task, None, "rows")["label"] == [0, 4, 2]
+    with pytest.raises(HfBatError, match="label 0 in row 0 of the rows is none of 1, 2, 3, 4, 5"):
+        prepare_dataset([{"text": "Text.", "label": 0}], task, None, "rows")
+
+
+def test_names_that_count_from_zero_are_their_places():
+    task = user_task(["text"], ("0", "1"))
+    rows = [{"text": "One.", "label": 1}, {"text": "None.", "label": 0}]
+    assert prepare_dataset(rows, task, None, "rows")["label"] == [1, 0]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import LabelMap, declared_names, find_name, label_column_of, label_map
+from hf_bat.data import label_column_of
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
+from hf_bat.labels import LabelMap, declared_names, find_name, label_map
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 

@@ -22,8 +22,9 @@ from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
 from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
-from hf_bat.data import declared_names, label_column_of, label_map
+from hf_bat.data import label_column_of
 from hf_bat.errors import HfBatError
+from hf_bat.labels import declared_names, label_map
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task

@@ -70,7 +70,7 @@ class TransformersModel(Classifier):
         device: str | torch.device | None = None,
         dtype: str = "float32",
     ):
-        from hf_bat.data import check_single_label
+        from hf_bat.labels import check_single_label
 
         if dtype not in DTYPES:
             raise HfBatError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")

@@ -28,9 +28,9 @@ from transformers import (
 import hf_bat
 from hf_bat import metrics
 from hf_bat.attack.ranks import leave
-from hf_bat.data import label_names_of
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
+from hf_bat.labels import label_names_of
 from hf_bat.representations import collect, distances, separation
 from hf_bat.sweep.arguments import RunArguments
 from hf_bat.sweep.plan import build_arguments

@@ -72,9 +72,9 @@ def test_numbers_that_only_the_model_names_are_the_models():
     assert number == 1
 
 
-def test_names_in_digits_do_no_harm():
+def test_integers_are_names_where_all_names_are_digits():
     task, rows = user_task(["text"], ("1", "2", "3")), [{"text": "Text.", "label": 2}]
-    assert read_examples(rows, task, config(("1", "2", "3")))[0].number == 2
+    assert read_examples(rows, task, config(("1", "2", "3")))[0].number == 1
 
 
 def test_rows_of_models_with_permuted_labels_are_compared(tmp_path):

@@ -1,0 +1,357 @@
+"""Labels: what the values of a label column mean, and how the model numbers them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.tasks import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig
+
+# What stands for no label: the Hub's test sets have -1, torch's losses pass over -100, and SNLI has "-" for
+# rows whose annotators did not agree.
+UNLABELLED = (-1, -100)
+NO_GOLD = "-"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """How the labels of the data become the labels of the model.
+
+    Args:
+        model_names: the model's label names, in the order of its outputs.
+        data_names: the names of the data's integer labels, in their order.
+        ids: the model's label of each of `data_names`.
+        by_name: an integer is the label of that name, not of that place: of one to five stars, 1 is
+            the first.
+    """
+
+    model_names: tuple[str, ...]
+    data_names: tuple[str, ...]
+    ids: tuple[int, ...]
+    by_name: bool = False
+
+    def model_label(self, value: object, where: str) -> int | None:
+        """The model's label for one value of the label column; None for a missing label.
+
+        Training, attacks, certificates and contrast sets all read their labels by this.
+
+        Args:
+            value: a name, an integer (a place; a name where `by_name`), one in digits; None, "", NaN, -1,
+                -100 or "-" for a missing one.
+            where: the row, for the message.
+
+        Returns:
+            The label as the model numbers it: the value's own number where no label has a name, for
+            a function says nothing of its labels.
+
+        Raises:
+            HfBatError: a value that is no label.
+
+        Example:
+            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
+            1
+            >>> LabelMap((), (), ()).model_label("2", "row 0")
+            2
+        """
+        if value is None or value == "":
+            return None
+        # A name first: "1" is a number only where no label has that name.
+        named = find_name(value, self.data_names, where) if isinstance(value, str) else None
+        if named is not None:
+            return self.ids[named]
+        if isinstance(value, str) and value.strip() == NO_GOLD:
+            return None
+        number = self._number(value, where)
+        if number is None or not self.data_names:
+            return number
+        if self.by_name:
+            named = find_name(str(number), self.data_names, where)
+            if named is None:
+                raise HfBatError(
+                    f"label {number} in {where} is none of {', '.join(self.data_names)}; give names as words "
+                    "if the labels count from 0"
+                )
+            return self.ids[named]
+        if not 0 <= number < len(self.data_names):
+            raise HfBatError(
+                f"label {number} in {where} is out of range 0..{len(self.data_names) - 1} "
+                f"({', '.join(self.data_names)})"
+            )
+        return self.ids[number]
+
+    def _number(self, value: Any, where: str) -> int | None:
+        """The class number that a value of the label column is; None for a missing label."""
+        if isinstance(value, str) and not _is_number(value):
+            known = (
+                f"labels: {', '.join(self.data_names)}" if self.data_names else "none has a name"
+            )
+            raise HfBatError(f"unknown label {value!r} in {where}; {known}")
+        try:
+            number = float(value)
+            whole = None if math.isnan(number) or number in UNLABELLED else int(number)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HfBatError(
+                f"label {value!r} in {where} is neither a number nor a name"
+            ) from error
+        if whole is not None and whole != number:
+            raise HfBatError(
+                f"label {value!r} in {where} is not a class; regression targets are not supported"
+            )
+        if whole is not None and whole < 0 and not self.data_names:
+            raise HfBatError(f"label {whole} in {where} is no class; classes count from 0")
+        return whole
+
+    def data_name(self, label: int | None) -> str | None:
+        """The data's name for one of the model's labels; None where it has none."""
+        pairs = zip(self.data_names, self.ids, strict=True)
+        return next((name for name, own in pairs if own == label), None)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a string is a whole number in digits, as a CSV file with an empty cell has them."""
+    return re.fullmatch(r"[+-]?\d+(\.0*)?", text.strip()) is not None
+
+
+def _meant(names: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What names such as "0" or "LABEL_0" mean, which only number the classes.
+
+    Args:
+        names: of labels.
+        known: the names of the classes, in the order of their numbers.
+
+    Returns:
+        The names of the classes that they number, and the order of the classes: that of `known`. Other
+        names as they are, in their own order.
+    """
+    found = [re.fullmatch(r"(?:label_)?(\d+)", _fold(name)) for name in names]
+    numbers = [int(match[1]) for match in found if match]
+    if sorted(numbers) != list(range(len(known))) or len(names) != len(known):
+        return tuple(names), tuple(names)
+    if {_fold(name) for name in names} == {_fold(name) for name in known}:
+        return tuple(names), tuple(known)  # names after all
+    return tuple(known[number] for number in numbers), tuple(known)
+
+
+def find_name(name: str, names: Sequence[str], where: str) -> int | None:
+    """Find a label's name among others, as it is written or else whatever its case.
+
+    Args:
+        name: the name.
+        names: those to look among; `-`, `_` and spaces count as one another, as cases do.
+        where: the row or the model, for the message.
+
+    Returns:
+        Its place; None where it is not among them.
+
+    Raises:
+        HfBatError: it is not written like any of them, and is like several but for the case.
+
+    Example:
+        >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
+        0
+    """
+    if name in names:
+        return list(names).index(name)
+    alike = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
+    if len(alike) > 1:
+        raise HfBatError(
+            f"label {name!r} in {where} may be {' or '.join(repr(names[i]) for i in alike)}; write it as "
+            "one of them"
+        )
+    return alike[0] if alike else None
+
+
+def _fold(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def has_named_labels(config: PretrainedConfig) -> bool:
+    """Whether a model knows its labels by name, not as LABEL_0, LABEL_1, ..."""
+    return any(str(name) != f"LABEL_{i}" for i, name in config.id2label.items())
+
+
+def label_map(
+    task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
+) -> LabelMap:
+    """Reconcile the labels of the data with the model's, by name where both have names.
+
+    Args:
+        task: the task; its label names are those of the data where the data has none.
+        config: the model's configuration; None where there is no model, then the data's order stands.
+        data_names: the names that the data set itself declares for its integers.
+
+    Returns:
+        The map. A model without label names takes the data's order. Names that only number the classes,
+        such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called so.
+        Where all names are whole numbers, such as stars from 1 to 5, an integer that no data set declares is
+        the label of that name.
+
+    Raises:
+        HfBatError: the model is no single-label classifier, or has another number of labels, or
+            other names, than the data.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
+        >>> from hf_bat.tasks import get_task
+        >>> label_map(get_task("snli"), config).model_label(0, "row 0")
+        1
+    """
+    own = () if config is None else names_of(config)
+    known = task.label_names or own or tuple(f"LABEL_{i}" for i in range(len(data_names or ())))
+    if config is None:
+        names, order = _meant(data_names or known, known)
+        return LabelMap(order, names, _places(names, order), by_name=_by_name(names, data_names))
+    check_single_label(config)
+    if has_named_labels(config):
+        known, _ = _meant(known, own)
+    names, order = _meant(data_names or known, known)
+    if len(names) != config.num_labels:
+        raise HfBatError(
+            f"the model has {config.num_labels} labels and the data {len(names)} "
+            f"({', '.join(names)}); load the model with num_labels={len(names)}"
+        )
+    model_names = own if has_named_labels(config) else order
+    places = _places(names, model_names)
+    return LabelMap(model_names, names, places, by_name=_by_name(names, data_names))
+
+
+def _by_name(names: Sequence[str], declared: Sequence[str] | None) -> bool:
+    """Whether an integer is a name: all names are whole numbers, and no data set says that it is a place."""
+    return not declared and bool(names) and all(re.fullmatch(r"\d+", name) for name in names)
+
+
+def _places(names: Sequence[str], model_names: Sequence[str]) -> tuple[int, ...]:
+    """The place of each of the data's label names among the model's."""
+    places: dict[int, str] = {}
+    for name in names:
+        place = find_name(name, model_names, "the data")
+        if place is None:
+            raise HfBatError(
+                f"label {name!r} of the data is not one of the model's "
+                f"({', '.join(model_names)}); rename the labels in model.config.id2label"
+            )
+        if place in places:
+            raise HfBatError(
+                f"labels {places[place]!r} and {name!r} of the data would both be the model's "
+                f"{model_names[place]!r}; rename one of them"
+            )
+        places[place] = name
+    return tuple(places)
+
+
+def declared_names(rows: Any, column: str) -> Sequence[str] | None:
+    """The label names that a data set itself declares for the integers of a column.
+
+    Args:
+        rows: a `datasets.Dataset`, or rows that declare nothing.
+        column: the label column.
+
+    Returns:
+        The names, in the order of the integers; None where there are none.
+
+    Example:
+        >>> declared_names([{"label": 0}], "label") is None
+        True
+    """
+    feature = (getattr(rows, "features", None) or {}).get(column)
+    return getattr(feature, "names", None)
+
+
+def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
+    """The label names of rows: the task's own, those that the data set declares, or those that occur.
+
+    Args:
+        rows: a data set with the task's label column.
+        task: the task.
+
+    Returns:
+        Names in the order of the integer labels; in alphabetical order where the labels are strings;
+        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers, and
+        "-" without "+" as a missing label.
+
+    Raises:
+        HfBatError: the task has no label names and the rows have no labels.
+    """
+    from datasets import ClassLabel
+
+    if task.label_names:
+        return task.label_names
+    if task.label_column not in rows.column_names:
+        raise HfBatError(
+            f"the rows have no column {task.label_column!r}; name the labels of your task"
+        )
+    feature = rows.features[task.label_column]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    return _names_that_occur(rows[task.label_column], task)
+
+
+def _names_that_occur(found: Sequence[Any], task: Task) -> tuple[str, ...]:
+    """Label names from the values of a label column that declares none; see `label_names_of`."""
+    none = HfBatError(
+        f"column {task.label_column!r} holds no class labels; name the labels of your task"
+    )
+    if any(isinstance(value, (list, dict)) for value in found):
+        raise none
+    values = {value for value in found if not _is_missing(value)}
+    if NO_GOLD in values and "+" not in values:
+        values.remove(NO_GOLD)
+    if all(isinstance(value, str) for value in values):
+        numbered = [re.fullmatch(r"label_(\d+)", _fold(value)) for value in values]
+        if values and all(numbered):  # in the order of their numbers, not of the alphabet
+            values = {match[1] for match in numbered if match}
+        if not all(map(_is_number, values)):
+            return _text_names(values, task)
+    numbers = [float(value) for value in values]
+    if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
+        raise none
+    return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of a label column stands for no label, whatever the labels' names."""
+    if value is None or value == "" or value != value:
+        return True
+    if isinstance(value, str):
+        return _is_number(value) and float(value) in UNLABELLED
+    return value in UNLABELLED
+
+
+def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The names of labels that occur as text, in alphabetical order."""
+    names = sorted(values)
+    folded: dict[str, str] = {}
+    for name in names:
+        other = folded.setdefault(_fold(name), name)
+        if other != name:
+            raise HfBatError(
+                f"labels {other!r} and {name!r} of column {task.label_column!r} may be one: write them "
+                "alike, or name the labels of your task"
+            )
+    return tuple(names)
+
+
+def check_single_label(config: PretrainedConfig) -> None:
+    """Refuse a head that is not for single-label classification."""
+    if config.num_labels < 2 or config.problem_type in (
+        "regression",
+        "multi_label_classification",
+    ):
+        kind = config.problem_type or f"{config.num_labels}-output"
+        raise HfBatError(
+            f"the model has a {kind} head; hf_bat trains single-label classifiers of two or more labels"
+        )
+
+
+def names_of(config: PretrainedConfig) -> tuple[str, ...]:
+    """A model's label names, in the order of its outputs."""
+    return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
