@@ -380,10 +380,11 @@ def run() -> int:
     except HfBatError as error:
         print(f"run_glue_bat: error: {error}", file=sys.stderr)
         return 2
-    finally:
-        leave()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    status = run()
+    if status == 0:
+        leave()
+    sys.exit(status)

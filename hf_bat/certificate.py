@@ -30,8 +30,8 @@ from hf_bat.attack.stream import run_rows
 from hf_bat.bounds import CERTIFIED, Tally, clopper_pearson, looks
 from hf_bat.certificate_report import NO_LABEL, SKIPPED, UNLIMITED, CertificateReport, summarise
 from hf_bat.console import progress as bar_of
+from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
-from hf_bat.labels import label_map
 from hf_bat.perturbations.base import Texts
 from hf_bat.smoothing import SmoothedClassifier, Smoothing, SynonymSource
 from hf_bat.tasks import Task, get_task
@@ -131,7 +131,7 @@ def certify(
     examples = read_examples(rows, task, classifier.config, max_samples)
     if not examples:
         raise HfBatError("there are no rows to certify")
-    certifier = _Certifier(setting, label_map(task, classifier.config).model_names)
+    certifier = _Certifier(setting, labels_of(rows, task, classifier.config)[1].model_names)
     rank, world = rank_and_world()
     engine = Engine(classifier, batch_size, in_flight=max(8, _KEPT // samples))
     file = None

@@ -186,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with silence() if getattr(args, "quiet", False) else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # here, where a closed pipe can still be caught
+        if argv is None:
+            leave()
         return status
     except KeyboardInterrupt:
         print("hf-bat: interrupted", file=sys.stderr)
@@ -197,8 +199,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HfBatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         print(f"hf-bat: {paint('error:', 'bad', sys.stderr)} {_describe(error)}", file=sys.stderr)
         return 2
-    finally:
-        leave()
 
 
 if __name__ == "__main__":

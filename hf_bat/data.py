@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.labels import has_named_labels, label_map, names_of
+from hf_bat.labels import LabelMap, declared_names, has_named_labels, label_map, names_of
 from hf_bat.tasks import Task
 
 if TYPE_CHECKING:
@@ -74,10 +74,8 @@ def prepare_dataset(
     dataset = _with_idx(dataset, name)
     labels: list[int | None] = [None] * len(dataset)
     names: Sequence[str] = ()
-    column = label_column_of(dataset, task, config)
+    column, mapped = labels_of(dataset, task, config)
     if column in dataset.column_names:
-        feature = dataset.features[column]
-        mapped = label_map(task, config, feature.names if isinstance(feature, ClassLabel) else None)
         names = mapped.model_names
         if names:
             labels = [
@@ -120,6 +118,30 @@ def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> s
     names = getattr(rows, "column_names", None) or ()
     declared = task.label_column in names or not is_prepared(rows, task, config)
     return task.label_column if declared else "label"
+
+
+def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
+    """The column that holds the labels of rows, and how the model numbers them.
+
+    Args:
+        rows: a `datasets.Dataset`, or rows in any other form.
+        task: the task.
+        config: the model's configuration; None where there is no model.
+
+    Returns:
+        The column's name, and the map.
+
+    Raises:
+        HfBatError: see `label_map`.
+
+    Example:
+        >>> from hf_bat.tasks import get_task
+        >>> column, labels = labels_of([{"label": 2}], get_task("snli"), None)
+        >>> column, labels.data_names[2]
+        ('label', 'contradiction')
+    """
+    column = label_column_of(rows, task, config)
+    return column, label_map(task, config, declared_names(rows, column))
 
 
 def is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
@@ -27,16 +28,18 @@ class LabelMap:
 
     Args:
         model_names: the model's label names, in the order of its outputs.
-        data_names: the names of the data's integer labels, in their order.
+        data_names: the names of the data's integer labels, in the order of these.
         ids: the model's label of each of `data_names`.
-        by_name: an integer is the label of that name, not of that place: of one to five stars, 1 is
-            the first.
+        aliases: other names of `data_names`, in their order: what the data itself calls them.
+        declared: the data says itself which names its integers have (`datasets.ClassLabel`), so that
+            an integer is a place whatever the names.
     """
 
     model_names: tuple[str, ...]
     data_names: tuple[str, ...]
     ids: tuple[int, ...]
-    by_name: bool = False
+    aliases: tuple[str, ...] = ()
+    declared: bool = False
 
     def model_label(self, value: object, where: str) -> int | None:
         """The model's label for one value of the label column; None for a missing label.
@@ -44,8 +47,9 @@ class LabelMap:
         Training, attacks, certificates and contrast sets all read their labels by this.
 
         Args:
-            value: a name, an integer (a place; a name where `by_name`), one in digits; None, "", NaN, -1,
-                -100 or "-" for a missing one.
+            value: a name; an integer, the place of a name, or where all names are whole numbers but not
+                those from 0 up (one to five stars) a name too; an integer in digits that is no name; or None,
+                "", NaN, -1, -100 or "-" for a missing label.
             where: the row, for the message.
 
         Returns:
@@ -63,40 +67,71 @@ class LabelMap:
         """
         if value is None or value == "":
             return None
-        # A name first: "1" is a number only where no label has that name.
-        named = find_name(value, self.data_names, where) if isinstance(value, str) else None
-        if named is not None:
-            return self.ids[named]
-        if isinstance(value, str) and value.strip() == NO_GOLD:
-            return None
+        if isinstance(value, str):
+            named = self.named(value, where)
+            if named is not None:
+                return named
+            if value.strip() == NO_GOLD:
+                return None
         number = self._number(value, where)
-        if number is None or not self.data_names:
+        if number is None:
+            return None
+        if number in self._numbers:
+            return self._numbers[number]
+        if number in UNLABELLED:
+            return None
+        if not self.data_names:
+            if number < 0:
+                raise HfBatError(f"label {number} in {where} is no class; classes count from 0")
             return number
-        if self.by_name:
-            named = find_name(str(number), self.data_names, where)
-            if named is None:
-                raise HfBatError(
-                    f"label {number} in {where} is none of {', '.join(self.data_names)}; give names as words "
-                    "if the labels count from 0"
-                )
-            return self.ids[named]
-        if not 0 <= number < len(self.data_names):
-            raise HfBatError(
-                f"label {number} in {where} is out of range 0..{len(self.data_names) - 1} "
-                f"({', '.join(self.data_names)})"
-            )
+        if self._numbers or not 0 <= number < len(self.data_names):
+            known = "none of" if self._numbers else f"out of range 0..{len(self.data_names) - 1}:"
+            raise HfBatError(f"label {number} in {where} is {known} {', '.join(self.data_names)}")
         return self.ids[number]
 
+    def named(self, name: str, where: str) -> int | None:
+        """The model's label of a name of the data's or of the model's; None where it is neither's.
+
+        Raises:
+            HfBatError: it may be several, that differ in case alone.
+        """
+        if name not in self._named:  # each name is looked for once, not for each row
+            self._named[name] = self._find(name, where)
+        return self._named[name]
+
+    def _find(self, name: str, where: str) -> int | None:
+        for names in (self.aliases, self.data_names):
+            place = find_name(name, names, where)
+            if place is not None:
+                return self.ids[place]
+        return find_name(name, self.model_names, where)
+
+    @cached_property
+    def _named(self) -> dict[str, int | None]:
+        return {}
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        """The model's label of each integer, where integers are names; empty where they are places."""
+        names = self.aliases or self.data_names
+        if self.declared or not all(map(_is_whole, names)):
+            return {}
+        found = dict(zip(map(int, names), self.ids, strict=True))
+        # What counts from 0 up in whatever order is taken as documented: for places.
+        as_places = sorted(found) == list(range(len(found)))
+        return {} if as_places or len(found) < len(names) else found
+
     def _number(self, value: Any, where: str) -> int | None:
-        """The class number that a value of the label column is; None for a missing label."""
-        if isinstance(value, str) and not _is_number(value):
+        """The whole number that a value of the label column is; None for NaN."""
+        digits = _class_number(value) if isinstance(value, str) else value
+        if digits is None:
             known = (
                 f"labels: {', '.join(self.data_names)}" if self.data_names else "none has a name"
             )
             raise HfBatError(f"unknown label {value!r} in {where}; {known}")
         try:
-            number = float(value)
-            whole = None if math.isnan(number) or number in UNLABELLED else int(number)
+            number = float(digits)
+            whole = None if math.isnan(number) else int(number)
         except (TypeError, ValueError, OverflowError) as error:
             raise HfBatError(
                 f"label {value!r} in {where} is neither a number nor a name"
@@ -105,8 +140,6 @@ class LabelMap:
             raise HfBatError(
                 f"label {value!r} in {where} is not a class; regression targets are not supported"
             )
-        if whole is not None and whole < 0 and not self.data_names:
-            raise HfBatError(f"label {whole} in {where} is no class; classes count from 0")
         return whole
 
     def data_name(self, label: int | None) -> str | None:
@@ -115,29 +148,21 @@ class LabelMap:
         return next((name for name, own in pairs if own == label), None)
 
 
-def _is_number(text: str) -> bool:
-    """Whether a string is a whole number in digits, as a CSV file with an empty cell has them."""
-    return re.fullmatch(r"[+-]?\d+(\.0*)?", text.strip()) is not None
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+", text.strip()) is not None
 
 
-def _meant(names: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What names such as "0" or "LABEL_0" mean, which only number the classes.
+def _class_number(text: str) -> int | None:
+    """The number in "2", in "2.0" of a CSV file with an empty cell, and in "LABEL_2"; else None."""
+    match = re.fullmatch(r"(?:label_)?([+-]?\d+)(?:\.0*)?", text.strip().lower())
+    return int(match[1]) if match else None
 
-    Args:
-        names: of labels.
-        known: the names of the classes, in the order of their numbers.
 
-    Returns:
-        The names of the classes that they number, and the order of the classes: that of `known`. Other
-        names as they are, in their own order.
-    """
-    found = [re.fullmatch(r"(?:label_)?(\d+)", _fold(name)) for name in names]
-    numbers = [int(match[1]) for match in found if match]
-    if sorted(numbers) != list(range(len(known))) or len(names) != len(known):
-        return tuple(names), tuple(names)
-    if {_fold(name) for name in names} == {_fold(name) for name in known}:
-        return tuple(names), tuple(known)  # names after all
-    return tuple(known[number] for number in numbers), tuple(known)
+def _class_numbers(names: Sequence[str]) -> list[int] | None:
+    """What names such as "0" or "LABEL_0" number, if they do no more than number all classes."""
+    numbers = [_class_number(name) for name in names]
+    known = [number for number in numbers if number is not None]
+    return known if sorted(known) == list(range(len(names))) else None
 
 
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
@@ -185,14 +210,13 @@ def label_map(
 
     Args:
         task: the task; its label names are those of the data where the data has none.
-        config: the model's configuration; None where there is no model, then the data's order stands.
+        config: the model's configuration; None where there is no model.
         data_names: the names that the data set itself declares for its integers.
 
     Returns:
-        The map. A model without label names takes the data's order. Names that only number the classes,
-        such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called so.
-        Where all names are whole numbers, such as stars from 1 to 5, an integer that no data set declares is
-        the label of that name.
+        The map. A model without label names, or none, takes the data's order. Names that only number the
+        classes, such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called
+        so: the task's, or where it has none the model's.
 
     Raises:
         HfBatError: the model is no single-label classifier, or has another number of labels, or
@@ -205,28 +229,44 @@ def label_map(
         >>> label_map(get_task("snli"), config).model_label(0, "row 0")
         1
     """
-    own = () if config is None else names_of(config)
-    known = task.label_names or own or tuple(f"LABEL_{i}" for i in range(len(data_names or ())))
-    if config is None:
-        names, order = _meant(data_names or known, known)
-        return LabelMap(order, names, _places(names, order), by_name=_by_name(names, data_names))
-    check_single_label(config)
-    if has_named_labels(config):
-        known, _ = _meant(known, own)
-    names, order = _meant(data_names or known, known)
-    if len(names) != config.num_labels:
+    own: tuple[str, ...] = ()
+    if config is not None:
+        check_single_label(config)
+        own = names_of(config)
+    names = tuple(data_names or task.label_names or own)
+    if config is not None and len(names) != config.num_labels:
         raise HfBatError(
             f"the model has {config.num_labels} labels and the data {len(names)} "
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
-    model_names = own if has_named_labels(config) else order
-    places = _places(names, model_names)
-    return LabelMap(model_names, names, places, by_name=_by_name(names, data_names))
+    if config is None or not has_named_labels(config):
+        own = _order_of_data(task, names)
+    # The classes in the order of their numbers.
+    classes = own if _class_numbers(task.label_names) else task.label_names or own
+    meant = names if _all_among(names, own) else _numbered(names, classes)
+    return LabelMap(own, meant, _places(meant, own), names, declared=bool(data_names))
 
 
-def _by_name(names: Sequence[str], declared: Sequence[str] | None) -> bool:
-    """Whether an integer is a name: all names are whole numbers, and no data set says that it is a place."""
-    return not declared and bool(names) and all(re.fullmatch(r"\d+", name) for name in names)
+def _order_of_data(task: Task, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The order that a model without names takes; names that number classes are no order."""
+    numbers = _class_numbers(names)
+    if numbers is None:
+        return names
+    if task.label_names:
+        return task.label_names
+    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
+
+
+def _all_among(names: Sequence[str], known: Sequence[str]) -> bool:
+    return {_fold(name) for name in names} == {_fold(name) for name in known}
+
+
+def _numbered(names: tuple[str, ...], classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes whose numbers the names are; the names as they are where they are no numbers."""
+    numbers = _class_numbers(names)
+    if numbers is None or len(numbers) != len(classes):
+        return names
+    return tuple(classes[number] for number in numbers)
 
 
 def _places(names: Sequence[str], model_names: Sequence[str]) -> tuple[int, ...]:
@@ -274,9 +314,9 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
         task: the task.
 
     Returns:
-        Names in the order of the integer labels; in alphabetical order where the labels are strings;
-        LABEL_0, LABEL_1, ... where nothing names them. Strings of digits alone count as integers, and
-        "-" without "+" as a missing label.
+        Names in the order of the integer labels; in alphabetical order where the labels are strings, and
+        in that of the numbers where these are digits; LABEL_0, LABEL_1, ... where nothing names them.
+        "-" without "+" counts as a missing label.
 
     Raises:
         HfBatError: the task has no label names and the rows have no labels.
@@ -305,12 +345,8 @@ def _names_that_occur(found: Sequence[Any], task: Task) -> tuple[str, ...]:
     values = {value for value in found if not _is_missing(value)}
     if NO_GOLD in values and "+" not in values:
         values.remove(NO_GOLD)
-    if all(isinstance(value, str) for value in values):
-        numbered = [re.fullmatch(r"label_(\d+)", _fold(value)) for value in values]
-        if values and all(numbered):  # in the order of their numbers, not of the alphabet
-            values = {match[1] for match in numbered if match}
-        if not all(map(_is_number, values)):
-            return _text_names(values, task)
+    if values and all(isinstance(value, str) for value in values):
+        return _text_names(values, task)
     numbers = [float(value) for value in values]
     if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
         raise none
@@ -321,13 +357,18 @@ def _is_missing(value: Any) -> bool:
     """Whether a value of a label column stands for no label, whatever the labels' names."""
     if value is None or value == "" or value != value:
         return True
-    if isinstance(value, str):
-        return _is_number(value) and float(value) in UNLABELLED
-    return value in UNLABELLED
+    return (_class_number(value) if isinstance(value, str) else value) in UNLABELLED
 
 
-def _text_names(values: Iterable[str], task: Task) -> tuple[str, ...]:
-    """The names of labels that occur as text, in alphabetical order."""
+def _text_names(values: Collection[str], task: Task) -> tuple[str, ...]:
+    """The names of labels that occur as text: in alphabetical order, digits in that of the numbers."""
+    numbers = {_class_number(value) for value in values}
+    if None not in numbers:
+        ordered = sorted(number for number in numbers if number is not None)
+        prefixed = all(value.strip()[0].isalpha() for value in values)
+        # Digits that do not count from 0, such as stars from 1 to 5, are names of their own.
+        places = prefixed or ordered == list(range(len(ordered)))
+        return tuple(f"{'LABEL_' if places else ''}{number}" for number in ordered)
     names = sorted(values)
     folded: dict[str, str] = {}
     for name in names:

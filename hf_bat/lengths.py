@@ -10,6 +10,7 @@ from hf_bat.errors import HfBatError
 _SHIFTED = (
     "camembert",
     "data2vec-text",
+    "esm",
     "ibert",
     "lilt",
     "longformer",
@@ -30,8 +31,8 @@ def position_limit(config: Any) -> int | None:
         config: the model's configuration.
 
     Returns:
-        The number; None where only distances between tokens matter (DeBERTa-v3, XLNet), or where the
-        configuration names none.
+        The number; None where the model has no table of positions (DeBERTa-v3, XLNet, rotary ones such as
+        ModernBERT and Llama, which run on past the length that they name), or names none.
 
     Example:
         >>> from transformers import BertConfig, RobertaConfig
@@ -79,6 +80,11 @@ def check_length(config: Any, wanted: int | None, name: str = "max_length") -> N
 def _is_relative(config: Any) -> bool:
     """Whether a model whose configuration names a number of positions has no table of them."""
     if getattr(config, "alibi", False):  # Falcon, as an option
+        return True
+    # Angles are computed for whatever position comes; ESM says so in a word.
+    if getattr(config, "rope_parameters", None) or (
+        getattr(config, "position_embedding_type", None) == "rotary"
+    ):
         return True
     # DeBERTa of either version, where it does not add absolute positions too.
     return bool(

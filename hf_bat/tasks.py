@@ -34,7 +34,7 @@ class Task:
         name: the task's short name.
         columns: the text column, or the two.
         label_names: the label names, in the order of the integer labels; empty to take them from
-            the data.
+            the data. Where all are whole numbers, but not those from 0 up, integer labels are these names.
         skipped_labels: names of labels that an obstinate perturbation leaves alone, because an
             antonym is unlikely to change them: neutral for inference, the negative class for
             paraphrase (paper, section 3.2).
@@ -183,6 +183,7 @@ def user_task(
     Args:
         columns: the text column, or the two.
         label_names: the label names, in the order of the integer labels; empty to take them from the data.
+            See `Task` for names that are numbers.
         skipped_labels: names of labels that an obstinate perturbation leaves alone.
         label_column: the column that holds the label.
         name: the task's short name.

@@ -128,13 +128,14 @@ class BalancedTrainer(HubTrainer):
         """Take an accumulation window's batches and count what its means divide by, on all ranks."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if batches and "labels" in batches[0]:
+            if self.task is None and self.compute_loss_func is None:
+                for batch in batches:
+                    check_labels(batch, self.model.config.num_labels)
             counts = torch.stack([self._count(batch) for batch in batches]).sum(0)
             self._window = self.accelerator.reduce(counts.to(device), reduction="sum")
         return batches, num_items
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if self.task is None and self.compute_loss_func is None:
-            check_labels(batch, self.model.config.num_labels)
         return count_items(batch, self.args.mask, self._class_weights(batch["labels"].device))
 
     def _class_weights(self, device: torch.device) -> torch.Tensor | None:

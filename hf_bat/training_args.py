@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
+from hf_bat.errors import HfBatError
 from hf_bat.method_checks import check_attacks, check_choices, check_options
 from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, OF_OTHERS
 from hf_bat.robustness_keys import is_lower_better
@@ -42,7 +43,7 @@ class BalancedTrainingArguments(TrainingArguments):
         distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
         pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
             `"head_input"`, what the final linear layer is fed; where None, as the model's own head:
-            `"cls"`, `"last"` for a decoder, what the configuration of a ModernBERT or XLNet names.
+            `"cls"`, `"last"` for a decoder, what the configuration of a ModernBERT, EuroBERT or XLNet names.
         mask: triplet's mask rule, `"paper"` (both parts masked, mean over rows that have a valid
             version) or `"authors"` (only the obstinate part masked, mean over all rows).
         num_fickle: fickle draws a row.
@@ -296,7 +297,12 @@ class BalancedTrainingArguments(TrainingArguments):
             setattr(self, name, None)
         if self.class_weights is not None:
             # Plain numbers whatever they come in, a tensor or an array: the arguments are written as JSON.
-            self.class_weights = [float(weight) for weight in self.class_weights]
+            try:
+                self.class_weights = [float(weight) for weight in self.class_weights]
+            except (TypeError, ValueError) as error:
+                raise HfBatError(
+                    f"class_weights must be a number for each label; got {self.class_weights!r}"
+                ) from error
         check_choices(self)
         self._fill_defaults()
         check_options(self)

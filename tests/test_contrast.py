@@ -7,12 +7,15 @@ import json
 import random
 
 import pytest
+from datasets import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat.commands import contrast as command
 from hf_bat.contrast import ContrastRow, Share, contrast_model, contrast_rows, evaluate_contrast
+from hf_bat.data import prepare_dataset
 from hf_bat.errors import HfBatError
+from hf_bat.tasks import user_task
 
 
 def label_of(value, where):
@@ -313,3 +316,13 @@ def test_command_refuses_rows_without_links(model_folder, tmp_path):
         run_command("--model", model_folder, "--data", path, "--device", "cpu")
     with pytest.raises(HfBatError, match="cannot write"):
         run_command("--model", model_folder, "--data", path, "--json", tmp_path / "no" / "x.json")
+
+
+def test_prepared_rows_are_read_as_attacks_read_them():
+    """What a trainer made of rows has their label in `label`, whatever the task calls it."""
+    task = user_task(["text"], ("no", "yes"), label_column="gold")
+    raw = [{"text": "Hot.", "gold": "yes"}, {"text": "Cold.", "gold": "no"}]
+    prepared = prepare_dataset(raw, task, None, "rows")
+    prepared = prepared.add_column("original_idx", [None, 0], feature=Value("int64"))
+    report = contrast_model(lambda texts: [[0.0, 1.0] for _ in texts], prepared, task)
+    assert (report.accuracy_originals.rate, report.accuracy_edits.rate) == (1.0, 0.0)

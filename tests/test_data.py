@@ -10,9 +10,17 @@ import pytest
 from transformers import BertConfig
 
 from hf_bat import HfBatError, get_task
+from hf_bat.attack.rows import read_examples
 from hf_bat.data import prepare_dataset
 from hf_bat.labels import label_map, label_names_of
-from hf_bat.tasks import TASKS, Task, load_hub_split, load_split, user_task
+from hf_bat.tasks import (
+    TASKS,
+    Task,
+    load_hub_split,
+    load_split,
+    user_task,
+    with_label_names,
+)
 
 NLI = ("entailment", "neutral", "contradiction")
 
@@ -138,8 +146,40 @@ def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes(
 def test_a_task_whose_names_only_number_takes_the_models():
     model = config_with(["contradiction", "entailment", "neutral"])
     task = user_task(["premise"], ["LABEL_0", "LABEL_1", "LABEL_2"])
-    found = prepare_dataset(rows_of(["0", "LABEL_2", "neutral"][:1]), task, model, "rows")
-    assert found["label"][:] == [0] and found.features["label"].names[0] == "contradiction"
+    found = prepare_dataset(rows_of(["0", "LABEL_2", "neutral"]), task, model, "rows")
+    assert found["label"][:] == [0, 2, 2] and found.features["label"].names[0] == "contradiction"
+    assert prepare_dataset(rows_of([1, 2]), task, model, "rows")["label"][:] == [1, 2]
+
+
+def test_eleven_classes_that_class_encoding_put_in_the_order_of_the_alphabet():
+    """By a task of their own names, as run_glue_bat makes it, as without one: class 2 is class 2."""
+    names = sorted(str(n) for n in range(11))
+    rows = datasets.Dataset.from_list(rows_of(list(range(11))))
+    rows = rows.cast_column("label", datasets.ClassLabel(names=names))
+    words = config_with([f"w{n:02}" for n in range(11)], num_labels=11)
+    nameless = user_task(["premise", "hypothesis"])
+    named = with_label_names(nameless, label_names_of(rows, nameless))
+    expected = [int(name) for name in names]
+    for task in (nameless, named):
+        assert prepare_dataset(rows, task, words, "rows")["label"][:] == expected
+        attacked = read_examples(rows, task, words)
+        assert [example.label for example in attacked] == expected
+    as_text = rows_of(names)
+    assert prepare_dataset(as_text, named, words, "rows")["label"][:] == expected
+    own = config_with(names, num_labels=11)  # a head made for them
+    for task in (nameless, named):
+        assert prepare_dataset(rows, task, own, "rows")["label"][:] == list(range(11))
+        assert prepare_dataset(as_text, task, own, "rows")["label"][:] == list(range(11))
+        # Integers are places, as of any other names: what `to_json` writes of these rows.
+        places = rows_of(list(range(11)))
+        assert prepare_dataset(places, task, own, "rows")["label"][:] == list(range(11))
+
+
+def test_a_label_may_be_minus_one_where_it_has_a_name():
+    task = user_task(["premise", "hypothesis"], ["-1", "0", "1"])
+    rows = rows_of([-1, 0, 1, "-1", -100])
+    assert prepare_dataset(rows[:3], task, config_with(), "rows")["label"][:] == [0, 1, 2]
+    assert [e.label for e in read_examples(rows, task, config_with())] == [0, 1, 2, 0, None]
 
 
 def test_a_data_set_that_declares_its_label_order_is_believed():
@@ -262,9 +302,15 @@ def test_label_names_are_found_in_the_data():
         "LABEL_2",
     )
     digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
-    assert label_names_of(digits, task) == tuple(f"LABEL_{i}" for i in range(11))
+    assert label_names_of(digits, task) == ("2", "10"), "no class that does not occur"
     numbered = rows([{"text": "a", "label": f"LABEL_{n}"} for n in (10, 2)])
-    assert label_names_of(numbered, task) == label_names_of(digits, task)
+    assert label_names_of(numbered, task) == ("LABEL_2", "LABEL_10")
+    from_zero = rows([{"text": "a", "label": str(n)} for n in (10, *range(10))])
+    assert label_names_of(from_zero, task) == tuple(f"LABEL_{i}" for i in range(11))
+    stars = rows([{"text": "a", "label": f"{n}.0"} for n in (3, 1, 2)])
+    assert label_names_of(stars, task) == ("1", "2", "3")
+    found = prepare_dataset(stars, with_label_names(task, ("1", "2", "3")), None, "rows")
+    assert found["label"][:] == [2, 0, 1]
     for value in (0.3, [0], {"a": 0}):
         with pytest.raises(HfBatError, match="no class labels"):
             label_names_of(rows([{"text": "a", "label": value}]), task)

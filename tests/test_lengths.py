@@ -10,7 +10,8 @@ from hf_bat.attack import Attack
 from hf_bat.errors import HfBatError
 from hf_bat.lengths import check_length, position_limit
 
-RELATIVE = ("deberta-v2", "deberta-v3", "xlnet")
+# Arches without a table of positions, the rotary ones among them.
+TABLES = ("bert", "roberta", "electra", "albert", "distilbert", "gpt2", "deberta")
 SHIFTED = {"roberta": 159}  # positions 0 is the padding's in tiny_models, and 1 the first token's
 
 
@@ -24,22 +25,14 @@ def forward(model, length):
 def test_the_limit_is_where_the_model_fails(arch):
     model = tiny_model(arch).eval()
     limit = position_limit(model.config)
-    if arch in RELATIVE:
+    if arch not in TABLES:
         assert limit is None
         forward(model, 400)
         return
     assert limit == SHIFTED.get(arch, 160)
     forward(model, limit)
-    if arch in (
-        "bert",
-        "roberta",
-        "electra",
-        "albert",
-        "distilbert",
-        "gpt2",
-    ):  # a table of positions
-        with pytest.raises((IndexError, RuntimeError)):
-            forward(model, limit + 1)
+    with pytest.raises((IndexError, RuntimeError)):
+        forward(model, limit + 1)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +43,9 @@ def test_the_limit_is_where_the_model_fails(arch):
         ("ctrl", {"n_positions": 256}, 256),
         ("deberta", {"relative_attention": True, "position_biased_input": True}, 512),
         ("falcon", {"alibi": True}, None),
-        ("falcon", {"max_position_embeddings": 64}, 64),
+        ("falcon", {"max_position_embeddings": 64}, None),  # rotary
+        ("esm", {"max_position_embeddings": 64, "pad_token_id": 1}, 62),
+        ("esm", {"position_embedding_type": "rotary"}, None),
         ("bloom", {}, None),
     ],
 )

@@ -73,8 +73,10 @@ def wait(world: int) -> None:
 def leave() -> None:
     """End this process's part in a distributed run; does nothing outside one.
 
-    Called last by what is started as a program: a process that exits with its group open can abort while
-    Python shuts down, for gloo's threads still hold tensors then (pytorch/pytorch#179291).
+    Called last by what is started as a program and has done its work: a process that exits with its group
+    open can abort while Python shuts down, for gloo's threads still hold tensors then
+    (pytorch/pytorch#179291). Not after an error: other ranks may wait in the middle of their work, and
+    closing a group can wait for them.
     """
     # Commands that never needed torch are not to wait for its import now.
     distributed = sys.modules.get("torch.distributed")

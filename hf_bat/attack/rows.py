@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import label_column_of
+from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
-from hf_bat.labels import LabelMap, declared_names, find_name, label_map
+from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 
@@ -52,13 +52,13 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
-    column = label_column_of(rows, task, config)
-    names = declared_names(rows, column)
-    labels = label_map(task, config, names)
+    column, labels = labels_of(rows, task, config)
     numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
     # With no other names than the model's, only labels given by name mean the same to each model;
     # training numbers such labels by the alphabet.
-    alphabetical = {} if names or task.label_names else _places(labels, sorted(labels.data_names))
+    alphabetical = (
+        {} if labels.declared or task.label_names else _places(labels, sorted(labels.data_names))
+    )
     examples: list[Example] = []
     seen: set[int | str] = set()
     for place, row in enumerate(rows):
@@ -98,7 +98,7 @@ def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
 
 
 def _is_name(value: object, labels: LabelMap) -> bool:
-    return isinstance(value, str) and find_name(value, labels.data_names, "the data") is not None
+    return isinstance(value, str) and labels.named(value, "the data") is not None
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:

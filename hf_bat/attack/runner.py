@@ -22,9 +22,9 @@ from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.attack.state import words_changed
 from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
-from hf_bat.data import label_column_of
+from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
-from hf_bat.labels import declared_names, label_map
+from hf_bat.labels import label_map
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task
@@ -110,15 +110,13 @@ class Attack:
         names = self.recipe.skip_labels
         if names is None:
             names = self.task.skipped_labels if self.recipe.goal.kind == "obstinate" else ()
-        unknown = [
-            n for n in names if n not in (*self._labels.data_names, *self._labels.model_names)
-        ]
-        if unknown:
-            raise HfBatError(
-                f"skip_labels: no label {unknown[0]!r}; labels: {', '.join(self._labels.data_names)}"
-            )
-        found = (self._labels.model_label(name, "skip_labels") for name in names)
-        return frozenset(label for label in found if label is not None)
+        found = {name: self._labels.named(name, "skip_labels") for name in names}
+        for name, label in found.items():
+            if label is None:
+                raise HfBatError(
+                    f"skip_labels: no label {name!r}; labels: {', '.join(self._labels.data_names)}"
+                )
+        return frozenset(label for label in found.values() if label is not None)
 
     def run(
         self,
@@ -155,8 +153,7 @@ class Attack:
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         if not examples:
             raise HfBatError("there are no rows to attack")
-        column = label_column_of(rows, self.task, self.model.config)
-        self._labels = label_map(self.task, self.model.config, declared_names(rows, column))
+        _, self._labels = labels_of(rows, self.task, self.model.config)
         self._skipped = self._skipped_labels()
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)

@@ -229,8 +229,6 @@ def main(argv: list[str]) -> int:
     except HfBatError as error:
         print(f"train_run: error: {error}", file=sys.stderr)
         return 2
-    finally:
-        leave()
     if result is not None:
         write_json(path.parent / "result.json", result)
         # Only now: a run that is killed before goes on from its checkpoint.
@@ -239,4 +237,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if status == 0:
+        leave()
+    sys.exit(status)

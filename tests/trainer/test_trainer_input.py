@@ -60,6 +60,7 @@ def one_line(error):
         ({"class_weights": [1.0, -1.0]}, "class_weights must be finite, not negative nor all zero"),
         ({"class_weights": [0.0, 0.0]}, "class_weights must be finite, not negative nor all zero"),
         ({"class_weights": [1.0, INF]}, "class_weights must be finite"),
+        ({"class_weights": "balanced"}, "class_weights must be a number for each label"),
         ({"class_weights": [1.0, NAN]}, "class_weights must be finite"),
         (
             {"method": "triplet", "weight_warmup_steps": NAN},
@@ -221,6 +222,16 @@ def test_tokenised_rows_whose_label_is_no_class_are_named(tmp_path, label):
     ) as e:
         trainer.train()
     assert one_line(e)
+
+
+def test_prediction_answers_tokenised_rows_without_a_label(tmp_path):
+    rows = [{"input_ids": [1, 2], "label": -100}, {"input_ids": [1], "label": -100}]
+    trainer = BalancedTrainer(
+        model=tiny_model("bert"),
+        args=make_arguments(tmp_path, method="normal"),
+        processing_class=tokenizer_for_made_rows(),
+    )
+    assert trainer.predict(rows).predictions.shape == (2, 3)
 
 
 @pytest.mark.parametrize("names", [("no", "yes"), ()])
