@@ -226,11 +226,12 @@ def main(argv: list[str]) -> int:
         path = Path(argv[0])
         config = json.loads(path.read_text(encoding="utf-8"))
         result = train_and_measure(path.parent, config)
+        if result is not None:
+            write_json(path.parent / "result.json", result)
     except HfBatError as error:
         print(f"train_run: error: {error}", file=sys.stderr)
         return 2
     if result is not None:
-        write_json(path.parent / "result.json", result)
         # Only now: a run that is killed before goes on from its checkpoint.
         shutil.rmtree(path.parent / "trainer", ignore_errors=True)
     return 0
