@@ -135,8 +135,9 @@ class RobustnessMeter:
 class RobustnessCallback(TrainerCallback):
     """Adds attack metrics to every evaluation of a plain `transformers.Trainer`.
 
-    The metrics reach best-model selection and the log history; `BalancedTrainer(attacks=[...])` also
-    sends them to TensorBoard and the like, which a callback cannot.
+    The metrics reach best-model selection and the log history; `BalancedTrainingArguments(attacks=[...])`
+    also sends them to TensorBoard and the like, which a callback cannot. To choose the best model by an
+    attack success rate, set `greater_is_better=False`: plain `TrainingArguments` take the highest.
 
     Args:
         rows: raw rows with text columns and labels: the Trainer's own are tokenised.

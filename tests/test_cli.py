@@ -152,3 +152,14 @@ def test_a_reader_that_leaves_a_list_early_is_no_error():
     lister.stdout.close()
     assert lister.stderr.read() == b""
     assert lister.wait() == 141
+
+
+def test_labels_to_skip_need_the_names_of_all(tmp_path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\nA good day.,good\n")
+    assert (
+        cli.main(["perturb", "--columns", "text", "--data", str(rows), "--skipped-labels", "good"])
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "give --label-names too" in said

@@ -76,9 +76,9 @@ class AttackReport:
         return {"attacks": self.attacks, **self.about}
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The figures for a log: `<attack>_asr`, for obstinate attacks `<attack>_asr_confident` and
-        `<attack>_attackable`, with the label filter `<attack>_valid_asr` and so on; a rate over nothing
-        is left out."""
+        """The figures for a log: `<attack>_asr`, `<attack>_attackable` and `<attack>_keep_rate`, for
+        obstinate attacks also `<attack>_asr_confident`, with the label filter `<attack>_valid_asr` and so
+        on; a rate over nothing is left out."""
         figures = ("asr", "asr_confident", "attackable", "keep_rate")
         return {
             f"{prefix}{attack}_{figure}": value

@@ -79,6 +79,10 @@ def run(args: argparse.Namespace) -> int:
         casing=args.casing,
     )
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
+    if task.skipped_labels and not task.label_names:
+        raise HfBatError(
+            "--skipped-labels needs the labels' names and order: give --label-names too"
+        )
     sampler = PerturbationSampler(
         task.columns,
         fickle,

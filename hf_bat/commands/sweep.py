@@ -27,8 +27,9 @@ examples:
       --attacks antonym synonym" \\
     --grid method=normal,safer,triplet --grid lambda=0.5,1 --output_dir sweeps/methods --dry_run
 
-The runs' flags are those of examples/run_glue_bat.py. Where the grid varies the method, a weight that a
-method does not have is left out for it. To give every run several GPUs:
+The runs' flags are those of BalancedTrainingArguments, and of examples/run_glue_bat.py those that name
+the model, the task, the training and validation rows and the tables. Where the grid varies the method,
+a weight that a method does not have is left out for it. To give every run several GPUs:
   --launcher "accelerate launch --multi_gpu --num_processes 4"
 """
 
