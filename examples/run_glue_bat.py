@@ -24,21 +24,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    EvalPrediction,
     HfArgumentParser,
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task, metrics
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosure
 from hf_bat.console import silence
 from hf_bat.labels import label_names_of
+from hf_bat.metrics.of_task import task_metrics
 from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
 
@@ -210,21 +209,6 @@ def _check_head(name: str, config: Any, labels: int) -> None:
         )
 
 
-def make_compute_metrics(task: Task) -> Any:
-    """What the Trainer calls with the predictions: the task's packaged metrics."""
-    loaded = [metrics.load(name) for name in task.metrics]
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits = prediction.predictions
-        labels = np.argmax(logits, axis=-1)
-        found: dict[str, float] = {}
-        for metric in loaded:
-            found |= metric.compute(predictions=labels, references=prediction.label_ids)
-        return found
-
-    return compute_metrics
-
-
 def check_output_dir(args: BalancedTrainingArguments) -> str | None:
     """Make sure that the output folder can be written, before anything long; find what to resume.
 
@@ -345,7 +329,7 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
         train_dataset=rows.get("train"),
         eval_dataset=rows.get("validation"),
         processing_class=tokenizer,
-        compute_metrics=make_compute_metrics(task),
+        compute_metrics=task_metrics(task, model.config),
         task=task,
         synonyms=data.synonyms,
         antonyms=data.antonyms,

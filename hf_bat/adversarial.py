@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, Recipe, SentenceSimilarity, get_recipe
+from hf_bat.attack.canonical import defended
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import DrawSource, PerturbationSampler
@@ -123,7 +125,9 @@ class AdversarialRows:
         folder: where each attack's rows go, as `epoch-N.jsonl`; one that every rank can read.
         task: the rows' task.
         tokenizer: the model's tokenizer; a fast one, for the words are ranked by gradient.
-        **options: what else `Attack` takes: `batch_size`, `dtype`, `progress`.
+        canonicalizer: the preprocessing defence behind which the model trains, and so is attacked.
+        dtype: of the model's answers; see `Attack`.
+        **options: what else `Attack` takes: `batch_size`, `progress`.
 
     Raises:
         HfBatError: a slow tokenizer, a sentence encoder or masked language model that cannot be loaded.
@@ -136,6 +140,8 @@ class AdversarialRows:
         folder: str | Path,
         task: Task,
         tokenizer: Any,
+        canonicalizer: Canonicalizer | None = None,
+        dtype: str = "float32",
         **options: Any,
     ):
         if not tokenizer.is_fast:
@@ -146,7 +152,8 @@ class AdversarialRows:
         self.recipe, self.schedule, self.folder = recipe, schedule, Path(folder)
         # Prepared rows number their labels as the model does, in a column of this name.
         self.task = replace(task, label_column="label")
-        self.tokenizer, self.options = tokenizer, options
+        self.tokenizer, self.canonicalizer = tokenizer, canonicalizer
+        self.dtype, self.options = dtype, options
         # What a recipe loads when it is first used is loaded now, not after the clean epochs.
         self._recipe_hash = recipe.hash[:16]
         for rule in recipe.constraints:
@@ -178,7 +185,7 @@ class AdversarialRows:
             return {}
         path = rows_path(self.folder, attacked)
         path.parent.mkdir(parents=True, exist_ok=True)
-        attack = Attack(self.recipe, model, self.tokenizer, self.task, **self.options)
+        attack = self._attack(model)
         # Rows of other weights are an earlier run's. Those of these weights are this run's, killed
         # in the middle of the attack or resumed from before it, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
@@ -189,6 +196,16 @@ class AdversarialRows:
         if summary["asr"] is not None:
             found["adversarial_asr"] = round(summary["asr"], 6)
         return found
+
+    def _attack(self, model: Any) -> Attack:
+        if self.canonicalizer is None:
+            return Attack(
+                self.recipe, model, self.tokenizer, self.task, dtype=self.dtype, **self.options
+            )
+        behind = defended(
+            model, self.tokenizer, self.canonicalizer, self.recipe.max_length, self.dtype
+        )
+        return Attack(self.recipe, behind, task=self.task, **self.options)
 
     def _check(self, chosen: Any, epoch: int) -> None:
         """Refuse a file that the epoch in which training goes on cannot have begun with."""
@@ -251,6 +268,7 @@ class AdversarialCallback(TrainerCallback):
             adversarial_folder(args),
             trainer.task,
             trainer.processing_class,
+            trainer.canonicalizer,
             batch_size=args.eval_batch_size,
             dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
             progress=False if args.disable_tqdm else None,

@@ -311,11 +311,12 @@ def contrast_model(
         (1.0, 1)
     """
     from hf_bat.attack.runner import as_classifier
-    from hf_bat.data import labels_of
+    from hf_bat.data import labels_of, plain
     from hf_bat.tasks import get_task
 
     task = get_task(task)
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
+    rows = plain(rows)
     column, labels = labels_of(rows, task, classifier.config)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
     found = contrast_rows(renamed, task.columns, labels.model_label, column)

@@ -29,7 +29,7 @@ def as_dataset(rows: Any) -> Dataset:
     from datasets import Dataset
 
     if isinstance(rows, Dataset):
-        return rows
+        return plain(rows)
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise HfBatError(
             f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
@@ -39,6 +39,29 @@ def as_dataset(rows: Any) -> Dataset:
     if not all(isinstance(row, Mapping) for row in listed):
         raise HfBatError("each row must be a dict of columns")
     return Dataset.from_list([dict(row) for row in listed])
+
+
+def plain(rows: Any) -> Any:
+    """Rows as Python values: of a data set that gives tensors or frames (`set_format`), one that does not.
+
+    A label that is a tensor is equal to its number and not found in a set of numbers. A transform of the
+    user's own (`set_transform`) stays.
+
+    Args:
+        rows: in any form.
+
+    Returns:
+        The rows, the same ones where they are plain already.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> rows = Dataset.from_list([{"label": 1}]).with_format("torch")
+        >>> plain(rows)[0], plain([{"label": 1}])
+        ({'label': 1}, [{'label': 1}])
+    """
+    made = getattr(rows, "format", None)
+    kind = made.get("type") if isinstance(made, Mapping) else None
+    return rows if kind in (None, "custom") else rows.with_format(None)
 
 
 def prepare_dataset(

@@ -166,6 +166,24 @@ def count_items(batch: Batch, mask: str, class_weights: torch.Tensor | None) -> 
     return counts
 
 
+def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """A sum over what it counts; 0, with a gradient of 0, where that is nothing.
+
+    Args:
+        total: the sum, a scalar.
+        count: rows, pairs or class weights, a scalar of 0 or more.
+
+    Returns:
+        The mean. With label smoothing a row's sum is not 0 where its class weighs nothing, and yet it is
+        no part of a mean over no weight.
+
+    Example:
+        >>> mean_over(torch.tensor(3.0), torch.tensor(2.0)), mean_over(torch.tensor(3.0), torch.tensor(0.0))
+        (tensor(1.5000), tensor(0.))
+    """
+    return torch.where(count > 0, total, 0 * total) / torch.where(count > 0, count, 1)
+
+
 def check_labels(batch: Batch, num_labels: int) -> None:
     """Refuse a batch of tokenised rows whose labels are not all classes; raw rows are read before.
 

@@ -10,9 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
-from hf_bat.attack.canonical import CanonicalizedModel
+from hf_bat.attack.canonical import defended
 from hf_bat.attack.label_filter import flat_figures
-from hf_bat.attack.runner import as_classifier
 from hf_bat.attack.transformer import hash_weights
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
@@ -128,8 +127,7 @@ class RobustnessMeter:
     def _defended(self, model: Any, recipe: Recipe) -> Any:
         if self.canonicalizer is None:
             return model
-        behind = as_classifier(model, self.tokenizer, recipe.max_length, None, self.dtype)
-        return CanonicalizedModel(behind, self.canonicalizer)
+        return defended(model, self.tokenizer, self.canonicalizer, recipe.max_length, self.dtype)
 
 
 class RobustnessCallback(TrainerCallback):

@@ -32,6 +32,7 @@ from hf_bat.objective import (
     count_items,
     has_versions,
     likelihood_parts,
+    mean_over,
     measure_distances,
     stack_versions,
 )
@@ -178,7 +179,7 @@ class BalancedTrainer(HubTrainer):
         for name, part in parts.items():
             if part.weight is not None:
                 weight = part.weight * (1.0 if name == "loss_ce" else scale)
-                loss = loss + weight * part.total / window[part.over].clamp(min=1e-12) * ranks
+                loss = loss + weight * mean_over(part.total, window[part.over]) * ranks
         if model.training:
             check_finite(loss, parts, forward, inputs, self.state.global_step + 1)
             self._note_components(parts, counts, inputs)

@@ -14,6 +14,29 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.perturbations.base import Texts
 
 
+def defended(
+    model: Any,
+    tokenizer: Any,
+    canonicalizer: Canonicalizer,
+    max_length: int | None = None,
+    dtype: str = "float32",
+) -> CanonicalizedModel:
+    """A model in training as its preprocessing defence has it answer.
+
+    Args:
+        model: a transformers classifier.
+        tokenizer: its tokenizer.
+        canonicalizer: the defence.
+        max_length: where inputs are cut.
+        dtype: of its answers; see `Attack`.
+    """
+    from hf_bat.attack.runner import as_classifier
+
+    return CanonicalizedModel(
+        as_classifier(model, tokenizer, max_length, None, dtype), canonicalizer
+    )
+
+
 class CanonicalizedModel(Classifier):
     """A classifier that reads its inputs in canonical words.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_bat.data import labels_of
+from hf_bat.data import labels_of, plain
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import LabelMap
@@ -52,6 +52,7 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
+    rows = plain(rows)
     column, labels = labels_of(rows, task, config)
     numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
     # With no other names than the model's, only labels given by name mean the same to each model;

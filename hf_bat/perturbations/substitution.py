@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.table import TableSource, as_table
 from hf_bat.perturbations.base import (
     Edit,
     Perturbation,
@@ -40,8 +41,8 @@ class SubstitutionPerturbation(Perturbation):
     """Replaces words by others from a table; the base of the synonym and antonym perturbations.
 
     Args:
-        table: word -> replacements, such as a `SubstitutionTable`. A word is looked up as it stands,
-            then in lower case.
+        table: a `SubstitutionTable`, a mapping of words to replacements or a table's file. A word is looked
+            up as it stands, then in lower case.
         exclude_stopwords: leave function words (NLTK's English list) alone. The authors' training does
             not, although their attack does: 37 stop words have antonyms in each of their tables.
         casing: `"keep"` gives a replacement the case pattern of the word that it replaces; `"authors"`
@@ -60,13 +61,14 @@ class SubstitutionPerturbation(Perturbation):
 
     def __init__(
         self,
-        table: Mapping[str, Any],
+        table: TableSource,
         exclude_stopwords: bool = True,
         casing: Literal["keep", "authors"] = "keep",
     ):
         if casing not in CASINGS:
             raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
-        self.table = table
+        # A table has a hash, by which files that hold its results are told from another's.
+        self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
         self.casing = casing
         self._stopwords: frozenset[str] = frozenset()
@@ -98,7 +100,7 @@ class SubstitutionPerturbation(Perturbation):
             return ()
         found = self.table.get(word) or self.table.get(lower) or ()
         if self.casing == "keep":
-            found = (match_case(replacement, word) for replacement in found)
+            found = tuple(match_case(replacement, word) for replacement in found)
         return tuple(dict.fromkeys(r for r in found if r.lower() != lower))
 
     def _replacement_tokens(self, token: str) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ class SubstitutionPerturbation(Perturbation):
     def describe(self) -> dict[str, object]:
         return {
             "perturbation": self.name,
-            "table": getattr(self.table, "fingerprint", None),
+            "table": self.table.fingerprint,
             "exclude_stopwords": self.exclude_stopwords,
             "casing": self.casing,
         }

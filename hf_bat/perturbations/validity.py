@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.numbers import parse_number
+from hf_bat.lexicon.table import as_table
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 from hf_bat.perturbations.tokens import core, folded
 from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, is_negative
@@ -83,7 +84,7 @@ class LabelValidity:
             from hf_bat.lexicon import default_synonyms
 
             synonyms = default_synonyms()
-        self.synonyms = synonyms
+        self.synonyms = as_table(synonyms)
         self._forget()
 
     def _forget(self) -> None:
@@ -165,7 +166,7 @@ class LabelValidity:
         return {
             "filter": "label_validity",
             "version": 2,
-            "synonyms": getattr(self.synonyms, "fingerprint", None),
+            "synonyms": self.synonyms.fingerprint,
         }
 
     def _words(self, text: str) -> list[str]:

@@ -20,17 +20,16 @@ import transformers
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    EvalPrediction,
     TrainerCallback,
     set_seed,
 )
 
 import hf_bat
-from hf_bat import metrics
 from hf_bat.attack.ranks import leave
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
+from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
 from hf_bat.sweep.arguments import RunArguments
 from hf_bat.sweep.plan import build_arguments
@@ -77,22 +76,13 @@ def make_trainer(run: RunArguments, training: Any) -> tuple[BalancedTrainer, dic
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise HfBatError(f"cannot load {run.model_name_or_path}: {reason}") from error
-    loaded = [metrics.load(name) for name in task.metrics]
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        labels = np.argmax(prediction.predictions, axis=-1)
-        found: dict[str, float] = {}
-        for metric in loaded:
-            found |= metric.compute(predictions=labels, references=prediction.label_ids)
-        return found
-
     trainer = BalancedTrainer(
         model=model,
         args=training,
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
-        compute_metrics=compute_metrics,
+        compute_metrics=task_metrics(task, model.config),
         task=task,
         synonyms=run.synonyms,
         antonyms=run.antonyms,

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from attack_helpers import ANTONYMS
+from datasets import Dataset
 from tiny_models import tiny_model, tiny_tokenizer
 from transformers import BertConfig
 
@@ -88,3 +89,10 @@ def test_rows_of_models_with_permuted_labels_are_compared(tmp_path):
         files.append(tmp_path / f"{names[0]}.jsonl")
         Attack("antonym", model, tiny_tokenizer(), antonyms=ANTONYMS).run(ROWS, files[-1])
     assert compare_rows(*map(read_rows, files))[0].rows == len(ROWS)
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", "pandas"])
+def test_the_format_of_a_data_set_changes_nothing(kind):
+    rows, task = Dataset.from_list(ROWS), get_task("snli")
+    expected = read_examples(rows, task, config(NAMES))
+    assert read_examples(rows.with_format(kind), task, config(NAMES)) == expected

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hf_bat import HfBatError, SubstitutionTable
 from hf_bat.perturbations import (
     AntonymPerturbation,
+    LabelValidity,
     PerturbationSampler,
     SynonymPerturbation,
     build_perturbations,
@@ -213,3 +214,12 @@ def test_a_row_without_its_text_says_so():
     sampler = PerturbationSampler(("premise",), SynonymPerturbation(TABLE))
     with pytest.raises(HfBatError, match="no column 'premise'; it has: input_ids, idx"):
         sampler.draw({"input_ids": [1], "idx": 0}, 0)
+
+
+def test_plain_mappings_have_hashes_too():
+    """Rows files and certificates are told from those of another table by it."""
+    one, other = ({"hot": ("cold",)}, {"big": ("small",)})
+    for kind in (SynonymPerturbation, AntonymPerturbation):
+        assert kind(one).describe() != kind(other).describe()
+        assert kind(one).describe() == kind(SubstitutionTable(one)).describe()
+    assert LabelValidity(one).describe() != LabelValidity(other).describe()

@@ -20,7 +20,13 @@ from training_helpers import (
 from transformers import TrainerCallback
 
 from hf_bat import BalancedTrainingArguments, HfBatError, SubstitutionTable
-from hf_bat.adversarial import AdversarialSampler, AttackSchedule, read_rows, rows_path
+from hf_bat.adversarial import (
+    AdversarialSampler,
+    AttackSchedule,
+    adversarial_folder,
+    read_rows,
+    rows_path,
+)
 from hf_bat.attack import Attack
 from hf_bat.objective import CE, CE_FICKLE, Forward, count_items, likelihood_parts
 from hf_bat.tasks import user_task
@@ -156,6 +162,19 @@ def test_adversarial_rows_fool_the_model_of_then(tmp_path, rows):
         entry = [e for e in trainer.state.log_history if "adversarial_found" in e][epoch]
         assert entry["adversarial_attacked"] == len(found) == 18 and entry["epoch"] == epoch
         assert entry["adversarial_found"] == sum(row["outcome"] == "succeeded" for row in found)
+
+
+def test_the_model_is_attacked_behind_its_preprocessing_defence(tmp_path, rows):
+    """Synonyms of the defence's own table reach it as the same words: none can fool it."""
+    trainer = make(tmp_path, rows, num_train_epochs=1, canonicalize=True)
+    trainer.train()
+    assert not found_in(tmp_path, 0)
+    models = {row["model"] for row in read_rows(rows_path(adversarial_folder(trainer.args), 0))}
+    bare = make(tmp_path / "bare", rows, num_train_epochs=1)
+    bare.train()
+    assert found_in(tmp_path / "bare", 0)
+    other = read_rows(rows_path(adversarial_folder(bare.args), 0))
+    assert models.isdisjoint(row["model"] for row in other)
 
 
 def test_an_attack_leaves_model_and_random_numbers_alone(tmp_path, rows):

@@ -224,6 +224,25 @@ def test_tokenised_rows_whose_label_is_no_class_are_named(tmp_path, label):
     assert one_line(e)
 
 
+@pytest.mark.parametrize("kind", ["torch", "numpy", "pandas"])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_the_format_of_a_data_set_changes_nothing(tmp_path, kind, numbered):
+    """Labels that are tensors are in no set of numbers: neutral rows got obstinate versions."""
+    rows = made_rows(24)
+    if not numbered:
+        rows = [{key: row[key] for key in row if key != "idx"} for row in rows]
+    plain = datasets.Dataset.from_list(rows)
+    batches = []
+    for data in (plain, plain.with_format(kind)):
+        trainer = make_trainer(tmp_path, data, method="pairwise")
+        batches.append(trainer.data_collator(list(trainer.train_dataset)))
+    assert batches[0].keys() == batches[1].keys()
+    for key, value in batches[0].items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(batches[1][key])), key
+    neutral = batches[1]["labels"] == 1
+    assert not batches[1]["obstinate_mask"][neutral].any()
+
+
 def test_prediction_answers_tokenised_rows_without_a_label(tmp_path):
     rows = [{"input_ids": [1, 2], "label": -100}, {"input_ids": [1], "label": -100}]
     trainer = BalancedTrainer(

@@ -236,6 +236,17 @@ def test_label_smoothing_and_class_weights_are_torchs(tmp_path, accumulation):
     assert logged(trainer, "loss") == pytest.approx([expected.item()], abs=1e-5)
 
 
+def test_a_window_of_rows_that_weigh_nothing_moves_nothing(tmp_path):
+    """Their smoothed loss is not 0 and their weight is: the quotient was 4e11."""
+    rows = [{**row, "label": 0} for row in made_rows(4)]
+    trainer = run(
+        tmp_path, rows, 4, 1, label_smoothing_factor=0.1, class_weights=[0.0, 1.0, 1.0], max_steps=1,
+        optim="sgd",
+    )  # fmt: skip
+    assert logged(trainer, "loss") == [0.0] and logged(trainer, "grad_norm") == [0.0]
+    assert largest_difference(weights_of(trainer.model), weights_of(tiny_model("bert"))) == 0.0
+
+
 def test_label_smoothing_alone_is_the_stock_trainers(tmp_path):
     tokenizer = tokenizer_for_made_rows()
     rows = made_rows(12)
