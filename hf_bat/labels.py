@@ -84,9 +84,12 @@ class LabelMap:
             if number < 0:
                 raise HfBatError(f"label {number} in {where} is no class; classes count from 0")
             return number
-        if self._numbers or not 0 <= number < len(self.data_names):
-            known = "none of" if self._numbers else f"out of range 0..{len(self.data_names) - 1}:"
-            raise HfBatError(f"label {number} in {where} is {known} {', '.join(self.data_names)}")
+        names = ", ".join(self.data_names)
+        if self._numbers:
+            raise HfBatError(f"label {number} in {where} is none of {names}")
+        if not 0 <= number < len(self.data_names):
+            last = len(self.data_names) - 1
+            raise HfBatError(f"label {number} in {where} is out of range 0..{last} ({names})")
         return self.ids[number]
 
     def named(self, name: str, where: str) -> int | None:
