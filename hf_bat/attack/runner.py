@@ -283,6 +283,7 @@ class Attack:
             self.model.unk,
         )
         yield from SEARCHES[self.recipe.search](problem)
+        problem.settle()
         row["outcome"] = "succeeded" if problem.succeeded else "failed"
         del row["reason"]
         if self.recipe.goal.kind == "obstinate":

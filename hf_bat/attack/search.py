@@ -1,6 +1,7 @@
 """Searches: in which order edits are tried, and which are kept.
 
-Each is a generator over `requests`; see there. None knows how the engine batches.
+Each is a generator over `requests`; see there. None knows how the engine batches. What it takes is shown;
+`Problem.settle` sees to the strict successes of which it took none.
 """
 
 from __future__ import annotations
@@ -63,15 +64,18 @@ class Problem:
     beyond_cut: int = 0
     exhausted: bool = False  # the query budget ended the search
     tried: list[tuple[Edit, bool, bool]] = field(default_factory=list)
+    # Of an obstinate attack, the best edit that kept the prediction: its score, and what `take` is given.
+    best_kept: tuple[float, State, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         self.start = State.of(self.texts)
         self.goal = self.recipe.goal
 
-    def score_candidates(self, edits: list[Edit], remember: bool = False) -> Asking:
-        """Ask for edited inputs, note what the answers show; (n, labels), n fewer at the budget's end."""
-        answers = yield Score([edit.texts for edit in edits])
-        if len(answers) < len(edits):
+    def score_candidates(self, grown: list[tuple[State, Edit]], remember: bool = False) -> Asking:
+        """Ask for states with one more edit each, note what the answers show; (n, labels), n fewer at
+        the budget's end."""
+        answers = yield Score([edit.texts for _, edit in grown])
+        if len(answers) < len(grown):
             self.exhausted = True
         stays = kept(answers, self.label)
         rises = stays & (answers[:, self.label] > self.gold_before)
@@ -81,9 +85,26 @@ class Problem:
         if self.goal.kind == "obstinate":
             self.succeeded |= bool(stays.any())
             self.confident |= bool(rises.any())
+            if stays.any():
+                self._note_best_kept(grown, answers, stays)
         if remember:
+            edits = (edit for _, edit in grown)
             self.tried += zip(edits, stays.tolist(), rises.tolist(), strict=False)
         return answers
+
+    def _note_best_kept(
+        self, grown: list[tuple[State, Edit]], answers: np.ndarray, stays: np.ndarray
+    ) -> None:
+        scores = np.where(stays, self.goal.score(answers, self.label), -np.inf)
+        best = int(scores.argmax())
+        if self.best_kept is None or scores[best] > self.best_kept[0]:
+            state, edit = grown[best]
+            self.best_kept = float(scores[best]), state.after(edit), answers[best]
+
+    def settle(self) -> None:
+        """At the search's end, give a strict success that came no nearer the goal its adversarial input."""
+        if self.found is None and self.best_kept is not None:
+            self.take(*self.best_kept[1:])
 
     def take(self, state: State, answer: np.ndarray) -> None:
         """Note the adversarial input."""
@@ -101,10 +122,9 @@ def exhaustive(problem: Problem) -> Asking:
     edits, _ = yield from similar_enough(problem, problem.start, edits)
     if not edits:
         return
-    answers = yield from problem.score_candidates(edits, remember=True)
+    grown = [(problem.start, edit) for edit in edits]
+    answers = yield from problem.score_candidates(grown, remember=True)
     reached = problem.goal.reached(answers, problem.label, problem.gold_before)
-    if not reached.any() and problem.succeeded:  # strict success under the goal keep-confident
-        reached = kept(answers, problem.label)
     if reached.any():
         scores = np.where(reached, problem.goal.score(answers, problem.label), -np.inf)
         best = int(scores.argmax())
@@ -127,7 +147,7 @@ def greedy(problem: Problem) -> Asking:
         edits, similarities = yield from similar_enough(problem, state, edits)
         if not edits:
             continue
-        answers = yield from problem.score_candidates(edits)
+        answers = yield from problem.score_candidates([(state, edit) for edit in edits])
         if len(answers):
             scores = goal.score(answers, label)
             best = int(scores.argmax())
@@ -159,7 +179,7 @@ def beam(problem: Problem) -> Asking:
         first = False
         if not grown:
             return
-        answers = yield from problem.score_candidates([edit for _, edit in grown])
+        answers = yield from problem.score_candidates(grown)
         if not len(answers):
             return
         scores = goal.score(answers, label)

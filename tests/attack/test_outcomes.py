@@ -166,6 +166,32 @@ def test_the_goal_decides_what_is_shown_and_not_what_is_counted():
                 )
 
 
+@pytest.mark.parametrize("goal", ["keep-strict", "keep-confident"])
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+@pytest.mark.parametrize("budget", [None, 5])
+def test_every_obstinate_success_is_shown_whatever_the_search(search, goal, budget):
+    antonyms = {"hot": ["cold"], "big": ["small"], "happy": ["sad"]}
+
+    def unsure(pairs):  # each edit lowers the gold probability, none changes the prediction
+        edited = [sum(w in " ".join(p) for w in ("cold", "small", "sad")) for p in pairs]
+        return [[0.1 + 0.1 * n, 0.9 - 0.1 * n] for n in edited]
+
+    rows = [
+        {"question1": first, "question2": "Is it so?", "label": 1, "idx": idx}
+        for idx, first in enumerate(["It is hot, big and happy.", "A hot day.", "A day."])
+    ]
+    ranking = "deletion" if search == "greedy" else None
+    options = {"goal": goal, "search": search, "ranking": ranking, "budget": budget}
+    report = Attack("antonym", unsure, task="qqp", antonyms=antonyms, **options).run(rows)
+    several, one, none = report.rows["antonym"]
+    assert report["antonym"]["succeeded"] == 2 and report["antonym"]["words_changed"] == 1.0
+    for row in (several, one):
+        assert row["outcome"] == "succeeded" and row["predicted_after"] == row["label"]
+        assert row["outcome_confident"] == "failed" and row["gold_after"] == pytest.approx(0.8)
+    assert one["perturbed"][0] == "A cold day."
+    assert (none["outcome"], none["perturbed"]) == ("failed", None)
+
+
 def test_word_pairs_say_which_swaps_fool_the_model():
     def gullible(pairs):
         # It notices every swap but that of "hot" for "cold".
