@@ -243,7 +243,7 @@ class SmoothedClassifier(Classifier):
     def about(self) -> dict[str, Any]:
         return {"smoothed": {"samples": self.samples, **self.smoothing.describe()}}
 
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(inputs)
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:

@@ -74,7 +74,7 @@ class CanonicalizedModel(Classifier):
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
         return self.inner.probabilities(keys)
 
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(self._texts(inputs))
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:

@@ -51,9 +51,9 @@ class Classifier(ABC):
         """What a report must say of this model beside its name, ready for JSON."""
         return {}
 
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
-        """Per input, per sentence: how many of its white-space tokens the model sees."""
-        return [tuple(len(text.split()) for text in texts) for texts in inputs]
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
+        """Per input, per sentence: which of its white-space tokens the model sees."""
+        return [tuple(range(len(text.split())) for text in texts) for texts in inputs]
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
         """Per (input, label), per sentence, per white-space token: its gradient's size."""

@@ -39,7 +39,7 @@ class Problem:
         gold_before: the gold probability on the unedited input.
         recipe: the attack.
         columns: per sentence, whether it may be edited.
-        visible: per sentence, how many of its white-space tokens the model sees.
+        visible: per sentence, which of its white-space tokens the model sees.
         rng: the row's own source of chance.
         unk: what stands for a masked word in the ranking "unk".
     """
@@ -49,7 +49,7 @@ class Problem:
     gold_before: float
     recipe: Recipe
     columns: tuple[bool, ...]
-    visible: tuple[int, ...]
+    visible: tuple[range, ...]
     rng: random.Random
     unk: str = "[UNK]"
 
@@ -232,7 +232,7 @@ def every_edit(problem: Problem, texts: Texts) -> Asking:
 def admissible(
     problem: Problem, state: State, edits: Iterable[Edit], count: bool = True
 ) -> list[Edit]:
-    """The edits that lie before the cut, in a column that may be edited, and within the constraints
+    """The edits of words that the model sees, in a column that may be edited, and within the constraints
     that need no encoder. An edited text that two edits give is listed once."""
     constraints = problem.recipe.constraints
     words: dict[Place, bool] = {}
@@ -248,7 +248,7 @@ def admissible(
             continue
         if all(rule.allows(problem.start, state, edit) for rule in constraints):
             origin = state.origin[edit.sentence][edit.position]
-            if origin is not None and origin >= problem.visible[edit.sentence]:
+            if origin is not None and origin not in problem.visible[edit.sentence]:
                 problem.beyond_cut += count
             else:
                 found[edit.texts] = edit

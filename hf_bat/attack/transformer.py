@@ -186,7 +186,7 @@ class TransformersModel(Classifier):
             raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
         return answers
 
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[int, ...]]:
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         whole = super().visible(inputs)
         if self.max_length is None:
             return whole
@@ -196,8 +196,17 @@ class TransformersModel(Classifier):
             places = self._word_places([inputs[i] for i in cut])
             for i, sentences in zip(cut, places, strict=True):
                 seen = [{word for _, s, word in sentences if s == k} for k in range(len(inputs[i]))]
-                whole[i] = tuple(max(words, default=-1) + 1 for words in seen)
+                whole[i] = tuple(map(self._uncut, whole[i], seen))
         return whole
+
+    def _uncut(self, words: range, seen: set[int]) -> range:
+        """The words of a sentence from its whole end to the last seen; in between, a word may have no
+        token."""
+        if not seen:
+            return range(0)
+        if self.tokenizer.truncation_side == "left":
+            return range(min(seen), len(words))
+        return range(max(seen) + 1)
 
     def _word_places(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
         """Per input: (token, sentence, white-space token) of each of the model's tokens in a word."""
@@ -268,6 +277,8 @@ class TransformersModel(Classifier):
         hash_weights(digest, self.model)
         vocabulary = hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode())
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
+        if self.tokenizer.truncation_side == "left":
+            setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
         return digest.hexdigest()
 

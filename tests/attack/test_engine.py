@@ -149,24 +149,35 @@ def test_left_padding_and_training_mode_are_no_trouble():
     assert left.model.training and torch.is_grad_enabled()
 
 
-def test_edits_beyond_the_cut_are_counted_and_not_tried():
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_edits_beyond_the_cut_are_counted_and_not_tried(side):
     model = tiny(max_length=16)
+    model.tokenizer.truncation_side = side
     row = {"premise": "the dog is in the house", "hypothesis": " ".join(["big"] * 30), "label": 0}
     row = predicted(model, [row])[0]
     found = attack("antonym", model).run([row])
     visible = model.visible([(row["premise"], row["hypothesis"])])[0]
-    assert 0 < visible[1] < 30
+    seen = visible[1]
+    assert 0 < len(seen) < 30 and (0 in seen) == (side == "right") == (29 not in seen)
     first = found.rows["antonym"][0]
-    assert first["candidates"] == 2 * visible[1] and first["beyond_cut"] == 2 * (30 - visible[1])
+    assert first["candidates"] == 2 * len(seen) and first["beyond_cut"] == 2 * (30 - len(seen))
     assert found["antonym"]["edits_beyond_cut"] == first["beyond_cut"]
     ids = model.keys([(row["premise"], row["hypothesis"])])[0].ids
     assert len(ids) == 16
-    # What lies beyond changes nothing that the model sees; what lies before does.
+    # What is cut away changes nothing that the model sees; what is left does.
     tokens = row["hypothesis"].split()
     for place in range(30):
         edited = " ".join([*tokens[:place], "small", *tokens[place + 1 :]])
         same = model.keys([(row["premise"], edited)])[0].ids == ids
-        assert same == (place >= visible[1])
+        assert same == (place not in seen)
+
+
+def test_the_side_that_is_cut_is_part_of_a_models_identity():
+    left, right = (tiny(max_length=16) for _ in range(2))
+    assert left.identity == right.identity
+    del left.identity  # it is kept once asked for
+    left.tokenizer.truncation_side = "left"
+    assert left.identity != right.identity
 
 
 def test_batches_keep_to_rows_and_tokens():
