@@ -209,6 +209,7 @@ class SmoothedClassifier(Classifier):
         self.inner = as_classifier(model, tokenizer, None, None, "float32")
         self.samples, self.batch_size = samples, batch_size
         self.config, self.unk = self.inner.config, self.inner.unk
+        self.preprocessing_defence = self.inner.preprocessing_defence
         self.name = f"{self.inner.name} (smoothed, {samples} samples)"
 
     @property
@@ -241,7 +242,8 @@ class SmoothedClassifier(Classifier):
         return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()
 
     def about(self) -> dict[str, Any]:
-        return {"smoothed": {"samples": self.samples, **self.smoothing.describe()}}
+        smoothed = {"samples": self.samples, **self.smoothing.describe()}
+        return {**self.inner.about(), "smoothed": smoothed}
 
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(inputs)

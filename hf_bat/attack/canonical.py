@@ -74,6 +74,9 @@ class CanonicalizedModel(Classifier):
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
         return self.inner.probabilities(keys)
 
+    def about(self) -> dict[str, Any]:
+        return self.inner.about()
+
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(self._texts(inputs))
 

@@ -15,6 +15,7 @@ from hf_bat.cli import main
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
+from hf_bat.smoothing import SmoothedClassifier
 
 TABLE = SubstitutionTable(SYNONYMS)
 CANONICAL = Canonicalizer(TABLE)
@@ -44,6 +45,22 @@ def test_a_synonym_attack_with_the_same_table_cannot_succeed_and_the_report_says
     assert line in render_html(report)
     assert "preprocessing_defence" not in plain.to_dict()
     assert "defence" not in plain.to_markdown() + render_html(plain)
+
+
+@pytest.mark.parametrize("smoothed_outside", [True, False])
+def test_a_smoothed_model_discloses_both_whichever_is_outside(smoothed_outside):
+    def smoothed(model):
+        return SmoothedClassifier(model, {"child": ["kid"]}, samples=5)
+
+    def canonical(model):
+        return CanonicalizedModel(model, CANONICAL)
+
+    model = CallableModel(hashed)
+    model = smoothed(canonical(model)) if smoothed_outside else canonical(smoothed(model))
+    report = Attack("antonym", model, antonyms=ANTONYMS).run(canonical_rows(5))
+    assert report.about["preprocessing_defence"] == CANONICAL.describe()
+    assert report.about["smoothed"]["samples"] == 5
+    assert report.to_markdown().startswith("Preprocessing defence: canonicalize")
 
 
 def test_an_antonym_attack_is_that_on_a_function_of_canonical_texts():
