@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +67,8 @@ def run_all(
     """Make all runs that are not finished, `jobs` at a time.
 
     On the CPU each of several jobs has one thread; with several GPUs each job has one, in turn. A run
-    that another process is making is left to it. An interruption ends the running ones, which go on
-    from their last checkpoint the next time.
+    that another process is making is left to it. An interruption, SIGTERM or SIGHUP ends the running
+    ones, which go on from their last checkpoint the next time.
 
     Args:
         runs: what is to be finished.
@@ -80,6 +82,7 @@ def run_all(
 
     Raises:
         HfBatError: the folder cannot be written, or the system cannot lock runs (Windows).
+        SystemExit: SIGTERM or SIGHUP came.
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
     pending = deque(run for run in runs if finished(root, run) is None)
@@ -94,30 +97,56 @@ def run_all(
     progress = _ProgressLine(root, list(pending), weights or {}, say)
     running: list[_Process] = []
     failures = []
-    try:
-        while pending or running:
-            while pending and len(running) < jobs:
-                slot = next(i for i in range(jobs) if i not in {p.slot for p in running})
-                process = _start(pending.popleft(), root, slot, jobs, say)
-                if process is not None:
-                    running.append(process)
-            time.sleep(_POLL)
-            for process in [p for p in running if p.popen.poll() is not None]:
-                running.remove(process)
-                os.close(process.lock)
-                failure = _failure(root, process)
-                if failure:
-                    failures.append(failure)
-                    say(failure)
-                progress.ended(process.run, len(running))
-            progress.tick(len(running))
-    finally:
-        progress.close()
-        _stop(running)
+    with _ending_signals() as signals:
+        try:
+            while (pending or running) and not signals:
+                while pending and len(running) < jobs and not signals:
+                    slot = next(i for i in range(jobs) if i not in {p.slot for p in running})
+                    process = _start(pending.popleft(), root, slot, jobs, say)
+                    if process is not None:
+                        running.append(process)
+                time.sleep(_POLL)
+                for process in [p for p in running if p.popen.poll() is not None]:
+                    running.remove(process)
+                    os.close(process.lock)
+                    failure = _failure(root, process)
+                    if failure:
+                        failures.append(failure)
+                        say(failure)
+                    progress.ended(process.run, len(running))
+                progress.tick(len(running))
+        finally:
+            _stop(running)  # before anything is said, for the terminal may have gone
+            progress.close()
     left = [run for run in runs if finished(root, run) is None]
     named = " ".join(failures)
     failures += [f"run {r.key}: another process is making it" for r in left if r.key not in named]
     return failures
+
+
+@contextmanager
+def _ending_signals() -> Iterator[list[int]]:
+    """Note the signals that would end this process on the spot, its workers left running in sessions of
+    their own; it ends by the first at the end of the block.
+
+    A handler of the caller's own, and a signal that is ignored (`nohup`), stay as they are. Only the main
+    thread may handle signals; elsewhere none is noted.
+    """
+    noted: list[int] = []
+    ours: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        # There is no SIGHUP on Windows.
+        ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        ours = [number for number in ends if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, lambda number, frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+        if noted:
+            raise SystemExit(128 + noted[0])
 
 
 def _check_system() -> None:

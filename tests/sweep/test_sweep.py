@@ -4,8 +4,11 @@ import fcntl
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -237,6 +240,54 @@ def test_an_interruption_ends_the_running_processes(tmp_path, fake_worker, monke
         run_all([run], tmp_path, announce=lambda line: None)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+SIGNALLED = """
+import pathlib, signal, sys
+from hf_bat.sweep import make_grid, run_all, schedule
+schedule._WORKER = "fake_worker"
+if sys.argv[2] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+runs = make_grid({"model_name_or_path": "m", "task_name": "snli"}, {"seed": [15]})
+try:
+    run_all(runs, pathlib.Path(sys.argv[1]))
+finally:
+    print([signal.getsignal(number).name for number in (signal.SIGTERM, signal.SIGHUP)])
+"""
+
+
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize(
+    "sent, how, status",
+    [
+        (["SIGTERM"], "", 143),
+        (["SIGHUP"], "", 129),
+        (["SIGHUP", "SIGTERM"], "nohup", 143),
+    ],
+)
+def test_a_signal_ends_the_running_processes_too(tmp_path, fake_worker, sent, how, status):
+    (run,) = make_grid({"model_name_or_path": "m", "task_name": "snli"}, {"seed": [15]})
+    pid = folder_of(tmp_path, run.key) / "pid"
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sweep:
+        deadline = time.monotonic() + 60
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for name in sent:
+            sweep.send_signal(getattr(signal, name))
+            time.sleep(0.5)
+        said, _ = sweep.communicate(timeout=60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert sweep.returncode == status
+    assert said.strip() == f"['SIG_DFL', '{'SIG_IGN' if how == 'nohup' else 'SIG_DFL'}']"
+
+
+@pytest.mark.xdist_group("processes")
+def test_signals_are_left_alone_outside_the_main_thread(tmp_path, fake_worker):
+    runs = make_grid(BASE, {"seed": [1]})
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run_all, runs, tmp_path, announce=lambda line: None).result() == []
 
 
 @pytest.mark.xdist_group("processes")
