@@ -66,7 +66,8 @@ def run_all(
 ) -> list[str]:
     """Make all runs that are not finished, `jobs` at a time.
 
-    On the CPU each of several jobs has one thread; with several GPUs each job has one, in turn. A run
+    On the CPU each of several jobs has one thread; with several GPUs each job has one, in turn, also where
+    there is one job: with all of them its batch, and so its result, would be another. A run
     that another process is making is left to it. An interruption, SIGTERM or SIGHUP ends the running
     ones, which go on from their last checkpoint the next time.
 
@@ -207,11 +208,14 @@ def _start(
 
 def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
-    if jobs > 1 and not run.launcher:
+    if run.launcher:
+        return environment
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    if not run.arguments.get("use_cpu"):
         import torch
 
-        environment.setdefault("OMP_NUM_THREADS", "1")
-        if torch.cuda.is_available() and not run.arguments.get("use_cpu"):
+        if torch.cuda.is_available():
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             devices = visible.split(",") if visible else range(torch.cuda.device_count())
             environment["CUDA_VISIBLE_DEVICES"] = str(devices[slot % len(devices)])

@@ -290,6 +290,25 @@ def test_signals_are_left_alone_outside_the_main_thread(tmp_path, fake_worker):
         assert pool.submit(run_all, runs, tmp_path, announce=lambda line: None).result() == []
 
 
+@pytest.mark.parametrize("visible, first, second", [(None, "0", "1"), ("5,3", "5", "3")])
+def test_a_run_has_one_gpu_however_many_jobs_there_are(monkeypatch, visible, first, second):
+    (plain,) = make_grid(BASE, {})
+    (launched,) = make_grid(BASE, {}, ("accelerate", "launch"))
+    (on_cpu,) = make_grid({**BASE, "use_cpu": True}, {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+    def device(run, slot=0, jobs=1):
+        return schedule._environment(run, slot, jobs).get("CUDA_VISIBLE_DEVICES")
+
+    assert device(plain) == first
+    assert [device(plain, slot, jobs=3) for slot in range(3)] == [first, second, first]
+    assert device(launched, jobs=2) == device(on_cpu, jobs=2) == visible
+
+
 @pytest.mark.xdist_group("processes")
 def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
     pytest.importorskip("matplotlib")
