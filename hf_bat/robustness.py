@@ -103,7 +103,8 @@ class RobustnessMeter:
                 self.tokenizer,
                 self.task,
                 batch_size=self.batch_size,
-                dtype=self.dtype,
+                # A defended model has been set up with it.
+                dtype=self.dtype if self.canonicalizer is None else "float32",
                 label_filter=self.label_filter,
             )
             report = attack.run(rows, max_samples=self.max_samples, known=known)

@@ -209,6 +209,7 @@ class SmoothedClassifier(Classifier):
         self.inner = as_classifier(model, tokenizer, None, None, "float32")
         self.samples, self.batch_size = samples, batch_size
         self.config, self.unk = self.inner.config, self.inner.unk
+        self.max_length = self.inner.max_length
         self.preprocessing_defence = self.inner.preprocessing_defence
         self.name = f"{self.inner.name} (smoothed, {samples} samples)"
 

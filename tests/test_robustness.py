@@ -16,6 +16,7 @@ from hf_bat import (
     SubstitutionTable,
 )
 from hf_bat.attack.rows import read_examples
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.data import prepare_dataset
 from hf_bat.metrics.functional import robustness_score
 from hf_bat.robustness import RobustnessMeter
@@ -67,6 +68,18 @@ def trainer_with(tmp_path, **options):
         synonyms=SYNONYMS,
         antonyms=ANTONYMS,
     )
+
+
+def test_a_defended_model_is_cut_and_cast_as_a_plain_one():
+    canonicalizer = Canonicalizer(SubstitutionTable({"unseen": ["unknown"]}))  # rewrites no row
+    options = {"dtype": "bfloat16", "max_length": 8, "antonyms": ANTONYMS, "skip_labels": ()}
+    plain, defended = (
+        RobustnessMeter(["antonym"], "snli", tiny_tokenizer(), canonicalizer=defence, **options)
+        for defence in (None, canonicalizer)
+    )
+    figures = plain.measure(varied_model(), rows())
+    assert defended.measure(varied_model(), rows()) == figures and figures["eval_antonym_asr"] > 0
+    assert defended.reports["antonym"]["antonym"]["edits_beyond_cut"] > 0
 
 
 def test_evaluate_reports_what_the_attacks_report(tmp_path):

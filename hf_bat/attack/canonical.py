@@ -55,6 +55,7 @@ class CanonicalizedModel(Classifier):
     def __init__(self, model: Classifier, canonicalizer: Canonicalizer):
         self.inner, self.canonicalizer = model, canonicalizer
         self.config, self.unk, self.name = model.config, model.unk, model.name
+        self.max_length = model.max_length
         self.preprocessing_defence = canonicalizer.describe()
 
     @property

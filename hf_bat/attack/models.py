@@ -21,6 +21,7 @@ class Classifier(ABC):
         config: a transformers configuration, or None.
         unk: what the model reads as an unknown word.
         name: what to call it in reports.
+        max_length: tokens after which it cuts an input; None where it cuts none or does not say.
         preprocessing_defence: what is done to a text before the model reads it, as reports disclose
             it; None where nothing is.
     """
@@ -28,6 +29,7 @@ class Classifier(ABC):
     config: Any = None
     unk: str = "[UNK]"
     name: str = "model"
+    max_length: int | None = None
     preprocessing_defence: dict[str, Any] | None = None
 
     @abstractmethod

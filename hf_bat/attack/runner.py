@@ -37,7 +37,7 @@ class Attack:
         recipe: a name that `get_recipe` knows, such as "antonym" or "paper-synonym", or a `Recipe`.
         model: a transformers sequence classifier, the folder or Hub id of one, or a function from a
             list of inputs (tuples of two sentences; strings where the task has one) to (n, labels)
-            probabilities.
+            probabilities; or one that is set up already, such as a `TransformersModel`.
         tokenizer: the model's tokenizer; loaded with a model given by path, not needed for a function.
         task: the rows' task, or its name: columns, labels, labels that obstinate attacks leave alone.
         synonyms: a table or the path of one; the bundled lexicon's where None.
@@ -348,8 +348,23 @@ class Attack:
 def as_classifier(
     model: Any, tokenizer: Any, max_length: int | None, device: Any, dtype: str
 ) -> Classifier:
-    """Wrap a model for the engine; see `Attack` for what may be given."""
+    """Wrap a model for the engine; see `Attack` for what may be given.
+
+    Raises:
+        HfBatError: what is no model, or options for a model that is already set up: a function, or a
+            `Classifier` that does otherwise.
+    """
+    options = {"device": device, "max_length": max_length}
+    options["dtype"] = None if dtype == "float32" else dtype
+    given = [what for what, value in options.items() if value is not None]
     if isinstance(model, Classifier):
+        if max_length is not None and max_length == model.max_length:
+            given.remove("max_length")
+        if given:
+            raise HfBatError(
+                f"{given[0]} is for a model that is not set up yet; this {type(model).__name__} has its own: "
+                "give it where that is made"
+            )
         return model
     from hf_bat.attack.transformer import TransformersModel
 
@@ -359,9 +374,8 @@ def as_classifier(
         raise HfBatError(
             f"a model is a transformers classifier or a function, not {type(model).__name__}"
         )
-    for what, given in (("device", device), ("max_length", max_length)):
-        if given is not None:
-            raise HfBatError(f"{what} is for transformers models; the function is called as it is")
+    if given:
+        raise HfBatError(f"{given[0]} is for transformers models; the function is called as it is")
     return CallableModel(model)
 
 

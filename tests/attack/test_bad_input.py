@@ -7,9 +7,11 @@ import pytest
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
 from tiny_models import tiny_model, tiny_tokenizer
 
-from hf_bat.attack import Attack, TransformersModel, get_recipe
+from hf_bat.attack import Attack, CanonicalizedModel, TransformersModel, get_recipe
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.contrast import contrast_model
 from hf_bat.errors import HfBatError
+from hf_bat.smoothing import SmoothedClassifier
 from hf_bat.tasks import user_task
 
 ROWS = made_rows(30, seed=21)
@@ -177,6 +179,20 @@ def test_bad_options_are_refused_in_one_line(options, message):
         Attack(**arguments).run([{**r, "label": int(hashed([(r["premise"], r["hypothesis"])]).argmax())}
                                  for r in made_rows(5)])  # fmt: skip
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"max_length": 8}, {"device": "cpu"}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_options_of_a_model_that_is_set_up_are_refused_in_one_line(options, wrapped):
+    model = TransformersModel(tiny_model("bert"), tiny_tokenizer(), max_length=16)
+    if wrapped:
+        model = CanonicalizedModel(model, Canonicalizer({"auto": ["car"]}))
+        model = SmoothedClassifier(model, {"hot": ["warm"]}, samples=2)
+    message = f"^{next(iter(options))} is for a model that is not set up yet"
+    with pytest.raises(HfBatError, match=message) as caught:
+        Attack("antonym", model, **options)
+    assert "\n" not in str(caught.value)
+    assert Attack("antonym", model, max_length=16).model is model  # its own
 
 
 def test_missing_tagger_data_is_said(monkeypatch):
