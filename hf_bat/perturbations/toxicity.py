@@ -50,7 +50,9 @@ class ToxicityPerturbation(Perturbation):
     def __init__(self, words: Iterable[str] | str | Path | None = None, max_swaps: int = 50):
         if max_swaps < 1:
             raise HfBatError(f"max_swaps must be at least 1, not {max_swaps}")
-        listed = read_words(words) if isinstance(words, (str, Path)) else (words or MILD_WORDS)
+        if words is None:
+            words = MILD_WORDS
+        listed = read_words(words) if isinstance(words, (str, Path)) else words
         self.words = tuple(dict.fromkeys(word.strip().lower() for word in listed))
         several = next((word for word in self.words if len(word.split()) != 1), None)
         if several is not None or not self.words:

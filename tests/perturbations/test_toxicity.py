@@ -71,6 +71,8 @@ def test_bad_lists_are_refused(tmp_path):
         (tmp_path / "absent.txt", "No such file"),
         (["two words"], "'two words' is not one word"),
         ([" "], "not one word"),
+        ([], "the list is empty"),
+        (iter(()), "the list is empty"),
     ):
         with pytest.raises(HfBatError, match=message):
             ToxicityPerturbation(words)
