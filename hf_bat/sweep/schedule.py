@@ -224,13 +224,26 @@ def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
 
 def _failure(root: Path, process: _Process) -> str | None:
     """Why a run that ended has no result."""
-    if process.popen.returncode == 0 and finished(root, process.run) is not None:
+    status = process.popen.returncode
+    if status == 0 and finished(root, process.run) is not None:
         return None
     log = folder_of(root, process.run.key) / "log.txt"
-    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
-    said = [line for line in lines if line and not line.startswith("$ ")]
-    reason = said[-1] if said else f"exit status {process.popen.returncode}"
+    if status < 0:  # its last line is but what it was at
+        reason = f"ended by {_signal_name(-status)}"
+        if -status == signal.SIGKILL:
+            reason += ", as the system does where memory runs out"
+    else:
+        lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
+        said = [line for line in lines if line and not line.startswith("$ ")]
+        reason = said[-1] if said else f"exit status {status}"
     return f"run {process.run.key} failed: {reason} (log: {log})"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones have no names
+        return f"signal {number}"
 
 
 def _stop(running: Sequence[_Process]) -> None:

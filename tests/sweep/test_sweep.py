@@ -42,6 +42,7 @@ starts = folder / "starts"
 starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
 seed, first = config["arguments"]["seed"], len(starts.read_text()) == 1
 if seed == 13 and first:
+    print("step 3 of 10", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 if seed == 14:
     print("train_run: error: no such thing", file=sys.stderr)
@@ -176,6 +177,8 @@ def test_a_finished_run_is_never_made_again_and_a_killed_one_is(tmp_path, fake_w
     failures = run_all(runs, tmp_path / "s", jobs=2, announce=said.append)
     assert len(failures) == 2
     assert any("no such thing" in line and "log.txt" in line for line in failures)
+    killed = f"run {runs[1].key} failed: ended by SIGKILL, as the system does where memory runs out (log:"
+    assert any(line.startswith(killed) for line in failures)
     assert [starts(tmp_path / "s", run) for run in runs] == [1, 1, 1]
     assert any("3/3 runs" in line for line in said)
 
