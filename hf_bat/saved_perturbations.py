@@ -73,7 +73,8 @@ def tables_of(
     for perturbation in perturbations:
         for one in _innermost(perturbation):
             table = getattr(one, "table", None)
-            if isinstance(table, SubstitutionTable):
+            # Numbers follow rules: their table is empty, and no part of what describes them.
+            if isinstance(table, SubstitutionTable) and "table" in one.describe():
                 tables[_TABLES.get(one.name, f"{one.name}s")] = table
     if canonicalizer is not None:
         tables[CANONICAL] = as_table(canonicalizer.table)
