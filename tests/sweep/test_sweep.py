@@ -249,8 +249,9 @@ SIGNALLED = """
 import pathlib, signal, sys
 from hf_bat.sweep import make_grid, run_all, schedule
 schedule._WORKER = "fake_worker"
-if sys.argv[2] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# Whatever the tests themselves were started under.
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
 runs = make_grid({"model_name_or_path": "m", "task_name": "snli"}, {"seed": [15]})
 try:
     run_all(runs, pathlib.Path(sys.argv[1]))
