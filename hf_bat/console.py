@@ -72,6 +72,16 @@ def colours(stream: Any) -> bool:
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
+    return on_terminal(stream)
+
+
+def on_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal, where bars and colours are for somebody.
+
+    Example:
+        >>> on_terminal(io.StringIO())
+        False
+    """
     return bool(getattr(stream, "isatty", lambda: False)())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from transformers import (
     set_seed,
 )
 
+from hf_bat.console import on_terminal
 from hf_bat.demo.rows import demo_rows
 from hf_bat.demo.swaps import antonym_swaps, predict, synonym_draws
 from hf_bat.errors import HfBatError
@@ -176,7 +178,8 @@ def _train_and_measure(
         task=task,
     )
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_ProgressBar)
+    if on_terminal(sys.stderr):
+        trainer.add_callback(_ProgressBar)
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
