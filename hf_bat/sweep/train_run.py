@@ -121,18 +121,21 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     trainer.add_callback(_Progress(folder / "progress.json"))
     checkpoint = last_whole_checkpoint(work)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
+    epochs = _evaluations(trainer)
     found: dict[str, Any] = {}
     for role in ("validation", "validation_mm"):
         if role in rows:
             ending = role.removeprefix("validation")
             measured = trainer.evaluate(rows[role])
             found |= {f"{name}{ending}": value for name, value in measured.items()}
+        # What follows training is its last epoch once more, and then another set's.
+        epochs = epochs or _evaluations(trainer)
     result = {
         "key": config["key"],
         "arguments": config["arguments"],
         "identity": config["identity"],
         "metrics": {name: value for name, value in found.items() if name.startswith("eval_")},
-        "epochs": [log for log in trainer.state.log_history if "eval_loss" in log],
+        "epochs": epochs,
         "train": {**trained.metrics, "resumed": checkpoint is not None},
         "steps": trainer.state.max_steps,
         "rows": {role: len(split) for role, split in rows.items()},
@@ -188,6 +191,11 @@ def environment(trainer: BalancedTrainer) -> dict[str, str]:
         "python": platform.python_version(),
         "device": f"{device.type} ({name})",
     }
+
+
+def _evaluations(trainer: BalancedTrainer) -> list[dict[str, Any]]:
+    """What evaluation has logged so far."""
+    return [log for log in trainer.state.log_history if "eval_loss" in log]
 
 
 def last_whole_checkpoint(work: Path) -> str | None:

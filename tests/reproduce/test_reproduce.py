@@ -296,6 +296,10 @@ def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, mon
     out = folder / "out" / name
     content = json.loads((out / "results.json").read_text())
     assert content and (out / "table.tex").exists() and "| task |" in (out / "table.md").read_text()
+    for path in (folder / "out" / "runs").glob("*/result.json"):
+        # MNLI's mismatched set is measured after training, and is no further point of a line.
+        epochs = [log["epoch"] for log in json.loads(path.read_text())["epochs"]]
+        assert epochs and len(set(epochs)) == len(epochs)
     if name.startswith("figure"):
         assert list(out.glob("*.png")) and list(out.glob("*.svg"))
 

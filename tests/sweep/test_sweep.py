@@ -494,5 +494,6 @@ def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_
     (tmp_path / "best").mkdir()
     result = train_and_measure(tmp_path / "best", config)
     assert result["metrics"]["eval_loss"] == min(log["eval_loss"] for log in result["epochs"])
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0], "each once"
     with pytest.raises(HfBatError, match="load_best_model_at_end"):
         make_run({**arguments, "eval_strategy": "steps"})
