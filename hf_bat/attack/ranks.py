@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -82,3 +83,5 @@ def leave() -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+        # A wrapped model holds the group, and a trainer, being a cycle, its model: threads end with both.
+        gc.collect()
