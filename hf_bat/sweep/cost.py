@@ -43,10 +43,14 @@ def planned_steps(
         return int(arguments["max_steps"])
     if train_rows is None:
         return None
-    rows = arguments.get("per_device_train_batch_size", 8) * processes
-    batches = -(-train_rows // rows)
-    steps = max(1, math.ceil(batches / arguments.get("gradient_accumulation_steps", 1)))
+    _, steps = _epoch(arguments, train_rows, processes)
     return math.ceil(arguments.get("num_train_epochs", 3.0) * steps)
+
+
+def _epoch(arguments: Mapping[str, Any], train_rows: int, processes: int) -> tuple[int, int]:
+    """An epoch's batches of each process, and its optimizer steps."""
+    batches = -(-train_rows // (arguments.get("per_device_train_batch_size", 8) * processes))
+    return batches, max(1, math.ceil(batches / arguments.get("gradient_accumulation_steps", 1)))
 
 
 def planned_batches(
@@ -55,9 +59,7 @@ def planned_batches(
     """Batches that each process of a run trains on: as many to a step as gradients are accumulated over.
 
     Args:
-        arguments: of the run.
-        train_rows: how many rows it trains on; None where unknown.
-        processes: that share the work.
+        arguments, train_rows, processes: see `planned_steps`.
 
     Returns:
         The batches, the last step of an epoch having what is left; None where `planned_steps` is None.
@@ -71,8 +73,8 @@ def planned_batches(
     window = int(arguments.get("gradient_accumulation_steps", 1))
     if steps is None or train_rows is None:
         return None if steps is None else steps * window
-    batches = -(-train_rows // (arguments.get("per_device_train_batch_size", 8) * processes))
-    epochs, rest = divmod(steps, max(1, math.ceil(batches / window)))
+    batches, steps_an_epoch = _epoch(arguments, train_rows, processes)
+    epochs, rest = divmod(steps, steps_an_epoch)
     return epochs * batches + rest * window
 
 
