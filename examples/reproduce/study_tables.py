@@ -140,11 +140,16 @@ def tuning_table(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
 def rates_table(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
-    """A row a method; a cell has the figure of each seed."""
+    """A row a method; a cell has the figure of each seed, a dash for one that was left out."""
+    seeds = sorted({seed for runs in methods.values() for seed in runs})
     yield f"| method | {' | '.join(figures)} |"
     yield "|---" * (len(figures) + 1) + "|"
     for method, runs in methods.items():
-        cells = [" / ".join(percent(f(run)) for run in runs.values()) for f in figures.values()]
+        shown = [runs.get(seed) for seed in seeds if seed <= max(runs)]
+        cells = [
+            " / ".join(percent(None if run is None else figure(run)) for run in shown)
+            for figure in figures.values()
+        ]
         yield f"| {method} | {' | '.join(cells)} |"
 
 

@@ -49,6 +49,7 @@ def test_made_runs(script, tmp_path):
         "qqp-1-normal": {"reports": reports},
         "qqp-2-normal": {"reports": reports},
         "qqp-1-triplet": run,
+        "qqp-2-a2t": run,
         "qqp-1-notes": {"text": "no run"},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -58,6 +59,9 @@ def test_made_runs(script, tmp_path):
         in out
     )
     assert "| triplet | 1 | – | −5.0 (−8.0 to +1.0) |" in out
+    assert "| triplet | 80.0 | 95.0 |" in out
+    # a figure of the second seed alone does not pass for one of the first
+    assert "| a2t | – / 80.0 | – / 95.0 |" in out
     assert "obstinate errors" not in out
 
 
