@@ -64,7 +64,9 @@ def line_chart(series: Mapping[str, Sequence[Point]], title: str, x_name: str = 
     y_low, y_high = y_ticks[0], y_ticks[-1]
 
     def place(point: Point) -> Point:
-        x = _LEFT + (point[0] - x_low) / ((x_high - x_low) or 1) * (_WIDTH - _LEFT - _RIGHT)
+        # All at one x stand at the right end, beside their names.
+        across = (point[0] - x_low) / (x_high - x_low) if x_high > x_low else 1.0
+        x = _LEFT + across * (_WIDTH - _LEFT - _RIGHT)
         y = _TOP + (y_high - point[1]) / ((y_high - y_low) or 1) * (_HEIGHT - _TOP - _BOTTOM)
         return x, y
 
@@ -87,6 +89,9 @@ def line_chart(series: Mapping[str, Sequence[Point]], title: str, x_name: str = 
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         look = f'class="line c{number % 6}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
         parts.append(f'<polyline {look} points="{path}"/>')
+        if len(placed) == 1:  # a line of one point would not be seen
+            (x, y) = placed[0]
+            parts.append(f'<circle class="line c{number % 6}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
         x = _WIDTH - _RIGHT
         y = ends[number]
         start, _ = placed[-1]

@@ -197,7 +197,9 @@ def test_an_unwritable_page_is_one_line(folder, capsys):
 def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
     assert line_chart({"loss": [(1, float("nan"))]}, "Loss") == ""
     assert len(thin([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
-    one = line_chart({"loss": [(5, 1.0)]}, EVIL)
+    one = line_chart({"loss": [(5, 1.0)], "more": [(5, 2.0)]}, EVIL)
+    assert one.count("<circle") == 2  # a run that logged once: points, for a line has no length
+    assert "<circle" not in line_chart({"loss": [(5, 1.0), (6, 0.5)]}, "Loss")
     assert "NaN" not in one and EVIL not in one
     assert (
         Page(rate_chart([("a" * 100, 0.0, None), ("b", 1.0, (0.9, 1.0))], "ASR")).tags[0] == "svg"
