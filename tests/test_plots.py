@@ -131,6 +131,22 @@ def test_the_frontier_joins_what_nothing_beats_and_has_intervals():
     )
 
 
+def test_a_method_looks_the_same_in_all_pictures():
+    def looks(*names):
+        points = [{"name": name, "fickle": [0.3], "obstinate": [0.5]} for name in names]
+        (axis,) = plots.frontier(points).axes
+        return {
+            container.get_label(): (container[0].get_color(), container[0].get_marker())
+            for container in axis.containers
+        }
+
+    all_of_them = looks("normal", "safer", "a2t", "pairwise", "triplet", "likelihood", "mine")
+    assert len(set(all_of_them.values())) == 7
+    assert len({colour for colour, _ in list(all_of_them.values())[:6]}) == 6
+    for name, look in looks("triplet", "mine", "normal").items():
+        assert look == all_of_them[name]
+
+
 def test_names_beside_points_do_not_overlap():
     points = [
         {"name": f"alpha={i}", "group": "p", "fickle": [0.3 + i / 1000], "obstinate": [0.3]}

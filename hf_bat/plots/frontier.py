@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.metrics.intervals import t_interval
-from hf_bat.plots.style import HALF, grid, legend_below, look, styled
+from hf_bat.plots.style import HALF, grid, legend_below, look, numbers_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def frontier(
     """
     with styled():
         figure, (axis,) = grid(1, width, 0.8 * width, extra=0.3)
-        groups = list(dict.fromkeys(str(point.get("group", point["name"])) for point in points))
+        groups = numbers_of(str(point.get("group", point["name"])) for point in points)
         centres = [(_mean(point["fickle"]), _mean(point["obstinate"])) for point in points]
         best = sorted(c for c in centres if not any(_beats(other, c) for other in centres))
         if len(best) > 1:
@@ -58,7 +58,7 @@ def frontier(
                 capsize=2,
                 elinewidth=0.8,
                 label=None if group in labelled else group,
-                **look(groups.index(group)),
+                **look(groups[group]),
             )
             labelled.add(group)
         axis.margins(0.12)

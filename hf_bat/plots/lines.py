@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.plots.style import HALF, dashed, grid, legend_below, look, name_baseline, styled
+from hf_bat.plots.style import (
+    HALF,
+    dashed,
+    grid,
+    legend_below,
+    look,
+    name_baseline,
+    numbers_of,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +51,7 @@ def trade_off_by_epoch(
     with styled():
         height = 1.9 if width < 5 else 2.1
         figure, axes = grid(len(panels), width, height, extra=0.35)
-        numbers = _numbers(panels)
+        numbers = numbers_of(name for lines in panels.values() for name in lines)
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for name, line in lines.items():
                 mean, spread = _mean_and_deviation(name, line)
@@ -89,7 +98,7 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
     """
     with styled():
         figure, axes = grid(len(panels), width, 1.45 if width < 5 else 2.1, extra=0.4)
-        numbers = _numbers(panels)
+        numbers = numbers_of(name for lines in panels.values() for name in lines)
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for name, line in lines.items():
                 mean, spread = _mean_and_deviation(name, line)
@@ -136,7 +145,7 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
     """
     with styled():
         figure, axes = grid(len(panels), width, 1.8, extra=0.35)
-        numbers = _numbers(panels)
+        numbers = numbers_of(name for lines in panels.values() for name in lines)
         hatches = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             thickness = 0.8 / max(1, len(lines))
@@ -167,12 +176,6 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
             name_baseline(axes[0])
         legend_below(figure, axes[0], 3)
         return figure
-
-
-def _numbers(panels: Panels) -> dict[str, int]:
-    """Line's name -> its number, the same in all panels."""
-    names = dict.fromkeys(name for lines in panels.values() for name in lines)
-    return {name: number for number, name in enumerate(names)}
 
 
 def _has_baseline(panels: Panels) -> bool:

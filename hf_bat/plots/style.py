@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
+from hf_bat.methods import METHOD_WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,6 +101,26 @@ def grid(
     for unused in axes[panels:]:
         unused.remove()
     return figure, axes[:panels]
+
+
+def numbers_of(names: Iterable[str]) -> dict[str, int]:
+    """The number of each line or group, in order; a method's is its own.
+
+    So a method looks the same in all pictures, whatever else is in them.
+
+    Example:
+        >>> numbers_of(["triplet", "normal", "mine"])
+        {'triplet': 4, 'normal': 0, 'mine': 6}
+        >>> numbers_of(["antonym ASR", "synonym ASR"])
+        {'antonym ASR': 0, 'synonym ASR': 1}
+    """
+    names = list(dict.fromkeys(names))
+    methods = {name: number for number, name in enumerate(METHOD_WEIGHTS)}
+    first = len(methods) if any(name in methods for name in names) else 0
+    others = [name for name in names if name not in methods]
+    return {
+        name: methods[name] if name in methods else first + others.index(name) for name in names
+    }
 
 
 def look(number: int) -> dict[str, str]:
