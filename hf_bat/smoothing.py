@@ -110,10 +110,14 @@ class Smoothing:
 
     def _least_overlap(self, token: str) -> float:
         here = self.choices(token)
-        if any(len(choice.split()) > 1 for choice in here):
+        # The adversary edits the text as it stands, and its look-up may find another set than that of
+        # the lower case which "authors" draws from: "US" is no "us".
+        edits = self.perturbation.candidates((token,))
+        replacements = {*here[1:], *(edit.texts[0] for edit in edits)}
+        if any(len(word.split()) > 1 for word in (*here, *replacements)):
             return 0.0
         found = [1.0]
-        for replacement in here[1:]:
+        for replacement in replacements:
             there = self.choices(replacement)
             found.append(len({*here} & {*there}) / max(len(here), len(there)))
         return min(found)

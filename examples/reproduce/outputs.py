@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -93,13 +94,14 @@ def _printed(number: Number | None, sign: str) -> str:
     )
 
 
-def _grid(experiment: Experiment, groups: Groups, sign: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the table, a column of ours and one of the paper's for each metric."""
-    heads = ["task", "paper's model", "method", "seeds"]
+def _grid(
+    experiment: Experiment, groups: Groups, sign: str
+) -> tuple[list[tuple[str, str]], list[list[str]]]:
+    """Headings (what, whose) and rows: a column of ours and one of the paper's for each metric."""
+    heads = [(name, "") for name in ("task", "paper's model", "method", "seeds")]
+    shared = {m for m in experiment.metrics if any(m in setting.paper for setting, _ in groups)}
     for metric in experiment.metrics:
-        heads += [f"{NAMES[metric]}, ours"]
-        if any(metric in setting.paper for setting, _ in groups):
-            heads += [f"{NAMES[metric]}, paper"]
+        heads += [(NAMES[metric], whose) for whose in ("ours", "paper")[: 1 + (metric in shared)]]
     rows = []
     for setting, results in groups:
         options = ", ".join(f"{_LABELS.get(n, n)} {v:g}" for n, v in setting.options.items())
@@ -108,7 +110,7 @@ def _grid(experiment: Experiment, groups: Groups, sign: str) -> tuple[list[str],
         row.append(str(len(results)))
         for metric in experiment.metrics:
             row.append(_cells(_ours(results, metric + experiment.suffix), sign))
-            if any(metric in s.paper for s, _ in groups):
+            if metric in shared:
                 row.append(_printed(setting.paper.get(metric), sign))
         rows.append(row)
     return heads, rows
@@ -142,30 +144,49 @@ def markdown(experiment: Experiment, groups: Groups, scale: str) -> str:
     """The table in Markdown, with what the paper claims and what differs."""
     heads, rows = _grid(experiment, groups, "±")
     lines = [f"# {experiment.title}", "", f"The paper: {experiment.claim}", ""]
-    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    names = [", ".join(filter(None, head)) for head in heads]
+    lines += ["| " + " | ".join(names) + " |", "|---" * len(heads) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([*lines, "", *_what_differs(groups, scale)]) + "\n"
 
 
 def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
-    """The table in LaTeX (booktabs)."""
+    """The table in LaTeX, as wide as the page at most; a metric's name stands over ours and the paper's."""
     heads, rows = _grid(experiment, groups, r"$\pm$")
+    metrics = [(what, len(list(columns))) for what, columns in groupby(heads, key=lambda h: h[0])]
+    over, rules, column = [], [], 1
+    for what, width in metrics:
+        whose = heads[column - 1][1]
+        over.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape(what)}}}" if whose else "")
+        rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if whose else []
+        column += width
     lines = [
+        r"% needs \usepackage{adjustbox,booktabs}",
         r"\begin{table*}[t]",
         r"\centering\small",
-        rf"\begin{{tabular}}{{lll{'r' * (len(heads) - 3)}}}",
+        r"\begin{adjustbox}{max width=\textwidth}",
+        rf"\begin{{tabular}}{{llll{'r' * (len(heads) - 4)}}}",
         r"\toprule",
-        " & ".join(map(_escape, heads)) + r" \\",
+        " & ".join(over) + r" \\",
+        "".join(rules),
+        " & ".join(_escape(whose or what) for what, whose in heads) + r" \\",
         r"\midrule",
         *(" & ".join(map(_escape, row)) + r" \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
+        r"\end{adjustbox}",
         rf"\caption{{{_escape(experiment.title)}, ours beside the paper's. "
         + _escape(_what_differs(groups, scale)[0].replace("±", r"$\pm$").replace("`", ""))
         + "}",
+        rf"\label{{tab:{_label(experiment.title)}}}",
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _label(title: str) -> str:
+    """`table6` of "Table 6: SNLI"."""
+    return title.split(":")[0].replace(" ", "").lower()
 
 
 def _escape(text: str) -> str:

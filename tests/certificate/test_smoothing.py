@@ -1,5 +1,7 @@
 """The smoothing distribution, its overlaps, and the smoothed classifier as a model."""
 
+import itertools
+import random
 from collections import Counter
 from fractions import Fraction
 
@@ -47,6 +49,40 @@ def test_quality_is_the_exact_one_and_bounds_the_distance_of_every_edit(texts, r
             min(Fraction(here[s], here.total()), Fraction(there[s], there.total())) for s in here
         )
         assert common >= exact
+
+
+@pytest.mark.parametrize("casing", ["keep", "authors"])
+@pytest.mark.parametrize("seed", range(12))
+def test_quality_bounds_every_edit_of_made_tables_with_capitals(casing, seed):
+    """Keys as "US", of which the authors' lower case finds no set and an edit does."""
+    rng = random.Random(seed)
+    words = ["US", "us", "Dog", "dog", "I", "big", "hot dog", "it's", "won", "straße", "ß"]
+    for _ in range(15):
+        keys = rng.sample(words, rng.randint(2, 8))
+        table = {key: rng.sample([w for w in words if w != key], rng.randint(1, 4)) for key in keys}
+        smoothing = Smoothing(SynonymPerturbation(table, exclude_stopwords=False, casing=casing))
+
+        def drawn(tokens, smoothing=smoothing):
+            text = " ".join(smoothing.centre(tuple(tokens)))
+            sets = (smoothing.choices(token) for token in text.split())
+            return Counter(" ".join(choice) for choice in itertools.product(*sets))
+
+        tokens = rng.choices(["US", "us.", "Us", "Dog.", "dog", "DOG", "I", "big,", "it's"], k=2)
+        edits = [
+            [t, *(e.texts[0] for e in smoothing.perturbation.candidates((t,)))] for t in tokens
+        ]
+        here = drawn(tokens)
+        for edited in itertools.product(*edits):
+            there = drawn(edited)
+            common = sum(
+                min(Fraction(here[s], here.total()), Fraction(there[s], there.total()))
+                for s in here
+            )
+            for radius in (None, 1):
+                if radius is None or sum(a != b for a, b in zip(tokens, edited, strict=True)) <= 1:
+                    assert smoothing.quality((" ".join(tokens),), radius) <= common + Fraction(
+                        1, 10**12
+                    )
 
 
 def test_choices_keep_case_and_mark():
