@@ -1,4 +1,4 @@
-"""Numbers (obstinate): one number of one sentence is replaced by another."""
+"""Numbers and quantities (obstinate): one of one sentence is replaced by another."""
 
 from __future__ import annotations
 
@@ -10,17 +10,41 @@ from hf_bat.text import match_case
 
 # Not in numbers to ninety-nine, and exchanged for each other.
 _LARGE = ("hundred", "thousand", "million", "billion")
-_GROUPS = (_LARGE, tuple(f"{one}s" for one in _LARGE), ("twice", "thrice"))
+_GROUPS = (
+    _LARGE,
+    tuple(f"{one}s" for one in _LARGE),
+    ("twice", "thrice"),
+    ("double", "triple"),
+    ("duo", "trio", "quartet"),
+    ("many", "few"),
+    ("more", "less"),
+    ("everyone", "nobody"),
+    ("everything", "nothing"),
+)
+# Quantities whose opposites go back to other words. "all", "both", "most", "no" and the like are not here:
+# what may stand in their place depends on the next word ("all the dogs", "most beautiful").
+_QUANTITIES = {
+    **{one: tuple(other for other in group if other != one) for group in _GROUPS for one in group},
+    "dozen": ("hundred", "thousand"),
+    "dozens": ("hundreds", "thousands"),
+    "single": ("double",),
+    "numerous": ("few",),
+    "countless": ("few",),
+    "fewer": ("more",),
+    "everybody": ("nobody",),
+    "none": ("all",),
+}
 
 
 class NumberPerturbation(SwapPerturbation):
-    """The obstinate set of all inputs with one number changed: two -> three, 2 -> 3, third -> fourth.
+    """The obstinate set of all inputs with one number or quantity changed: two -> three, 2 -> 3, many -> few.
 
     Digits stay digits and words stay words, ordinals ordinals; case, grouping commas, decimals, units
     and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s (or half of n,
     where that would be under 2) and, under 1,000, 2 n; s is 1, and for a round number the greatest power
     of ten that divides it. "hundred", "thousand", "million" and "billion" stand for each other, as do
-    their plurals, and "twice" and "thrice".
+    their plurals. Quantities are those that have an opposite in every place where they may stand: "many"
+    and "few", "more" and "less", "everyone" and "nobody", "dozens" and "hundreds", "twice" and "thrice".
 
     1 is left alone unless ordinal, and no other number becomes it, for "one" is a pronoun as often and its
     noun is singular. So are 0, times, dates and ranges.
@@ -30,8 +54,8 @@ class NumberPerturbation(SwapPerturbation):
 
     Example:
         >>> numbers = NumberPerturbation()
-        >>> [numbers.replacements(word) for word in ("Two", "20", "3rd", "1,000km", "one")]
-        [('Three', 'Four'), ('30', '10', '40'), ('4th', '2nd', '6th'), ('2,000km', '500km'), ()]
+        >>> [numbers.replacements(word) for word in ("Two", "20", "3rd", "1,000km", "one", "Many")]
+        [('Three', 'Four'), ('30', '10', '40'), ('4th', '2nd', '6th'), ('2,000km', '500km'), (), ('Few',)]
     """
 
     name = "number"
@@ -47,12 +71,12 @@ class NumberPerturbation(SwapPerturbation):
             found = [new for value in values if (new := number.write(value))]
             spelt = number.words
         else:
-            found, spelt = _large(lower), True
+            found, spelt = list(_QUANTITIES.get(lower, ())), True
         keep = self.casing == "keep" and spelt
         return tuple(match_case(new, word) if keep else new for new in found)
 
     def describe(self) -> dict[str, Any]:
-        return {"perturbation": self.name, "version": 1, "casing": self.casing}
+        return {"perturbation": self.name, "version": 2, "casing": self.casing}
 
 
 def _values(number: Number) -> list[int]:
@@ -66,10 +90,3 @@ def _values(number: Number) -> list[int]:
     lower = value - step if value - step >= least else value // 2
     found = [value + step, lower, 2 * value if value < 1000 else 0]
     return [one for one in found if one >= least]
-
-
-def _large(word: str) -> list[str]:
-    for group in _GROUPS:
-        if word in group:
-            return [other for other in group if other != word]
-    return []

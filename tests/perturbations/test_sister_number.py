@@ -91,7 +91,13 @@ def test_the_bundled_table_is_what_the_script_writes():
         ("007", ("008", "006", "014")),
         ("hundreds", ("thousands", "millions", "billions")),
         ("twice", ("thrice",)),
-        *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4",
+        ("Many", ("Few",)),
+        ("few", ("many",)),
+        ("none", ("all",)),
+        ("dozens", ("hundreds", "thousands")),
+        ("EVERYONE", ("NOBODY",)),
+        ("trio", ("duo", "quartet")),
+        *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4", "all", "most",
                                   "someone", "dog", "", "-", "-two", "two-", "99-bottle-", "²")),
     ],
 )  # fmt: skip
@@ -125,6 +131,9 @@ def test_a_number_that_the_other_sentence_has_passes_the_filter():
     texts = ("2 dogs and five cats.", "Two dogs.")
     passing = FilteredPerturbation(NUMBERS, validity).candidates(texts)
     assert {edit.original for edit in passing} == {"2", "Two"}
+    quantity = FilteredPerturbation(NUMBERS, validity).candidates
+    assert [e.texts[0] for e in quantity(("Many dogs.", "There are many dogs."))][0] == "Few dogs."
+    assert not quantity(("Many dogs.", "There are dogs."))
     sister = FilteredPerturbation(SisterPerturbation(), validity)
     assert {e.original for e in sister.candidates(("A red dog.", "A dog."))} == {"dog"}
 
