@@ -175,7 +175,7 @@ def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{adjustbox}",
-        rf"\caption{{{_escape(experiment.title)}, ours beside the paper's. "
+        rf"\caption{{The paper's {_escape(experiment.title)}, ours beside it. "
         + _escape(_what_differs(groups, scale)[0].replace("±", r"$\pm$").replace("`", ""))
         + "}",
         rf"\label{{tab:{_label(experiment.title)}}}",

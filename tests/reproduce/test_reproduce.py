@@ -1,6 +1,7 @@
 """The paper's tables and figures: every one is planned, its numbers are the paper's, all are run."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -179,8 +180,16 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
     table = (tmp_path / name / "table.md").read_text()
     assert table.count("\n|") == 2 + len(experiment.settings) and experiment.claim in table
     tex = (tmp_path / name / "table.tex").read_text()
-    assert tex.count(r"\\") == 1 + len(experiment.settings) and r"\toprule" in tex
-    assert tex.replace(r"\%", "").count("%") == 0
+    comment, body = tex.split("\n", 1)
+    assert comment.startswith("% needs") and body.replace(r"\%", "").count("%") == 0
+    # two rows of headings, and in each row a cell for every column
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 2 + len(experiment.settings) and r"\toprule" in tex
+    columns = len(re.search(r"\\begin\{tabular\}\{(l+r+)\}", tex)[1])
+    spans = sum(map(int, re.findall(r"multicolumn\{(\d+)\}", lines[0])))
+    assert lines[0].count("&") + 1 - lines[0].count("multicolumn") + spans == columns
+    assert {line.count("&") + 1 for line in lines[1:]} == {columns}
+    assert rf"\label{{tab:{name}}}" in tex
     if name == "table1":
         assert "| 84.01 ± 0.32 |" in table and r"84.01 $\pm$ 0.32" in tex
 
