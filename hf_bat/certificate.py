@@ -15,6 +15,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,11 @@ def certify(
         raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
     setting = Setting(Smoothing(synonyms, seed), radius, confidence, samples, early_stopping)
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
-    if isinstance(classifier, SmoothedClassifier):
-        raise HfBatError("certify smooths the model itself: give it the plain classifier")
+    behind: Any = classifier
+    while behind is not None:  # a defence may stand before it
+        if isinstance(behind, SmoothedClassifier):
+            raise HfBatError("certify smooths the model itself: give it the plain classifier")
+        behind = getattr(behind, "inner", None)
     task = get_task(task)
     examples = read_examples(rows, task, classifier.config, max_samples)
     if not examples:
@@ -176,6 +180,14 @@ class Setting:
     early_stopping: bool = True
 
     def __post_init__(self) -> None:
+        counts = {"samples": self.samples} | (
+            {} if self.radius is None else {"radius": self.radius}
+        )
+        for name, value in counts.items():
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise HfBatError(f"{name} must be a whole number; got {value!r}")
+        if not isinstance(self.confidence, Real):
+            raise HfBatError(f"confidence must be a number; got {self.confidence!r}")
         if self.radius is not None and self.radius < 0:
             raise HfBatError(
                 f"radius is a number of substitutions, from 0 on; got {self.radius} "

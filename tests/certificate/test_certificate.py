@@ -18,8 +18,9 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 import hf_bat
 from hf_bat import HfBatError, SmoothedClassifier, SubstitutionTable
-from hf_bat.attack import CallableModel, TransformersModel
+from hf_bat.attack import CallableModel, CanonicalizedModel, TransformersModel
 from hf_bat.bounds import Tally
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.certificate import Setting, certify
 from hf_bat.smoothing import Smoothing
 
@@ -268,6 +269,11 @@ def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
         ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
         ({"confidence": float("nan")}, "confidence must lie between 0 and 1"),
         ({"confidence": 95}, "confidence must lie between 0 and 1"),
+        ({"confidence": "0.9"}, "confidence must be a number; got '0.9'"),
+        ({"radius": 1.5}, "radius must be a whole number; got 1.5"),
+        ({"radius": True}, "radius must be a whole number; got True"),
+        ({"radius": "2"}, "radius must be a whole number; got '2'"),
+        ({"samples": 50.5}, "samples must be a whole number; got 50.5"),
         ({"samples": 0}, "at least 1 sample"),
         ({"samples": 4}, "4 samples cannot certify any row at confidence 0.95"),
         ({"max_samples": 0}, "max_samples must be at least 1"),
@@ -283,8 +289,10 @@ def test_bad_input_ends_in_one_line(options, message):
 
 
 def test_a_smoothed_classifier_is_not_smoothed_twice():
-    with pytest.raises(HfBatError, match="give it the plain classifier"):
-        certified_rows(SmoothedClassifier(HashedClassifier(0.9), TABLE))
+    smoothed = SmoothedClassifier(HashedClassifier(0.9), TABLE)
+    for model in (smoothed, CanonicalizedModel(smoothed, Canonicalizer(TABLE))):
+        with pytest.raises(HfBatError, match="give it the plain classifier"):
+            certified_rows(model)
 
 
 def test_the_report_says_what_it_certifies(tmp_path):
