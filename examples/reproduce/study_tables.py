@@ -3,10 +3,11 @@
 
     python examples/reproduce/study_tables.py docs/results/study --figures docs/pictures
 
-Each `TASK-SEED-NAME.json` there holds a run: its settings, its log, its figures on the tuning rows, the
-reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
-seed. The name is the method's where it is the run that was chosen, METHOD_without_PART where a part of
-that one was left out, and another where it was only tried.
+Each `TASK-SEED-NAME.json` there holds a run: its settings and flags, its log, its figures on the tuning rows,
+the reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
+seed (`against_normal`) and against other methods (`against_triplet`, ...); or, as `run`, what
+`examples/reproduce/run.py` wrote of it. The name is the method's where it is the run that was chosen,
+METHOD_without_PART where a part of that one was left out, and another where it was only tried.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import EXPERIMENTS, Setting
+from outputs import markdown
+
 METHODS = (
     "normal",
     "safer",
@@ -28,6 +32,8 @@ METHODS = (
     "likelihood_strong",
     "likelihood_triplet",
 )
+# Tables of the paper that the runs of `run.py` give in small.
+REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
 Run = Mapping[str, Any]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
@@ -39,7 +45,7 @@ def read(folder: Path) -> Runs:
     for path in sorted(folder.glob("*-*-*.json")):
         task, seed, name = path.stem.split("-", 2)
         run = json.loads(path.read_text(encoding="utf-8"))
-        if "reports" in run:
+        if "reports" in run or "run" in run:
             found.setdefault(task, {}).setdefault(name, {})[int(seed)] = run
     return {
         task: {name: names[name] for name in sorted(names, key=_place)}
@@ -155,23 +161,41 @@ def rates_table(
 
 def differences_table(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
     """A row a method and seed: differences to normal training, in points, with paired intervals."""
+    yield from _differences(methods, ("normal",))
+
+
+def rivals_table(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """A row a method, other method and seed: their difference, likewise."""
+    yield from _differences(methods, [name for name in METHODS if name != "normal"])
+
+
+def _differences(methods: Mapping[str, Mapping[int, Run]], others: Sequence[str]) -> Iterator[str]:
+    rows = [
+        (method, other, seed, run[f"against_{other}"])
+        for method, runs in methods.items()
+        for other in others
+        for seed, run in runs.items()
+        if f"against_{other}" in run
+    ]
     shown = {
         name: where
         for name, where in DIFFERENCES.items()
-        if any(_compared(run, *where) for runs in methods.values() for run in runs.values())
+        if any(_compared(against, *where) for *_, against in rows)
     }
-    yield f"| method | seed | {' | '.join(shown)} |"
-    yield "|---" * (len(shown) + 2) + "|"
-    for method, runs in methods.items():
-        for seed, run in runs.items():
-            if "against_normal" in run:
-                found = [_compared(run, *where) or {} for where in shown.values()]
-                cells = [points(one.get("difference"), one.get("interval")) for one in found]
-                yield f"| {method} | {seed} | {' | '.join(cells)} |"
+    if not rows:
+        return
+    heads = ["method", *(["against"] if others != ("normal",) else []), "seed", *shown]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for method, other, seed, against in rows:
+        found = [_compared(against, *where) or {} for where in shown.values()]
+        cells = [points(one.get("difference"), one.get("interval")) for one in found]
+        named = [method, *([other] if "against" in heads else []), str(seed)]
+        yield f"| {' | '.join(named + cells)} |"
 
 
-def _compared(run: Run, report: str, name: str) -> Mapping[str, Any] | None:
-    compared = run.get("against_normal", {}).get(report, {})
+def _compared(against: Mapping[str, Any], report: str, name: str) -> Mapping[str, Any] | None:
+    compared = against.get(report, {})
     for one in (*compared.get("comparisons", ()), *compared.get("rates", ())):
         source = one.get("attack") or one.get("source")
         if source == report and name in (one.get("definition"), one.get("figure")):
@@ -179,17 +203,39 @@ def _compared(run: Run, report: str, name: str) -> Mapping[str, Any] | None:
     return None
 
 
+def reproduced_table(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """A table of the paper from the runs that `run.py` made for it, ours beside the paper's."""
+    experiment = EXPERIMENTS[name]
+    printed = {s.method: s for s in experiment.settings if s.model == "bert"}
+    groups = []
+    for method, runs in methods.items():
+        results = [run["run"] for run in runs.values() if "run" in run]
+        if results:
+            task = experiment.settings[0].task
+            groups.append((printed.get(method, Setting(task, method)), results))
+    if groups:
+        lines = markdown(experiment, groups, "small").splitlines()
+        yield from (line for line in lines if line.startswith("|"))
+        yield ""
+
+
 def tables(runs: Runs) -> Iterator[str]:
     """All tables, a task after another."""
     for task, names in runs.items():
         methods = {name: seeds for name, seeds in names.items() if name in METHODS}
         yield f"### {task.upper()}\n"
-        yield from rates_table(methods, RATES)
+        for name in REPRODUCED.get(task, ()):
+            yield from reproduced_table(name, methods)
+        attacked = _with_reports(methods)
+        if not attacked:
+            continue
+        yield from rates_table(attacked, RATES)
         yield ""
-        yield from differences_table(methods)
-        yield ""
-        if any(contrast("consistency")(run) for m in methods.values() for run in m.values()):
-            yield from rates_table(methods, EDITED)
+        for compared in (differences_table(attacked), rivals_table(attacked)):
+            if lines := list(compared):
+                yield from [*lines, ""]
+        if any(contrast("consistency")(run) for m in attacked.values() for run in m.values()):
+            yield from rates_table(attacked, EDITED)
             yield ""
         ablated = {name: seeds for name, seeds in names.items() if "_without_" in name}
         tried = {name: seeds for name, seeds in names.items() if name not in {*methods, *ablated}}
@@ -206,6 +252,15 @@ def tables(runs: Runs) -> Iterator[str]:
         if any(run.get("tuning_rows") for seeds in names.values() for run in seeds.values()):
             yield from tuning_table({**methods, **tried})
             yield ""
+
+
+def _with_reports(methods: Mapping[str, Mapping[int, Run]]) -> dict[str, Mapping[int, Run]]:
+    """The runs that were attacked by `hf-bat attack`."""
+    found = {
+        name: {seed: run for seed, run in runs.items() if "reports" in run}
+        for name, runs in methods.items()
+    }
+    return {name: runs for name, runs in found.items() if runs}
 
 
 def _with_whole(
@@ -231,12 +286,15 @@ def draw(runs: Runs, folder: Path) -> None:
                 "fickle": [RATES["synonym"](run)],
                 "obstinate": [RATES["antonym confident"](run)],
             }
-            for method, seeds in names.items()
+            for method, seeds in _with_reports(names).items()
             for seed, run in seeds.items()
             if method in METHODS
             and None not in (RATES["synonym"](run), RATES["antonym confident"](run))
         ]
-        save(frontier(points, y_label="antonym ASR, confident (%)"), folder / f"frontier-{task}")
+        if points:
+            save(
+                frontier(points, y_label="antonym ASR, confident (%)"), folder / f"frontier-{task}"
+            )
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
