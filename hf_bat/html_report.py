@@ -8,14 +8,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from hf_bat import html_charts, html_pictures
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
 from hf_bat.attack.report import disclosure
 from hf_bat.files import write_atomically
-from hf_bat.html_charts import STYLE, line_chart, rate_chart
-from hf_bat.report_files import Found, collect
+from hf_bat.html_charts import line_chart, rate_chart
+from hf_bat.html_pictures import figures
+from hf_bat.html_runs import beside, in_short, reproduction_sections, run_sections
+from hf_bat.report_files import Found, collect, readable
 from hf_bat.summary import labels
 
-_OF_A_RUN = ("all_results.json", "eval_results.json", "train_results.json")
+_OF_A_RUN = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
 _COSTS = {
     "train_samples": "training rows",
     "epoch": "epochs",
@@ -36,7 +39,9 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
     Args:
         folder: what `examples/run_glue_bat.py` or a command of `hf-bat` wrote into:
             `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`,
-            reports and rows in any number. They are known by what is in them, not by their names.
+            reports and rows in any number; a sweep's folder, or a reproduction's, or one of a run of
+            theirs. They are known by what is in them, not by their names. PNG and SVG pictures are
+            shown too.
         path: the page to write.
 
     Returns:
@@ -52,15 +57,21 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         ...     write_report(folder, Path(folder, "report.html"))["files"]
         ['eval_results.json']
     """
-    found = collect(Path(folder))
-    write_atomically(path, _render(Path(folder), found))
-    return {"output": str(path), "files": sorted(found.shown), "others": found.others}
+    found = collect(Path(folder), Path(path))
+    # The name of a file need not be text.
+    write_atomically(path, _render(Path(folder), found).encode("utf-8", "replace"))
+    return {
+        "output": str(path),
+        "files": sorted(map(readable, found.shown)),
+        "others": {readable(name): why for name, why in sorted(found.others.items())},
+    }
 
 
 def _render(folder: Path, found: Found) -> str:
     from hf_bat import __version__
 
-    methods = {str(one["method"]) for one in found.tables.values() if "method" in one}
+    described = (*found.tables.values(), *(run["arguments"] for run in found.runs.values()))
+    methods = {str(one["method"]) for one in described if "method" in one}
     facts = {
         "folder": folder.resolve().name,
         "method": ", ".join(sorted(methods)),
@@ -70,25 +81,32 @@ def _render(folder: Path, found: Found) -> str:
         "<h1>Report</h1>",
         line(facts),
         *_figures(found),
+        *reproduction_sections(found.reproductions, found.pictures),
+        *run_sections(found.runs),
         *_training(found),
         *_attacks(found),
         *_contrasts(found),
         *_comparisons(found),
         *_certificates(found),
         *_sweeps(found),
+        *_pictures(found),
         *_tables(found),
         *_files(found),
     ]
-    return page(f"Report: {folder.resolve().name}", body, STYLE)
+    style = html_charts.STYLE + html_pictures.STYLE
+    return page(f"Report: {folder.resolve().name}", body, style, pictures=bool(found.pictures))
 
 
 def _figures(found: Found) -> Iterator[str]:
     """Accuracy and attack success rates as evaluation left them, and what training cost."""
     runs: dict[str, dict[str, Any]] = {}
+    notes: dict[str, str] = {}
     for name, metrics in found.metrics.items():
         # What a run leaves in three files is one run.
-        run = "this run" if name in _OF_A_RUN else _stem(name)
+        run = "this run" if name in _OF_A_RUN else _stem(name).removesuffix("/result")
         runs[run] = {**runs.get(run, {}), **metrics}
+        if name in found.runs:
+            notes[run] = f"<small>{escape(in_short(found.runs[name]))}</small>"
     named = {run: labels(metrics) for run, metrics in runs.items()}
     keys = {key: label for shown in named.values() for key, label in shown.items()}
     lines = [
@@ -102,7 +120,8 @@ def _figures(found: Found) -> Iterator[str]:
             lines.append(f"<tr><td>{label}</td>{cells}</tr>")
     if lines:
         yield "<h2>Evaluation</h2><p>Of an attack success rate (ASR), lower is better.</p>"
-        yield table("<th></th>" + "".join(f"<th>{escape(run)}</th>" for run in runs), lines)
+        heads = "".join(f"<th>{escape(run)}{notes.get(run, '')}</th>" for run in runs)
+        yield table(f"<th></th>{heads}", lines)
 
 
 def _training(found: Found) -> Iterator[str]:
@@ -246,6 +265,14 @@ def _sweeps(found: Found) -> Iterator[str]:
         yield table(f"<th>run</th><th>seeds</th>{heads}", lines)
 
 
+def _pictures(found: Found) -> Iterator[str]:
+    """Those that no experiment has shown."""
+    seen = {name for one in found.reproductions for name in beside(one, found.pictures)}
+    rest = [name for name in found.pictures if name not in seen]
+    if rest:
+        yield f"<h2>Pictures</h2>{figures(found.pictures, rest, 'Picture')}"
+
+
 def _tables(found: Found) -> Iterator[str]:
     for name, content in found.tables.items():
         yield f"<h2>Perturbations in training</h2><p>{escape(name)}</p>"
@@ -258,6 +285,20 @@ def _tables(found: Found) -> Iterator[str]:
 
 
 def _files(found: Found) -> Iterator[str]:
-    yield f"<h2>Files</h2><p>shown: {escape(', '.join(sorted(found.shown)))}</p>"
-    for name, why in found.others.items():
-        yield f"<p>not shown: {escape(name)}: {escape(why)}</p>"
+    shown = ", ".join(sorted(map(readable, found.shown)))
+    yield f"<h2>Files</h2><p>shown: {escape(shown)}</p>"
+    for names, why in unshown(found.others):
+        yield f"<p>not shown: {escape(readable(names))}: {escape(why)}</p>"
+
+
+def unshown(others: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Files that are not shown, those of the same reason together.
+
+    Example:
+        >>> unshown({"log.txt": "no kind", "x.json": "no result", "lock": "no kind"})
+        [('lock, log.txt', 'no kind'), ('x.json', 'no result')]
+    """
+    names: dict[str, list[str]] = {}
+    for name, why in sorted(others.items()):
+        names.setdefault(why, []).append(name)
+    return [(", ".join(alike), why) for why, alike in names.items()]

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hf_bat.compare import find_rows, read_rows
 from hf_bat.errors import HfBatError
+from hf_bat.html_pictures import is_picture, read_pictures
 
 # Of the model and its tokenizer: nothing to show, and some of them are large.
-_SKIPPED = ("config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json")
+_SKIPPED = (
+    "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
+    ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
+)  # fmt: skip
+# A table written for other readers -> the file that it is shown from.
+_SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
 
 
 @dataclass
@@ -28,6 +34,9 @@ class Found:
         comparisons: what `hf-bat compare --json` wrote.
         certificates: what `hf-bat certify --json` wrote.
         sweeps: what `hf-bat sweep` wrote.
+        runs: the `result.json` of its runs, or of a reproduction's.
+        reproductions: the `results.json` of `examples/reproduce/run.py`.
+        pictures: data URIs.
         tables: descriptions of the perturbations used in training.
         shown: names of all these files.
         others: file name -> why it is not among them.
@@ -41,13 +50,20 @@ class Found:
     comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
     certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reproductions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     others: dict[str, str] = field(default_factory=dict)
 
 
-def collect(folder: Path) -> Found:
+def collect(folder: Path, page: Path | None = None) -> Found:
     """Read a folder.
+
+    Args:
+        folder: the folder.
+        page: the report that is to be written, which may lie in it.
 
     Raises:
         HfBatError: there is no such folder, or nothing in it that can be shown.
@@ -56,24 +72,45 @@ def collect(folder: Path) -> Found:
         raise HfBatError(f"no such folder: {folder}")
     found = Found()
     for path in sorted(folder.glob("*.json")):
-        if path.name.startswith("tokenizer") or path.name.endswith(_SKIPPED):
-            continue
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            found.others[path.name] = f"cannot be read ({error})"
-            continue
-        if not (isinstance(content, dict) and _sort(found, path.name, content)):
-            found.others[path.name] = "no result of hf_bat"
+        if not _of_a_model(path.name):
+            _read(found, folder, path)
     if not found.histories:
         _last_checkpoint(folder, found)
     _find_rows(folder, found)
+    _experiments_and_runs(folder, found)
+    files = _files(folder, found, page)
+    found.pictures, unfit = read_pictures({n: p for n, p in files.items() if is_picture(p)})
+    found.shown |= found.pictures.keys()
+    found.others |= unfit
+    for name in files.keys() - found.shown - found.others.keys():
+        found.others[name] = _why_not(name, found)
     if not found.shown:
         raise HfBatError(
-            f"nothing to show in {folder}: no results of run_glue_bat.py, no report or rows of "
-            "`hf-bat attack`, `contrast`, `compare`, `certify` or `sweep`"
+            f"nothing to show in {folder}: no results of run_glue_bat.py or of examples/reproduce, no "
+            "report or rows of `hf-bat attack`, `contrast`, `compare`, `certify` or `sweep`, no picture"
         )
     return found
+
+
+def readable(name: str) -> str:
+    """A file's name as text: names on disk may hold line ends, or be no text at all.
+
+    Example:
+        >>> readable("a\\nb.png")
+        'a?b.png'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _read(found: Found, folder: Path, path: Path) -> None:
+    name = path.relative_to(folder).as_posix()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        found.others[name] = f"cannot be read ({error})"
+        return
+    if not (isinstance(content, dict) and _sort(found, name, content)):
+        found.others[name] = "no result of hf_bat"
 
 
 def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
@@ -105,6 +142,14 @@ def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
     if isinstance(content.get("groups"), list) and "varied" in content:
         found.sweeps[name] = content
         known = True
+    if all(isinstance(content.get(part), dict) for part in ("metrics", "arguments")):
+        found.runs[name] = content
+        found.metrics[name] = _figures_of_a_run(content)
+        known = True
+    settings = content.get("settings")
+    if isinstance(settings, list) and settings and all(map(_is_setting, settings)):
+        found.reproductions[name] = content
+        known = True
     described = {"fickle", "attack", "preprocessing_defence"}
     if "method" in content and (described & content.keys() or len(content) == 1):
         found.tables[name] = content
@@ -114,21 +159,65 @@ def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
     return known
 
 
+def _figures_of_a_run(content: dict[str, Any]) -> dict[str, Any]:
+    """Its evaluation and its costs, named as the Trainer names them."""
+    parts = (content.get(part) for part in ("rows", "train", "metrics"))
+    rows, train, metrics = (one if isinstance(one, dict) else {} for one in parts)
+    counts = {"train_samples": rows.get("train"), "eval_samples": rows.get("validation")}
+    return {**counts, **train, **metrics}
+
+
+def _is_setting(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("ours"), dict)
+
+
 def _last_checkpoint(folder: Path, found: Found) -> None:
     """Without a final state, the last checkpoint's."""
     states = {int(p.parent.name[11:]): p for p in folder.glob("checkpoint-*/trainer_state.json")
               if p.parent.name[11:].isdigit()}  # fmt: skip
-    if not states:
-        return
-    path = states[max(states)]
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        found.others[name] = f"cannot be read ({error})"
-    else:
-        if isinstance(content, dict):
-            _sort(found, name, content)
+    if states:
+        _read(found, folder, states[max(states)])
+
+
+def _experiments_and_runs(folder: Path, found: Found) -> None:
+    """A reproduction's experiments; runs where no table has them, such as those of a sweep cut short."""
+    for path in sorted(folder.glob("*/results.json")):
+        _read(found, folder, path)
+    for pattern in ("*/result.json", "runs/*/result.json"):
+        paths = sorted(folder.glob(pattern))
+        if not (found.sweeps or found.reproductions):
+            for path in paths:
+                _read(found, folder, path)
+        elif paths:
+            why = "`hf-bat report` on the folder of a run shows it whole"
+            found.others[pattern] = f"finished runs ({len(paths)}): {why}"
+
+
+def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
+    """Name -> path of the files in the folder, and in those of its experiments."""
+    folders = dict.fromkeys((folder, *((folder / name).parent for name in found.reproductions)))
+    return {
+        path.relative_to(folder).as_posix(): path
+        for each in folders
+        for path in sorted(each.glob("*"))
+        if path.is_file()
+        and not path.name.startswith(".")
+        and (page is None or path.resolve() != page.resolve())
+    }
+
+
+def _of_a_model(name: str) -> bool:
+    return name.startswith("tokenizer") or name.endswith(_SKIPPED)
+
+
+def _why_not(name: str, found: Found) -> str:
+    path = PurePosixPath(name)
+    if _of_a_model(path.name):
+        return "of a model or its training"
+    source = _SOURCES.get(path.name)
+    if source and (shown := (path.parent / source).as_posix()) in found.shown:
+        return f"the table that is shown of {shown}"
+    return "no kind of file that a report shows"
 
 
 def _find_rows(folder: Path, found: Found) -> None:

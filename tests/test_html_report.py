@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 from attack_report_rows import attack_row
+from html_page import CHROMIUM, Page
 
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.cli import main
@@ -15,33 +15,6 @@ from hf_bat.html_charts import MAX_POINTS, line_chart, rate_chart, thin, ticks
 from hf_bat.html_report import write_report
 
 EVIL = "<script>alert('x')</script>"
-
-
-class Page(HTMLParser):
-    """Checks that tags are balanced; collects tags, attributes and text."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(source)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def write(path, content):
@@ -106,7 +79,7 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
         "sweep.json",
     }  # fmt: skip
     assert set(told["others"]) == {
-        "other.json", "broken.json", "dev.jsonl", "certificate.rows.jsonl",
+        "other.json", "broken.json", "dev.jsonl", "certificate.rows.jsonl", "config.json",
     }  # fmt: skip
     assert "not shown: broken.json" in capsys.readouterr().out
     source = (folder / "report.html").read_text()
@@ -149,6 +122,7 @@ def test_the_page_is_self_contained_and_escaped(folder):
     assert not {name for name in names if name.startswith("on") or name in ("src", "href")}
     assert not re.search(r"url\(|@import|https?://", source)
     assert "prefers-color-scheme: dark" in source and "default-src 'none'" in source
+    assert "img-src" not in source, "no pictures, none allowed"
 
 
 def test_rows_without_a_report_and_a_state_of_a_checkpoint(tmp_path):
@@ -207,12 +181,6 @@ def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
     for low, high in ((0, 1e-6), (-3, 7), (1e4, 36_000), (0.5, 0.5)):
         found = ticks(low, high)
         assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 8
-
-
-CHROMIUM = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.mark.xdist_group("processes")

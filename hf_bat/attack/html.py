@@ -1,8 +1,8 @@
 """An attack report as one HTML page: tables, and examples with their edits marked.
 
-The page needs nothing else: no script, no font, no picture, and a policy that forbids them. All text
-that comes from data is escaped. Edits are told apart by form (struck through, underlined) and not by
-colour alone.
+The page needs nothing else: no script, no font, no picture but those that it holds, and a policy that
+forbids them. All text that comes from data is escaped. Edits are told apart by form (struck through,
+underlined) and not by colour alone.
 """
 
 from __future__ import annotations
@@ -163,15 +163,17 @@ def attack_sections(
     return [_attack_section(f"{where}{n}", attacks.get(n, {}), r) for n, r in by_attack.items()]
 
 
-def page(title: str, body: Iterable[str], style: str = "") -> str:
+def page(title: str, body: Iterable[str], style: str = "", pictures: bool = False) -> str:
     """A page that fetches nothing and runs nothing.
 
     Args:
         title: plain text.
         body: parts, as HTML.
         style: CSS beside the page's own.
+        pictures: whether it holds pictures, as data; else none at all are allowed.
     """
     policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy += "; img-src data:" if pictures else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

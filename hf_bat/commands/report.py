@@ -8,13 +8,16 @@ from pathlib import Path
 
 HELP = """\
 turn an output folder into one self-contained HTML page: accuracy and attack success rates, charts of
-the loss and its components, worst word pairs, successful edits marked, contrast sets, comparisons"""
+the loss and its components, worst word pairs, successful edits marked, contrast sets, comparisons,
+sweeps and their runs, reproductions beside the paper's figures, pictures (PNG, SVG)"""
 EPILOG = """\
 examples:
   hf-bat report out
   hf-bat report out --output triplet.html
-Reports of `hf-bat attack`, `contrast`, `compare`, `certify` and `sweep`, and attacked rows, are shown if they
-lie in the folder.
+  hf-bat report reproduced/table6
+Files are known by what is in them: results of the training script, reports of `hf-bat attack`, `contrast`,
+`compare`, `certify` and `sweep`, attacked rows, a sweep's run (`runs/KEY`), what examples/reproduce/run.py
+wrote. What is not shown is named.
 """
 
 
@@ -27,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; return 0."""
-    from hf_bat.html_report import write_report
+    from hf_bat.html_report import unshown, write_report
 
     done = write_report(args.folder, args.output or Path(args.folder) / "report.html")
     print(f"shown: {', '.join(done['files'])}")
-    for name, why in done["others"].items():
-        print(f"not shown: {name}: {why}")
+    for names, why in unshown(done["others"]):
+        print(f"not shown: {names}: {why}")
     print(f"written: {done['output']}")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:

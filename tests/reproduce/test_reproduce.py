@@ -8,8 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from html_page import Page
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+
+from hf_bat.html_report import write_report
 
 pytest.importorskip("matplotlib", reason='needs pip install "hf_bat[plots]"')
 
@@ -192,6 +195,65 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
     assert rf"\label{{tab:{name}}}" in tex
     if name == "table1":
         assert "| 84.01 ± 0.32 |" in table and r"84.01 $\pm$ 0.32" in tex
+
+
+@pytest.fixture
+def reproduced(script, tmp_path):
+    """A folder that two experiments wrote into."""
+    for name in ("table2", "figure6"):
+        experiment = script.EXPERIMENTS[name]
+        groups = made_results(experiment)
+        script.write_outputs(experiment, groups, tmp_path, tmp_path / name, "small")
+    return tmp_path
+
+
+def test_a_report_shows_an_experiment_beside_the_papers_figures(reproduced):
+    for name, picture in (("table2", []), ("figure6", ["figure.png"])):
+        folder = reproduced / name
+        done = write_report(folder, folder / "report.html")
+        assert done["files"] == sorted(["results.json", *picture])
+        assert {"table.md", "table.tex"} <= done["others"].keys()
+        source = (folder / "report.html").read_text()
+        page = Page(source)
+        content = json.loads((folder / "results.json").read_text())
+        assert content["title"] in page.text and content["paper_claims"] in page.text
+        assert page.tags.count("table") == 1 and page.tags.count("img") == len(picture)
+        lines = (folder / "table.md").read_text().splitlines()
+        for line in [line for line in lines if line.startswith("| QQP")]:
+            cells = [cell.strip().replace(" ±", "<small>±") for cell in line.split("|")[4:-1]]
+            row = "".join(
+                f"<td>{cell}{'</small>' if 'small' in cell else ''}</td>" for cell in cells
+            )
+            assert row in source, "the figures of table.md"
+        assert "model: models/tiny" in page.text and "training rows: 40" in page.text
+        assert "steps: 10 or 11" in page.text
+    alts = [value for name, value in page.attributes if name == "alt"]
+    assert alts == [f"{content['title']}: figure.png"]
+
+
+def test_a_report_shows_all_experiments_of_a_folder_and_counts_their_runs(reproduced):
+    for key in ("a", "b"):
+        (reproduced / "runs" / key).mkdir(parents=True)
+        (reproduced / "runs" / key / "result.json").write_text("{}")
+    done = write_report(reproduced, reproduced / "report.html")
+    assert done["files"] == ["figure6/figure.png", "figure6/results.json", "table2/results.json"]
+    assert done["others"]["runs/*/result.json"].startswith("finished runs (2)")
+    page = Page((reproduced / "report.html").read_text())
+    assert page.tags.count("table") == 2 and page.tags.count("img") == 1
+    assert "Pictures" not in page.text, "a picture stands with its experiment, once"
+
+
+def test_a_report_escapes_what_a_results_file_says(reproduced):
+    path = reproduced / "table2" / "results.json"
+    content = json.loads(path.read_text())
+    evil = "<script>alert(1)</script>"
+    one = content["settings"][0]
+    one |= {"task": evil, "method": evil, "paper_model": evil, "options": {evil: evil}}
+    one["ours"][evil] = [evil]
+    one["runs"][0]["arguments"]["model_name_or_path"] = evil
+    path.write_text(json.dumps({**content, "title": evil, "scale": evil, "paper_claims": evil}))
+    write_report(path.parent, path.parent / "report.html")
+    assert "script" not in Page((path.parent / "report.html").read_text()).tags
 
 
 def test_the_commands_of_its_readme_are_valid(script, repository, capsys, tmp_path):

@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from html_page import Page
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import HfBatError, cli
+from hf_bat.html_report import write_report
 from hf_bat.sweep import (
     finished,
     folder_of,
@@ -29,7 +31,9 @@ from hf_bat.sweep import (
     schedule,
 )
 from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
+from hf_bat.sweep.summary import write_summary
 from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
+from hf_bat.sweep.train_run import main as make_one
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
 
@@ -497,3 +501,35 @@ def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_
     assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0], "each once"
     with pytest.raises(HfBatError, match="load_best_model_at_end"):
         make_run({**arguments, "eval_strategy": "steps"})
+
+
+def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
+    pytest.importorskip("matplotlib")
+    changes = {"eval_strategy": "epoch", "num_train_epochs": 2}
+    left_out = ("save_strategy", "save_steps", "max_steps")
+    run = make_run({k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes)
+    root = tmp_path / "sweep"
+    folder = folder_of(root, run.key)
+    folder.mkdir(parents=True)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert make_one([str(folder / "config.json")]) == 0
+    for place in (folder, root):  # no table of the sweep yet: its runs are shown
+        done = write_report(place, place / "report.html")
+        name = str((folder / "result.json").relative_to(place))
+        assert done["files"] == [name]
+        page = Page((place / "report.html").read_text())
+        assert page.tags.count("table") == 1 and page.tags.count("svg") == 1
+        for words in ("training rows16", "evaluated rows30", "epochs2", "Evaluation by epoch", run.key,
+                      "method: pairwise", "attacks: synonym", "silhouette: ", "pairwise, seed 3",
+                      SYNONYMS.fingerprint, "torch: "):  # fmt: skip
+            assert words in page.text, words
+    result = finished(root, run)
+    write_summary(root, [run], {run.key: result}, ["method"], obstinate="eval_accuracy")
+    done = write_report(root, root / "report.html")
+    assert done["files"] == ["frontier.png", "sweep.json"]
+    assert done["others"]["runs/*/result.json"].startswith("finished runs (1)")
+    assert "sweep.json" in done["others"]["sweep.md"] and "frontier.svg" in done["others"]
+    page = Page((root / "report.html").read_text())
+    assert page.tags.count("table") == 1 and page.tags.count("img") == 1
+    assert "frontier.png" in page.text and "method=pairwise" in page.text
