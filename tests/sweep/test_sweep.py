@@ -13,7 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 from tiny_models import tiny_model
-from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+from training_helpers import (
+    ANTONYMS,
+    SYNONYMS,
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+)
 
 from hf_bat import HfBatError, cli
 from hf_bat.sweep import (
@@ -29,7 +35,7 @@ from hf_bat.sweep import (
     schedule,
 )
 from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
-from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
+from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
 
@@ -483,6 +489,28 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
     assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
     assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, set()),
+        ({"attacks": ["antonym"]}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood"}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood", "label_filter": "only"}, {"synonyms", "antonyms"}),
+        (
+            {"method": "triplet", "obstinate_edits": ["antonym", "sister", "number"]},
+            {"synonyms", "antonyms", "sisters"},
+        ),
+        ({"method": "triplet", "obstinate_edits": ["number"]}, {"synonyms"}),
+        ({"canonicalize": True}, {"canonical"}),
+    ],
+)
+def test_a_result_has_the_hash_of_every_table(tmp_path, options, names):
+    hashes = table_hashes(make_trainer(tmp_path, made_rows(4), **options))
+    assert hashes.keys() == names
+    known = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
+    assert all(hashes[name] == known[name] for name in names & known.keys())
 
 
 def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
