@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
-from hf_bat.methods import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
+from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
 from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, material
 
 SEEDS = ("seed", "data_seed")
@@ -203,6 +203,8 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)  # `make_run` says that there is no such method
     foreign = {name for name in WEIGHTS if name not in weights}
     foreign |= {name for name, methods in OPTION_METHODS.items() if method not in methods}
+    if method == "likelihood" and not arguments.get("contrastive_weight"):
+        foreign |= {*OF_TRIPLET_TERM}
     if arguments.get("eval_distances"):
         foreign -= {"distance", "pooling"}  # which every method is measured by then
     return {name: value for name, value in arguments.items() if name not in foreign}

@@ -90,6 +90,25 @@ def test_a_grid_makes_each_run_once():
     assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
 
 
+def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
+    base = {**BASE, "pooling": "mean", "mask": "authors", "distance": "euclidean"}
+
+    def arguments(*axes, **more):
+        return [run.arguments for run in make_grid({**base, **more}, read_grid(axes))]
+
+    triplet, likelihood = arguments("method=triplet,likelihood")
+    assert all(triplet[name] == base[name] for name in ("pooling", "mask", "distance"))
+    assert not {"pooling", "mask", "distance"} & likelihood.keys()
+    runs = arguments("method=likelihood", "lambda=0,0.5", "pooling=cls,mean")
+    assert [(run["contrastive_weight"], run.get("pooling")) for run in runs] == [
+        (0.0, None), (0.5, "cls"), (0.5, "mean")
+    ]  # fmt: skip
+    (measured,) = arguments("method=likelihood", eval_distances=True)
+    assert measured["pooling"] == "mean" and measured["distance"] == "euclidean"
+    with pytest.raises(HfBatError, match="is of the triplet term"):
+        make_grid({**base, "method": "likelihood"}, read_grid(["seed=1,2"]))
+
+
 def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     def key(**more):
         return make_run({**BASE, "method": "pairwise", **more}).key
