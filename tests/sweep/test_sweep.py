@@ -1,6 +1,7 @@
 """Sweeps: keys, grids, runs that are never made twice, and what they leave."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ from hf_bat.sweep import (
     schedule,
 )
 from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
+from hf_bat.sweep.plan import identity
 from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
@@ -125,6 +127,43 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     changed = tmp_path / "changed.jsonl"
     changed.write_text("{} \n")
     assert key(train_file=str(changed)) != key(train_file=str(one))
+
+
+def test_a_key_minds_the_content_of_every_local_model(tmp_path):
+    def folder(name, content="{}"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(content)
+        return str(tmp_path / name)
+
+    def key(**more):
+        base = {**BASE, "model_name_or_path": folder("model"), "method": "a2t", "seed": 7}
+        return make_run({**base, **more}).key
+
+    one, same, other = folder("one"), folder("same"), folder("other", '{"x": 1}')
+    mlm = {"a2t_candidates": "mlm"}
+    keys = [key(), key(encoder=one), key(encoder=other), key(encoder="some/encoder"),
+            key(**mlm, mlm_model=one), key(**mlm, mlm_model=other),
+            key(**mlm, mlm_model="some/model")]  # fmt: skip
+    assert len({*keys}) == len(keys)
+    assert key(encoder=same) == keys[1] and key(**mlm, mlm_model=same) == keys[4]
+    folder("same", '{"x": 1}')
+    assert key(encoder=same) == keys[2], "as it is now"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HfBatError, match="--encoder .*empty holds no model"):
+        key(encoder=str(tmp_path / "empty"))
+
+
+def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    config = hashlib.sha256(b"{}").hexdigest()
+    model = {"sha256": hashlib.sha256(f"config.json {config}".encode()).hexdigest()}
+    run = {**BASE, "model_name_or_path": str(tmp_path), "method": "a2t", "seed": 7}
+    content = {**run, "model_name_or_path": model, "adversarial_weight": 1.0}
+    hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
+    for arguments, known in ((run, content), (hub, {**hub, "adversarial_weight": 1.0})):
+        assert identity(arguments) == known
+        whole = json.dumps([known, []], sort_keys=True).encode()
+        assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
 
 
 def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
