@@ -421,6 +421,21 @@ def test_a_group_has_no_interval_over_one_seed():
     assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
 
 
+def test_the_table_shows_of_an_interval_what_a_share_can_be():
+    """Of two seeds' 0 % and 1 %, where Student's interval starts at -5.85 %."""
+    runs = make_grid(BASE, {"seed": [1, 2]})
+    rates = zip(runs, ((0.0, 1.0), (0.01, 0.99)), strict=True)
+    found = {
+        run.key: {"metrics": {"eval_synonym_asr": low, "eval_accuracy": high}}
+        for run, (low, high) in rates
+    }
+    (group,) = groups = group_runs(runs, found, ["seed"])
+    shown = "| the base | 2 | 99.50 (93.15 to 100.00) | 0.50 (0.00 to 6.85) |"
+    assert markdown(groups).splitlines()[-1] == shown
+    low, high = group.to_dict()["metrics"]["eval_synonym_asr"]["t_interval_95"]
+    assert low == pytest.approx(-0.0585, abs=1e-4) and high == pytest.approx(0.0685, abs=1e-4)
+
+
 def test_a_table_has_a_column_for_every_attack():
     rates = {"accuracy": 0.9, "sister_asr": 0.1, "number_asr_confident": 0.2, "toxicity_keep_rate": 0.3,
              "antonym_invalid_keep_rate": 0.4, "sister_asr_mm": 0.5, "loss": 0.6}  # fmt: skip
