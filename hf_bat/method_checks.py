@@ -13,6 +13,7 @@ from hf_bat.methods import (
     LEAST,
     METHOD_WEIGHTS,
     OF_OTHERS,
+    OF_TRIPLET_TERM,
     OPTION_METHODS,
     WEIGHTS,
 )
@@ -198,7 +199,7 @@ def _check_likelihood(args: BalancedTrainingArguments) -> None:
         )
     if args.contrastive_weight or args.eval_distances:
         return
-    for name in ("distance", "pooling", "mask"):
+    for name in OF_TRIPLET_TERM:
         default = next(f.default for f in fields(args) if f.name == name)
         if getattr(args, name) != default:
             raise HfBatError(

@@ -32,6 +32,8 @@ WEIGHTS = (
 )
 # Of the triplet term beside the likelihood terms, whose own margin is in nats.
 TRIPLET_MARGIN = 1.0
+# Options that the method "likelihood" has for that term alone.
+OF_TRIPLET_TERM = ("distance", "pooling", "mask")
 _A2T_OPTIONS = (
     "attack_interval",
     "attack_share",

@@ -6,8 +6,8 @@ Everything here is a function of tensors; the Trainer supplies the model and the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -326,15 +326,61 @@ def check_finite(
         start += len(rows)
     if not guilty.any():
         guilty[:] = True
-    names = batch["idx"] if "idx" in batch else torch.arange(len(guilty))
-    named = names.to(guilty.device)[guilty].tolist()
-    listed = ", ".join(map(str, named[:20])) + (", ..." if len(named) > 20 else "")
-    components = ", ".join(f"{name} {part.total.item():.4g}" for name, part in parts.items())
+    names = row_names(batch)
+    sums = {name: part.total for name, part in parts.items()}
     raise HfBatError(
-        f"the loss is not finite at step {step} (sums over the batch: {components}; rows {listed}): "
-        "the run was stopped and the last checkpoint left as it is; lower the learning rate, or look at "
-        "these rows"
+        f"the loss is not finite at step {step} (sums over the batch: {_listed_sums(sums)}; rows "
+        f"{_listed_rows(names.to(guilty.device)[guilty], 20)}): the run was stopped and the last "
+        "checkpoint left as it is; lower the learning rate, or look at these rows"
     )
+
+
+def check_gradient(
+    norm: Any,
+    sums: Mapping[str, torch.Tensor],
+    rows: Sequence[torch.Tensor],
+    step: int,
+    process: str = "",
+) -> None:
+    """Stop a run whose gradient is no longer a finite number, before the weights are.
+
+    The loss may be one all the same: a root or a norm at 0, or too large a sum on the way back.
+
+    Args:
+        norm: of the gradient, as the Trainer measures it for its log; None where it does not.
+        sums: of the loss's components over the accumulation window, scalars.
+        rows: the ids of the window's rows, a tensor a micro-batch.
+        step: the optimizer step, from 1.
+        process: whose rows these are, where there are several, such as ` of process 0 of 2`.
+
+    Raises:
+        HfBatError: it is not finite; the message has the step, the components and the rows.
+
+    Example:
+        >>> check_gradient(torch.tensor(0.7), {}, [], 1)
+    """
+    if norm is None or math.isfinite(norm := float(norm)):
+        return
+    # Which of the rows it is cannot be told from a sum over them: more are named than for a loss.
+    listed = _listed_rows(torch.cat([ids.cpu() for ids in rows]), 256) if rows else "unknown"
+    raise HfBatError(
+        f"the gradient is not finite at step {step} (its norm {norm:.4g}; sums over the step's batches"
+        f"{process}: {_listed_sums(sums)}; rows {listed}): the run was stopped before the weights "
+        "changed and the last checkpoint left as it is; lower the learning rate, or look at these rows"
+    )
+
+
+def row_names(batch: Batch) -> torch.Tensor:
+    """What a message calls a batch's rows, (B,): their `idx`, their places where there is none."""
+    return batch["idx"] if "idx" in batch else torch.arange(len(batch["labels"]))
+
+
+def _listed_rows(names: torch.Tensor, most: int) -> str:
+    return ", ".join(map(str, names[:most].tolist())) + (", ..." if len(names) > most else "")
+
+
+def _listed_sums(sums: Mapping[str, torch.Tensor]) -> str:
+    return ", ".join(f"{name} {total.item():.4g}" for name, total in sums.items()) or "none"
 
 
 def _tile(values: torch.Tensor, draws: int) -> torch.Tensor:

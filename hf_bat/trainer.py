@@ -27,6 +27,7 @@ from hf_bat.objective import (
     Part,
     anchor_inputs,
     check_finite,
+    check_gradient,
     check_labels,
     contrastive_parts,
     count_items,
@@ -34,6 +35,7 @@ from hf_bat.objective import (
     likelihood_parts,
     mean_over,
     measure_distances,
+    row_names,
     stack_versions,
 )
 from hf_bat.pooling import Representation, default_pooling, is_decoder, warn_frozen_head
@@ -109,6 +111,9 @@ class BalancedTrainer(HubTrainer):
             )
         warn_frozen_head(self.model)
         self._window: torch.Tensor | None = None
+        # What `check_gradient` names: the window's rows, and its sums so far of the loss's components.
+        self._window_rows: list[torch.Tensor] = []
+        self._window_sums: dict[str, torch.Tensor] = {}
         self._steps_per_epoch = 1
         self._components = ComponentMeter(COMPONENTS)
         #: Attacks at evaluation, and keeps their last reports; None where none is asked for.
@@ -134,6 +139,7 @@ class BalancedTrainer(HubTrainer):
                     check_labels(batch, self.model.config.num_labels)
             counts = torch.stack([self._count(batch) for batch in batches]).sum(0)
             self._window = self.accelerator.reduce(counts.to(device), reduction="sum")
+            self._window_rows, self._window_sums = [row_names(batch) for batch in batches], {}
         return batches, num_items
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -246,6 +252,27 @@ class BalancedTrainer(HubTrainer):
             loss = loss * self.accelerator.num_processes
         return loss
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """What the Trainer logs as `grad_norm`; the run stops here where that is no finite number.
+
+        It is called after clipping and before the optimizer's step, with a norm that is the same on all
+        ranks: they stop together, and no pass over the parameters is needed.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if not self._skips_bad_steps:
+            ranks = self.accelerator.num_processes
+            process = f" of process {self.args.process_index} of {ranks}" if ranks > 1 else ""
+            step = self.state.global_step + 1
+            check_gradient(norm, self._window_sums, self._window_rows, step, process)
+        return norm
+
+    @property
+    def _skips_bad_steps(self) -> bool:
+        """Whether a gradient that is not finite is looked after: fp16's scaler skips the step and lowers
+        its scale, and DeepSpeed has made or skipped the step by itself when its norm is read."""
+        scaler = self.accelerator.scaler
+        return self.is_deepspeed_enabled or (scaler is not None and scaler.is_enabled())
+
     def _version_scale(self) -> float:
         """Where the warm-up of the weights of perturbed versions stands, 0..1."""
         steps = self.args.weight_warmup_steps
@@ -263,6 +290,7 @@ class BalancedTrainer(HubTrainer):
     ) -> None:
         for name, part in parts.items():
             self._components.add(name, part.total, counts[part.over])
+            self._window_sums[name] = self._window_sums.get(name, 0.0) + part.total.detach()
         for kind in KINDS:
             mask = inputs.get(f"{kind}_mask")
             if mask is not None:

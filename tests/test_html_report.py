@@ -56,7 +56,7 @@ def folder(tmp_path):
     adversary = {"certified": 3, "not certified": 1, "abstained": 0, "accuracy": share}
     certificate = {"certifies": "the smoothed classifier", "adversaries": {"unlimited": adversary}}
     write(out / "certificate.json", {"model": "m", "certificate": certificate})
-    metrics = {"eval_accuracy": {"mean": 0.625, "t_interval_95": [0.5, 0.7]}}
+    metrics = {"eval_accuracy": {"mean": 0.625, "t_interval_95": [-0.5, 0.7]}}
     group = {"name": "method=safer", "runs": ["a", "b"], "metrics": metrics}
     row = {"idx": 0, "attack": "certificate", "outcome": "certified", "verdicts": {}}
     (out / "certificate.rows.jsonl").write_text(json.dumps(row) + "\n")
@@ -93,7 +93,7 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
     assert "<del>big</del>" in source and "<ins>small</ins>" in source
     assert "keep rate, invalid" in text and "-12.0 to -8.0" in text
     assert "the smoothed classifier" in text and "unlimited" in text
-    assert "method=safer" in text and "62.5 %" in text
+    assert "method=safer" in text and "62.5 %<small>0.0 to 70.0<" in source
     assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text
 
 

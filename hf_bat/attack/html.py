@@ -306,12 +306,13 @@ def line(facts: Mapping[str, Any], css: str = "") -> str:
 
 
 def rate(value: Any, interval: Sequence[float] | None = None) -> str:
-    """A cell of a share, as a percentage with a bar under it and its interval."""
+    """A cell of a share, as a percentage with a bar under it and its interval, cut off at 0 and 100."""
     if not isinstance(value, (int, float)):
         return "<td>-</td>"
-    bounds = (
-        f"<small>{100 * interval[0]:.1f} to {100 * interval[1]:.1f}</small>" if interval else ""
-    )
+    bounds = ""
+    if interval:
+        low, high = max(interval[0], 0.0), min(interval[1], 1.0)
+        bounds = f"<small>{100 * low:.1f} to {100 * high:.1f}</small>"
     return f'<td class="rate" style="--share: {100 * value:.1f}%">{100 * value:.1f} %{bounds}</td>'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError
-from hf_bat.methods import METHOD_WEIGHTS, OPTION_METHODS, WEIGHTS
-from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, material
+from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
+from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, material
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
@@ -203,6 +204,8 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)  # `make_run` says that there is no such method
     foreign = {name for name in WEIGHTS if name not in weights}
     foreign |= {name for name, methods in OPTION_METHODS.items() if method not in methods}
+    if method == "likelihood" and not arguments.get("contrastive_weight"):
+        foreign |= {*OF_TRIPLET_TERM}
     if arguments.get("eval_distances"):
         foreign -= {"distance", "pooling"}  # which every method is measured by then
     return {name: value for name, value in arguments.items() if name not in foreign}
@@ -257,9 +260,9 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name in FILES:
         if arguments.get(name) is not None:
             found[name] = {"sha256": _hash_file(arguments[name], name)}
-    model = Path(str(arguments["model_name_or_path"]))
-    if model.is_dir():
-        found["model_name_or_path"] = {"sha256": _hash_model(model)}
+    for name in MODELS:
+        if arguments.get(name) is not None and Path(arguments[name]).is_dir():
+            found[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
     return found
 
 
@@ -277,24 +280,29 @@ def _defaults() -> dict[str, Any]:
     return {field.name: field.default for field in both if field.default is not MISSING}
 
 
-@lru_cache(maxsize=256)
 def _hash_file(path: str, name: str) -> str:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        found = os.stat(path)
+        return _hash_content(path, found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise HfBatError(f"--{name} {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=256)
+def _hash_content(path: str, size: int, changed: int) -> str:
+    """Of a file as it is now; one that was written anew since is read again."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=16)
-def _hash_model(folder: Path) -> str:
+def _hash_model(folder: Path, name: str) -> str:
     """Of a model folder's weights, configuration and tokenizer; not of cards or checkpoints in it."""
     endings = (".json", ".txt", ".model", ".safetensors", ".bin")
     files = sorted(p for p in folder.iterdir() if p.suffix in endings and p.is_file())
     if not (folder / "config.json").is_file():
-        raise HfBatError(f"{folder} holds no model: it has no config.json")
-    parts = [f"{p.name} {_hash_file(str(p), 'model_name_or_path')}" for p in files]
+        raise HfBatError(f"--{name} {folder} holds no model: it has no config.json")
+    parts = [f"{p.name} {_hash_file(str(p), name)}" for p in files]
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()

@@ -106,9 +106,11 @@ def _cell(values: Sequence[float]) -> str:
         return "-"
     interval = t_interval(values)
     mean = f"{100 * fmean(values):.2f}"
-    return (
-        mean if interval is None else f"{mean} ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
-    )
+    if interval is None:
+        return mean
+    # All that is shown are shares: of few seeds near an end Student's interval goes past it.
+    low, high = max(interval[0], 0.0), min(interval[1], 1.0)
+    return f"{mean} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def write_summary(
@@ -143,7 +145,8 @@ def write_summary(
         "runs": [results[run.key] for run in runs if run.key in results],
     }
     note = (
-        "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed). "
+        "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed), cut off "
+        "at 0 and 100. "
         "Lower attack success rates (ASR) and keep rates are better, but for those called invalid, of edits "
         "that likely keep the label.\n"
     )

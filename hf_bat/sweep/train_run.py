@@ -31,6 +31,7 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
+from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments
 from hf_bat.sweep.plan import build_arguments
 from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
@@ -153,13 +154,10 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
 
 def table_hashes(trainer: BalancedTrainer) -> dict[str, str]:
     """Fingerprints of the tables that trained or attacked; none where nothing was perturbed."""
-    if trainer.args.method == "normal" and not trainer.args.attacks:
-        return {}
-    names = ("synonyms", "antonyms")
-    # An obstinate perturbation of several kinds may have no one table.
-    tables: list[Any] = [getattr(each, "table", None) for each in trainer.perturbations]
-    pairs = zip(names, tables, strict=True)
-    return {name: table.fingerprint for name, table in pairs if table is not None}
+    is_perturbed = trainer.args.method != "normal" or bool(trainer.args.attacks)
+    perturbations = trainer.perturbations if is_perturbed else ()
+    tables = tables_of(perturbations, trainer.canonicalizer)
+    return {name: table.fingerprint for name, table in tables.items()}
 
 
 def represent(trainer: BalancedTrainer, rows: Any, run: RunArguments, folder: Path) -> Any:

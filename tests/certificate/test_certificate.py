@@ -54,20 +54,39 @@ def test_no_row_certified_by_the_exact_p_is_flipped_by_any_sentence(radius):
     assert certified > 15 and narrow > 3
 
 
-@pytest.mark.parametrize("texts", SENTENCES[:6])
-def test_the_bound_is_reached_so_nothing_is_given_away(texts):
-    """A classifier made to lose all of the overlap's complement at the worst sentence."""
-    here = support(TABLE, texts)
-    exact = exact_quality(TABLE, texts)
-    reached = []
+# Sentences none of whose words has a worst replacement with a smaller set than its own, and their Q.
+@pytest.mark.parametrize(
+    ("texts", "exact"),
+    [
+        (("b2 x", "y"), Fraction(3, 4)),
+        (("c1 a2 x", "c3 b2."), Fraction(12, 25)),
+        (("c3", "c4 a1 y"), Fraction(16, 25)),
+        (("a1 b2", "b2 c4"), Fraction(9, 20)),
+    ],
+)
+def test_the_bound_is_reached_so_nothing_is_given_away(texts, exact):
+    """A classifier that is right on all that x may draw, wrong on all else: p = 1, and Q is what is left."""
+    assert Smoothing(TABLE).quality(texts) == pytest.approx(float(exact))
+    here = set(support(TABLE, texts))
+    kept = []
     for edited in here:
-        there = set(support(TABLE, edited))
-        # Right on all that x may draw, wrong on all else.
-        p_edited = Fraction(len(there & set(here)), len(there))
-        assert p_edited >= exact  # p = 1 here
-        reached.append(p_edited)
-    equal = all(len(support(TABLE, e)) == len(here) for e in here)
-    assert min(reached) == exact or not equal
+        there = support(TABLE, edited)
+        kept.append(Fraction(sum(drawn in here for drawn in there), len(there)))
+    assert min(kept) == exact_quality(TABLE, texts) == exact < 1
+
+
+@pytest.mark.parametrize("texts", SENTENCES[:6])
+def test_one_edit_costs_all_that_its_bound_allows(texts):
+    """A classifier that is right just where x is the likelier of the two loses 1 - Q, whatever the sets."""
+    here = support(TABLE, texts)
+    lost = []
+    for edited in (other for other in here if edited_words(texts, other) <= 1):
+        there = support(TABLE, edited)
+        share, share_there = Fraction(1, len(here)), Fraction(1, len(there))
+        outside = set(there)
+        right = [drawn for drawn in here if share > (share_there if drawn in outside else 0)]
+        lost.append(share * len(right) - share_there * len(outside & {*right}))
+    assert max(lost) == 1 - exact_quality(TABLE, texts, radius=1)
 
 
 def test_a_classifier_that_flips_just_where_the_bound_says_is_not_certified():

@@ -1,6 +1,7 @@
 """Sweeps: keys, grids, runs that are never made twice, and what they leave."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,13 @@ from types import SimpleNamespace
 import pytest
 from html_page import Page
 from tiny_models import tiny_model
-from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
+from training_helpers import (
+    ANTONYMS,
+    SYNONYMS,
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+)
 
 from hf_bat import HfBatError, cli
 from hf_bat.html_report import write_report
@@ -31,8 +38,9 @@ from hf_bat.sweep import (
     schedule,
 )
 from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
+from hf_bat.sweep.plan import identity
 from hf_bat.sweep.summary import write_summary
-from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
+from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
 from hf_bat.sweep.train_run import main as make_one
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
@@ -88,6 +96,25 @@ def test_a_grid_makes_each_run_once():
     assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
 
 
+def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
+    base = {**BASE, "pooling": "mean", "mask": "authors", "distance": "euclidean"}
+
+    def arguments(*axes, **more):
+        return [run.arguments for run in make_grid({**base, **more}, read_grid(axes))]
+
+    triplet, likelihood = arguments("method=triplet,likelihood")
+    assert all(triplet[name] == base[name] for name in ("pooling", "mask", "distance"))
+    assert not {"pooling", "mask", "distance"} & likelihood.keys()
+    runs = arguments("method=likelihood", "lambda=0,0.5", "pooling=cls,mean")
+    assert [(run["contrastive_weight"], run.get("pooling")) for run in runs] == [
+        (0.0, None), (0.5, "cls"), (0.5, "mean")
+    ]  # fmt: skip
+    (measured,) = arguments("method=likelihood", eval_distances=True)
+    assert measured["pooling"] == "mean" and measured["distance"] == "euclidean"
+    with pytest.raises(HfBatError, match="is of the triplet term"):
+        make_grid({**base, "method": "likelihood"}, read_grid(["seed=1,2"]))
+
+
 def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     def key(**more):
         return make_run({**BASE, "method": "pairwise", **more}).key
@@ -104,6 +131,43 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     changed = tmp_path / "changed.jsonl"
     changed.write_text("{} \n")
     assert key(train_file=str(changed)) != key(train_file=str(one))
+
+
+def test_a_key_minds_the_content_of_every_local_model(tmp_path):
+    def folder(name, content="{}"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(content)
+        return str(tmp_path / name)
+
+    def key(**more):
+        base = {**BASE, "model_name_or_path": folder("model"), "method": "a2t", "seed": 7}
+        return make_run({**base, **more}).key
+
+    one, same, other = folder("one"), folder("same"), folder("other", '{"x": 1}')
+    mlm = {"a2t_candidates": "mlm"}
+    keys = [key(), key(encoder=one), key(encoder=other), key(encoder="some/encoder"),
+            key(**mlm, mlm_model=one), key(**mlm, mlm_model=other),
+            key(**mlm, mlm_model="some/model")]  # fmt: skip
+    assert len({*keys}) == len(keys)
+    assert key(encoder=same) == keys[1] and key(**mlm, mlm_model=same) == keys[4]
+    folder("same", '{"x": 1}')
+    assert key(encoder=same) == keys[2], "as it is now"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HfBatError, match="--encoder .*empty holds no model"):
+        key(encoder=str(tmp_path / "empty"))
+
+
+def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    config = hashlib.sha256(b"{}").hexdigest()
+    model = {"sha256": hashlib.sha256(f"config.json {config}".encode()).hexdigest()}
+    run = {**BASE, "model_name_or_path": str(tmp_path), "method": "a2t", "seed": 7}
+    content = {**run, "model_name_or_path": model, "adversarial_weight": 1.0}
+    hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
+    for arguments, known in ((run, content), (hub, {**hub, "adversarial_weight": 1.0})):
+        assert identity(arguments) == known
+        whole = json.dumps([known, []], sort_keys=True).encode()
+        assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
 
 
 def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
@@ -361,6 +425,21 @@ def test_a_group_has_no_interval_over_one_seed():
     assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
 
 
+def test_the_table_shows_of_an_interval_what_a_share_can_be():
+    """Of two seeds' 0 % and 1 %, where Student's interval starts at -5.85 %."""
+    runs = make_grid(BASE, {"seed": [1, 2]})
+    rates = zip(runs, ((0.0, 1.0), (0.01, 0.99)), strict=True)
+    found = {
+        run.key: {"metrics": {"eval_synonym_asr": low, "eval_accuracy": high}}
+        for run, (low, high) in rates
+    }
+    (group,) = groups = group_runs(runs, found, ["seed"])
+    shown = "| the base | 2 | 99.50 (93.15 to 100.00) | 0.50 (0.00 to 6.85) |"
+    assert markdown(groups).splitlines()[-1] == shown
+    low, high = group.to_dict()["metrics"]["eval_synonym_asr"]["t_interval_95"]
+    assert low == pytest.approx(-0.0585, abs=1e-4) and high == pytest.approx(0.0685, abs=1e-4)
+
+
 def test_a_table_has_a_column_for_every_attack():
     rates = {"accuracy": 0.9, "sister_asr": 0.1, "number_asr_confident": 0.2, "toxicity_keep_rate": 0.3,
              "antonym_invalid_keep_rate": 0.4, "sister_asr_mm": 0.5, "loss": 0.6}  # fmt: skip
@@ -487,6 +566,28 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
     assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
     assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, set()),
+        ({"attacks": ["antonym"]}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood"}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood", "label_filter": "only"}, {"synonyms", "antonyms"}),
+        (
+            {"method": "triplet", "obstinate_edits": ["antonym", "sister", "number"]},
+            {"synonyms", "antonyms", "sisters"},
+        ),
+        ({"method": "triplet", "obstinate_edits": ["number"]}, {"synonyms"}),
+        ({"canonicalize": True}, {"canonical"}),
+    ],
+)
+def test_a_result_has_the_hash_of_every_table(tmp_path, options, names):
+    hashes = table_hashes(make_trainer(tmp_path, made_rows(4), **options))
+    assert hashes.keys() == names
+    known = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
+    assert all(hashes[name] == known[name] for name in names & known.keys())
 
 
 def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tiny_models import tiny_model  # noqa: E402
 from training_helpers import SUBSTITUTES, made_rows, make_trainer, weights_of  # noqa: E402
 
+from hf_bat import HfBatError  # noqa: E402
 from hf_bat.attack.ranks import leave  # noqa: E402
 
 
@@ -83,12 +84,30 @@ def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
     return found
 
 
+def stopping_message(folder: Path, rank: int) -> str:
+    """What a rank says where the last rank's second backward pass gives an infinite gradient."""
+    trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
+    calls = []
+
+    def poison(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * float("inf") if rank == 1 and len(calls) == 2 else gradient
+
+    trainer.model.classifier.weight.register_hook(poison)
+    try:
+        trainer.train()
+    except HfBatError as error:
+        return str(error)
+    return "not stopped"
+
+
 if __name__ == "__main__":
     import os
 
     torch.set_num_threads(1)
     output = Path(sys.argv[1])
     results = run_cases(output, int(os.environ["WORLD_SIZE"]))
+    results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
     torch.save(results, output / f"rank{os.environ['RANK']}.pt")
     leave()
     # Such a thread aborts a rank as Python shuts down: "terminate called without an active exception".

@@ -55,3 +55,14 @@ def test_two_ranks_are_one(one_rank, two_ranks, case):
             assert rank0["metrics"][key] == pytest.approx(value, abs=1e-5), key
     assert rank0["logits"].shape == (11, 3)
     assert torch.allclose(alone["logits"], rank0["logits"], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_a_gradient_that_is_not_finite_on_one_rank_stops_both(two_ranks):
+    messages = [ranks["stopped"] for ranks in two_ranks]
+    for rank, message in enumerate(messages):
+        assert "the gradient is not finite at step 2" in message
+        assert f"batches of process {rank} of 2: " in message
+    rows = [message.split("; rows ")[1].split(")")[0].split(", ") for message in messages]
+    assert len({*rows[0], *rows[1]}) == 4, "each names its own"
