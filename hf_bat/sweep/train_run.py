@@ -31,7 +31,7 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
-from hf_bat.sweep.arguments import RunArguments
+from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
 from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
 from hf_bat.trainer import BalancedTrainer
@@ -39,18 +39,10 @@ from hf_bat.trainer import BalancedTrainer
 
 def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
     """Training rows, validation rows, and MNLI's mismatched ones where there are any."""
-    limits = {"train": run.max_train_samples}
-    paths = {
-        "train": run.train_file,
-        "validation": run.validation_file,
-        "validation_mm": run.validation_mm_file,
-    }
-    if "validation_mm" not in task.splits or (run.validation_file and not run.validation_mm_file):
-        del paths["validation_mm"]
     rows = {}
-    for role, path in paths.items():
+    for role, path in row_files(vars(run), task.splits).items():
         split = load_split(path) if path else load_hub_split(task, role)
-        limit = limits.get(role, run.max_eval_samples)
+        limit = row_limit(vars(run), role)
         rows[role] = split if limit is None else split.select(range(min(limit, len(split))))
     return rows
 
@@ -128,7 +120,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
             ending = role.removeprefix("validation")
             measured = trainer.evaluate(rows[role])
             found |= {f"{name}{ending}": value for name, value in measured.items()}
-        # What follows training is its last epoch once more, and then another set's.
+        # What follows training is its last epoch once more, and then another set.
         epochs = epochs or _evaluations(trainer)
     result = {
         "key": config["key"],

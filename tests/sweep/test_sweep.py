@@ -28,7 +28,6 @@ from hf_bat.sweep import (
     run_all,
     schedule,
 )
-from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
 from hf_bat.sweep.train_run import last_whole_checkpoint, train_and_measure
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
@@ -54,7 +53,7 @@ rate = 0.3 + 0.01 * seed + 0.1 * config["arguments"].get("alpha", 0)
 metrics = {"eval_accuracy": 0.8, "eval_synonym_asr": rate, "eval_antonym_asr_confident": 1 - rate,
            "threads": float(os.environ.get("OMP_NUM_THREADS", 0))}
 result = {"key": config["key"], "arguments": config["arguments"], "metrics": metrics, "steps": 10,
-          "train": {"train_runtime": 5.0, "resumed": False}}
+          "train": {"train_runtime": 5.0, "resumed": False}, "seconds": 5.0}
 (folder / "result.json").write_text(json.dumps(result))
 """
 
@@ -394,46 +393,6 @@ def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
     assert "known: none, for --attacks names no obstinate attack" in say("", "foo")[1]
     assert say(attacks, "eval_sister_asr") == say(attacks, "eval_antonym_asr_mm") == (0, "")
     assert say(f"{attacks} --attack_label_filter", "eval_antonym_valid_asr") == (0, "")
-
-
-def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
-    assert planned_steps({"max_steps": 7}, None) == 7
-    assert planned_steps({}, None) is None
-    flags = {
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 2,
-        "gradient_accumulation_steps": 2,
-    }
-    assert planned_steps(flags, 33) == 10 and planned_steps(flags, 33, processes=2) == 6
-    assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
-
-
-def test_costs_count_every_batch_that_gradients_are_accumulated_over(tmp_path):
-    """Four batches of 8 to a step are the work of one batch of 32, and so many times that of one of 8."""
-    flags = {**BASE, "num_train_epochs": 2, "per_device_train_batch_size": 8}
-    one, four = make_run(flags), make_run({**flags, "gradient_accumulation_steps": 4})
-    wide = make_run({**flags, "per_device_train_batch_size": 32})
-    assert estimate(one, 64, [], 4.0) == estimate(four, 64, [], 4.0) == 16.0
-    assert estimate(wide, 64, [], 4.0) == 16.0
-    assert planned_steps(four.arguments, 72) == 6
-    assert planned_batches(four.arguments, 72) == planned_batches(one.arguments, 72) == 18
-    cut = {**flags, "gradient_accumulation_steps": 4, "max_steps": 5}
-    assert planned_batches(cut, 72) == 9 + 4 + 4, "the last step of the first epoch has one batch"
-    assert planned_batches(cut, None) == 20
-    assert work({**flags, "method": "triplet", "num_fickle": 2}, 72) == 18 * 8 * 4
-
-
-@pytest.mark.parametrize("accumulated", [1, 4])
-def test_seconds_are_measured_by_what_a_run_forwarded(accumulated):
-    flags = {**BASE, "max_steps": 10, "gradient_accumulation_steps": 4}
-    measured = {
-        "arguments": {**flags, "gradient_accumulation_steps": accumulated},
-        "steps": 10,
-        "train": {"train_runtime": 8.0, "resumed": False},
-    }
-    assert estimate(make_run(flags), None, [measured], None) == 8.0 * 4 / accumulated
-    other = {**measured, "arguments": {**flags, "num_fickle": 3}}
-    assert estimate(make_run(flags), None, [other], None) is None
 
 
 @pytest.fixture
