@@ -31,6 +31,7 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
+from hf_bat.robustness import attacks_now
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
 from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
@@ -118,9 +119,10 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     for role in ("validation", "validation_mm"):
         if role in rows:
             ending = role.removeprefix("validation")
-            measured = trainer.evaluate(rows[role])
+            last = evaluated_last(trainer) if role == "validation" else None
+            measured = last or trainer.evaluate(rows[role])
             found |= {f"{name}{ending}": value for name, value in measured.items()}
-        # What follows training is its last epoch once more, and then another set.
+        # What follows training is its last epoch, and then another set.
         epochs = epochs or _evaluations(trainer)
     result = {
         "key": config["key"],
@@ -183,6 +185,18 @@ def environment(trainer: BalancedTrainer) -> dict[str, str]:
         "python": platform.python_version(),
         "device": f"{device.type} ({name})",
     }
+
+
+def evaluated_last(trainer: BalancedTrainer) -> dict[str, Any] | None:
+    """The evaluation that training ended with, where one after it would measure the same; else None."""
+    args, logs = trainer.args, _evaluations(trainer)
+    if not logs or logs[-1]["step"] != trainer.state.global_step or args.load_best_model_at_end:
+        return None  # none, or of other weights
+    if args.fp16_full_eval or args.bf16_full_eval:
+        return None  # the Trainer converts the weights for an evaluation after training alone
+    if args.attacks and not attacks_now(args.attack_every, trainer.state, in_training=True):
+        return None
+    return logs[-1]
 
 
 def _evaluations(trainer: BalancedTrainer) -> list[dict[str, Any]]:

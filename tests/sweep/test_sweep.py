@@ -456,3 +456,63 @@ def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_
     assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0], "each once"
     with pytest.raises(HfBatError, match="load_best_model_at_end"):
         make_run({**arguments, "eval_strategy": "steps"})
+
+
+@pytest.fixture
+def epochs_run(tiny_run, monkeypatch):
+    """`make(folder, **changes)`: a run of two epochs, each evaluated; its result, and evaluations made."""
+    from hf_bat.sweep import train_run
+
+    evaluate, counted = train_run.BalancedTrainer.evaluate, []
+
+    def counting(self, *args, **kwargs):
+        counted.append(self.state.global_step)
+        return evaluate(self, *args, **kwargs)
+
+    def make(folder, **changes):
+        left_out = ("max_steps", "save_strategy", "save_steps", "representations")
+        arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out}
+        arguments |= {"eval_strategy": "epoch", "num_train_epochs": 2, **changes}
+        folder.mkdir()
+        counted.clear()
+        result = train_and_measure(folder, {"key": "k", "identity": {}, "arguments": arguments})
+        return result, len(counted)
+
+    monkeypatch.setattr(train_run.BalancedTrainer, "evaluate", counting)
+    return make
+
+
+def test_the_last_epoch_is_measured_once(epochs_run, tmp_path, monkeypatch):
+    """An evaluation and its attacks were made twice on the same weights and rows: 139 of 777 seconds."""
+    from hf_bat.sweep import train_run
+
+    result, evaluations = epochs_run(tmp_path / "once")
+    assert evaluations == 2
+    # As it was: by an evaluation after training.
+    monkeypatch.setattr(train_run, "evaluated_last", lambda trainer: None)
+    expected, evaluations = epochs_run(tmp_path / "again")
+    assert evaluations == 3
+    assert result.keys() == expected.keys()
+    assert result["metrics"].keys() == expected["metrics"].keys()
+    timed = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+    for name in result["metrics"].keys() - timed:
+        assert result["metrics"][name] == expected["metrics"][name], name
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluations"),
+    [
+        ({"attack_every": "epoch"}, 2),
+        ({"attack_every": "end"}, 3),
+        ({"attack_every": "epoch", "num_train_epochs": 1.5}, 3),  # the last one did not attack
+        ({"load_best_model_at_end": True}, 3),
+        ({"bf16_full_eval": True}, 3),
+        ({"eval_strategy": "no"}, 1),
+    ],
+)
+def test_an_evaluation_after_training_that_would_tell_more_is_made(
+    epochs_run, tmp_path, changes, evaluations
+):
+    result, made = epochs_run(tmp_path / "run", **changes)
+    assert made == evaluations and "eval_synonym_asr" in result["metrics"]
