@@ -45,10 +45,9 @@ class NotingTrainer(BalancedTrainer):
         return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(self, eval_dataset=None, **kwargs):
-        found = super().evaluate(eval_dataset, **kwargs)
-        if eval_dataset is not None:  # and not while it trains
-            self.note["evaluated"].append(self.texts(eval_dataset))
-        return found
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        self.note["evaluated"].append(self.texts(rows))
+        return super().evaluate(eval_dataset, **kwargs)
 
     def predict(self, test_dataset, **kwargs):
         self.note["predicted"].append(self.texts(test_dataset))
