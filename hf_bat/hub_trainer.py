@@ -13,9 +13,10 @@ from typing import Any
 from hf_bat.adversarial import ADVERSARIAL
 from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import write_atomically
-from hf_bat.model_card import CardFacts, body, public_name, rows_name, section
+from hf_bat.model_card import CardFacts, body, rows_name, section
 from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
+from hf_bat.public_names import public_name
 from hf_bat.raw_text import RawTextTrainer
 from hf_bat.saved_perturbations import tables_of
 

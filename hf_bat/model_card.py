@@ -6,7 +6,6 @@ card names no folder of the machine, no host and no token.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from hf_bat import __version__
 from hf_bat.attack.report import AttackReport
 from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, WEIGHTS
 from hf_bat.model_index import Evaluation, interval_of
+from hf_bat.public_names import shortened
 from hf_bat.tasks import Task
 
 _LOSSES = {
@@ -103,18 +103,6 @@ def body(facts: CardFacts) -> str:
 def _template(name: str) -> str:
     path = Path(__file__).parent / "templates" / f"{name}.md"
     return path.read_text(encoding="utf-8")
-
-
-def public_name(source: str | None) -> str | None:
-    """A model's name on the Hub, or None for a folder of this machine.
-
-    Example:
-        >>> public_name("google-bert/bert-base-uncased"), public_name("/home/me/bert"), public_name("")
-        ('google-bert/bert-base-uncased', None, None)
-    """
-    if not source or os.path.isdir(source) or os.path.isabs(source):
-        return None
-    return source if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) else None
 
 
 def section(text: str, heading: str) -> str:
@@ -210,8 +198,8 @@ def _chosen_options(args: Any) -> dict[str, Any]:
         if option.name == "clean_epochs":
             defaults.append(1 if args.method == "a2t" else 0)
         if option.name not in known | left_out and value not in defaults:
-            is_path = isinstance(value, (str, Path)) and os.path.isabs(value)
-            chosen[option.name] = Path(value).name if is_path else value
+            is_text = isinstance(value, (str, Path))
+            chosen[option.name] = shortened(str(value)) if is_text else value
     return chosen
 
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import BATCH, EXPERIMENTS, HUB_TRAIN_ROWS, SCALES, Experiment, Setting
+from experiments import BATCH, EXPERIMENTS, HUB_ROWS, SCALES, Experiment, Setting
 from outputs import write_outputs
 
 from hf_bat import HfBatError
-from hf_bat.commands.sweep import make_runs, train_rows
+from hf_bat.commands.sweep import make_runs, row_counts
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
@@ -135,7 +135,7 @@ def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
     found = None
     for word in getattr(args, name):
         chosen, equals, path = word.partition("=")
-        if not equals or chosen not in HUB_TRAIN_ROWS:
+        if not equals or chosen not in HUB_ROWS:
             found = found or word
         elif chosen == task:
             return path
@@ -213,10 +213,7 @@ def main(argv: Sequence[str]) -> int:
     planned = plan(experiment, args, extra)
     root = Path(args.output_dir)
     runs = list({run.key: run for p in planned for run in p.runs}.values())
-    rows = train_rows(runs)
-    for run in runs:
-        if rows[run.key] is None:
-            rows[run.key] = HUB_TRAIN_ROWS[run.arguments["task_name"]]
+    rows = row_counts(runs, HUB_ROWS)
     varied = ("task_name", "model_name_or_path", "method", *_varied(experiment), "seed")
     if args.dry_run:
         print(f"{experiment.title}, scale {args.scale}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -159,13 +157,9 @@ class MaskedLMPerturbation(Perturbation):
     @cached_property
     def identity(self) -> str:
         """A hash of the model's weights and vocabulary."""
-        from hf_bat.attack.transformer import hash_weights
+        from hf_bat.attack.transformer import hash_model
 
-        model, tokenizer = self._loaded
-        digest = hashlib.sha256()
-        hash_weights(digest, model)
-        digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-        return digest.hexdigest()
+        return hash_model(*self._loaded)
 
     @cached_property
     def _words(self) -> dict[int, str]:

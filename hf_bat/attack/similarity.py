@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from hf_bat.attack.constraints import Constraint
 from hf_bat.attack.state import State
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Edit, Texts
+from hf_bat.public_names import public_name
 
 METRICS = ("cosine", "angular")
 
@@ -53,6 +55,17 @@ class SentenceEncoder:
             device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
             self._loaded = tokenizer, model.eval().to(device)
         return self._loaded
+
+    @cached_property
+    def name(self) -> str:
+        """What recipes call it: its name on the Hub, or a hash of a folder's weights and vocabulary."""
+        return public_name(self.path) or self._identity()
+
+    def _identity(self) -> str:
+        from hf_bat.attack.transformer import hash_model
+
+        tokenizer, model = self._load()
+        return hash_model(model, tokenizer)
 
     def encode(self, strings: list[str]) -> np.ndarray:
         """Embed strings.
@@ -147,7 +160,7 @@ class SentenceSimilarity(Constraint):
     def describe(self) -> dict[str, object]:
         return {
             "constraint": "sentence-similarity",
-            "encoder": self.encoder.path,
+            "encoder": self.encoder.name,
             "threshold": self.threshold,
             "metric": self.metric,
             "window": self.window,

@@ -322,6 +322,14 @@ def hash_weights(digest: Any, model: nn.Module) -> None:
         digest.update(flat.view(torch.uint8).numpy().tobytes())
 
 
+def hash_model(model: nn.Module, tokenizer: Any) -> str:
+    """A hash of a model's weights and its tokenizer's vocabulary."""
+    digest = hashlib.sha256()
+    hash_weights(digest, model)
+    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    return digest.hexdigest()
+
+
 def load(factory: str, path: str, what: str, **options: Any) -> Any:
     """`from_pretrained` of a class of transformers; what it raises is said in one line."""
     import transformers

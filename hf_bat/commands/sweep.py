@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.obstinate is not None:
         check_obstinate(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
-    rows = train_rows(runs)
+    rows = row_counts(runs)
     if args.dry_run:
         print(dry_run(runs, root, rows, varied, args.seconds_per_step))
         return 0
@@ -122,32 +123,46 @@ def check_obstinate(metric: str, runs: list[Run]) -> None:
 
 
 def make_runs(
-    runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None], quiet: bool = False
+    runs: list[Run],
+    root: Path,
+    jobs: int,
+    rows: Mapping[str, Mapping[str, int | None]],
+    quiet: bool = False,
 ) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
-    from hf_bat.sweep.cost import work
+    from hf_bat.sweep.workload import work
 
     weights = {run.key: work(run.arguments, rows[run.key]) or 0 for run in runs}
     return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
 
 
-def train_rows(runs: list[Run]) -> dict[str, int | None]:
-    """Key -> training rows, for runs on local files; None for data of the Hub.
+def row_counts(
+    runs: list[Run], hub: Mapping[str, Mapping[str, int]] | None = None
+) -> dict[str, dict[str, int | None]]:
+    """Key -> role -> rows that a run takes; None where the Hub's are not known.
+
+    Args:
+        runs: whose.
+        hub: task -> role -> rows of the Hub's data, as far as they are known.
 
     Raises:
         HfBatError: a file cannot be read.
     """
-    from hf_bat.tasks import load_split
+    from hf_bat.sweep.arguments import row_files, row_limit
+    from hf_bat.tasks import TASKS, get_task, load_split
 
     lengths: dict[str, int] = {}
-    found: dict[str, int | None] = {}
+    found: dict[str, dict[str, int | None]] = {}
     for run in runs:
-        path, limit = (run.arguments.get(n) for n in ("train_file", "max_train_samples"))
-        if path is None:
-            found[run.key] = limit
-            continue
-        if path not in lengths:
-            lengths[path] = len(load_split(path))
-        found[run.key] = lengths[path] if limit is None else min(limit, lengths[path])
+        name = run.arguments.get("task_name")
+        task = None if name is None else get_task(name).name
+        splits = () if task is None else TASKS[task].splits
+        found[run.key] = {}
+        for role, path in row_files(run.arguments, splits).items():
+            if path is not None and path not in lengths:
+                lengths[path] = len(load_split(path))
+            of_hub = (hub or {}).get(task or "", {}).get(role)
+            bounds = [lengths[path] if path else of_hub, row_limit(run.arguments, role)]
+            found[run.key][role] = min((n for n in bounds if n is not None), default=None)
     return found

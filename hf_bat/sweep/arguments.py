@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,35 @@ IMMATERIAL = (
     "save_strategy",
     "save_total_limit",
 )
+
+
+def row_files(arguments: Mapping[str, Any], splits: Container[str]) -> dict[str, str | None]:
+    """Role -> the file of its rows, None for those of the Hub.
+
+    Args:
+        arguments: of the run.
+        splits: the roles that the task has on the Hub.
+
+    Returns:
+        The roles `train`, `validation`, and `validation_mm` where there are such rows: a user's own
+        validation rows come with the mismatched ones that the user gives, if any.
+
+    Example:
+        >>> row_files({"train_file": "t.jsonl", "validation_file": "v.jsonl"}, ["validation_mm"])
+        {'train': 't.jsonl', 'validation': 'v.jsonl'}
+    """
+    names = ("train", "validation", "validation_mm")
+    found = {name: arguments.get(f"{name}_file") for name in names}
+    given_without = found["validation"] and not found["validation_mm"]
+    if "validation_mm" not in splits or given_without:
+        del found["validation_mm"]
+    return found
+
+
+def row_limit(arguments: Mapping[str, Any], role: str) -> int | None:
+    """How many rows of a role a run takes at most; None for all."""
+    limit: int | None = arguments.get(f"max_{'train' if role == 'train' else 'eval'}_samples")
+    return limit
 
 
 def material(arguments: Mapping[str, Any]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What runs will cost: steps, and an estimate of their seconds."""
+"""What runs will cost: an estimate of their seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.methods import BALANCED_METHODS
 from hf_bat.sweep.plan import Run
 from hf_bat.sweep.schedule import duration, finished
+from hf_bat.sweep.workload import Rows, planned_steps, work
 
 # Arguments that runs must share for the one's seconds a sequence to be the other's.
 _ALIKE = (
@@ -22,104 +22,18 @@ _ALIKE = (
 )
 
 
-def planned_steps(
-    arguments: Mapping[str, Any], train_rows: int | None, processes: int = 1
-) -> int | None:
-    """Optimizer steps of a run.
-
-    Args:
-        arguments: of the run.
-        train_rows: how many rows it trains on; None where unknown.
-        processes: that share the work.
-
-    Returns:
-        The steps; None where the rows are unknown and `max_steps` is not given.
-
-    Example:
-        >>> planned_steps({"num_train_epochs": 3, "per_device_train_batch_size": 32}, 8000)
-        750
-    """
-    if arguments.get("max_steps", -1) > 0:
-        return int(arguments["max_steps"])
-    if train_rows is None:
-        return None
-    _, steps = _epoch(arguments, train_rows, processes)
-    return math.ceil(arguments.get("num_train_epochs", 3.0) * steps)
-
-
-def _epoch(arguments: Mapping[str, Any], train_rows: int, processes: int) -> tuple[int, int]:
-    """An epoch's batches of each process, and its optimizer steps."""
-    batches = -(-train_rows // (arguments.get("per_device_train_batch_size", 8) * processes))
-    return batches, max(1, math.ceil(batches / arguments.get("gradient_accumulation_steps", 1)))
-
-
-def planned_batches(
-    arguments: Mapping[str, Any], train_rows: int | None, processes: int = 1
-) -> int | None:
-    """Batches that each process of a run trains on: as many to a step as gradients are accumulated over.
-
-    Args:
-        arguments, train_rows, processes: see `planned_steps`.
-
-    Returns:
-        The batches, the last step of an epoch having what is left; None where `planned_steps` is None.
-
-    Example:
-        >>> flags = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
-        >>> planned_steps(flags, 10), planned_batches(flags, 10)
-        (6, 15)
-    """
-    steps = planned_steps(arguments, train_rows, processes)
-    window = int(arguments.get("gradient_accumulation_steps", 1))
-    if steps is None or train_rows is None:
-        return None if steps is None else steps * window
-    batches, steps_an_epoch = _epoch(arguments, train_rows, processes)
-    epochs, rest = divmod(steps, steps_an_epoch)
-    return epochs * batches + rest * window
-
-
-def work(arguments: Mapping[str, Any], train_rows: int | None, processes: int = 1) -> int | None:
-    """Sequences that each process of a run forwards in training.
-
-    Args:
-        arguments: of the run.
-        train_rows: how many rows it trains on; None where unknown.
-        processes: that share the work.
-
-    Returns:
-        The sequences, versions that are not valid counted too; None where the rows are unknown and
-        `max_steps` is not given.
-
-    Example:
-        >>> flags = {"per_device_train_batch_size": 4, "max_steps": 3}
-        >>> work(flags, None), work({**flags, "gradient_accumulation_steps": 2, "method": "triplet"}, None)
-        (12, 72)
-    """
-    batches = planned_batches(arguments, train_rows, processes)
-    if batches is None:
-        return None
-    return batches * int(arguments.get("per_device_train_batch_size", 8)) * forwards(arguments)
-
-
-def forwards(arguments: Mapping[str, Any]) -> int:
-    """Sequences that a training step forwards for each row: 1, or with the versions 3 or more."""
-    if arguments.get("method", "normal") not in BALANCED_METHODS:
-        return 1
-    return 1 + int(arguments.get("num_fickle", 1)) + int(arguments.get("num_obstinate", 1))
-
-
 def estimate(
     run: Run,
-    train_rows: int | None,
+    rows: Rows,
     results: Iterable[Mapping[str, Any]],
     seconds_per_step: float | None,
     processes: int = 1,
 ) -> float | None:
-    """Seconds of training, estimated; evaluation and attacks are not counted.
+    """Seconds of a run, estimated: training, evaluation and attacks.
 
     Args:
         run: whose.
-        train_rows: how many rows it trains on; None where unknown.
+        rows: how many it trains on and evaluates, by role; see `hf_bat.sweep.workload.work`.
         results: of finished runs: those of the same model, method, draws and batch size are a measurement.
         seconds_per_step: of a step of normal training on one batch of 32; None where unknown.
         processes: that share the work.
@@ -127,11 +41,11 @@ def estimate(
     Returns:
         Seconds; None where nothing is known to go by.
     """
-    sequences = work(run.arguments, train_rows, processes)
+    sequences = work(run.arguments, rows, processes)
     if sequences is None:
         return None
     measured = [
-        result["train"]["train_runtime"] / done
+        result["seconds"] / done
         for result in results
         if all(result["arguments"].get(n) == run.arguments.get(n) for n in _ALIKE)
         and not result["train"]["resumed"]
@@ -142,17 +56,16 @@ def estimate(
     return None if seconds_per_step is None else sequences * seconds_per_step / 32
 
 
-def _done(result: Mapping[str, Any]) -> int | None:
-    """Sequences that each process of a finished run forwarded in training."""
+def _done(result: Mapping[str, Any]) -> float | None:
+    """The work that each process of a finished run has done."""
     arguments = {**result["arguments"], "max_steps": result["steps"]}
-    rows = result.get("rows", {}).get("train")
-    return work(arguments, rows, result.get("processes", 1))
+    return work(arguments, result.get("rows", {}), result.get("processes", 1))
 
 
 def dry_run(
     runs: Sequence[Run],
     root: Path,
-    train_rows: Mapping[str, int | None],
+    rows: Mapping[str, Rows],
     varied: Sequence[str],
     seconds_per_step: float | None = None,
     processes: int = 1,
@@ -162,7 +75,7 @@ def dry_run(
     Args:
         runs: all of them.
         root: the sweep's folder.
-        train_rows: key -> training rows.
+        rows: key -> how many rows the run trains on and evaluates, by role.
         varied: the arguments that tell the runs apart.
         seconds_per_step: see `estimate`.
         processes: that share the work of a run.
@@ -180,8 +93,9 @@ def dry_run(
             lines.append(f"{run.key}  finished            {run.label(varied)}")
             continue
         open_runs += 1
-        steps = planned_steps(run.arguments, train_rows.get(run.key), processes)
-        seconds = estimate(run, train_rows.get(run.key), known, seconds_per_step, processes)
+        own = rows.get(run.key, {})
+        steps = planned_steps(run.arguments, own.get("train"), processes)
+        seconds = estimate(run, own, known, seconds_per_step, processes)
         total += seconds or 0.0
         unknown += seconds is None
         cost = "?" if seconds is None else f"~{duration(seconds)}"
@@ -190,9 +104,9 @@ def dry_run(
     lines.append(f"{open_runs} of {len(runs)} runs to make")
     if open_runs and unknown < open_runs:
         lines[-1] += (
-            f"; about {duration(total)} of training one after another (an estimate: sequences"
+            f"; about {duration(total)} one after another (an estimate: the sequences of training, "
+            "evaluation and attacks x seconds a sequence)"
         )
-        lines[-1] += " x seconds a sequence, without evaluation and attacks)"
     if unknown:
         lines.append(
             f"for {unknown} the time is unknown until a run like it has finished; or give "

@@ -31,8 +31,9 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
+from hf_bat.robustness import attacks_now
 from hf_bat.saved_perturbations import tables_of
-from hf_bat.sweep.arguments import RunArguments
+from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
 from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
 from hf_bat.trainer import BalancedTrainer
@@ -40,18 +41,10 @@ from hf_bat.trainer import BalancedTrainer
 
 def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
     """Training rows, validation rows, and MNLI's mismatched ones where there are any."""
-    limits = {"train": run.max_train_samples}
-    paths = {
-        "train": run.train_file,
-        "validation": run.validation_file,
-        "validation_mm": run.validation_mm_file,
-    }
-    if "validation_mm" not in task.splits or (run.validation_file and not run.validation_mm_file):
-        del paths["validation_mm"]
     rows = {}
-    for role, path in paths.items():
+    for role, path in row_files(vars(run), task.splits).items():
         split = load_split(path) if path else load_hub_split(task, role)
-        limit = limits.get(role, run.max_eval_samples)
+        limit = row_limit(vars(run), role)
         rows[role] = split if limit is None else split.select(range(min(limit, len(split))))
     return rows
 
@@ -127,9 +120,10 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     for role in ("validation", "validation_mm"):
         if role in rows:
             ending = role.removeprefix("validation")
-            measured = trainer.evaluate(rows[role])
+            last = evaluated_last(trainer) if role == "validation" else None
+            measured = last or trainer.evaluate(rows[role])
             found |= {f"{name}{ending}": value for name, value in measured.items()}
-        # What follows training is its last epoch once more, and then another set's.
+        # What follows training is its last epoch, and then another set.
         epochs = epochs or _evaluations(trainer)
     result = {
         "key": config["key"],
@@ -189,6 +183,18 @@ def environment(trainer: BalancedTrainer) -> dict[str, str]:
         "python": platform.python_version(),
         "device": f"{device.type} ({name})",
     }
+
+
+def evaluated_last(trainer: BalancedTrainer) -> dict[str, Any] | None:
+    """The evaluation that training ended with, where one after it would measure the same; else None."""
+    args, logs = trainer.args, _evaluations(trainer)
+    if not logs or logs[-1]["step"] != trainer.state.global_step or args.load_best_model_at_end:
+        return None  # none, or of other weights
+    if args.fp16_full_eval or args.bf16_full_eval:
+        return None  # the Trainer converts the weights for an evaluation after training alone
+    if args.attacks and not attacks_now(args.attack_every, trainer.state, in_training=True):
+        return None
+    return logs[-1]
 
 
 def _evaluations(trainer: BalancedTrainer) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
+from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack import (
     RECIPES,
@@ -195,6 +196,23 @@ def test_a_transformers_encoder_means_over_real_tokens(minilm):
         assert vector == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
     with pytest.raises(HfBatError, match="cannot load the sentence encoder"):
         SentenceEncoder("/nowhere/at-all").encode(["x"])
+
+
+def test_an_encoder_is_called_by_what_it_is_not_by_where_it_lies(tmp_path, monkeypatch):
+    """One encoder in two folders made two recipes, and its path stood in what was saved of them."""
+    (tmp_path / "owner").mkdir()
+    folders = [str(tmp_path / "a"), str(tmp_path / "owner" / "b"), "owner/b"]
+    for folder in folders[:2]:
+        tiny_model("bert").bert.save_pretrained(folder)
+        tiny_tokenizer().save_pretrained(folder)
+    monkeypatch.chdir(tmp_path)
+    names = [SentenceSimilarity(folder, 0.9).describe()["encoder"] for folder in folders]
+    assert len(set(names)) == 1 and re.fullmatch("[0-9a-f]{64}", names[0])
+    tiny_model("bert", seed=1).bert.save_pretrained(tmp_path / "c")
+    tiny_tokenizer().save_pretrained(tmp_path / "c")
+    assert SentenceSimilarity(str(tmp_path / "c"), 0.9).describe()["encoder"] != names[0]
+    # A name of the Hub's says it, and nothing is loaded for it.
+    assert SentenceSimilarity("owner/other", 0.9).describe()["encoder"] == "owner/other"
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"a2t-mlm"}))  # that one needs a model

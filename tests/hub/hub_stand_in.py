@@ -14,14 +14,14 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
 TOKEN = "hf_testtokenoftheloopbackhub"
 USER = "tester"
 _MAX_BODY = 50_000_000
-_LFS_ENDINGS = (".safetensors", ".bin", ".gz")
+_LFS_ENDINGS = (".safetensors", ".bin", ".gz", ".parquet")
 _REPO = r"(?P<name>[\w.-]+/[\w.-]+)"
 _KIND = r"(?P<kind>models|datasets)"
 
@@ -86,6 +86,13 @@ class HubStandIn:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
+
+    def add(self, name: str, tree: dict[str, bytes], kind: str = "models") -> None:
+        """Put a public repository up, as if it had been pushed."""
+        repo = self.repos[kind, name] = Repo(kind, name)
+        repo.commit(tree)
+        large = (content for path, content in tree.items() if is_lfs(path))
+        self.large |= {hashlib.sha256(content).hexdigest(): content for content in large}
 
     def files(self, name: str, kind: str = "models") -> dict[str, bytes]:
         """The files of a repository's last commit."""
@@ -330,8 +337,23 @@ class _Handler(BaseHTTPRequestHandler):
             inside = {p: c for p, c in found[1].items() if not path or p.startswith(f"{path}/")}
             if path and not inside:
                 return self._error(404, "EntryNotFound")
-            self._json([self._entry(*file) for file in inside.items()])
+            if self._is_recursive():
+                return self._json([self._entry(*file) for file in inside.items()])
+            self._json(self._children(inside, f"{path}/" if path else ""))
         return None
+
+    def _is_recursive(self) -> bool:
+        asked = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])
+        return asked[0].lower() in ("true", "1")
+
+    def _children(self, tree: dict[str, bytes], prefix: str) -> list[dict[str, Any]]:
+        """Files and folders right below a folder."""
+        entries = {}
+        for path, content in tree.items():
+            name, slash, _ = path.removeprefix(prefix).partition("/")
+            folder = {"type": "directory", "path": prefix + name, "size": 0, "oid": "0" * 40}
+            entries[name] = folder if slash else self._entry(path, content)
+        return list(entries.values())
 
     def _paths_info(self, body: bytes, kind: str, name: str, revision: str) -> None:
         found = self._find(kind, name, revision)
@@ -342,8 +364,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _asked_paths(self, body: bytes) -> list[str]:
         if self.headers.get("Content-Type", "").startswith("application/json"):
             return json.loads(body)["paths"]
-        from urllib.parse import parse_qs
-
         return parse_qs(body.decode())["paths"]
 
     def _resolve(self, body: bytes, kind: str | None, name: str, revision: str, path: str) -> None:

@@ -9,13 +9,22 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 from huggingface_hub import ModelCard
-from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer
+from tiny_models import tiny_masked_lm, tiny_model
+from training_helpers import (
+    ANTONYMS,
+    SYNONYMS,
+    made_rows,
+    make_arguments,
+    make_trainer,
+    tokenizer_for_made_rows,
+)
 
 from hf_bat import HfBatError, get_task
 from hf_bat.errors import first_cause
 from hf_bat.methods import METHOD_WEIGHTS
-from hf_bat.model_card import public_name
+from hf_bat.model_card import _chosen_options
 from hf_bat.model_index import Evaluation
+from hf_bat.public_names import public_name
 
 TOKEN = "hf_thisisasecretofthetests"
 
@@ -191,8 +200,6 @@ def test_a_run_that_only_evaluates_does_not_claim_to_have_trained(tmp_path):
 
 def test_an_adapter_says_so(tmp_path):
     peft = pytest.importorskip("peft")
-    from tiny_models import tiny_model
-
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
     model = peft.get_peft_model(tiny_model("bert"), config)
     trainer = make_trainer(tmp_path, made_rows(4), model=model, method="safer", max_steps=1)
@@ -275,6 +282,56 @@ def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
     assert public_name("owner/other") == "owner/other"
     assert public_name("../model") is None and public_name(None) is None
     assert public_name(str(tmp_path / "gone")) is None
+
+
+def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp_path, monkeypatch):
+    """Relative folders stood in the card as they were given."""
+    (tmp_path / "here" / "models" / "mlm").mkdir(parents=True)
+    (tmp_path / "secret-client" / "enc").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+
+    def named(source):
+        flags = {"method": "a2t", "a2t_candidates": "mlm", "mlm_model": source}
+        return _chosen_options(make_arguments(tmp_path, **flags))["mlm_model"]
+
+    assert named("google-bert/bert-base-uncased") == "google-bert/bert-base-uncased"
+    assert named("roberta-base") == "roberta-base"
+    assert (
+        named("models/mlm") == named("./models/mlm/") == "mlm"
+    )  # as a name of the Hub's, but it is here
+    assert named("../secret-client/enc") == named(str(tmp_path / "secret-client" / "enc")) == "enc"
+    assert named("private/models/gone") == named("~/gone") == "gone"
+
+
+def test_no_text_that_is_pushed_names_a_folder(tmp_path, monkeypatch):
+    """`perturbations.json` had the encoder's path."""
+    for name, model in (
+        ("private/models/mlm", tiny_masked_lm()),
+        ("secret-client/enc", tiny_model("bert").bert),
+    ):
+        model.save_pretrained(tmp_path / name)
+        tokenizer_for_made_rows().save_pretrained(tmp_path / name)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    models = {"mlm_model": "../private/models/mlm", "encoder": "../secret-client/enc"}
+    out = tmp_path / "out"
+    trainer = make_trainer(
+        out, made_rows(4), method="a2t", clean_epochs=0, max_steps=1, a2t_candidates="mlm", **models
+    )
+    trainer.train()
+    trainer.evaluate(made_rows(4))
+    trainer.save_model()
+    trainer.save_perturbations(out)
+    trainer.save_state()
+    trainer.create_model_card(finetuned_from="../secret-client/enc")
+    assert "- `encoder`: enc\n" in (out / "README.md").read_text("utf-8")
+    assert "sentence-similarity" in (out / "perturbations.json").read_text("utf-8")
+    for path in out.rglob("*"):
+        # What the Trainer pickles are the arguments as they are, which docs/hub.md says.
+        if path.is_file() and path.name != "training_args.bin":
+            content = path.read_bytes()
+            for word in (b"private", b"secret-client", str(tmp_path).encode()):
+                assert word not in content, f"{path.name}: {word}"
 
 
 def test_a_hub_that_is_not_there_is_one_line_before_training(tmp_path):

@@ -43,6 +43,25 @@ def test_every_experiment_has_a_plan_at_the_papers_scale(script, name, capsys, t
     assert "bert" in listed and not (tmp_path / "o").exists()
 
 
+def test_the_plan_of_a_table_counts_attacks_and_evaluations(script, tmp_path):
+    """A2T was listed at the price of normal training, and 15 evaluations of SAFER at none."""
+    from hf_bat.commands.sweep import row_counts
+    from hf_bat.sweep.workload import work
+
+    args, extra = script.parse_arguments(["table1", "--scale", "paper", "--seeds", "1"])
+    planned = script.plan(script.choose(args), args, extra)
+    rows = row_counts([run for p in planned for run in p.runs], script.HUB_ROWS)
+    cost = {p.setting.method: work(p.runs[0].arguments, rows[p.runs[0].key]) for p in planned}
+    trained = 3 * 392_702
+    # Both validation sets, forwarded and attacked, are a sixth of training; each of them once, or
+    # the matched one 15 times.
+    assert cost["normal"] == pytest.approx(trained * 1.15, rel=0.03)
+    assert cost["a2t"] > 1.5 * cost["normal"]
+    assert cost["safer"] == pytest.approx(
+        5 * trained + 16 * (cost["normal"] - trained) / 2, rel=0.01
+    )
+
+
 def test_the_experiments_are_the_papers(script, capsys):
     assert list(script.EXPERIMENTS) == NAMES
     assert script.run(["--list"]) == 0

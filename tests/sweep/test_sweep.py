@@ -37,7 +37,6 @@ from hf_bat.sweep import (
     run_all,
     schedule,
 )
-from hf_bat.sweep.cost import dry_run, estimate, planned_batches, planned_steps, work
 from hf_bat.sweep.plan import identity
 from hf_bat.sweep.summary import write_summary
 from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
@@ -66,7 +65,7 @@ rate = 0.3 + 0.01 * seed + 0.1 * config["arguments"].get("alpha", 0)
 metrics = {"eval_accuracy": 0.8, "eval_synonym_asr": rate, "eval_antonym_asr_confident": 1 - rate,
            "threads": float(os.environ.get("OMP_NUM_THREADS", 0))}
 result = {"key": config["key"], "arguments": config["arguments"], "metrics": metrics, "steps": 10,
-          "train": {"train_runtime": 5.0, "resumed": False}}
+          "train": {"train_runtime": 5.0, "resumed": False}, "seconds": 5.0}
 (folder / "result.json").write_text(json.dumps(result))
 """
 
@@ -479,46 +478,6 @@ def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
     assert say(f"{attacks} --attack_label_filter", "eval_antonym_valid_asr") == (0, "")
 
 
-def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
-    assert planned_steps({"max_steps": 7}, None) == 7
-    assert planned_steps({}, None) is None
-    flags = {
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 2,
-        "gradient_accumulation_steps": 2,
-    }
-    assert planned_steps(flags, 33) == 10 and planned_steps(flags, 33, processes=2) == 6
-    assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
-
-
-def test_costs_count_every_batch_that_gradients_are_accumulated_over(tmp_path):
-    """Four batches of 8 to a step are the work of one batch of 32, and so many times that of one of 8."""
-    flags = {**BASE, "num_train_epochs": 2, "per_device_train_batch_size": 8}
-    one, four = make_run(flags), make_run({**flags, "gradient_accumulation_steps": 4})
-    wide = make_run({**flags, "per_device_train_batch_size": 32})
-    assert estimate(one, 64, [], 4.0) == estimate(four, 64, [], 4.0) == 16.0
-    assert estimate(wide, 64, [], 4.0) == 16.0
-    assert planned_steps(four.arguments, 72) == 6
-    assert planned_batches(four.arguments, 72) == planned_batches(one.arguments, 72) == 18
-    cut = {**flags, "gradient_accumulation_steps": 4, "max_steps": 5}
-    assert planned_batches(cut, 72) == 9 + 4 + 4, "the last step of the first epoch has one batch"
-    assert planned_batches(cut, None) == 20
-    assert work({**flags, "method": "triplet", "num_fickle": 2}, 72) == 18 * 8 * 4
-
-
-@pytest.mark.parametrize("accumulated", [1, 4])
-def test_seconds_are_measured_by_what_a_run_forwarded(accumulated):
-    flags = {**BASE, "max_steps": 10, "gradient_accumulation_steps": 4}
-    measured = {
-        "arguments": {**flags, "gradient_accumulation_steps": accumulated},
-        "steps": 10,
-        "train": {"train_runtime": 8.0, "resumed": False},
-    }
-    assert estimate(make_run(flags), None, [measured], None) == 8.0 * 4 / accumulated
-    other = {**measured, "arguments": {**flags, "num_fickle": 3}}
-    assert estimate(make_run(flags), None, [other], None) is None
-
-
 @pytest.fixture
 def tiny_run(tmp_path):
     tiny_model("bert", dropout=0.1).save_pretrained(tmp_path / "model")
@@ -634,3 +593,63 @@ def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
     page = Page((root / "report.html").read_text())
     assert page.tags.count("table") == 1 and page.tags.count("img") == 1
     assert "frontier.png" in page.text and "method=pairwise" in page.text
+
+
+@pytest.fixture
+def epochs_run(tiny_run, monkeypatch):
+    """`make(folder, **changes)`: a run of two epochs, each evaluated; its result, and evaluations made."""
+    from hf_bat.sweep import train_run
+
+    evaluate, counted = train_run.BalancedTrainer.evaluate, []
+
+    def counting(self, *args, **kwargs):
+        counted.append(self.state.global_step)
+        return evaluate(self, *args, **kwargs)
+
+    def make(folder, **changes):
+        left_out = ("max_steps", "save_strategy", "save_steps", "representations")
+        arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out}
+        arguments |= {"eval_strategy": "epoch", "num_train_epochs": 2, **changes}
+        folder.mkdir()
+        counted.clear()
+        result = train_and_measure(folder, {"key": "k", "identity": {}, "arguments": arguments})
+        return result, len(counted)
+
+    monkeypatch.setattr(train_run.BalancedTrainer, "evaluate", counting)
+    return make
+
+
+def test_the_last_epoch_is_measured_once(epochs_run, tmp_path, monkeypatch):
+    """An evaluation and its attacks were made twice on the same weights and rows: 139 of 777 seconds."""
+    from hf_bat.sweep import train_run
+
+    result, evaluations = epochs_run(tmp_path / "once")
+    assert evaluations == 2
+    # As it was: by an evaluation after training.
+    monkeypatch.setattr(train_run, "evaluated_last", lambda trainer: None)
+    expected, evaluations = epochs_run(tmp_path / "again")
+    assert evaluations == 3
+    assert result.keys() == expected.keys()
+    assert result["metrics"].keys() == expected["metrics"].keys()
+    timed = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+    for name in result["metrics"].keys() - timed:
+        assert result["metrics"][name] == expected["metrics"][name], name
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluations"),
+    [
+        ({"attack_every": "epoch"}, 2),
+        ({"attack_every": "end"}, 3),
+        ({"attack_every": "epoch", "num_train_epochs": 1.5}, 3),  # the last one did not attack
+        ({"load_best_model_at_end": True}, 3),
+        ({"bf16_full_eval": True}, 3),
+        ({"eval_strategy": "no"}, 1),
+    ],
+)
+def test_an_evaluation_after_training_that_would_tell_more_is_made(
+    epochs_run, tmp_path, changes, evaluations
+):
+    result, made = epochs_run(tmp_path / "run", **changes)
+    assert made == evaluations and "eval_synonym_asr" in result["metrics"]

@@ -1,0 +1,28 @@
+"""What models are called where others read it: a name of the Hub's, never a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+
+
+def public_name(source: str | None) -> str | None:
+    """A model's name on the Hub, or None for a folder of this machine.
+
+    Example:
+        >>> public_name("google-bert/bert-base-uncased"), public_name("/home/me/bert"), public_name("")
+        ('google-bert/bert-base-uncased', None, None)
+    """
+    if not source or os.path.isdir(source) or os.path.isabs(source):
+        return None
+    return source if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) else None
+
+
+def shortened(source: str) -> str:
+    """A name of the Hub's as it is, a path by its last part alone.
+
+    Example:
+        >>> shortened("google-bert/bert-base-uncased"), shortened("../clients/acme/bert/")
+        ('google-bert/bert-base-uncased', 'bert')
+    """
+    return public_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]

@@ -1,0 +1,117 @@
+"""Tiny copies of the Hub's GLUE and SNLI in its layout: Parquet files by configuration, named in the card."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from hub_stand_in import HubStandIn
+from training_helpers import made_rows
+
+NLI = ("entailment", "neutral", "contradiction")
+# Configuration -> text columns, label names, and how many rows each split has.
+GLUE: dict[str, tuple[tuple[str, str], tuple[str, ...], dict[str, int]]] = {
+    "mnli": (
+        ("premise", "hypothesis"),
+        NLI,
+        {"train": 18, "validation_matched": 9, "validation_mismatched": 7, "test_matched": 5,
+         "test_mismatched": 4},
+    ),
+    "mrpc": (
+        ("sentence1", "sentence2"),
+        ("not_equivalent", "equivalent"),
+        {"train": 14, "validation": 8, "test": 6},
+    ),
+    "qqp": (
+        ("question1", "question2"),
+        ("not_duplicate", "duplicate"),
+        {"train": 16, "validation": 10, "test": 5},
+    ),
+}  # fmt: skip
+SNLI = {"test": 6, "validation": 11, "train": 20}
+# Every so many rows of SNLI's has no label that its annotators agreed on.
+SNLI_WITHOUT_GOLD = 4
+
+
+def glue_rows(configuration: str, split: str) -> list[dict[str, Any]]:
+    """The rows of a split of the made GLUE, with its columns and in its order."""
+    columns, names, splits = GLUE[configuration]
+    rows = []
+    # A seed for each split: what is read from another split is other rows.
+    for number, row in enumerate(made_rows(splits[split], seed=10 + list(splits).index(split))):
+        label = row["label"] % len(names)
+        if split.startswith("test") and configuration != "mrpc":
+            label = -1
+        # MRPC's numbers have gaps: GLUE took its validation rows out of the training file.
+        idx = number * 3 if configuration == "mrpc" else number
+        texts = dict(zip(columns, (row["premise"], row["hypothesis"]), strict=True))
+        rows.append({**texts, "label": label, "idx": idx})
+    return rows
+
+
+def snli_rows(split: str) -> list[dict[str, Any]]:
+    """The rows of a split of the made SNLI, whose rows have no number."""
+    rows = made_rows(SNLI[split], seed=20 + list(SNLI).index(split))
+    for number, row in enumerate(rows):
+        del row["idx"]
+        if number % SNLI_WITHOUT_GOLD == 1:
+            row["label"] = -1
+    return rows
+
+
+def serve_data(hub: HubStandIn) -> None:
+    """Put both data sets on a stand-in."""
+    glue = {
+        name: (names, {split: glue_rows(name, split) for split in splits})
+        for name, (_, names, splits) in GLUE.items()
+    }
+    hub.add("nyu-mll/glue", _tree(glue), "datasets")
+    snli = {"plain_text": (NLI, {split: snli_rows(split) for split in SNLI})}
+    hub.add("stanfordnlp/snli", _tree(snli), "datasets")
+
+
+_Splits = dict[str, list[dict[str, Any]]]
+
+
+def _tree(configurations: dict[str, tuple[Sequence[str], _Splits]]) -> dict[str, bytes]:
+    """The files of a data set, its card with them."""
+    configs, infos, files = [], [], {}
+    for name, (label_names, splits) in configurations.items():
+        for split, rows in splits.items():
+            files[f"{name}/{split}-00000-of-00001.parquet"] = _parquet(rows, label_names)
+        configs.append(
+            {
+                "config_name": name,
+                "data_files": [{"split": s, "path": f"{name}/{s}-*"} for s in splits],
+            }
+        )
+        infos.append(_info(name, label_names, splits))
+    metadata = yaml.safe_dump({"dataset_info": infos, "configs": configs}, sort_keys=False)
+    return {"README.md": f"---\n{metadata}---\n\n# Made rows\n".encode(), **files}
+
+
+def _info(name: str, label_names: Sequence[str], splits: _Splits) -> dict[str, Any]:
+    """What a card says of a configuration, which loading verifies."""
+    first = next(iter(splits.values()))[0]
+    label = {"class_label": {"names": {str(i): n for i, n in enumerate(label_names)}}}
+    kinds = {"label": label, "idx": "int32"}
+    return {
+        "config_name": name,
+        "features": [{"name": n, "dtype": kinds.get(n, "string")} for n in first],
+        "splits": [
+            {"name": s, "num_examples": len(rows), "num_bytes": 1} for s, rows in splits.items()
+        ],
+    }
+
+
+def _parquet(rows: list[dict[str, Any]], label_names: Sequence[str]) -> bytes:
+    from datasets import ClassLabel, Dataset, Features, Value
+    from pyarrow import parquet
+
+    kinds = {"label": ClassLabel(names=list(label_names)), "idx": Value("int32")}
+    features = Features({name: kinds.get(name, Value("string")) for name in rows[0]})
+    buffer = io.BytesIO()
+    parquet.write_table(Dataset.from_list(rows, features=features).data.table, buffer)
+    return buffer.getvalue()
