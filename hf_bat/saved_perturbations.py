@@ -116,17 +116,23 @@ def saved_canonicalizer(folder: str | Path) -> Canonicalizer:
     Raises:
         HfBatError: its table is missing, or gives another mapping than the record says.
     """
-    from hf_bat.canonicalize import Canonicalizer
+    from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
 
     path = Path(folder) / f"{CANONICAL}.json.gz"
-    canonicalizer = Canonicalizer(SubstitutionTable.load(path))
-    recorded = (saved_defence(folder) or {}).get("fingerprint")
-    if canonicalizer.fingerprint != recorded:
-        raise HfBatError(
-            f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
-            f"({str(recorded)[:12]}); save the model's tables again, or name the table"
-        )
-    return canonicalizer
+    table, record = SubstitutionTable.load(path), saved_defence(folder) or {}
+    canonicalizer, recorded = (
+        Canonicalizer(table, record.get("casing", "keep")),
+        record.get("fingerprint"),
+    )
+    if canonicalizer.fingerprint == recorded:
+        return canonicalizer
+    early = early_canonicalizer(table)
+    if early.fingerprint == recorded:
+        return early
+    raise HfBatError(
+        f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
+        f"({str(recorded)[:12]}); save the model's tables again, or name the table"
+    )
 
 
 def _innermost(perturbation: Any) -> Iterator[Any]:
