@@ -176,7 +176,9 @@ def test_another_table_is_taken_with_a_warning(folder, tmp_path, capsys):
     SubstitutionTable({"dog": ["hound"]}).save(other)
     flags = ["--text", "A dog.", "A hound.", "--attacks", "sister", "--canonicalize", other]
     assert command(folder, "attack", *flags) == 0
-    assert "was trained with another mapping" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "was trained with another mapping" in shown.err
+    assert shown.out.startswith("Preprocessing defence: canonicalize (")
 
 
 def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):
