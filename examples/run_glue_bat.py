@@ -34,7 +34,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task
 from hf_bat.attack.ranks import leave
-from hf_bat.attack.report import disclosure
+from hf_bat.attack.report import disclosures
 from hf_bat.console import silence
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
@@ -272,11 +272,14 @@ def evaluate(
                 f"{key.replace(prefix, 'eval', 1)}{ending}": value for key, value in found.items()
             }
     trainer.log_metrics("eval", combined)
+    if trainer.canonicalizer is not None:
+        combined["preprocessing_defence"] = trainer.canonicalizer.describe()
     trainer.save_metrics("eval", combined)
     if trainer.is_world_process_zero():
         print(f"\n{summary_table(combined, baseline, sys.stdout)}\n", flush=True)
-        if trainer.canonicalizer is not None:
-            print(disclosure({"preprocessing_defence": trainer.canonicalizer.describe()}))
+        named = {"this model": combined, **({"baseline": baseline} if baseline else {})}
+        for said in disclosures(named.items()):
+            print(said)
 
 
 def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:

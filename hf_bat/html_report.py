@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_bat import html_charts, html_pictures
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
-from hf_bat.attack.report import disclosure
+from hf_bat.attack.report import disclosure, disclosures
 from hf_bat.files import write_atomically
 from hf_bat.html_charts import line_chart, rate_chart
 from hf_bat.html_pictures import figures
@@ -120,6 +120,7 @@ def _figures(found: Found) -> Iterator[str]:
             lines.append(f"<tr><td>{label}</td>{cells}</tr>")
     if lines:
         yield "<h2>Evaluation</h2><p>Of an attack success rate (ASR), lower is better.</p>"
+        yield from (f"<p>{escape(said)}</p>" for said in disclosures(runs.items()))
         heads = "".join(f"<th>{escape(run)}{notes.get(run, '')}</th>" for run in runs)
         yield table(f"<th></th>{heads}", lines)
 
@@ -261,6 +262,8 @@ def _sweeps(found: Found) -> Iterator[str]:
             seeds = number(len(one.get("runs", ())))
             lines.append(f"<tr><td>{escape(str(one.get('name')))}</td><td>{seeds}</td>{cells}</tr>")
         yield f"<h2>Sweep</h2>{line({'file': name, 'interval': content.get('interval')})}"
+        said = disclosures((str(one.get("name")), one) for one in groups)
+        yield from (f"<p>{escape(text)}</p>" for text in said)
         heads = "".join(f"<th>{label}</th>" for label in shown.values())
         yield table(f"<th>run</th><th>seeds</th>{heads}", lines)
 

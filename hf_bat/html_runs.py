@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
 from hf_bat.attack.html import line, number, table
+from hf_bat.attack.report import disclosure
 from hf_bat.html_charts import line_chart
 from hf_bat.html_pictures import figures
 from hf_bat.summary import labels
+from hf_bat.sweep.summary import defence_of
 
 Content = Mapping[str, Any]
 
@@ -37,12 +39,20 @@ def run_sections(runs: Mapping[str, Content]) -> Iterator[str]:
     for name, content in runs.items():
         yield f"<h2>Run: {escape(in_short(content))}</h2>"
         yield line({"file": name, "key": content.get("key")})
+        yield from _defences([content])
         chart = _by_epoch(content.get("epochs"))
         if chart:
             yield f"<h3>Evaluation by epoch (shares)</h3>{chart}"
         for part, title in _PARTS.items():
             if facts := _facts(content.get(part)):
                 yield f"<h3>{title}</h3>{line(facts)}"
+
+
+def _defences(runs: Iterable[Any]) -> Iterator[str]:
+    """What must be said of the preprocessing defences that runs had, each once."""
+    found = [{"preprocessing_defence": defence_of(run)} for run in runs if isinstance(run, Mapping)]
+    for said in sorted(filter(None, set(map(disclosure, found)))):
+        yield f"<p>{escape(said)}</p>"
 
 
 def in_short(content: Content) -> str:
@@ -104,6 +114,7 @@ def reproduction_sections(
         yield line({"The paper": content.get("paper_claims")})
         yield _beside_the_papers(content["settings"])
         yield line({"Ours": f"scale {content.get('scale')}", **_what_differs(content["settings"])})
+        yield from _defences(run for one in content["settings"] for run in one.get("runs") or ())
         yield f"<p>{_NOTE}</p>"
         yield figures(pictures, beside(name, pictures), title)
 

@@ -206,10 +206,10 @@ class RawTextTrainer(Trainer):
             self._made_perturbations = (tables, edits), made
         return self._made_perturbations[1]
 
-    def _defence_options(self) -> tuple[bool, bool]:
-        """What decides on the mapping of `canonicalizer`."""
+    def _defence_options(self) -> tuple[bool, str] | None:
+        """What decides on the mapping of `canonicalizer`, None without one."""
         args = self.args
-        return args.canonicalize, args.canonicalize and args.drop_antonyms_from_synonyms
+        return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
 
     @cached_property
     def canonicalizer(self) -> Canonicalizer | None:
@@ -222,7 +222,7 @@ class RawTextTrainer(Trainer):
                 "has few valid fickle versions left",
                 self.args.method,
             )
-        return Canonicalizer(self.perturbations[0].table)
+        return Canonicalizer(self.perturbations[0].table, self.args.casing)
 
     def used_perturbations(self) -> tuple[Perturbation, ...]:
         """What the method perturbs with: both kinds, the fickle one alone, or nothing."""
@@ -282,8 +282,8 @@ class RawTextTrainer(Trainer):
             self._check_length()  # which a hyper-parameter search may have set
         if self._defence_options() != self._defence:
             raise HfBatError(
-                "canonicalize and its table (drop_antonyms_from_synonyms) are fixed once the trainer is "
-                "made, for evaluation has them too: make another trainer"
+                "canonicalize, its table (drop_antonyms_from_synonyms) and casing are fixed once the "
+                "trainer is made, for evaluation has them too: make another trainer"
             )
         if self.task is not None and self.train_dataset is not None:
             self.train_dataset = self._prepare(self.train_dataset, "training set")

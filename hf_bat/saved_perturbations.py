@@ -81,21 +81,25 @@ def tables_of(
     return tables
 
 
-def saved_defence(folder: str | Path) -> dict[str, Any] | None:
-    """The preprocessing defence that a model in a folder was trained with; None where none is recorded.
+def saved_defence(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
+    """The preprocessing defence that a model was trained with; None where none is recorded.
 
     Args:
-        folder: the model's; what is no folder (a Hub id) records nothing here.
+        model: its folder; or its id on the Hub, whose record is fetched, or taken from the cache where the
+            Hub cannot be reached. One that cannot be had either way counts as none.
+        revision: the branch, tag or commit on the Hub.
 
     Raises:
         HfBatError: the record is damaged.
 
     Example:
-        >>> saved_defence("no-such-folder") is None
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved_defence(folder) is None
         True
     """
-    path = Path(folder) / DESCRIPTION
-    if not path.is_file():
+    path = _file_of(model, DESCRIPTION, revision)
+    if path is None:
         return None
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
@@ -107,26 +111,50 @@ def saved_defence(folder: str | Path) -> dict[str, Any] | None:
     return defence
 
 
-def saved_canonicalizer(folder: str | Path) -> Canonicalizer:
+def saved_canonicalizer(model: str | Path, revision: str | None = None) -> Canonicalizer:
     """The canonicalizer that a model was trained with.
 
     Args:
-        folder: the model's, which records one (see `saved_defence`).
+        model: its folder or its id on the Hub, which records one (see `saved_defence`).
+        revision: the branch, tag or commit on the Hub.
 
     Raises:
         HfBatError: its table is missing, or gives another mapping than the record says.
     """
-    from hf_bat.canonicalize import Canonicalizer
+    from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
 
-    path = Path(folder) / f"{CANONICAL}.json.gz"
-    canonicalizer = Canonicalizer(SubstitutionTable.load(path))
-    recorded = (saved_defence(folder) or {}).get("fingerprint")
-    if canonicalizer.fingerprint != recorded:
+    record = saved_defence(model, revision) or {}
+    path = _file_of(model, f"{CANONICAL}.json.gz", revision)
+    if path is None:
         raise HfBatError(
-            f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
-            f"({str(recorded)[:12]}); save the model's tables again, or name the table"
+            f"table not found: {CANONICAL}.json.gz of {model}, with which it was trained; name the table"
         )
-    return canonicalizer
+    table, recorded = SubstitutionTable.load(path), record.get("fingerprint")
+    canonicalizer = Canonicalizer(table, record.get("casing", "keep"))
+    if canonicalizer.fingerprint == recorded:
+        return canonicalizer
+    early = early_canonicalizer(table)
+    if early.fingerprint == recorded:
+        return early
+    raise HfBatError(
+        f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
+        f"({str(recorded)[:12]}); save the model's tables again, or name the table"
+    )
+
+
+def _file_of(model: str | Path, name: str, revision: str | None) -> Path | None:
+    """A file beside a model, of its folder or its repository on the Hub; None where it cannot be had."""
+    if Path(model).is_dir():
+        path = Path(model) / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(str(model), name, revision=revision))
+    except (
+        Exception
+    ):  # no id, no such file, no network: of the HTTP library, the Hub library's choice
+        return None
 
 
 def _innermost(perturbation: Any) -> Iterator[Any]:

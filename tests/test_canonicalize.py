@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_bat import HfBatError
+from hf_bat.attack import Attack, CallableModel, CanonicalizedModel
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.lexicon import SubstitutionTable, default_synonyms
 from hf_bat.perturbations import SynonymPerturbation
@@ -101,24 +102,115 @@ def test_the_most_frequent_word_stands_for_its_component_whatever_the_order():
     )
 
 
-def test_stop_words_and_what_is_no_plain_word_are_left_alone():
+def test_what_is_no_plain_word_is_left_alone():
     odd = {
-        "do": ["make"], "USA": ["america"], "ice cream": ["sorbet"], "mr.": ["mister"], "b": ["bee"],
-        "3": ["three"], "\u00df\u00df": ["ess"], "-ab": ["cd"],
+        "USA": ["america"], "ice cream": ["sorbet"], "mr.": ["mister"], "3d": ["solid"],
+        "\u00df\u00df": ["ess"], "-ab": ["cd"],
     }  # fmt: skip
     canonical = Canonicalizer(odd)
     assert canonical.representatives == {}
     assert canonical.describe()["largest"] == 0
-    assert canonical("We do 3 b.") == "We do 3 b."
-    # A stop word connects nothing.
-    assert Canonicalizer({"make": ["do"], "act": ["do"]}).representatives == {}
+    assert canonical("We USA 3d mr.") == "We USA 3d mr."
+
+
+def test_an_attack_that_puts_a_stop_word_in_reads_the_same():
+    # A stop word of NLTK's list and none of TextFooler's, one of both that an edit puts in only.
+    table = {"win": ["won"], "won": ["win"], "till": ["until"]}
+    canonical = Canonicalizer(table)
+    row = {"premise": "Children win games till noon", "hypothesis": "they won", "label": 0}
+
+    def model(pairs):
+        return [
+            [0.1, 0.8, 0.1] if {"won", "until"} & {*p.split()} else [0.9, 0.05, 0.05]
+            for p, _ in pairs
+        ]
+
+    defended = CanonicalizedModel(CallableModel(model), canonical)
+    report = Attack("synonym", defended, task="snli", synonyms=table).run([row])
+    assert report["synonym"]["candidates"] > 0 and report["synonym"]["asr"] == 0.0
+    # Stop words outside the table stay.
+    assert (
+        canonical("You did not win till 3")
+        == f"You did not {canonical('won')} {canonical('until')} 3"
+    )
+
+
+def differing(table, casing="keep"):
+    """The single replacements of a table, in all case patterns, that a canonicalizer reads otherwise."""
+    canonical = Canonicalizer(table, casing)
+    every = SynonymPerturbation(table, exclude_stopwords=False, casing=casing)
+    return [
+        (form, other)
+        for word in table
+        for form in dict.fromkeys((word, word.capitalize(), word.upper()))
+        for other in every.replacements(form)
+        if canonical(form) != canonical(other)
+    ]
+
+
+PLAIN = [
+    "v",
+    "vs",
+    "versus",
+    "b",
+    "bee",
+    "b2",
+    "3",
+    "three",
+    "\u597d",
+    "won",
+    "win",
+    "me",
+    "i",
+    "it's",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(PLAIN), st.lists(st.sampled_from(PLAIN), min_size=1, max_size=4)
+    ),
+    st.sampled_from(["keep", "authors"]),
+)
+def test_no_exchange_of_plain_words_is_read_otherwise_in_any_case(table, casing):
+    table = SubstitutionTable(table)
+    assert differing(table, casing) == []
+    canonical = Canonicalizer(table, casing)
+    for word in PLAIN:
+        assert canonical(canonical(word.upper())) == canonical(word.upper())
+
+
+@pytest.mark.parametrize("casing", ["keep", "authors"])
+@pytest.mark.parametrize("task", ["snli", "mnli", "qqp", "mrpc"])
+def test_no_replacement_of_the_authors_tables_is_read_otherwise(shared, task, casing):
+    path = shared / "lexicons" / f"{task}_perturbation_constraint_pca0.8_100.pkl"
+    assert differing(SubstitutionTable.load(path), casing) == []
+
+
+@pytest.mark.parametrize("casing", ["keep", "authors"])
+def test_no_replacement_of_the_bundled_table_is_read_otherwise(casing):
+    assert differing(default_synonyms(), casing) == []
+
+
+def test_the_authors_casing_gives_another_mapping():
+    canonical = Canonicalizer(TABLE, "authors")
+    assert canonical("An Auto, a CAR.") == canonical("An car, a car.") == "An car, a car."
+    assert canonical.fingerprint != CANONICAL.fingerprint
+    assert canonical.describe()["casing"] == "authors"
+    with pytest.raises(HfBatError, match="unknown casing 'Keep'"):
+        Canonicalizer(TABLE, "Keep")
+
+
+def test_words_to_leave_stay_and_connect_nothing():
+    assert Canonicalizer({"make": ["do"], "act": ["do"]}, leave=["do"]).representatives == {}
 
 
 def test_the_description_has_the_fingerprints_and_sizes():
     described = CANONICAL.describe()
     assert described == {
         "name": "canonicalize", "fingerprint": CANONICAL.fingerprint, "table": TABLE.fingerprint,
-        "words": 9, "components": 3, "largest": 3,
+        "casing": "keep", "words": 9, "components": 3, "largest": 3,
     }  # fmt: skip
     again = pickle.loads(pickle.dumps(CANONICAL))
     assert again("An Auto") == "An Car" and again.fingerprint == CANONICAL.fingerprint

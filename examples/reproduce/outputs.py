@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
 
+from hf_bat.attack.report import disclosure
 from hf_bat.files import write_atomically
 from hf_bat.plots import (
     distance_histograms,
@@ -21,6 +22,7 @@ from hf_bat.plots import (
     value_panels,
 )
 from hf_bat.sweep.schedule import folder_of
+from hf_bat.sweep.summary import defence_of
 
 Result = Mapping[str, Any]
 Groups = Sequence[tuple[Setting, Sequence[Result]]]
@@ -137,6 +139,9 @@ def _what_differs(groups: Groups, scale: str) -> list[str]:
         "seeds; ASR: attack success rate, lower is better; antonym and negation ASR by the `confident` "
         "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
         "synonym attack.",
+        *sorted(
+            filter(None, {disclosure({"preprocessing_defence": defence_of(r)}) for r in results})
+        ),
     ]
 
 
@@ -176,7 +181,7 @@ def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
         r"\end{tabular}",
         r"\end{adjustbox}",
         rf"\caption{{The paper's {_escape(experiment.title)}, ours beside it. "
-        + _escape(_what_differs(groups, scale)[0].replace("±", r"$\pm$").replace("`", ""))
+        + _escape(" ".join(_what_differs(groups, scale)).replace("±", r"$\pm$").replace("`", ""))
         + "}",
         rf"\label{{tab:{_label(experiment.title)}}}",
         r"\end{table*}",

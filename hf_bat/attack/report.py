@@ -174,11 +174,25 @@ def disclosure(about: Mapping[str, Any]) -> str | None:
     defence = about.get("preprocessing_defence")
     if not defence:
         return None
-    known = str(defence.get("fingerprint"))[:12]
-    return (
-        f"Preprocessing defence: {defence.get('name')} ({known}): words are rewritten before the model "
-        "reads them."
-    )
+    known = str(defence.get("fingerprint") or "")[:12]
+    name = f"{defence.get('name')} ({known})" if known else defence.get("name")
+    return f"Preprocessing defence: {name}: words are rewritten before the model reads them."
+
+
+def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What must be said of the preprocessing defences of several reports, by name; once where all have one.
+
+    Example:
+        >>> defended = {"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}}
+        >>> disclosures([("lambda=1", defended), ("lambda=2", defended)]) == [disclosure(defended)]
+        True
+        >>> [line[:23] for line in disclosures([("normal", {}), ("safer", defended)])]
+        ['safer: Preprocessing de']
+    """
+    said = [(name, disclosure(about)) for name, about in reports]
+    if len({line for _, line in said}) == 1:
+        return [line for _, line in said[:1] if line]
+    return [f"{name}: {line}" for name, line in said if line]
 
 
 def summarise(

@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     """Attack, print the table, write what was asked for; return 0."""
     from hf_bat.attack import Attack, AttackReport
     from hf_bat.attack.ranks import own_device, rank_and_world
+    from hf_bat.attack.report import disclosure
     from hf_bat.attack.transformer import TransformersModel
     from hf_bat.tasks import get_task, load_split, user_task
 
@@ -139,6 +140,8 @@ def run(args: argparse.Namespace) -> int:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
         rows = [attack.attack_texts(*args.text, label=args.label) for attack in attacks]
+        if said := disclosure({"preprocessing_defence": asked.preprocessing_defence}):
+            print(said)
         print("\n".join(map(_one, rows)))
         if args.json:
             Path(args.json).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")

@@ -48,10 +48,12 @@ def defended(model: Classifier, args: argparse.Namespace) -> Classifier:
                 "--canonicalize it reads text that it was not trained on"
             )
         return model
-    if args.canonicalize:
-        canonicalizer = Canonicalizer(SubstitutionTable.load(args.canonicalize))
+    if trained and not args.canonicalize:
+        canonicalizer = saved_canonicalizer(args.model)
     else:
-        canonicalizer = saved_canonicalizer(args.model) if trained else Canonicalizer()
+        table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
+        # Of an exchange that `hf-bat contrast` has no flag for, for it makes none.
+        canonicalizer = Canonicalizer(table, getattr(args, "casing", "keep"))
     if trained is not None and canonicalizer.fingerprint != trained.get("fingerprint"):
         _warn(f"{args.model} was trained with another mapping than {args.canonicalize} gives")
     return CanonicalizedModel(model, canonicalizer)

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from hf_bat.attack.report import disclosures
 from hf_bat.files import write_atomically
 from hf_bat.metrics.intervals import t_interval
 from hf_bat.summary import labels
@@ -27,12 +28,14 @@ class Group:
         arguments: of the first run.
         runs: the keys of the runs.
         values: metric -> a figure a seed, those that a run lacks left out.
+        defence: the preprocessing defence of the runs; None without one.
     """
 
     name: str
     arguments: Mapping[str, Any]
     runs: tuple[str, ...]
     values: Mapping[str, list[float]]
+    defence: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with mean, standard deviation and 95 % t-interval of each metric."""
@@ -45,7 +48,19 @@ class Group:
             }
             for name, values in self.values.items()
         }
-        return {"name": self.name, "runs": list(self.runs), "metrics": metrics}
+        defence = {"preprocessing_defence": self.defence} if self.defence else {}
+        return {"name": self.name, "runs": list(self.runs), "metrics": metrics, **defence}
+
+
+def defence_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The preprocessing defence of a run; None without one.
+
+    Args:
+        result: the run's. One of a version that did not record the defence has it in its arguments alone.
+    """
+    arguments = result.get("arguments")
+    asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")
+    return result.get("preprocessing_defence") or ({"name": "canonicalize"} if asked else None)
 
 
 def group_runs(
@@ -78,15 +93,21 @@ def group_runs(
                 alike[0].arguments,
                 tuple(run.key for run in alike),
                 {key: figures for key, figures in values.items() if figures},
+                defence_of(results[alike[0].key]),
             )
         )
     return groups
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several."""
+    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several.
+
+    Above it stands what is to be disclosed of preprocessing defences.
+    """
     shown = _headings(groups)
+    said = disclosures((group.name, {"preprocessing_defence": group.defence}) for group in groups)
     lines = [
+        *(text for line in said for text in (line, "")),
         "| run | seeds | " + " | ".join(shown.values()) + " |",
         "|---" * (2 + len(shown)) + "|",
     ]
@@ -159,7 +180,7 @@ def write_summary(
     points = [
         {
             "name": group.name.removeprefix(f"method={method}").strip() or method,
-            "group": method,
+            "group": f"{method}, {group.defence['name']}" if group.defence else method,
             "fickle": group.values[fickle],
             "obstinate": group.values[obstinate],
         }

@@ -139,6 +139,8 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         "tables": table_hashes(trainer),
         "environment": environment(trainer),
     }
+    if trainer.canonicalizer is not None:
+        result["preprocessing_defence"] = trainer.canonicalizer.describe()
     if run.representations:
         result["representations"] = represent(trainer, rows["validation"], run, folder)
     if run.keep_model:

@@ -10,7 +10,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, TransformersModel
 from hf_bat.attack.html import render_html
-from hf_bat.canonicalize import Canonicalizer
+from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
 from hf_bat.cli import main
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
@@ -113,6 +113,25 @@ def test_the_record_is_written_and_read_back(tmp_path):
     assert saved_defence(tmp_path) is None
 
 
+def test_a_record_of_before_stop_words_were_mapped_gives_the_mapping_of_then(tmp_path):
+    table = SubstitutionTable({"win": ["won"], "v": ["versus"], "kid": ["child"]})
+    early = early_canonicalizer(table)
+    assert early.representatives == {"kid": "child", "child": "child"}
+    # As that version wrote it.
+    fingerprint = "837991cb05771658a08587d958a20b93696505abb04956cb9621332fd249d2dd"
+    record = {"name": "canonicalize", "fingerprint": fingerprint, "table": table.fingerprint,
+              "words": 2, "components": 1, "largest": 2}  # fmt: skip
+    table.save(tmp_path / "canonical.json.gz")
+    (tmp_path / "perturbations.json").write_text(json.dumps({"preprocessing_defence": record}))
+    assert saved_canonicalizer(tmp_path).representatives == early.representatives
+    assert Canonicalizer(table).fingerprint != early.fingerprint
+
+
+def test_the_casing_of_the_record_is_read_back(tmp_path):
+    save_perturbations(tmp_path, "normal", [], Canonicalizer(TABLE, "authors"))
+    assert saved_canonicalizer(tmp_path).casing == "authors"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model that records the defence, tables and rows on disk."""
@@ -157,7 +176,9 @@ def test_another_table_is_taken_with_a_warning(folder, tmp_path, capsys):
     SubstitutionTable({"dog": ["hound"]}).save(other)
     flags = ["--text", "A dog.", "A hound.", "--attacks", "sister", "--canonicalize", other]
     assert command(folder, "attack", *flags) == 0
-    assert "was trained with another mapping" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "was trained with another mapping" in shown.err
+    assert shown.out.startswith("Preprocessing defence: canonicalize (")
 
 
 def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from hf_bat import SubstitutionTable
+from hf_bat.html_report import write_report
 
 LAUNCHERS = {
     "python": [],
@@ -346,6 +347,19 @@ def test_a_preprocessing_defence_stands_below_the_last_table(tiny_folder, tmp_pa
     status, out, _ = in_process(*flags)
     assert status == 0
     assert out.rstrip().splitlines()[-1].startswith("Preprocessing defence: canonicalize (")
+    for name in ("eval_results.json", "all_results.json"):
+        written = read(tmp_path / "out" / name)
+        assert written["preprocessing_defence"]["name"] == "canonicalize"
+        assert written["eval_accuracy"] is not None
+    write_report(tmp_path / "out", tmp_path / "page.html")
+    assert "<p>Preprocessing defence: canonicalize (" in (tmp_path / "page.html").read_text()
+    # Beside a baseline, each by name.
+    flags = flags_for(tiny_folder, tmp_path / "b", *snli(tiny_folder, "--do_eval"),
+                      "--baseline", tmp_path / "out", method="normal")  # fmt: skip
+    status, out, _ = in_process(*flags)
+    assert status == 0 and "this model: " not in out
+    assert out.rstrip().splitlines()[-1].startswith("baseline: Preprocessing defence: canonicalize")
+    assert "preprocessing_defence" not in read(tmp_path / "b" / "eval_results.json")
 
 
 def test_quiet_prints_nothing_and_writes_all(tiny_folder, tmp_path, in_process):

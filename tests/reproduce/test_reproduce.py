@@ -275,6 +275,23 @@ def test_a_report_escapes_what_a_results_file_says(reproduced):
     assert "script" not in Page((path.parent / "report.html").read_text()).tags
 
 
+def test_a_preprocessing_defence_is_disclosed_below_the_table(script, tmp_path):
+    experiment = script.EXPERIMENTS["table6"]
+    groups = made_results(experiment)
+    script.write_outputs(experiment, groups, tmp_path, tmp_path / "plain", "small")
+    assert "Preprocessing" not in (tmp_path / "plain" / "table.md").read_text()
+    defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
+    for _, results in groups:
+        for result in results:
+            result["preprocessing_defence"] = defence
+    script.write_outputs(experiment, groups, tmp_path, tmp_path / "defended", "small")
+    line = "Preprocessing defence: canonicalize (0a1b2c3d4e5f)"
+    for name in ("table.md", "table.tex"):
+        assert (tmp_path / "defended" / name).read_text().count(line) == 1
+    write_report(tmp_path / "defended", tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().count(f"<p>{line}") == 1
+
+
 def test_the_commands_of_its_readme_are_valid(script, repository, capsys, tmp_path):
     text = (repository / "examples" / "reproduce" / "README.md").read_text("utf-8")
     lines = text.replace("\\\n", " ").splitlines()

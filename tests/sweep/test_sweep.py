@@ -38,7 +38,7 @@ from hf_bat.sweep import (
     schedule,
 )
 from hf_bat.sweep.plan import identity
-from hf_bat.sweep.summary import write_summary
+from hf_bat.sweep.summary import FICKLE, OBSTINATE, write_summary
 from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
 from hf_bat.sweep.train_run import main as make_one
 
@@ -452,6 +452,37 @@ def test_a_table_has_a_column_for_every_attack():
     ]
 
 
+def test_a_preprocessing_defence_is_disclosed_in_all_that_a_sweep_writes(tmp_path):
+    pytest.importorskip("matplotlib")
+    runs = make_grid({**BASE, "method": "safer"}, {"canonicalize": [False, True], "seed": [1]})
+    rates = {"eval_accuracy": 0.9, FICKLE: 0.0, OBSTINATE: 0.8}
+    found = {
+        run.key: {"key": run.key, "arguments": dict(run.arguments), "metrics": rates}
+        for run in runs
+    }
+    plain, defended = runs
+    line = "canonicalize=True: Preprocessing defence: canonicalize"
+    # Results of before have it in their arguments alone.
+    write_summary(tmp_path, runs, found, ["canonicalize", "seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith(f"{line}: words are rewritten")
+    defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
+    found[defended.key]["preprocessing_defence"] = defence
+    write_summary(tmp_path, runs, found, ["canonicalize", "seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith(f"{line} (0a1b2c3d4e5f): words")
+    groups = json.loads((tmp_path / "sweep.json").read_text())["groups"]
+    assert [group.get("preprocessing_defence") for group in groups] == [None, defence]
+    picture = (tmp_path / "frontier.svg").read_text()
+    assert ">safer</text>" in picture and ">safer, canonicalize</text>" in picture
+    assert cli.main(["report", str(tmp_path), "--quiet"]) == 0
+    assert f"<p>{line} (0a1b2c3d4e5f)" in (tmp_path / "report.html").read_text()
+    # Where all runs have it, once and without a name.
+    write_summary(tmp_path, [defended], found, ["seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith("Preprocessing defence: canonicalize (")
+    write_summary(tmp_path, [plain], found, ["seed"])
+    for name in ("sweep.md", "frontier.svg"):
+        assert "canonicalize" not in (tmp_path / name).read_text()
+
+
 def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
     def say(base, metric):
         base = f"--model_name_or_path m --task snli {base}"
@@ -493,6 +524,19 @@ def tiny_run(tmp_path):
         path.write_text("".join(json.dumps(row) + "\n" for row in made_rows(n, seed)))
         arguments[f"{name}_file"] = str(path)
     return make_run(arguments)
+
+
+def test_a_run_s_result_has_its_preprocessing_defence(tiny_run, tmp_path):
+    flags = {"method": "normal", "canonicalize": True, "max_steps": 1, "representations": 0}
+    config = {"key": "a", "identity": {}, "arguments": {**tiny_run.arguments, **flags}}
+    (tmp_path / "run").mkdir()
+    result = train_and_measure(tmp_path / "run", config)
+    assert result["preprocessing_defence"]["name"] == "canonicalize"
+    assert len(result["preprocessing_defence"]["fingerprint"]) == 64
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    write_report(tmp_path / "run", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<p>Preprocessing defence: canonicalize (" in page.split("<h2>Run: ")[1]
 
 
 def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_path, monkeypatch):

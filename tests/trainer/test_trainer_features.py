@@ -144,11 +144,15 @@ def test_a_trial_that_sets_options_of_the_perturbations_draws_with_them(tmp_path
     assert described(trainer) == described(whole) != before
 
 
-@pytest.mark.parametrize("name", ["canonicalize", "drop_antonyms_from_synonyms"])
-def test_a_trial_cannot_change_the_preprocessing_defence(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("canonicalize", True), ("drop_antonyms_from_synonyms", False), ("casing", "authors")],
+)
+def test_a_trial_cannot_change_the_preprocessing_defence(tmp_path, name, value):
     defended = name != "canonicalize"
     trainer = make_trainer(tmp_path, made_rows(4), method="normal", canonicalize=defended)
-    setattr(trainer.args, name, not getattr(trainer.args, name))
+    assert getattr(trainer.args, name) != value
+    setattr(trainer.args, name, value)
     with pytest.raises(HfBatError, match="fixed once the trainer is made"):
         trainer.get_train_dataloader()
 
