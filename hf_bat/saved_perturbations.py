@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,12 +150,10 @@ def _file_of(model: str | Path, name: str, revision: str | None) -> Path | None:
         return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
 
-    try:
+    # No id, no such file, no network: whose errors are of the HTTP library that the Hub's library chose.
+    with suppress(Exception):
         return Path(hf_hub_download(str(model), name, revision=revision))
-    except (
-        Exception
-    ):  # no id, no such file, no network: of the HTTP library, the Hub library's choice
-        return None
+    return None
 
 
 def _innermost(perturbation: Any) -> Iterator[Any]:
