@@ -16,7 +16,7 @@ from importlib import import_module
 
 import hf_bat
 from hf_bat.attack.ranks import leave
-from hf_bat.console import paint, silence
+from hf_bat.console import paint, plain_logs, silence
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS
 
@@ -175,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The libraries' own bars, too, are for terminals; they read this when they are imported.
         for library in ("HF_HUB", "HF_DATASETS"):
             os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+        plain_logs()
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)

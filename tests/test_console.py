@@ -3,10 +3,12 @@
 import argparse
 import io
 import json
+import logging
 import os
 import pty
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from tiny_models import tiny_model
@@ -14,7 +16,7 @@ from training_helpers import ANTONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
-from hf_bat.console import colours, counted, paint, progress
+from hf_bat.console import colours, counted, paint, plain_logs, progress, silence
 from hf_bat.summary import read_results, summary_table
 
 OURS = {
@@ -84,6 +86,38 @@ def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
             bar.update(10)
         assert list(counted(range(3), "words", "word")) == [0, 1, 2]
         assert ("row/s" in stream.getvalue()) == shown
+
+
+@contextmanager
+def logger_of(stream):
+    """A logger whose handler has held a stream since before."""
+    logger, handler = logging.getLogger("test_console"), logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    yield logger
+    logger.removeHandler(handler)
+
+
+def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with open(tmp_path / "log.txt", "w") as file, logger_of(sys.stderr) as logger, logger_of(file):
+        with pytest.raises(ValueError), silence():
+            logger.warning("inside")
+            raise ValueError
+        logger.warning("after")
+    assert sys.stderr.getvalue() == "after\n"
+    assert (tmp_path / "log.txt").read_text() == "inside\nafter\n"
+
+
+def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, shown in ((Terminal(), "\x1b[1mbold\x1b[0m 1\n"), (io.StringIO(), "bold 1\n")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        plain_logs()
+        with logger_of(stream) as logger:
+            logger.warning("\x1b[1mbold\x1b[0m %d", 1)
+        assert stream.getvalue() == shown
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

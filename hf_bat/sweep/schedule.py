@@ -207,7 +207,10 @@ def _start(
 
 
 def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    # The libraries' bars are for terminals, and this goes to a file.
+    hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
+    environment = hidden | os.environ
+    environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if run.launcher:
         return environment
     if jobs > 1:
