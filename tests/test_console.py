@@ -4,13 +4,11 @@ import argparse
 import io
 import json
 import logging
-import os
-import pty
-import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
+from terminal import run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, made_rows, tokenizer_for_made_rows
 
@@ -123,15 +121,9 @@ def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_errors_on_a_terminal(no_color, quiet_environment):
     quiet_environment |= {"NO_COLOR": no_color, "TERM": "xterm"}
-    reader, writer = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "hf_bat.cli", "compare", "absent.json", "absent.json"],
-        stdout=subprocess.PIPE, stderr=writer, env=quiet_environment, timeout=60,
-    )  # fmt: skip
-    os.close(writer)
-    said = os.read(reader, 10_000).decode()
-    os.close(reader)
-    assert done.returncode == 2 and "absent.json: No such file" in said
+    words = [sys.executable, "-m", "hf_bat.cli", "compare", "absent.json", "absent.json"]
+    status, said = run_on_terminal(words, env=quiet_environment)
+    assert status == 2 and "absent.json: No such file" in said
     assert ("\x1b[31merror:\x1b[0m" in said) == (not no_color)
 
 

@@ -121,15 +121,13 @@ def check_obstinate(metric: str, runs: list[Run]) -> None:
         raise HfBatError(f"--obstinate {metric}: no run will have it; known: {given}")
 
 
-def make_runs(
-    runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None], quiet: bool = False
-) -> list[str]:
+def make_runs(runs: list[Run], root: Path, jobs: int, rows: dict[str, int | None]) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
     from hf_bat.sweep.cost import work
 
     weights = {run.key: work(run.arguments, rows[run.key]) or 0 for run in runs}
-    return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
+    return run_all(runs, root, jobs, weights)
 
 
 def train_rows(runs: list[Run]) -> dict[str, int | None]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
 from hf_bat.sweep.plan import Run, identity
 
@@ -76,7 +77,8 @@ def run_all(
         root: the sweep's folder.
         jobs: processes at a time.
         weights: key -> how much work a run is, for the time that is left; all alike where None.
-        announce: called with a line on what happens; stderr where None.
+        announce: called with a line on what happens; where None the lines go to stderr, and on a
+            terminal the last one is written over.
 
     Returns:
         A line for each run that did not finish: which, why, and where its log is.
@@ -95,7 +97,8 @@ def run_all(
         raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
-    progress = _ProgressLine(root, list(pending), weights or {}, say)
+    terminal = announce is None and on_terminal(sys.stderr)
+    progress = _ProgressLine(root, list(pending), weights or {}, say, terminal)
     running: list[_Process] = []
     failures = []
     with _ending_signals() as signals:
@@ -273,6 +276,7 @@ class _ProgressLine:
         runs: Sequence[Run],
         weights: Mapping[str, float],
         say: Callable[[str], None],
+        terminal: bool,
     ):
         self.root, self.say = root, say
         self.weights = {run.key: weights.get(run.key) or 1.0 for run in runs}
@@ -280,7 +284,7 @@ class _ProgressLine:
         self.over: set[str] = set()
         self.start = time.monotonic()
         self.told = self.start
-        self.terminal = sys.stderr.isatty()
+        self.terminal = terminal
 
     def ended(self, run: Run, running: int) -> None:
         self.over.add(run.key)
