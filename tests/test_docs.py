@@ -78,8 +78,36 @@ def test_blocks_and_reasons_are_understood():
     assert commands("for x in a b; do\n  X=1 hf-bat perturb \\\n --n 2  # two\ndone") == [
         ["hf-bat", "perturb", "--n", "2"]
     ]
-    with pytest.raises(AssertionError, match="does not take"):
-        check_flags(["hf-bat", "perturb", "--no-such-flag"], "here")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("hf-bat perturb --no-such-flag", "does not take"),
+        ("hf-bat perturb ... --no-such-flag", "does not take"),
+        ("accelerate launch --multi_gpu -m hf_bat.cli attack --no-such-flag", "does not take"),
+        ("hf-bat sweep --base '--no_such_flag 1' --output_dir o", "no_such_flag"),
+        ("hf-bat sweep --base '--task snli' --grid no_such_flag=1 --output_dir o", "no_such_flag"),
+        ("torchrun examples/run_glue_bat.py ... --no_such_flag", "no_such_flag"),
+        ("python examples/by_feature/lora.py --no_such_flag", "does not take"),
+        ("python benchmarks/bench_tables.py --no-such-flag", "does not take"),
+        ("python scripts/build_demo_data.py --no-such-flag", "does not take"),
+        ("python -m hf_bat.sweep.train_run o/config.json", "not understood"),
+        ("cd o && hf-bat demo", "not understood"),
+        ("nohup python benchmarks/bench_tables.py t.pkl", "not understood"),
+    ],
+)
+def test_a_command_of_ours_is_parsed_or_refused(command, says):
+    with pytest.raises(AssertionError, match=says):
+        check_flags(commands(command)[0], "here")
+
+
+def test_commands_of_ours_are_told_from_others():
+    for command in ("hf-bat demo ...", "accelerate launch -m hf_bat.cli demo",
+                    "python benchmarks/bench_tables.py t.pkl",
+                    "torchrun examples/run_glue_bat.py ..."):  # fmt: skip
+        assert check_flags(commands(command)[0], "here"), command
+    assert not check_flags(["pip", "install", "hf_bat[demo]"], "here")
 
 
 @pytest.fixture(scope="session")
