@@ -1,5 +1,6 @@
 """README and docs: every block runs or says why not, links lead somewhere, the reference is whole."""
 
+import ast
 import importlib.util
 import inspect
 import json
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from importlib import import_module
 
 import pytest
@@ -18,7 +20,7 @@ from training_helpers import SYNONYMS, made_rows, tokenizer_for_made_rows
 PAGES = pages()
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 PUBLIC = ("hf_bat", "hf_bat.attack", "hf_bat.lexicon", "hf_bat.losses", "hf_bat.metrics",
-          "hf_bat.perturbations")  # fmt: skip
+          "hf_bat.perturbations", "hf_bat.plots", "hf_bat.representations", "hf_bat.sweep")  # fmt: skip
 # The reasons there may be for not running a block; whatever needs a model or rows finds them in
 # `working_folder`.
 REASONS = {
@@ -190,7 +192,7 @@ def test_every_public_name_is_in_the_reference(module):
 def public_values():
     """Where a public name is found first -> its value: of `__all__`, and of the reference."""
     found = {}
-    for module in (*PUBLIC, "hf_bat.plots"):
+    for module in PUBLIC:
         home = import_module(module)
         found.update((f"{module}.{name}", getattr(home, name)) for name in home.__all__)
     for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
@@ -201,8 +203,25 @@ def public_values():
     return {path: value for path, value in firsts.values() if callable(value)}
 
 
+def raises(value):
+    """Whether a function, or what makes a class's instances, raises an error in its own body."""
+    made_by = (vars(value).get(name) for name in ("__new__", "__init__", "__post_init__"))
+    for function in made_by if isinstance(value, type) else [value]:
+        if not inspect.isfunction(function):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except OSError:  # what a data class is given
+            continue
+        raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+        made = [getattr(one, "func", one) for one in raised]
+        if any(getattr(one, "id", "").endswith("Error") for one in made):
+            return True
+    return False
+
+
 def missing_sections(value):
-    """The sections that a docstring lacks, of those that its signature calls for."""
+    """The sections that a docstring lacks, of those that its signature and body call for."""
     text = inspect.cleandoc(value.__doc__ or "")  # its own: none is inherited
     try:
         signature = inspect.signature(value)
@@ -215,7 +234,23 @@ def missing_sections(value):
         wanted.append({"Args", "Attributes"})  # a data class may have either
     if not isinstance(value, type) and signature.return_annotation not in nothing:
         wanted.append({"Returns", "Yields"})
+    if raises(value):
+        wanted.append({"Raises"})
     return [" or ".join(sorted(names)) for names in wanted if not names & there]
+
+
+def test_a_docstring_says_what_is_raised():
+    class Positive:
+        """One.
+
+        Example:
+            >>> Positive()
+        """
+
+        def __init__(self):
+            raise ValueError("no")
+
+    assert missing_sections(Positive) == ["Raises"]
 
 
 # The values of now: a module of a metric's name takes the name's place in `hf_bat.metrics` when the doctests

@@ -26,15 +26,38 @@ _NEWS = 60.0  # seconds between lines of progress where there is no terminal
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Where a run's configuration, log and result are."""
+    """Where a run's configuration, log and result are.
+
+    Args:
+        root: the sweep's folder.
+        key: the run's.
+
+    Returns:
+        The run's folder, there or not.
+
+    Example:
+        >>> folder_of(Path("sweeps"), "0123456789abcdef").as_posix()
+        'sweeps/runs/0123456789abcdef'
+    """
     return root / "runs" / key
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """The result of a run, None where it has none yet.
+    """The result of a run.
+
+    Args:
+        root: the sweep's folder.
+        run: which run.
+
+    Returns:
+        What it wrote to `result.json`; None where it has not finished.
 
     Raises:
         HfBatError: its file is not what a run writes.
+
+    Example:
+        >>> finished(Path("sweeps"), Run("0123456789abcdef", {})) is None
+        True
     """
     path = folder_of(root, run.key) / "result.json"
     try:
@@ -86,6 +109,11 @@ def run_all(
     Raises:
         HfBatError: the folder cannot be written, or the system cannot lock runs (Windows).
         SystemExit: SIGTERM or SIGHUP came.
+
+    Example:
+        >>> runs = make_grid(base, {"seed": [1, 2, 3]})  # doctest: +SKIP
+        >>> run_all(runs, Path("sweeps/seeds"), jobs=2)  # doctest: +SKIP
+        []
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
     pending = deque(run for run in runs if finished(root, run) is None)

@@ -27,6 +27,11 @@ class Group:
         arguments: of the first run.
         runs: the keys of the runs.
         values: metric -> a figure a seed, those that a run lacks left out.
+
+    Example:
+        >>> group = Group("method=normal", {"method": "normal"}, ("01", "02"), {"eval_loss": [0.5, 0.75]})
+        >>> group.to_dict()["metrics"]["eval_loss"]["mean"]
+        0.625
     """
 
     name: str
@@ -57,6 +62,15 @@ def group_runs(
         runs: in their order.
         results: key -> result; runs without one are left out.
         varied: the arguments that name a group.
+
+    Returns:
+        The groups, in the order of their first runs.
+
+    Example:
+        >>> runs = [Run(f"0{seed}", {"method": "normal", "seed": seed}) for seed in (1, 2)]
+        >>> results = {"01": {"metrics": {"eval_loss": 0.5}}, "02": {"metrics": {"eval_loss": 0.75}}}
+        >>> [(group.name, group.values) for group in group_runs(runs, results, ["method", "seed"])]
+        [('method=normal', {'eval_loss': [0.5, 0.75]})]
     """
     members: dict[str, list[Run]] = {}
     for run in runs:
@@ -84,7 +98,21 @@ def group_runs(
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several."""
+    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several.
+
+    Args:
+        groups: the table's lines.
+
+    Returns:
+        Markdown, with a column for each rate that some group has.
+
+    Example:
+        >>> group = Group("method=normal", {}, ("01",), {"eval_accuracy": [0.75]})
+        >>> print(markdown([group]), end="")
+        | run | seeds | accuracy |
+        |---|---|---|
+        | method=normal | 1 | 75.00 |
+    """
     shown = _headings(groups)
     lines = [
         "| run | seeds | " + " | ".join(shown.values()) + " |",
@@ -134,6 +162,14 @@ def write_summary(
 
     Raises:
         HfBatError: a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> run = Run("01", {"method": "normal"})
+        >>> results = {"01": {"metrics": {"eval_accuracy": 0.75}}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in write_summary(Path(folder), [run], results, ["method"])]
+        ['sweep.json', 'sweep.md']
     """
     groups = group_runs(runs, results, varied)
     content = {
