@@ -180,8 +180,8 @@ def write_summary(
     }
     note = (
         "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed). "
-        "Lower attack success rates (ASR) and keep rates are better, but for those called invalid, of edits "
-        "that likely keep the label.\n"
+        "Lower attack success rates (ASR) are better, and lower keep rates of obstinate attacks, but for "
+        "those called invalid, of edits that likely keep the label.\n"
     )
     written = [
         write_atomically(
