@@ -4,13 +4,14 @@ import argparse
 import io
 import json
 import logging
+import shlex
 import sys
 from contextlib import contextmanager
 
 import pytest
 from terminal import run_on_terminal
 from tiny_models import tiny_model
-from training_helpers import ANTONYMS, made_rows, tokenizer_for_made_rows
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
@@ -158,29 +159,47 @@ def folder(tmp_path_factory):
     edited = [{**row, "original_idx": None if row["idx"] < 6 else row["idx"] - 6} for row in rows]
     (path / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
     ANTONYMS.save(path / "antonyms.json")
+    SYNONYMS.save(path / "synonyms.json")
+    attack = ["attack", "--model", path / "model", "--task", "snli", "--data", path / "dev.jsonl",
+              "--attacks", "synonym", "--synonyms", path / "synonyms.json", "--quiet",
+              "--json", path / "A.json", "--rows", path / "A.jsonl"]  # fmt: skip
+    assert main(list(map(str, attack))) == 0
     return path
 
 
+# All commands but the demo, which trains for minutes.
 QUIET_RUNS = {
     "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym "
     "--antonyms {f}/antonyms.json --rows {o}/rows.jsonl --html {o}/a.html --json {o}/a.json",
+    "certify": "certify --model {f}/model --task snli --data {f}/dev.jsonl --synonyms {f}/synonyms.json "
+    "--samples 20 --json {o}/a.json",
+    "compare": "compare {f}/A.json {f}/A.json --resamples 20 --json {o}/a.json",
     "contrast": "contrast --model {f}/model --task snli --data {f}/contrast.jsonl --json {o}/a.json",
     "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
     "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
+    "report": "report {f} --output {o}/a.html --json {o}/a.json",
+    # What it makes without --dry_run is in its own tests, on a terminal.
+    "sweep": "sweep --base '--model_name_or_path {f}/model --task snli' --output_dir {o} --dry_run",
 }
+TIMED = ("attack", "certify")  # what they write has times in it
+
+
+def test_quiet_is_seen_of_every_command():
+    assert QUIET_RUNS.keys() == COMMANDS.keys() - {"demo"}
 
 
 @pytest.mark.parametrize("name", sorted(QUIET_RUNS))
 def test_quiet_shows_nothing_and_writes_its_files(name, folder, tmp_path, capfd):
-    flags = QUIET_RUNS[name].format(f=folder, o=tmp_path).split()
+    flags = shlex.split(QUIET_RUNS[name].format(f=folder, o=tmp_path))
+    written = [tmp_path / "a.json"] * ("--json" in flags)
     assert main([*flags, "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
-    quiet = (tmp_path / "a.json").read_text()
+    quiet = [path.read_text() for path in written]
     assert main(flags) == 0
-    shown = capfd.readouterr()
-    assert shown.out and "\x1b" not in shown.out + shown.err, "no colour or bar in a pipe"
-    if name != "attack":  # whose report has times
-        assert (tmp_path / "a.json").read_text() == quiet
+    shown = "".join(capfd.readouterr())
+    assert shown and "\x1b" not in shown, "no colour or bar in a pipe"
+    if name not in TIMED:
+        assert [path.read_text() for path in written] == quiet
 
 
 def test_quiet_still_says_errors(folder, capfd):
