@@ -19,11 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+
+# What torch warns of outside Python, as DDP does; read when it is imported.
+if "--quiet" in sys.argv:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 from transformers import (
     AutoConfig,

@@ -184,7 +184,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 0
-        with silence() if getattr(args, "quiet", False) else nullcontext():
+        quiet = getattr(args, "quiet", False)
+        if quiet and argv is None:
+            # What torch warns of outside Python; no command has imported it yet.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        with silence() if quiet else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         if argv is None:

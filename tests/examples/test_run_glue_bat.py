@@ -374,24 +374,27 @@ def encoder(tiny_folder):
 def own_process(tiny_folder, encoder, tmp_path, script, quiet_environment):
     """Train on an encoder without a head, both streams being pipes: flags -> the process."""
 
-    def run(*more):
+    def run(*more, launcher="python"):
         flags = flags_for(tiny_folder, tmp_path / "out", *snli(tiny_folder, "--do_train"),
-                          "--model_name_or_path", encoder, "--max_steps", 2, method="normal")  # fmt: skip
+                          "--model_name_or_path", encoder, "--max_steps", 2, method="safer")  # fmt: skip
         place = flags.index("--disable_tqdm")
         del flags[place : place + 2]
         return subprocess.run(
-            [sys.executable, str(script), *flags, *more],
+            [sys.executable, *LAUNCHERS[launcher], str(script), *flags, *more],
             capture_output=True, text=True, env=quiet_environment, timeout=180,
         )  # fmt: skip
 
     return run
 
 
-# With what the libraries bound to stderr when they were imported, and what is said of flags.
+# With what the libraries bound to stderr when they were imported, what is said of flags, and what torch
+# warns of by itself: DDP, of parameters.
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-def test_quiet_prints_nothing_in_a_process_of_its_own(own_process):
-    done = own_process("--quiet", "--gradient_checkpointing", "true")
+@pytest.mark.parametrize("launcher", ["python", "accelerate"])
+def test_quiet_prints_nothing_in_a_process_of_its_own(own_process, launcher):
+    flags = ("--gradient_checkpointing", "true") if launcher == "python" else ()
+    done = own_process("--quiet", *flags, launcher=launcher)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
