@@ -31,11 +31,6 @@ $(VENV)/.installed: setup.py constraints.txt
 	  echo "make: the installation failed; pip's message is above. Is the package registry reachable?" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-docs: $(VENV)/.installed
-	@echo "installing the documentation's tools into $(VENV)"
-	@$(PIP) -e '.[docs]'
-	@touch $@
-
 demo: $(VENV)/.installed ## train normal and triplet on the shipped data and compare them (under 5 minutes)
 	@HF_HUB_OFFLINE=1 $(BIN)/hf-bat demo
 
@@ -51,7 +46,7 @@ format: $(VENV)/.installed ## format the code and sort its imports
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings being errors
+docs: $(VENV)/.installed ## build the documentation into site/, warnings being errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "documentation: site/index.html"
 

@@ -27,7 +27,8 @@ TEST = [
     "tensorboard>=2.16",
 ]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
-DEV = [*TEST, "mypy>=1.13", "pre-commit>=4.0", "ruff>=0.9"]
+# A test builds the documentation.
+DEV = [*TEST, *DOCS, "mypy>=1.13", "pre-commit>=4.0", "ruff>=0.9"]
 
 setup(
     name="hf_bat",

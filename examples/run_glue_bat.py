@@ -17,12 +17,18 @@ It leaves in the output folder the model, `train_results.json`, `eval_results.js
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+
+# What torch warns of outside Python, as DDP does; read when it is imported.
+if "--quiet" in sys.argv:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 from transformers import (
     AutoConfig,
@@ -35,7 +41,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
-from hf_bat.console import silence
+from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.summary import read_results, summary_table
@@ -133,15 +139,35 @@ def make_parser() -> HfArgumentParser:
 def parse_arguments() -> tuple[ModelArguments, DataArguments, BalancedTrainingArguments]:
     """Read the command line, or the one JSON file that it names."""
     parser = make_parser()
+    # The Trainer draws its bars into pipes and files too, unless it is told not to.
+    defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
+    parser.set_defaults(**defaults)
     try:
-        if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
-            return parser.parse_json_file(sys.argv[1])
+        if (path := _json_file()) is not None:
+            return parser.parse_dict(defaults | json.loads(path.read_text("utf-8")))
         return parser.parse_args_into_dataclasses()
     except HfBatError:
         raise
     except (OSError, TypeError, ValueError) as error:
         # What the parser and TrainingArguments find wrong, flags that do not exist included.
         raise HfBatError(str(error).splitlines()[0]) from error
+
+
+def _json_file() -> Path | None:
+    """The one JSON file that the command line names in the place of flags."""
+    given = sys.argv[1:]
+    return Path(given[0]) if len(given) == 1 and given[0].endswith(".json") else None
+
+
+def _asked_for_quiet() -> bool:
+    """Whether to be quiet from the first: TrainingArguments warns while it is parsed."""
+    path = _json_file()
+    if path is None:
+        return "--quiet" in sys.argv and not {"-h", "--help"} & set(sys.argv)
+    try:
+        return bool(json.loads(path.read_text("utf-8"))["quiet"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # the parser says what is wrong with the file
 
 
 def choose_task(data: DataArguments) -> Task:
@@ -305,7 +331,8 @@ def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
 
 def main() -> None:
     """Run what the flags ask for."""
-    model_args, data, args = parse_arguments()
+    with silence() if _asked_for_quiet() else nullcontext():
+        model_args, data, args = parse_arguments()
     with silence() if data.quiet else nullcontext():
         work(model_args, data, args)
 
@@ -316,6 +343,8 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.INFO if args.should_log else logging.WARNING,
     )
+    if args.disable_tqdm and not on_terminal(sys.stderr):
+        hide_library_bars()
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
     task = choose_task(data)
@@ -371,6 +400,7 @@ def run() -> int:
 
 
 if __name__ == "__main__":
+    plain_logs()
     status = run()
     if status == 0:
         leave()

@@ -16,7 +16,7 @@ from importlib import import_module
 
 import hf_bat
 from hf_bat.attack.ranks import leave
-from hf_bat.console import paint, silence
+from hf_bat.console import paint, plain_logs, silence
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS
 
@@ -175,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The libraries' own bars, too, are for terminals; they read this when they are imported.
         for library in ("HF_HUB", "HF_DATASETS"):
             os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+        plain_logs()
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
@@ -183,7 +184,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 0
-        with silence() if getattr(args, "quiet", False) else nullcontext():
+        quiet = getattr(args, "quiet", False)
+        if quiet and argv is None:
+            # What torch warns of outside Python; no command has imported it yet.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        with silence() if quiet else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         if argv is None:

@@ -7,7 +7,9 @@ NO_COLOR is set (https://no-color.org).
 from __future__ import annotations
 
 import io
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _STYLES = {"bad": "31", "good": "32", "bold": "1"}
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def progress(
@@ -125,11 +128,68 @@ class _Nowhere(io.TextIOBase):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing that Python code writes to stdout or stderr is shown while this lasts.
+    """Nothing that Python code writes to stdout or stderr is shown while this lasts, log lines included.
 
     Example:
         >>> with silence():
         ...     print("not seen")
     """
-    with redirect_stdout(_Nowhere()), redirect_stderr(_Nowhere()):
-        yield
+    nowhere = _Nowhere()
+    # A handler holds the stream of the time when its library was imported.
+    held = [(handler, handler.stream) for handler in _console_handlers()]
+    with redirect_stdout(nowhere), redirect_stderr(nowhere):
+        for handler, _ in held:
+            handler.setStream(nowhere)
+        try:
+            yield
+        finally:
+            for handler, stream in held:
+                handler.setStream(stream)
+
+
+def _console_handlers() -> list[logging.StreamHandler[Any]]:
+    """The handlers of all loggers that write to stdout or stderr."""
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    known = logging.root.manager.loggerDict.values()  # names of no logger among them
+    loggers = [logging.root, *(one for one in known if isinstance(one, logging.Logger))]
+    handlers = [handler for logger in loggers for handler in logger.handlers]
+    return [
+        handler
+        for handler in handlers
+        # Logging's handler of last resort has no stream of its own: it asks for stderr each time.
+        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") in streams
+    ]
+
+
+def plain_logs() -> None:
+    """From now on log lines of this process have no escapes, unless stderr shows colours.
+
+    transformers writes its report of missing weights in bold, whatever reads it.
+
+    Example:
+        >>> plain_logs()
+    """
+    if colours(sys.stderr):
+        return
+    make = logging.getLogRecordFactory()
+
+    def make_plain(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make(*args, **options)
+        if isinstance(record.msg, str):
+            record.msg = _ESCAPE.sub("", record.msg)
+        return record
+
+    logging.setLogRecordFactory(make_plain)
+
+
+def hide_library_bars() -> None:
+    """Turn off the libraries' own bars (of loading, saving, mapping), which know nothing of terminals.
+
+    Example:
+        >>> hide_library_bars()
+    """
+    from datasets import disable_progress_bars
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bars()
+    disable_progress_bar()  # and huggingface_hub's

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from hf_bat.trainer import BalancedTrainer
 
+__all__ = ["collect", "distances", "separation"]
+
 KINDS = ("anchor", "fickle", "obstinate")
 
 
@@ -84,6 +86,9 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
 
     Args:
         vectors: as `collect` gives them.
+
+    Returns:
+        `{"fickle": [...], "obstinate": [...]}`, a distance a row.
 
     Example:
         >>> distances({"anchor": [[1, 0]], "fickle": [[2, 0]], "obstinate": [[0, 1]]})

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from hf_bat.errors import HfBatError
 
-_LOWER = ("_asr", "_asr_confident", "_asr_attackable", "_keep_rate")
 _FIGURE = re.compile(r"(_valid|_invalid)?(_asr|_asr_confident|_asr_attackable|_keep_rate)$")
 
 # The recipes whose goal is to flip an answer that should stay.
@@ -15,17 +14,22 @@ _FICKLE = frozenset({"synonym", "textfooler-wordnet", "a2t", "a2t-mlm"})
 
 
 def is_lower_better(metric: str | None) -> bool:
-    """Whether a metric is a rate of success of attacks, of which the lowest is the best.
+    """Whether a metric is a rate of which the lowest is the best: attacks' success, and edits that should
+    change the answer but keep it.
 
     Example:
         >>> [is_lower_better(m) for m in ("eval_antonym_asr", "antonym_asr_confident", "eval_accuracy")]
         [True, True, False]
         >>> is_lower_better("eval_antonym_invalid_keep_rate")  # of edits that likely keep the label
         False
+        >>> is_lower_better("eval_synonym_keep_rate")  # and all of these should
+        False
     """
-    if metric is None or metric.endswith("_invalid_keep_rate"):
+    found = None if metric is None else _FIGURE.search(metric)
+    if metric is None or found is None:
         return False
-    return metric.endswith(_LOWER)
+    likely_kept = found[1] == "_invalid" or _attack_of(metric) in _FICKLE
+    return found[2] != "_keep_rate" or not likely_kept
 
 
 def is_attack_metric(metric: str | None) -> bool:
@@ -35,8 +39,9 @@ def is_attack_metric(metric: str | None) -> bool:
         >>> [is_attack_metric(m) for m in ("eval_robustness", "eval_antonym_asr", "eval_loss")]
         [True, True, False]
     """
-    kept = metric is not None and metric.endswith("_invalid_keep_rate")
-    return kept or is_lower_better(metric) or metric in ("robustness", "eval_robustness")
+    if metric is None:
+        return False
+    return metric in ("robustness", "eval_robustness") or _FIGURE.search(metric) is not None
 
 
 def has_obstinate(attacks: Sequence[str]) -> bool:

@@ -45,6 +45,9 @@ class Task:
             mismatched set.
         renames: other names under which the Hub has the columns.
 
+    Raises:
+        HfBatError: not one or two columns, or a skipped label that is none of the labels.
+
     Example:
         >>> Task("intent", columns=("utterance",), label_names=("book", "cancel")).is_pair
         False

@@ -368,7 +368,11 @@ def build(folder: Path) -> None:
         (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", type=Path, default=FOLDER)
     build(parser.parse_args().output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,15 +6,23 @@ A block that cannot be run has a line before its fence that says why:
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
+from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
+from hf_bat.sweep import parse_flags, read_grid
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "examples", "docs")
@@ -25,8 +33,11 @@ _FENCE = re.compile(
     r"^(?:<!-- not run(?P<reason>.*?)-->\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
-# Commands whose flags are known here.
-_SCRIPT = re.compile(r"examples/[\w/]+\.py$")
+# Commands whose flags are known here, and what may stand before one.
+_SCRIPT = re.compile(r"(examples|benchmarks|scripts)/[\w/]+\.py$")
+_LAUNCHERS = ("accelerate", "python", "torchrun")
+# What no word of a command of others has.
+_OURS = re.compile(rf"\bhf-bat\b|\bhf_bat\.\w|{_SCRIPT.pattern}")
 
 
 @dataclass(frozen=True)
@@ -81,35 +92,77 @@ def commands(code: str) -> list[list[str]]:
 def check_flags(words: list[str], where: str) -> bool:
     """Whether the command is one of ours; its flags are parsed by its own parser.
 
-    Words such as `$FILE` or `DIR` stand for values; a command that ends in `...` is cut short and is
-    not parsed.
+    Words such as `$FILE` or `DIR` stand for values, and `...` for flags that are left out.
     """
-    if "..." in words:
+    parse = _parser_of(words)
+    if parse is None:
+        ours = [word for word in words if _OURS.search(word)]
+        assert not ours, f"{where}: {ours[0]} in a command that is not understood"
         return False
-    if words[0] == "hf-bat":
-        chosen = next((word for word in words[1:] if word in COMMANDS), None)
-        _parse(lambda: build_parser(chosen).parse_args(words[1:]), where)
-        return True
-    script = next((word for word in words if _SCRIPT.search(word)), None)
-    if script is None:
-        return False
-    module, flags = load(ROOT / script), words[words.index(script) + 1 :]
-    if hasattr(module, "make_parser"):
-        _parse(lambda: module.make_parser().parse_args(flags), where)
-    else:
-        saved, sys.argv = sys.argv, [script, *flags]
+    with _nothing_required() if "..." in words else nullcontext():
         try:
-            _parse(module.parse_arguments, where)
-        finally:
-            sys.argv = saved
+            parse()
+        except SystemExit as stop:
+            assert not stop.code, f"{where}: flags that the command does not take"
+        except HfBatError as error:
+            raise AssertionError(f"{where}: {error}") from error
     return True
 
 
-def _parse(parse, where: str) -> None:
-    try:
-        parse()
-    except SystemExit as stop:
-        assert not stop.code, f"{where}: flags that the command does not take"
+def _parser_of(words: list[str]) -> Callable[[], object] | None:
+    """What parses the flags of a command of ours, by whatever it is launched."""
+    words = [word for word in words if word != "..."]
+    if words[0] == "hf-bat":
+        return partial(_parse_cli, words[1:])
+    if "hf_bat.cli" in words and words[words.index("hf_bat.cli") - 1] == "-m":
+        return partial(_parse_cli, words[words.index("hf_bat.cli") + 1 :])
+    place = next((i for i, word in enumerate(words) if _SCRIPT.match(word)), None)
+    if place is None or words[0] not in _LAUNCHERS:
+        return None
+    return partial(_parse_script, words[place], words[place + 1 :])
+
+
+def _parse_cli(flags: list[str]) -> None:
+    chosen = next((word for word in flags if word in COMMANDS), None)
+    args = build_parser(chosen).parse_args(flags)
+    if chosen == "sweep":  # whose flags hold flags
+        parse_flags(args.base)
+        read_grid(args.grid)
+
+
+class _Parsed(Exception):
+    """The flags were parsed: nothing more is to be done."""
+
+
+def _parse_script(script: str, flags: list[str]) -> None:
+    module = load(ROOT / script)
+    if hasattr(module, "make_parser"):
+        module.make_parser().parse_args(flags)
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_end(*args, **options):
+        parse(*args, **options)
+        raise _Parsed
+
+    with pytest.MonkeyPatch.context() as patch, suppress(_Parsed):
+        patch.setattr(sys, "argv", [script, *flags])
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
+        getattr(module, "parse_arguments", module.main)()
+
+
+@contextmanager
+def _nothing_required() -> Iterator[None]:
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def parse_what_there_is(self, *args, **options):
+        for action in self._actions:
+            action.required = False
+        return parse(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_what_there_is)
+        yield
 
 
 def run_command(words: list[str], where: str) -> None:

@@ -3,18 +3,19 @@
 import argparse
 import io
 import json
-import os
-import pty
-import subprocess
+import logging
+import shlex
 import sys
+from contextlib import contextmanager
 
 import pytest
+from terminal import run_on_terminal
 from tiny_models import tiny_model
-from training_helpers import ANTONYMS, made_rows, tokenizer_for_made_rows
+from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
-from hf_bat.console import colours, counted, paint, progress
+from hf_bat.console import colours, counted, paint, plain_logs, progress, silence
 from hf_bat.summary import read_results, summary_table
 
 OURS = {
@@ -86,18 +87,44 @@ def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
         assert ("row/s" in stream.getvalue()) == shown
 
 
+@contextmanager
+def logger_of(stream):
+    """A logger whose handler has held a stream since before."""
+    logger, handler = logging.getLogger("test_console"), logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    yield logger
+    logger.removeHandler(handler)
+
+
+def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with open(tmp_path / "log.txt", "w") as file, logger_of(sys.stderr) as logger, logger_of(file):
+        with pytest.raises(ValueError), silence():
+            logger.warning("inside")
+            raise ValueError
+        logger.warning("after")
+    assert sys.stderr.getvalue() == "after\n"
+    assert (tmp_path / "log.txt").read_text() == "inside\nafter\n"
+
+
+def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, shown in ((Terminal(), "\x1b[1mbold\x1b[0m 1\n"), (io.StringIO(), "bold 1\n")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        plain_logs()
+        with logger_of(stream) as logger:
+            logger.warning("\x1b[1mbold\x1b[0m %d", 1)
+        assert stream.getvalue() == shown
+
+
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_errors_on_a_terminal(no_color, quiet_environment):
     quiet_environment |= {"NO_COLOR": no_color, "TERM": "xterm"}
-    reader, writer = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "hf_bat.cli", "compare", "absent.json", "absent.json"],
-        stdout=subprocess.PIPE, stderr=writer, env=quiet_environment, timeout=60,
-    )  # fmt: skip
-    os.close(writer)
-    said = os.read(reader, 10_000).decode()
-    os.close(reader)
-    assert done.returncode == 2 and "absent.json: No such file" in said
+    words = [sys.executable, "-m", "hf_bat.cli", "compare", "absent.json", "absent.json"]
+    status, said = run_on_terminal(words, env=quiet_environment)
+    assert status == 2 and "absent.json: No such file" in said
     assert ("\x1b[31merror:\x1b[0m" in said) == (not no_color)
 
 
@@ -132,29 +159,47 @@ def folder(tmp_path_factory):
     edited = [{**row, "original_idx": None if row["idx"] < 6 else row["idx"] - 6} for row in rows]
     (path / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
     ANTONYMS.save(path / "antonyms.json")
+    SYNONYMS.save(path / "synonyms.json")
+    attack = ["attack", "--model", path / "model", "--task", "snli", "--data", path / "dev.jsonl",
+              "--attacks", "synonym", "--synonyms", path / "synonyms.json", "--quiet",
+              "--json", path / "A.json", "--rows", path / "A.jsonl"]  # fmt: skip
+    assert main(list(map(str, attack))) == 0
     return path
 
 
+# All commands but the demo, which trains for minutes.
 QUIET_RUNS = {
     "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym "
     "--antonyms {f}/antonyms.json --rows {o}/rows.jsonl --html {o}/a.html --json {o}/a.json",
+    "certify": "certify --model {f}/model --task snli --data {f}/dev.jsonl --synonyms {f}/synonyms.json "
+    "--samples 20 --json {o}/a.json",
+    "compare": "compare {f}/A.json {f}/A.json --resamples 20 --json {o}/a.json",
     "contrast": "contrast --model {f}/model --task snli --data {f}/contrast.jsonl --json {o}/a.json",
     "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
     "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
+    "report": "report {f} --output {o}/a.html --json {o}/a.json",
+    # What it makes without --dry_run is in its own tests, on a terminal.
+    "sweep": "sweep --base '--model_name_or_path {f}/model --task snli' --output_dir {o} --dry_run",
 }
+TIMED = ("attack", "certify")  # what they write has times in it
+
+
+def test_quiet_is_seen_of_every_command():
+    assert QUIET_RUNS.keys() == COMMANDS.keys() - {"demo"}
 
 
 @pytest.mark.parametrize("name", sorted(QUIET_RUNS))
 def test_quiet_shows_nothing_and_writes_its_files(name, folder, tmp_path, capfd):
-    flags = QUIET_RUNS[name].format(f=folder, o=tmp_path).split()
+    flags = shlex.split(QUIET_RUNS[name].format(f=folder, o=tmp_path))
+    written = [tmp_path / "a.json"] * ("--json" in flags)
     assert main([*flags, "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
-    quiet = (tmp_path / "a.json").read_text()
+    quiet = [path.read_text() for path in written]
     assert main(flags) == 0
-    shown = capfd.readouterr()
-    assert shown.out and "\x1b" not in shown.out + shown.err, "no colour or bar in a pipe"
-    if name != "attack":  # whose report has times
-        assert (tmp_path / "a.json").read_text() == quiet
+    shown = "".join(capfd.readouterr())
+    assert shown and "\x1b" not in shown, "no colour or bar in a pipe"
+    if name not in TIMED:
+        assert [path.read_text() for path in written] == quiet
 
 
 def test_quiet_still_says_errors(folder, capfd):

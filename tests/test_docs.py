@@ -1,5 +1,6 @@
 """README and docs: every block runs or says why not, links lead somewhere, the reference is whole."""
 
+import ast
 import importlib.util
 import inspect
 import json
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from importlib import import_module
 
 import pytest
@@ -18,7 +20,7 @@ from training_helpers import SYNONYMS, made_rows, tokenizer_for_made_rows
 PAGES = pages()
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 PUBLIC = ("hf_bat", "hf_bat.attack", "hf_bat.lexicon", "hf_bat.losses", "hf_bat.metrics",
-          "hf_bat.perturbations")  # fmt: skip
+          "hf_bat.perturbations", "hf_bat.plots", "hf_bat.representations", "hf_bat.sweep")  # fmt: skip
 # The reasons there may be for not running a block; whatever needs a model or rows finds them in
 # `working_folder`.
 REASONS = {
@@ -78,8 +80,36 @@ def test_blocks_and_reasons_are_understood():
     assert commands("for x in a b; do\n  X=1 hf-bat perturb \\\n --n 2  # two\ndone") == [
         ["hf-bat", "perturb", "--n", "2"]
     ]
-    with pytest.raises(AssertionError, match="does not take"):
-        check_flags(["hf-bat", "perturb", "--no-such-flag"], "here")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("hf-bat perturb --no-such-flag", "does not take"),
+        ("hf-bat perturb ... --no-such-flag", "does not take"),
+        ("accelerate launch --multi_gpu -m hf_bat.cli attack --no-such-flag", "does not take"),
+        ("hf-bat sweep --base '--no_such_flag 1' --output_dir o", "no_such_flag"),
+        ("hf-bat sweep --base '--task snli' --grid no_such_flag=1 --output_dir o", "no_such_flag"),
+        ("torchrun examples/run_glue_bat.py ... --no_such_flag", "no_such_flag"),
+        ("python examples/by_feature/lora.py --no_such_flag", "does not take"),
+        ("python benchmarks/bench_tables.py --no-such-flag", "does not take"),
+        ("python scripts/build_demo_data.py --no-such-flag", "does not take"),
+        ("python -m hf_bat.sweep.train_run o/config.json", "not understood"),
+        ("cd o && hf-bat demo", "not understood"),
+        ("nohup python benchmarks/bench_tables.py t.pkl", "not understood"),
+    ],
+)
+def test_a_command_of_ours_is_parsed_or_refused(command, says):
+    with pytest.raises(AssertionError, match=says):
+        check_flags(commands(command)[0], "here")
+
+
+def test_commands_of_ours_are_told_from_others():
+    for command in ("hf-bat demo ...", "accelerate launch -m hf_bat.cli demo",
+                    "python benchmarks/bench_tables.py t.pkl",
+                    "torchrun examples/run_glue_bat.py ..."):  # fmt: skip
+        assert check_flags(commands(command)[0], "here"), command
+    assert not check_flags(["pip", "install", "hf_bat[demo]"], "here")
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +192,7 @@ def test_every_public_name_is_in_the_reference(module):
 def public_values():
     """Where a public name is found first -> its value: of `__all__`, and of the reference."""
     found = {}
-    for module in (*PUBLIC, "hf_bat.plots"):
+    for module in PUBLIC:
         home = import_module(module)
         found.update((f"{module}.{name}", getattr(home, name)) for name in home.__all__)
     for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
@@ -173,8 +203,25 @@ def public_values():
     return {path: value for path, value in firsts.values() if callable(value)}
 
 
+def raises(value):
+    """Whether a function, or what makes a class's instances, raises an error in its own body."""
+    made_by = (vars(value).get(name) for name in ("__new__", "__init__", "__post_init__"))
+    for function in made_by if isinstance(value, type) else [value]:
+        if not inspect.isfunction(function):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except OSError:  # what a data class is given
+            continue
+        raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+        made = [getattr(one, "func", one) for one in raised]
+        if any(getattr(one, "id", "").endswith("Error") for one in made):
+            return True
+    return False
+
+
 def missing_sections(value):
-    """The sections that a docstring lacks, of those that its signature calls for."""
+    """The sections that a docstring lacks, of those that its signature and body call for."""
     text = inspect.cleandoc(value.__doc__ or "")  # its own: none is inherited
     try:
         signature = inspect.signature(value)
@@ -187,7 +234,23 @@ def missing_sections(value):
         wanted.append({"Args", "Attributes"})  # a data class may have either
     if not isinstance(value, type) and signature.return_annotation not in nothing:
         wanted.append({"Returns", "Yields"})
+    if raises(value):
+        wanted.append({"Raises"})
     return [" or ".join(sorted(names)) for names in wanted if not names & there]
+
+
+def test_a_docstring_says_what_is_raised():
+    class Positive:
+        """One.
+
+        Example:
+            >>> Positive()
+        """
+
+        def __init__(self):
+            raise ValueError("no")
+
+    assert missing_sections(Positive) == ["Raises"]
 
 
 # The values of now: a module of a metric's name takes the name's place in `hf_bat.metrics` when the doctests

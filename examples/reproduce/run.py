@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from outputs import write_outputs
 
 from hf_bat import HfBatError
 from hf_bat.commands.sweep import make_runs, row_counts
+from hf_bat.console import silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
@@ -63,7 +65,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     parser.add_argument("--launcher", help="what starts them (default: accelerate launch ...)")
     parser.add_argument("--seconds_per_step", type=float, help="of normal training at batch 32")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and their cost")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="show nothing but errors")
     args, rest = parser.parse_known_args(argv)
     for name in ("jobs", "processes"):
         if getattr(args, name) < 1:
@@ -205,6 +207,12 @@ def plan(
 def main(argv: Sequence[str]) -> int:
     """Run what the flags ask for; return the exit status."""
     args, extra = parse_arguments(argv)
+    with silence() if args.quiet else nullcontext():
+        return work(args, extra)
+
+
+def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
+    """List, plan or make the runs of an experiment, and write its outputs; return the exit status."""
     if args.list or args.name is None:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:<9} {experiment.title}")
@@ -222,7 +230,7 @@ def main(argv: Sequence[str]) -> int:
             seconds = SCALES[args.scale].seconds_per_step
         print(dry_run(runs, root, rows, varied, seconds, args.processes))
         return 0
-    failures = make_runs(runs, root, args.jobs, rows, args.quiet)
+    failures = make_runs(runs, root, args.jobs, rows)
     results = {run.key: result for run in runs if (result := finished(root, run))}
     if results:
         groups = [

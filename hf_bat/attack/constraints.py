@@ -106,6 +106,9 @@ class MaxWords(Constraint):
         count: at most this many words; with `rate`, the bound for short inputs.
         rate: at most this share of the words of all sentences.
 
+    Raises:
+        HfBatError: neither is given, a negative count, or a rate outside 0 to 1.
+
     Example:
         >>> MaxWords(count=4, rate=0.1).limit(30), MaxWords(count=4, rate=0.1).limit(70)
         (4, 7)

@@ -123,18 +123,14 @@ def check_obstinate(metric: str, runs: list[Run]) -> None:
 
 
 def make_runs(
-    runs: list[Run],
-    root: Path,
-    jobs: int,
-    rows: Mapping[str, Mapping[str, int | None]],
-    quiet: bool = False,
+    runs: list[Run], root: Path, jobs: int, rows: Mapping[str, Mapping[str, int | None]]
 ) -> list[str]:
     """Make the unfinished runs; see `run_all`."""
     from hf_bat.sweep import run_all
     from hf_bat.sweep.workload import work
 
     weights = {run.key: work(run.arguments, rows[run.key]) or 0 for run in runs}
-    return run_all(runs, root, jobs, weights, (lambda line: None) if quiet else None)
+    return run_all(runs, root, jobs, weights)
 
 
 def row_counts(

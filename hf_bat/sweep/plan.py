@@ -37,6 +37,10 @@ class Run:
         key: 16 hexadecimal digits, the same for runs whose results must be the same.
         arguments: of `RunArguments` and `BalancedTrainingArguments`, those that are not the default.
         launcher: the words before the training module, such as `accelerate launch --multi_gpu`.
+
+    Example:
+        >>> Run("0123456789abcdef", {"method": "normal", "seed": 1}).label(["method", "seed"])
+        'method=normal seed=1'
     """
 
     key: str
@@ -178,8 +182,16 @@ def make_grid(
         grid: name -> values; empty for the base alone.
         launcher: see `Run`.
 
+    Returns:
+        The runs, the last name's values changing fastest.
+
     Raises:
         HfBatError: what cannot be run, before anything is.
+
+    Example:
+        >>> runs = make_grid({"model_name_or_path": "MODEL", "task_name": "snli"}, {"seed": [1, 2]})
+        >>> [run.label(["seed"]) for run in runs]
+        ['seed=1', 'seed=2']
     """
     runs: dict[str, Run] = {}
     for values in itertools.product(*grid.values()):
@@ -218,8 +230,16 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
         arguments: of the run, defaults left out or not: they count the same.
         launcher: see `Run`.
 
+    Returns:
+        The run, with its key.
+
     Raises:
         HfBatError: arguments that do not go together, or a file that is not there.
+
+    Example:
+        >>> run = make_run({"model_name_or_path": "MODEL", "task_name": "snli"})
+        >>> run.key == make_run({**run.arguments, "method": "normal"}).key  # the default
+        True
     """
     arguments = dict(sorted(arguments.items()))
     for name in _COUNTS:

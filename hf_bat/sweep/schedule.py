@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
 from hf_bat.sweep.plan import Run, identity
 
@@ -25,15 +26,38 @@ _NEWS = 60.0  # seconds between lines of progress where there is no terminal
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Where a run's configuration, log and result are."""
+    """Where a run's configuration, log and result are.
+
+    Args:
+        root: the sweep's folder.
+        key: the run's.
+
+    Returns:
+        The run's folder, there or not.
+
+    Example:
+        >>> folder_of(Path("sweeps"), "0123456789abcdef").as_posix()
+        'sweeps/runs/0123456789abcdef'
+    """
     return root / "runs" / key
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """The result of a run, None where it has none yet.
+    """The result of a run.
+
+    Args:
+        root: the sweep's folder.
+        run: which run.
+
+    Returns:
+        What it wrote to `result.json`; None where it has not finished.
 
     Raises:
         HfBatError: its file is not what a run writes.
+
+    Example:
+        >>> finished(Path("sweeps"), Run("0123456789abcdef", {})) is None
+        True
     """
     path = folder_of(root, run.key) / "result.json"
     try:
@@ -76,7 +100,8 @@ def run_all(
         root: the sweep's folder.
         jobs: processes at a time.
         weights: key -> how much work a run is, for the time that is left; all alike where None.
-        announce: called with a line on what happens; stderr where None.
+        announce: called with a line on what happens; where None the lines go to stderr, and on a
+            terminal the last one is written over.
 
     Returns:
         A line for each run that did not finish: which, why, and where its log is.
@@ -84,6 +109,11 @@ def run_all(
     Raises:
         HfBatError: the folder cannot be written, or the system cannot lock runs (Windows).
         SystemExit: SIGTERM or SIGHUP came.
+
+    Example:
+        >>> runs = make_grid(base, {"seed": [1, 2, 3]})  # doctest: +SKIP
+        >>> run_all(runs, Path("sweeps/seeds"), jobs=2)  # doctest: +SKIP
+        []
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
     pending = deque(run for run in runs if finished(root, run) is None)
@@ -95,7 +125,8 @@ def run_all(
         raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
-    progress = _ProgressLine(root, list(pending), weights or {}, say)
+    terminal = announce is None and on_terminal(sys.stderr)
+    progress = _ProgressLine(root, list(pending), weights or {}, say, terminal)
     running: list[_Process] = []
     failures = []
     with _ending_signals() as signals:
@@ -207,7 +238,10 @@ def _start(
 
 
 def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    # The libraries' bars are for terminals, and this goes to a file.
+    hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
+    environment = hidden | os.environ
+    environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if run.launcher:
         return environment
     if jobs > 1:
@@ -270,6 +304,7 @@ class _ProgressLine:
         runs: Sequence[Run],
         weights: Mapping[str, float],
         say: Callable[[str], None],
+        terminal: bool,
     ):
         self.root, self.say = root, say
         self.weights = {run.key: weights.get(run.key) or 1.0 for run in runs}
@@ -277,7 +312,7 @@ class _ProgressLine:
         self.over: set[str] = set()
         self.start = time.monotonic()
         self.told = self.start
-        self.terminal = sys.stderr.isatty()
+        self.terminal = terminal
 
     def ended(self, run: Run, running: int) -> None:
         self.over.add(run.key)

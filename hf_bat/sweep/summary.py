@@ -29,6 +29,11 @@ class Group:
         runs: the keys of the runs.
         values: metric -> a figure a seed, those that a run lacks left out.
         defence: the preprocessing defence of the runs; None without one.
+
+    Example:
+        >>> group = Group("method=normal", {"method": "normal"}, ("01", "02"), {"eval_loss": [0.5, 0.75]})
+        >>> group.to_dict()["metrics"]["eval_loss"]["mean"]
+        0.625
     """
 
     name: str
@@ -72,6 +77,15 @@ def group_runs(
         runs: in their order.
         results: key -> result; runs without one are left out.
         varied: the arguments that name a group.
+
+    Returns:
+        The groups, in the order of their first runs.
+
+    Example:
+        >>> runs = [Run(f"0{seed}", {"method": "normal", "seed": seed}) for seed in (1, 2)]
+        >>> results = {"01": {"metrics": {"eval_loss": 0.5}}, "02": {"metrics": {"eval_loss": 0.75}}}
+        >>> [(group.name, group.values) for group in group_runs(runs, results, ["method", "seed"])]
+        [('method=normal', {'eval_loss': [0.5, 0.75]})]
     """
     members: dict[str, list[Run]] = {}
     for run in runs:
@@ -103,6 +117,19 @@ def markdown(groups: Sequence[Group]) -> str:
     """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several.
 
     Above it stands what is to be disclosed of preprocessing defences.
+
+    Args:
+        groups: the table's lines.
+
+    Returns:
+        Markdown, with a column for each rate that some group has.
+
+    Example:
+        >>> group = Group("method=normal", {}, ("01",), {"eval_accuracy": [0.75]})
+        >>> print(markdown([group]), end="")
+        | run | seeds | accuracy |
+        |---|---|---|
+        | method=normal | 1 | 75.00 |
     """
     shown = _headings(groups)
     said = disclosures((group.name, {"preprocessing_defence": group.defence}) for group in groups)
@@ -157,6 +184,14 @@ def write_summary(
 
     Raises:
         HfBatError: a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> run = Run("01", {"method": "normal"})
+        >>> results = {"01": {"metrics": {"eval_accuracy": 0.75}}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in write_summary(Path(folder), [run], results, ["method"])]
+        ['sweep.json', 'sweep.md']
     """
     groups = group_runs(runs, results, varied)
     content = {
@@ -167,9 +202,8 @@ def write_summary(
     }
     note = (
         "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed), cut off "
-        "at 0 and 100. "
-        "Lower attack success rates (ASR) and keep rates are better, but for those called invalid, of edits "
-        "that likely keep the label.\n"
+        "at 0 and 100. Lower attack success rates (ASR) are better, and lower keep rates of obstinate "
+        "attacks, but for those called invalid, of edits that likely keep the label.\n"
     )
     written = [
         write_atomically(

@@ -26,6 +26,7 @@ from transformers import (
 
 import hf_bat
 from hf_bat.attack.ranks import leave
+from hf_bat.console import plain_logs
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
@@ -242,6 +243,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    plain_logs()
     status = main(sys.argv[1:])
     if status == 0:
         leave()

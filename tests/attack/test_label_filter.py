@@ -145,8 +145,24 @@ def test_evaluation_reports_them_if_asked():
         metrics = meter.measure(hashed, rows)
         assert ("eval_antonym_valid_keep_rate" in metrics) is asked
         assert not any("synonym_valid" in name for name in metrics)
-    assert is_lower_better("eval_antonym_valid_keep_rate")
-    assert is_attack_metric("eval_antonym_invalid_keep_rate")
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        ("eval_antonym_keep_rate", True),
+        ("eval_antonym_valid_keep_rate", True),
+        ("eval_antonym_invalid_keep_rate", False),
+        ("eval_antonym_invalid_asr", True),
+        ("eval_synonym_asr_attackable", True),
+        ("eval_synonym_keep_rate", False),
+        ("eval_a2t-mlm_keep_rate", False),
+        ("mismatched_synonym_keep_rate", False),
+        ("eval_mismatched_sister_keep_rate", True),
+    ],
+)
+def test_a_kept_answer_is_good_where_edits_should_keep_it(metric, lower):
+    assert is_attack_metric(metric) and is_lower_better(metric) is lower
 
 
 def test_a_rows_file_is_continued_only_with_the_same_filter(tmp_path):

@@ -10,6 +10,8 @@ import time
 
 import pytest
 import torch
+from tiny_models import tiny_model
+from training_helpers import tokenizer_for_made_rows
 from transformers import AutoModelForSequenceClassification
 
 from hf_bat import SubstitutionTable
@@ -371,6 +373,69 @@ def test_quiet_prints_nothing_and_writes_all(tiny_folder, tmp_path, in_process):
     status, out, err = in_process(*flags, "--validation_file", "absent.jsonl")
     assert (status, out) == (2, "")
     assert err == "run_glue_bat: error: data file not found: absent.jsonl\n"
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_folder):
+    """An encoder without a head, on which transformers reports in bold."""
+    path = tiny_folder / "encoder"
+    tiny_model("bert").bert.save_pretrained(path)
+    tokenizer_for_made_rows().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def own_process(tiny_folder, encoder, tmp_path, script, quiet_environment):
+    """Train on an encoder without a head, both streams being pipes: flags -> the process."""
+
+    def run(*more, launcher="python"):
+        flags = flags_for(tiny_folder, tmp_path / "out", *snli(tiny_folder, "--do_train"),
+                          "--model_name_or_path", encoder, "--max_steps", 2, method="safer")  # fmt: skip
+        place = flags.index("--disable_tqdm")
+        del flags[place : place + 2]
+        return subprocess.run(
+            [sys.executable, *LAUNCHERS[launcher], str(script), *flags, *more],
+            capture_output=True, text=True, env=quiet_environment, timeout=180,
+        )  # fmt: skip
+
+    return run
+
+
+# With what the libraries bound to stderr when they were imported, what is said of flags, and what torch
+# warns of by itself: DDP, of parameters.
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("launcher", ["python", "accelerate"])
+def test_quiet_prints_nothing_in_a_process_of_its_own(own_process, launcher):
+    flags = ("--gradient_checkpointing", "true") if launcher == "python" else ()
+    done = own_process("--quiet", *flags, launcher=launcher)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("flags", [(), ("--disable_tqdm", "false")])
+def test_pipes_get_no_bars_that_are_not_asked_for_and_no_escapes(own_process, flags):
+    done = own_process(*flags)
+    assert done.returncode == 0, done.stderr
+    assert "LOAD REPORT" in done.stderr and "\x1b" not in done.stdout + done.stderr
+    for bar in ("2/2 [", "model shards: 100%"):
+        assert (bar in done.stderr) == bool(flags)
+
+
+def test_bars_are_for_terminals_unless_flags_say_otherwise(in_process, monkeypatch, tmp_path):
+    module = sys.modules["run_glue_bat"]
+    flags = ["--model_name_or_path", "m", "--output_dir", str(tmp_path)]
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps({"model_name_or_path": "m", "output_dir": str(tmp_path)}))
+    for terminal in (True, False):
+        monkeypatch.setattr(module, "on_terminal", lambda stream, answer=terminal: answer)
+        for given in (flags, [str(file)]):
+            monkeypatch.setattr(sys, "argv", ["run_glue_bat.py", *given])
+            assert module.parse_arguments()[2].disable_tqdm is not terminal
+        for said in ("true", "false"):
+            monkeypatch.setattr(sys, "argv", ["run_glue_bat.py", *flags, "--disable_tqdm", said])
+            assert module.parse_arguments()[2].disable_tqdm is (said == "true")
 
 
 def test_the_help_has_examples(in_process, capsys):

@@ -1,6 +1,7 @@
 """The paper's tables and figures: every one is planned, its numbers are the paper's, all are run."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from html_page import Page
+from terminal import run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
@@ -341,6 +343,44 @@ def test_a_table_and_a_figure_from_end_to_end(repository, quiet_environment, tmp
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
     svg = (tmp_path / "out" / "figure3" / "figure.svg").read_text()
     assert "antonym ASR" in svg and (tmp_path / "out" / "table1" / "table.tex").exists()
+
+
+# Stands in for a training that lasts until the line of progress has been due.
+WORKER = """
+import json, pathlib, sys, time
+time.sleep(1.5)
+folder = pathlib.Path(sys.argv[1]).parent
+config = json.loads((folder / "config.json").read_text())
+result = {**config, "rows": {"train": 4}, "steps": 2, "metrics": {"eval_accuracy": 0.8}}
+(folder / "result.json").write_text(json.dumps(result))
+"""
+SCRIPT = """
+import sys
+import run
+from hf_bat.sweep import schedule
+schedule._WORKER = "worker"
+sys.exit(run.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_holds_on_a_terminal(repository, quiet_environment, tmp_path, quiet):
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
+    paths = [tmp_path, repository / "examples" / "reproduce", repository]
+    quiet_environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+    words = ["table6", "--methods", "normal", "--seeds", "1", "--model_name_or_path", "m",
+             "--train_file", "rows.jsonl", "--validation_file", "rows.jsonl",
+             "--output_dir", "o", *["--quiet"] * quiet]  # fmt: skip
+    status, seen = run_on_terminal(
+        [sys.executable, "-c", SCRIPT, *words], env=quiet_environment, cwd=tmp_path
+    )
+    assert status == 0 and (tmp_path / "o" / "table6" / "table.md").exists(), seen
+    if quiet:
+        assert seen == ""
+    else:
+        assert all(part in seen for part in ("0/1 runs, 1 running", "| SNLI |", "written: "))
 
 
 PAIRS = {

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from html_page import Page
+from terminal import run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import (
     ANTONYMS,
@@ -415,6 +417,36 @@ def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
     assert cli.main([*[w.replace("seed=1,2", "seed=1,2,3") for w in words], "--dry_run"]) == 0
     listed = capsys.readouterr().out
     assert listed.count("finished") == 6 and "3 of 9 runs to make; about 36 s" in listed
+
+
+COMMAND = """
+import sys
+from hf_bat import cli
+from hf_bat.sweep import schedule
+schedule._WORKER = "fake_worker"
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_holds_on_a_terminal(tmp_path, fake_worker, quiet):
+    pytest.importorskip("matplotlib")
+    words = ["sweep", "--base", "--model_name_or_path m --task snli --seed 1 --max_train_samples 8",
+             "--output_dir", str(tmp_path / "s"), *["--quiet"] * quiet]  # fmt: skip
+    status, seen = run_on_terminal([sys.executable, "-c", COMMAND, *words])
+    assert status == 0 and (tmp_path / "s" / "sweep.md").exists()
+    assert seen == "" if quiet else "written: " in seen
+
+
+def test_who_is_told_line_by_line_has_the_terminal_to_himself(tmp_path, fake_worker, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    said = []
+    runs = make_grid(BASE, {"seed": [1]})
+    assert run_all(runs, tmp_path, announce=said.append) == []
+    assert "1/1 runs" in said[-1] and stream.getvalue() == ""
 
 
 def test_a_group_has_no_interval_over_one_seed():
