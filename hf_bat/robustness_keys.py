@@ -68,6 +68,12 @@ def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> 
     if not is_attack_metric(metric):
         return
     bare = str(metric).removeprefix("eval_")
+    figure = _FIGURE.search(bare)
+    if _attack_of(bare) in _FICKLE and figure and figure[0] not in ("_asr", "_asr_attackable"):
+        raise HfBatError(
+            f"metric_for_best_model={metric!r}: fickle attacks have success rates alone (_asr); "
+            "keep and confident rates, and those of valid edits, are of obstinate ones"
+        )
     needed = ("antonym", "synonym") if bare == "robustness" else (_attack_of(bare),)
     keys = {attack.removeprefix("paper-") for attack in attacks}
     if not keys.issuperset(needed):

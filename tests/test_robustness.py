@@ -202,6 +202,8 @@ def test_a_best_metric_over_nothing_does_not_stop_the_run(tmp_path, caplog):
             {"attacks": ["synonym"], "metric_for_best_model": "eval_mm_antonym_valid_keep_rate"},
             r"needs attacks=\['antonym'\]",
         ),
+        ({"metric_for_best_model": "eval_synonym_keep_rate"}, "have success rates alone"),
+        ({"metric_for_best_model": "eval_synonym_asr_confident"}, "have success rates alone"),
         (
             {"metric_for_best_model": "eval_antonym_asr", "attack_every": "end"},
             "attack_every='eval'",
