@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-# What torch warns of outside Python, as DDP does; read when it is imported.
+# What torch warns of outside Python, as DDP does; read when it is imported, before a file of flags is.
 if "--quiet" in sys.argv:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
@@ -298,14 +298,25 @@ def evaluate(
                 f"{key.replace(prefix, 'eval', 1)}{ending}": value for key, value in found.items()
             }
     trainer.log_metrics("eval", combined)
-    if trainer.canonicalizer is not None:
-        combined["preprocessing_defence"] = trainer.canonicalizer.describe()
+    # None takes the place of what an earlier run left in all_results.json.
+    defence = trainer.canonicalizer.describe() if trainer.canonicalizer is not None else None
+    if defence is not None or _said_before(trainer.args.output_dir):
+        combined["preprocessing_defence"] = defence
     trainer.save_metrics("eval", combined)
     if trainer.is_world_process_zero():
         print(f"\n{summary_table(combined, baseline, sys.stdout)}\n", flush=True)
         named = {"this model": combined, **({"baseline": baseline} if baseline else {})}
         for said in disclosures(named.items()):
             print(said)
+
+
+def _said_before(folder: str | Path) -> bool:
+    """Whether results in the folder disclose a preprocessing defence."""
+    try:
+        found = json.loads(Path(folder, "all_results.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("preprocessing_defence") is not None
 
 
 def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:

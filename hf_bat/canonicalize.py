@@ -21,6 +21,9 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
+# Of how a table becomes a mapping; runs with other versions are other runs.
+MAPPING_VERSION = 2
+
 
 class Canonicalizer:
     """Maps each word of a text to the representative of its component of a synonym table.

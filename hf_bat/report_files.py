@@ -212,6 +212,8 @@ def _of_a_model(name: str) -> bool:
 
 def _why_not(name: str, found: Found) -> str:
     path = PurePosixPath(name)
+    if path.name == "config.json" and (path.parent / "result.json").as_posix() in found.shown:
+        return "what the run was asked for; its result is shown"
     if _of_a_model(path.name):
         return "of a model or its training"
     source = _SOURCES.get(path.name)

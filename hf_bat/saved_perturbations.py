@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,13 +82,12 @@ def tables_of(
     return tables
 
 
-def saved_defence(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
+def saved_defence(model: str | Path) -> dict[str, Any] | None:
     """The preprocessing defence that a model was trained with; None where none is recorded.
 
     Args:
         model: its folder; or its id on the Hub, whose record is fetched, or taken from the cache where the
             Hub cannot be reached. One that cannot be had either way counts as none.
-        revision: the branch, tag or commit on the Hub.
 
     Raises:
         HfBatError: the record is damaged.
@@ -99,7 +98,7 @@ def saved_defence(model: str | Path, revision: str | None = None) -> dict[str, A
         ...     saved_defence(folder) is None
         True
     """
-    path = _file_of(model, DESCRIPTION, revision)
+    path = _file_of(model, DESCRIPTION)
     if path is None:
         return None
     try:
@@ -112,38 +111,53 @@ def saved_defence(model: str | Path, revision: str | None = None) -> dict[str, A
     return defence
 
 
-def saved_canonicalizer(model: str | Path, revision: str | None = None) -> Canonicalizer:
+def saved_canonicalizer(model: str | Path) -> Canonicalizer:
     """The canonicalizer that a model was trained with.
 
     Args:
         model: its folder or its id on the Hub, which records one (see `saved_defence`).
-        revision: the branch, tag or commit on the Hub.
 
     Raises:
         HfBatError: its table is missing, or gives another mapping than the record says.
     """
-    from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
-
-    record = saved_defence(model, revision) or {}
-    path = _file_of(model, f"{CANONICAL}.json.gz", revision)
+    record = saved_defence(model) or {}
+    path = _file_of(model, f"{CANONICAL}.json.gz")
     if path is None:
         raise HfBatError(
             f"table not found: {CANONICAL}.json.gz of {model}, with which it was trained; name the table"
         )
-    table, recorded = SubstitutionTable.load(path), record.get("fingerprint")
-    canonicalizer = Canonicalizer(table, record.get("casing", "keep"))
-    if canonicalizer.fingerprint == recorded:
-        return canonicalizer
-    early = early_canonicalizer(table)
-    if early.fingerprint == recorded:
-        return early
-    raise HfBatError(
-        f"{path} gives another mapping ({canonicalizer.fingerprint[:12]}) than {DESCRIPTION} records "
-        f"({str(recorded)[:12]}); save the model's tables again, or name the table"
+    canonicalizer = canonicalizer_as_recorded(SubstitutionTable.load(path), record)
+    if canonicalizer is None:
+        raise HfBatError(
+            f"{path} gives another mapping than {DESCRIPTION} records "
+            f"({str(record.get('fingerprint'))[:12]}); save the model's tables again, or name the table"
+        )
+    return canonicalizer
+
+
+def canonicalizer_as_recorded(
+    table: SubstitutionTable | None, record: Mapping[str, Any]
+) -> Canonicalizer | None:
+    """The canonicalizer of a table that a record tells of; None where the table gives no such mapping.
+
+    Args:
+        table: None for the bundled one.
+        record: what `saved_defence` gives.
+    """
+    from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
+    from hf_bat.lexicon import default_synonyms
+
+    table = default_synonyms() if table is None else table
+    mappings = (
+        lambda: Canonicalizer(table, record.get("casing", "keep")),
+        lambda: early_canonicalizer(table),
     )
+    recorded = record.get("fingerprint")
+    found = (make() for make in mappings)
+    return next((one for one in found if one.fingerprint == recorded), None)
 
 
-def _file_of(model: str | Path, name: str, revision: str | None) -> Path | None:
+def _file_of(model: str | Path, name: str) -> Path | None:
     """A file beside a model, of its folder or its repository on the Hub; None where it cannot be had."""
     if Path(model).is_dir():
         path = Path(model) / name
@@ -152,7 +166,7 @@ def _file_of(model: str | Path, name: str, revision: str | None) -> Path | None:
 
     # No id, no such file, no network: whose errors are of the HTTP library that the Hub's library chose.
     with suppress(Exception):
-        return Path(hf_hub_download(str(model), name, revision=revision))
+        return Path(hf_hub_download(str(model), name))
     return None
 
 

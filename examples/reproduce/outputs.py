@@ -21,6 +21,7 @@ from hf_bat.plots import (
     tsne,
     value_panels,
 )
+from hf_bat.public_names import model_title
 from hf_bat.sweep.schedule import folder_of
 from hf_bat.sweep.summary import defence_of
 
@@ -122,7 +123,7 @@ def _model(result: Result) -> str:
     """The trained model's name."""
     name = str(result["arguments"]["model_name_or_path"])
     known = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
-    return "MiniLM-L6" if "minilm_l6" in name.lower() else known.get(name, Path(name).name)
+    return known.get(name) or model_title(name)
 
 
 def _what_differs(groups: Groups, scale: str) -> list[str]:

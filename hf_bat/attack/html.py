@@ -18,6 +18,7 @@ from typing import Any
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import disclosure
 from hf_bat.files import write_atomically
+from hf_bat.metrics.intervals import as_share
 
 Row = Mapping[str, Any]
 
@@ -311,7 +312,7 @@ def rate(value: Any, interval: Sequence[float] | None = None) -> str:
         return "<td>-</td>"
     bounds = ""
     if interval:
-        low, high = max(interval[0], 0.0), min(interval[1], 1.0)
+        low, high = as_share(interval)
         bounds = f"<small>{100 * low:.1f} to {100 * high:.1f}</small>"
     return f'<td class="rate" style="--share: {100 * value:.1f}%">{100 * value:.1f} %{bounds}</td>'
 

@@ -38,7 +38,11 @@ def defended(model: Classifier, args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.canonical import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.lexicon import SubstitutionTable
-    from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
+    from hf_bat.saved_perturbations import (
+        canonicalizer_as_recorded,
+        saved_canonicalizer,
+        saved_defence,
+    )
 
     trained = saved_defence(args.model)
     if args.canonicalize is None:
@@ -49,13 +53,14 @@ def defended(model: Classifier, args: argparse.Namespace) -> Classifier:
             )
         return model
     if trained and not args.canonicalize:
-        canonicalizer = saved_canonicalizer(args.model)
-    else:
-        table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
+        return CanonicalizedModel(model, saved_canonicalizer(args.model))
+    table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
+    canonicalizer = canonicalizer_as_recorded(table, trained) if trained else None
+    if canonicalizer is None:
+        if trained:
+            _warn(f"{args.model} was trained with another mapping than {args.canonicalize} gives")
         # Of an exchange that `hf-bat contrast` has no flag for, for it makes none.
         canonicalizer = Canonicalizer(table, getattr(args, "casing", "keep"))
-    if trained is not None and canonicalizer.fingerprint != trained.get("fingerprint"):
-        _warn(f"{args.model} was trained with another mapping than {args.canonicalize} gives")
     return CanonicalizedModel(model, canonicalizer)
 
 

@@ -6,6 +6,16 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 
 
+def as_share(interval: Sequence[float]) -> tuple[float, float]:
+    """An interval as a share can have it: of few runs near an end Student's goes past 0 or 1.
+
+    Example:
+        >>> as_share((-0.05, 0.07))
+        (0.0, 0.07)
+    """
+    return max(interval[0], 0.0), min(interval[1], 1.0)
+
+
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Student's t-interval of the mean of a few runs, such as those of several seeds.
 

@@ -16,18 +16,17 @@ _GROUPS = (
     ("twice", "thrice"),
     ("double", "triple"),
     ("duo", "trio", "quartet"),
-    ("many", "few"),
     ("more", "less"),
     ("everyone", "nobody"),
     ("everything", "nothing"),
 )
-# Quantities whose opposites go back to other words. "all", "both", "most", "no" and the like are not here:
-# what may stand in their place depends on the next word ("all the dogs", "most beautiful").
+# Quantities whose opposites do not go back to them. "all", "both", "few", "most", "no" and the like are not
+# here: what may stand in their place depends on their neighbours ("all the dogs", "a few", "most beautiful").
 _QUANTITIES = {
     **{one: tuple(other for other in group if other != one) for group in _GROUPS for one in group},
     "dozen": ("hundred", "thousand"),
     "dozens": ("hundreds", "thousands"),
-    "single": ("double",),
+    "many": ("few",),
     "numerous": ("few",),
     "countless": ("few",),
     "fewer": ("more",),
@@ -43,8 +42,9 @@ class NumberPerturbation(SwapPerturbation):
     and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s (or half of n,
     where that would be under 2) and, under 1,000, 2 n; s is 1, and for a round number the greatest power
     of ten that divides it. "hundred", "thousand", "million" and "billion" stand for each other, as do
-    their plurals. Quantities are those that have an opposite in every place where they may stand: "many"
-    and "few", "more" and "less", "everyone" and "nobody", "dozens" and "hundreds", "twice" and "thrice".
+    their plurals. Quantities are those whose opposite fits nearly wherever they stand: "many" becomes
+    "few" (and not the other way, for there is "a few"); "more" and "less", "everyone" and "nobody", "dozens"
+    and "hundreds", "twice" and "thrice" stand for each other.
 
     1 is left alone unless ordinal, and no other number becomes it, for "one" is a pronoun as often and its
     noun is singular. So are 0, times, dates and ranges.

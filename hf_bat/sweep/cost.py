@@ -107,6 +107,8 @@ def dry_run(
             f"; about {duration(total)} one after another (an estimate: the sequences of training, "
             "evaluation and attacks x seconds a sequence)"
         )
+        if any(own.get("validation") is None for own in rows.values()):
+            lines.append("the rows of the Hub's evaluation sets are unknown, and not counted")
     if unknown:
         lines.append(
             f"for {unknown} the time is unknown until a run like it has finished; or give "

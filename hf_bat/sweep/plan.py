@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
 from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, material
@@ -277,6 +278,8 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     # A weight that is not given and one given its method's default are the same.
     for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
         found.setdefault(name, default)
+    if arguments.get("canonicalize"):
+        found["canonicalize"] = MAPPING_VERSION
     for name in FILES:
         if arguments.get(name) is not None:
             found[name] = {"sha256": _hash_file(arguments[name], name)}

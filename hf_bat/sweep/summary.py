@@ -11,7 +11,7 @@ from typing import Any
 
 from hf_bat.attack.report import disclosures
 from hf_bat.files import write_atomically
-from hf_bat.metrics.intervals import t_interval
+from hf_bat.metrics.intervals import as_share, t_interval
 from hf_bat.summary import labels
 from hf_bat.sweep.plan import SEEDS, Run
 
@@ -156,8 +156,7 @@ def _cell(values: Sequence[float]) -> str:
     mean = f"{100 * fmean(values):.2f}"
     if interval is None:
         return mean
-    # All that is shown are shares: of few seeds near an end Student's interval goes past it.
-    low, high = max(interval[0], 0.0), min(interval[1], 1.0)
+    low, high = as_share(interval)  # all that is shown are shares
     return f"{mean} ({100 * low:.2f} to {100 * high:.2f})"
 
 

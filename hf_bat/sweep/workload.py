@@ -121,7 +121,7 @@ def _training(arguments: Mapping[str, Any], sequences: int, epochs: float) -> fl
     if clean_epochs is None:
         clean_epochs = 1 if method == "a2t" else 0
     perturbed = max(0.0, epochs - clean_epochs)  # epochs
-    rows = sequences / epochs
+    rows = sequences / epochs if epochs else 0.0  # no epoch: the model as it came is measured
     if method in BALANCED_METHODS:
         versions = arguments.get("num_fickle", 1) + arguments.get("num_obstinate", 1)
         return sequences + rows * perturbed * versions
@@ -163,7 +163,7 @@ def _in_training(arguments: Mapping[str, Any], steps: int, epochs: float) -> tup
     if strategy != "steps":
         return 0, 0
     every = arguments.get("eval_steps") or arguments.get("logging_steps", 500)
-    times = int(steps // (every if every >= 1 else math.ceil(every * steps)))
+    times = int(steps // (every if every >= 1 else max(1, math.ceil(every * steps))))
     return (0, times) if when == "eval" else (times, 0)
 
 

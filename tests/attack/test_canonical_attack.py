@@ -1,5 +1,6 @@
 """Attacks on a model behind the preprocessing defence, and what is disclosed of it."""
 
+import argparse
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, Transformer
 from hf_bat.attack.html import render_html
 from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
 from hf_bat.cli import main
+from hf_bat.commands import defence
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
@@ -113,7 +115,7 @@ def test_the_record_is_written_and_read_back(tmp_path):
     assert saved_defence(tmp_path) is None
 
 
-def test_a_record_of_before_stop_words_were_mapped_gives_the_mapping_of_then(tmp_path):
+def test_a_record_of_before_stop_words_were_mapped_gives_the_mapping_of_then(tmp_path, capsys):
     table = SubstitutionTable({"win": ["won"], "v": ["versus"], "kid": ["child"]})
     early = early_canonicalizer(table)
     assert early.representatives == {"kid": "child", "child": "child"}
@@ -125,6 +127,15 @@ def test_a_record_of_before_stop_words_were_mapped_gives_the_mapping_of_then(tmp
     (tmp_path / "perturbations.json").write_text(json.dumps({"preprocessing_defence": record}))
     assert saved_canonicalizer(tmp_path).representatives == early.representatives
     assert Canonicalizer(table).fingerprint != early.fingerprint
+    # Its table, named, gives the mapping that it was trained with too, and no warning.
+    plain = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], "constant")
+    table.save(tmp_path / "named.json")
+    named = argparse.Namespace(
+        model=str(tmp_path), canonicalize=str(tmp_path / "named.json"), casing="keep"
+    )
+    found = defence.defended(plain, named)
+    assert found.preprocessing_defence["fingerprint"] == early.fingerprint
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_the_casing_of_the_record_is_read_back(tmp_path):

@@ -292,6 +292,7 @@ def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
         ({"radius": 1.5}, "radius must be a whole number; got 1.5"),
         ({"radius": True}, "radius must be a whole number; got True"),
         ({"radius": "2"}, "radius must be a whole number; got '2'"),
+        ({"max_samples": "3"}, "max_samples must be a whole number; got '3'"),
         ({"samples": 50.5}, "samples must be a whole number; got 50.5"),
         ({"samples": 0}, "at least 1 sample"),
         ({"samples": 4}, "4 samples cannot certify any row at confidence 0.95"),

@@ -84,16 +84,3 @@ def test_what_is_no_model_or_cannot_be_fetched_records_nothing(model):
     assert saved_defence(model) is None
     with pytest.raises(ValueError, match=r"table not found: canonical\.json\.gz of"):
         saved_canonicalizer(model)
-
-
-def test_the_revision_is_asked_for(monkeypatch, tmp_path):
-    asked = []
-
-    def download(repo, name, revision=None):
-        asked.append((repo, name, revision))
-        (tmp_path / name).write_text('{"method": "normal"}')
-        return str(tmp_path / name)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert saved_defence("me/model", revision="v1") is None
-    assert asked == [("me/model", "perturbations.json", "v1")]

@@ -92,12 +92,11 @@ def test_the_bundled_table_is_what_the_script_writes():
         ("hundreds", ("thousands", "millions", "billions")),
         ("twice", ("thrice",)),
         ("Many", ("Few",)),
-        ("few", ("many",)),
         ("none", ("all",)),
         ("dozens", ("hundreds", "thousands")),
         ("EVERYONE", ("NOBODY",)),
         ("trio", ("duo", "quartet")),
-        *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4", "all", "most",
+        *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4", "all", "few",
                                   "someone", "dog", "", "-", "-two", "two-", "99-bottle-", "²")),
     ],
 )  # fmt: skip

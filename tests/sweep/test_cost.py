@@ -30,6 +30,14 @@ def test_steps_are_counted_as_the_trainer_counts_them(tmp_path):
     assert "?" in dry_run(make_grid(BASE, {}), tmp_path, {}, [])
 
 
+def test_no_epoch_costs_an_evaluation_alone():
+    rows = {"train": 64, "validation": 30}
+    untrained = work({**BASE, "num_train_epochs": 0, "method": "triplet"}, rows)
+    assert untrained == work({**BASE, "max_steps": 4}, rows) - 4 * 8 == 10
+    # Evaluation steps given as a share of no steps.
+    work({**BASE, "num_train_epochs": 0, "eval_strategy": "steps", "eval_steps": 0.5}, rows)
+
+
 def test_costs_count_every_batch_that_gradients_are_accumulated_over():
     """Four batches of 8 to a step are the work of one batch of 32, and so many times that of one of 8."""
     flags = {**BASE, "num_train_epochs": 2, "per_device_train_batch_size": 8}

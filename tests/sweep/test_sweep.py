@@ -26,6 +26,7 @@ from training_helpers import (
 )
 
 from hf_bat import HfBatError, cli
+from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.html_report import write_report
 from hf_bat.sweep import (
     finished,
@@ -493,6 +494,8 @@ def test_a_preprocessing_defence_is_disclosed_in_all_that_a_sweep_writes(tmp_pat
         for run in runs
     }
     plain, defended = runs
+    # Another way from table to mapping makes another run.
+    assert identity(runs[1].arguments)["canonicalize"] == MAPPING_VERSION
     line = "canonicalize=True: Preprocessing defence: canonicalize"
     # Results of before have it in their arguments alone.
     write_summary(tmp_path, runs, found, ["canonicalize", "seed"])
