@@ -167,7 +167,9 @@ def plain_logs() -> None:
     transformers writes its report of missing weights in bold, whatever reads it.
 
     Example:
+        >>> before = logging.getLogRecordFactory()
         >>> plain_logs()
+        >>> logging.setLogRecordFactory(before)
     """
     if colours(sys.stderr):
         return

@@ -86,4 +86,11 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str
         CUDA_VISIBLE_DEVICES="",
         NO_COLOR="1",
     )
+    # Left behind by a test that ran a command as a program would.
+    for name in (
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS",
+        "TORCH_CPP_LOG_LEVEL",
+    ):
+        environment.pop(name, None)
     yield environment

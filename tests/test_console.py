@@ -108,7 +108,8 @@ def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
 
 
 def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
-    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    # Python's own: a test before may have run a command, which changes it for good.
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for stream, shown in ((Terminal(), "\x1b[1mbold\x1b[0m 1\n"), (io.StringIO(), "bold 1\n")):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import signal
@@ -438,6 +439,9 @@ def test_pipes_get_no_bars_that_are_not_asked_for_and_no_escapes(own_process, fl
 
 def test_bars_are_for_terminals_unless_flags_say_otherwise(in_process, monkeypatch, tmp_path):
     module = sys.modules["run_glue_bat"]
+    # The Trainer's own default is no bars below the level of warnings, which a test before may have set.
+    monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.WARNING)
+    logging.getLogger("transformers.training_args").manager._clear_cache()
     flags = ["--model_name_or_path", "m", "--output_dir", str(tmp_path)]
     file = tmp_path / "flags.json"
     file.write_text(json.dumps({"model_name_or_path": "m", "output_dir": str(tmp_path)}))
