@@ -1,9 +1,9 @@
 """The HTML page: everything escaped, nothing fetched, edits marked so that they can be undone."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,29 +29,6 @@ ALLOWED = frozenset(
     )
     + ("table", "thead", "tbody", "tr", "th", "td", "small", "del", "ins", "details", "summary")
 )
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and checks that tags are balanced."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], [], []
-        self.feed(source)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def row(idx, outcome="succeeded", before=("A man goes.", "Red."), after=("A man sleeps.", "Red.")):
@@ -84,7 +61,7 @@ def summary(**changes):
 
 def test_figures_pairs_and_examples_are_on_the_page():
     page = Page(render_html({"attacks": {"antonym": summary()}, "model": "mine"}, [row(7)]))
-    text = " ".join(page.text)
+    text = page.text
     for piece in (
         "40.0 %",
         "17.0 to 69.0",
@@ -113,7 +90,7 @@ def test_hostile_text_stays_text():
     assert set(page.tags) <= ALLOWED
     assert "<script" not in source and "<img" not in source and "onerror=go()>" not in source
     assert source.count("</style>") == 1
-    assert "".join(page.text).count('alert("x")') > 8
+    assert page.text.count('alert("x")') > 8
 
 
 @pytest.mark.parametrize("entry", [summary(), {}, {"asr": None, "rows": 0}])
@@ -150,7 +127,7 @@ def test_marks_hold_both_sentences(before, after):
     without = re.sub(r"<del>.*?</del>", " ", marked), re.sub(r"<ins>.*?</ins>", " ", marked)
     for kept, sentence in zip(without, (after, before), strict=True):
         page = Page(kept)
-        assert " ".join("".join(page.text).split()) == sentence
+        assert " ".join(page.text.split()) == sentence
 
 
 def test_write_takes_a_report_its_rows_or_a_rows_file(tmp_path):
