@@ -1,0 +1,171 @@
+"""Grids of runs, their keys, and what is refused of them."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+from sweep_helpers import BASE
+
+from hf_bat import HfBatError, cli
+from hf_bat.sweep import (
+    make_grid,
+    make_run,
+    parse_flags,
+    read_grid,
+)
+from hf_bat.sweep.plan import identity
+
+
+def test_a_grid_makes_each_run_once():
+    runs = make_grid(BASE, read_grid(["method=normal,pairwise", "alpha=0.5,1", "seed=1,2"]))
+    assert [run.label(["method", "alpha", "seed"]) for run in runs] == [
+        "method=normal seed=1", "method=normal seed=2",
+        "method=pairwise alpha=0.5 seed=1", "method=pairwise alpha=0.5 seed=2",
+        "method=pairwise alpha=1.0 seed=1", "method=pairwise alpha=1.0 seed=2",
+    ]  # fmt: skip
+    assert len({run.key for run in runs}) == 6
+    assert len(make_grid(BASE, {})) == 1
+    assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
+
+
+def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
+    base = {**BASE, "pooling": "mean", "mask": "authors", "distance": "euclidean"}
+
+    def arguments(*axes, **more):
+        return [run.arguments for run in make_grid({**base, **more}, read_grid(axes))]
+
+    triplet, likelihood = arguments("method=triplet,likelihood")
+    assert all(triplet[name] == base[name] for name in ("pooling", "mask", "distance"))
+    assert not {"pooling", "mask", "distance"} & likelihood.keys()
+    runs = arguments("method=likelihood", "lambda=0,0.5", "pooling=cls,mean")
+    assert [(run["contrastive_weight"], run.get("pooling")) for run in runs] == [
+        (0.0, None), (0.5, "cls"), (0.5, "mean")
+    ]  # fmt: skip
+    (measured,) = arguments("method=likelihood", eval_distances=True)
+    assert measured["pooling"] == "mean" and measured["distance"] == "euclidean"
+    with pytest.raises(HfBatError, match="is of the triplet term"):
+        make_grid({**base, "method": "likelihood"}, read_grid(["seed=1,2"]))
+
+
+def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
+    def key(**more):
+        return make_run({**BASE, "method": "pairwise", **more}).key
+
+    plain = key()
+    assert plain == key(alpha=1.0, beta=1.2) == key(seed=42) == key(disable_tqdm=True, save_steps=7)
+    others = {key(alpha=0.9), key(seed=1), key(learning_rate=1e-4), key(attacks=["antonym"])}
+    assert plain not in others and len(others) == 4
+    assert make_run(BASE, ["accelerate", "launch"]).key != make_run(BASE).key
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text("{}\n")
+    shutil.copy(one, other)
+    assert key(train_file=str(one)) == key(train_file=str(other)) != plain
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("{} \n")
+    assert key(train_file=str(changed)) != key(train_file=str(one))
+
+
+def test_a_key_minds_the_content_of_every_local_model(tmp_path):
+    def folder(name, content="{}"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(content)
+        return str(tmp_path / name)
+
+    def key(**more):
+        base = {**BASE, "model_name_or_path": folder("model"), "method": "a2t", "seed": 7}
+        return make_run({**base, **more}).key
+
+    one, same, other = folder("one"), folder("same"), folder("other", '{"x": 1}')
+    mlm = {"a2t_candidates": "mlm"}
+    keys = [key(), key(encoder=one), key(encoder=other), key(encoder="some/encoder"),
+            key(**mlm, mlm_model=one), key(**mlm, mlm_model=other),
+            key(**mlm, mlm_model="some/model")]  # fmt: skip
+    assert len({*keys}) == len(keys)
+    assert key(encoder=same) == keys[1] and key(**mlm, mlm_model=same) == keys[4]
+    folder("same", '{"x": 1}')
+    assert key(encoder=same) == keys[2], "as it is now"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HfBatError, match="--encoder .*empty holds no model"):
+        key(encoder=str(tmp_path / "empty"))
+
+
+def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    config = hashlib.sha256(b"{}").hexdigest()
+    model = {"sha256": hashlib.sha256(f"config.json {config}".encode()).hexdigest()}
+    run = {**BASE, "model_name_or_path": str(tmp_path), "method": "a2t", "seed": 7}
+    content = {**run, "model_name_or_path": model, "adversarial_weight": 1.0}
+    hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
+    for arguments, known in ((run, content), (hub, {**hub, "adversarial_weight": 1.0})):
+        assert identity(arguments) == known
+        whole = json.dumps([known, []], sort_keys=True).encode()
+        assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
+
+
+def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
+    def key(**more):
+        return make_run({**BASE, **more}).key
+
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    epochs = key(**best, eval_strategy="epoch")
+    assert epochs == key(**best, eval_strategy="epoch", save_strategy="epoch", save_steps=7)
+    steps = {**best, "eval_strategy": "steps", "eval_steps": 5, "save_strategy": "steps"}
+    keys = {
+        epochs,
+        key(**steps),
+        key(**steps, save_steps=5),
+        key(**steps, save_steps=10),
+        key(**{**best, "save_strategy": "best"}, eval_strategy="epoch"),
+        key(**{**best, "metric_for_best_model": "loss"}, eval_strategy="epoch"),
+        key(eval_strategy="epoch"),
+    }
+    assert len(keys) == 7
+    assert key(**steps, save_steps=10) == key(**steps, save_steps=10.0, save_total_limit=3)
+    assert key(eval_strategy="epoch", save_strategy="steps") == key(eval_strategy="epoch")
+    assert key(eval_strategy="steps") != key(eval_strategy="steps", logging_steps=7)
+    assert key(**steps) == key(**steps, logging_steps=7)
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (["alpha"], "not of the form name=value"),
+        (["alpha=1,,2"], "not of the form name=value"),
+        (["alpha=1,1.0"], "gives a value twice"),
+        (["seed=1,01"], "gives a value twice"),
+        (["alpha=1", "alpha=2"], "names alpha twice"),
+        (["alpha=soft"], "invalid float value: 'soft'"),
+        (["alhpa=1"], "unrecognized arguments: --alhpa"),
+        (["method=tripelt"], "unknown method 'tripelt'"),
+        (["margin=1"], "margin=1.0 does not apply to method='normal'"),
+        (["seed=1", "model_name_or_path=x"], "--base and --grid both name model_name_or_path"),
+        (
+            ["gradient_accumulation_steps=1,0"],
+            "--gradient_accumulation_steps must be at least 1, not 0",
+        ),
+        (["output_dir=x"], "each run has its own folder"),
+        (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
+    ],
+)
+def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
+    words = [word for axis in grid for word in ("--grid", axis)]
+    base = "--model_name_or_path m --task snli"
+    assert cli.main(["sweep", "--base", base, *words, "--output_dir", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hf-bat: error: ") and says in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        ("--task snli", "name no --model_name_or_path"),
+        ("--model_name_or_path m", "need either --task_name or --columns"),
+        ("--model_name_or_path m --task snil", "did you mean 'snli'"),
+        ("--model_name_or_path m --task snli --nonsense 3", "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_bad_flags_of_the_runs_are_one_line(base, says):
+    with pytest.raises(HfBatError, match=says):
+        make_grid(parse_flags(base), {})

@@ -1,0 +1,184 @@
+"""`hf-bat sweep`, and the tables, groups and pictures that it leaves."""
+
+import io
+import json
+import sys
+
+import pytest
+from sweep_helpers import BASE
+from terminal import run_on_terminal
+from training_helpers import (
+    made_rows,
+)
+
+from hf_bat import cli
+from hf_bat.canonicalize import MAPPING_VERSION
+from hf_bat.sweep import (
+    group_runs,
+    make_grid,
+    markdown,
+    run_all,
+)
+from hf_bat.sweep.plan import identity
+from hf_bat.sweep.summary import FICKLE, OBSTINATE, write_summary
+
+
+@pytest.mark.xdist_group("processes")
+def test_the_command_lists_makes_and_sums_up(tmp_path, fake_worker, capsys):
+    pytest.importorskip("matplotlib")
+    rows = tmp_path / "train.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in made_rows(64)))
+    words = ["sweep", "--base", f"--model_name_or_path m --task snli --train_file {rows}",
+             "--grid", "method=normal,pairwise", "--grid", "alpha=0.5,1", "--grid", "seed=1,2",
+             "--output_dir", str(tmp_path / "s")]  # fmt: skip
+    assert cli.main([*words, "--dry_run"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.count("24 steps") == 6 and "6 of 6 runs to make" in listed and "unknown" in listed
+    assert cli.main([*words, "--dry_run", "--seconds_per_step", "4"]) == 0
+    assert "~24 s" in capsys.readouterr().out  # a quarter of batch 32
+    assert cli.main([*words, "--dry_run", "--seconds_per_step", "nan"]) == 2
+    assert "--seconds_per_step must be more than 0, not nan" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+    assert cli.main([*words, "--jobs", "2"]) == 0
+    table = capsys.readouterr().out
+    assert (
+        "| method=pairwise alpha=0.5 | 2 | 80.00 (80.00 to 80.00) | 36.50 (30.15 to 42.85)" in table
+    )
+    content = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    assert len(content["runs"]) == 6 and "t-interval" in content["interval"]
+    (group,) = [g for g in content["groups"] if g["name"] == "method=normal"]
+    assert group["metrics"]["eval_synonym_asr"]["values"] == pytest.approx([0.31, 0.32])
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {
+        "runs", "sweep.json", "sweep.md", "frontier.png", "frontier.svg"
+    }  # fmt: skip
+    assert "95 % t-interval" in (tmp_path / "s" / "sweep.md").read_text()
+
+    # Other seeds: only those are made; and the finished ones tell what theirs will take.
+    assert cli.main([*[w.replace("seed=1,2", "seed=1,2,3") for w in words], "--dry_run"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.count("finished") == 6 and "3 of 9 runs to make; about 36 s" in listed
+
+
+COMMAND = """
+import sys
+from hf_bat import cli
+from hf_bat.sweep import schedule
+schedule._WORKER = "fake_worker"
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_holds_on_a_terminal(tmp_path, fake_worker, quiet):
+    pytest.importorskip("matplotlib")
+    words = ["sweep", "--base", "--model_name_or_path m --task snli --seed 1 --max_train_samples 8",
+             "--output_dir", str(tmp_path / "s"), *["--quiet"] * quiet]  # fmt: skip
+    status, seen = run_on_terminal([sys.executable, "-c", COMMAND, *words])
+    assert status == 0 and (tmp_path / "s" / "sweep.md").exists()
+    assert seen == "" if quiet else "written: " in seen
+
+
+def test_who_is_told_line_by_line_has_the_terminal_to_himself(tmp_path, fake_worker, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    said = []
+    runs = make_grid(BASE, {"seed": [1]})
+    assert run_all(runs, tmp_path, announce=said.append) == []
+    assert "1/1 runs" in said[-1] and stream.getvalue() == ""
+
+
+def test_a_group_has_no_interval_over_one_seed():
+    runs = make_grid(BASE, {"seed": [1]})
+    groups = group_runs(runs, {runs[0].key: {"metrics": {"eval_accuracy": 0.5}}}, ["seed"])
+    assert "| the base | 1 | 50.00 |" in markdown(groups)
+    assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
+
+
+def test_the_table_shows_of_an_interval_what_a_share_can_be():
+    """Of two seeds' 0 % and 1 %, where Student's interval starts at -5.85 %."""
+    runs = make_grid(BASE, {"seed": [1, 2]})
+    rates = zip(runs, ((0.0, 1.0), (0.01, 0.99)), strict=True)
+    found = {
+        run.key: {"metrics": {"eval_synonym_asr": low, "eval_accuracy": high}}
+        for run, (low, high) in rates
+    }
+    (group,) = groups = group_runs(runs, found, ["seed"])
+    shown = "| the base | 2 | 99.50 (93.15 to 100.00) | 0.50 (0.00 to 6.85) |"
+    assert markdown(groups).splitlines()[-1] == shown
+    low, high = group.to_dict()["metrics"]["eval_synonym_asr"]["t_interval_95"]
+    assert low == pytest.approx(-0.0585, abs=1e-4) and high == pytest.approx(0.0685, abs=1e-4)
+
+
+def test_a_table_has_a_column_for_every_attack():
+    rates = {"accuracy": 0.9, "sister_asr": 0.1, "number_asr_confident": 0.2, "toxicity_keep_rate": 0.3,
+             "antonym_invalid_keep_rate": 0.4, "sister_asr_mm": 0.5, "loss": 0.6}  # fmt: skip
+    runs = make_grid(BASE, {"seed": [1]})
+    found = {runs[0].key: {"metrics": {f"eval_{name}": rate for name, rate in rates.items()}}}
+    assert markdown(group_runs(runs, found, ["seed"])).splitlines() == [
+        "| run | seeds | accuracy | sister ASR | number ASR, confident | toxicity keep rate "
+        "| antonym invalid keep rate | sister ASR (mismatched) |",
+        "|---|---|---|---|---|---|---|---|",
+        "| the base | 1 | 90.00 | 10.00 | 20.00 | 30.00 | 40.00 | 50.00 |",
+    ]
+
+
+def test_a_preprocessing_defence_is_disclosed_in_all_that_a_sweep_writes(tmp_path):
+    pytest.importorskip("matplotlib")
+    runs = make_grid({**BASE, "method": "safer"}, {"canonicalize": [False, True], "seed": [1]})
+    rates = {"eval_accuracy": 0.9, FICKLE: 0.0, OBSTINATE: 0.8}
+    found = {
+        run.key: {"key": run.key, "arguments": dict(run.arguments), "metrics": rates}
+        for run in runs
+    }
+    plain, defended = runs
+    # Another way from table to mapping makes another run.
+    assert identity(runs[1].arguments)["canonicalize"] == MAPPING_VERSION
+    line = "canonicalize=True: Preprocessing defence: canonicalize"
+    # Results of before have it in their arguments alone.
+    write_summary(tmp_path, runs, found, ["canonicalize", "seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith(f"{line}: words are rewritten")
+    defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
+    found[defended.key]["preprocessing_defence"] = defence
+    write_summary(tmp_path, runs, found, ["canonicalize", "seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith(f"{line} (0a1b2c3d4e5f): words")
+    groups = json.loads((tmp_path / "sweep.json").read_text())["groups"]
+    assert [group.get("preprocessing_defence") for group in groups] == [None, defence]
+    picture = (tmp_path / "frontier.svg").read_text()
+    assert ">safer</text>" in picture and ">safer, canonicalize</text>" in picture
+    assert cli.main(["report", str(tmp_path), "--quiet"]) == 0
+    assert f"<p>{line} (0a1b2c3d4e5f)" in (tmp_path / "report.html").read_text()
+    # Where all runs have it, once and without a name.
+    write_summary(tmp_path, [defended], found, ["seed"])
+    assert (tmp_path / "sweep.md").read_text().startswith("Preprocessing defence: canonicalize (")
+    write_summary(tmp_path, [plain], found, ["seed"])
+    for name in ("sweep.md", "frontier.svg"):
+        assert "canonicalize" not in (tmp_path / name).read_text()
+
+
+def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
+    def say(base, metric):
+        base = f"--model_name_or_path m --task snli {base}"
+        words = [
+            "sweep",
+            "--base",
+            base,
+            "--obstinate",
+            metric,
+            "--output_dir",
+            str(tmp_path / "s"),
+        ]
+        status = cli.main([*words, "--dry_run"])
+        return status, capsys.readouterr().err
+
+    attacks = "--attacks paper-antonym sister synonym"
+    for metric in ("foo", "eval_number_asr", "eval_synonym_asr", "eval_antonym_valid_asr"):
+        status, error = say(attacks, metric)
+        assert status == 2 and error.count("\n") == 1
+        assert f"--obstinate {metric}: no run will have it; known: eval_antonym_asr, " in error
+        assert "eval_sister_keep_rate" in error
+    assert "known: none, for --attacks names no obstinate attack" in say("", "foo")[1]
+    assert say(attacks, "eval_sister_asr") == say(attacks, "eval_antonym_asr_mm") == (0, "")
+    assert say(f"{attacks} --attack_label_filter", "eval_antonym_valid_asr") == (0, "")

@@ -1,0 +1,215 @@
+"""What one run of a sweep trains, measures and keeps."""
+
+import json
+
+import pytest
+from html_page import Page
+from tiny_models import tiny_model
+from training_helpers import (
+    ANTONYMS,
+    SYNONYMS,
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+)
+
+from hf_bat import HfBatError
+from hf_bat.html_report import write_report
+from hf_bat.sweep import (
+    finished,
+    folder_of,
+    make_run,
+)
+from hf_bat.sweep.summary import write_summary
+from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
+from hf_bat.sweep.train_run import main as make_one
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    tiny_model("bert", dropout=0.1).save_pretrained(tmp_path / "model")
+    tokenizer_for_made_rows().save_pretrained(tmp_path / "model")
+    arguments = {"model_name_or_path": str(tmp_path / "model"), "task_name": "snli", "method": "pairwise",
+                 "use_cpu": True, "per_device_train_batch_size": 4, "max_steps": 3, "save_strategy": "steps",
+                 "save_steps": 1, "representations": 5, "attacks": ["synonym"], "seed": 3}  # fmt: skip
+    for name, table in (("synonyms", SYNONYMS), ("antonyms", ANTONYMS)):
+        table.save(tmp_path / f"{name}.json")
+        arguments[name] = str(tmp_path / f"{name}.json")
+    for name, n, seed in (("train", 16, 0), ("validation", 30, 1)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in made_rows(n, seed)))
+        arguments[f"{name}_file"] = str(path)
+    return make_run(arguments)
+
+
+def test_a_run_s_result_has_its_preprocessing_defence(tiny_run, tmp_path):
+    flags = {"method": "normal", "canonicalize": True, "max_steps": 1, "representations": 0}
+    config = {"key": "a", "identity": {}, "arguments": {**tiny_run.arguments, **flags}}
+    (tmp_path / "run").mkdir()
+    result = train_and_measure(tmp_path / "run", config)
+    assert result["preprocessing_defence"]["name"] == "canonicalize"
+    assert len(result["preprocessing_defence"]["fingerprint"]) == 64
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    write_report(tmp_path / "run", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<p>Preprocessing defence: canonicalize (" in page.split("<h2>Run: ")[1]
+
+
+def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_path, monkeypatch):
+    from hf_bat.sweep import train_run
+
+    config = {"key": tiny_run.key, "identity": {}, "arguments": tiny_run.arguments}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    expected = train_and_measure(whole, config)
+
+    class Killed(Exception):
+        pass
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_run._Progress, "on_step_begin", stop, raising=False)
+        with pytest.raises(Killed):
+            train_and_measure(cut, config)
+    (cut / "trainer" / "checkpoint-9").mkdir()  # cut short while it was written
+    result = train_and_measure(cut, config)
+    assert result["train"]["resumed"] and not expected["train"]["resumed"]
+    for name in ("eval_loss", "eval_accuracy", "eval_synonym_asr"):
+        assert result["metrics"][name] == expected["metrics"][name]
+    assert result["steps"] == 3 and result["rows"] == {"train": 16, "validation": 30}
+    assert result["tables"]["synonyms"] == SYNONYMS.fingerprint
+    found = result["representations"]
+    assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
+    assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
+    assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, set()),
+        ({"attacks": ["antonym"]}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood"}, {"synonyms", "antonyms"}),
+        ({"method": "likelihood", "label_filter": "only"}, {"synonyms", "antonyms"}),
+        (
+            {"method": "triplet", "obstinate_edits": ["antonym", "sister", "number"]},
+            {"synonyms", "antonyms", "sisters"},
+        ),
+        ({"method": "triplet", "obstinate_edits": ["number"]}, {"synonyms"}),
+        ({"canonicalize": True}, {"canonical"}),
+    ],
+)
+def test_a_result_has_the_hash_of_every_table(tmp_path, options, names):
+    hashes = table_hashes(make_trainer(tmp_path, made_rows(4), **options))
+    assert hashes.keys() == names
+    known = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
+    assert all(hashes[name] == known[name] for name in names & known.keys())
+
+
+def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
+    changes = {"eval_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 2}
+    left_out = ("save_strategy", "save_steps", "max_steps", "representations", "attacks")
+    arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes
+    run = make_run(arguments)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (tmp_path / "best").mkdir()
+    result = train_and_measure(tmp_path / "best", config)
+    assert result["metrics"]["eval_loss"] == min(log["eval_loss"] for log in result["epochs"])
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0], "each once"
+    with pytest.raises(HfBatError, match="load_best_model_at_end"):
+        make_run({**arguments, "eval_strategy": "steps"})
+
+
+def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
+    pytest.importorskip("matplotlib")
+    changes = {"eval_strategy": "epoch", "num_train_epochs": 2}
+    left_out = ("save_strategy", "save_steps", "max_steps")
+    run = make_run({k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes)
+    root = tmp_path / "sweep"
+    folder = folder_of(root, run.key)
+    folder.mkdir(parents=True)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert make_one([str(folder / "config.json")]) == 0
+    for place in (folder, root):  # no table of the sweep yet: its runs are shown
+        done = write_report(place, place / "report.html")
+        name = str((folder / "result.json").relative_to(place))
+        assert done["files"] == [name]
+        page = Page((place / "report.html").read_text())
+        assert page.tags.count("table") == 1 and page.tags.count("svg") == 1
+        for words in ("training rows16", "evaluated rows30", "epochs2", "Evaluation by epoch", run.key,
+                      "method: pairwise", "attacks: synonym", "silhouette: ", "pairwise, seed 3",
+                      SYNONYMS.fingerprint, "torch: "):  # fmt: skip
+            assert words in page.text, words
+    result = finished(root, run)
+    write_summary(root, [run], {run.key: result}, ["method"], obstinate="eval_accuracy")
+    done = write_report(root, root / "report.html")
+    assert done["files"] == ["frontier.png", "sweep.json"]
+    assert done["others"]["runs/*/result.json"].startswith("finished runs (1)")
+    assert "sweep.json" in done["others"]["sweep.md"] and "frontier.svg" in done["others"]
+    page = Page((root / "report.html").read_text())
+    assert page.tags.count("table") == 1 and page.tags.count("img") == 1
+    assert "frontier.png" in page.text and "method=pairwise" in page.text
+
+
+@pytest.fixture
+def epochs_run(tiny_run, monkeypatch):
+    """`make(folder, **changes)`: a run of two epochs, each evaluated; its result, and evaluations made."""
+    from hf_bat.sweep import train_run
+
+    evaluate, counted = train_run.BalancedTrainer.evaluate, []
+
+    def counting(self, *args, **kwargs):
+        counted.append(self.state.global_step)
+        return evaluate(self, *args, **kwargs)
+
+    def make(folder, **changes):
+        left_out = ("max_steps", "save_strategy", "save_steps", "representations")
+        arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out}
+        arguments |= {"eval_strategy": "epoch", "num_train_epochs": 2, **changes}
+        folder.mkdir()
+        counted.clear()
+        result = train_and_measure(folder, {"key": "k", "identity": {}, "arguments": arguments})
+        return result, len(counted)
+
+    monkeypatch.setattr(train_run.BalancedTrainer, "evaluate", counting)
+    return make
+
+
+def test_the_last_epoch_is_measured_once(epochs_run, tmp_path, monkeypatch):
+    """An evaluation and its attacks were made twice on the same weights and rows: 139 of 777 seconds."""
+    from hf_bat.sweep import train_run
+
+    result, evaluations = epochs_run(tmp_path / "once")
+    assert evaluations == 2
+    # As it was: by an evaluation after training.
+    monkeypatch.setattr(train_run, "evaluated_last", lambda trainer: None)
+    expected, evaluations = epochs_run(tmp_path / "again")
+    assert evaluations == 3
+    assert result.keys() == expected.keys()
+    assert result["metrics"].keys() == expected["metrics"].keys()
+    timed = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+    for name in result["metrics"].keys() - timed:
+        assert result["metrics"][name] == expected["metrics"][name], name
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluations"),
+    [
+        ({"attack_every": "epoch"}, 2),
+        ({"attack_every": "end"}, 3),
+        ({"attack_every": "epoch", "num_train_epochs": 1.5}, 3),  # the last one did not attack
+        ({"load_best_model_at_end": True}, 3),
+        ({"bf16_full_eval": True}, 3),
+        ({"eval_strategy": "no"}, 1),
+    ],
+)
+def test_an_evaluation_after_training_that_would_tell_more_is_made(
+    epochs_run, tmp_path, changes, evaluations
+):
+    result, made = epochs_run(tmp_path / "run", **changes)
+    assert made == evaluations and "eval_synonym_asr" in result["metrics"]
