@@ -158,6 +158,8 @@ class RowsFile:
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
             raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
+        if self.path.is_dir():
+            raise HfBatError(f"cannot write {self.path}: it is a folder; name a file")
 
     def _files(self) -> list[Path]:
         parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))

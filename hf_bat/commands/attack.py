@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ _USERS = {
     "mlm-model": ("a2t-mlm",),
     "toxic-words": ("toxicity",),
 }
+
+# Outputs that only the rows of --data have.
+_OF_DATA = ("rows", "csv", "html", "export")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -215,11 +219,9 @@ def _say_what_was_not_attacked(report: Any) -> None:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work whether its results can be written."""
-    for flag in ("json", "rows", "csv", "html", "export"):
-        path = getattr(args, flag)
-        if path and not Path(path).resolve().parent.is_dir():
-            raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
-        if path and args.text and flag != "json":
+    check_outputs(args, "json", *_OF_DATA)
+    for flag in _OF_DATA:
+        if getattr(args, flag) and args.text:
             raise HfBatError(
                 f"--{flag} is for --data; --text prints its result (and --json writes it)"
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -78,12 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError(
             "a certificate needs a synonym table: give --synonyms FILE (`hf-bat lexicon build` makes one)"
         )
-    for flag in ("json", "rows"):
-        path = getattr(args, flag)
-        if path and not Path(path).resolve().parent.is_dir():
-            raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
-        if path and Path(path).is_dir():
-            raise HfBatError(f"--{flag} {path} is a folder; name a file")
+    check_outputs(args, "json", "rows")
     task = (
         get_task(args.task)
         if args.task

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -56,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.task and args.columns:
         raise HfBatError("give either --task or --columns")
-    for path in filter(None, (args.json, args.rows)):
-        if not Path(path).absolute().parent.is_dir():
-            raise HfBatError(f"cannot write {path}: no folder {Path(path).parent}")
+    check_outputs(args, "json", "rows")
     task = (
         user_task(args.columns, args.label_names, label_column=args.label_column)
         if args.columns

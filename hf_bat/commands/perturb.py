@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 
 HELP = "show rows with the fickle and obstinate versions that training would draw"
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError(f"--n must be at least 1; got {args.n}")
     if bool(args.task) == bool(args.columns):
         raise HfBatError("give either --task or --columns")
+    check_outputs(args, "json")
     task = (
         get_task(args.task)
         if args.task

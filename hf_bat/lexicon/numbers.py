@@ -79,8 +79,8 @@ def parse_number(word: str) -> Number | None:
     Example:
         >>> parse_number("Twenty-one").value, parse_number("2nd").ordinal, parse_number("1,000").value
         (21, True, 1000)
-        >>> parse_number("two-story").rest, parse_number("someone"), parse_number("10:30"), parse_number("7AM")
-        ('-story', None, None, None)
+        >>> parse_number("two-story").rest, parse_number("someone"), parse_number("7AM")
+        ('-story', None, None)
     """
     head, *tail = word.split("-")
     for parts in (2, 1):  # "twenty-one" before "twenty"

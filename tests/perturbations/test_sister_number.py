@@ -98,7 +98,8 @@ def test_the_bundled_table_is_what_the_script_writes():
         ("trio", ("duo", "quartet")),
         *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4", "all", "few",
                                   "someone", "dog", "", "-", "-two", "two-", "99-bottle-", "²",
-                                  "10pm", "7am", "7AM", "10Pm", "9.30pm", "7a.m", "7P.M", "10pm-ish", "10-pm", "ten-am")),
+                                  "10pm", "7am", "7AM", "10Pm", "9.30pm", "7a.m", "7P.M", "10pm-ish", "10-pm",
+                                  "ten-am")),
     ],
 )  # fmt: skip
 def test_a_number_becomes_another_in_the_same_form(word, expected):
