@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
@@ -111,21 +112,15 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.ranks import own_device, rank_and_world
     from hf_bat.attack.report import disclosure
     from hf_bat.attack.transformer import TransformersModel
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if bool(args.task) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
+    task = chosen_task(args)
     if bool(args.data) == bool(args.text):
         raise HfBatError("give either --data or --text")
     if args.smooth is not None and not args.synonyms:
         raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
     _check_used(args)
     _check_outputs(args)
-    task = (
-        get_task(args.task)
-        if args.task
-        else user_task(args.columns, args.label_names, (), args.label_column)
-    )
     rank, _ = rank_and_world()
     options = _options(args)
     model = TransformersModel(

@@ -7,6 +7,7 @@ import sys
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -70,20 +71,14 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.runner import as_classifier
     from hf_bat.certificate import certify
     from hf_bat.smoothing import synonym_perturbation
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if bool(args.task) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
+    task = chosen_task(args)
     if not args.synonyms:
         raise HfBatError(
             "a certificate needs a synonym table: give --synonyms FILE (`hf-bat lexicon build` makes one)"
         )
     check_outputs(args, "json", "rows")
-    task = (
-        get_task(args.task)
-        if args.task
-        else user_task(args.columns, args.label_names, (), args.label_column)
-    )
     rows = load_split(args.data)
     synonyms = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     device = own_device(args.device)

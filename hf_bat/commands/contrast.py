@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.errors import HfBatError
+from hf_bat.commands.task import chosen_task
 
 HELP = """\
 score a model on rows that people edited (`original_idx` links an edit to its original): accuracy on
@@ -53,16 +53,10 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.report import disclosure
     from hf_bat.attack.runner import as_classifier
     from hf_bat.contrast import contrast_model
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if args.task and args.columns:
-        raise HfBatError("give either --task or --columns")
+    task = chosen_task(args, default="snli")
     check_outputs(args, "json", "rows")
-    task = (
-        user_task(args.columns, args.label_names, label_column=args.label_column)
-        if args.columns
-        else get_task(args.task or "snli")
-    )
     model = defended(
         as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype), args
     )
