@@ -138,12 +138,16 @@ def run(args: argparse.Namespace) -> int:
     if args.print_recipes and rank == 0:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
-        rows = [attack.attack_texts(*args.text, label=args.label) for attack in attacks]
-        if said := disclosure({"preprocessing_defence": asked.preprocessing_defence}):
+        disclosed = asked.disclosed()
+        rows = [
+            {**attack.attack_texts(*args.text, label=args.label), **disclosed} for attack in attacks
+        ]
+        if said := disclosure(disclosed):
             print(said)
         print("\n".join(map(_one, rows)))
         if args.json:
-            Path(args.json).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+            Path(args.json).write_text(text, encoding="utf-8")
         return 0
     data = load_split(args.data)
     report: AttackReport | None = None

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
-    from hf_bat.attack.report import disclosure
+    from hf_bat.attack.report import disclosure, marks_of
     from hf_bat.attack.runner import as_classifier
     from hf_bat.contrast import contrast_model
     from hf_bat.tasks import load_split
@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
         task,
         batch_size=args.batch_size,
     )
-    if model.preprocessing_defence is not None:
-        print(disclosure({"preprocessing_defence": model.preprocessing_defence}), end="\n\n")
+    disclosed = model.disclosed()
+    if said := disclosure(disclosed):
+        print(said, end="\n\n")
     print(report.to_markdown())
     if report.skipped:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
@@ -78,18 +79,19 @@ def run(args: argparse.Namespace) -> int:
             "data": args.data,
             "task": task.name,
             "contrast": report.to_dict(),
+            **disclosed,
         }
-        if model.preprocessing_defence is not None:
-            content["preprocessing_defence"] = model.preprocessing_defence
         if args.rows:  # as seen from the report, so that both may be moved together
             content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)
     if args.rows:
+        marks = marks_of(disclosed)
         with open(args.rows, "w", encoding="utf-8") as file:
             file.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in report.row_results
+                json.dumps({**row, **marks}, ensure_ascii=False) + "\n"
+                for row in report.row_results
             )
         print(f"written: {args.rows}", file=sys.stderr)
     return 0
