@@ -38,14 +38,14 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task, get_task
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.summary import read_results, summary_table
-from hf_bat.tasks import TASKS, load_hub_split, load_split, user_task, with_label_names
+from hf_bat.tasks import TASKS, load_hub_split, load_split, task_of_arguments, with_label_names
 
 logger = logging.getLogger("run_glue_bat")
 
@@ -174,11 +174,7 @@ def choose_task(data: DataArguments) -> Task:
     """The named task, or the one that the flags describe."""
     if (data.task_name is None) == (data.columns is None):
         raise HfBatError("give either --task_name or --columns")
-    if data.task_name is not None:
-        return get_task(data.task_name)
-    return user_task(
-        data.columns, data.class_names or (), data.skipped_labels or (), data.label_column
-    )
+    return task_of_arguments(vars(data))
 
 
 def load_rows(task: Task, data: DataArguments, args: BalancedTrainingArguments) -> dict[str, Any]:
@@ -358,6 +354,8 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
         hide_library_bars()
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+    if data.baseline and not args.do_eval:
+        raise HfBatError("--baseline is for --do_eval, whose table shows it; give --do_eval too")
     task = choose_task(data)
     baseline = read_results(data.baseline) if data.baseline else None
     checkpoint = check_output_dir(args)

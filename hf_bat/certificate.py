@@ -24,6 +24,7 @@ import numpy as np
 import hf_bat
 from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.ranks import rank_and_world
+from hf_bat.attack.report import marks_of
 from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.runner import as_classifier
@@ -146,7 +147,8 @@ def certify(
             "model": classifier.identity[:16],
             "data": fingerprint(examples)[:16],
         }
-        file = RowsFile(rows_file, KEY, identity, rank, world)
+        marks = marks_of(classifier.disclosed())
+        file = RowsFile(rows_file, KEY, identity, rank, world, marks=marks)
 
     def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
         return certifier.certify(mine, already, engine, False if rank else progress)
@@ -157,9 +159,8 @@ def certify(
         "task": task.name,
         "hf_bat_version": hf_bat.__version__,
         "cost": {name: round(value, 4) for name, value in vars(engine.meter).items()},
+        **classifier.disclosed(),
     }
-    if classifier.preprocessing_defence is not None:
-        about["preprocessing_defence"] = classifier.preprocessing_defence
     summary = summarise(found, setting.adversaries, confidence)
     return CertificateReport(summary | {"setting": setting.describe()}, found, about)
 

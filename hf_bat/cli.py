@@ -154,7 +154,7 @@ def _add_quiet(parser: argparse.ArgumentParser) -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`): let the interpreter flush what is left into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except (HfBatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except (HfBatError, OSError) as error:
         print(f"hf-bat: {paint('error:', 'bad', sys.stderr)} {_describe(error)}", file=sys.stderr)
         return 2
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_bat import html_charts, html_pictures
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
-from hf_bat.attack.report import disclosure, disclosures
+from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
 from hf_bat.files import write_atomically
 from hf_bat.html_charts import line_chart, rate_chart
 from hf_bat.html_pictures import figures
@@ -170,7 +170,7 @@ def _attacks(found: Found) -> Iterator[str]:
         yield rate_chart(bars, "Attack success rates with 95 % intervals")
     for name, report in found.attacks.items():
         facts = {key: report.get(key) for key in ("model", "task")}
-        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}{_defence(report)}"
+        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}{_defences(report)}"
         yield summary(report["attacks"])
         where = f"{_stem(name)}: "
         yield from attack_sections(report["attacks"], found.rows.get(name, ()), where)
@@ -183,6 +183,15 @@ def _stem(name: str) -> str:
 def _defence(content: Mapping[str, Any], side: str = "") -> str:
     found = disclosure(content)
     return f"<p>{escape(side + found)}</p>" if found else ""
+
+
+def _defences(report: Mapping[str, Any]) -> str:
+    """What an attack report discloses, or each attack of a file of rows."""
+    if not report["attacks"]:
+        return _defence(report)
+    of_all = {name: report[name] for name in DISCLOSED if name in report}
+    said = disclosures((name, {**of_all, **one}) for name, one in report["attacks"].items())
+    return "".join(f"<p>{escape(text)}</p>" for text in said)
 
 
 def _contrasts(found: Found) -> Iterator[str]:

@@ -258,7 +258,7 @@ def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
 
 def _summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
     from hf_bat.attack.html import rows_by_attack
-    from hf_bat.attack.report import summarise
+    from hf_bat.attack.report import marks_of, summarise
 
     made = {}
     for name, some in rows_by_attack((), rows).items():
@@ -267,4 +267,5 @@ def _summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
             made[name] = summarise(some, kind, {})
         except (KeyError, TypeError, ValueError):  # rows of another hand: shown without figures
             made[name] = {}
+        made[name] |= marks_of(some[0])  # of each attack: a file may have those of several models
     return made

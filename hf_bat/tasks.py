@@ -206,6 +206,57 @@ def user_task(
     )
 
 
+def refuse_own_flags(task: Task, given: Mapping[str, Any]) -> None:
+    """Refuse flags that describe a user's own task beside a known one, which would not read them.
+
+    Args:
+        task: the known task.
+        given: flag -> whether it is given, or its value.
+
+    Raises:
+        HfBatError: one is given.
+
+    Example:
+        >>> refuse_own_flags(TASKS["snli"], {"--label-names": [], "--skipped-labels": ["neutral"]})
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: --skipped-labels is for --columns; task snli has its own
+    """
+    for flag, value in given.items():
+        if value:
+            raise HfBatError(f"{flag} is for --columns; task {task.name} has its own")
+
+
+def task_of_arguments(arguments: Mapping[str, Any]) -> Task:
+    """The task that a training's arguments name or describe.
+
+    Args:
+        arguments: `task_name`; or `columns`, and what else of `label_column`, `class_names` and
+            `skipped_labels` describes a user's own; `validation_mm_file`, which not every task has.
+
+    Raises:
+        HfBatError: an unknown task, or arguments that the task would not read.
+
+    Example:
+        >>> task_of_arguments({"columns": ["text"], "label_column": "intent"}).label_column
+        'intent'
+    """
+    own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
+    label_column = arguments.get("label_column") or "label"
+    if arguments.get("task_name") is not None:
+        task = get_task(arguments["task_name"])
+        given = {"label_column": label_column != "label", **own}
+        refuse_own_flags(task, {f"--{name}": value for name, value in given.items()})
+    else:
+        task = user_task(
+            arguments["columns"], own["class_names"], own["skipped_labels"], label_column
+        )
+    if arguments.get("validation_mm_file") and "validation_mm" not in task.splits:
+        raise HfBatError(
+            f"--validation_mm_file is for the mismatched set of mnli; task {task.name} has none"
+        )
+    return task
+
+
 def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     """Read one local data file: csv, tsv, json, jsonl, ndjson or parquet, the text ones gzipped too.
 

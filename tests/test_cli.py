@@ -106,6 +106,24 @@ def test_missing_file_is_named(fake_command, capsys, tmp_path):
     assert "absent.json: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            NotADirectoryError(20, "Not a directory", "afile/x.json"),
+            "afile/x.json: Not a directory",
+        ),
+        (OSError(28, "No space left on device", "x.json"), "x.json: No space left on device"),
+        (OSError("the connection\nbroke"), "the connection broke"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(fake_command, capsys, error, says):
+    fake_command(raising(error))
+    assert cli.main(["fake"]) == 2
+    assert capsys.readouterr().err == f"hf-bat: error: {says}\n"
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--nonsense"], ["--nonsense"]])
 def test_bad_arguments_are_one_line_and_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:

@@ -139,6 +139,13 @@ def test_rows_without_a_report_and_a_state_of_a_checkpoint(tmp_path):
     assert "Successful edits (all 3)" in text and "100.0 %" in text
 
 
+def test_rows_of_another_hand_that_disclose_nothing_that_is_known(tmp_path):
+    rows = [{**attack_row(0, "succeeded"), "preprocessing_defence": "mine", "smoothed": True}]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["report", str(tmp_path), "--quiet"]) == 0
+    assert "defence" not in (tmp_path / "report.html").read_text()
+
+
 def test_rows_that_two_reports_claim_are_given_to_neither(tmp_path):
     rows = [attack_row(0, "succeeded")]
     report = AttackReport({"antonym": summarise(rows, "obstinate", {})}, {"antonym": rows})

@@ -133,7 +133,7 @@ def note(line: str) -> None:
 
 
 def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
-    """The file given for a task, or for all."""
+    """The file given for a task, or for all; of mismatched rows for all that have such."""
     found = None
     for word in getattr(args, name):
         chosen, equals, path = word.partition("=")
@@ -141,7 +141,8 @@ def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
             found = found or word
         elif chosen == task:
             return path
-    return found
+    of_all = name != "validation_mm_file" or "validation_mm" in HUB_ROWS[task]
+    return found if of_all else None
 
 
 def has_data(args: argparse.Namespace, task: str) -> bool:

@@ -53,6 +53,14 @@ class Classifier(ABC):
         """What a report must say of this model beside its name, ready for JSON."""
         return {}
 
+    def disclosed(self) -> dict[str, Any]:
+        """What every report must say of this model: `preprocessing_defence`, `smoothed`, as far as it is."""
+        found = {
+            "preprocessing_defence": self.preprocessing_defence,
+            "smoothed": self.about().get("smoothed"),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         """Per input, per sentence: which of its white-space tokens the model sees."""
         return [tuple(range(len(text.split())) for text in texts) for texts in inputs]

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations.validity import LabelValidity
 
 Row = Mapping[str, Any]
+# What a report, and each line of a rows file, says of a model that is not asked as it is.
+DISCLOSED = ("preprocessing_defence", "smoothed")
 # How many word pairs a summary lists; the rows hold all of them.
 _PAIRS_LISTED = 100
 _COLUMNS = (
@@ -96,12 +98,12 @@ class AttackReport:
 
     def save_rows(self, path: str | Path) -> None:
         """Write one JSON line per row and attack."""
-        lines = [json.dumps(row, ensure_ascii=False) for rows in self.rows.values() for row in rows]
+        lines = [json.dumps(row, ensure_ascii=False) for row in self._marked_rows()]
         _write(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
         """Write one CSV line per row and attack, sentences in columns of their own."""
-        flat = [_flat(row) for rows in self.rows.values() for row in rows]
+        flat = list(map(_flat, self._marked_rows()))
         names = list(dict.fromkeys(name for row in flat for name in row))
         try:
             with open(path, "w", encoding="utf-8", newline="") as stream:
@@ -110,6 +112,10 @@ class AttackReport:
                 writer.writerows(flat)
         except OSError as error:
             raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def _marked_rows(self) -> Iterator[dict[str, Any]]:
+        marks = marks_of(self.about)
+        return ({**row, **marks} for rows in self.rows.values() for row in rows)
 
     def export(self, path: str | Path, columns: Sequence[str]) -> tuple[int, int]:
         """Write the adversarial inputs as JSON lines, to train on or to label.
@@ -145,7 +151,7 @@ class AttackReport:
         return len(lines), unlabelled
 
     def to_markdown(self) -> str:
-        """A table of one line an attack, under a line that discloses a preprocessing defence."""
+        """A table of one line an attack, under a line that discloses a preprocessing defence or smoothing."""
         filtered = any("label_valid" in summary for summary in self.attacks.values())
         columns = (*_COLUMNS, *(_VALIDITY_COLUMNS if filtered else ()))
         lines = [
@@ -165,18 +171,56 @@ class AttackReport:
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
-    """What a report must say of a preprocessing defence, in one line; None where there was none.
+    """What a report must say of a preprocessing defence or smoothing, in one line; None where there was none.
 
     Example:
         >>> disclosure({"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}})
         'Preprocessing defence: canonicalize (0a1b2c3d4e5f): words are rewritten before the model reads them.'
+        >>> disclosure({"smoothed": {"samples": 30}})
+        'Smoothed classifier: each answer is the vote over 30 draws of synonyms for the words.'
     """
-    defence = about.get("preprocessing_defence")
-    if not defence:
-        return None
-    known = str(defence.get("fingerprint") or "")[:12]
-    name = f"{defence.get('name')} ({known})" if known else defence.get("name")
-    return f"Preprocessing defence: {name}: words are rewritten before the model reads them."
+    said = []
+    found = _disclosed(about)
+    if defence := found.get("preprocessing_defence"):
+        known = str(defence.get("fingerprint") or "")[:12]
+        name = f"{defence.get('name')} ({known})" if known else defence.get("name")
+        said.append(
+            f"Preprocessing defence: {name}: words are rewritten before the model reads them."
+        )
+    if smoothed := found.get("smoothed"):
+        said.append(
+            f"Smoothed classifier: each answer is the vote over {smoothed.get('samples')} draws of "
+            "synonyms for the words."
+        )
+    return " ".join(said) or None
+
+
+def _disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What is disclosed, without what files of another hand have under these names."""
+    return {
+        name: about[name]
+        for name in DISCLOSED
+        if isinstance(about.get(name), Mapping) and about[name]
+    }
+
+
+def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What each line of a rows file discloses: a defence's name and fingerprint, and how it was smoothed.
+
+    Args:
+        about: of a report, or what `Classifier.disclosed` gives.
+
+    Example:
+        >>> defence = {"name": "canonicalize", "fingerprint": "0a1b", "words": 2000}
+        >>> marks_of({"model": "mine", "preprocessing_defence": defence})
+        {'preprocessing_defence': {'name': 'canonicalize', 'fingerprint': '0a1b'}}
+    """
+    marks = _disclosed(about)
+    if defence := marks.get("preprocessing_defence"):
+        marks["preprocessing_defence"] = {
+            key: defence[key] for key in ("name", "fingerprint") if key in defence
+        }
+    return marks
 
 
 def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
@@ -317,7 +361,7 @@ def _flat(row: Row) -> dict[str, Any]:
         if name in ("original", "perturbed"):
             for number, text in enumerate(value or [], start=1):
                 flat[f"{name}_{number}"] = text
-        elif name in ("edits", "tried"):
+        elif name in ("edits", "tried", *DISCLOSED):
             flat[name] = json.dumps(value, ensure_ascii=False)
         else:
             flat[name] = value

@@ -138,6 +138,8 @@ class RowsFile:
         rank: this process's number.
         world: how many there are.
         replace: take lines of this attack that do not match for out of date, and write over them.
+        marks: what each line discloses beside the identity; see `hf_bat.attack.report.marks_of`. Lines
+            without them, of earlier versions, are continued, and get them in the end.
 
     Raises:
         HfBatError: the file has lines of another recipe, model or data set, or is no rows file.
@@ -151,13 +153,17 @@ class RowsFile:
         rank: int = 0,
         world: int = 1,
         replace: bool = False,
+        marks: Mapping[str, Any] | None = None,
     ):
         self.path, self.attack, self.identity = Path(path), attack, dict(identity)
         self.rank, self.world, self.replace = rank, world, replace
+        self.marks = dict(marks or {})
         self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
             raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
+        if self.path.is_dir():
+            raise HfBatError(f"cannot write {self.path}: it is a folder; name a file")
 
     def _files(self) -> list[Path]:
         parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
@@ -183,9 +189,10 @@ class RowsFile:
         return found
 
     @property
-    def _marks(self) -> dict[str, str]:
-        """What each row carries of the identity."""
-        return {what: own for what, own in self.identity.items() if own is not None}
+    def _marks(self) -> dict[str, Any]:
+        """What each row carries of the identity, and what it discloses."""
+        identity = {what: own for what, own in self.identity.items() if own is not None}
+        return identity | self.marks
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows; they survive the process being killed from here on."""

@@ -14,7 +14,7 @@ from hf_bat.attack.label_filter import choose_filter, filter_hash, outcomes, tri
 from hf_bat.attack.models import CallableModel, Classifier
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe
-from hf_bat.attack.report import AttackReport, summarise
+from hf_bat.attack.report import AttackReport, marks_of, summarise
 from hf_bat.attack.requests import Embed, Request, Score
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.search import SEARCHES, Problem
@@ -208,7 +208,8 @@ class Attack:
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)
-        return RowsFile(path, self.name, setting, rank, world, replace)
+        marks = marks_of(self.model.disclosed())
+        return RowsFile(path, self.name, setting, rank, world, replace, marks)
 
     def _attack(
         self, examples: Sequence[Example], engine: Engine, rank: int, already: int
@@ -336,12 +337,11 @@ class Attack:
         about = {
             "model": self.model.name,
             **self.model.about(),
+            **self.model.disclosed(),
             "task": self.task.name,
             "hf_bat_version": __version__,
             "cost": {self.name: {k: round(v, 4) for k, v in vars(meter).items()}},
         }
-        if self.model.preprocessing_defence is not None:
-            about["preprocessing_defence"] = self.model.preprocessing_defence
         return AttackReport({self.name: summary}, {self.name: rows}, about)
 
 

@@ -283,9 +283,10 @@ def edits_at(problem: Problem, state: State, place: Place) -> list[Edit]:
     """The edits of the word at a place of the text as it stands."""
     sentence, position = place
     perturbation, texts = problem.recipe.perturbation, state.texts
-    word = detach_punctuation(texts[sentence].split()[position])[0]
+    tokens = texts[sentence].split()
+    word = detach_punctuation(tokens[position])[0]
     if isinstance(perturbation, SubstitutionPerturbation):
-        options = perturbation.replacements(word)
+        options = () if perturbation.leaves(tokens, position) else perturbation.replacements(word)
     elif isinstance(perturbation, MaskedLMPerturbation):
         before = state.origin[sentence][position]
         if before is None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hf_bat.attack.ranks import gather, wait
+from hf_bat.attack.report import DISCLOSED
 from hf_bat.attack.rows import Example, RowsFile
 
 Results = list[dict[str, Any]]
 # What lines of a rows file say of the run that they are of; it is no result.
-_OF_THE_RUN = frozenset({"recipe", "setting", "model", "data", "seed", "label_filter"})
+_OF_THE_RUN = frozenset({"recipe", "setting", "model", "data", "seed", "label_filter", *DISCLOSED})
 
 
 def run_rows(

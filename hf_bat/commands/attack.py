@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
+from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ _USERS = {
     "mlm-model": ("a2t-mlm",),
     "toxic-words": ("toxicity",),
 }
+
+# Outputs that only the rows of --data have.
+_OF_DATA = ("rows", "csv", "html", "export")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,21 +112,15 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.ranks import own_device, rank_and_world
     from hf_bat.attack.report import disclosure
     from hf_bat.attack.transformer import TransformersModel
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if bool(args.task) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
+    task = chosen_task(args)
     if bool(args.data) == bool(args.text):
         raise HfBatError("give either --data or --text")
     if args.smooth is not None and not args.synonyms:
         raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
     _check_used(args)
     _check_outputs(args)
-    task = (
-        get_task(args.task)
-        if args.task
-        else user_task(args.columns, args.label_names, (), args.label_column)
-    )
     rank, _ = rank_and_world()
     options = _options(args)
     model = TransformersModel(
@@ -139,12 +138,16 @@ def run(args: argparse.Namespace) -> int:
     if args.print_recipes and rank == 0:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
-        rows = [attack.attack_texts(*args.text, label=args.label) for attack in attacks]
-        if said := disclosure({"preprocessing_defence": asked.preprocessing_defence}):
+        disclosed = asked.disclosed()
+        rows = [
+            {**attack.attack_texts(*args.text, label=args.label), **disclosed} for attack in attacks
+        ]
+        if said := disclosure(disclosed):
             print(said)
         print("\n".join(map(_one, rows)))
         if args.json:
-            Path(args.json).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+            Path(args.json).write_text(text, encoding="utf-8")
         return 0
     data = load_split(args.data)
     report: AttackReport | None = None
@@ -215,11 +218,9 @@ def _say_what_was_not_attacked(report: Any) -> None:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work whether its results can be written."""
-    for flag in ("json", "rows", "csv", "html", "export"):
-        path = getattr(args, flag)
-        if path and not Path(path).resolve().parent.is_dir():
-            raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
-        if path and args.text and flag != "json":
+    check_outputs(args, "json", *_OF_DATA)
+    for flag in _OF_DATA:
+        if getattr(args, flag) and args.text:
             raise HfBatError(
                 f"--{flag} is for --data; --text prints its result (and --json writes it)"
             )

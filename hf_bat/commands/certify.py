@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
+from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -70,25 +71,14 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.runner import as_classifier
     from hf_bat.certificate import certify
     from hf_bat.smoothing import synonym_perturbation
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if bool(args.task) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
+    task = chosen_task(args)
     if not args.synonyms:
         raise HfBatError(
             "a certificate needs a synonym table: give --synonyms FILE (`hf-bat lexicon build` makes one)"
         )
-    for flag in ("json", "rows"):
-        path = getattr(args, flag)
-        if path and not Path(path).resolve().parent.is_dir():
-            raise HfBatError(f"--{flag} {path}: no folder {Path(path).resolve().parent}")
-        if path and Path(path).is_dir():
-            raise HfBatError(f"--{flag} {path} is a folder; name a file")
-    task = (
-        get_task(args.task)
-        if args.task
-        else user_task(args.columns, args.label_names, (), args.label_column)
-    )
+    check_outputs(args, "json", "rows")
     rows = load_split(args.data)
     synonyms = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     device = own_device(args.device)

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.console import align
 from hf_bat.errors import HfBatError
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
+    check_outputs(args, "json")
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
     options = {"resamples": args.resamples, "seed": args.seed}

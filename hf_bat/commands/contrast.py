@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
-from hf_bat.errors import HfBatError
+from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 
 HELP = """\
 score a model on rows that people edited (`original_idx` links an edit to its original): accuracy on
@@ -49,21 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
-    from hf_bat.attack.report import disclosure
+    from hf_bat.attack.report import disclosure, marks_of
     from hf_bat.attack.runner import as_classifier
     from hf_bat.contrast import contrast_model
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
-    if args.task and args.columns:
-        raise HfBatError("give either --task or --columns")
-    for path in filter(None, (args.json, args.rows)):
-        if not Path(path).absolute().parent.is_dir():
-            raise HfBatError(f"cannot write {path}: no folder {Path(path).parent}")
-    task = (
-        user_task(args.columns, args.label_names, label_column=args.label_column)
-        if args.columns
-        else get_task(args.task or "snli")
-    )
+    task = chosen_task(args, default="snli")
+    check_outputs(args, "json", "rows")
     model = defended(
         as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype), args
     )
@@ -73,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
         task,
         batch_size=args.batch_size,
     )
-    if model.preprocessing_defence is not None:
-        print(disclosure({"preprocessing_defence": model.preprocessing_defence}), end="\n\n")
+    disclosed = model.disclosed()
+    if said := disclosure(disclosed):
+        print(said, end="\n\n")
     print(report.to_markdown())
     if report.skipped:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
@@ -85,18 +79,19 @@ def run(args: argparse.Namespace) -> int:
             "data": args.data,
             "task": task.name,
             "contrast": report.to_dict(),
+            **disclosed,
         }
-        if model.preprocessing_defence is not None:
-            content["preprocessing_defence"] = model.preprocessing_defence
         if args.rows:  # as seen from the report, so that both may be moved together
             content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)
     if args.rows:
+        marks = marks_of(disclosed)
         with open(args.rows, "w", encoding="utf-8") as file:
             file.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in report.row_results
+                json.dumps({**row, **marks}, ensure_ascii=False) + "\n"
+                for row in report.row_results
             )
         print(f"written: {args.rows}", file=sys.stderr)
     return 0

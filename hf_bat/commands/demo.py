@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -70,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
         train_rows=args.train_rows,
         output_dir=args.output_dir,
     )
+    check_outputs(args, "json")  # now rather than after minutes of training
     if args.json and not os.access(Path(args.json).absolute().parent, os.W_OK):
-        # Said now rather than after minutes of training.
-        raise HfBatError(f"cannot write {args.json}: its folder is missing or not writable")
+        raise HfBatError(f"cannot write {args.json}: its folder is not writable")
     start = time.perf_counter()
     results = run_demo(settings, announce=lambda line: print(line, file=sys.stderr, flush=True))
     results["seconds"] = round(time.perf_counter() - start, 1)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_bat.commands.outputs import check_outputs
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 
@@ -125,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; returns the exit status."""
+    check_outputs(args, *(["output"] if args.action in ("build", "convert") else []), "json")
     if args.action == "info":
         _report(_info(args.table, args.words), args.json)
         return 0
@@ -135,8 +137,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from hf_bat.lexicon import SubstitutionTable
 
-    if not args.output.parent.is_dir():  # before the work, not after it
-        raise HfBatError(f"cannot write {args.output}: there is no directory {args.output.parent}")
     table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
     if not table:
         raise HfBatError("the table would be empty; nothing was written")

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import chosen_task
 from hf_bat.errors import HfBatError
 
 HELP = "show rows with the fickle and obstinate versions that training would draw"
@@ -60,17 +62,12 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.perturbations.validity import inference_names
     from hf_bat.preview import Preview
-    from hf_bat.tasks import get_task, load_split, user_task
+    from hf_bat.tasks import load_split
 
     if args.n < 1:
         raise HfBatError(f"--n must be at least 1; got {args.n}")
-    if bool(args.task) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
-    task = (
-        get_task(args.task)
-        if args.task
-        else user_task(args.columns, args.label_names, args.skipped_labels, args.label_column)
-    )
+    task = chosen_task(args)
+    check_outputs(args, "json")
     fickle, antonym = build_perturbations(
         args.synonyms,
         args.antonyms,

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from hf_bat.commands.outputs import check_outputs
+
 HELP = """\
 turn an output folder into one self-contained HTML page: accuracy and attack success rates, charts of
 the loss and its components, worst word pairs, successful edits marked, contrast sets, comparisons,
@@ -32,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the page; return 0."""
     from hf_bat.html_report import unshown, write_report
 
+    check_outputs(args, "output", "json")
     done = write_report(args.folder, args.output or Path(args.folder) / "report.html")
     print(f"shown: {', '.join(done['files'])}")
     for names, why in unshown(done["others"]):

@@ -21,6 +21,8 @@ _DIGITS = re.compile(
     re.IGNORECASE,
 )
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+# What makes a time of the number before it, without marks around it.
+_OF_TIMES = ("am", "pm", "a.m", "p.m", "o'clock")
 
 
 class Number(NamedTuple):
@@ -71,12 +73,13 @@ def parse_number(word: str) -> Number | None:
         word: a word without the punctuation mark after it, in any case.
 
     Returns:
-        The number, None where the word is none: times, dates and ranges ("10:30", "1/2", "3-4") are not.
+        The number, None where the word is none: times, dates and ranges ("10:30", "10pm", "1/2", "3-4")
+        are not.
 
     Example:
         >>> parse_number("Twenty-one").value, parse_number("2nd").ordinal, parse_number("1,000").value
         (21, True, 1000)
-        >>> parse_number("two-story").rest, parse_number("someone"), parse_number("10:30")
+        >>> parse_number("two-story").rest, parse_number("someone"), parse_number("7AM")
         ('-story', None, None)
     """
     head, *tail = word.split("-")
@@ -91,6 +94,8 @@ def parse_number(word: str) -> Number | None:
     if found is None or not _is_plain(rest):
         return None
     whole, after = found["whole"], found["after"] or ""
+    if is_of_time(after):
+        return None
     return Number(
         int(whole.replace(",", "")),
         ordinal=after.lower() in ("st", "nd", "rd", "th"),
@@ -104,8 +109,23 @@ def parse_number(word: str) -> Number | None:
 
 
 def _is_plain(rest: str) -> bool:
-    """Whether what follows a number in a compound is words: "-year-old", but not the "-4" of "3-4"."""
-    return not rest or all(part.isalpha() for part in rest[1:].split("-"))
+    """Whether what follows a number in a compound is words: "-year-old", but not the "-4" of "3-4", nor
+    the "-pm" of a time."""
+    parts = rest[1:].split("-") if rest else []
+    return all(part.isalpha() and not is_of_time(part) for part in parts)
+
+
+def is_of_time(word: str) -> bool:
+    """Whether a word makes a time of the number before it.
+
+    Args:
+        word: without the marks around it, in any case.
+
+    Example:
+        >>> [is_of_time(word) for word in ("PM", "a.m", "o'clock", "km")]
+        [True, True, True, False]
+    """
+    return word.lower().replace("\u2019", "'") in _OF_TIMES
 
 
 def _ending(value: int, like: str) -> str:

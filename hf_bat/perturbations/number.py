@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from hf_bat.lexicon.numbers import Number, parse_number
+from hf_bat.lexicon.numbers import Number, is_of_time, parse_number
 from hf_bat.perturbations.substitution import SwapPerturbation
-from hf_bat.text import match_case
+from hf_bat.perturbations.tokens import core
+from hf_bat.text import detach_punctuation, match_case
 
 # Not in numbers to ninety-nine, and exchanged for each other.
 _LARGE = ("hundred", "thousand", "million", "billion")
@@ -47,7 +49,7 @@ class NumberPerturbation(SwapPerturbation):
     and "hundreds", "twice" and "thrice" stand for each other.
 
     1 is left alone unless ordinal, and no other number becomes it, for "one" is a pronoun as often and its
-    noun is singular. So are 0, times, dates and ranges.
+    noun is singular. So are 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and ranges.
 
     Args:
         casing: see `SubstitutionPerturbation`.
@@ -75,8 +77,14 @@ class NumberPerturbation(SwapPerturbation):
         keep = self.casing == "keep" and spelt
         return tuple(match_case(new, word) if keep else new for new in found)
 
+    def leaves(self, tokens: Sequence[str], place: int) -> bool:
+        """Whether the word is the number of a time, such as "10" in "10 pm"."""
+        word, mark = detach_punctuation(tokens[place])
+        following = "".join(tokens[place + 1 : place + 2])
+        return not mark and is_of_time(core(following)[1]) and parse_number(word) is not None
+
     def describe(self) -> dict[str, Any]:
-        return {"perturbation": self.name, "version": 2, "casing": self.casing}
+        return {"perturbation": self.name, "version": 3, "casing": self.casing}
 
 
 def _values(number: Number) -> list[int]:

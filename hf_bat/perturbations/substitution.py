@@ -107,6 +107,15 @@ class SubstitutionPerturbation(Perturbation):
         word, mark = detach_punctuation(token)
         return tuple(replacement + mark for replacement in self.replacements(word))
 
+    def leaves(self, tokens: Sequence[str], place: int) -> bool:
+        """Whether a word that has replacements is left alone for the words beside it; none is here.
+
+        Args:
+            tokens: a sentence's.
+            place: which of them.
+        """
+        return False
+
     def slots(self, texts: Texts) -> list[Slot]:
         """List the words that can be replaced, in reading order, with all their replacements.
 
@@ -116,8 +125,9 @@ class SubstitutionPerturbation(Perturbation):
         """
         found = []
         for sentence, text in enumerate(texts):
-            for position, token in enumerate(text.split()):
-                if self._options[token]:
+            tokens = text.split()
+            for position, token in enumerate(tokens):
+                if self._options[token] and not self.leaves(tokens, position):
                     word = detach_punctuation(token)[0]
                     found.append(Slot(sentence, position, word, self.replacements(word)))
         return found
@@ -216,7 +226,11 @@ class SwapPerturbation(SubstitutionPerturbation):
         order = [0] if len(texts) == 1 else ([0, 1] if draw() < 0.5 else [1, 0])
         for sentence in order:
             tokens, spaces = split_tokens(texts[sentence])
-            places = [place for place, token in enumerate(tokens) if options_of[token]]
+            places = [
+                place
+                for place, token in enumerate(tokens)
+                if options_of[token] and not self.leaves(tokens, place)
+            ]
             if places:
                 place = places[int(draw() * len(places))]
                 options = options_of[tokens[place]]

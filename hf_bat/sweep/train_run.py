@@ -36,7 +36,7 @@ from hf_bat.robustness import attacks_now
 from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
-from hf_bat.tasks import Task, get_task, load_hub_split, load_split, user_task, with_label_names
+from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
 from hf_bat.trainer import BalancedTrainer
 
 
@@ -52,13 +52,7 @@ def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
 
 def make_trainer(run: RunArguments, training: Any) -> tuple[BalancedTrainer, dict[str, Any]]:
     """The trainer of a run, and its rows by role."""
-    task = (
-        get_task(run.task_name)
-        if run.task_name
-        else user_task(
-            run.columns or (), run.class_names or (), run.skipped_labels or (), run.label_column
-        )
-    )
+    task = task_of_arguments(vars(run))
     with training.main_process_first(desc="loading the data"):
         rows = load_rows(run, task)
     task = with_label_names(task, label_names_of(rows["train"], task))

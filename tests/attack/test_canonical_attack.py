@@ -1,6 +1,7 @@
 """Attacks on a model behind the preprocessing defence, and what is disclosed of it."""
 
 import argparse
+import csv
 import json
 
 import numpy as np
@@ -197,6 +198,110 @@ def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):
     assert command(folder, "contrast", *flags, "--canonicalize") == 0
     assert "Preprocessing defence: canonicalize" in capsys.readouterr().out
     assert "preprocessing_defence" in json.loads((tmp_path / "out.json").read_text())
+
+
+MARK = {"name": "canonicalize", "fingerprint": CANONICAL.fingerprint}
+SAID = f"Preprocessing defence: canonicalize ({CANONICAL.fingerprint[:12]})"
+SMOOTHED = "Smoothed classifier: each answer is the vote over 5 draws"
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("canonicalize", [True, False])
+def test_one_input_at_the_prompt_discloses_what_was_attacked(
+    folder, tmp_path, capsys, canonicalize, smooth
+):
+    flags = ["--text", "A dog.", "A big hound.", "--attacks", "sister", "antonym"]
+    flags += ["--synonyms", folder / "synonyms.json", "--json", tmp_path / "one.json"]
+    flags += ["--canonicalize"] * canonicalize + ["--smooth", 5] * smooth
+    assert command(folder, "attack", *flags) == 0
+    out = capsys.readouterr().out
+    assert (SAID in out, SMOOTHED in out) == (canonicalize, smooth)
+    rows = json.loads((tmp_path / "one.json").read_text())
+    assert [row["attack"] for row in rows] == ["sister", "antonym"], "a list, as it was"
+    for row in rows:
+        assert row.get("preprocessing_defence") == (CANONICAL.describe() if canonicalize else None)
+        assert row.get("smoothed", {}).get("samples") == (5 if smooth else None)
+
+
+def test_rows_and_csv_say_what_was_attacked_and_a_report_of_rows_alone_shows_it(
+    folder, tmp_path, capsys
+):
+    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "sister", "--max-samples", 6]
+    flags += ["--synonyms", folder / "synonyms.json"]
+    for name, more in (("plain", []), ("both", ["--canonicalize", "--smooth", 5])):
+        (tmp_path / name).mkdir()
+        files = ["--rows", tmp_path / name / "r.jsonl", "--csv", tmp_path / f"{name}.csv"]
+        assert command(folder, "attack", *flags, *more, *files) == 0
+        marked = bool(more)
+        out = capsys.readouterr().out
+        assert (SAID in out, SMOOTHED in out) == (marked, marked)
+        rows = read_lines(tmp_path / name / "r.jsonl")
+        assert len(rows) == 12
+        with open(tmp_path / f"{name}.csv", newline="") as stream:
+            cells = list(csv.DictReader(stream))
+        assert len(cells) == 12
+        for row, cell in zip(rows, cells, strict=True):
+            assert row.get("preprocessing_defence") == (MARK if marked else None)
+            assert row.get("smoothed", {}).get("samples") == (5 if marked else None)
+            assert json.loads(cell.get("preprocessing_defence", "null")) == (
+                MARK if marked else None
+            )
+            assert json.loads(cell.get("smoothed", "{}")) == row.get("smoothed", {})
+        assert main(["report", str(tmp_path / name), "--quiet"]) == 0
+        page = (tmp_path / name / "report.html").read_text()
+        assert page.count(SAID) == page.count(SMOOTHED) == marked
+    # Taken up again it is the same file; and so is one that an earlier version wrote without marks.
+    path = tmp_path / "both" / "r.jsonl"
+    before = path.read_text()
+    earlier = [
+        {k: v for k, v in row.items() if k not in ("preprocessing_defence", "smoothed")}
+        for row in read_lines(path)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in earlier))
+    again = ["--canonicalize", "--smooth", 5, "--rows", path, "--json", tmp_path / "out.json"]
+    assert command(folder, "attack", *flags, *again) == 0
+    assert path.read_text() == before
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["cost"]["antonym"]["forwards"] == 0
+    assert report["preprocessing_defence"] == CANONICAL.describe()
+
+
+def test_rows_of_two_models_in_one_file_are_disclosed_by_attack(folder, tmp_path):
+    path = tmp_path / "r.jsonl"
+    flags = ["--data", folder / "dev.jsonl", "--max-samples", 4, "--rows", path, "--quiet"]
+    assert command(folder, "attack", *flags, "--attacks", "antonym", "--canonicalize") == 0
+    assert command(folder, "attack", *flags, "--attacks", "sister") == 0
+    marks = {row["attack"]: row.get("preprocessing_defence") for row in read_lines(path)}
+    assert marks == {"antonym": MARK, "sister": None}
+    assert main(["report", str(tmp_path), "--quiet"]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.count(SAID) == 1 and f"antonym: {SAID}" in page
+
+
+def test_rows_saved_from_a_report_are_marked_too(tmp_path):
+    defended = CanonicalizedModel(CallableModel(hashed), CANONICAL)
+    report = Attack("antonym", defended, antonyms=ANTONYMS).run(canonical_rows(3))
+    report.save_rows(tmp_path / "r.jsonl")
+    assert [row["preprocessing_defence"] for row in read_lines(tmp_path / "r.jsonl")] == [MARK] * 3
+    plain = Attack("antonym", hashed, antonyms=ANTONYMS).run(canonical_rows(3))
+    plain.save_rows(tmp_path / "r.jsonl")
+    assert not any("preprocessing_defence" in row for row in read_lines(tmp_path / "r.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["contrast", "certify"])
+def test_the_rows_of_other_commands_are_marked_too(folder, tmp_path, name):
+    flags = ["--data", folder / "contrast.jsonl", "--rows", tmp_path / "r.jsonl", "--quiet"]
+    if name == "certify":
+        flags += ["--synonyms", folder / "synonyms.json", "--max-samples", 2, "--samples", 100]
+    for more, mark in ((["--canonicalize"], MARK), ([], None)):
+        (tmp_path / "r.jsonl").unlink(missing_ok=True)
+        assert command(folder, name, *flags, *more) == 0
+        rows = read_lines(tmp_path / "r.jsonl")
+        assert rows and all(row.get("preprocessing_defence") == mark for row in rows)
 
 
 @pytest.mark.parametrize(

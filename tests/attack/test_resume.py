@@ -132,5 +132,7 @@ def test_what_is_no_rows_file_is_refused(tmp_path):
     path.write_text('{\n"attacks": {}\n}\n')
     with pytest.raises(HfBatError, match=r"report.json, line 1: not a row"):
         attack().run(ROWS, path)
+    with pytest.raises(HfBatError, match="it is a folder; name a file"):
+        attack().run(ROWS, tmp_path)
     with pytest.raises(HfBatError, match="no folder"):
         attack().run(ROWS, tmp_path / "absent" / "rows.jsonl")

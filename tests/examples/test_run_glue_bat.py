@@ -294,6 +294,16 @@ BAD = {
                     "--resume_from_checkpoint", "/nowhere"], "checkpoint not found: /nowhere"),
     "output": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
                 "--output_dir", "{folder}/train.jsonl/out"], "cannot write to output_dir "),
+    "own names": (["--task_name", "snli", "--do_eval", "--class_names", "a", "b"],
+                  "--class_names is for --columns; task snli has its own"),
+    "own labels": (["--task_name", "snli", "--do_eval", "--skipped_labels", "neutral"],
+                   "--skipped_labels is for --columns; task snli has its own"),
+    "own column": (["--task_name", "snli", "--do_eval", "--label_column", "gold"],
+                   "--label_column is for --columns; task snli has its own"),
+    "mismatched": (["--task_name", "snli", "--do_eval", "--validation_mm_file", "mm.jsonl"],
+                   "--validation_mm_file is for the mismatched set of mnli; task snli has none"),
+    "baseline": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
+                  "--baseline", "{folder}"], "--baseline is for --do_eval"),
     "no hub": (["--task_name", "snli", "--do_train"], "give --train_file and --validation_file"),
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_convert_and_info(tmp_path, capsys):
     ("arguments", "message"),
     [
         ("info {tmp}/none.json", "not found"),
-        ("convert {data} --output {tmp}/no/t.json", "no directory"),
+        ("convert {data} --output {tmp}/no/t.json", "no folder"),
         ("build synonyms --threshold 0.5 --output {tmp}/t", "needs --vectors"),
         ("build antonyms --vectors {data} --output {tmp}/t", "leave --vectors out"),
         ("build synonyms --vectors {data} --output {tmp}/t", "need words"),

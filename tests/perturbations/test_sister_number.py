@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_bat import HfBatError
-from hf_bat.attack import get_recipe
+from hf_bat.attack import Attack, Recipe, get_recipe
 from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet
 from hf_bat.lexicon.numbers import parse_number
 from hf_bat.perturbations import (
@@ -97,11 +97,38 @@ def test_the_bundled_table_is_what_the_script_writes():
         ("EVERYONE", ("NOBODY",)),
         ("trio", ("duo", "quartet")),
         *((word, ()) for word in ("one", "1", "0", "zero", "10:30", "1/2", "3-4", "mp3", "4x4", "all", "few",
-                                  "someone", "dog", "", "-", "-two", "two-", "99-bottle-", "²")),
+                                  "someone", "dog", "", "-", "-two", "two-", "99-bottle-", "²",
+                                  "10pm", "7am", "7AM", "10Pm", "9.30pm", "7a.m", "7P.M", "10pm-ish", "10-pm",
+                                  "ten-am")),
     ],
 )  # fmt: skip
 def test_a_number_becomes_another_in_the_same_form(word, expected):
     assert NUMBERS.replacements(word) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["At 10 am.", "At 10 PM, in it", "At ten a.m. in it", "At 10 p.m.", "At ten o'clock", "At 10 o’clock,",
+     "At 10pm.", "At 7 a.m.,"],
+)  # fmt: skip
+def test_a_time_is_left_alone_in_two_tokens_too(text):
+    texts = (f"{text} two men", text)
+    assert {edit.original for edit in NUMBERS.candidates(texts)} == {"two"}
+    drawn = {NUMBERS.sample(texts, random.Random(seed)) for seed in range(20)}
+    assert drawn == {(f"{text} {number} men", text) for number in ("three", "four")}
+
+
+@pytest.mark.parametrize("text", ["10 amps", "Am I 10", "On channel 10, am I", "10 dogs am", "10"])
+def test_a_number_beside_other_words_than_a_time_s_is_none(text):
+    assert {edit.original for edit in NUMBERS.candidates((text,))} == {"10"}
+    assert NUMBERS.sample((text,), random.Random(0)) is not None
+
+
+def test_a_time_is_left_alone_by_a_search_word_by_word():
+    recipe = Recipe("mine", NUMBERS, "flip", search="greedy", ranking="random")
+    attack = Attack(recipe, lambda texts: [[0.1, 0.9] for _ in texts], task="wiki-toxic")
+    row = attack.attack_texts("At 10 pm two men", label="toxic")
+    assert row["outcome"] == "failed" and row["candidates"] == 2  # two -> three, two -> four
 
 
 @settings(max_examples=200, deadline=None)

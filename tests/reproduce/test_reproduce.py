@@ -135,6 +135,15 @@ def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_mismatched_rows_given_for_all_tasks_are_for_those_that_have_such(script):
+    files = ["--validation_file", "v.jsonl", "--validation_mm_file", "mm.jsonl", "snli=own.jsonl"]
+    args, _ = script.parse_arguments(["table1", "--scale", "paper", *files])
+    tasks = ("mnli", "qqp", "snli")
+    found = [script.file_of(args, "validation_mm_file", task) for task in tasks]
+    assert found == ["mm.jsonl", None, "own.jsonl"]  # the last is refused by the sweep, in one line
+    assert [script.file_of(args, "validation_file", task) for task in tasks] == ["v.jsonl"] * 3
+
+
 def test_the_numbers_are_those_that_the_paper_prints(script, shared):
     papers = list((shared / "paper").glob("*.txt"))
     if not papers:

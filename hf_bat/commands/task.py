@@ -1,0 +1,41 @@
+"""The task that a command's flags name or describe."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hf_bat.tasks import Task
+
+
+def chosen_task(args: argparse.Namespace, default: str | None = None) -> Task:
+    """The task of `--task`, or the user's own of `--columns`.
+
+    Args:
+        args: with `task`, `columns`, `label_column`, `label_names` and, where the command has the flag,
+            `skipped_labels`.
+        default: the task where neither is given.
+
+    Raises:
+        HfBatError: both or neither, an unknown task, or flags of a user's own task beside a known one.
+    """
+    from hf_bat.errors import HfBatError
+    from hf_bat.tasks import get_task, refuse_own_flags, user_task
+
+    name = args.task or (None if args.columns else default)
+    if bool(name) == bool(args.columns):
+        raise HfBatError("give either --task or --columns")
+    skipped = getattr(args, "skipped_labels", ())
+    if not name:
+        return user_task(args.columns, args.label_names, skipped, args.label_column)
+    task = get_task(name)
+    refuse_own_flags(
+        task,
+        {
+            "--label-column": args.label_column != "label",
+            "--label-names": args.label_names,
+            "--skipped-labels": skipped,
+        },
+    )
+    return task
