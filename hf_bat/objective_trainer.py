@@ -98,7 +98,9 @@ class ObjectiveTrainer(HubTrainer):
         if args.method == "normal" or not isinstance(collator, PerturbationCollator):
             return
         clean = collator.clean_epochs
-        check_epochs(args, clean, " of your data_collator" if collator is self._own_collator else "")
+        check_epochs(
+            args, clean, " of your data_collator" if collator is self._own_collator else ""
+        )
         if 0 < max_steps <= clean * self._steps_per_epoch:
             logger.warning(
                 "max_steps=%d ends inside clean_epochs=%d (%d steps an epoch): this run trains as "

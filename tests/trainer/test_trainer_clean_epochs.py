@@ -65,7 +65,9 @@ def test_epochs_that_are_all_clean_are_refused(tmp_path, options, message):
 
 def test_those_of_a_users_own_collator_are_refused_too(tmp_path):
     options = {"trainer_options": {"data_collator": own_collator(1)}, "method": "triplet"}
-    with pytest.raises(HfBatError, match="=1 ends inside clean_epochs=1 of your data_collator, which"):
+    with pytest.raises(
+        HfBatError, match="=1 ends inside clean_epochs=1 of your data_collator, which"
+    ):
         make(tmp_path, **options, num_train_epochs=1).train()
     trainer = make(tmp_path, **options, num_train_epochs=2)
     trainer.train()
