@@ -1,4 +1,4 @@
-"""A run that ends inside its clean epochs: refused where its epochs are too few, warned of where it is cut."""
+"""A run that ends inside its clean epochs: refused where its epochs are few, warned of where it is cut."""
 
 import logging
 

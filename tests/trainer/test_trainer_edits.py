@@ -178,7 +178,8 @@ def test_a_collator_whose_defence_is_not_that_of_attacks_is_refused(
 
 
 def test_a_collator_whose_defence_nothing_would_disclose_is_refused_without_a_task(tmp_path):
-    options = {**dict.fromkeys(("task", "synonyms", "antonyms")), "data_collator": own_collator(CANONICAL)}  # fmt: skip
+    options = dict.fromkeys(("task", "synonyms", "antonyms"))
+    options["data_collator"] = own_collator(CANONICAL)
     with pytest.raises(HfBatError, match="your data_collator has a canonicalizer"):
         make_trainer(tmp_path, method="normal", trainer_options=options)
 
