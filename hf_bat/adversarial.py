@@ -239,6 +239,7 @@ class AdversarialCallback(TrainerCallback):
         self.trainer = trainer
         #: What attacks; None for another method.
         self.rows = self._make_rows()
+        self._of_trial = False
 
     def _make_rows(self) -> AdversarialRows | None:
         trainer, args = self.trainer, self.trainer.args
@@ -275,9 +276,10 @@ class AdversarialCallback(TrainerCallback):
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mind what a hyper-parameter search has set."""
-        if state.is_hyper_param_search:
+        """Mind what a hyper-parameter search has set, and after it that no trial's arguments hold."""
+        if state.is_hyper_param_search or self._of_trial:
             self.rows = self._make_rows()
+        self._of_trial = state.is_hyper_param_search
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Attack, and log how it went."""

@@ -15,7 +15,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from hf_bat.console import progress as bar_of
 from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
-from hf_bat.smoothing import SmoothedClassifier, Smoothing, SynonymSource
+from hf_bat.smoothing import SmoothedClassifier, Smoothing, SynonymSource, check_whole
 from hf_bat.tasks import Task, get_task
 
 KEY = "certificate"
@@ -123,7 +123,7 @@ def certify(
         >>> [row["outcome"] for row in report.rows], report["certified_accuracy"]
         (['certified', 'not certified'], 0.5)
     """
-    check_whole("max_samples", max_samples)
+    check_whole("max_samples", max_samples, or_none=True)
     if max_samples is not None and max_samples < 1:
         raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
     setting = Setting(Smoothing(synonyms, seed), radius, confidence, samples, early_stopping)
@@ -139,7 +139,7 @@ def certify(
         raise HfBatError("there are no rows to certify")
     certifier = _Certifier(setting, labels_of(rows, task, classifier.config)[1].model_names)
     rank, world = rank_and_world()
-    engine = Engine(classifier, batch_size, in_flight=max(8, _KEPT // samples))
+    engine = Engine(classifier, batch_size, in_flight=max(8, _KEPT // setting.samples))
     file = None
     if rows_file is not None:
         identity = {
@@ -161,7 +161,7 @@ def certify(
         "cost": {name: round(value, 4) for name, value in vars(engine.meter).items()},
         **classifier.disclosed(),
     }
-    summary = summarise(found, setting.adversaries, confidence)
+    summary = summarise(found, setting.adversaries, setting.confidence)
     return CertificateReport(summary | {"setting": setting.describe()}, found, about)
 
 
@@ -183,9 +183,13 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_whole("samples", self.samples)
-        check_whole("radius", self.radius)
+        check_whole("radius", self.radius, or_none=True)
         if not isinstance(self.confidence, Real):
             raise HfBatError(f"confidence must be a number; got {self.confidence!r}")
+        # Plain numbers, for numpy's cannot be written as JSON.
+        object.__setattr__(self, "samples", int(self.samples))
+        object.__setattr__(self, "radius", None if self.radius is None else int(self.radius))
+        object.__setattr__(self, "confidence", float(self.confidence))
         if self.radius is not None and self.radius < 0:
             raise HfBatError(
                 f"radius is a number of substitutions, from 0 on; got {self.radius} "
@@ -246,16 +250,6 @@ class Setting:
         """SHA-256 (hex) of the canonical JSON of `describe()`, the table's fingerprint included."""
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Refuse what is neither None nor a whole number.
-
-    Raises:
-        HfBatError: it is something else.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-        raise HfBatError(f"{name} must be a whole number; got {value!r}")
 
 
 class _Certifier:

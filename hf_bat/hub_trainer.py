@@ -271,9 +271,13 @@ class HubTrainer(RawTextTrainer):
                 f"hf upload {repo} {shlex.quote(folder)} . --exclude 'checkpoint-*' "
                 f"--exclude '{_PRIVATE}'"
             )
+            branch = self.args.hub_revision if revision is None else revision
+            if branch:
+                command += f" --revision {shlex.quote(branch)}"
+            call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
             raise HfBatError(
                 f"the upload to {repo} failed: {first_cause(error)}; the model is whole in {folder}: try "
-                f"again with trainer.push_to_hub(), or with `{command}`"
+                f"again with {call}, or with `{command}`"
             ) from error
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:

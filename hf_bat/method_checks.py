@@ -85,6 +85,29 @@ def check_attacks(args: BalancedTrainingArguments) -> None:
         )
 
 
+def check_epochs(args: BalancedTrainingArguments, clean_epochs: int, whose: str = "") -> None:
+    """Refuse to train for so few epochs that all are clean: the method would train as `normal` does.
+
+    It is for whoever is about to train: an evaluation needs no epochs. Where `max_steps` is given,
+    `num_train_epochs` says nothing.
+
+    Args:
+        args: of the run.
+        clean_epochs: its first epochs that go unperturbed.
+        whose: what sets them where the arguments do not, such as `" of your data_collator"`.
+
+    Raises:
+        HfBatError: the run ends inside its clean epochs.
+    """
+    epochs = args.num_train_epochs
+    if args.method != "normal" and args.max_steps <= 0 and 0 < epochs <= clean_epochs:
+        raise HfBatError(
+            f"num_train_epochs={epochs} ends inside clean_epochs={clean_epochs}{whose}, which would train "
+            f"as method='normal' and never as {args.method!r}: raise num_train_epochs above it, or lower "
+            "clean_epochs"
+        )
+
+
 def check_own_collator(args: BalancedTrainingArguments, collator: PerturbationCollator) -> None:
     """Refuse a user's collator that does not draw what the method needs, or not as the arguments say.
 

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.hub_trainer import HubTrainer
+from hf_bat.method_checks import check_epochs
 from hf_bat.methods import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
 from hf_bat.objective import (
     CE,
@@ -83,8 +84,32 @@ class ObjectiveTrainer(HubTrainer):
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
         values = super().set_initial_training_values(*args, **kwargs)
-        self._steps_per_epoch = values[1]
+        self._steps_per_epoch, max_steps = values[1], values[-1]
+        self._check_clean_epochs(max_steps)
         return values
+
+    def _check_clean_epochs(self, max_steps: int) -> None:
+        """Refuse a run whose epochs are all clean; warn of one that `max_steps` cuts short in them.
+
+        A run that resumes counts from its start, and a warm-up of the weights is above 0 from its first
+        step: neither makes a clean run of one that has a perturbed epoch.
+        """
+        args, collator = self.args, self.data_collator
+        if args.method == "normal" or not isinstance(collator, PerturbationCollator):
+            return
+        clean = collator.clean_epochs
+        check_epochs(
+            args, clean, " of your data_collator" if collator is self._own_collator else ""
+        )
+        if 0 < max_steps <= clean * self._steps_per_epoch:
+            logger.warning(
+                "max_steps=%d ends inside clean_epochs=%d (%d steps an epoch): this run trains as "
+                "method='normal', and never as %r",
+                max_steps,
+                clean,
+                self._steps_per_epoch,
+                args.method,
+            )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Take an accumulation window's batches and count what its means divide by, on all ranks."""

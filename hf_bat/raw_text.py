@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -69,6 +69,7 @@ class RawTextTrainer(Trainer):
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
         self._defence = self._defence_options()
+        self._check_own_defence()
         check_single_label(self.model.config)
         self._check_class_weights()
         if self.task is not None:
@@ -117,6 +118,25 @@ class RawTextTrainer(Trainer):
             raise HfBatError(
                 "compute_loss_func replaces the cross-entropy, so class_weights and "
                 "label_smoothing_factor would be ignored: leave one of them out"
+            )
+
+    def _check_own_defence(self) -> None:
+        """Refuse a user's collator that reads texts otherwise than attacks do and reports say."""
+        collator = self._own_collator
+        own = collator.canonicalizer if isinstance(collator, PerturbationCollator) else None
+        if own is None:
+            return
+        if not self.args.canonicalize:
+            raise HfBatError(
+                "your data_collator has a canonicalizer, which attacks would pass by and no report or "
+                "saved model disclose: set canonicalize=True, or make the collator without one"
+            )
+        wanted = cast(Canonicalizer, self.canonicalizer).fingerprint
+        if getattr(own, "fingerprint", None) != wanted:
+            raise HfBatError(
+                "your data_collator has another canonicalizer than canonicalize=True makes of the table of "
+                "synonyms= and attacks with: give it "
+                "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table)"
             )
 
     def _check_class_weights(self) -> None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,6 +173,23 @@ def synonym_perturbation(
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)
 
 
+def check_whole(name: str, value: Any, or_none: bool = False) -> None:
+    """Refuse what is no whole number.
+
+    Args:
+        name: of the argument.
+        value: what was given for it.
+        or_none: whether None will do too.
+
+    Raises:
+        HfBatError: it is something else.
+    """
+    if or_none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise HfBatError(f"{name} must be a whole number; got {value!r}")
+
+
 class SmoothedClassifier(Classifier):
     """The smoothed version of a classifier, to be attacked or used like any other.
 
@@ -188,7 +206,8 @@ class SmoothedClassifier(Classifier):
         batch_size: the most samples in a forward pass of the model; see `Engine`.
 
     Raises:
-        HfBatError: no synonym table, fewer than one sample, a model that cannot be loaded.
+        HfBatError: no synonym table, samples that are no whole number from 1 on, a model that cannot
+            be loaded.
 
     Example:
         >>> def model(pairs):
@@ -207,11 +226,12 @@ class SmoothedClassifier(Classifier):
         tokenizer: Any = None,
         batch_size: int | None = None,
     ):
+        check_whole("samples", samples)
         if samples < 1:
             raise HfBatError(f"smoothing needs at least 1 sample; got {samples}")
         self.smoothing = Smoothing(synonyms, seed)
         self.inner = as_classifier(model, tokenizer, None, None, "float32")
-        self.samples, self.batch_size = samples, batch_size
+        self.samples, self.batch_size = int(samples), batch_size
         self.config, self.unk = self.inner.config, self.inner.unk
         self.max_length = self.inner.max_length
         self.preprocessing_defence = self.inner.preprocessing_defence

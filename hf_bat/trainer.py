@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from transformers import TrainingArguments
 
 from hf_bat.adversarial import AdversarialCallback, adversarial_folder
 from hf_bat.errors import HfBatError
@@ -208,15 +210,57 @@ class BalancedTrainer(ObjectiveTrainer):
         direction: Any = "maximize",
         **kwargs: Any,
     ) -> Any:
-        """`Trainer.hyperparameter_search`, by default for the largest `robustness_objective`."""
+        """`Trainer.hyperparameter_search`, by default for the largest `robustness_objective`.
+
+        Each trial starts from the arguments as they are now, and they are back when the search ends.
+        """
         objective = compute_objective or robustness_objective
         self._before_search = self.args.given_options()
-        return super().hyperparameter_search(hp_space, objective, n_trials, direction, **kwargs)
+        self._before_trial: dict[str, Any] = {}
+        try:
+            return super().hyperparameter_search(hp_space, objective, n_trials, direction, **kwargs)
+        finally:
+            self._end_search()
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """`Trainer.train`; a search's trial starts from the arguments of before the search."""
+        if self.hp_search_backend is not None and trial is not None:
+            # Before the Trainer seeds and makes the model, which is before it sets the trial's arguments.
+            self._restore_arguments()
+        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _hp_search_setup(self, trial: Any) -> None:
-        """Set a trial's arguments over those of before the search, not over an earlier trial's."""
-        if self.hp_search_backend is not None and trial is not None:
-            for name, value in self._before_search.items():
-                setattr(self.args, name, value)
-        super()._hp_search_setup(trial)
+        """Set a trial's arguments, and note what they were."""
+        own = {f.name for f in fields(TrainingArguments) if f.init}
+        before = {name: getattr(self.args, name) for name in own}
+        try:
+            super()._hp_search_setup(trial)
+        finally:
+            if self.hp_search_backend is not None and trial is not None:
+                self._before_trial = {
+                    name: value
+                    for name, value in before.items()
+                    if getattr(self.args, name) is not value
+                }
         self.args.check_method()
+
+    def _restore_arguments(self) -> None:
+        """Take back what the last trial has set: of transformers' own arguments no others, for a search's
+        backend sets some of them for all trials."""
+        for name, value in {**self._before_trial, **self._before_search}.items():
+            setattr(self.args, name, value)
+        self._before_trial = {}
+
+    def _end_search(self) -> None:
+        was_set = bool(self._before_trial)
+        self._restore_arguments()
+        self.args.check_method()
+        # What the Trainer has derived from the last trial's; DeepSpeed is set up anew by trials alone.
+        self._train_batch_size = self.args.train_batch_size
+        if was_set and not self.is_deepspeed_enabled:
+            self.create_accelerator_and_postprocess()

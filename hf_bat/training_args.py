@@ -48,7 +48,8 @@ class BalancedTrainingArguments(TrainingArguments):
             version) or `"authors"` (only the obstinate part masked, mean over all rows).
         num_fickle: fickle draws a row.
         num_obstinate: obstinate draws a row.
-        clean_epochs: first epochs that train as `normal` (default 1 for a2t and 0 for the others).
+        clean_epochs: first epochs that train as `normal` (default 1 for a2t and 0 for the others); fewer
+            than `num_train_epochs`, or training is refused. Where `max_steps` ends a run in them, it warns.
         adversarial_weight: weight of the cross-entropy on adversarial rows (a2t; default 1.0).
         attack_interval: epochs from one attack on training rows to the next (a2t).
         attack_share: share of the training rows attacked each time, above 0 and at most 1 (a2t).
@@ -149,7 +150,10 @@ class BalancedTrainingArguments(TrainingArguments):
     num_obstinate: int = field(default=1, metadata={"help": "Obstinate draws per row."})
     clean_epochs: int | None = field(
         default=None,
-        metadata={"help": "First epochs on unperturbed rows alone. Default 1 for a2t, else 0."},
+        metadata={
+            "help": "First epochs on unperturbed rows alone, fewer than num_train_epochs. Default 1 for "
+            "a2t, else 0."
+        },
     )
     adversarial_weight: float | None = field(
         default=None,

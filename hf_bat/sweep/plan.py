@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
+from hf_bat.method_checks import check_epochs
 from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
 from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, material
 
@@ -246,7 +247,8 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
         value = arguments.get(name)
         if value is not None and value < 1:
             raise HfBatError(f"--{name} must be at least 1, not {value}")
-    build_arguments(arguments, "checked")
+    _, training = build_arguments(arguments, "checked")
+    check_epochs(training, training.clean_epochs)
     content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
     return Run(key, arguments, tuple(launcher))

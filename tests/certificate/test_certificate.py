@@ -294,6 +294,7 @@ def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
         ({"radius": "2"}, "radius must be a whole number; got '2'"),
         ({"max_samples": "3"}, "max_samples must be a whole number; got '3'"),
         ({"samples": 50.5}, "samples must be a whole number; got 50.5"),
+        ({"samples": None}, "samples must be a whole number; got None"),
         ({"samples": 0}, "at least 1 sample"),
         ({"samples": 4}, "4 samples cannot certify any row at confidence 0.95"),
         ({"max_samples": 0}, "max_samples must be at least 1"),
@@ -306,6 +307,18 @@ def test_bad_input_ends_in_one_line(options, message):
     with pytest.raises(HfBatError, match=message) as caught:
         certified_rows(HashedClassifier(0.9), **options)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_count_as_pythons_own(tmp_path):
+    numbers = {"samples": np.int64(200), "radius": np.int64(1), "confidence": np.float32(0.75)}
+    reports = [
+        certified_rows(HashedClassifier(0.9), rows_file=tmp_path / "rows.jsonl", **given)
+        for given in (numbers, {name: value.item() for name, value in numbers.items()})
+    ]
+    reports[0].save_json(tmp_path / "report.json")
+    assert reports[0].summary == reports[1].summary
+    smoothed = [SmoothedClassifier(len, TABLE, samples=samples) for samples in (np.int64(7), 7)]
+    assert smoothed[0].identity == smoothed[1].identity
 
 
 def test_a_smoothed_classifier_is_not_smoothed_twice():

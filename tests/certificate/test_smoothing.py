@@ -176,8 +176,22 @@ def test_its_name_and_identity_say_how_it_is_smoothed():
     assert len({made().identity, *(other.identity for other in others)}) == 5
     assert made().inner.identity != made().identity
     assert "smoothed" in made().name
-    with pytest.raises(HfBatError, match="at least 1 sample"):
-        made(samples=0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (0, "at least 1 sample; got 0"),
+        ("100", "samples must be a whole number; got '100'"),
+        (10.5, "samples must be a whole number; got 10.5"),
+        (None, "samples must be a whole number; got None"),
+        (True, "samples must be a whole number; got True"),
+    ],
+)
+def test_samples_that_are_no_count_end_in_one_line(samples, message):
+    with pytest.raises(HfBatError, match=message) as caught:
+        SmoothedClassifier(HashedClassifier(0.6), TABLE, samples=samples)
+    assert "\n" not in str(caught.value)
 
 
 def test_its_obstinacy_can_be_measured():

@@ -48,6 +48,16 @@ def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
         make_grid({**base, "method": "likelihood"}, read_grid(["seed=1,2"]))
 
 
+def test_a_run_that_ends_inside_its_clean_epochs_is_refused_before_any_is_made():
+    message = "num_train_epochs=1.0 ends inside clean_epochs=1, .*never as 'a2t'"
+    with pytest.raises(HfBatError, match=message):
+        make_grid({**BASE, "num_train_epochs": 1.0}, read_grid(["method=normal,a2t"]))
+    cut = {**BASE, "method": "a2t", "num_train_epochs": 1.0, "max_steps": 2}
+    # Two steps may be more than one epoch, or a trial of the command; the run itself warns.
+    assert len(make_grid(cut, {})) == len(make_grid({**cut, "clean_epochs": 0}, {})) == 1
+    assert len(make_grid({**BASE, "method": "a2t", "num_train_epochs": 0.0}, {})) == 1
+
+
 def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     def key(**more):
         return make_run({**BASE, "method": "pairwise", **more}).key

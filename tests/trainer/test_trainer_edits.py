@@ -18,6 +18,7 @@ from training_helpers import (
 from hf_bat import HfBatError, PerturbationCollator, get_task
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.lexicon import SubstitutionTable, default_sisters
+from hf_bat.perturbations import build_perturbations
 from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
 
 CANONICAL = Canonicalizer(SYNONYMS.minus(ANTONYMS))
@@ -146,3 +147,53 @@ def test_the_defence_needs_raw_text_and_the_trainers_own_collator(tmp_path):
             method="normal",
             trainer_options={"data_collator": collator},
         )
+
+
+def own_collator(canonicalizer):
+    columns = ("premise", "hypothesis")
+    return PerturbationCollator(tokenizer_for_made_rows(), columns, canonicalizer=canonicalizer)
+
+
+@pytest.mark.parametrize(
+    ("canonicalize", "own", "message"),
+    [
+        (False, CANONICAL, "your data_collator has a canonicalizer, .*: set canonicalize=True"),
+        (
+            True,
+            Canonicalizer({"dog": ["hound"]}),
+            "has another canonicalizer than .*the table of synonyms=",
+        ),
+        # A function that rewrites texts has no fingerprint by which it could be disclosed.
+        (False, str.lower, "your data_collator has a canonicalizer, .*: set canonicalize=True"),
+        (True, str.lower, "has another canonicalizer than canonicalize=True"),
+    ],
+)
+def test_a_collator_whose_defence_is_not_that_of_attacks_is_refused(
+    tmp_path, canonicalize, own, message
+):
+    options = {"trainer_options": {"data_collator": own_collator(own)}, "method": "normal"}
+    with pytest.raises(HfBatError, match=message) as caught:
+        make_trainer(tmp_path, made_rows(4), canonicalize=canonicalize, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_collator_whose_defence_nothing_would_disclose_is_refused_without_a_task(tmp_path):
+    options = dict.fromkeys(("task", "synonyms", "antonyms"))
+    options["data_collator"] = own_collator(CANONICAL)
+    with pytest.raises(HfBatError, match="your data_collator has a canonicalizer"):
+        make_trainer(tmp_path, method="normal", trainer_options=options)
+
+
+def test_a_collator_with_the_trainers_own_defence_trains_and_discloses_it(tmp_path):
+    # Of the same tables, as the message says.
+    same = Canonicalizer(build_perturbations(SYNONYMS, ANTONYMS)[0].table)
+    own, task = own_collator(same), replace(get_task("snli"), skipped_labels=())
+    trainer = make_trainer(
+        tmp_path, made_rows(4), method="normal", canonicalize=True, max_steps=1,
+        attacks=["synonym"], trainer_options={"data_collator": own, "task": task},
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.data_collator is own
+    assert trainer.evaluate(made_rows(40, seed=3))["eval_synonym_asr"] == 0.0
+    trainer.save_model()
+    assert saved_defence(tmp_path) == CANONICAL.describe()

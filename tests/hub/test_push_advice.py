@@ -1,0 +1,59 @@
+"""What a failed upload advises: the same repository, folder and revision, and nothing that must not go."""
+
+import re
+import shlex
+from types import SimpleNamespace
+
+import pytest
+from training_helpers import make_trainer
+from transformers import trainer as of_transformers
+
+from hf_bat import HfBatError
+
+
+class FailingHub:
+    """A client of the Hub that makes repositories and fails to take a folder."""
+
+    def __init__(self):
+        self.revisions = []
+
+    def create_repo(self, name, **options):
+        return SimpleNamespace(repo_id=name)
+
+    def upload_folder(self, revision=None, **options):
+        self.revisions.append(revision)
+        raise RuntimeError("500 Internal Server Error")
+
+
+def advice(folder, monkeypatch, hub_revision=None, **push):
+    """The revision that an upload went to; the call and the command that its failure advises."""
+    hub = FailingHub()
+    monkeypatch.setattr(of_transformers, "hf_api", lambda: hub)
+    trainer = make_trainer(folder, method="normal", hub_model_id="me/m", hub_revision=hub_revision)
+    with pytest.raises(HfBatError) as caught:
+        trainer.push_to_hub(**push)
+    message = str(caught.value)
+    assert message.startswith("the upload to me/m failed: ") and "\n" not in message
+    (call,) = re.findall(r"again with (trainer\.push_to_hub\(.*?\)), or", message)
+    (command,) = re.findall(r"`(hf upload .*)`", message)
+    return hub.revisions, call, shlex.split(command)
+
+
+@pytest.mark.parametrize(
+    ("hub_revision", "push", "revision", "call"),
+    [
+        (None, {}, None, "trainer.push_to_hub()"),
+        (None, {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
+        # The arguments' own is taken again by itself.
+        ("v3", {}, "v3", "trainer.push_to_hub()"),
+        ("v3", {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
+        (None, {"revision": "it's $(new)"}, "it's $(new)", "trainer.push_to_hub(revision=\"it's $(new)\")"),
+    ],
+)  # fmt: skip
+def test_it_is_tried_again_on_the_revision_that_was_pushed_to(
+    tmp_path, monkeypatch, hub_revision, push, revision, call
+):
+    found = advice(tmp_path, monkeypatch, hub_revision, **push)
+    words = ["hf", "upload", "me/m", str(tmp_path), ".", "--exclude", "checkpoint-*",
+             "--exclude", "adversarial/*"]  # fmt: skip
+    assert found == ([revision], call, words + ["--revision", revision] * bool(revision))

@@ -1,0 +1,125 @@
+"""A run that ends inside its clean epochs: refused where its epochs are few, warned of where it is cut."""
+
+import logging
+
+import pytest
+from training_helpers import (
+    ANTONYMS,
+    SUBSTITUTES,
+    SYNONYMS,
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+    weights_of,
+)
+
+from hf_bat import AntonymPerturbation, HfBatError, PerturbationCollator, SynonymPerturbation
+
+WARNING = "max_steps=2 ends inside clean_epochs=1"
+
+
+def make(folder, **options):
+    """A trainer whose epoch has four steps."""
+    return make_trainer(folder, made_rows(16), **options)
+
+
+def own_collator(clean_epochs):
+    return PerturbationCollator(
+        tokenizer_for_made_rows(), ("premise", "hypothesis"), SynonymPerturbation(SYNONYMS),
+        AntonymPerturbation(ANTONYMS), clean_epochs=clean_epochs, max_length=128,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"method": "a2t", "num_train_epochs": 1},  # one clean epoch is its default
+            "num_train_epochs=1 ends inside clean_epochs=1, which would train as method='normal' and "
+            "never as 'a2t': raise num_train_epochs above it, or lower clean_epochs",
+        ),
+        (
+            {"method": "triplet", "clean_epochs": 2, "num_train_epochs": 2},
+            "num_train_epochs=2 ends inside clean_epochs=2",
+        ),
+        (
+            {"method": "safer", "clean_epochs": 1, "num_train_epochs": 0.5},
+            "num_train_epochs=0.5 ends inside clean_epochs=1",
+        ),
+        (
+            # Steps of a warm-up come after the clean epochs.
+            {"method": "pairwise", "clean_epochs": 3, "weight_warmup_steps": 0.5},
+            "num_train_epochs=3.0 ends inside clean_epochs=3",
+        ),
+    ],
+)
+def test_epochs_that_are_all_clean_are_refused(tmp_path, options, message):
+    trainer = make(tmp_path, **options)
+    before = weights_of(trainer.model)
+    with pytest.raises(HfBatError) as caught:
+        trainer.train()
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert trainer.state.global_step == 0
+    assert all(before[name].equal(value) for name, value in weights_of(trainer.model).items())
+
+
+def test_those_of_a_users_own_collator_are_refused_too(tmp_path):
+    options = {"trainer_options": {"data_collator": own_collator(1)}, "method": "triplet"}
+    with pytest.raises(
+        HfBatError, match="=1 ends inside clean_epochs=1 of your data_collator, which"
+    ):
+        make(tmp_path, **options, num_train_epochs=1).train()
+    trainer = make(tmp_path, **options, num_train_epochs=2)
+    trainer.train()
+    assert ["loss_triplet" in entry for entry in trainer.state.log_history[:8]] == [False] * 4 + [
+        True
+    ] * 4
+
+
+def test_max_steps_that_cuts_a_run_short_is_warned_of(tmp_path, caplog):
+    trainer = make(tmp_path, method="triplet", clean_epochs=1, max_steps=2)
+    trainer.train()
+    assert [r.levelno for r in caplog.records if WARNING in r.message] == [logging.WARNING]
+    assert trainer.state.global_step == 2
+    # That many steps may be more epochs than num_train_epochs says, which then says nothing.
+    caplog.clear()
+    longer = make(tmp_path, method="triplet", clean_epochs=1, max_steps=5, num_train_epochs=1)
+    longer.train()
+    assert "ends inside" not in caplog.text
+    logs = longer.state.log_history[:5]
+    assert ["loss_triplet" in entry for entry in logs] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "triplet", "clean_epochs": 1, "num_train_epochs": 1.25},
+        {"method": "triplet", "num_train_epochs": 1},
+        {"method": "normal", "num_train_epochs": 1},
+        # Nothing is trained, cleanly or not: the model is measured as it came.
+        {"method": "a2t", "num_train_epochs": 0},
+    ],
+)
+def test_any_other_run_trains_without_a_word(tmp_path, caplog, options):
+    make(tmp_path, **options).train()
+    assert "ends inside" not in caplog.text
+
+
+def test_a_run_that_resumes_counts_all_its_epochs(tmp_path, caplog):
+    options = {"method": "triplet", "clean_epochs": 1, "save_strategy": "steps", "save_steps": 4}
+    make(tmp_path, **options, num_train_epochs=2).train()
+    checkpoint = str(tmp_path / "checkpoint-4")
+    with pytest.raises(HfBatError, match="num_train_epochs=1 ends inside clean_epochs=1"):
+        make(tmp_path, **options, num_train_epochs=1).train(resume_from_checkpoint=checkpoint)
+    # Its last epoch alone is left, and that is a perturbed one.
+    resumed = make(tmp_path, **options, num_train_epochs=2)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    assert resumed.state.global_step == 8 and "ends inside" not in caplog.text
+    assert "loss_triplet" in resumed.state.log_history[7]
+
+
+def test_an_evaluation_needs_no_epochs(tmp_path):
+    trainer = make(
+        tmp_path, method="a2t", num_train_epochs=1, trainer_options={"synonyms": SUBSTITUTES}
+    )
+    assert trainer.evaluate(made_rows(4))["eval_loss"] > 0
