@@ -126,6 +126,22 @@ def test_several_gpus_share_a_batch(script):
         (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
         (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
         (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),
+        (["table4", "--scale", "paper", "--dry_run", "--per_device_train_batch_size", "4"],
+         "--per_device_train_batch_size is what table4 varies; leave it out"),
+        (["figure9", "--scale", "paper", "--dry_run", "--per_device_train_batch_size=32"],
+         "--per_device_train_batch_size is what figure9 varies; leave it out"),
+        (["figure10", "--scale", "paper", "--dry_run", "--alpha", "2"], "--alpha is what figure10 varies"),
+        (["figure10", "--scale", "paper", "--dry_run", "--beta", "1"], "--beta is what figure10 varies"),
+        (["figure11", "--scale", "paper", "--dry_run", "--contrastive_weight", "1"],
+         "--contrastive_weight is what figure11 varies; leave it out"),
+        (["figure12", "--scale", "paper", "--dry_run", "--margin", "0.5"], "--margin is what figure12 varies"),
+        (["table6", "--scale", "paper", "--dry_run", "--method", "triplet"],
+         "--method is what table6 says itself; give --methods triplet"),
+        (["figure12", "--scale", "paper", "--dry_run", "--method", "triplet"],
+         "--method is what figure12 says itself; leave it out"),
+        (["table6", "--scale", "paper", "--dry_run", "--task_name", "qqp"],
+         "--task_name is what table6 says itself; leave it out"),
+        (["table6", "--scale", "paper", "--dry_run", "--task", "snli"], "--task_name is what table6 says itself"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
@@ -133,6 +149,31 @@ def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("reproduce: error: ") and says in error
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value"),
+    [
+        ("table6", "per_device_train_batch_size", 8),  # which table4 varies, and this one does not
+        ("table6", "margin", 0.5),
+        ("figure10", "margin", 0.5),
+        ("figure12", "clean_epochs", 2),
+        ("figure4", "num_train_epochs", 2.0),
+        ("table4", "learning_rate", 3e-5),
+        ("table4", "max_train_samples", 20000),
+        ("figure9", "max_steps", 2),
+        ("table1", "max_attack_samples", 3),
+    ],
+)
+def test_what_an_experiment_does_not_vary_can_be_given_to_all_its_runs(script, name, flag, value):
+    def runs(*more):
+        args, extra = script.parse_arguments([name, "--scale", "paper", "--seeds", "1", *more])
+        return [run for p in script.plan(script.choose(args), args, extra) for run in p.runs]
+
+    plain, changed = runs(), runs(f"--{flag}", str(value))
+    # A weight or option that a method does not have is left out for it.
+    assert {run.arguments.get(flag) for run in changed} in ({value}, {value, None})
+    assert len({run.key for run in changed}) == len({run.key for run in plain}) > 1
 
 
 def test_the_numbers_are_those_that_the_paper_prints(script, shared):
