@@ -134,14 +134,16 @@ def test_several_gpus_share_a_batch(script):
         (["figure10", "--scale", "paper", "--dry_run", "--beta", "1"], "--beta is what figure10 varies"),
         (["figure11", "--scale", "paper", "--dry_run", "--contrastive_weight", "1"],
          "--contrastive_weight is what figure11 varies; leave it out"),
-        (["figure12", "--scale", "paper", "--dry_run", "--margin", "0.5"], "--margin is what figure12 varies"),
+        (["figure12", "--scale", "paper", "--dry_run", "--margin", "0.5"],
+         "--margin is what figure12 varies; leave it out"),
         (["table6", "--scale", "paper", "--dry_run", "--method", "triplet"],
          "--method is what table6 says itself; give --methods triplet"),
         (["figure12", "--scale", "paper", "--dry_run", "--method", "triplet"],
          "--method is what figure12 says itself; leave it out"),
         (["table6", "--scale", "paper", "--dry_run", "--task_name", "qqp"],
          "--task_name is what table6 says itself; leave it out"),
-        (["table6", "--scale", "paper", "--dry_run", "--task", "snli"], "--task_name is what table6 says itself"),
+        (["table6", "--scale", "paper", "--dry_run", "--task", "snli"],
+         "--task_name is what table6 says itself; leave it out"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
