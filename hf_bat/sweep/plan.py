@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.hub import fetch_table, is_hub_address
 from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
-from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, material
+from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, material
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
@@ -260,10 +261,11 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         arguments: of a run.
 
     Returns:
-        A JSON object. Data of the Hub count by the task's name, models of the Hub by theirs.
+        A JSON object. Data of the Hub count by the task's name, models of the Hub by theirs, tables of the
+        Hub by their content.
 
     Raises:
-        HfBatError: a file is missing.
+        HfBatError: a file is missing, or a table on the Hub cannot be had.
     """
     defaults = {**_defaults(), **DEFAULTS}
     counted = material(arguments)
@@ -282,7 +284,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found["canonicalize"] = MAPPING_VERSION
     for name in FILES:
         if arguments.get(name) is not None:
-            found[name] = {"sha256": _hash_file(arguments[name], name)}
+            found[name] = {"sha256": _hash_file(_local_file(arguments[name], name), name)}
     for name in MODELS:
         if arguments.get(name) is not None and Path(arguments[name]).is_dir():
             found[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
@@ -301,6 +303,16 @@ def _defaults() -> dict[str, Any]:
 
     both = (*fields(RunArguments), *fields(BalancedTrainingArguments))
     return {field.name: field.default for field in both if field.default is not MISSING}
+
+
+def _local_file(path: str, name: str) -> str:
+    """A file that is here; that of a table on the Hub as it is there now."""
+    if name not in TABLES or not is_hub_address(path):
+        return path
+    try:
+        return str(fetch_table(path))
+    except HfBatError as error:
+        raise HfBatError(f"--{name} {path}: {error}") from error
 
 
 def _hash_file(path: str, name: str) -> str:

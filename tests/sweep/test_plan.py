@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from sweep_helpers import BASE
+from training_helpers import ANTONYMS, SYNONYMS
 
 from hf_bat import HfBatError, cli
 from hf_bat.sweep import (
@@ -103,6 +104,29 @@ def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
         assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
 
 
+def test_a_key_minds_the_content_of_a_table_on_the_hub(tmp_path, monkeypatch):
+    """It said that there was no such file."""
+    local, other = tmp_path / "synonyms.json.gz", tmp_path / "other.json.gz"
+    SYNONYMS.save(local)
+    ANTONYMS.save(other)
+    served = {"me/synonyms": local, "me/same": local, "me/antonyms": other}
+
+    def download(repo, file, repo_type, revision):
+        assert (file, repo_type, revision) == ("table.json.gz", "dataset", None)
+        return str(served[repo])
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+
+    def key(synonyms):
+        return make_run({**BASE, "method": "safer", "synonyms": synonyms}).key
+
+    found = key("hf://datasets/me/synonyms")
+    assert found == key("hf://datasets/me/same") == key(str(local))
+    assert found != key("hf://datasets/me/antonyms") == key(str(other))
+    served["me/synonyms"] = other
+    assert key("hf://datasets/me/synonyms") == key(str(other)), "as it is now"
+
+
 def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
     def key(**more):
         return make_run({**BASE, **more}).key
@@ -146,6 +170,8 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         ),
         (["output_dir=x"], "each run has its own folder"),
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
+        (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
+        (["synonyms=hf://nobody/x"], "a table on the Hub is hf://datasets/OWNER/NAME"),
     ],
 )
 def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
