@@ -16,7 +16,14 @@ from typing import Any, NoReturn
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.hub import fetch_table, is_hub_address
-from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
+from hf_bat.methods import (
+    DEFAULT_EDITS,
+    METHOD_WEIGHTS,
+    OF_TRIPLET_TERM,
+    OPTION_METHODS,
+    WEIGHTS,
+    defaults_of,
+)
 from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, material
 
 SEEDS = ("seed", "data_seed")
@@ -229,7 +236,8 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
     """Check arguments and give them their key.
 
     Args:
-        arguments: of the run, defaults left out or not: they count the same.
+        arguments: of the run, defaults left out or not: they count the same (but for a `pooling`, whose
+            default is the model's, which is not loaded here).
         launcher: see `Run`.
 
     Returns:
@@ -277,9 +285,14 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name in counted & found.keys():  # flags make floats of steps, which may be a share of all
         if isinstance(found[name], float) and found[name].is_integer():
             found[name] = int(found[name])
-    # A weight that is not given and one given its method's default are the same.
-    for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
-        found.setdefault(name, default)
+    # An option that is not given and one given its method's default are the same.
+    method = arguments.get("method", "normal")
+    for name, default in {**_EDITS, **defaults_of(method, arguments)}.items():
+        if name in found and found[name] == default:
+            del found[name]
+    # Weights stand there, given or not, since before other options had defaults of a method.
+    for name, weight in METHOD_WEIGHTS[method].items():
+        found.setdefault(name, weight)
     if arguments.get("canonicalize"):
         found["canonicalize"] = MAPPING_VERSION
     for name in FILES:
@@ -292,6 +305,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _MISSING = object()
+_EDITS = {"obstinate_edits": list(DEFAULT_EDITS)}
 
 
 @lru_cache(maxsize=1)

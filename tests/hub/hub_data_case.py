@@ -74,8 +74,9 @@ def reproduced(name, flags, out, *more):
     results = [json.loads(p.read_text()) for p in (out / name).glob("runs/*/result.json")]
     logs = [path.read_text() for path in (out / name).glob("runs/*/log.txt")]
     table = (out / name / name / "table.md").read_text()
+    names = ("rows", "steps", "metrics", "tables")
     return {"status": status, "table": table, "notes": NotingTrainer.notes, "logs": logs,
-            "results": [{n: r[n] for n in ("rows", "steps", "metrics", "tables")} for r in results]}  # fmt: skip
+            "results": [{name: result[name] for name in names} for result in results]}  # fmt: skip
 
 
 def scripted(task, flags, out):

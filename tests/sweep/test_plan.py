@@ -13,6 +13,7 @@ from hf_bat.sweep import (
     make_grid,
     make_run,
     parse_flags,
+    plan,
     read_grid,
 )
 from hf_bat.sweep.plan import identity
@@ -102,6 +103,69 @@ def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
         assert identity(arguments) == known
         whole = json.dumps([known, []], sort_keys=True).encode()
         assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("method", "written_out"),
+    [
+        ("likelihood", {"label_filter": "prefer"}),
+        ("likelihood", {"clean_epochs": 0, "obstinate_edits": ["antonym"]}),
+        ("likelihood", {"other_margin": 0.15, "other_limit": 0.4, "contrastive_weight": 0.0}),
+        ("pairwise", {"clean_epochs": 0}),
+        ("pairwise", {"label_filter": "off"}),
+        ("pairwise", {"obstinate_edits": ["antonym"]}),
+        ("triplet", {"clean_epochs": 0, "label_filter": "off", "obstinate_edits": ["antonym"]}),
+        ("a2t", {"clean_epochs": 1, "adversarial_weight": 1.0}),
+        ("safer", {"clean_epochs": 0}),
+        ("normal", {"clean_epochs": 0}),
+    ],
+)
+def test_a_default_counts_the_same_written_out(method, written_out):
+    """The run was made a second time."""
+    plain = make_run({**BASE, "method": method})
+    whole = make_run({**BASE, "method": method, **written_out})
+    assert whole.key == plain.key
+    assert whole.arguments == dict(sorted({**plain.arguments, **written_out}.items()))
+
+
+def test_a_limit_that_follows_the_margin_counts_the_same_written_out():
+    """It is at least `other_margin` where it is left out."""
+    above = {**BASE, "method": "likelihood", "other_margin": 0.5}
+    assert make_run(above).key == make_run({**above, "other_limit": 0.5}).key
+    below = {**BASE, "method": "likelihood", "other_margin": 0.1}
+    assert make_run(below).key == make_run({**below, "other_limit": 0.4}).key
+
+
+def test_what_is_no_default_of_the_method_makes_another_run():
+    def key(method, **more):
+        return make_run({**BASE, "method": method, **more}).key
+
+    keys = [
+        key("likelihood"), key("likelihood", label_filter="off"), key("likelihood", label_filter="only"),
+        key("likelihood", clean_epochs=1), key("likelihood", other_limit=0.5),
+        key("likelihood", other_margin=0.5), key("likelihood", other_margin=0.5, other_limit=0.6),
+        key("pairwise"), key("pairwise", label_filter="prefer"), key("pairwise", clean_epochs=1),
+        key("pairwise", obstinate_edits=["negation"]),
+        key("pairwise", obstinate_edits=["antonym", "negation"]),
+        key("a2t"), key("a2t", clean_epochs=0), key("safer"), key("safer", clean_epochs=1),
+    ]  # fmt: skip
+    assert len({*keys}) == len(keys)
+
+
+def test_the_runs_of_the_results_have_the_keys_that_they_were_made_under(
+    repository, tmp_path, monkeypatch
+):
+    files = (repository / "docs" / "results" / "study").glob("*.json")
+    runs = [run for path in files if (run := json.loads(path.read_text("utf-8")).get("run"))]
+    assert len(runs) > 20 and any("clean_epochs" in run["arguments"] for run in runs)
+    for run in runs:
+        # Files and model of another machine: what was noted of their content stands for them.
+        hashes = {n: v["sha256"] for n, v in run["identity"].items() if isinstance(v, dict)}
+        monkeypatch.setattr(plan, "_hash_file", lambda path, name, known=hashes: known[name])
+        monkeypatch.setattr(plan, "_hash_model", lambda folder, name, known=hashes: known[name])
+        arguments = {**run["arguments"], "model_name_or_path": str(tmp_path)}
+        assert identity(arguments) == run["identity"]
+        assert make_run(arguments).key == run["key"]
 
 
 def test_a_key_minds_the_content_of_a_table_on_the_hub(tmp_path, monkeypatch):
