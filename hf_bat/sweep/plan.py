@@ -28,6 +28,11 @@ from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, 
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
+# Arguments that a run has of the sweep, and why.
+_OWN = {
+    "output_dir": "each run has its own folder",
+    "resume_from_checkpoint": "runs resume by themselves",
+}
 # Arguments that count rows or batches; transformers takes any number for them.
 _COUNTS = (
     "per_device_train_batch_size",
@@ -72,7 +77,7 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         The given arguments alone, typed.
 
     Raises:
-        HfBatError: a flag that does not exist, or a value of the wrong type.
+        HfBatError: a flag that does not exist, a value of the wrong type, or what the sweep decides.
 
     Example:
         >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
@@ -80,8 +85,9 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
     """
     words = shlex.split(words) if isinstance(words, str) else list(words)
     found = dict(vars(_given_parser().parse_args(words)))
-    if "output_dir" in found:
-        raise HfBatError("leave --output_dir out of the runs' flags: each run has its own folder")
+    for name, why in _OWN.items():
+        if name in found:
+            raise HfBatError(f"leave --{name} out of the runs' flags: {why}")
     order = [word.removeprefix("--").split("=")[0] for word in words]
     return dict(sorted(found.items(), key=lambda item: _place(item[0], order)))
 

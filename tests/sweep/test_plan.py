@@ -235,6 +235,7 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         (["output_dir=x"], "each run has its own folder"),
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
         (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
+        (["resume_from_checkpoint=x"], "runs resume by themselves"),
         (["synonyms=hf://nobody/x"], "a table on the Hub is hf://datasets/OWNER/NAME"),
     ],
 )
@@ -254,6 +255,14 @@ def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
         ("--model_name_or_path m", "need either --task_name or --columns"),
         ("--model_name_or_path m --task snil", "did you mean 'snli'"),
         ("--model_name_or_path m --task snli --nonsense 3", "unrecognized arguments: --nonsense"),
+        (
+            "--model_name_or_path m --task snli --output_dir o",
+            "leave --output_dir out .*own folder",
+        ),
+        (
+            "--model_name_or_path m --task snli --resume_from_checkpoint o/checkpoint-3",
+            "leave --resume_from_checkpoint out .*runs resume by themselves",
+        ),
     ],
 )
 def test_bad_flags_of_the_runs_are_one_line(base, says):
