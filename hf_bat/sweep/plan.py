@@ -153,7 +153,8 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     """Read the axes of a grid.
 
     Args:
-        axes: `name=value,value,...` each; `lambda` stands for `contrastive_weight`.
+        axes: `name=value,value,...` each; `lambda` stands for `contrastive_weight`. The members of a list
+            stand apart by blanks: `attacks=antonym,antonym synonym`.
 
     Returns:
         Name -> typed values, in the order given.
@@ -164,6 +165,8 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     Example:
         >>> read_grid(["alpha=0.5,1", "seed=1,2"])
         {'alpha': [0.5, 1.0], 'seed': [1, 2]}
+        >>> read_grid(["obstinate_edits=antonym,antonym negation"])
+        {'obstinate_edits': [['antonym'], ['antonym', 'negation']]}
     """
     grid: dict[str, list[Any]] = {}
     for axis in axes:
@@ -176,12 +179,20 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
         if name in grid:
             raise HfBatError(f"--grid names {name} twice")
         try:
-            grid[name] = [parse_flags([f"--{name}", value])[name] for value in parts]
-        except HfBatError as error:
+            grid[name] = [
+                parse_flags([f"--{name}", *_members(name, value)])[name] for value in parts
+            ]
+        except (HfBatError, ValueError) as error:
             raise HfBatError(f"--grid {axis!r}: {error}") from error
         if len(set(map(str, grid[name]))) < len(parts):
             raise HfBatError(f"--grid {axis!r} gives a value twice")
     return grid
+
+
+def _members(name: str, value: str) -> list[str]:
+    """The members of a list, split as a shell does; what is no list is one word, with its blanks."""
+    lists = {action.dest for action in _given_parser()._actions if action.nargs == "+"}
+    return shlex.split(value) if name in lists else [value]
 
 
 def make_grid(

@@ -31,6 +31,23 @@ def test_a_grid_makes_each_run_once():
     assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
 
 
+def test_a_grid_varies_a_list_of_several_members():
+    """Its members were taken for one: "unknown obstinate edit 'antonym negation'"."""
+    grid = read_grid(
+        ["obstinate_edits=antonym,antonym negation", "attacks=synonym, antonym 'negation'"]
+    )
+    assert grid == {
+        "obstinate_edits": [["antonym"], ["antonym", "negation"]],
+        "attacks": [["synonym"], ["antonym", "negation"]],
+    }
+    runs = make_grid({**BASE, "method": "pairwise"}, grid)
+    assert len({run.key for run in runs}) == 4
+    assert runs[-1].arguments["obstinate_edits"] == ["antonym", "negation"]
+    assert read_grid(["class_weights=1 2,1 1"]) == {"class_weights": [[1.0, 2.0], [1.0, 1.0]]}
+    # What is no list is one word, whatever is in it.
+    assert read_grid(["train_file=my rows.csv,it's"]) == {"train_file": ["my rows.csv", "it's"]}
+
+
 def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
     base = {**BASE, "pooling": "mean", "mask": "authors", "distance": "euclidean"}
 
@@ -236,6 +253,12 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
         (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
         (["resume_from_checkpoint=x"], "runs resume by themselves"),
+        (
+            ["method=pairwise", "obstinate_edits=antonym nagation"],
+            "unknown obstinate edit 'nagation'",
+        ),
+        (["obstinate_edits=antonym 'negation"], "No closing quotation"),
+        (["attacks=antonym synonym,antonym  synonym"], "gives a value twice"),
         (["synonyms=hf://nobody/x"], "a table on the Hub is hf://datasets/OWNER/NAME"),
     ],
 )
