@@ -262,6 +262,48 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
         assert "| 84.01 ± 0.32 |" in table and r"84.01 $\pm$ 0.32" in tex
 
 
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ([None], "attacks on all rows."),
+        ([500], "attacks on the first 500 rows."),
+        ([10_000, None], "attacks on the first 10,000 or all rows."),
+        ([1000, 500, None, 500], "attacks on the first 500 or 1,000 or all rows."),
+        ([], "attacks on the first 500 rows."),  # the default of the arguments
+    ],
+)
+def test_a_table_says_which_rows_were_attacked(script, limits, says, tmp_path):
+    """It said "the first and all rows"."""
+    experiment = script.EXPERIMENTS["table6"]
+    groups = made_results(experiment)
+    assert len(groups) == 4
+    for number, limit in enumerate(limits):
+        for _, results in groups[number:]:
+            for result in results:
+                result["arguments"] = {**result["arguments"], "max_attack_samples": limit}
+    script.write_outputs(experiment, groups, tmp_path, tmp_path / "o", "small")
+    for name in ("table.md", "table.tex"):
+        assert says in (tmp_path / "o" / name).read_text()
+
+
+def test_each_plot_names_the_papers_figures_that_it_draws(script):
+    from hf_bat import plots
+
+    functions = {"epochs": plots.trade_off_by_epoch, "bars": plots.epoch_bars,
+                 "values": plots.value_panels, "tsne": plots.tsne}  # fmt: skip
+    drawn = {kind: set() for kind in functions}
+    for name, experiment in script.EXPERIMENTS.items():
+        for picture in experiment.pictures:
+            drawn[picture.kind].add(int(name.removeprefix("figure")))
+    for kind, function in functions.items():
+        (found,) = re.findall(r"Figures? ([\d, to and]*\d)", function.__doc__)
+        named = set()
+        for part in re.split(", | and ", found):
+            first, _, last = part.partition(" to ")
+            named |= set(range(int(first), int(last or first) + 1))
+        assert named == drawn[kind], kind
+
+
 @pytest.fixture
 def reproduced(script, tmp_path):
     """A folder that two experiments wrote into."""
