@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
 METHOD_WEIGHTS: dict[str, dict[str, float]] = {
     "normal": {},
@@ -76,5 +79,35 @@ LEAST = {
 }
 # The label filter where none is given: the paper's protocol has none.
 DEFAULT_FILTERS = {"likelihood": "prefer"}
+# The obstinate edits where none are named.
+DEFAULT_EDITS = ("antonym",)
 # Weights of versions that the label filter does not pass, which it must let be drawn and tell apart.
 OF_OTHERS = ("other_margin", "other_limit")
+
+
+def defaults_of(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method takes for the options that are left out, where that is its own or another option's say.
+
+    Args:
+        method: a key of `METHOD_WEIGHTS`.
+        given: the options; None stands for one that is left out, as its absence does.
+
+    Returns:
+        Option -> what it is where it is left out, the given ones too.
+
+    Example:
+        >>> defaults_of("triplet", {})
+        {'clean_epochs': 0, 'label_filter': 'off', 'contrastive_weight': 1.0, 'margin': 1.0}
+        >>> defaults_of("likelihood", {"other_margin": 0.5})["other_limit"]
+        0.5
+    """
+    found: dict[str, Any] = {"clean_epochs": 1 if method == "a2t" else 0}
+    if method in BALANCED_METHODS:
+        found["label_filter"] = DEFAULT_FILTERS.get(method, "off")
+    weights = dict(METHOD_WEIGHTS[method])
+    if (given.get("label_filter") or found.get("label_filter")) != "prefer":
+        weights = {name: value for name, value in weights.items() if name not in OF_OTHERS}
+    if "other_limit" in weights and given.get("other_margin") is not None:
+        # A limit below a margin that was given would contradict it.
+        weights["other_limit"] = max(weights["other_limit"], given["other_margin"])
+    return found | weights

@@ -15,7 +15,13 @@ from typing import Any
 
 from hf_bat import __version__
 from hf_bat.attack.report import AttackReport
-from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, WEIGHTS
+from hf_bat.methods import (
+    BALANCED_METHODS,
+    DEFAULT_EDITS,
+    METHOD_WEIGHTS,
+    WEIGHTS,
+    defaults_of,
+)
 from hf_bat.model_index import Evaluation, interval_of
 from hf_bat.public_names import shortened
 from hf_bat.tasks import Task
@@ -159,7 +165,7 @@ def _method(facts: CardFacts) -> str:
         _loss(args),
     ]
     if args.method in BALANCED_METHODS:
-        edits = " or ".join(_EDITS[edit] for edit in args.obstinate_edits or ("antonym",))
+        edits = " or ".join(_EDITS[edit] for edit in args.obstinate_edits or DEFAULT_EDITS)
         lines.append(_VERSIONS.format(edits=edits, distance=args.distance, pooling=facts.pooling))
     weights = [
         f"- `{name}`: {getattr(args, name)}"
@@ -189,14 +195,13 @@ def _chosen_options(args: Any) -> dict[str, Any]:
 
     known = {f.name for f in fields(TrainingArguments)}
     left_out = {"method", *WEIGHTS, "attacks", "max_attack_samples", "attack_every"}
+    of_method = defaults_of(args.method, {})
     chosen = {}
     for option in fields(args):
         value = getattr(args, option.name)
         defaults = [option.default]
-        if option.name == "label_filter":
-            defaults.append(DEFAULT_FILTERS.get(args.method, "off"))
-        if option.name == "clean_epochs":
-            defaults.append(1 if args.method == "a2t" else 0)
+        if option.name in of_method:
+            defaults.append(of_method[option.name])
         if option.name not in known | left_out and value not in defaults:
             is_text = isinstance(value, (str, Path))
             chosen[option.name] = shortened(str(value)) if is_text else value

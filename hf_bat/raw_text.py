@@ -22,7 +22,7 @@ from hf_bat.labels import check_single_label, has_named_labels, label_map
 from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.method_checks import check_own_collator
-from hf_bat.methods import BALANCED_METHODS
+from hf_bat.methods import BALANCED_METHODS, DEFAULT_EDITS
 from hf_bat.perturbations import (
     Perturbation,
     SynonymPerturbation,
@@ -218,7 +218,7 @@ class RawTextTrainer(Trainer):
         """The fickle and the obstinate perturbation that the tables and options make."""
         args = self.args
         tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
-        edits = (tuple(args.obstinate_edits or ("antonym",)), args.label_filter or "off")
+        edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
         # A hyper-parameter search sets arguments between runs.
         if self._made_perturbations is None or self._made_perturbations[0] != (tables, edits):
             fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)

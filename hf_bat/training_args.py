@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from hf_bat.errors import HfBatError
 from hf_bat.method_checks import check_attacks, check_choices, check_options
-from hf_bat.methods import BALANCED_METHODS, DEFAULT_FILTERS, METHOD_WEIGHTS, OF_OTHERS
+from hf_bat.methods import defaults_of
 from hf_bat.robustness_keys import is_lower_better
 
 
@@ -313,14 +313,6 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def _fill_defaults(self) -> None:
         """Give what was left out the method's default."""
-        if self.clean_epochs is None:
-            self._fill("clean_epochs", 1 if self.method == "a2t" else 0)
-        if self.method in BALANCED_METHODS and self.label_filter is None:
-            self._fill("label_filter", DEFAULT_FILTERS.get(self.method, "off"))
-        for name, default in METHOD_WEIGHTS[self.method].items():
-            if name in OF_OTHERS and self.label_filter != "prefer":
-                continue
+        for name, default in defaults_of(self.method, self.__dict__).items():
             if getattr(self, name) is None:
-                # A limit below a margin that was given would contradict it.
-                least = self.other_margin if name == "other_limit" else None
-                self._fill(name, default if least is None else max(default, least))
+                self._fill(name, default)

@@ -126,17 +126,24 @@ def _model(result: Result) -> str:
     return known.get(name) or model_title(name)
 
 
+def _attacked(results: Sequence[Result]) -> str:
+    """Which rows the runs attacked: `all`, `the first 500` or `the first 500 or all`."""
+    limits = {r["arguments"].get("max_attack_samples", 500) for r in results}
+    counts = [f"{limit:,}" for limit in sorted(limits - {None})]
+    first = [f"the first {' or '.join(counts)}"] if counts else []
+    return " or ".join([*first, *["all"] * (None in limits)])
+
+
 def _what_differs(groups: Groups, scale: str) -> list[str]:
     """Facts that a reader needs before comparing, from the runs themselves."""
     results = [result for _, found in groups for result in found]
     models = sorted({_model(result) for result in results})
     rows = sorted({f"{r['rows']['train']:,}" for r in results})
     steps = sorted({r["steps"] for r in results})
-    attacked = sorted({str(r["arguments"].get("max_attack_samples", 500)) for r in results})
     return [
         f"Ours: scale {scale}, model {', '.join(models)}, {' or '.join(rows)} training rows, "
-        f"{' to '.join(f'{s:,}' for s in dict.fromkeys((steps[0], steps[-1])))} steps, attacks on the first "
-        f"{' or '.join(attacked).replace('None', 'and all')} rows. Per cent, mean ± standard deviation over "
+        f"{' to '.join(f'{s:,}' for s in dict.fromkeys((steps[0], steps[-1])))} steps, attacks on "
+        f"{_attacked(results)} rows. Per cent, mean ± standard deviation over "
         "seeds; ASR: attack success rate, lower is better; antonym and negation ASR by the `confident` "
         "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
         "synonym attack.",

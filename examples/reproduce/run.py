@@ -6,8 +6,9 @@
         --validation_file snli=dev.jsonl.gz --seeds 1 2 --jobs 2 --output_dir reproduced
 
 `--list` names them all. Flags that are not listed by `--help` go to every training, such as `--max_steps 2`
-or `--bf16`. Under `--output_dir` it keeps every run in `runs/` (one is never made twice, by whatever
-experiment) and writes `NAME/results.json`, `table.md`, `table.tex` and the figure's `.png` and `.svg`.
+or `--bf16`, unless the experiment varies them. Under `--output_dir` it keeps every run in `runs/` (one is
+never made twice, by whatever experiment) and writes `NAME/results.json`, `table.md`, `table.tex` and the
+figure's `.png` and `.svg`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def choose(args: argparse.Namespace) -> Experiment:
         unknown = [method for method in args.methods if method not in METHOD_WEIGHTS]
         if unknown:
             raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHOD_WEIGHTS)}")
-        if experiment.pictures or any(s.options for s in settings):
+        if not takes_methods(experiment):
             raise HfBatError(f"--methods is for tables that compare methods, not {args.name}")
         printed = {(s.model, s.method): s for s in settings}
         pairs = dict.fromkeys((s.task, s.model) for s in settings)
@@ -177,6 +178,26 @@ def arguments_of(
     return fitting(found)
 
 
+def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
+    """Refuse flags that say for all runs what the experiment says for each.
+
+    They would overrule it, and its rows and lines be named after what they were not trained with.
+    """
+    for name in extra:
+        if name in _varied(experiment):
+            raise HfBatError(f"--{name} is what {args.name} varies; leave it out")
+        if name in ("method", "task_name"):
+            instead = "leave it out"
+            if name == "method" and takes_methods(experiment):
+                instead = f"give --methods {extra[name]}"
+            raise HfBatError(f"--{name} is what {args.name} says itself; {instead}")
+
+
+def takes_methods(experiment: Experiment) -> bool:
+    """Whether it is a table that compares methods, of which `--methods` chooses."""
+    return not (experiment.pictures or any(s.options for s in experiment.settings))
+
+
 def model_of(args: argparse.Namespace, setting: Setting) -> str:
     models = SCALES[args.scale].models
     name = models.get(setting.model) or next(iter(models.values()))
@@ -191,6 +212,7 @@ def plan(
     experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]
 ) -> list[Planned]:
     """Every setting with its runs, checked."""
+    check_extra(experiment, args, extra)
     launcher: list[str] = []
     if args.launcher or args.processes > 1:
         words = args.launcher or f"accelerate launch --multi_gpu --num_processes {args.processes}"
@@ -246,6 +268,7 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
 
 
 def _varied(experiment: Experiment) -> list[str]:
+    """The arguments that tell its settings apart."""
     return list(dict.fromkeys(name for s in experiment.settings for name in s.options))
 
 

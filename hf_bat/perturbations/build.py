@@ -8,6 +8,7 @@ from typing import Literal
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table, default_antonyms, default_synonyms
 from hf_bat.lexicon.table import TableSource
+from hf_bat.methods import DEFAULT_EDITS
 from hf_bat.perturbations.base import Perturbation
 from hf_bat.perturbations.mixed import MixedPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
@@ -67,7 +68,7 @@ def build_perturbations(
 
 def build_obstinate(
     antonym: AntonymPerturbation,
-    edits: Sequence[str] = ("antonym",),
+    edits: Sequence[str] = DEFAULT_EDITS,
     label_filter: str = "off",
 ) -> Perturbation:
     """Make the obstinate perturbation of the kinds of edits that are asked for.

@@ -27,7 +27,9 @@ Panels = Mapping[str, Mapping[str, Line]]
 def trade_off_by_epoch(
     panels: Panels, y_label: str = "attack success rate (%)", width: float = HALF
 ) -> Figure:
-    """Rates at each epoch: mean and standard deviation over seeds, baselines dashed (paper, Figure 3).
+    """Rates at each epoch: mean and standard deviation over seeds, baselines dashed.
+
+    So are drawn the paper's Figures 3, 4, 6, 8 and 9.
 
     Args:
         panels: title -> line's name -> `{"x": epochs, "values": a list of rates a seed, "baseline":
@@ -76,7 +78,7 @@ def trade_off_by_epoch(
 
 
 def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
-    """A metric a panel against the values of a hyper-parameter (paper, Figures 4, 8 to 12).
+    """A metric a panel against the values of a hyper-parameter (paper, Figures 10 to 12).
 
     Args:
         panels: metric -> line's name -> `{"x": values, "values": a list of rates a seed, "baseline"}`,

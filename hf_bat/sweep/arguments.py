@@ -47,6 +47,8 @@ class RunArguments:
 
 # Arguments that name files whose content, not whose name, makes the result.
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+# Those of them that may be on the Hub.
+TABLES = ("synonyms", "antonyms")
 # Arguments that name models: of those that are folders the content counts likewise.
 MODELS = ("model_name_or_path", "encoder", "mlm_model")
 # What a run has where nothing else is asked for.

@@ -9,7 +9,7 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.sweep.plan import Run
-from hf_bat.sweep.schedule import duration, finished
+from hf_bat.sweep.schedule import check_models, duration, finished
 from hf_bat.sweep.workload import Rows, planned_steps, work
 
 # Arguments that runs must share for the one's seconds a sequence to be the other's.
@@ -81,10 +81,12 @@ def dry_run(
         processes: that share the work of a run.
 
     Raises:
-        HfBatError: `seconds_per_step` is no positive number.
+        HfBatError: `seconds_per_step` is no positive number, or a finished run lacks the model that it is
+            to keep.
     """
     if seconds_per_step is not None and not 0 < seconds_per_step < math.inf:
         raise HfBatError(f"--seconds_per_step must be more than 0, not {seconds_per_step:g}")
+    check_models(runs, root)
     results = {run.key: finished(root, run) for run in runs}
     known = [result for result in results.values() if result]
     lines, total, unknown, open_runs = [], 0.0, 0, 0

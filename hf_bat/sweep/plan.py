@@ -15,12 +15,25 @@ from typing import Any, NoReturn
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.hub import fetch_table, is_hub_address
 from hf_bat.method_checks import check_epochs
-from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
-from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, material
+from hf_bat.methods import (
+    DEFAULT_EDITS,
+    METHOD_WEIGHTS,
+    OF_TRIPLET_TERM,
+    OPTION_METHODS,
+    WEIGHTS,
+    defaults_of,
+)
+from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, material
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
+# Arguments that a run has of the sweep, and why.
+_OWN = {
+    "output_dir": "each run has its own folder",
+    "resume_from_checkpoint": "runs resume by themselves",
+}
 # Arguments that count rows or batches; transformers takes any number for them.
 _COUNTS = (
     "per_device_train_batch_size",
@@ -65,7 +78,7 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         The given arguments alone, typed.
 
     Raises:
-        HfBatError: a flag that does not exist, or a value of the wrong type.
+        HfBatError: a flag that does not exist, a value of the wrong type, or what the sweep decides.
 
     Example:
         >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
@@ -73,8 +86,9 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
     """
     words = shlex.split(words) if isinstance(words, str) else list(words)
     found = dict(vars(_given_parser().parse_args(words)))
-    if "output_dir" in found:
-        raise HfBatError("leave --output_dir out of the runs' flags: each run has its own folder")
+    for name, why in _OWN.items():
+        if name in found:
+            raise HfBatError(f"leave --{name} out of the runs' flags: {why}")
     order = [word.removeprefix("--").split("=")[0] for word in words]
     return dict(sorted(found.items(), key=lambda item: _place(item[0], order)))
 
@@ -139,7 +153,8 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     """Read the axes of a grid.
 
     Args:
-        axes: `name=value,value,...` each; `lambda` stands for `contrastive_weight`.
+        axes: `name=value,value,...` each; `lambda` stands for `contrastive_weight`. The members of a list
+            stand apart by blanks: `attacks=antonym,antonym synonym`.
 
     Returns:
         Name -> typed values, in the order given.
@@ -150,6 +165,8 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     Example:
         >>> read_grid(["alpha=0.5,1", "seed=1,2"])
         {'alpha': [0.5, 1.0], 'seed': [1, 2]}
+        >>> read_grid(["obstinate_edits=antonym,antonym negation"])
+        {'obstinate_edits': [['antonym'], ['antonym', 'negation']]}
     """
     grid: dict[str, list[Any]] = {}
     for axis in axes:
@@ -162,12 +179,20 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
         if name in grid:
             raise HfBatError(f"--grid names {name} twice")
         try:
-            grid[name] = [parse_flags([f"--{name}", value])[name] for value in parts]
-        except HfBatError as error:
+            grid[name] = [
+                parse_flags([f"--{name}", *_members(name, value)])[name] for value in parts
+            ]
+        except (HfBatError, ValueError) as error:
             raise HfBatError(f"--grid {axis!r}: {error}") from error
         if len(set(map(str, grid[name]))) < len(parts):
             raise HfBatError(f"--grid {axis!r} gives a value twice")
     return grid
+
+
+def _members(name: str, value: str) -> list[str]:
+    """The members of a list, split as a shell does; what is no list is one word, with its blanks."""
+    lists = {action.dest for action in _given_parser()._actions if action.nargs == "+"}
+    return shlex.split(value) if name in lists else [value]
 
 
 def make_grid(
@@ -228,7 +253,8 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
     """Check arguments and give them their key.
 
     Args:
-        arguments: of the run, defaults left out or not: they count the same.
+        arguments: of the run, defaults left out or not: they count the same (but for a `pooling`, whose
+            default is the model's, which is not loaded here).
         launcher: see `Run`.
 
     Returns:
@@ -261,10 +287,11 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         arguments: of a run.
 
     Returns:
-        A JSON object. Data of the Hub count by the task's name, models of the Hub by theirs.
+        A JSON object. Data of the Hub count by the task's name, models of the Hub by theirs, tables of the
+        Hub by their content.
 
     Raises:
-        HfBatError: a file is missing.
+        HfBatError: a file is missing, or a table on the Hub cannot be had.
     """
     defaults = {**_defaults(), **DEFAULTS}
     counted = material(arguments)
@@ -276,14 +303,19 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name in counted & found.keys():  # flags make floats of steps, which may be a share of all
         if isinstance(found[name], float) and found[name].is_integer():
             found[name] = int(found[name])
-    # A weight that is not given and one given its method's default are the same.
-    for name, default in METHOD_WEIGHTS[arguments.get("method", "normal")].items():
-        found.setdefault(name, default)
+    # An option that is not given and one given its method's default are the same.
+    method = arguments.get("method", "normal")
+    for name, default in {**_EDITS, **defaults_of(method, arguments)}.items():
+        if name in found and found[name] == default:
+            del found[name]
+    # Weights stand there, given or not, since before other options had defaults of a method.
+    for name, weight in METHOD_WEIGHTS[method].items():
+        found.setdefault(name, weight)
     if arguments.get("canonicalize"):
         found["canonicalize"] = MAPPING_VERSION
     for name in FILES:
         if arguments.get(name) is not None:
-            found[name] = {"sha256": _hash_file(arguments[name], name)}
+            found[name] = {"sha256": _hash_file(_local_file(arguments[name], name), name)}
     for name in MODELS:
         if arguments.get(name) is not None and Path(arguments[name]).is_dir():
             found[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
@@ -291,6 +323,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _MISSING = object()
+_EDITS = {"obstinate_edits": list(DEFAULT_EDITS)}
 
 
 @lru_cache(maxsize=1)
@@ -302,6 +335,16 @@ def _defaults() -> dict[str, Any]:
 
     both = (*fields(RunArguments), *fields(BalancedTrainingArguments))
     return {field.name: field.default for field in both if field.default is not MISSING}
+
+
+def _local_file(path: str, name: str) -> str:
+    """A file that is here; that of a table on the Hub as it is there now."""
+    if name not in TABLES or not is_hub_address(path):
+        return path
+    try:
+        return str(fetch_table(path))
+    except HfBatError as error:
+        raise HfBatError(f"--{name} {path}: {error}") from error
 
 
 def _hash_file(path: str, name: str) -> str:

@@ -20,6 +20,7 @@ from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
 from hf_bat.sweep.plan import Run, identity
 
+MODEL = "model"  # the folder of a run's model, within the run's
 _WORKER = "hf_bat.sweep.train_run"
 _POLL = 0.2  # seconds between looks at the running processes
 _NEWS = 60.0  # seconds between lines of progress where there is no terminal
@@ -73,6 +74,36 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
         ) from error
 
 
+def check_models(runs: Sequence[Run], root: Path) -> None:
+    """Refuse runs whose model is to be kept, and that finished without keeping it.
+
+    They are not made again by themselves, as no finished run is: their figures may stand in tables.
+
+    Args:
+        runs: all of them.
+        root: the sweep's folder.
+
+    Raises:
+        HfBatError: which they are, and what to do.
+
+    Example:
+        >>> check_models([Run("0123456789abcdef", {"keep_model": True})], Path("sweeps"))  # not made yet
+    """
+    bare = [
+        folder_of(root, run.key)
+        for run in runs
+        if run.arguments.get("keep_model")
+        and not (folder_of(root, run.key) / MODEL).is_dir()
+        and finished(root, run) is not None
+    ]
+    if bare:
+        are, them = ("is", "it") if len(bare) == 1 else ("are", "them")
+        raise HfBatError(
+            f"--keep_model: {len(bare)} of {len(runs)} runs {are} finished and kept no model: remove "
+            f"{' '.join(map(str, bare))} to make {them} again, or leave the flag out"
+        )
+
+
 @dataclass
 class _Process:
     run: Run
@@ -107,7 +138,8 @@ def run_all(
         A line for each run that did not finish: which, why, and where its log is.
 
     Raises:
-        HfBatError: the folder cannot be written, or the system cannot lock runs (Windows).
+        HfBatError: the folder cannot be written, the system cannot lock runs (Windows), or a finished run
+            has not kept the model that it is to keep (`keep_model`).
         SystemExit: SIGTERM or SIGHUP came.
 
     Example:
@@ -116,6 +148,7 @@ def run_all(
         []
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
+    check_models(runs, root)
     pending = deque(run for run in runs if finished(root, run) is None)
     if pending:
         _check_system()

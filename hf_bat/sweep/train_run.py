@@ -36,6 +36,7 @@ from hf_bat.robustness import attacks_now
 from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
+from hf_bat.sweep.schedule import MODEL
 from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
 from hf_bat.trainer import BalancedTrainer
 
@@ -139,7 +140,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     if run.representations:
         result["representations"] = represent(trainer, rows["validation"], run, folder)
     if run.keep_model:
-        trainer.save_model(str(folder / "model"))
+        trainer.save_model(str(folder / MODEL))
     return result if trainer.is_world_process_zero() else None
 
 

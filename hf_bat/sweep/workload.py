@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hf_bat.methods import BALANCED_METHODS
+from hf_bat.methods import BALANCED_METHODS, defaults_of
 
 # Role -> rows, None where unknown: "train", "validation", "validation_mm".
 Rows = Mapping[str, "int | None"]
@@ -119,7 +119,7 @@ def _training(arguments: Mapping[str, Any], sequences: int, epochs: float) -> fl
     method = arguments.get("method", "normal")
     clean_epochs = arguments.get("clean_epochs")
     if clean_epochs is None:
-        clean_epochs = 1 if method == "a2t" else 0
+        clean_epochs = defaults_of(method, arguments)["clean_epochs"]
     perturbed = max(0.0, epochs - clean_epochs)  # epochs
     rows = sequences / epochs if epochs else 0.0  # no epoch: the model as it came is measured
     if method in BALANCED_METHODS:

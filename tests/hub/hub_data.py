@@ -1,14 +1,21 @@
-"""Tiny copies of the Hub's GLUE and SNLI in its layout: Parquet files by configuration, named in the card."""
+"""Tiny copies of the Hub's GLUE and SNLI in its layout: Parquet files by configuration, named in the card.
+
+And the tables of the made rows, as `push_to_hub` writes them.
+"""
 
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hub_stand_in import HubStandIn
-from training_helpers import made_rows
+from training_helpers import ANTONYMS, SYNONYMS, made_rows
+
+from hf_bat.lexicon.hub import _write_files
 
 NLI = ("entailment", "neutral", "contradiction")
 # Configuration -> text columns, label names, and how many rows each split has.
@@ -70,6 +77,15 @@ def serve_data(hub: HubStandIn) -> None:
     hub.add("nyu-mll/glue", _tree(glue), "datasets")
     snli = {"plain_text": (NLI, {split: snli_rows(split) for split in SNLI})}
     hub.add("stanfordnlp/snli", _tree(snli), "datasets")
+
+
+def serve_tables(hub: HubStandIn) -> None:
+    """Put the two tables on a stand-in."""
+    for name, table in (("tester/synonyms", SYNONYMS), ("tester/antonyms", ANTONYMS)):
+        with tempfile.TemporaryDirectory() as folder:
+            _write_files(table, name, Path(folder))
+            files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        hub.add(name, files, "datasets")
 
 
 _Splits = dict[str, list[dict[str, Any]]]

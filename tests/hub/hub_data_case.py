@@ -74,8 +74,9 @@ def reproduced(name, flags, out, *more):
     results = [json.loads(p.read_text()) for p in (out / name).glob("runs/*/result.json")]
     logs = [path.read_text() for path in (out / name).glob("runs/*/log.txt")]
     table = (out / name / name / "table.md").read_text()
+    names = ("rows", "steps", "metrics", "tables")
     return {"status": status, "table": table, "notes": NotingTrainer.notes, "logs": logs,
-            "results": [{n: r[n] for n in ("rows", "steps", "metrics")} for r in results]}  # fmt: skip
+            "results": [{name: result[name] for name in names} for result in results]}  # fmt: skip
 
 
 def scripted(task, flags, out):
@@ -94,12 +95,25 @@ def scripted(task, flags, out):
 def main(out):
     tokenizer_for_made_rows().save_pretrained(out / "model")
     tiny_model("bert").base_model.save_pretrained(out / "model")  # each task makes a head
-    SYNONYMS.save(out / "synonyms.json")
-    ANTONYMS.save(out / "antonyms.json")
-    flags = ["--model_name_or_path", str(out / "model"), "--synonyms", str(out / "synonyms.json"),
-             "--antonyms", str(out / "antonyms.json"), "--use_cpu", "--max_attack_samples", "3"]  # fmt: skip
-    # Once as a user's is made, its run in a process below this one.
-    found = {"table6 in processes": reproduced("table6", flags, out, "--methods", "normal")}
+    SYNONYMS.save(out / "synonyms.json.gz")
+    ANTONYMS.save(out / "antonyms.json.gz")
+    flags = ["--model_name_or_path", str(out / "model"), "--use_cpu", "--max_attack_samples", "3"]
+    # Once as a user's is made, its run in a process below this one, with the Hub's tables.
+    tables = [
+        "--synonyms",
+        "hf://datasets/tester/synonyms",
+        "--antonyms",
+        "hf://datasets/tester/antonyms",
+    ]
+    found = {
+        "table6 in processes": reproduced("table6", flags, out, "--methods", "normal", *tables)
+    }
+    flags += [
+        "--synonyms",
+        str(out / "synonyms.json.gz"),
+        "--antonyms",
+        str(out / "antonyms.json.gz"),
+    ]
     train_run.BalancedTrainer = run_glue_bat.BalancedTrainer = NotingTrainer
     reproduce.make_runs = run_here
     for name in ("table6", "table1"):

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_data import GLUE, glue_rows, serve_data, snli_rows
+from hub_data import GLUE, glue_rows, serve_data, serve_tables, snli_rows
 from hub_stand_in import HubStandIn
+from training_helpers import ANTONYMS, SYNONYMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 HERE = Path(__file__).parent
@@ -23,6 +24,7 @@ def found(tmp_path_factory):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with HubStandIn() as hub:
         serve_data(hub)
+        serve_tables(hub)
         done = subprocess.run(
             [sys.executable, str(HERE / "hub_data_case.py"), str(folder)],
             env={**environment, **hub.environment(folder / "home")},
@@ -61,7 +63,7 @@ def test_table_1_reads_mnli_as_the_hub_serves_it(found):
 def test_rows_of_snli_without_a_label_are_not_trained_on(found):
     table, train = found["table6"], snli_rows("train")
     assert table["status"] == 0 and len(labelled(train)) == 15 < len(train)
-    # The run of normal training had been made: see the next test.
+    # The run of normal training had been made, with the Hub's tables: see the next test.
     assert {note["method"] for note in table["notes"]} == {"safer", "pairwise", "triplet"}
     for note in table["notes"]:
         assert note["train"] == texts(labelled(train))
@@ -77,6 +79,15 @@ def test_a_run_in_a_process_of_its_own_reads_the_hub_too(found):
     assert result["rows"] == {"train": 20, "validation": 11} and result["steps"] == 2
     assert "training set: dropped 5 of 20 rows (5 without a label" in log
     assert "evaluation set: dropped 3 of 11 rows (3 without a label" in log
+
+
+def test_tables_of_the_hub_are_those_of_their_files(found):
+    """Sweeps and the reproduction looked for a file of that name."""
+    (result,) = found["table6 in processes"]["results"]
+    hashes = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
+    assert result["tables"] == hashes and "eval_synonym_asr" in result["metrics"]
+    fetched = {line for line in found["requests"] if line.endswith("/table.json.gz")}
+    assert {line.split("/")[3] for line in fetched} == {"synonyms", "antonyms"}
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,28 @@ def test_several_gpus_share_a_batch(script):
          "--per_device_train_batch_size must be at least 1, not 0"),
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "-1"], "more than 0, not -1"),
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "0"], "more than 0, not 0"),
+        (["table6", "--scale", "paper", "--resume_from_checkpoint", "c"], "runs resume by themselves"),
         (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
         (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
         (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),
+        (["table4", "--scale", "paper", "--dry_run", "--per_device_train_batch_size", "4"],
+         "--per_device_train_batch_size is what table4 varies; leave it out"),
+        (["figure9", "--scale", "paper", "--dry_run", "--per_device_train_batch_size=32"],
+         "--per_device_train_batch_size is what figure9 varies; leave it out"),
+        (["figure10", "--scale", "paper", "--dry_run", "--alpha", "2"], "--alpha is what figure10 varies"),
+        (["figure10", "--scale", "paper", "--dry_run", "--beta", "1"], "--beta is what figure10 varies"),
+        (["figure11", "--scale", "paper", "--dry_run", "--contrastive_weight", "1"],
+         "--contrastive_weight is what figure11 varies; leave it out"),
+        (["figure12", "--scale", "paper", "--dry_run", "--margin", "0.5"],
+         "--margin is what figure12 varies; leave it out"),
+        (["table6", "--scale", "paper", "--dry_run", "--method", "triplet"],
+         "--method is what table6 says itself; give --methods triplet"),
+        (["figure12", "--scale", "paper", "--dry_run", "--method", "triplet"],
+         "--method is what figure12 says itself; leave it out"),
+        (["table6", "--scale", "paper", "--dry_run", "--task_name", "qqp"],
+         "--task_name is what table6 says itself; leave it out"),
+        (["table6", "--scale", "paper", "--dry_run", "--task", "snli"],
+         "--task_name is what table6 says itself; leave it out"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(script, words, says, capsys, tmp_path):
@@ -142,6 +161,31 @@ def test_mismatched_rows_given_for_all_tasks_are_for_those_that_have_such(script
     found = [script.file_of(args, "validation_mm_file", task) for task in tasks]
     assert found == ["mm.jsonl", None, "own.jsonl"]  # the last is refused by the sweep, in one line
     assert [script.file_of(args, "validation_file", task) for task in tasks] == ["v.jsonl"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value"),
+    [
+        ("table6", "per_device_train_batch_size", 8),  # which table4 varies, and this one does not
+        ("table6", "margin", 0.5),
+        ("figure10", "margin", 0.5),
+        ("figure12", "clean_epochs", 2),
+        ("figure4", "num_train_epochs", 2.0),
+        ("table4", "learning_rate", 3e-5),
+        ("table4", "max_train_samples", 20000),
+        ("figure9", "max_steps", 2),
+        ("table1", "max_attack_samples", 3),
+    ],
+)
+def test_what_an_experiment_does_not_vary_can_be_given_to_all_its_runs(script, name, flag, value):
+    def runs(*more):
+        args, extra = script.parse_arguments([name, "--scale", "paper", "--seeds", "1", *more])
+        return [run for p in script.plan(script.choose(args), args, extra) for run in p.runs]
+
+    plain, changed = runs(), runs(f"--{flag}", str(value))
+    # A weight or option that a method does not have is left out for it.
+    assert {run.arguments.get(flag) for run in changed} in ({value}, {value, None})
+    assert len({run.key for run in changed}) == len({run.key for run in plain}) > 1
 
 
 def test_the_numbers_are_those_that_the_paper_prints(script, shared):
@@ -225,6 +269,48 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
     assert rf"\label{{tab:{name}}}" in tex
     if name == "table1":
         assert "| 84.01 ± 0.32 |" in table and r"84.01 $\pm$ 0.32" in tex
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ([None], "attacks on all rows."),
+        ([500], "attacks on the first 500 rows."),
+        ([10_000, None], "attacks on the first 10,000 or all rows."),
+        ([1000, 500, None, 500], "attacks on the first 500 or 1,000 or all rows."),
+        ([], "attacks on the first 500 rows."),  # the default of the arguments
+    ],
+)
+def test_a_table_says_which_rows_were_attacked(script, limits, says, tmp_path):
+    """It said "the first and all rows"."""
+    experiment = script.EXPERIMENTS["table6"]
+    groups = made_results(experiment)
+    assert len(groups) == 4
+    for number, limit in enumerate(limits):
+        for _, results in groups[number:]:
+            for result in results:
+                result["arguments"] = {**result["arguments"], "max_attack_samples": limit}
+    script.write_outputs(experiment, groups, tmp_path, tmp_path / "o", "small")
+    for name in ("table.md", "table.tex"):
+        assert says in (tmp_path / "o" / name).read_text()
+
+
+def test_each_plot_names_the_papers_figures_that_it_draws(script):
+    from hf_bat import plots
+
+    functions = {"epochs": plots.trade_off_by_epoch, "bars": plots.epoch_bars,
+                 "values": plots.value_panels, "tsne": plots.tsne}  # fmt: skip
+    drawn = {kind: set() for kind in functions}
+    for name, experiment in script.EXPERIMENTS.items():
+        for picture in experiment.pictures:
+            drawn[picture.kind].add(int(name.removeprefix("figure")))
+    for kind, function in functions.items():
+        (found,) = re.findall(r"Figures? ([\d, to and]*\d)", function.__doc__)
+        named = set()
+        for part in re.split(", | and ", found):
+            first, _, last = part.partition(" to ")
+            named |= set(range(int(first), int(last or first) + 1))
+        assert named == drawn[kind], kind
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import shutil
 
 import pytest
 from sweep_helpers import BASE
+from training_helpers import ANTONYMS, SYNONYMS
 
 from hf_bat import HfBatError, cli
 from hf_bat.sweep import (
     make_grid,
     make_run,
     parse_flags,
+    plan,
     read_grid,
 )
 from hf_bat.sweep.plan import identity
@@ -27,6 +29,23 @@ def test_a_grid_makes_each_run_once():
     assert len({run.key for run in runs}) == 6
     assert len(make_grid(BASE, {})) == 1
     assert read_grid(["lambda=0.5,1"]) == {"contrastive_weight": [0.5, 1.0]}
+
+
+def test_a_grid_varies_a_list_of_several_members():
+    """Its members were taken for one: "unknown obstinate edit 'antonym negation'"."""
+    grid = read_grid(
+        ["obstinate_edits=antonym,antonym negation", "attacks=synonym, antonym 'negation'"]
+    )
+    assert grid == {
+        "obstinate_edits": [["antonym"], ["antonym", "negation"]],
+        "attacks": [["synonym"], ["antonym", "negation"]],
+    }
+    runs = make_grid({**BASE, "method": "pairwise"}, grid)
+    assert len({run.key for run in runs}) == 4
+    assert runs[-1].arguments["obstinate_edits"] == ["antonym", "negation"]
+    assert read_grid(["class_weights=1 2,1 1"]) == {"class_weights": [[1.0, 2.0], [1.0, 1.0]]}
+    # What is no list is one word, whatever is in it.
+    assert read_grid(["train_file=my rows.csv,it's"]) == {"train_file": ["my rows.csv", "it's"]}
 
 
 def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
@@ -113,6 +132,92 @@ def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
         assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
 
 
+@pytest.mark.parametrize(
+    ("method", "written_out"),
+    [
+        ("likelihood", {"label_filter": "prefer"}),
+        ("likelihood", {"clean_epochs": 0, "obstinate_edits": ["antonym"]}),
+        ("likelihood", {"other_margin": 0.15, "other_limit": 0.4, "contrastive_weight": 0.0}),
+        ("pairwise", {"clean_epochs": 0}),
+        ("pairwise", {"label_filter": "off"}),
+        ("pairwise", {"obstinate_edits": ["antonym"]}),
+        ("triplet", {"clean_epochs": 0, "label_filter": "off", "obstinate_edits": ["antonym"]}),
+        ("a2t", {"clean_epochs": 1, "adversarial_weight": 1.0}),
+        ("safer", {"clean_epochs": 0}),
+        ("normal", {"clean_epochs": 0}),
+    ],
+)
+def test_a_default_counts_the_same_written_out(method, written_out):
+    """The run was made a second time."""
+    plain = make_run({**BASE, "method": method})
+    whole = make_run({**BASE, "method": method, **written_out})
+    assert whole.key == plain.key
+    assert whole.arguments == dict(sorted({**plain.arguments, **written_out}.items()))
+
+
+def test_a_limit_that_follows_the_margin_counts_the_same_written_out():
+    """It is at least `other_margin` where it is left out."""
+    above = {**BASE, "method": "likelihood", "other_margin": 0.5}
+    assert make_run(above).key == make_run({**above, "other_limit": 0.5}).key
+    below = {**BASE, "method": "likelihood", "other_margin": 0.1}
+    assert make_run(below).key == make_run({**below, "other_limit": 0.4}).key
+
+
+def test_what_is_no_default_of_the_method_makes_another_run():
+    def key(method, **more):
+        return make_run({**BASE, "method": method, **more}).key
+
+    keys = [
+        key("likelihood"), key("likelihood", label_filter="off"), key("likelihood", label_filter="only"),
+        key("likelihood", clean_epochs=1), key("likelihood", other_limit=0.5),
+        key("likelihood", other_margin=0.5), key("likelihood", other_margin=0.5, other_limit=0.6),
+        key("pairwise"), key("pairwise", label_filter="prefer"), key("pairwise", clean_epochs=1),
+        key("pairwise", obstinate_edits=["negation"]),
+        key("pairwise", obstinate_edits=["antonym", "negation"]),
+        key("a2t"), key("a2t", clean_epochs=0), key("safer"), key("safer", clean_epochs=1),
+    ]  # fmt: skip
+    assert len({*keys}) == len(keys)
+
+
+def test_the_runs_of_the_results_have_the_keys_that_they_were_made_under(
+    repository, tmp_path, monkeypatch
+):
+    files = (repository / "docs" / "results" / "study").glob("*.json")
+    runs = [run for path in files if (run := json.loads(path.read_text("utf-8")).get("run"))]
+    assert len(runs) > 20 and any("clean_epochs" in run["arguments"] for run in runs)
+    for run in runs:
+        # Files and model of another machine: what was noted of their content stands for them.
+        hashes = {n: v["sha256"] for n, v in run["identity"].items() if isinstance(v, dict)}
+        monkeypatch.setattr(plan, "_hash_file", lambda path, name, known=hashes: known[name])
+        monkeypatch.setattr(plan, "_hash_model", lambda folder, name, known=hashes: known[name])
+        arguments = {**run["arguments"], "model_name_or_path": str(tmp_path)}
+        assert identity(arguments) == run["identity"]
+        assert make_run(arguments).key == run["key"]
+
+
+def test_a_key_minds_the_content_of_a_table_on_the_hub(tmp_path, monkeypatch):
+    """It said that there was no such file."""
+    local, other = tmp_path / "synonyms.json.gz", tmp_path / "other.json.gz"
+    SYNONYMS.save(local)
+    ANTONYMS.save(other)
+    served = {"me/synonyms": local, "me/same": local, "me/antonyms": other}
+
+    def download(repo, file, repo_type, revision):
+        assert (file, repo_type, revision) == ("table.json.gz", "dataset", None)
+        return str(served[repo])
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+
+    def key(synonyms):
+        return make_run({**BASE, "method": "safer", "synonyms": synonyms}).key
+
+    found = key("hf://datasets/me/synonyms")
+    assert found == key("hf://datasets/me/same") == key(str(local))
+    assert found != key("hf://datasets/me/antonyms") == key(str(other))
+    served["me/synonyms"] = other
+    assert key("hf://datasets/me/synonyms") == key(str(other)), "as it is now"
+
+
 def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_result():
     def key(**more):
         return make_run({**BASE, **more}).key
@@ -156,6 +261,15 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         ),
         (["output_dir=x"], "each run has its own folder"),
         (["train_file=nowhere.jsonl"], "--train_file nowhere.jsonl: No such file"),
+        (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
+        (["resume_from_checkpoint=x"], "runs resume by themselves"),
+        (
+            ["method=pairwise", "obstinate_edits=antonym nagation"],
+            "unknown obstinate edit 'nagation'",
+        ),
+        (["obstinate_edits=antonym 'negation"], "No closing quotation"),
+        (["attacks=antonym synonym,antonym  synonym"], "gives a value twice"),
+        (["synonyms=hf://nobody/x"], "a table on the Hub is hf://datasets/OWNER/NAME"),
     ],
 )
 def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
@@ -174,6 +288,14 @@ def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
         ("--model_name_or_path m", "need either --task_name or --columns"),
         ("--model_name_or_path m --task snil", "did you mean 'snli'"),
         ("--model_name_or_path m --task snli --nonsense 3", "unrecognized arguments: --nonsense"),
+        (
+            "--model_name_or_path m --task snli --output_dir o",
+            "leave --output_dir out .*own folder",
+        ),
+        (
+            "--model_name_or_path m --task snli --resume_from_checkpoint o/checkpoint-3",
+            "leave --resume_from_checkpoint out .*runs resume by themselves",
+        ),
     ],
 )
 def test_bad_flags_of_the_runs_are_one_line(base, says):

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from hf_bat.sweep import (
     run_all,
     schedule,
 )
+from hf_bat.sweep.cost import dry_run
 
 
 @pytest.mark.xdist_group("processes")
@@ -45,6 +48,38 @@ def test_a_finished_run_is_never_made_again_and_a_killed_one_is(tmp_path, fake_w
     (folder_of(tmp_path / "s", runs[1].key) / "result.json").write_text("{")
     with pytest.raises(HfBatError, match=r"result\.json is no result of a run"):
         run_all(runs, tmp_path / "s")
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_finished_run_without_the_model_that_is_asked_for_is_named(tmp_path, fake_worker):
+    """It was taken for finished, and there was no model."""
+    root = tmp_path / "s"
+    assert run_all(make_grid(BASE, {"seed": [1, 2]}), root, announce=lambda line: None) == []
+    keeping = {**BASE, "keep_model": True}
+    runs = make_grid(keeping, {"seed": [1, 2, 3]})
+    folders = [folder_of(root, run.key) for run in runs]
+    (folders[1] / "model").mkdir()
+    says = (
+        f"1 of 3 runs is finished and kept no model: remove {folders[0]} to make it again, or leave"
+    )
+    with pytest.raises(HfBatError, match=re.escape(says)):
+        dry_run(runs, root, {}, ["seed"])
+    with pytest.raises(HfBatError, match=re.escape(says)) as error:
+        run_all(runs, root)
+    assert "\n" not in str(error.value)
+    assert [starts(root, run) for run in runs] == [1, 1, 0], "before anything is run"
+    (folders[1] / "model").rmdir()
+    says = (
+        f"2 of 3 runs are finished and kept no model: remove {folders[0]} {folders[1]} to make them"
+    )
+    with pytest.raises(HfBatError, match=re.escape(says)):
+        run_all(runs, root)
+    # Without the flag they are finished; with their folders gone they are made.
+    assert run_all(make_grid(BASE, {"seed": [1, 2]}), root, announce=lambda line: None) == []
+    for folder in folders[:2]:
+        shutil.rmtree(folder)
+    assert run_all(runs, root, announce=lambda line: None) == []
+    assert [starts(root, run) for run in runs] == [1, 1, 1]
 
 
 @pytest.mark.xdist_group("processes")

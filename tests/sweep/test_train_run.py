@@ -19,6 +19,7 @@ from hf_bat.sweep import (
     finished,
     folder_of,
     make_run,
+    run_all,
 )
 from hf_bat.sweep.summary import write_summary
 from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
@@ -53,6 +54,18 @@ def test_a_run_s_result_has_its_preprocessing_defence(tiny_run, tmp_path):
     write_report(tmp_path / "run", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<p>Preprocessing defence: canonicalize (" in page.split("<h2>Run: ")[1]
+
+
+def test_a_run_keeps_its_model_where_its_sweep_looks_for_it(tiny_run, tmp_path):
+    arguments = {**tiny_run.arguments, "max_steps": 1, "representations": 0, "keep_model": True}
+    run = make_run(arguments)
+    folder = folder_of(tmp_path / "s", run.key)
+    folder.mkdir(parents=True)
+    config = {"key": run.key, "identity": {}, "arguments": run.arguments}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert make_one([str(folder / "config.json")]) == 0
+    assert (folder / "model" / "model.safetensors").exists()
+    assert run_all([run], tmp_path / "s", announce=lambda line: None) == []
 
 
 def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_path, monkeypatch):
