@@ -6,8 +6,9 @@
 Each `TASK-SEED-NAME.json` there holds a run: its settings and flags, its log, its figures on the tuning rows,
 the reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
 seed (`against_normal`) and against other methods (`against_triplet`, ...); or, as `run`, what
-`examples/reproduce/run.py` wrote of it. The name is the method's where it is the run that was chosen,
-METHOD_without_PART where a part of that one was left out, and another where it was only tried.
+`examples/reproduce/run.py` wrote of it. TASK is a figure's name (`figure10`) where the runs are its own. The
+name is the method's where it is the run that was chosen, METHOD_without_PART where a part of that one was
+left out, and another where it was only tried.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import EXPERIMENTS, Setting
+from experiments import EXPERIMENTS, Experiment, Setting
 from outputs import markdown
 
 METHODS = (
@@ -34,6 +35,8 @@ METHODS = (
 )
 # Tables of the paper that the runs of `run.py` give in small.
 REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
+# Figures of the paper whose runs are kept under their names.
+VARIED = {"figure10", "figure11", "figure12"}
 Run = Mapping[str, Any]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
@@ -213,6 +216,26 @@ def reproduced_table(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Ite
         if results:
             task = experiment.settings[0].task
             groups.append((printed.get(method, Setting(task, method)), results))
+    yield from _reproduced(experiment, groups)
+
+
+def varied_table(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """What a figure of the paper varies, from the runs that `run.py` made for it."""
+    results = [run["run"] for seeds in names.values() for run in seeds.values()]
+    groups = []
+    for setting in EXPERIMENTS[name].settings:
+        told = {"method": setting.method, **setting.options}
+        own = [r for r in results if told.items() <= _scalars(r["arguments"]).items()]
+        if own:
+            groups.append((setting, own))
+    yield from _reproduced(EXPERIMENTS[name], groups)
+
+
+def _scalars(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if not isinstance(value, list)}
+
+
+def _reproduced(experiment: Experiment, groups: Sequence[Any]) -> Iterator[str]:
     if groups:
         lines = markdown(experiment, groups, "small").splitlines()
         yield from (line for line in lines if line.startswith("|"))
@@ -224,6 +247,9 @@ def tables(runs: Runs) -> Iterator[str]:
     for task, names in runs.items():
         methods = {name: seeds for name, seeds in names.items() if name in METHODS}
         yield f"### {task.upper()}\n"
+        if task in VARIED:
+            yield from varied_table(task, names)
+            continue
         for name in REPRODUCED.get(task, ()):
             yield from reproduced_table(name, methods)
         attacked = _with_reports(methods)

@@ -99,6 +99,24 @@ def test_runs_of_the_reproduction_stand_beside_the_papers(script, tmp_path):
     assert mismatched[0].startswith("| MNLI | BERT | safer | 1 | 25.00 | 83.73 ± 0.12 |")
 
 
+def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
+    for number, (weight, accuracy) in enumerate([(2.0, 0.7), (0.5, 0.9), (0.25, 0.1)]):
+        arguments = {"model_name_or_path": "m", "method": "triplet", "contrastive_weight": weight}
+        run = {
+            "metrics": {"eval_accuracy": accuracy},
+            "rows": {"train": 8},
+            "steps": 2,
+            "arguments": arguments | {"attacks": ["antonym"]},
+        }
+        (tmp_path / f"figure11-1-run{number}.json").write_text(json.dumps({"run": run}))
+    rows = rows_of(tables(script, tmp_path).stdout)[1:]
+    # In the figure's order; a weight that it does not have is of another figure.
+    assert [row.split(" | ")[2:5] for row in rows] == [
+        ["triplet (lambda 0.5)", "1", "90.00"],
+        ["triplet (lambda 2)", "1", "70.00"],
+    ]
+
+
 def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp_path):
     def run(settings, rate):
         antonym = {"accuracy": rate, "label_valid": {}, "label_invalid": {}}
