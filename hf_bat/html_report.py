@@ -226,8 +226,12 @@ def _comparisons(found: Found) -> Iterator[str]:
                 f"{rate(one.get('rate_a'))}{rate(one.get('rate_b'))}{_difference(one)}<td></td></tr>"
             )
         yield f"<h2>Two models</h2>{line({'A': content.get('a'), 'B': content.get('b')})}"
-        for side, defence in content.get("preprocessing_defences", {}).items():
-            yield _defence({"preprocessing_defence": defence}, f"{side.upper()}: ")
+        defences, smoothed = (
+            content.get(key, {}) for key in ("preprocessing_defences", "smoothed")
+        )
+        for side in ("a", "b"):
+            said = {"preprocessing_defence": defences.get(side), "smoothed": smoothed.get(side)}
+            yield _defence(said, f"{side.upper()}: ")
         head = '<th>attack</th><th class="text">success or figure</th><th>A</th><th>B</th>'
         yield table(f"{head}<th>B − A, points</th><th>McNemar p</th>", lines)
 

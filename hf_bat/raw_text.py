@@ -136,7 +136,8 @@ class RawTextTrainer(Trainer):
             raise HfBatError(
                 "your data_collator has another canonicalizer than canonicalize=True makes of the table of "
                 "synonyms= and attacks with: give it "
-                "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table)"
+                "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), both made with casing and "
+                "drop_antonyms_from_synonyms as the arguments have them"
             )
 
     def _check_class_weights(self) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hf_bat.commands import compare as command
 from hf_bat.compare import compare_outcomes, compare_reports, compare_rows, mcnemar
 from hf_bat.errors import HfBatError
+from hf_bat.html_report import write_report
 
 
 def row(idx, outcome, confident=None, attack="antonym", original=("A.", "B.")):
@@ -203,7 +204,19 @@ def test_a_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
     assert head[0] == f"A: {a}" and head[1] == f"B: {b}"
     assert head[2].strip().startswith("Preprocessing defence: canonicalize (0a1b2c3d4e5f)")
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written["preprocessing_defences"] == {"b": defence}
+    assert written["preprocessing_defences"] == {"b": defence} and "smoothed" not in written
+
+
+def test_a_smoothed_model_is_disclosed(reports, tmp_path, capsys):
+    a, b, _ = reports
+    a.write_text(json.dumps({**json.loads(a.read_text()), "smoothed": {"samples": 30}}))
+    assert run_command(a, b, "--json", tmp_path / "compared.json") == 0
+    assert "Smoothed classifier: each answer is the vote over 30 draws" in capsys.readouterr().out
+    assert json.loads((tmp_path / "compared.json").read_text())["smoothed"] == {
+        "a": {"samples": 30}
+    }
+    write_report(tmp_path, tmp_path / "report.html")
+    assert "A: Smoothed classifier: each answer" in (tmp_path / "report.html").read_text()
 
 
 def test_command(reports, tmp_path, capsys):

@@ -89,6 +89,11 @@ def run(args: argparse.Namespace) -> int:
         }
         if defences:
             content["preprocessing_defences"] = defences
+        smoothed = {
+            name: report["smoothed"] for name, report in reports.items() if report.get("smoothed")
+        }
+        if smoothed:
+            content["smoothed"] = smoothed
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)

@@ -22,7 +22,7 @@ _DIGITS = re.compile(
 )
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 # What makes a time of the number before it, without marks around it.
-_OF_TIMES = ("am", "pm", "a.m", "p.m", "o'clock")
+_OF_TIMES = ("am", "pm", "a.m", "p.m", "o'clock", "noon", "midnight")
 
 
 class Number(NamedTuple):

@@ -10,6 +10,8 @@ from hf_bat.perturbations.substitution import SwapPerturbation
 from hf_bat.perturbations.tokens import core
 from hf_bat.text import detach_punctuation, match_case
 
+# Raised where other edits come of the same text: recipes and the keys of sweeps have it.
+NUMBER_VERSION = 3
 # Not in numbers to ninety-nine, and exchanged for each other.
 _LARGE = ("hundred", "thousand", "million", "billion")
 _GROUPS = (
@@ -84,7 +86,7 @@ class NumberPerturbation(SwapPerturbation):
         return not mark and is_of_time(core(following)[1]) and parse_number(word) is not None
 
     def describe(self) -> dict[str, Any]:
-        return {"perturbation": self.name, "version": 3, "casing": self.casing}
+        return {"perturbation": self.name, "version": NUMBER_VERSION, "casing": self.casing}
 
 
 def _values(number: Number) -> list[int]:

@@ -25,6 +25,7 @@ from hf_bat.methods import (
     WEIGHTS,
     defaults_of,
 )
+from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, material
 
 SEEDS = ("seed", "data_seed")
@@ -313,6 +314,8 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found.setdefault(name, weight)
     if arguments.get("canonicalize"):
         found["canonicalize"] = MAPPING_VERSION
+    if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):
+        found["number"] = NUMBER_VERSION
     for name in FILES:
         if arguments.get(name) is not None:
             found[name] = {"sha256": _hash_file(_local_file(arguments[name], name), name)}

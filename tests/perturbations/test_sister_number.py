@@ -109,6 +109,7 @@ def test_a_number_becomes_another_in_the_same_form(word, expected):
 @pytest.mark.parametrize(
     "text",
     ["At 10 am.", "At 10 PM, in it", "At ten a.m. in it", "At 10 p.m.", "At ten o'clock", "At 10 o’clock,",
+     "At 12 noon in it",
      "At 10pm.", "At 7 a.m.,"],
 )  # fmt: skip
 def test_a_time_is_left_alone_in_two_tokens_too(text):

@@ -95,6 +95,16 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     assert key(train_file=str(changed)) != key(train_file=str(one))
 
 
+@pytest.mark.parametrize("option", ["obstinate_edits", "attacks"])
+def test_a_key_minds_the_version_of_number_edits(option, monkeypatch):
+    """A sweep went on under the same names with other edits."""
+    pairwise = {**BASE, "method": "pairwise"}
+    with_numbers = {**pairwise, option: ["antonym", "number"]}
+    without, before = make_run(pairwise).key, make_run(with_numbers).key
+    monkeypatch.setattr(plan, "NUMBER_VERSION", plan.NUMBER_VERSION + 1)
+    assert make_run(pairwise).key == without and make_run(with_numbers).key != before
+
+
 def test_a_key_minds_the_content_of_every_local_model(tmp_path):
     def folder(name, content="{}"):
         (tmp_path / name).mkdir(exist_ok=True)
