@@ -225,14 +225,10 @@ def varied_table(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[
     groups = []
     for setting in EXPERIMENTS[name].settings:
         told = {"method": setting.method, **setting.options}
-        own = [r for r in results if told.items() <= _scalars(r["arguments"]).items()]
+        own = [r for r in results if all(r["arguments"].get(k) == v for k, v in told.items())]
         if own:
             groups.append((setting, own))
     yield from _reproduced(EXPERIMENTS[name], groups)
-
-
-def _scalars(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if not isinstance(value, list)}
 
 
 def _reproduced(experiment: Experiment, groups: Sequence[Any]) -> Iterator[str]:

@@ -82,18 +82,13 @@ def run(args: argparse.Namespace) -> int:
             "comparisons": [one.to_dict() for one in found],
             "rates": [one.to_dict() for one in rates],
         }
-        defences = {
-            name: report["preprocessing_defence"]
-            for name, report in reports.items()
-            if report.get("preprocessing_defence")
-        }
-        if defences:
-            content["preprocessing_defences"] = defences
-        smoothed = {
-            name: report["smoothed"] for name, report in reports.items() if report.get("smoothed")
-        }
-        if smoothed:
-            content["smoothed"] = smoothed
+        for key, said in (
+            ("preprocessing_defences", "preprocessing_defence"),
+            ("smoothed", "smoothed"),
+        ):
+            sides = {side: report[said] for side, report in reports.items() if report.get(said)}
+            if sides:
+                content[key] = sides
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
         print(f"written: {args.json}", file=sys.stderr)
