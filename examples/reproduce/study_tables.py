@@ -6,9 +6,9 @@
 Each `TASK-SEED-NAME.json` there holds a run: its settings and flags, its log, its figures on the tuning rows,
 the reports of `hf-bat attack` and `contrast`, and `hf-bat compare` of it against normal training of the same
 seed (`against_normal`) and against other methods (`against_triplet`, ...); or, as `run`, what
-`examples/reproduce/run.py` wrote of it. TASK is a figure's name (`figure10`) where the runs are its own. The
-name is the method's where it is the run that was chosen, METHOD_without_PART where a part of that one was
-left out, and another where it was only tried.
+`examples/reproduce/run.py` wrote of it. TASK is the name of a table or figure of the paper (`figure10`) where
+the runs are its own. The name is the method's where it is the run that was chosen, METHOD_without_PART where
+a part of that one was left out, and another where it was only tried.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 from experiments import EXPERIMENTS, Experiment, Setting
 from outputs import markdown
 
+from hf_bat.methods import defaults_of
+
 METHODS = (
     "normal",
     "safer",
@@ -35,8 +37,6 @@ METHODS = (
 )
 # Tables of the paper that the runs of `run.py` give in small.
 REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
-# Figures of the paper whose runs are kept under their names.
-VARIED = {"figure10", "figure11", "figure12"}
 Run = Mapping[str, Any]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
@@ -220,15 +220,21 @@ def reproduced_table(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Ite
 
 
 def varied_table(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """What a figure of the paper varies, from the runs that `run.py` made for it."""
+    """What a table or figure of the paper varies, from the runs that `run.py` made for it."""
     results = [run["run"] for seeds in names.values() for run in seeds.values()]
     groups = []
     for setting in EXPERIMENTS[name].settings:
         told = {"method": setting.method, **setting.options}
-        own = [r for r in results if all(r["arguments"].get(k) == v for k, v in told.items())]
+        own = [r for r in results if all(_trained_with(r).get(k) == v for k, v in told.items())]
         if own:
             groups.append((setting, own))
     yield from _reproduced(EXPERIMENTS[name], groups)
+
+
+def _trained_with(result: Run) -> dict[str, Any]:
+    """A run's arguments, its method's defaults among them: another figure's run may leave those out."""
+    given = result["arguments"]
+    return {**defaults_of(given["method"], given), **given}
 
 
 def _reproduced(experiment: Experiment, groups: Sequence[Any]) -> Iterator[str]:
@@ -243,7 +249,7 @@ def tables(runs: Runs) -> Iterator[str]:
     for task, names in runs.items():
         methods = {name: seeds for name, seeds in names.items() if name in METHODS}
         yield f"### {task.upper()}\n"
-        if task in VARIED:
+        if task in EXPERIMENTS:
             yield from varied_table(task, names)
             continue
         for name in REPRODUCED.get(task, ()):

@@ -117,6 +117,38 @@ def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
     ]
 
 
+def test_a_default_counts_where_another_figure_s_run_leaves_it_out(script, tmp_path):
+    for number, given in enumerate([{"margin": 0.3}, {}]):
+        run = {
+            "metrics": {"eval_accuracy": 0.5 + number / 10},
+            "rows": {"train": 8},
+            "steps": 2,
+            "arguments": {"model_name_or_path": "m", "method": "pairwise", **given},
+        }
+        (tmp_path / f"figure12-1-run{number}.json").write_text(json.dumps({"run": run}))
+    rows = rows_of(tables(script, tmp_path).stdout)[1:]
+    assert [row.split(" | ")[2:5] for row in rows] == [
+        ["pairwise (margin 0.3)", "1", "50.00"],
+        ["pairwise (margin 1)", "1", "60.00"],
+    ]
+
+
+def test_a_varied_table_s_runs_stand_beside_the_papers(script, tmp_path):
+    run = {
+        "metrics": {"eval_accuracy": 0.5},
+        "rows": {"train": 8},
+        "steps": 2,
+        "arguments": {
+            "model_name_or_path": "m",
+            "method": "triplet",
+            "per_device_train_batch_size": 8,
+        },
+    }
+    (tmp_path / "table4-1-run.json").write_text(json.dumps({"run": run}))
+    (row,) = rows_of(tables(script, tmp_path).stdout)[1:]
+    assert row.startswith("| MNLI | BERT | triplet (batch 8) | 1 | 50.00 | 84.45 |")
+
+
 def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp_path):
     def run(settings, rate):
         antonym = {"accuracy": rate, "label_valid": {}, "label_invalid": {}}
