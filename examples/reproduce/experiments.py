@@ -69,7 +69,7 @@ SCALES = {
             "triplet": {"clean_epochs": 1},
             "likelihood": {"clean_epochs": 1},
         },
-        # docs/results/study: normal training on one core, bf16, 0.45 (SNLI) and 0.67 (QQP); MNLI 1.15.
+        # docs/results/study: normal training on one core, bf16, 0.45 (SNLI) and 0.60 (QQP); MNLI 1.15.
         seconds_per_step=0.6,
     ),
 }
