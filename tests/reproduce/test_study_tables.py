@@ -117,15 +117,21 @@ def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
     ]
 
 
-def test_a_default_counts_where_another_figure_s_run_leaves_it_out(script, tmp_path):
-    for number, given in enumerate([{"margin": 0.3}, {}]):
-        run = {
-            "metrics": {"eval_accuracy": 0.5 + number / 10},
+def made_by_run_py(accuracy, **arguments):
+    return {
+        "run": {
+            "metrics": {"eval_accuracy": accuracy},
             "rows": {"train": 8},
             "steps": 2,
-            "arguments": {"model_name_or_path": "m", "method": "pairwise", **given},
+            "arguments": {"model_name_or_path": "m", **arguments},
         }
-        (tmp_path / f"figure12-1-run{number}.json").write_text(json.dumps({"run": run}))
+    }
+
+
+def test_a_default_counts_where_another_figure_s_run_leaves_it_out(script, tmp_path):
+    for number, given in enumerate([{"margin": 0.3}, {}]):
+        run = made_by_run_py(0.5 + number / 10, method="pairwise", **given)
+        (tmp_path / f"figure12-1-run{number}.json").write_text(json.dumps(run))
     rows = rows_of(tables(script, tmp_path).stdout)[1:]
     assert [row.split(" | ")[2:5] for row in rows] == [
         ["pairwise (margin 0.3)", "1", "50.00"],
@@ -134,17 +140,8 @@ def test_a_default_counts_where_another_figure_s_run_leaves_it_out(script, tmp_p
 
 
 def test_a_varied_table_s_runs_stand_beside_the_papers(script, tmp_path):
-    run = {
-        "metrics": {"eval_accuracy": 0.5},
-        "rows": {"train": 8},
-        "steps": 2,
-        "arguments": {
-            "model_name_or_path": "m",
-            "method": "triplet",
-            "per_device_train_batch_size": 8,
-        },
-    }
-    (tmp_path / "table4-1-run.json").write_text(json.dumps({"run": run}))
+    run = made_by_run_py(0.5, method="triplet", per_device_train_batch_size=8)
+    (tmp_path / "table4-1-run.json").write_text(json.dumps(run))
     (row,) = rows_of(tables(script, tmp_path).stdout)[1:]
     assert row.startswith("| MNLI | BERT | triplet (batch 8) | 1 | 50.00 | 84.45 |")
 
