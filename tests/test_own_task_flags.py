@@ -70,3 +70,23 @@ def test_a_sweep_of_ones_own_task_reads_them():
     assert (task.columns, task.skipped_labels) == (("text",), ("a",))
     with pytest.raises(HfBatError, match="task custom has none"):
         make_grid(parse_flags(f"{base} --validation_mm_file mm.jsonl"), {})
+
+
+SCRIPT = {
+    "--label-column": "--label_column",
+    "--label-names": "--class_names",
+    "--skipped-labels": "--skipped_labels",
+}
+
+
+@pytest.mark.parametrize(("command", "flag"), HAVE)
+def test_commands_know_them_by_the_script_s_names_too(command, flag, capsys):
+    assert main([*COMMANDS[command], "--task", "snli", SCRIPT[flag], *FLAGS[flag]]) == 2
+    assert f"{flag} is for --columns; task snli has its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--skip-labels", "--skipped-labels", "--skipped_labels"])
+def test_an_attack_takes_the_labels_to_skip_by_each_name(flag, capsys):
+    own = ["--columns", "text", "--label-names", "a", "b", flag, "a"]
+    assert main([*COMMANDS["attack"], *own]) == 2
+    assert "absent" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task
+from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
 from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
@@ -44,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--tokenizer", help="its tokenizer (default: the model's)")
     what.add_argument("--task", "--task_name", help="a known task: its columns and labels")
     what.add_argument("--columns", nargs="+", help="the text column, or the two, of your own task")
-    what.add_argument("--label-column", default="label", help="your own task's label column")
-    what.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
+    what.add_argument(
+        "--label-column", "--label_column", default="label", help="your own task's label column"
+    )
+    what.add_argument(
+        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
+    )
     what.add_argument("--data", "--validation_file", help="csv, tsv, json, jsonl or parquet")
     what.add_argument("--text", nargs="+", metavar="TEXT", help="attack this one input instead")
     what.add_argument("--label", help="the gold label of --text (default: what the model predicts)")
@@ -71,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
     how.add_argument("--casing", default="keep", help="of replacements: keep (default) or authors")
     how.add_argument("--skip-columns", nargs="+", default=[], help="text columns to leave alone")
-    how.add_argument("--skip-labels", nargs="*", help="labels to leave alone (default: the task's)")
+    how.add_argument(
+        "--skip-labels",
+        "--skipped-labels",
+        "--skipped_labels",
+        nargs="*",
+        help="labels to leave alone (default: the task's)",
+    )
     how.add_argument("--budget", type=int, help="most queries a row (default: the recipe's)")
     how.add_argument(
         "--label-filter",
@@ -84,6 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="attack the smoothed classifier: the vote over N draws from the sets of --synonyms",
+    )
+    how.add_argument(
+        "--exclude-stopwords",
+        action="store_true",
+        help="of --smooth: leave function words alone (NLTK's list), as `hf-bat certify` does",
     )
     how.add_argument(
         "--seed", type=int, default=0, help="of random rankings and smoothing (default: 0)"
@@ -117,8 +132,7 @@ def run(args: argparse.Namespace) -> int:
     task = chosen_task(args)
     if bool(args.data) == bool(args.text):
         raise HfBatError("give either --data or --text")
-    if args.smooth is not None and not args.synonyms:
-        raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
+    _check_smoothing(args)
     _check_used(args)
     _check_outputs(args)
     rank, _ = rank_and_world()
@@ -126,6 +140,8 @@ def run(args: argparse.Namespace) -> int:
     model = TransformersModel(
         args.model, args.tokenizer, args.max_seq_length, own_device(args.device), args.dtype
     )
+    if rank == 0:
+        warn_of_unnamed_labels(model, task)
     asked: Classifier = defended(model, args)
     if args.smooth is not None:
         asked = _smoothed(asked, args)
@@ -163,10 +179,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_smoothing(args: argparse.Namespace) -> None:
+    if args.smooth is not None and not args.synonyms:
+        raise HfBatError("--smooth needs the table that is smoothed over: give --synonyms FILE")
+    if args.exclude_stopwords and args.smooth is None:
+        raise HfBatError(
+            "--exclude-stopwords is of --smooth N; attacks have stop words of their own"
+        )
+
+
 def _smoothed(model: Classifier, args: argparse.Namespace) -> Classifier:
     from hf_bat.smoothing import SmoothedClassifier, synonym_perturbation
 
-    words = synonym_perturbation(args.synonyms, casing=args.casing)
+    words = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     return SmoothedClassifier(model, words, args.smooth, args.seed, batch_size=args.batch_size)
 
 

@@ -7,7 +7,7 @@ import sys
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task
+from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -28,8 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--tokenizer", help="its tokenizer (default: the model's)")
     what.add_argument("--task", "--task_name", help="a known task: its columns and labels")
     what.add_argument("--columns", nargs="+", help="the text column, or the two, of your own task")
-    what.add_argument("--label-column", default="label", help="your own task's label column")
-    what.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
+    what.add_argument(
+        "--label-column", "--label_column", default="label", help="your own task's label column"
+    )
+    what.add_argument(
+        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
+    )
     what.add_argument(
         "--data", "--validation_file", required=True, help="csv, tsv, json, jsonl or parquet"
     )
@@ -83,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     synonyms = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     device = own_device(args.device)
     model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
+    if rank_and_world()[0] == 0:
+        warn_of_unnamed_labels(model, task)
     report = certify(
         defended(model, args),
         rows,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task
+from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
 
 HELP = """\
 score a model on rows that people edited (`original_idx` links an edit to its original): accuracy on
@@ -35,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", nargs="+", help="the text column, or the two, of your own task"
     )
-    parser.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
-    parser.add_argument("--label-column", default="label", help="your own task's label column")
+    parser.add_argument(
+        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
+    )
+    parser.add_argument(
+        "--label-column", "--label_column", default="label", help="your own task's label column"
+    )
     parser.add_argument("--max-seq-length", type=int, help="tokens after which an input is cut")
     add_canonicalize(parser)
     parser.add_argument("--batch-size", type=int, help="the most inputs in a forward pass")
@@ -57,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
     task = chosen_task(args, default="snli")
     check_outputs(args, "json", "rows")
-    model = defended(
-        as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype), args
-    )
+    plain = as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype)
+    warn_of_unnamed_labels(plain, task)
+    model = defended(plain, args)
     report = contrast_model(
         model,
         load_split(args.data),

@@ -23,10 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", nargs="+", help="the text column, or the two, of your own task"
     )
-    parser.add_argument("--label-column", default="label", help="your own task's label column")
-    parser.add_argument("--label-names", nargs="+", default=[], help="your own task's label names")
     parser.add_argument(
-        "--skipped-labels", nargs="+", default=[], help="labels that no obstinate draw touches"
+        "--label-column", "--label_column", default="label", help="your own task's label column"
+    )
+    parser.add_argument(
+        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
+    )
+    parser.add_argument(
+        "--skipped-labels",
+        "--skipped_labels",
+        nargs="+",
+        default=[],
+        help="labels that no obstinate draw touches",
     )
     parser.add_argument(
         "--data", "--validation_file", required=True, help="csv, json, jsonl or parquet"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hf_bat.attack.models import Classifier
     from hf_bat.tasks import Task
 
 
@@ -39,3 +41,25 @@ def chosen_task(args: argparse.Namespace, default: str | None = None) -> Task:
         },
     )
     return task
+
+
+def warn_of_unnamed_labels(model: Classifier, task: Task) -> None:
+    """Say on standard error in which order the labels of a model without label names are read.
+
+    Nothing can tell LABEL_0 of one order from LABEL_0 of another, and in the wrong one every figure is.
+
+    Args:
+        model: the model, with its configuration.
+        task: the task whose order is taken.
+    """
+    from hf_bat.labels import has_named_labels, label_map
+
+    if model.config is None or not task.label_names or has_named_labels(model.config):
+        return
+    names = label_map(task, model.config).model_names
+    order = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+    print(
+        f"warning: {model.name} has no label names; its outputs are taken for {order}: if its accuracy is at "
+        "chance or below, name them (id2label) in its config.json",
+        file=sys.stderr,
+    )

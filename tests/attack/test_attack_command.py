@@ -158,3 +158,29 @@ def test_a_model_that_is_not_there(capsys):
     flags = ["--task", "snli", "--text", "a", "b"]
     assert main(["attack", "--model", "/nowhere/at-all", *flags]) == 2
     assert "cannot load the" in capsys.readouterr().err
+
+
+def test_the_order_that_labels_without_names_are_read_in_is_said(folder, tmp_path, capsys):
+    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    assert attack(folder, *flags) == 0
+    said = "no label names; its outputs are taken for 0 entailment, 1 neutral, 2 contradiction"
+    assert said in capsys.readouterr().err
+    model = tiny_model("bert")
+    model.config.id2label = {0: "contradiction", 1: "entailment", 2: "neutral"}
+    model.save_pretrained(tmp_path)
+    flags += ["--model", tmp_path, "--tokenizer", folder / "model"]
+    assert attack(folder, *flags) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_smoothed_model_can_leave_stop_words_alone(folder, tmp_path, capsys):
+    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    assert attack(folder, *flags, "--exclude-stopwords") == 2
+    assert "--exclude-stopwords is of --smooth N" in capsys.readouterr().err
+    found = []
+    for more in ([], ["--exclude-stopwords"]):
+        out = ["--smooth", 5, *more, "--json", tmp_path / "r.json"]
+        assert attack(folder, *flags, *out) == 0
+        smoothed = json.loads((tmp_path / "r.json").read_text())["smoothed"]
+        found.append(smoothed["smoothing"]["exclude_stopwords"])
+    assert found == [False, True]
