@@ -44,6 +44,7 @@ from hf_bat.attack.report import disclosures
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
+from hf_bat.robustness import known_rates
 from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, task_of_arguments, with_label_names
 
@@ -288,7 +289,7 @@ def evaluate(
             ending = role.removeprefix("validation")
             # A prefix of its own, so that the model card has both sets.
             prefix = f"eval{ending}"
-            found = trainer.evaluate(rows[role], metric_key_prefix=prefix)
+            found = known_rates(trainer.evaluate(rows[role], metric_key_prefix=prefix))
             found[f"{prefix}_samples"] = len(rows[role])
             combined |= {
                 f"{key.replace(prefix, 'eval', 1)}{ending}": value for key, value in found.items()

@@ -158,7 +158,7 @@ def certify(
         "model": classifier.name,
         "task": task.name,
         "hf_bat_version": hf_bat.__version__,
-        "cost": {name: round(value, 4) for name, value in vars(engine.meter).items()},
+        "cost": engine.meter.of_all_ranks(world),
         **classifier.disclosed(),
     }
     summary = summarise(found, setting.adversaries, setting.confidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
 from hf_bat.public_names import public_name
 from hf_bat.raw_text import RawTextTrainer
+from hf_bat.robustness import known_rates
 from hf_bat.saved_perturbations import tables_of
 
 logger = logging.getLogger(__name__)
@@ -146,17 +147,21 @@ class HubTrainer(RawTextTrainer):
             self.model.add_model_tags(own_tags)
         given = [tags] if isinstance(tags, str) else list(tags or [])
         base = public_name(finetuned_from)
-        super().create_model_card(
-            language,
-            license,
-            list(dict.fromkeys([*given, *own_tags])),
-            model_name,
-            base,
-            tasks or "text-classification",
-            dataset_tags,
-            dataset,
-            dataset_args,
-        )
+        logged, self.state.log_history = self.state.log_history, _even(self.state.log_history)
+        try:
+            super().create_model_card(
+                language,
+                license,
+                list(dict.fromkeys([*given, *own_tags])),
+                model_name,
+                base,
+                tasks or "text-classification",
+                dataset_tags,
+                dataset,
+                dataset_args,
+            )
+        finally:
+            self.state.log_history = logged
         self._finish_card(own_tags, base)
 
     def _finish_card(self, own_tags: list[str], base: str | None) -> None:
@@ -329,3 +334,18 @@ def _training_texts_left_out() -> Iterator[None]:
         yield
     finally:
         trainer.hf_api = of_transformers
+
+
+def _even(logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The log with the same figures in every evaluation, as `Trainer`'s table of them takes for granted.
+
+    Not every evaluation attacks, and a rate may be over nothing: such a figure is a dash.
+    """
+    evaluations = [log for log in logs if "eval_loss" in log]
+    names = dict.fromkeys(name for log in evaluations for name in log)
+    return [
+        {name: known_rates(log).get(name, "–") for name in names}
+        if "eval_loss" in log
+        else dict(log)
+        for log in logs
+    ]

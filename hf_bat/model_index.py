@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,7 @@ class Evaluation:
             name: value
             for name, value in self.metrics.items()
             if isinstance(value, (int, float))
+            and math.isfinite(value)
             and not any(part in name for part in _NOT_OF_THE_MODEL)
             and not any(name.startswith(f"{attack}_") for attack in self.attacks)
         }

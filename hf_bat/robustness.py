@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,17 +119,23 @@ class RobustnessMeter:
                     metrics[f"{prefix}_{attack.name}_{figure}"] = value
             if accuracy is None:
                 accuracy = summary["accuracy"]
-        synonym, antonym = (metrics.get(f"{prefix}_{name}_asr") for name in ("synonym", "antonym"))
-        if accuracy is not None and synonym is not None and antonym is not None:
-            score = robustness_score(accuracy, synonym, antonym)
-            if score is not None:
-                metrics[f"{prefix}_robustness"] = score
-        return metrics
+        return metrics | _combined(metrics, prefix, accuracy)
 
     def _defended(self, model: Any, recipe: Recipe) -> Any:
         if self.canonicalizer is None:
             return model
         return defended(model, self.tokenizer, self.canonicalizer, recipe.max_length, self.dtype)
+
+
+def _combined(
+    metrics: Mapping[str, float], prefix: str, accuracy: float | None
+) -> dict[str, float]:
+    """The combined score, where there is all that it is made of."""
+    synonym, antonym = (metrics.get(f"{prefix}_{name}_asr") for name in ("synonym", "antonym"))
+    if accuracy is None or synonym is None or antonym is None:
+        return {}
+    score = robustness_score(accuracy, synonym, antonym)
+    return {} if score is None else {f"{prefix}_robustness": score}
 
 
 class RobustnessCallback(TrainerCallback):
@@ -168,14 +175,13 @@ class RobustnessCallback(TrainerCallback):
         metrics: dict[str, float] = kwargs["metrics"]
         if self._meter is None:
             self._meter = self._make_meter(args, kwargs.get("processing_class"))
-        # The rows are always the same, so that each of several evaluation sets need not attack anew.
+        # The rows are always the same, so that each of several evaluation sets need not attack anew; their
+        # accuracies differ.
         weights = hashlib.sha256()
         hash_weights(weights, kwargs["model"])
         if self._found is None or self._found[0] != weights.hexdigest():
-            accuracy = metrics.get("eval_accuracy")
-            found = self._meter.measure(kwargs["model"], self.rows, accuracy=accuracy)
-            self._found = weights.hexdigest(), found
-        found = self._found[1]
+            self._found = weights.hexdigest(), self._meter.measure(kwargs["model"], self.rows)
+        found = self._found[1] | _combined(self._found[1], "eval", metrics.get("eval_accuracy"))
         metrics |= found
         note_missing(metrics, args.metric_for_best_model)
         for name, value in found.items():
@@ -207,6 +213,23 @@ def note_missing(metrics: dict[str, float], wanted: str | None) -> None:
     if is_attack_metric(wanted) and key not in metrics and key.startswith(tuple(prefixes)):
         logger.warning("%s is a rate over nothing: no row could be attacked", key)
         metrics[key] = float("nan")
+
+
+def known_rates(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as results keep them: without the NaN that `note_missing` put for a rate over nothing.
+
+    Args:
+        metrics: of an evaluation.
+
+    Example:
+        >>> known_rates({"eval_loss": 0.5, "eval_antonym_asr": float("nan")})
+        {'eval_loss': 0.5}
+    """
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not (is_attack_metric(name) and isinstance(value, float) and math.isnan(value))
+    }
 
 
 def attacks_now(when: str, state: Any, in_training: bool) -> bool:

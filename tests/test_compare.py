@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import tiny_model, tiny_tokenizer
 
+from hf_bat.attack import Attack
 from hf_bat.commands import compare as command
 from hf_bat.compare import compare_outcomes, compare_reports, compare_rows, mcnemar
 from hf_bat.errors import HfBatError
@@ -230,3 +232,22 @@ def test_command(reports, tmp_path, capsys):
         run_command(a, other)
     with pytest.raises(HfBatError, match="--resamples must be at least 1"):
         run_command(a, b, "--resamples", 0)
+
+
+def test_models_whose_label_names_differ_in_case_alone_are_compared(tmp_path):
+    rows = [{"premise": "A hot day.", "hypothesis": "It is hot.", "label": "neutral", "idx": 0}]
+    rows += [{"premise": "A hot day.", "hypothesis": "A day.", "label": "entailment", "idx": 1}]
+    paths = []
+    for turn in (str.lower, str.upper):
+        model = tiny_model("bert")
+        names = map(turn, ("entailment", "neutral", "contradiction"))
+        model.config.id2label = dict(enumerate(names))
+        report = Attack("antonym", model, tiny_tokenizer(), "snli", antonyms={"hot": ["cold"]}).run(
+            rows
+        )
+        assert report["antonym"]["recipe"]["skipped_labels"] == ["neutral"]
+        paths.append(tmp_path / f"{turn.__name__}.json")
+        report.save_json(paths[-1])
+    assert paths[0].read_text() != paths[1].read_text()
+    recipes = [json.loads(p.read_text())["attacks"]["antonym"]["recipe"] for p in paths]
+    assert recipes[0] == recipes[1]

@@ -5,7 +5,13 @@ import pytest
 import torch
 from datasets import Dataset
 from tiny_models import tiny_model, tiny_tokenizer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import (
+    DataCollatorWithPadding,
+    Trainer,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from hf_bat import (
     Attack,
@@ -19,7 +25,7 @@ from hf_bat.attack.rows import read_examples
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.data import prepare_dataset
 from hf_bat.metrics.functional import robustness_score
-from hf_bat.robustness import RobustnessMeter
+from hf_bat.robustness import RobustnessMeter, known_rates
 from hf_bat.tasks import user_task
 
 ANTONYMS = SubstitutionTable({"big": ["small"], "hot": ["cold"], "up": ["down"]})
@@ -190,6 +196,11 @@ def test_a_best_metric_over_nothing_does_not_stop_the_run(tmp_path, caplog):
     trainer.train()
     assert "eval_antonym_asr is a rate over nothing" in caplog.text
     assert trainer.state.best_model_checkpoint is None
+    measured = trainer.evaluate()
+    assert np.isnan(measured["eval_antonym_asr"])  # for the Trainer; nothing that is kept has it
+    assert "eval_antonym_asr" not in known_rates(measured)
+    trainer.create_model_card()
+    assert "nan" not in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -285,6 +296,19 @@ def test_the_callback_attacks_once_for_several_evaluation_sets(tmp_path):
     assert all(
         "eval_antonym_asr" in entry for entry in trainer.state.log_history if "eval_b_loss" in entry
     )
+
+
+def test_the_callbacks_combined_score_has_the_accuracy_of_each_evaluation(tmp_path):
+    model, args = varied_model(), TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    attacks = ["antonym", "synonym"]
+    callback = RobustnessCallback(
+        rows(), "snli", attacks, antonyms=ANTONYMS, synonyms=SYNONYMS, tokenizer=tiny_tokenizer()
+    )
+    for accuracy in (0.9, 0.3):
+        metrics = {"eval_accuracy": accuracy}
+        callback.on_evaluate(args, TrainerState(), TrainerControl(), metrics=metrics, model=model)
+        rates = metrics["eval_synonym_asr"], metrics["eval_antonym_asr"]
+        assert metrics["eval_robustness"] == robustness_score(accuracy, *rates)
 
 
 def test_the_best_model_by_an_attack_on_one_of_several_evaluation_sets(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -79,7 +80,8 @@ def write_outputs(
 def _ours(results: Sequence[Result], metric: str) -> list[float]:
     """A metric's values, one a seed, as fractions."""
     found = [result["metrics"].get(metric) for result in results]
-    return [value for value in found if value is not None]
+    # A rate over nothing is left out; older results have NaN for it.
+    return [value for value in found if value is not None and isfinite(value)]
 
 
 def _cells(values: Sequence[float], sign: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from hf_bat.attack.models import Classifier
+from hf_bat.attack.ranks import gather
 from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
@@ -46,6 +47,14 @@ class Meter:
     seconds_model: float = 0.0
     seconds_encoder: float = 0.0
     seconds: float = 0.0
+
+    def of_all_ranks(self, world: int) -> dict[str, float]:
+        """The cost of a distributed run: what the ranks asked for in sum, the longest of their times."""
+        meters = gather([vars(self)], None, world)
+        return {
+            name: round((max if name.startswith("seconds") else sum)(m[name] for m in meters), 4)
+            for name in vars(self)
+        }
 
 
 @dataclass
@@ -145,7 +154,13 @@ class Engine:
         scoring = [i for i, row in enumerate(rows) if isinstance(row.request, Score)]
         for i, scores in zip(scoring, self._score([rows[i] for i in scoring]), strict=True):
             answers[i] = scores
-        salient = [i for i, row in enumerate(rows) if isinstance(row.request, Saliency)]
+        # A row whose budget is spent gets no answer.
+        salient = [
+            i
+            for i, row in enumerate(rows)
+            if isinstance(row.request, Saliency)
+            and (row.budget is None or row.counter.queries < row.budget)
+        ]
         for first in range(0, len(salient), self.batch_size):
             chosen = salient[first : first + self.batch_size]
             requests = [rows[i].request for i in chosen]

@@ -297,7 +297,8 @@ def summarise(
 def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
     attempted = [row for row in rows if row["outcome"] != "skipped"]
     succeeded = sum(row["outcome"] == "succeeded" for row in attempted)
-    reachable = [row for row in attempted if row.get("candidates")]
+    # A budget that ends while words are ranked leaves edits that could have been tried.
+    reachable = [row for row in attempted if row.get("candidates") or row.get("exhausted")]
     found: dict[str, Any] = {
         "rows": len(rows),
         "attempted": len(attempted),

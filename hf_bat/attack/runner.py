@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -163,7 +165,7 @@ class Attack:
             return self._attack(mine, engine, rank, already)
 
         ordered = run_rows(examples, work, file, rank, world)
-        return self._report(ordered, engine)
+        return self._report(ordered, engine.meter.of_all_ranks(world))
 
     def attack_texts(self, *texts: str, label: int | str | None = None) -> dict[str, Any]:
         """Attack one input.
@@ -205,11 +207,19 @@ class Attack:
             "data": fingerprint(examples)[:16],
             # None too: rows with flags are not continued by a run that makes none.
             "label_filter": filter_hash(self._validity)[:16] if self._validity else None,
+            "labels": self._label_reading(),
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)
         marks = marks_of(self.model.disclosed())
         return RowsFile(path, self.name, setting, rank, world, replace, marks)
+
+    def _label_reading(self) -> str:
+        """A hash of what outcomes depend on of the task: the labels left alone, and what the filter reads."""
+        labels = range(len(self._labels.model_names))
+        read = [self._inference_label(label) for label in labels] if self._validity else None
+        text = json.dumps([sorted(self._skipped), read])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _attack(
         self, examples: Sequence[Example], engine: Engine, rank: int, already: int
@@ -327,20 +337,23 @@ class Attack:
             return None
         return names[label] if 0 <= label < len(names) else str(label)
 
-    def _report(self, rows: list[dict[str, Any]], engine: Engine) -> AttackReport:
+    def _report(self, rows: list[dict[str, Any]], cost: Mapping[str, float]) -> AttackReport:
         from hf_bat import __version__
 
         recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
-        recipe["skipped_labels"] = sorted(filter(None, map(self._label_name, self._skipped)))
+        # By the data's names: those of two models may differ in case.
+        names = (
+            self._labels.data_name(label) or self._label_name(label) for label in self._skipped
+        )
+        recipe["skipped_labels"] = sorted(filter(None, names))
         summary = summarise(rows, self.recipe.goal.kind, recipe, self._validity)
-        meter = engine.meter
         about = {
             "model": self.model.name,
             **self.model.about(),
             **self.model.disclosed(),
             "task": self.task.name,
             "hf_bat_version": __version__,
-            "cost": {self.name: {k: round(v, 4) for k, v in vars(meter).items()}},
+            "cost": {self.name: dict(cost)},
         }
         return AttackReport({self.name: summary}, {self.name: rows}, about)
 

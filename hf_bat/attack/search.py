@@ -209,6 +209,9 @@ def rank(problem: Problem, places: list[Place]) -> Asking:
         return problem.rng.sample(places, len(places))
     if ranking == "gradient":
         weights = yield Saliency(problem.texts, problem.label)
+        if weights is None:
+            problem.exhausted = True
+            return []
         scores = [weights[sentence][position] for sentence, position in places]
     else:
         put = "" if ranking == "deletion" else problem.unk

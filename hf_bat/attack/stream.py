@@ -11,7 +11,9 @@ from hf_bat.attack.rows import Example, RowsFile
 
 Results = list[dict[str, Any]]
 # What lines of a rows file say of the run that they are of; it is no result.
-_OF_THE_RUN = frozenset({"recipe", "setting", "model", "data", "seed", "label_filter", *DISCLOSED})
+_OF_THE_RUN = frozenset(
+    {"recipe", "setting", "model", "data", "seed", "label_filter", "labels", *DISCLOSED}
+)
 
 
 def run_rows(

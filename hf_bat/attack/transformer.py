@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -270,17 +269,33 @@ class TransformersModel(Classifier):
             )
         return answers
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        """A hash of the weights, the configuration, the vocabulary, the cut and the precision."""
+        """A hash of the weights of now, the configuration, the tokenizer, the cut and the precision."""
         digest = hashlib.sha256()
         hash_weights(digest, self.model)
-        vocabulary = hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode())
+        vocabulary = hashlib.sha256(_tokenizing(self.tokenizer).encode())
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
         if self.tokenizer.truncation_side == "left":
             setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
         return digest.hexdigest()
+
+
+def _tokenizing(tokenizer: Any) -> str:
+    """All that decides what a tokenizer makes of a text, but for padding and the cut."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        rules = {
+            name: value
+            for name, value in tokenizer.init_kwargs.items()
+            if not name.endswith(("_file", "_path"))  # where it came from is no rule
+        }
+        return json.dumps(
+            [sorted(tokenizer.get_vocab().items()), rules], sort_keys=True, default=str
+        )
+    rules = json.loads(fast.to_str())
+    return json.dumps({**rules, "padding": None, "truncation": None}, sort_keys=True)
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

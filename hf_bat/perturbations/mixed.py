@@ -11,9 +11,10 @@ from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 
 @dataclass(frozen=True, slots=True)
 class _Edit(Edit):
-    """An edit that remembers which of the perturbations made it."""
+    """An edit that remembers which of the perturbations make it: "second" for "first" is an antonym and the
+    next number."""
 
-    source: int
+    sources: tuple[int, ...]
 
 
 class MixedPerturbation(Perturbation):
@@ -61,18 +62,20 @@ class MixedPerturbation(Perturbation):
     def candidates(self, texts: Texts) -> list[Edit]:
         """List every edit of each in turn, an edited input that two of them give once."""
         found: dict[Texts, Edit] = {}
+        sources: dict[Texts, list[int]] = {}
         for source, one in enumerate(self.perturbations):
             for edit in one.candidates(texts):
-                if edit.texts not in found:
-                    found[edit.texts] = _Edit(*_fields(edit), source)
-        return list(found.values())
+                found.setdefault(edit.texts, edit)
+                sources.setdefault(edit.texts, []).append(source)
+        return [_Edit(*_fields(edit), tuple(sources[edit.texts])) for edit in found.values()]
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         """Draw one of some of its candidates: a kind, then as that kind draws."""
         kinds: dict[int, list[Edit]] = {}
         for edit in edits:
             assert isinstance(edit, _Edit)
-            kinds.setdefault(edit.source, []).append(edit)
+            for source in edit.sources:
+                kinds.setdefault(source, []).append(edit)
         if not kinds:
             return None
         source = sorted(kinds)[int(rng.random() * len(kinds))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def group_runs(
         found = [results[run.key]["metrics"] for run in alike]
         keys = dict.fromkeys(key for metrics in found for key in metrics)
         values = {
-            key: [float(metrics[key]) for metrics in found if metrics.get(key) is not None]
+            key: [float(metrics[key]) for metrics in found if _is_known(metrics.get(key))]
             for key in keys
         }
         groups.append(
@@ -111,6 +112,11 @@ def group_runs(
             )
         )
     return groups
+
+
+def _is_known(value: Any) -> bool:
+    """Whether there is a figure: none of a rate over nothing, nor the NaN that older results have for it."""
+    return value is not None and math.isfinite(value)
 
 
 def markdown(groups: Sequence[Group]) -> str:

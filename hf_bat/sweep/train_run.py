@@ -32,7 +32,7 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
-from hf_bat.robustness import attacks_now
+from hf_bat.robustness import attacks_now, known_rates
 from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
 from hf_bat.sweep.plan import build_arguments
@@ -118,7 +118,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
             ending = role.removeprefix("validation")
             last = evaluated_last(trainer) if role == "validation" else None
             measured = last or trainer.evaluate(rows[role])
-            found |= {f"{name}{ending}": value for name, value in measured.items()}
+            found |= {f"{name}{ending}": v for name, v in known_rates(measured).items()}
         # What follows training is its last epoch, and then another set.
         epochs = epochs or _evaluations(trainer)
     result = {
@@ -126,7 +126,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         "arguments": config["arguments"],
         "identity": config["identity"],
         "metrics": {name: value for name, value in found.items() if name.startswith("eval_")},
-        "epochs": epochs,
+        "epochs": [known_rates(epoch) for epoch in epochs],
         "train": {**trained.metrics, "resumed": checkpoint is not None},
         "steps": trainer.state.max_steps,
         "rows": {role: len(split) for role, split in rows.items()},

@@ -171,7 +171,10 @@ def test_the_attack_command_takes_the_models_own_table_and_warns_without_the_fla
     flags += [folder / "synonyms.json", "--json", tmp_path / "out.json"]
     assert command(folder, "attack", *flags, "--label-filter", "--canonicalize") == 0
     shown = capsys.readouterr()
-    assert "Preprocessing defence: canonicalize" in shown.out and "warning" not in shown.err
+    assert (
+        "Preprocessing defence: canonicalize" in shown.out
+        and "without --canonicalize" not in shown.err
+    )
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["preprocessing_defence"]["fingerprint"] == CANONICAL.fingerprint
     assert report["attacks"]["synonym"]["asr"] in (0.0, None)

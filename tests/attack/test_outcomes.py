@@ -3,10 +3,13 @@
 import itertools
 
 import pytest
+import torch
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
+from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack import Attack, NoRepeat, Recipe, StopWords, get_recipe
 from hf_bat.attack.goals import get_goal
+from hf_bat.attack.transformer import TransformersModel
 from hf_bat.lexicon import stopwords
 from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation
 
@@ -209,6 +212,20 @@ def test_word_pairs_say_which_swaps_fool_the_model():
         "original": "hot", "replacement": "cold", "tried": 4, "succeeded": 4,
     }  # fmt: skip
     assert pairs["day", "night"]["succeeded"] == 2  # "hot" is still there
+
+
+@pytest.mark.parametrize("ranking", ["deletion", "gradient"])
+def test_a_budget_that_ends_in_the_ranking_leaves_the_row_attackable(ranking):
+    rows = [{"premise": "A big dog.", "hypothesis": "A big cat.", "label": 0, "idx": 0}]
+    table = {"big": ["large"], "dog": ["hound"], "cat": ["kitten"]}
+    model = TransformersModel(tiny_model("bert"), tiny_tokenizer(["a big dog cat large"]))
+    with torch.no_grad():
+        answers = model.probabilities(model.keys([("A big dog.", "A big cat.")]))
+    rows[0]["label"] = int(answers[0].argmax())
+    recipe = Recipe("tight", SynonymPerturbation(table), "flip", "greedy", ranking, budget=1)
+    (row,) = (report := Attack(recipe, model).run(rows)).rows["synonym"]
+    assert (row["queries"], row["candidates"], row["exhausted"]) == (1, 0, True)
+    assert report["synonym"]["attackable"] == 1.0 and report["synonym"]["asr_attackable"] == 0.0
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam"])

@@ -32,7 +32,7 @@ try:
     for name in ("antonym", "negation"):
         found = Attack(name, model, antonyms=ANTONYMS).run(made_rows(41, seed=5), f"{folder}/rows.jsonl")
         report = found if report is None else report | found
-    said = result(report)
+    said = [result(report), {n: report.about["cost"][n]["queries"] for n in ("antonym", "negation")}]
 except HfBatError as error:
     said = str(error)
 with open(f"{folder}/{state.process_index}.json", "w") as file:
@@ -59,6 +59,7 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
     rows = made_rows(41, seed=5)
     one = Attack("antonym", hashed, antonyms=ANTONYMS).run(rows)
     one |= Attack("negation", hashed).run(rows)
+    cost = {name: one[name]["queries"] for name in ("antonym", "negation")}
     expected = json.loads(json.dumps(result(one)))
     path = tmp_path / "rows.jsonl"
     # A run on three ranks was killed: each had written a part, one of them a torn line.
@@ -67,8 +68,10 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
         lines = path.read_text().splitlines(keepends=True)
         path.unlink()
         (tmp_path / f"rows.jsonl.rank{rank}").write_text("".join(lines[rank:12:3]) + '{"idx"')
-    for reported in launch(2, tmp_path, "sound", quiet_environment):
+    for reported, asked in launch(2, tmp_path, "sound", quiet_environment):
         assert reported == expected
+        # All that was asked, of both ranks; of the antonyms a part was there.
+        assert asked["negation"] == cost["negation"] and 0 < asked["antonym"] < cost["antonym"]
     assert [p.name for p in tmp_path.glob("rows.jsonl*")] == ["rows.jsonl"]
     assert len(path.read_text().splitlines()) == 82
 

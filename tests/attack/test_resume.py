@@ -2,16 +2,23 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
+from tiny_models import tiny_model, tiny_tokenizer
+from tokenizers.normalizers import Strip
+from transformers import AutoTokenizer
 
 from hf_bat.attack import Attack
+from hf_bat.attack.transformer import TransformersModel
 from hf_bat.errors import HfBatError
+from hf_bat.tasks import user_task
 
 ROWS = made_rows(120, seed=11)
 
@@ -125,6 +132,51 @@ def test_a_file_of_another_run_is_refused(tmp_path):
     with pytest.raises(HfBatError, match="another data"):
         attack().run([*ROWS[:-1], {**ROWS[-1], "label": 1 - ROWS[-1]["label"] % 2}], path)
     assert path.read_bytes() == before
+
+
+def test_a_file_of_other_label_names_is_refused(tmp_path):
+    """What a task leaves alone, and what the filter takes an entailment to be, decide outcomes."""
+    names = ("entailment", "neutral", "contradiction")
+    path = tmp_path / "rows.jsonl"
+
+    def antonym(task, **options):
+        return Attack("antonym", hashed, antonyms=ANTONYMS, task=task, **options)
+
+    own = user_task(("premise", "hypothesis"), names)
+    antonym("snli").run(ROWS, path)
+    with pytest.raises(HfBatError, match="another labels"):
+        antonym(own).run(ROWS, path)
+    skipping = user_task(("premise", "hypothesis"), names, ("neutral",))
+    assert antonym(skipping).run(ROWS, path)["antonym"]["skipped"] > 0  # the same in other words
+    antonym("snli", label_filter=True).run(ROWS, tmp_path / "filtered.jsonl")
+    letters = user_task(("premise", "hypothesis"), ("a", "b", "c"), ("b",))
+    with pytest.raises(HfBatError, match="another labels"):
+        antonym(letters, label_filter=True).run(ROWS, tmp_path / "filtered.jsonl")
+
+
+def test_a_model_that_was_trained_between_is_another(tmp_path):
+    model = TransformersModel(tiny_model("bert"), tiny_tokenizer())
+    attack = Attack("antonym", model, antonyms=ANTONYMS)
+    attack.run(ROWS[:4], tmp_path / "rows.jsonl")
+    with torch.no_grad():
+        model.model.classifier.bias += 1
+    with pytest.raises(HfBatError, match="another model"):
+        attack.run(ROWS[:4], tmp_path / "rows.jsonl")
+
+
+def test_how_a_tokenizer_reads_is_part_of_a_models_identity(tmp_path):
+    def identity(tokenizer):
+        return TransformersModel(tiny_model("bert"), tokenizer).identity
+
+    tiny_tokenizer().save_pretrained(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one = AutoTokenizer.from_pretrained(tmp_path / "a")
+    other = AutoTokenizer.from_pretrained(tmp_path / "b")
+    before = identity(one)
+    other(["a", "a b c"], padding=True, truncation=True, max_length=4)  # which sets both in place
+    assert identity(other) == before
+    other.backend_tokenizer.normalizer = Strip()
+    assert identity(other) != before
 
 
 def test_what_is_no_rows_file_is_refused(tmp_path):

@@ -155,6 +155,26 @@ def test_figures_of_other_weights_are_left_out(tmp_path):
     assert "No attack was run on this model" in (tmp_path / "README.md").read_text("utf-8")
 
 
+def test_evaluations_with_and_without_attacks_make_one_table(tmp_path):
+    """4 steps of 8 rows, 2 an epoch: evaluations at steps 1 and 3 do not attack."""
+    trainer = trained(
+        tmp_path,
+        max_steps=4,
+        per_device_train_batch_size=4,
+        eval_strategy="steps",
+        eval_steps=1,
+        attack_every="epoch",
+    )
+    logged = copy.deepcopy(trainer.state.log_history)
+    trainer.create_model_card()
+    assert trainer.state.log_history == logged
+    text = (tmp_path / "README.md").read_text("utf-8")
+    table = [line for line in text.splitlines() if re.match(r"\| (Training Loss|No log|\d)", line)]
+    columns = [cell.strip() for cell in table[0].split("|")]
+    place = columns.index("Antonym Asr")
+    assert [row.split("|")[place].strip() == "–" for row in table[1:]] == [True, False, True, False]
+
+
 def test_two_sets_are_two_entries_and_the_last_figures_count(tmp_path):
     trainer = trained(tmp_path, method="normal", attacks=None)
     trainer.evaluate(made_rows(9, seed=5), metric_key_prefix="eval_mm")

@@ -185,6 +185,28 @@ def test_a_mixture_draws_each_kind_that_a_row_allows_as_likely():
     assert mixed.sample(("Hm.",), rng) is None and mixed.choose([], rng) is None
 
 
+def test_what_two_kinds_give_is_chosen_as_it_is_drawn():
+    """ "first" becomes "second" as its antonym and as the next number; each kind keeps its share of it."""
+    antonyms = AntonymPerturbation({"first": ("second", "last")})
+    mixed = MixedPerturbation([antonyms, NumbersOf("first", "second", "third")])
+    texts = ("The first dog.",)
+    edits = mixed.candidates(texts)
+    assert sorted(edit.replacement for edit in edits) == ["last", "second", "third"]
+    rng = random.Random(0)
+    drawn = Counter(mixed.sample(texts, rng) for _ in range(4000))
+    chosen = Counter(mixed.choose(edits, rng).texts for _ in range(4000))
+    assert drawn[("The second dog.",)] / 4000 == pytest.approx(0.5, abs=0.03)
+    for found in drawn:
+        assert chosen[found] / 4000 == pytest.approx(drawn[found] / 4000, abs=0.04)
+
+
+class NumbersOf(AntonymPerturbation):
+    """Numbers as a table gives them, drawn as antonyms are."""
+
+    def __init__(self, word, *others):
+        super().__init__({word: others})
+
+
 def test_a_mixture_is_filtered_as_a_whole():
     mixed = MixedPerturbation([ANTONYM, NUMBERS])
     texts = ("Two hot days.", "It was hot.")

@@ -97,6 +97,20 @@ def test_a_group_has_no_interval_over_one_seed():
     assert groups[0].to_dict()["metrics"]["eval_accuracy"]["t_interval_95"] is None
 
 
+def test_a_rate_over_nothing_is_no_figure(tmp_path):
+    """Results of earlier versions have NaN for the rate that picks the best model."""
+    runs = make_grid(BASE, {"seed": [1, 2]})
+    rates = zip(runs, (0.5, float("nan")), strict=True)
+    found = {
+        run.key: {"metrics": {"eval_accuracy": 0.75, "eval_antonym_asr": rate}, "arguments": {}}
+        for run, rate in rates
+    }
+    write_summary(tmp_path, runs, found, ["seed"])
+    (group,) = group_runs(runs, found, ["seed"])
+    assert group.values == {"eval_accuracy": [0.75, 0.75], "eval_antonym_asr": [0.5]}
+    assert "| the base | 2 | 75.00" in (tmp_path / "sweep.md").read_text()
+
+
 def test_the_table_shows_of_an_interval_what_a_share_can_be():
     """Of two seeds' 0 % and 1 %, where Student's interval starts at -5.85 %."""
     runs = make_grid(BASE, {"seed": [1, 2]})
