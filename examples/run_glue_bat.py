@@ -35,6 +35,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     HfArgumentParser,
+    enable_full_determinism,
+    set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -42,7 +44,7 @@ from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
-from hf_bat.labels import label_names_of
+from hf_bat.labels import label_names_of, names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.robustness import known_rates
 from hf_bat.summary import read_results, summary_table
@@ -171,6 +173,22 @@ def _asked_for_quiet() -> bool:
         return False  # the parser says what is wrong with the file
 
 
+def check_used(args: BalancedTrainingArguments) -> None:
+    """Refuse flags of the Trainer's that this script would pass by, or trip over after training."""
+    if args.resume_from_checkpoint and not args.do_train:
+        raise HfBatError(
+            "--resume_from_checkpoint is for --do_train; to evaluate a checkpoint give it as "
+            "--model_name_or_path"
+        )
+    if args.batch_eval_metrics or not args.eval_do_concat_batches:
+        flag = "batch_eval_metrics" if args.batch_eval_metrics else "eval_do_concat_batches false"
+        raise HfBatError(f"--{flag} is not supported: metrics are of all rows at once")
+    if args.prediction_loss_only and (args.do_eval or args.do_predict):
+        raise HfBatError(
+            "--prediction_loss_only leaves no answers to score or to write; leave it out"
+        )
+
+
 def choose_task(data: DataArguments) -> Task:
     """The named task, or the one that the flags describe."""
     if (data.task_name is None) == (data.columns is None):
@@ -200,6 +218,30 @@ def load_rows(task: Task, data: DataArguments, args: BalancedTrainingArguments) 
     return rows
 
 
+def named_task(task: Task, rows: Any, model: ModelArguments, trains: bool) -> Task:
+    """The task with label names: its own, a trained head's, or those of the rows that are trained on.
+
+    What rows to evaluate or predict hold is often not all classes, or placeholders.
+    """
+    if task.label_names:
+        return task
+    if not trains:
+        try:
+            config = AutoConfig.from_pretrained(
+                model.config_name or model.model_name_or_path,
+                cache_dir=model.cache_dir,
+                revision=model.model_revision,
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise HfBatError(f"cannot load {model.model_name_or_path}: {reason}") from error
+        if _has_head(config):
+            return with_label_names(task, names_of(config))
+        if task.label_column not in rows.column_names:
+            return task
+    return with_label_names(task, label_names_of(rows, task))
+
+
 def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
     """The tokenizer, and the model with a head for the task's labels."""
     options = {"cache_dir": model.cache_dir, "revision": model.model_revision}
@@ -224,12 +266,16 @@ def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
 
 def _check_head(name: str, config: Any, labels: int) -> None:
     """Refuse a trained head of another number of labels, which transformers reports in a page."""
-    trained = any("SequenceClassification" in one for one in config.architectures or ())
-    if trained and config.num_labels != labels:
+    if _has_head(config) and config.num_labels != labels:
         raise HfBatError(
             f"{name} has a head for {config.num_labels} labels and the task {labels}: add "
             "--ignore_mismatched_sizes for a new head"
         )
+
+
+def _has_head(config: Any) -> bool:
+    """Whether the model has been a classifier, and not an encoder whose head is new."""
+    return any("SequenceClassification" in one for one in config.architectures or ())
 
 
 def check_output_dir(args: BalancedTrainingArguments) -> str | None:
@@ -355,15 +401,16 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
         hide_library_bars()
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+    check_used(args)
     if data.baseline and not args.do_eval:
         raise HfBatError("--baseline is for --do_eval, whose table shows it; give --do_eval too")
     task = choose_task(data)
     baseline = read_results(data.baseline) if data.baseline else None
     checkpoint = check_output_dir(args)
     rows = load_rows(task, data, args)
-    first = next(iter(rows.values()))
-    if args.do_train or args.do_eval or task.label_column in first.column_names:
-        task = with_label_names(task, label_names_of(first, task))
+    task = named_task(task, next(iter(rows.values())), model_args, args.do_train)
+    # Of the new head's weights, which are drawn before the Trainer sets it.
+    enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
     tokenizer, model = load_model(model_args, task)
     trainer = BalancedTrainer(
         model=model,

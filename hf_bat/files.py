@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from hf_bat.errors import HfBatError
 
@@ -42,6 +44,9 @@ def write_atomically(
         data = content.encode("utf-8") if isinstance(content, str) else content
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to keep whole
+            path.write_bytes(data)
+            return path
         # Beside the file, for a file is replaced in one step only within a file system; with the
         # process's number, for two processes may write the same file.
         part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -55,3 +60,15 @@ def write_atomically(
             with contextlib.suppress(OSError, ValueError):
                 part.unlink(missing_ok=True)
     return path
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> Path:
+    """Write an object as indented JSON, whole or not at all; see `write_atomically`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "a.json"), {"rows": 2}).read_text().split()
+        ['{', '"rows":', '2', '}']
+    """
+    return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -217,7 +217,8 @@ def label_map(
         data_names: the names that the data set itself declares for its integers.
 
     Returns:
-        The map. A model without label names, or none, takes the data's order. Names that only number the
+        The map. A model without label names takes the task's order, or where it has none the data's; with
+        no model it is the data's that says what a function's outputs are. Names that only number the
         classes, such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called
         so: the task's, or where it has none the model's.
 
@@ -242,8 +243,11 @@ def label_map(
             f"the model has {config.num_labels} labels and the data {len(names)} "
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
-    if config is None or not has_named_labels(config):
+    if config is None:
         own = _order_of_data(task, names)
+    elif not has_named_labels(config):
+        same = _all_among(names, task.label_names)
+        own = task.label_names if same else _order_of_data(task, names)
     # The classes in the order of their numbers.
     classes = own if _class_numbers(task.label_names) else task.label_names or own
     meant = names if _all_among(names, own) else _numbered(names, classes)

@@ -190,6 +190,15 @@ def _check_ranges(args: BalancedTrainingArguments) -> None:
     for name, least in LEAST.items():
         if getattr(args, name) < least:
             raise HfBatError(f"{name} must be at least {least}; got {getattr(args, name)}")
+    for name in ("seed", "data_seed"):
+        seed = getattr(args, name)
+        if seed is not None and not 0 <= seed < 2**32:
+            raise HfBatError(f"{name} must be from 0 to {2**32 - 1}; got {seed}")
+    if args.label_names not in (None, ["labels"]):
+        raise HfBatError(
+            f"label_names={args.label_names} names the inputs that hold labels, and here these are "
+            "'labels'; the names of your classes are the task's (--class_names)"
+        )
     _check_amount("weight_warmup_steps", args.weight_warmup_steps)
     # Two of the Trainer's own that it takes as they are: the one trains to NaN without a word, the
     # other is found out by torch in the first step.

@@ -77,6 +77,8 @@ class ObjectiveTrainer(HubTrainer):
         self._window_rows: list[torch.Tensor] = []
         self._window_sums: dict[str, torch.Tensor] = {}
         self._steps_per_epoch = 1
+        # Of the rows under evaluation, of which the Trainer averages the batches' losses by their sizes.
+        self._mean_class_weight: float | None = None
         self._components = ComponentMeter(COMPONENTS)
         self.add_callback(_EpochCallback(self))
 
@@ -156,6 +158,9 @@ class ObjectiveTrainer(HubTrainer):
         window, ranks = counts, 1
         if model.training and self._window is not None:
             window, ranks = self._window.to(logits.device), self.accelerator.num_processes
+        elif self._mean_class_weight is not None:
+            window = counts.clone()
+            window[CE] = len(logits) * self._mean_class_weight
         parts = self._version_parts(forward, inputs)
         loss = torch.zeros((), device=logits.device)
         if self.compute_loss_func is None:
@@ -171,6 +176,24 @@ class ObjectiveTrainer(HubTrainer):
             check_finite(loss, parts, forward, inputs, self.state.global_step + 1)
             self._note_components(parts, counts, inputs)
         return (loss, SequenceClassifierOutput(logits=logits)) if return_outputs else loss
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's; a loss with class weights is that of all rows, whatever the batch size."""
+        self._mean_class_weight = self._class_weight_of(dataloader.dataset)
+        try:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        finally:
+            self._mean_class_weight = None
+
+    def _class_weight_of(self, rows: Any) -> float | None:
+        """The mean class weight of rows; None without weights, or where the labels cannot be looked up."""
+        names = getattr(rows, "column_names", None) or ()
+        column = next((name for name in ("labels", "label") if name in names), None)
+        weights = self._class_weights(torch.device("cpu"))
+        if weights is None or column is None:
+            return None
+        labels = torch.as_tensor([int(label) for label in rows[column]])
+        return weights[labels].double().mean().item() if (labels >= 0).all() else None
 
     @property
     def _measures_distances(self) -> bool:
@@ -261,7 +284,10 @@ class ObjectiveTrainer(HubTrainer):
             steps = steps * self.state.max_steps
         if steps == 0:
             return 1.0
-        done = self.state.global_step + 1 - self.args.clean_epochs * self._steps_per_epoch
+        collator = self.data_collator
+        of_user = isinstance(collator, PerturbationCollator) and collator is self._own_collator
+        clean = collator.clean_epochs if of_user else self.args.clean_epochs
+        done = self.state.global_step + 1 - clean * self._steps_per_epoch
         return min(1.0, max(0.0, done / steps))
 
     # ---- logs and metrics ---------------------------------------------------------------------

@@ -250,6 +250,11 @@ class RawTextTrainer(Trainer):
         used = {"normal": 0, "safer": 1, "a2t": 1}.get(self.args.method, 2)
         if self.args.a2t_candidates == "mlm":
             used = 0
+        if used and self._own_collator is not None:
+            sampler = self._own_collator.sampler
+            return tuple(
+                one for one in (sampler.fickle, sampler.obstinate)[:used] if one is not None
+            )
         return self.perturbations[:used] if used else ()
 
     def _skipped_labels(self) -> frozenset[int]:
@@ -348,7 +353,9 @@ class RawTextTrainer(Trainer):
 
     def get_perturbed_dataloader(self, rows: Any) -> Any:
         """Batches of rows with one fickle and one obstinate draw each, in order, whatever the method."""
-        fickle, obstinate = self.perturbations
+        sampler = getattr(self._own_collator, "sampler", None)
+        fickle = getattr(sampler, "fickle", None) or self.perturbations[0]
+        obstinate = getattr(sampler, "obstinate", None) or self.perturbations[1]
         collator = self._make_collator(
             fickle=fickle,
             obstinate=obstinate,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import glob
+import gzip
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -290,10 +293,12 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         )
     from datasets import load_dataset
 
-    options: dict[str, Any] = {"delimiter": "\t"} if suffixes[-1].lower() == ".tsv" else {}
+    options: dict[str, Any] = {}
     if kind == "csv":
         # An empty cell is an empty text, to be dropped with a count, not a missing value.
         options["keep_default_na"] = False
+        if suffixes[-1].lower() == ".tsv":
+            options |= {"delimiter": "\t", "quoting": _tsv_quoting(path)}
     logger = logging.getLogger("datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # it reports what the error below says
@@ -303,9 +308,28 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         )
     except Exception as error:  # `datasets` wraps every parser's own errors
         cause = error.__cause__ or error
-        raise HfBatError(f"cannot read {path}: {str(cause).splitlines()[0]}") from error
+        reason = (str(cause).splitlines() or ["it holds no rows"])[0]
+        raise HfBatError(f"cannot read {path}: {reason}") from error
     finally:
         logger.setLevel(level)
+
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+def _tsv_quoting(path: Path) -> int:
+    """Whether a TSV file quotes its cells, as pandas does, or its quotes are letters, as in GLUE's.
+
+    In a file that quotes, a cell that begins with a quote ends with one. Were GLUE's read so, a cell that
+    only begins with one would swallow the rows up to the next.
+    """
+    open_text = gzip.open if path.suffix == ".gz" else open
+    with open_text(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            for cell in line.rstrip("\r\n").split("\t"):
+                if cell.startswith('"') and not _QUOTED.fullmatch(cell):
+                    return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL
 
 
 def load_hub_split(task: Task, role: str, revision: str | None = None) -> Dataset:

@@ -11,6 +11,7 @@ from transformers import BertConfig
 
 from hf_bat import HfBatError, get_task
 from hf_bat.attack.rows import read_examples
+from hf_bat.cli import main
 from hf_bat.data import prepare_dataset
 from hf_bat.labels import label_map, label_names_of
 from hf_bat.tasks import (
@@ -362,6 +363,40 @@ def test_files_that_cannot_be_read_say_so(tmp_path, capfd):
     with pytest.raises(HfBatError, match="cannot read .*bad.jsonl"):
         load_split(tmp_path / "bad.jsonl", str(tmp_path / "cache"))
     assert "Failed to load" not in "".join(capfd.readouterr())
+
+
+def test_quotes_of_a_tsv_are_letters_unless_it_quotes_its_cells(tmp_path):
+    """GLUE's files have sentences that begin with a quote; pandas quotes cells that hold one."""
+    cache = str(tmp_path / "cache")
+    lines = ['"Oh," he said.\tB.\t0', "C.\tD.\t1", '"Well.\tE "F".\t2', "G.\tH.\t0"]
+    for name, text in (("a.tsv", lines), ("b.tsv", [lines[1], lines[0]])):
+        (tmp_path / name).write_text("\n".join(["premise\thypothesis\tlabel", *text]) + "\n")
+        found = load_split(tmp_path / name, cache)
+        assert [f"{r['premise']}\t{r['hypothesis']}\t{r['label']}" for r in found] == text
+    quoted = 'premise\thypothesis\tlabel\n"He said ""no""."\tB.\t0\n"C."\tD.\t1\n'
+    with gzip.open(tmp_path / "c.tsv.gz", "wt") as file:
+        file.write(quoted)
+    assert load_split(tmp_path / "c.tsv.gz", cache)["premise"][:] == ['He said "no".', "C."]
+
+
+def test_a_model_without_names_has_the_order_of_the_task_whatever_the_data_declares():
+    features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
+    rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
+    dataset = prepare_dataset(rows, get_task("snli"), config_with(), "rows")
+    assert dataset["label"][:] == [2, 0, 1]
+    assert [e.label for e in read_examples(rows, get_task("snli"), config_with())] == [2, 0, 1]
+
+
+def test_perturb_skips_and_names_labels_as_the_data_declares_them(tmp_path, capsys):
+    features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
+    texts = {"premise": "A hot day.", "hypothesis": "It is hot."}
+    rows = datasets.Dataset.from_list([{**texts, "label": label} for label in range(3)])
+    rows.cast_column("label", features).to_parquet(tmp_path / "rows.parquet")
+    out = tmp_path / "out.json"
+    flags = ["--task", "snli", "--data", str(tmp_path / "rows.parquet"), "--json", str(out)]
+    assert main(["perturb", *flags]) == 0
+    shown = json.loads(out.read_text())["rows"]
+    assert [row["obstinate"] != [None] for row in shown] == [True, True, False], shown
 
 
 def test_an_empty_cell_of_a_csv_is_an_empty_text(tmp_path):

@@ -1,11 +1,14 @@
 """Files appear whole or not at all, and what could not be written leaves nothing behind."""
 
+import json
 import os
 
 import pytest
+from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack.html import write_html
 from hf_bat.attack.rows import RowsFile
+from hf_bat.cli import main
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 
@@ -74,3 +77,33 @@ def test_pages_and_rows_that_cannot_be_written_leave_nothing(tmp_path, monkeypat
 def test_nothing_else_replaces_files(repository):
     sources = [*repository.glob("hf_bat/**/*.py"), *repository.glob("examples/**/*.py")]
     assert [p.name for p in sources if " os.replace(" in p.read_text("utf-8")] == ["files.py"]
+
+
+def test_what_is_no_file_is_written_to_as_it_is(tmp_path):
+    """/dev/stdout, or a pipe: it must not be replaced by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "text")
+    assert os.read(reader, 10) == b"text" and not pipe.is_file() and names(tmp_path) == ["pipe"]
+    os.close(reader)
+
+
+def test_a_contrast_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys):
+    rows = [{"premise": "A.", "hypothesis": "B.", "label": 0, "idx": 0, "original_idx": None}]
+    rows += [{"premise": "A.", "hypothesis": "C.", "label": 1, "idx": 1, "original_idx": 0}]
+    data, out = tmp_path / "rows.jsonl", tmp_path / "report.json"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tiny_model("bert").save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    out.write_text("old")
+
+    def full(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    flags = ["--model", str(tmp_path / "model"), "--data", str(data), "--json", str(out)]
+    assert main(["contrast", *flags]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"hf-bat: error: cannot write {out}: No space left on device"
+    assert out.read_text() == "old"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, Task
 from hf_bat.tasks import load_split
@@ -53,6 +53,7 @@ def main() -> None:
         skipped_labels=tuple(options.skipped_labels),
         label_column=options.label_column,
     )
+    set_seed(42)  # of the new head's weights: the arguments' default
     trainer = BalancedTrainer(
         model=AutoModelForSequenceClassification.from_pretrained(
             options.model_name_or_path, num_labels=len(task.label_names)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from peft import LoraConfig, TaskType, get_peft_model
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
 from hf_bat.tasks import load_split
@@ -50,6 +50,7 @@ def main() -> None:
     """Train the adapter, evaluate, save it."""
     options = parse_arguments()
     task = get_task(options.task_name)
+    set_seed(42)  # of the new head's weights: the arguments' default
     model = AutoModelForSequenceClassification.from_pretrained(
         options.model_name_or_path, num_labels=len(task.label_names)
     )

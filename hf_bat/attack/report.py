@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures, label_figures
 from hf_bat.attack.rates import interval, rate
-from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
 from hf_bat.perturbations.validity import LabelValidity
 
 Row = Mapping[str, Any]
@@ -94,24 +95,22 @@ class AttackReport:
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as a JSON file."""
-        _write(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
     def save_rows(self, path: str | Path) -> None:
         """Write one JSON line per row and attack."""
         lines = [json.dumps(row, ensure_ascii=False) for row in self._marked_rows()]
-        _write(path, "".join(f"{line}\n" for line in lines))
+        write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
         """Write one CSV line per row and attack, sentences in columns of their own."""
         flat = list(map(_flat, self._marked_rows()))
         names = list(dict.fromkeys(name for row in flat for name in row))
-        try:
-            with open(path, "w", encoding="utf-8", newline="") as stream:
-                writer = csv.DictWriter(stream, names, restval="")
-                writer.writeheader()
-                writer.writerows(flat)
-        except OSError as error:
-            raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, names, restval="")
+        writer.writeheader()
+        writer.writerows(flat)
+        write_atomically(path, stream.getvalue())
 
     def _marked_rows(self) -> Iterator[dict[str, Any]]:
         marks = marks_of(self.about)
@@ -147,7 +146,7 @@ class AttackReport:
                     "attack": row["attack"],
                 }
                 lines.append(json.dumps(line, ensure_ascii=False))
-        _write(path, "".join(f"{line}\n" for line in lines))
+        write_atomically(path, "".join(f"{line}\n" for line in lines))
         return len(lines), unlabelled
 
     def to_markdown(self) -> str:
@@ -377,10 +376,3 @@ def _cell(key: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}" if key == "queries_per_row" else f"{100 * value:.1f} %"
     return str(value)
-
-
-def _write(path: str | Path, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HfBatError(f"cannot write {path}: {error.strerror or error}") from error

@@ -351,5 +351,11 @@ def load(factory: str, path: str, what: str, **options: Any) -> Any:
 
     try:
         return getattr(transformers, factory).from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
+            raise HfBatError(
+                f"cannot load the {what} {path}: the adapter's head does not fit its base as configured; "
+                "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
+                "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
+            ) from error
         raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error

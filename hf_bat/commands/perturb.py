@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task
+from hf_bat.commands.task import chosen_task, seed
 from hf_bat.errors import HfBatError
+from hf_bat.files import write_json
 
 HELP = "show rows with the fickle and obstinate versions that training would draw"
 EPILOG = """examples:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-filter", default="off", help="obstinate draws: off (default), only or prefer"
     )
-    parser.add_argument("--seed", type=int, default=42, help="as in training (default: 42)")
+    parser.add_argument("--seed", type=seed, default=42, help="as in training (default: 42)")
     parser.add_argument("--epoch", type=int, default=0, help="whose draws (default: 0)")
     parser.add_argument("--num-fickle", type=int, default=1, help="fickle draws a row")
     parser.add_argument("--num-obstinate", type=int, default=1, help="obstinate draws a row")
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the rows; return 0."""
-    from hf_bat.data import prepare_dataset
+    from hf_bat.data import labels_of, prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.perturbations.validity import inference_names
     from hf_bat.preview import Preview
@@ -88,21 +88,24 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError(
             "--skipped-labels needs the labels' names and order: give --label-names too"
         )
+    data = load_split(args.data)
+    # The data may declare the labels in another order than the task has them.
+    labels = labels_of(data, task, None)[1]
+    skipped = [labels.named(name, "the task") for name in task.skipped_labels]
     sampler = PerturbationSampler(
         task.columns,
         fickle,
         obstinate,
-        frozenset(map(task.label_names.index, task.skipped_labels)),
+        frozenset(label for label in skipped if label is not None),
         args.num_fickle,
         args.num_obstinate,
         args.seed,
-        inference_names(task.label_names),
+        inference_names(labels.model_names),
     )
-    rows = prepare_dataset(load_split(args.data), task, None, f"file {args.data}", keep_all=True)
-    preview = Preview(rows, sampler, args.n, args.epoch, task.label_names)
+    rows = prepare_dataset(data, task, None, f"file {args.data}", keep_all=True)
+    preview = Preview(rows, sampler, args.n, args.epoch, labels.model_names)
     print(preview)
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(preview.to_dict(), file, indent=2, ensure_ascii=False)
+        write_json(args.json, preview.to_dict())
         print(f"written: {args.json}", file=sys.stderr)
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from hf_bat.commands.outputs import check_outputs
+from hf_bat.files import write_json
 
 HELP = """\
 turn an output folder into one self-contained HTML page: accuracy and attack success rates, charts of
@@ -41,6 +41,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"not shown: {names}: {why}")
     print(f"written: {done['output']}")
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(done, file, indent=2)
+        write_json(args.json, done)
     return 0

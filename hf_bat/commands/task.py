@@ -63,3 +63,15 @@ def warn_of_unnamed_labels(model: Classifier, task: Task) -> None:
         "chance or below, name them (id2label) in its config.json",
         file=sys.stderr,
     )
+
+
+def seed(text: str) -> int:
+    """The value of a `--seed` flag, as an argparse type: what numpy and torch both take.
+
+    Example:
+        >>> seed("7")
+        7
+    """
+    if not text.strip().isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a seed is from 0 to {2**32 - 1}; got {text}")
+    return int(text)

@@ -176,6 +176,30 @@ def test_labels_in_digits_of_a_file_with_an_empty_cell(tiny_folder, tmp_path, in
     assert len(config["id2label"]) == 3
 
 
+def test_a_trained_model_says_the_labels_of_rows_that_it_only_scores(
+    tiny_folder, tmp_path, in_process
+):
+    """A test file has placeholders, and one to evaluate on may lack a class."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder / "model")
+    model.config.id2label = {0: "book", 1: "cancel", 2: "other"}
+    model.save_pretrained(tmp_path / "model")
+    tokenizer_for_made_rows().save_pretrained(tmp_path / "model")
+    (tmp_path / "dev.csv").write_text("utterance,intent\nA man waits.,book\nA boy sings.,other\n")
+    (tmp_path / "test.csv").write_text("utterance,intent\nA man waits.,-1\nA boy sings.,-1\n")
+    base = flags_for(tiny_folder, tmp_path / "out", "--model_name_or_path", tmp_path / "model",
+                     "--columns", "utterance", "--label_column", "intent", method="normal")  # fmt: skip
+    status, _, err = in_process(*base, "--do_eval", "--validation_file", tmp_path / "dev.csv",
+                                "--do_predict", "--test_file", tmp_path / "test.csv")  # fmt: skip
+    assert status == 0, err
+    assert read(tmp_path / "out" / "eval_results.json")["eval_samples"] == 2
+    predicted = (tmp_path / "out" / "predict_results_custom.txt").read_text().splitlines()[1:]
+    assert len(predicted) == 2 and all(
+        line.split("\t")[1] in ("book", "cancel", "other") for line in predicted
+    )
+    status, _, err = in_process(*base, "--do_predict", "--test_file", tmp_path / "test.csv")
+    assert status == 0, err
+
+
 def test_the_mismatched_set_of_mnli_has_keys_of_its_own(tiny_folder, tmp_path, in_process):
     status, _, err = in_process(
         *flags_for(tiny_folder, tmp_path, "--task", "mnli", "--data", tiny_folder / "dev.jsonl",
@@ -304,6 +328,20 @@ BAD = {
                    "--validation_mm_file is for the mismatched set of mnli; task snli has none"),
     "baseline": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
                   "--baseline", "{folder}"], "--baseline is for --do_eval"),
+    "resume": (["--task_name", "snli", "--do_eval", "--resume_from_checkpoint", "last"],
+               "--resume_from_checkpoint is for --do_train; to evaluate a checkpoint give it as"),
+    "batches": (["--task_name", "snli", "--do_eval", "--batch_eval_metrics", "true"],
+                "--batch_eval_metrics is not supported"),
+    "apart": (["--task_name", "snli", "--do_eval", "--eval_do_concat_batches", "false"],
+              "--eval_do_concat_batches false is not supported"),
+    "losses": (["--task_name", "snli", "--do_predict", "--prediction_loss_only", "true"],
+               "--prediction_loss_only leaves no answers"),
+    "seed": (["--task_name", "snli", "--do_eval", "--seed", "-1"],
+             "seed must be from 0 to 4294967295; got -1"),
+    "names": (["--task_name", "snli", "--do_eval", "--label_names", "yes", "no"],
+              "the names of your classes are the task's (--class_names)"),
+    "empty": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/empty.jsonl"],
+              "cannot read "),
     "no hub": (["--task_name", "snli", "--do_train"], "give --train_file and --validation_file"),
 }  # fmt: skip
 
@@ -314,6 +352,7 @@ def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, c
     (tiny_folder / "pairs.jsonl").write_text(
         json.dumps({"sentence1": "A.", "sentence2": "B.", "label": 1}) + "\n"
     )
+    (tiny_folder / "empty.jsonl").write_text("")
     given = [flag.format(folder=tiny_folder) for flag in flags]
     status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *given)
     lines = [line for line in err.splitlines() if line.startswith("run_glue_bat: error: ")]
@@ -423,6 +462,20 @@ def own_process(tiny_folder, encoder, tmp_path, script, quiet_environment):
         )  # fmt: skip
 
     return run
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_the_seed_is_of_the_new_head_too(own_process, tmp_path):
+    """In processes of their own: those of one process share what another test has seeded."""
+    losses = []
+    for _ in range(2):
+        done = own_process("--quiet", "--seed", "7")
+        assert done.returncode == 0, done.stderr
+        log = read(tmp_path / "out" / "trainer_state.json")["log_history"]
+        losses.append([entry["loss"] for entry in log if "loss" in entry])
+        shutil.rmtree(tmp_path / "out")
+    assert losses[0] == losses[1]
 
 
 # With what the libraries bound to stderr when they were imported, what is said of flags, and what torch

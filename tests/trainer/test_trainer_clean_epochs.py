@@ -30,6 +30,20 @@ def own_collator(clean_epochs):
     )  # fmt: skip
 
 
+def test_what_is_recorded_is_of_the_users_own_collator(tmp_path):
+    """Its tables, not those that the trainer would have drawn from; its draws are measured too."""
+    own = {"data_collator": own_collator(0), "synonyms": None, "antonyms": None}
+    trainer = make(tmp_path, method="triplet", max_steps=1, trainer_options=own)
+    trainer.train()
+    saved = trainer.save_perturbations(tmp_path)
+    assert saved == {"synonyms": SYNONYMS.fingerprint, "antonyms": ANTONYMS.fingerprint}
+    trainer.create_model_card()
+    assert SYNONYMS.fingerprint[:8] in (tmp_path / "README.md").read_text("utf-8")
+    given = make(tmp_path, model=trainer.model, method="triplet", max_steps=1)
+    expected = given.perturbation_distances(made_rows(16))
+    assert trainer.perturbation_distances(made_rows(16)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

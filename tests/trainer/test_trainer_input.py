@@ -253,6 +253,20 @@ def test_prediction_answers_tokenised_rows_without_a_label(tmp_path):
     assert trainer.predict(rows).predictions.shape == (2, 3)
 
 
+@pytest.mark.parametrize("weights", [[1.0, 0.0, 0.0], [1.0, 5.0, 0.2]])
+def test_the_evaluation_loss_with_class_weights_is_that_of_all_rows(tmp_path, weights):
+    rows, losses = made_rows(24), []
+    for size in (2, 7, 24):
+        trainer = make_trainer(
+            tmp_path, rows, class_weights=weights, per_device_eval_batch_size=size
+        )
+        losses.append(trainer.evaluate(rows)["eval_loss"])
+        found = trainer.predict(rows)
+    logits, labels = map(torch.as_tensor, (found.predictions, found.label_ids))
+    expected = torch.nn.functional.cross_entropy(logits, labels, torch.tensor(weights)).item()
+    assert losses == pytest.approx([expected] * 3, abs=1e-5)
+
+
 @pytest.mark.parametrize("names", [("no", "yes"), ()])
 @pytest.mark.parametrize("method", ["normal", "a2t"])
 def test_training_evaluation_and_attacks_go_by_the_declared_label_column(tmp_path, names, method):

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from tiny_models import tiny_model
 from training_helpers import (
+    ANTONYMS,
     METHODS,
+    SYNONYMS,
     largest_difference,
     logged,
     made_rows,
@@ -17,7 +19,12 @@ from training_helpers import (
 )
 from transformers import DataCollatorWithPadding, Trainer
 
-from hf_bat import BalancedTrainer
+from hf_bat import (
+    AntonymPerturbation,
+    BalancedTrainer,
+    PerturbationCollator,
+    SynonymPerturbation,
+)
 from hf_bat.losses.functional import pair_distance, pairwise_loss, triplet_loss
 
 CASES = [(method, {}) for method in METHODS] + [("triplet", {"mask": "authors"})]
@@ -286,13 +293,19 @@ def test_a_users_loss_is_honoured_and_divided_once(tmp_path, method):
         assert logged(whole, "loss")[0] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("share", [False, True])
-def test_clean_epochs_and_warm_up_of_the_weights(tmp_path, share):
+def test_clean_epochs_and_warm_up_of_the_weights(tmp_path, share, own):
     rows = made_rows(16)
     warmup = 0.5 if share else 8  # of the 16 steps
+    collator = PerturbationCollator(
+        tokenizer_for_made_rows(), ("premise", "hypothesis"), SynonymPerturbation(SYNONYMS),
+        AntonymPerturbation(ANTONYMS), clean_epochs=1, max_length=128, seed=3,
+    )  # fmt: skip
+    clean = {"trainer_options": {"data_collator": collator}} if own else {"clean_epochs": 1}
     trainer = make_trainer(
-        tmp_path, rows, method="pairwise", num_train_epochs=4, clean_epochs=1,
-        weight_warmup_steps=warmup, **SGD,
+        tmp_path, rows, method="pairwise", num_train_epochs=4, weight_warmup_steps=warmup, **clean,
+        **SGD,
     )  # fmt: skip
     trainer.train()
     for step, entry in enumerate(trainer.state.log_history[:-1]):
