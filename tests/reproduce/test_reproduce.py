@@ -389,8 +389,8 @@ def test_a_preprocessing_defence_is_disclosed_below_the_table(script, tmp_path):
     assert (tmp_path / "page.html").read_text().count(f"<p>{line}") == 1
 
 
-def test_the_commands_of_its_readme_are_valid(script, repository, capsys, tmp_path):
-    text = (repository / "examples" / "reproduce" / "README.md").read_text("utf-8")
+def test_the_commands_of_its_page_are_valid(script, repository, capsys, tmp_path):
+    text = (repository / "docs" / "howto" / "reproduce.md").read_text("utf-8")
     lines = text.replace("\\\n", " ").splitlines()
     commands = [line for line in lines if line.startswith("python examples/reproduce/run.py")]
     assert all(f"run.py {name} " in text for name in NAMES)
