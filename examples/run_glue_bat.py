@@ -44,6 +44,7 @@ from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
+from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of, names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.robustness import known_rates
@@ -379,7 +380,7 @@ def predict(trainer: BalancedTrainer, rows: dict[str, Any], task: Task) -> None:
             path = Path(trainer.args.output_dir) / f"predict_results_{task.name}{ending}.txt"
             names = trainer.model.config.id2label
             lines = [f"{i}\t{names[int(label)]}" for i, label in enumerate(logits.argmax(-1))]
-            path.write_text("\n".join(["index\tprediction", *lines]) + "\n", encoding="utf-8")
+            write_atomically(path, "\n".join(["index\tprediction", *lines]) + "\n")
             logger.info("%d predictions written: %s", len(lines), path)
 
 

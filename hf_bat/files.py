@@ -19,6 +19,8 @@ def write_atomically(
 ) -> Path:
     """Write a file whole or not at all: what was there before stays until all of the new is written.
 
+    A link, a pipe or a device is written to as it is.
+
     Args:
         path: the file.
         content: its text, written as UTF-8, or its bytes.
@@ -44,7 +46,8 @@ def write_atomically(
         data = content.encode("utf-8") if isinstance(content, str) else content
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to keep whole
+        # /dev/stdout, a pipe or a link is written through, not replaced.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(data)
             return path
         # Beside the file, for a file is replaced in one step only within a file system; with the
@@ -63,7 +66,17 @@ def write_atomically(
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
-    """Write an object as indented JSON, whole or not at all; see `write_atomically`.
+    """Write an object as indented JSON, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what `json` can write.
+
+    Returns:
+        The path.
+
+    Raises:
+        HfBatError: it cannot be written; see `write_atomically`.
 
     Example:
         >>> import tempfile

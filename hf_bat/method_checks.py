@@ -194,7 +194,7 @@ def _check_ranges(args: BalancedTrainingArguments) -> None:
         seed = getattr(args, name)
         if seed is not None and not 0 <= seed < 2**32:
             raise HfBatError(f"{name} must be from 0 to {2**32 - 1}; got {seed}")
-    if args.label_names not in (None, ["labels"]):
+    if list(args.label_names or ["labels"]) != ["labels"]:
         raise HfBatError(
             f"label_names={args.label_names} names the inputs that hold labels, and here these are "
             "'labels'; the names of your classes are the task's (--class_names)"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from datasets import Dataset
 from torch import nn
 from transformers import TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -187,13 +188,13 @@ class ObjectiveTrainer(HubTrainer):
 
     def _class_weight_of(self, rows: Any) -> float | None:
         """The mean class weight of rows; None without weights, or where the labels cannot be looked up."""
-        names = getattr(rows, "column_names", None) or ()
-        column = next((name for name in ("labels", "label") if name in names), None)
-        weights = self._class_weights(torch.device("cpu"))
-        if weights is None or column is None:
+        weights = self.args.class_weights
+        if weights is None or not isinstance(rows, Dataset):
             return None
-        labels = torch.as_tensor([int(label) for label in rows[column]])
-        return weights[labels].double().mean().item() if (labels >= 0).all() else None
+        column = next((name for name in ("labels", "label") if name in rows.column_names), None)
+        labels = () if column is None else rows.with_format(None)[column]
+        found = [weights[label] for label in labels if label in range(len(weights))]
+        return sum(found) / len(found) if found and len(found) == len(labels) else None
 
     @property
     def _measures_distances(self) -> bool:

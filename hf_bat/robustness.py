@@ -175,8 +175,8 @@ class RobustnessCallback(TrainerCallback):
         metrics: dict[str, float] = kwargs["metrics"]
         if self._meter is None:
             self._meter = self._make_meter(args, kwargs.get("processing_class"))
-        # The rows are always the same, so that each of several evaluation sets need not attack anew; their
-        # accuracies differ.
+        # The rows are always the same, so that each of several evaluation sets need not attack anew; the
+        # accuracy of each call may differ.
         weights = hashlib.sha256()
         hash_weights(weights, kwargs["model"])
         if self._found is None or self._found[0] != weights.hexdigest():

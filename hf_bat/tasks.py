@@ -7,7 +7,6 @@ import difflib
 import glob
 import gzip
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -297,12 +296,12 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     if kind == "csv":
         # An empty cell is an empty text, to be dropped with a count, not a missing value.
         options["keep_default_na"] = False
-        if suffixes[-1].lower() == ".tsv":
-            options |= {"delimiter": "\t", "quoting": _tsv_quoting(path)}
     logger = logging.getLogger("datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # it reports what the error below says
     try:
+        if suffixes[-1].lower() == ".tsv":
+            options |= {"delimiter": "\t", "quoting": _tsv_quoting(path)}
         return load_dataset(
             kind, data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir, **options
         )
@@ -314,22 +313,22 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         logger.setLevel(level)
 
 
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
-
-
 def _tsv_quoting(path: Path) -> int:
     """Whether a TSV file quotes its cells, as pandas does, or its quotes are letters, as in GLUE's.
 
-    In a file that quotes, a cell that begins with a quote ends with one. Were GLUE's read so, a cell that
-    only begins with one would swallow the rows up to the next.
+    Were GLUE's read as quoting, a cell that only begins with a quote would swallow the rows up to the next.
     """
     open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
-        for line in file:
-            for cell in line.rstrip("\r\n").split("\t"):
-                if cell.startswith('"') and not _QUOTED.fullmatch(cell):
+    widths = set()
+    with open_text(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+        try:
+            for cells in csv.reader(file, delimiter="\t", strict=True):
+                if any("\t" in cell and "\n" in cell for cell in cells):
                     return csv.QUOTE_NONE
-    return csv.QUOTE_MINIMAL
+                widths.add(len(cells))
+        except csv.Error:
+            return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
 
 
 def load_hub_split(task: Task, role: str, revision: str | None = None) -> Dataset:

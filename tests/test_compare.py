@@ -248,6 +248,9 @@ def test_models_whose_label_names_differ_in_case_alone_are_compared(tmp_path):
         assert report["antonym"]["recipe"]["skipped_labels"] == ["neutral"]
         paths.append(tmp_path / f"{turn.__name__}.json")
         report.save_json(paths[-1])
+        report.save_rows(paths[-1].with_suffix(".jsonl"))
     assert paths[0].read_text() != paths[1].read_text()
     recipes = [json.loads(p.read_text())["attacks"]["antonym"]["recipe"] for p in paths]
     assert recipes[0] == recipes[1]
+    rows = [path.with_suffix(".jsonl") for path in paths]
+    assert len(compare_reports(*paths, rows)) == 2  # by both definitions

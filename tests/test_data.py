@@ -373,6 +373,12 @@ def test_quotes_of_a_tsv_are_letters_unless_it_quotes_its_cells(tmp_path):
         (tmp_path / name).write_text("\n".join(["premise\thypothesis\tlabel", *text]) + "\n")
         found = load_split(tmp_path / name, cache)
         assert [f"{r['premise']}\t{r['hypothesis']}\t{r['label']}" for r in found] == text
+    (tmp_path / "d.tsv.gz").write_bytes(b"not gzip")
+    with pytest.raises(HfBatError, match="cannot read .*d.tsv.gz"):
+        load_split(tmp_path / "d.tsv.gz", cache)
+    wide = 'premise\thypothesis\tlabel\n"A\nman."\t"B\tC"\t0\nD.\tE.\t1\n'
+    (tmp_path / "e.tsv").write_text(wide)
+    assert load_split(tmp_path / "e.tsv", cache)["premise"][:] == ["A\nman.", "D."]
     quoted = 'premise\thypothesis\tlabel\n"He said ""no""."\tB.\t0\n"C."\tD.\t1\n'
     with gzip.open(tmp_path / "c.tsv.gz", "wt") as file:
         file.write(quoted)

@@ -87,6 +87,11 @@ def test_what_is_no_file_is_written_to_as_it_is(tmp_path):
     write_atomically(pipe, "text")
     assert os.read(reader, 10) == b"text" and not pipe.is_file() and names(tmp_path) == ["pipe"]
     os.close(reader)
+    (tmp_path / "kept.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("kept.json")
+    write_atomically(tmp_path / "link.json", "new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "kept.json").read_text() == "new"
 
 
 def test_a_contrast_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys):

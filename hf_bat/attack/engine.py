@@ -49,7 +49,16 @@ class Meter:
     seconds: float = 0.0
 
     def of_all_ranks(self, world: int) -> dict[str, float]:
-        """The cost of a distributed run: what the ranks asked for in sum, the longest of their times."""
+        """The cost of a distributed run: what the ranks asked for in sum, the longest of their times.
+
+        Every rank must call this, for each waits for the others.
+
+        Args:
+            world: how many ranks there are.
+
+        Returns:
+            Figure -> value, the same on every rank.
+        """
         meters = gather([vars(self)], None, world)
         return {
             name: round((max if name.startswith("seconds") else sum)(m[name] for m in meters), 4)

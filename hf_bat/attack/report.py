@@ -255,7 +255,8 @@ def summarise(
     Returns:
         Counts (`rows` = `attempted` + `skipped`, `attempted` = `succeeded` + `failed`) and rates in
         0..1, None where there is nothing to take a rate of: `asr` = succeeded / attempted (strict),
-        `asr_confident`, `attackable` = share of the attempted rows with a candidate, `asr_attackable`
+        `asr_confident`, `attackable` = share of the attempted rows with a candidate
+        (or whose budget ended before one was tried), `asr_attackable`
         the rate among those, `keep_rate` = share of the candidates tried that keep the prediction,
         `accuracy` before and `accuracy_under_attack` over the rows that the model answered; the
         figures per label and per word pair; 95 % Wilson intervals as `*_interval`; with a filter, over

@@ -139,10 +139,10 @@ class RowsFile:
         world: how many there are.
         replace: take lines of this attack that do not match for out of date, and write over them.
         marks: what each line discloses beside the identity; see `hf_bat.attack.report.marks_of`. Lines
-            without them, of earlier versions, are continued, and get them in the end.
+            without them, of earlier versions, get them in the end where they are continued.
 
     Raises:
-        HfBatError: the file has lines of another recipe, model or data set, or is no rows file.
+        HfBatError: the file has lines of another identity, or is no rows file.
     """
 
     def __init__(

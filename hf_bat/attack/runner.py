@@ -137,9 +137,10 @@ class Attack:
             rows: a `datasets.Dataset` or dicts with the task's columns, its label and, where they have
                 one, a unique `idx`.
             rows_file: stream results to this JSON-lines file; rows that it already holds of the same
-                recipe, model and data are not attacked again.
+                recipe, model, data and reading of labels are not attacked again.
             max_samples: only the first so many rows, right or wrong.
-            replace: write over a rows file of another recipe, model or data instead of refusing it.
+            replace: write over a rows file of another recipe, model, data or reading of labels instead of
+                refusing it.
             known: a dict that the attacks of one model, its weights unchanged, pass from one to the
                 next: what it answers to the unedited rows is then asked once for all of them.
 
@@ -207,7 +208,7 @@ class Attack:
             "data": fingerprint(examples)[:16],
             # None too: rows with flags are not continued by a run that makes none.
             "label_filter": filter_hash(self._validity)[:16] if self._validity else None,
-            "labels": self._label_reading(),
+            "label_reading": self._label_reading(),
         }
         if self.recipe.ranking == "random":
             setting["seed"] = str(self.seed)

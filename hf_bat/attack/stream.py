@@ -12,7 +12,7 @@ from hf_bat.attack.rows import Example, RowsFile
 Results = list[dict[str, Any]]
 # What lines of a rows file say of the run that they are of; it is no result.
 _OF_THE_RUN = frozenset(
-    {"recipe", "setting", "model", "data", "seed", "label_filter", "labels", *DISCLOSED}
+    {"recipe", "setting", "model", "data", "seed", "label_filter", "label_reading", *DISCLOSED}
 )
 
 

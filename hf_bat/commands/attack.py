@@ -140,8 +140,8 @@ def run(args: argparse.Namespace) -> int:
     model = TransformersModel(
         args.model, args.tokenizer, args.max_seq_length, own_device(args.device), args.dtype
     )
-    if rank == 0:
-        warn_of_unnamed_labels(model, task)
+    data = load_split(args.data) if args.data else []
+    warn_of_unnamed_labels(model, task, data)
     asked: Classifier = defended(model, args)
     if args.smooth is not None:
         asked = _smoothed(asked, args)
@@ -164,7 +164,6 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             write_json(args.json, rows)
         return 0
-    data = load_split(args.data)
     report: AttackReport | None = None
     known: dict[Any, Any] = {}
     for attack in attacks:

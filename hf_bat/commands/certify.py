@@ -87,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
     synonyms = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     device = own_device(args.device)
     model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
-    if rank_and_world()[0] == 0:
-        warn_of_unnamed_labels(model, task)
+    warn_of_unnamed_labels(model, task, rows)
     report = certify(
         defended(model, args),
         rows,

@@ -63,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
     task = chosen_task(args, default="snli")
     check_outputs(args, "json", "rows")
     plain = as_classifier(args.model, None, args.max_seq_length, args.device, args.dtype)
-    warn_of_unnamed_labels(plain, task)
+    rows = load_split(args.data)
+    warn_of_unnamed_labels(plain, task, rows)
     model = defended(plain, args)
     report = contrast_model(
         model,
-        load_split(args.data),
+        rows,
         task,
         batch_size=args.batch_size,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_bat.attack.models import Classifier
@@ -43,20 +43,29 @@ def chosen_task(args: argparse.Namespace, default: str | None = None) -> Task:
     return task
 
 
-def warn_of_unnamed_labels(model: Classifier, task: Task) -> None:
+def warn_of_unnamed_labels(model: Classifier, task: Task, rows: Any = None) -> None:
     """Say on standard error in which order the labels of a model without label names are read.
 
-    Nothing can tell LABEL_0 of one order from LABEL_0 of another, and in the wrong one every figure is.
+    Nothing can tell LABEL_0 of one order from LABEL_0 of another, and in the wrong one every figure is wrong.
 
     Args:
         model: the model, with its configuration.
-        task: the task whose order is taken.
+        task: the task.
+        rows: those to be read, which may declare label names of their own.
+
+    Raises:
+        HfBatError: the model has another number of labels, or other names, than the data.
     """
-    from hf_bat.labels import has_named_labels, label_map
+    from hf_bat.attack.ranks import rank_and_world
+    from hf_bat.data import labels_of
+    from hf_bat.labels import has_named_labels
 
     if model.config is None or not task.label_names or has_named_labels(model.config):
         return
-    names = label_map(task, model.config).model_names
+    # On every rank, for it may raise.
+    names = labels_of(rows, task, model.config)[1].model_names
+    if rank_and_world()[0] != 0:
+        return
     order = ", ".join(f"{i} {name}" for i, name in enumerate(names))
     print(
         f"warning: {model.name} has no label names; its outputs are taken for {order}: if its accuracy is at "
@@ -67,6 +76,15 @@ def warn_of_unnamed_labels(model: Classifier, task: Task) -> None:
 
 def seed(text: str) -> int:
     """The value of a `--seed` flag, as an argparse type: what numpy and torch both take.
+
+    Args:
+        text: what was given.
+
+    Returns:
+        The seed.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no whole number from 0 to 2**32 - 1.
 
     Example:
         >>> seed("7")

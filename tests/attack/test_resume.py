@@ -144,13 +144,13 @@ def test_a_file_of_other_label_names_is_refused(tmp_path):
 
     own = user_task(("premise", "hypothesis"), names)
     antonym("snli").run(ROWS, path)
-    with pytest.raises(HfBatError, match="another labels"):
+    with pytest.raises(HfBatError, match="another label_reading"):
         antonym(own).run(ROWS, path)
     skipping = user_task(("premise", "hypothesis"), names, ("neutral",))
     assert antonym(skipping).run(ROWS, path)["antonym"]["skipped"] > 0  # the same in other words
     antonym("snli", label_filter=True).run(ROWS, tmp_path / "filtered.jsonl")
     letters = user_task(("premise", "hypothesis"), ("a", "b", "c"), ("b",))
-    with pytest.raises(HfBatError, match="another labels"):
+    with pytest.raises(HfBatError, match="another label_reading"):
         antonym(letters, label_filter=True).run(ROWS, tmp_path / "filtered.jsonl")
 
 

@@ -475,7 +475,7 @@ def test_the_seed_is_of_the_new_head_too(own_process, tmp_path):
         log = read(tmp_path / "out" / "trainer_state.json")["log_history"]
         losses.append([entry["loss"] for entry in log if "loss" in entry])
         shutil.rmtree(tmp_path / "out")
-    assert losses[0] == losses[1]
+    assert losses[0] == losses[1] and len(losses[0]) == 2
 
 
 # With what the libraries bound to stderr when they were imported, what is said of flags, and what torch

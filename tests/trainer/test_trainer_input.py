@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 
 import datasets
@@ -291,3 +292,22 @@ def test_training_evaluation_and_attacks_go_by_the_declared_label_column(tmp_pat
     attacked = trainer.meter.reports["antonym"].rows["antonym"]
     assert [row["label"] for row in attacked] == [0, 1] * 4
     assert trainer.predict(rows).label_ids.tolist() == [0, 1] * 4
+
+
+def test_rows_that_are_tokenised_on_the_fly_are_evaluated_with_class_weights(tmp_path):
+    """Their labels cannot be looked up by a column of its own: the transform needs the text too."""
+    tokenizer = tokenizer_for_made_rows()
+
+    def tokenised(rows):
+        texts = rows["premise"], rows["hypothesis"]
+        return {**tokenizer(*texts, padding="max_length", max_length=32), "labels": rows["label"]}
+
+    rows = datasets.Dataset.from_list(made_rows(8)).with_transform(tokenised)
+    trainer = BalancedTrainer(
+        model=tiny_model("bert"),
+        args=make_arguments(
+            tmp_path, method="normal", class_weights=[1.0, 2.0, 3.0], remove_unused_columns=False
+        ),
+        processing_class=tokenizer,
+    )
+    assert math.isfinite(trainer.evaluate(rows)["eval_loss"])
