@@ -219,41 +219,41 @@ def load_rows(task: Task, data: DataArguments, args: BalancedTrainingArguments) 
     return rows
 
 
-def named_task(task: Task, rows: Any, model: ModelArguments, trains: bool) -> Task:
+def load_config(model: ModelArguments) -> Any:
+    """The model's configuration."""
+    name = model.config_name or model.model_name_or_path
+    try:
+        return AutoConfig.from_pretrained(
+            name, cache_dir=model.cache_dir, revision=model.model_revision
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise HfBatError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
+
+
+def named_task(task: Task, rows: Any, config: Any, trains: bool) -> Task:
     """The task with label names: its own, a trained head's, or those of the rows that are trained on.
 
     What rows to evaluate or predict hold is often not all classes, or placeholders.
     """
     if task.label_names:
         return task
-    if not trains:
-        try:
-            config = AutoConfig.from_pretrained(
-                model.config_name or model.model_name_or_path,
-                cache_dir=model.cache_dir,
-                revision=model.model_revision,
-            )
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise HfBatError(f"cannot load {model.model_name_or_path}: {reason}") from error
-        if _has_head(config):
-            return with_label_names(task, names_of(config))
-        if task.label_column not in rows.column_names:
-            return task
+    if not trains and _has_head(config):
+        return with_label_names(task, names_of(config))
+    if not trains and task.label_column not in rows.column_names:
+        return task
     return with_label_names(task, label_names_of(rows, task))
 
 
-def load_model(model: ModelArguments, task: Task) -> tuple[Any, Any]:
+def load_model(model: ModelArguments, config: Any, task: Task) -> tuple[Any, Any]:
     """The tokenizer, and the model with a head for the task's labels."""
     options = {"cache_dir": model.cache_dir, "revision": model.model_revision}
     name = model.model_name_or_path
+    if task.label_names:
+        if not model.ignore_mismatched_sizes:
+            _check_head(name, config, len(task.label_names))
+        config.num_labels = len(task.label_names)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_name or name, **options)
-        config = AutoConfig.from_pretrained(model.config_name or name, **options)
-        if task.label_names:
-            if not model.ignore_mismatched_sizes:
-                _check_head(name, config, len(task.label_names))
-            config.num_labels = len(task.label_names)
         classifier = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=config,
@@ -409,10 +409,11 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
     baseline = read_results(data.baseline) if data.baseline else None
     checkpoint = check_output_dir(args)
     rows = load_rows(task, data, args)
-    task = named_task(task, next(iter(rows.values())), model_args, args.do_train)
+    config = load_config(model_args)
+    task = named_task(task, next(iter(rows.values())), config, args.do_train)
     # Of the new head's weights, which are drawn before the Trainer sets it.
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
-    tokenizer, model = load_model(model_args, task)
+    tokenizer, model = load_model(model_args, config, task)
     trainer = BalancedTrainer(
         model=model,
         args=args,

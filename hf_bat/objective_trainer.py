@@ -285,9 +285,7 @@ class ObjectiveTrainer(HubTrainer):
             steps = steps * self.state.max_steps
         if steps == 0:
             return 1.0
-        collator = self.data_collator
-        of_user = isinstance(collator, PerturbationCollator) and collator is self._own_collator
-        clean = collator.clean_epochs if of_user else self.args.clean_epochs
+        clean = getattr(self.data_collator, "clean_epochs", 0)
         done = self.state.global_step + 1 - clean * self._steps_per_epoch
         return min(1.0, max(0.0, done / steps))
 

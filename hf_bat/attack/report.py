@@ -14,7 +14,7 @@ from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures, label_figures
 from hf_bat.attack.rates import interval, rate
-from hf_bat.files import write_atomically
+from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 
 Row = Mapping[str, Any]
@@ -95,7 +95,7 @@ class AttackReport:
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as a JSON file."""
-        write_atomically(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_json(path, self.to_dict())
 
     def save_rows(self, path: str | Path) -> None:
         """Write one JSON line per row and attack."""

@@ -28,7 +28,7 @@ import hf_bat
 from hf_bat.attack.ranks import leave
 from hf_bat.console import plain_logs
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_atomically
+from hf_bat.files import write_json
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
@@ -213,11 +213,6 @@ def last_whole_checkpoint(work: Path) -> str | None:
         except (OSError, ValueError, KeyError):
             shutil.rmtree(path, ignore_errors=True)
     return max(found)[1] if found else None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def main(argv: list[str]) -> int:
