@@ -13,6 +13,7 @@ from torch import nn
 from transformers import TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from hf_bat.attention import without_cudnn_attention
 from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
 from hf_bat.hub_trainer import HubTrainer
@@ -126,6 +127,12 @@ class ObjectiveTrainer(HubTrainer):
             self._window_rows, self._window_sums = [row_names(batch) for batch in batches], {}
         return batches, num_items
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The Trainer's; attention on a GPU costs the same for each shape of a batch."""
+        # Around the backward pass too: gradient checkpointing runs the forward one again in it.
+        with without_cudnn_attention():
+            return super().training_step(*args, **kwargs)
+
     def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return count_items(batch, self.args.mask, self._class_weights(batch["labels"].device))
 
@@ -182,7 +189,8 @@ class ObjectiveTrainer(HubTrainer):
         """The Trainer's; a loss with class weights is that of all rows, whatever the batch size."""
         self._mean_class_weight = self._class_weight_of(dataloader.dataset)
         try:
-            return super().evaluation_loop(dataloader, *args, **kwargs)
+            with without_cudnn_attention():
+                return super().evaluation_loop(dataloader, *args, **kwargs)
         finally:
             self._mean_class_weight = None
 

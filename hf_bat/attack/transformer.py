@@ -15,6 +15,7 @@ from torch import nn
 
 from hf_bat.attack.fast import first_token_only, packed_linears
 from hf_bat.attack.models import Classifier
+from hf_bat.attention import without_cudnn_attention
 from hf_bat.errors import HfBatError
 from hf_bat.lengths import check_length, named_limit
 from hf_bat.perturbations.base import Texts
@@ -121,6 +122,7 @@ class TransformersModel(Classifier):
             self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
             with ExitStack() as stack:
                 stack.enter_context(torch.no_grad())
+                stack.enter_context(without_cudnn_attention())
                 if self.dtype is not None:
                     stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
                 stack.enter_context(packed_linears(self.model, self.dtype or torch.float32))
