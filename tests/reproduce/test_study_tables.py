@@ -101,7 +101,8 @@ def test_runs_of_the_reproduction_stand_beside_the_papers(script, tmp_path):
 
 def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
     for number, (weight, accuracy) in enumerate([(2.0, 0.7), (0.5, 0.9), (0.25, 0.1)]):
-        arguments = {"model_name_or_path": "m", "method": "triplet", "contrastive_weight": weight}
+        arguments = {"model_name_or_path": "m", "task_name": "mnli", "method": "triplet"}
+        arguments["contrastive_weight"] = weight
         run = {
             "metrics": {"eval_accuracy": accuracy},
             "rows": {"train": 8},
@@ -117,13 +118,13 @@ def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
     ]
 
 
-def made_by_run_py(accuracy, **arguments):
+def made_by_run_py(accuracy, task_name="mnli", **arguments):
     return {
         "run": {
             "metrics": {"eval_accuracy": accuracy},
             "rows": {"train": 8},
             "steps": 2,
-            "arguments": {"model_name_or_path": "m", **arguments},
+            "arguments": {"model_name_or_path": "m", "task_name": task_name, **arguments},
         }
     }
 
@@ -144,6 +145,17 @@ def test_a_varied_table_s_runs_stand_beside_the_papers(script, tmp_path):
     (tmp_path / "table4-1-run.json").write_text(json.dumps(run))
     (row,) = rows_of(tables(script, tmp_path).stdout)[1:]
     assert row.startswith("| MNLI | BERT | triplet (batch 8) | 1 | 50.00 | 84.45 |")
+
+
+def test_a_figure_of_two_tasks_has_each_tasks_runs_in_its_own_row(script, tmp_path):
+    for task, accuracy in (("qqp", 0.5), ("mnli", 0.75)):
+        run = made_by_run_py(accuracy, task, method="safer")
+        (tmp_path / f"figure7-1-safer_{task}.json").write_text(json.dumps(run))
+    rows = rows_of(tables(script, tmp_path).stdout)[1:]
+    assert [row.split(" | ")[:5] for row in rows] == [
+        ["| MNLI", "BERT", "safer", "1", "75.00"],
+        ["| QQP", "BERT", "safer", "1", "50.00"],
+    ]
 
 
 def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp_path):
