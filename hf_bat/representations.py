@@ -50,6 +50,7 @@ def collect(
     import numpy as np
     import torch
 
+    from hf_bat.attention import without_cudnn_attention
     from hf_bat.objective import stack_versions
     from hf_bat.pooling import Representation
 
@@ -62,7 +63,12 @@ def collect(
     for batch in trainer.get_perturbed_dataloader(rows):
         stacked, owners = stack_versions(batch, pads, tokenizer.padding_side)
         representation = Representation(pooling)
-        with torch.no_grad(), trainer.accelerator.autocast(), representation.watch(model):
+        with (
+            torch.no_grad(),
+            trainer.accelerator.autocast(),
+            without_cudnn_attention(),
+            representation.watch(model),
+        ):
             outputs = model(**stacked, output_hidden_states=representation.needs_hidden_states)
         vectors = representation(outputs, stacked["attention_mask"]).float().cpu().numpy()
         size = len(batch["input_ids"])

@@ -13,14 +13,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from test_gpu import CASES, RANK_CASES
 from tiny_models import tiny_model
 from training_helpers import logged, made_rows, make_trainer
-
-CASES: dict[str, dict[str, Any]] = {
-    "normal": {"method": "normal", "class_weights": [0.5, 1.0, 3.0]},
-    "triplet": {"method": "triplet", "pooling": "head_input"},
-    "likelihood": {"method": "likelihood", "alpha": 0.7},
-}
 
 
 def options_of(words: list[str]) -> dict[str, Any]:
@@ -39,7 +34,7 @@ def options_of(words: list[str]) -> dict[str, Any]:
 def main() -> None:
     folder, options = Path(sys.argv[1]), options_of(sys.argv[2:])
     found: dict[str, Any] = {"losses": {}, "wrapped": True}
-    for case, chosen in CASES.items():
+    for case in RANK_CASES:
         trainer = make_trainer(
             folder,
             made_rows(16),
@@ -50,7 +45,7 @@ def main() -> None:
             max_steps=4,
             per_device_train_batch_size=4 // int(os.environ["WORLD_SIZE"]),
             **options,
-            **chosen,
+            **CASES[case],
         )
         trainer.train()
         found["losses"][case] = logged(trainer, "loss")

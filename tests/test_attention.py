@@ -1,21 +1,28 @@
 """Training, evaluation and attacks keep torch's attention off cuDNN, and leave the setting as it was."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
 import pytest
 import torch
 from tiny_models import tiny_model
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tokenizer_for_made_rows
 
 from hf_bat.attack import Attack
 from hf_bat.attention import without_cudnn_attention
+from hf_bat.demo.swaps import predict
+from hf_bat.representations import collect
 
 enabled = torch.backends.cuda.cudnn_sdp_enabled
 
 
 @pytest.fixture(params=[True, False], ids=["on", "off"])
 def before(request):
+    found = enabled()
     torch.backends.cuda.enable_cudnn_sdp(request.param)
     yield request.param
-    torch.backends.cuda.enable_cudnn_sdp(True)
+    torch.backends.cuda.enable_cudnn_sdp(found)
 
 
 def watched():
@@ -31,6 +38,24 @@ def test_what_fails_inside_leaves_it_as_it_was(before):
         assert not enabled()
         raise ValueError
     assert enabled() == before
+
+
+def test_uses_that_overlap_in_threads_restore_it_when_the_last_one_ends(before):
+    with ThreadPoolExecutor(1) as pool, ExitStack() as first:
+        first.enter_context(without_cudnn_attention())
+        second = ExitStack()
+        pool.submit(second.enter_context, without_cudnn_attention()).result()
+        first.close()
+        assert not enabled()
+        pool.submit(second.close).result()
+    assert enabled() == before
+
+
+def test_a_user_who_allows_no_other_kernel_keeps_cudnns():
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]), without_cudnn_attention():
+        assert enabled()
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH]), without_cudnn_attention():
+        assert not enabled()
 
 
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True}], ids=["plain", "again"])
@@ -63,4 +88,14 @@ def test_an_attack(before):
     attack = Attack("antonym", model, tokenizer_for_made_rows(), "snli", antonyms=ANTONYMS)
     attack.run(made_rows(20, seed=9))
     assert seen and not any(seen)
+    assert enabled() == before
+
+
+def test_representations_and_the_demos_predictions(tmp_path, before):
+    model, seen = watched()
+    trainer = make_trainer(tmp_path, made_rows(8), model=model, method="triplet")
+    collect(trainer, made_rows(24))
+    collected = len(seen)
+    predict(model, trainer.processing_class, [("A man sings.", "A dog waits.")])
+    assert 0 < collected < len(seen) and not any(seen)
     assert enabled() == before

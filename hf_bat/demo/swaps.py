@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_bat.attention import without_cudnn_attention
 from hf_bat.console import progress
 from hf_bat.perturbations import Perturbation
 
@@ -46,7 +47,8 @@ def predict(
             columns = [list(column) for column in zip(*(inputs[i] for i in chosen), strict=True)]
             batch = tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
             batch = batch.to(model.device)
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
+            with autocast, without_cudnn_attention():
                 classes[chosen] = model(**batch).logits.argmax(-1).cpu().numpy()
             bar.update(len(chosen))
     return classes
