@@ -226,9 +226,7 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
     if picture.kind == "values":
         percent = {f"{name} (%)": lines for name, lines in panels.items()}
         return {picture.ending: value_panels(percent, picture.label)}
-    if picture.panel == "metric":
-        label = "%"
-    elif len(picture.metrics) == 1:
+    if len(picture.metrics) == 1:
         label = f"{NAMES[picture.metrics[0]]} (%)"
     else:
         label = "success rate (%)"

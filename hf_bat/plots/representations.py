@@ -66,7 +66,8 @@ def tsne(
             axis.grid(False)
             for side in ("top", "right"):
                 axis.spines[side].set_visible(True)
-        legend_below(figure, axes[0], 3)
+        means = "d_f, d_o: mean distance of fickle, obstinate versions" if numbers else None
+        legend_below(figure, axes[0], 3, means)
         handles: list[Any] = figure.legends[0].legend_handles
         for handle in handles:
             handle.set_sizes([16])

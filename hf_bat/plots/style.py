@@ -139,8 +139,8 @@ def name_baseline(axis: Any) -> None:
     axis.plot([], [], color="#444444", dashes=_DASH, linewidth=1.0, label=BASELINE)
 
 
-def legend_below(figure: Figure, axis: Any, columns: int = 2) -> None:
-    """One legend for all panels, below them, where it hides nothing."""
+def legend_below(figure: Figure, axis: Any, columns: int = 2, note: str | None = None) -> None:
+    """One legend for all panels, below them, where it hides nothing; a note stands over it."""
     handles, labels = axis.get_legend_handles_labels()
     # Bars come after lines in matplotlib's order; the baseline belongs behind both.
     entries = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == BASELINE)
@@ -151,6 +151,8 @@ def legend_below(figure: Figure, axis: Any, columns: int = 2) -> None:
             ncols=min(columns, len(labels)),
             handlelength=2.2,
             columnspacing=1.2,
+            title=note,
+            title_fontsize=7.0,
         )
 
 

@@ -37,6 +37,22 @@ def test_the_tables_of_the_results_are_the_printed_ones_and_no_others(script, re
     assert sorted(printed) == sorted(written)
 
 
+def test_the_pictures_of_the_docs_are_drawn_of_the_kept_runs(script, repository, tmp_path):
+    docs = repository / "docs"
+    done = tables(script, docs / "results" / "study", "--figures", tmp_path)
+    assert done.returncode == 0, done.stderr
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    # A t-SNE needs the representations, which are too large to keep.
+    assert {path.name for path in (docs / "pictures").iterdir()} - drawn == {"tsne-qqp.png"}
+    assert "MINILM" not in "".join(path.read_text("utf-8") for path in tmp_path.glob("*.svg"))
+
+
+def test_no_picture_of_the_docs_is_over_200_kilobytes(repository):
+    pictures = [*(repository / "docs").rglob("*.png"), *(repository / "docs").rglob("*.svg")]
+    assert len(pictures) > 10
+    assert all(path.stat().st_size < 200_000 for path in pictures)
+
+
 def test_made_runs(script, tmp_path):
     antonym = {"accuracy": 0.8, "asr": 0.95, "asr_confident": 0.75, "keep_rate": 0.5}
     antonym |= {"label_valid": {"keep_rate": 0.25}, "label_invalid": {"keep_rate": None}}
