@@ -226,10 +226,8 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
     if picture.kind == "values":
         percent = {f"{name} (%)": lines for name, lines in panels.items()}
         return {picture.ending: value_panels(percent, picture.label)}
-    if len(picture.metrics) == 1:
-        label = f"{NAMES[picture.metrics[0]]} (%)"
-    else:
-        label = "success rate (%)"
+    named = NAMES[picture.metrics[0]] if len(picture.metrics) == 1 else "success rate"
+    label = f"{named} (%)"
     function = epoch_bars if picture.kind == "bars" else trade_off_by_epoch
     return {picture.ending: function(panels, label)}
 

@@ -42,8 +42,9 @@ def test_the_pictures_of_the_docs_are_drawn_of_the_kept_runs(script, repository,
     done = tables(script, docs / "results" / "study", "--figures", tmp_path)
     assert done.returncode == 0, done.stderr
     drawn = {path.name for path in tmp_path.glob("*.png")}
-    # A t-SNE needs the representations, which are too large to keep.
-    assert {path.name for path in (docs / "pictures").iterdir()} - drawn == {"tsne-qqp.png"}
+    # These need the representations, which are too large to keep.
+    others = {path.name for path in (docs / "pictures").iterdir()} - drawn
+    assert others == {"tsne-qqp.png", "distances-qqp.png"}
     assert "MINILM" not in "".join(path.read_text("utf-8") for path in tmp_path.glob("*.svg"))
 
 
