@@ -106,11 +106,19 @@ class PerturbationCollator:
         return int(self._epoch.item())
 
     def set_epoch(self, epoch: int) -> None:
-        """Move on to an epoch, in this process and in running workers."""
+        """Move on to an epoch, in this process and in running workers.
+
+        Args:
+            epoch: its number, from 0; the draws of a row depend on it.
+        """
         self._epoch.fill_(epoch)
 
     def follow(self, other: PerturbationCollator) -> None:
-        """Be in the epoch that another collator is in, from now on."""
+        """Be in the epoch that another collator is in, from now on.
+
+        Args:
+            other: whose epoch counts.
+        """
         self._epoch = other._epoch
 
     def clean(self) -> PerturbationCollator:

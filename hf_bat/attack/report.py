@@ -81,7 +81,14 @@ class AttackReport:
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The figures for a log: `<attack>_asr`, `<attack>_attackable` and `<attack>_keep_rate`, for
         obstinate attacks also `<attack>_asr_confident`, with the label filter `<attack>_valid_asr` and so
-        on; a rate over nothing is left out."""
+        on; a rate over nothing is left out.
+
+        Args:
+            prefix: stands before each name, such as `"eval_"`.
+
+        Returns:
+            Name -> rate, a fraction.
+        """
         figures = ("asr", "asr_confident", "attackable", "keep_rate")
         return {
             f"{prefix}{attack}_{figure}": value
@@ -94,16 +101,37 @@ class AttackReport:
         }
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` as a JSON file."""
+        """Write `to_dict()` as a JSON file.
+
+        Args:
+            path: the file; one that is there is replaced, whole or not at all.
+
+        Raises:
+            HfBatError: it cannot be written.
+        """
         write_json(path, self.to_dict())
 
     def save_rows(self, path: str | Path) -> None:
-        """Write one JSON line per row and attack."""
+        """Write one JSON line per row and attack.
+
+        Args:
+            path: the file; one that is there is replaced, whole or not at all.
+
+        Raises:
+            HfBatError: it cannot be written.
+        """
         lines = [json.dumps(row, ensure_ascii=False) for row in self._marked_rows()]
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one CSV line per row and attack, sentences in columns of their own."""
+        """Write one CSV line per row and attack, sentences in columns of their own.
+
+        Args:
+            path: the file; one that is there is replaced, whole or not at all.
+
+        Raises:
+            HfBatError: it cannot be written.
+        """
         flat = list(map(_flat, self._marked_rows()))
         names = list(dict.fromkeys(name for row in flat for name in row))
         stream = io.StringIO(newline="")

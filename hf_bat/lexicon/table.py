@@ -90,6 +90,12 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def without(self, words: Iterable[str]) -> SubstitutionTable:
         """Drop words, both as keys and as replacements.
 
+        Args:
+            words: as the table spells them.
+
+        Returns:
+            A new table; this one stays.
+
         Example:
             >>> dict(SubstitutionTable({"do": ["unmake"], "go": ["do", "stop"]}).without(["do"]))
             {'go': ('stop',)}
@@ -107,6 +113,12 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
         Cleans antonyms out of synonym sets: an antonym pair is dropped whichever of its two words
         the other table lists.
+
+        Args:
+            other: a table, or a mapping of words to replacements.
+
+        Returns:
+            A new table; this one stays.
 
         Example:
             >>> synonyms = SubstitutionTable({"import": ["importing", "export"]})
@@ -128,6 +140,9 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         """Write the table as JSON, gzipped where the name ends in `.gz`.
 
         The file appears whole or not at all, and the same content and metadata give the same bytes.
+
+        Args:
+            path: the file; one that is there is replaced.
 
         Raises:
             HfBatError: the file cannot be written.

@@ -81,12 +81,20 @@ class WordNet:
         self._children: dict[int, list[int]] | None = None
 
     def synset(self, number: int) -> Synset:
-        """The synset of a number."""
+        """The synset of a number.
+
+        Args:
+            number: its place among all synsets, from 0.
+        """
         pos, *lemmas = self._synsets[number].split(" ")
         return Synset(number, pos, tuple(lemmas))
 
     def lemmas(self, pos: str) -> list[str]:
-        """Every lemma (lower case) of a part of speech, in the order of its first synset."""
+        """Every lemma (lower case) of a part of speech, in the order of its first synset.
+
+        Args:
+            pos: "n", "v", "a" or "r".
+        """
         return list(self._index[pos])
 
     def morphy(self, word: str, pos: str) -> list[str]:
@@ -111,11 +119,27 @@ class WordNet:
         return [form for form in dict.fromkeys([word, *listed]) if form in index]
 
     def senses(self, lemma: str, pos: str) -> list[int]:
-        """The numbers of a base form's synsets, most frequent sense first."""
+        """The numbers of a base form's synsets, most frequent sense first.
+
+        Args:
+            lemma: in lower case, not inflected; `_` joins the parts of a collocation.
+            pos: "n", "v", "a" or "r".
+
+        Returns:
+            Numbers for `synset`; none for a word that WordNet does not have.
+        """
         return list(self._index[pos].get(lemma, ()))
 
     def sense_counts(self, lemma: str, pos: str) -> list[int]:
-        """How often each sense of a base form was tagged in WordNet's texts, in sense order."""
+        """How often each sense of a base form was tagged in WordNet's texts, in sense order.
+
+        Args:
+            lemma: in lower case, not inflected; `_` joins the parts of a collocation.
+            pos: "n", "v", "a" or "r".
+
+        Returns:
+            A count for each of `senses`.
+        """
         counts = self._counts[pos].get(lemma, [])
         return counts + [0] * (len(self._index[pos].get(lemma, ())) - len(counts))
 
@@ -135,7 +159,14 @@ class WordNet:
         ]
 
     def antonyms(self, synset: Synset | int) -> dict[str, tuple[str, ...]]:
-        """The antonyms of a synset's lemmas, in WordNet's order; lemmas without any are left out."""
+        """The antonyms of a synset's lemmas, in WordNet's order; lemmas without any are left out.
+
+        Args:
+            synset: it, or its number.
+
+        Returns:
+            Lemma -> its antonyms' lemmas.
+        """
         number = synset if isinstance(synset, int) else synset.number
         found: dict[str, tuple[str, ...]] = {}
         if number in self._antonyms:
@@ -152,6 +183,9 @@ class WordNet:
     def parts_of_speech(self, word: str) -> frozenset[str]:
         """Which of "n", "v", "a", "r" a word can be, looked up with its inflections.
 
+        Args:
+            word: in any case, inflected or not.
+
         Example:
             >>> sorted(load_wordnet().parts_of_speech("quickly"))
             ['r']
@@ -160,12 +194,19 @@ class WordNet:
         return frozenset(pos for pos in POSITIONS if self.morphy(word, pos))
 
     def parents(self, number: int) -> list[int]:
-        """The numbers of the synsets right above one: hypernyms, or a satellite's head."""
+        """The numbers of the synsets right above one: hypernyms, or a satellite's head.
+
+        Args:
+            number: of the synset.
+        """
         return list(self._parents[number])
 
     def sisters(self, synset: Synset | int) -> list[Synset]:
         """The synsets that share a parent with this one: co-hyponyms of nouns and verbs, and
         satellites of the same head for adjectives.
+
+        Args:
+            synset: it, or its number.
 
         Example:
             >>> wordnet = load_wordnet()

@@ -76,7 +76,18 @@ class PairwiseLoss(_ContrastiveLoss):
         fickle_mask: torch.Tensor,
         obstinate_mask: torch.Tensor,
     ) -> torch.Tensor:
-        """Representations (B, H) and validity masks (B,) to a scalar."""
+        """The loss of a batch.
+
+        Args:
+            anchor: representations of the inputs, (B, H).
+            fickle: of their fickle versions, (B, H); what stands in rows without one does not count.
+            obstinate: of their obstinate versions, likewise.
+            fickle_mask: which rows have a fickle version, (B,), boolean.
+            obstinate_mask: which rows have an obstinate one, likewise.
+
+        Returns:
+            A scalar in float32 at least, with a gradient; 0 where no row counts.
+        """
         return pairwise_loss(
             anchor,
             fickle,
@@ -123,7 +134,18 @@ class TripletLoss(_ContrastiveLoss):
         fickle_mask: torch.Tensor,
         obstinate_mask: torch.Tensor,
     ) -> torch.Tensor:
-        """Representations (B, H) and validity masks (B,) to a scalar."""
+        """The loss of a batch.
+
+        Args:
+            anchor: representations of the inputs, (B, H).
+            fickle: of their fickle versions, (B, H); what stands in rows without one does not count.
+            obstinate: of their obstinate versions, likewise.
+            fickle_mask: which rows have a fickle version, (B,), boolean.
+            obstinate_mask: which rows have an obstinate one, likewise.
+
+        Returns:
+            A scalar in float32 at least, with a gradient; 0 where no row counts.
+        """
         return triplet_loss(
             anchor,
             fickle,

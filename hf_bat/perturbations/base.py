@@ -108,7 +108,14 @@ class Perturbation(ABC):
 
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input that one edit makes, in reading order, nearest replacement first."""
+        """List every input that one edit makes, in reading order, nearest replacement first.
+
+        Args:
+            texts: the sentences of the input, one or two.
+
+        Returns:
+            The edits; none where no word can be replaced.
+        """
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         """Draw one of some candidates as `sample` would: each as likely, where not said otherwise.
