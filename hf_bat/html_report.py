@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from hf_bat import html_charts, html_pictures
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
 from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
-from hf_bat.files import write_atomically
+from hf_bat.errors import HfBatError
+from hf_bat.files import identity, write_atomically
 from hf_bat.html_charts import line_chart, rate_chart
 from hf_bat.html_pictures import figures
 from hf_bat.html_runs import beside, in_short, reproduction_sections, run_sections
@@ -33,7 +34,11 @@ _CHARTS = (
 )
 
 
-def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> dict[str, Any]:
+def write_report(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    also_written: Iterable[str | os.PathLike[str]] = (),
+) -> dict[str, Any]:
     """Write an output folder's page.
 
     Args:
@@ -43,12 +48,14 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
             theirs. They are known by what is in them, not by their names. PNG and SVG pictures are
             shown too.
         path: the page to write.
+        also_written: files that the caller will write, refused as the page is where the page shows them.
 
     Returns:
         `{"output", "files": those shown, "others": file -> why it is not}`.
 
     Raises:
-        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written.
+        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written or
+            would overwrite a file that it shows.
 
     Example:
         >>> import tempfile
@@ -58,6 +65,10 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         ['eval_results.json']
     """
     found = collect(Path(folder), Path(path))
+    kept = set(map(identity, found.sources))
+    for output in (path, *also_written):
+        if identity(output) in kept:
+            raise HfBatError(f"{output} is a file that the page shows; name another file to write")
     # The name of a file need not be text.
     write_atomically(path, _render(Path(folder), found).encode("utf-8", "replace"))
     return {

@@ -40,6 +40,7 @@ class Found:
         tables: descriptions of the perturbations used in training.
         shown: names of all these files.
         others: file name -> why it is not among them.
+        sources: where the files that are shown, or summed up, lie.
     """
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Found:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     others: dict[str, str] = field(default_factory=dict)
+    sources: list[Path] = field(default_factory=list)
 
 
 def collect(folder: Path, page: Path | None = None) -> Found:
@@ -81,6 +83,7 @@ def collect(folder: Path, page: Path | None = None) -> Found:
     files = _files(folder, found, page)
     found.pictures, unfit = read_pictures({n: p for n, p in files.items() if is_picture(p)})
     found.shown |= found.pictures.keys()
+    found.sources += filter(is_picture, files.values())
     found.others |= unfit
     for name in files.keys() - found.shown - found.others.keys():
         found.others[name] = _why_not(name, found)
@@ -109,7 +112,9 @@ def _read(found: Found, folder: Path, path: Path) -> None:
     except (OSError, ValueError) as error:
         found.others[name] = f"cannot be read ({error})"
         return
-    if not (isinstance(content, dict) and _sort(found, name, content)):
+    if isinstance(content, dict) and _sort(found, name, content):
+        found.sources.append(path)
+    else:
         found.others[name] = "no result of hf_bat"
 
 
@@ -191,6 +196,7 @@ def _experiments_and_runs(folder: Path, found: Found) -> None:
         elif paths:
             why = "`hf-bat report` on the folder of a run shows it whole"
             found.others[pattern] = f"finished runs ({len(paths)}): {why}"
+            found.sources += paths
 
 
 def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
@@ -202,7 +208,8 @@ def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
         for path in sorted(each.glob("*"))
         if path.is_file()
         and not path.name.startswith(".")
-        and (page is None or path.resolve() != page.resolve())
+        # A picture is one of the folder's own, which must not become the page.
+        and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }
 
 
@@ -251,6 +258,7 @@ def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
         return []
     if rows:
         found.shown.add(path.name)
+        found.sources.append(path)
     else:
         found.others[path.name] = "no attacked rows"
     return rows
