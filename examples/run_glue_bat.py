@@ -455,6 +455,13 @@ def run() -> int:
     except HfBatError as error:
         print(f"run_glue_bat: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            "run_glue_bat: interrupted; where a checkpoint is saved, the same command with "
+            "--resume_from_checkpoint last goes on from it",
+            file=sys.stderr,
+        )
+        return 130
     return 0
 
 

@@ -362,6 +362,25 @@ def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, c
     assert not list((tmp_path / "out").rglob("*")), "nothing half-written"
 
 
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_an_interrupted_run_says_in_one_line_how_to_go_on(
+    tiny_folder, tmp_path, in_process, monkeypatch, quiet
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    module = sys.modules["run_glue_bat"]
+    monkeypatch.setattr(module, "train", interrupted)
+    train = ["--train_file", str(tiny_folder / "train.jsonl"), "--task_name", "snli", "--do_train"]
+    status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *train, *quiet)
+    assert status == 130
+    assert err.splitlines()[-1] == (
+        "run_glue_bat: interrupted; where a checkpoint is saved, the same command with "
+        "--resume_from_checkpoint last goes on from it"
+    )
+    assert not quiet or err.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_bad_input_ends_the_process_with_status_2_and_one_line(
     tiny_folder, tmp_path, script, quiet_environment
