@@ -174,8 +174,8 @@ def _asked_for_quiet() -> bool:
         return False  # the parser says what is wrong with the file
 
 
-def check_used(args: BalancedTrainingArguments) -> None:
-    """Refuse flags of the Trainer's that this script would pass by, or trip over after training."""
+def check_used(data: DataArguments, args: BalancedTrainingArguments) -> None:
+    """Refuse flags that this script would pass by, or trip over after training."""
     if args.resume_from_checkpoint and not args.do_train:
         raise HfBatError(
             "--resume_from_checkpoint is for --do_train; to evaluate a checkpoint give it as "
@@ -188,6 +188,16 @@ def check_used(args: BalancedTrainingArguments) -> None:
         raise HfBatError(
             "--prediction_loss_only leaves no answers to score or to write; leave it out"
         )
+    if data.baseline and not args.do_eval:
+        raise HfBatError("--baseline is for --do_eval, whose table shows it; give --do_eval too")
+    if data.test_file and not args.do_predict:
+        raise HfBatError(
+            "--test_file is for --do_predict, which reads it; give --do_predict too, or leave it out"
+        )
+    for name in ("hub_token", "hub_private_repo", "hub_revision", "hub_always_push"):
+        # Older versions of transformers have not all of them.
+        if getattr(args, name, None) not in (None, False) and not args.push_to_hub:
+            raise HfBatError(f"--{name} is for --push_to_hub; give that too, or leave it out")
 
 
 def choose_task(data: DataArguments) -> Task:
@@ -402,9 +412,7 @@ def work(model_args: ModelArguments, data: DataArguments, args: BalancedTraining
         hide_library_bars()
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
-    check_used(args)
-    if data.baseline and not args.do_eval:
-        raise HfBatError("--baseline is for --do_eval, whose table shows it; give --do_eval too")
+    check_used(data, args)
     task = choose_task(data)
     baseline = read_results(data.baseline) if data.baseline else None
     checkpoint = check_output_dir(args)
@@ -455,6 +463,13 @@ def run() -> int:
     except HfBatError as error:
         print(f"run_glue_bat: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            "run_glue_bat: interrupted; where a checkpoint is saved, the same command with "
+            "--resume_from_checkpoint last goes on from it",
+            file=sys.stderr,
+        )
+        return 130
     return 0
 
 

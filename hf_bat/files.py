@@ -85,3 +85,23 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
         ['{', '"rows":', '2', '}']
     """
     return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def identity(path: str | os.PathLike[str]) -> object:
+    """What two paths have in common where they lead to one file, through links too.
+
+    Args:
+        path: the file, which need not be there.
+
+    Returns:
+        Something to compare with `==`, or to put into a set.
+
+    Example:
+        >>> identity("no/../such.json") == identity("such.json")
+        True
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino

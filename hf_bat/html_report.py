@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 from hf_bat import html_charts, html_pictures
 from hf_bat.attack.html import attack_sections, line, number, page, rate, summary, table
 from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
-from hf_bat.files import write_atomically
+from hf_bat.errors import HfBatError
+from hf_bat.files import identity, write_atomically
 from hf_bat.html_charts import line_chart, rate_chart
 from hf_bat.html_pictures import figures
 from hf_bat.html_runs import beside, in_short, reproduction_sections, run_sections
-from hf_bat.report_files import Found, collect, readable
+from hf_bat.report_files import DAMAGE, Found, collect, readable
 from hf_bat.summary import labels
 
 _OF_A_RUN = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
@@ -26,6 +27,8 @@ _COSTS = {
     "train_runtime": "training, seconds",
     "eval_samples": "evaluated rows",
 }
+# Of an error, in letters: it may hold a value of the file.
+_MOST_SAID = 150
 _CHARTS = (
     ("Loss and its components", "loss", ("loss",)),
     ("Distance of anchor and version", "distance", ("fickle_distance", "obstinate_distance")),
@@ -33,7 +36,11 @@ _CHARTS = (
 )
 
 
-def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> dict[str, Any]:
+def write_report(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    also_written: Iterable[str | os.PathLike[str]] = (),
+) -> dict[str, Any]:
     """Write an output folder's page.
 
     Args:
@@ -43,12 +50,14 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
             theirs. They are known by what is in them, not by their names. PNG and SVG pictures are
             shown too.
         path: the page to write.
+        also_written: files that the caller will write, refused as the page is where the page shows them.
 
     Returns:
         `{"output", "files": those shown, "others": file -> why it is not}`.
 
     Raises:
-        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written.
+        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written or
+            would overwrite a file that it shows.
 
     Example:
         >>> import tempfile
@@ -58,6 +67,14 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         ['eval_results.json']
     """
     found = collect(Path(folder), Path(path))
+    kept = set(map(identity, found.sources))
+    for output in (path, *also_written):
+        if identity(output) in kept:
+            raise HfBatError(f"{output} is a file that the page shows; name another file to write")
+    _leave_out_damaged(found)
+    if not found.shown:
+        name, why = next(iter(found.others.items()))
+        raise HfBatError(f"nothing to show in {folder}: {readable(name)}: {why}")
     # The name of a file need not be text.
     write_atomically(path, _render(Path(folder), found).encode("utf-8", "replace"))
     return {
@@ -77,24 +94,48 @@ def _render(folder: Path, found: Found) -> str:
         "method": ", ".join(sorted(methods)),
         "version of hf-bat": __version__,
     }
-    body = [
-        "<h1>Report</h1>",
-        line(facts),
-        *_figures(found),
-        *reproduction_sections(found.reproductions, found.pictures),
-        *run_sections(found.runs),
-        *_training(found),
-        *_attacks(found),
-        *_contrasts(found),
-        *_comparisons(found),
-        *_certificates(found),
-        *_sweeps(found),
-        *_pictures(found),
-        *_tables(found),
-        *_files(found),
-    ]
+    body = ["<h1>Report</h1>", line(facts), *_sections(found), *_files(found)]
     style = html_charts.STYLE + html_pictures.STYLE
     return page(f"Report: {folder.resolve().name}", body, style, pictures=bool(found.pictures))
+
+
+def _sections(found: Found) -> Iterator[str]:
+    yield from _figures(found)
+    yield from reproduction_sections(found.reproductions, found.pictures)
+    yield from run_sections(found.runs)
+    yield from _training(found)
+    yield from _attacks(found)
+    yield from _contrasts(found)
+    yield from _comparisons(found)
+    yield from _certificates(found)
+    yield from _sweeps(found)
+    yield from _pictures(found)
+    yield from _tables(found)
+
+
+def _leave_out_damaged(found: Found) -> None:
+    """Leave out files that no page can be made of, each tried alone, for several share a section."""
+    for name in sorted(found.shown - found.pictures.keys()):
+        if why := _damage(found.part(name, with_rows=False)):
+            found.leave_out(name, why)
+            # Rows without their report are not shown.
+            rows = found.row_files.get(name, name)
+            if rows in found.shown:
+                found.leave_out(rows, f"the rows of {readable(name)}, which is not shown")
+    for name, rows in found.row_files.items():
+        if name in found.attacks and (why := _damage(found.part(name))):
+            found.leave_out(rows, why)
+            found.rows.pop(name, None)
+
+
+def _damage(found: Found) -> str:
+    """Why no page can be made of what was found, "" where one can."""
+    try:
+        page("", _sections(found))
+    except DAMAGE as error:
+        said = " ".join(readable(f"{type(error).__name__}: {error}").split())
+        return f"damaged, or not written by hf_bat ({said[:_MOST_SAID]})"
+    return ""
 
 
 def _figures(found: Found) -> Iterator[str]:

@@ -19,6 +19,13 @@ _SKIPPED = (
 )  # fmt: skip
 # A table written for other readers -> the file that it is shown from.
 _SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
+# What of `Found` comes of JSON files, by their names.
+_KINDS = (
+    "metrics", "histories", "attacks", "contrasts", "comparisons", "certificates", "sweeps", "runs",
+    "reproductions", "tables",
+)  # fmt: skip
+# What a file with values of another kind than hf_bat writes raises where it is read or shown.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass
@@ -40,6 +47,8 @@ class Found:
         tables: descriptions of the perturbations used in training.
         shown: names of all these files.
         others: file name -> why it is not among them.
+        sources: where the files that are shown, or summed up, lie.
+        row_files: name of a report -> that of its rows.
     """
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,6 +65,28 @@ class Found:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     others: dict[str, str] = field(default_factory=dict)
+    sources: list[Path] = field(default_factory=list)
+    row_files: dict[str, str] = field(default_factory=dict)
+
+    def part(self, name: str, with_rows: bool = True) -> Found:
+        """What one file brings, without the pictures.
+
+        Args:
+            name: the file's.
+            with_rows: with an attack report's rows too.
+        """
+        part = Found()
+        for kind in (*_KINDS, "rows") if with_rows else _KINDS:
+            if name in (files := getattr(self, kind)):
+                getattr(part, kind)[name] = files[name]
+        return part
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Show a file no longer, and say why."""
+        for kind in (*_KINDS, "rows"):
+            getattr(self, kind).pop(name, None)
+        self.shown.discard(name)
+        self.others[name] = why
 
 
 def collect(folder: Path, page: Path | None = None) -> Found:
@@ -81,6 +112,7 @@ def collect(folder: Path, page: Path | None = None) -> Found:
     files = _files(folder, found, page)
     found.pictures, unfit = read_pictures({n: p for n, p in files.items() if is_picture(p)})
     found.shown |= found.pictures.keys()
+    found.sources += filter(is_picture, files.values())
     found.others |= unfit
     for name in files.keys() - found.shown - found.others.keys():
         found.others[name] = _why_not(name, found)
@@ -106,10 +138,12 @@ def _read(found: Found, folder: Path, path: Path) -> None:
     name = path.relative_to(folder).as_posix()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         found.others[name] = f"cannot be read ({error})"
         return
-    if not (isinstance(content, dict) and _sort(found, name, content)):
+    if isinstance(content, dict) and _sort(found, name, content):
+        found.sources.append(path)
+    else:
         found.others[name] = "no result of hf_bat"
 
 
@@ -191,6 +225,7 @@ def _experiments_and_runs(folder: Path, found: Found) -> None:
         elif paths:
             why = "`hf-bat report` on the folder of a run shows it whole"
             found.others[pattern] = f"finished runs ({len(paths)}): {why}"
+            found.sources += paths
 
 
 def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
@@ -202,7 +237,8 @@ def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
         for path in sorted(each.glob("*"))
         if path.is_file()
         and not path.name.startswith(".")
-        and (page is None or path.resolve() != page.resolve())
+        # A picture is one of the folder's own, which must not become the page.
+        and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }
 
 
@@ -228,7 +264,7 @@ def _find_rows(folder: Path, found: Found) -> None:
     for name, report in found.attacks.items():
         try:
             claimed[name] = find_rows(folder / name, report)
-        except HfBatError:
+        except (HfBatError, OSError):  # a name that no file can have, too
             continue
     owners = Counter(path.resolve() for path in claimed.values())
     for name, path in claimed.items():
@@ -236,10 +272,12 @@ def _find_rows(folder: Path, found: Found) -> None:
             found.others[path.name] = f"the rows of which report? ({owners[path.resolve()]} fit)"
         else:
             found.rows[name] = _rows(found, path)
+            found.row_files[name] = path.name
     for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz"))):
         if path.resolve() not in owners and (rows := _rows(found, path)):
             found.attacks[path.name] = {"attacks": _summaries(rows)}
             found.rows[path.name] = rows
+            found.row_files[path.name] = path.name
 
 
 def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
@@ -251,6 +289,7 @@ def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
         return []
     if rows:
         found.shown.add(path.name)
+        found.sources.append(path)
     else:
         found.others[path.name] = "no attacked rows"
     return rows
@@ -265,7 +304,7 @@ def _summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
         kind = "obstinate" if "outcome_confident" in some[0] else "fickle"
         try:
             made[name] = summarise(some, kind, {})
-        except (KeyError, TypeError, ValueError):  # rows of another hand: shown without figures
+        except DAMAGE:  # rows of another hand: shown without figures
             made[name] = {}
         made[name] |= marks_of(some[0])  # of each attack: a file may have those of several models
     return made

@@ -170,6 +170,47 @@ def test_nothing_to_show_is_one_line_and_status_2(tmp_path, content, capsys):
     assert "no such folder" in capsys.readouterr().err
 
 
+DAMAGED = {
+    "attack.json": {"attacks": {"antonym": {"per_pair": [{"a": 1}]}}},
+    "certificate.json": {"certificate": {"adversaries": {"x": 3}}},
+    "contrast.json": {"contrast": {"consistency": {"of": 4}}},
+    "compare.json": {"comparisons": [{"difference": "x"}]},
+    "sweep.json": {"varied": [], "groups": [3]},
+    "results.json": {"settings": [{"ours": {}, "options": 3}]},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_named_and_the_others_are_shown(name, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    write(out / name, DAMAGED[name])
+    assert main(["report", str(out)]) == 2
+    text = capsys.readouterr().err
+    says = f"nothing to show in {out}: {name}: damaged, or not written by hf_bat ("
+    assert text.startswith(f"hf-bat: error: {says}") and text.count("\n") == 1
+    write(out / "train_results.json", {"train_loss": 1.5})
+    assert main(["report", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"shown: train_results.json\nnot shown: {name}: damaged, or not written by" in printed
+    page = (out / "report.html").read_text()
+    assert f"not shown: {name}: damaged" in page and "training loss" in page
+
+
+def test_damaged_rows_leave_their_report_shown(folder, capsys):
+    row = attack_row(0, "succeeded") | {"perturbed": 3}
+    (folder / "attack.rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["report", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "not shown: attack.rows.jsonl: damaged, or not written by hf_bat (TypeError" in printed
+    assert "attack.json" in printed.splitlines()[0]
+    write(folder / "attack.json", DAMAGED["attack.json"])
+    assert main(["report", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "not shown: attack.json: damaged, or not written by hf_bat (KeyError" in printed
+    assert "not shown: attack.rows.jsonl: the rows of attack.json, which is not shown" in printed
+
+
 def test_an_unwritable_page_is_one_line(folder, capsys):
     assert main(["report", str(folder), "--output", str(folder / "no" / "page.html")]) == 2
     assert "cannot write" in capsys.readouterr().err

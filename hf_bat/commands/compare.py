@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_bat.commands.outputs import check_outputs
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
-    check_outputs(args, "json")
+    check_outputs(args, "json", read=_rows_found(args.reports))
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
     options = {"resamples": args.resamples, "seed": args.seed}
@@ -93,6 +95,17 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     return 0
+
+
+def _rows_found(paths: list[str]) -> list[Path]:
+    """The rows files that reports name or that lie beside them, of those that can be read."""
+    from hf_bat.compare import find_rows, read_json
+
+    found = []
+    for path in paths:
+        with contextlib.suppress(HfBatError):
+            found.append(find_rows(Path(path), read_json(path)))
+    return found
 
 
 def table(comparisons: list[Comparison]) -> str:

@@ -34,8 +34,11 @@ def run(args: argparse.Namespace) -> int:
     """Write the page; return 0."""
     from hf_bat.html_report import unshown, write_report
 
+    page = args.output or str(Path(args.folder) / "report.html")
+    if Path(args.folder).is_dir():
+        args.output = page  # by default too it is none of the other outputs
     check_outputs(args, "output", "json")
-    done = write_report(args.folder, args.output or Path(args.folder) / "report.html")
+    done = write_report(args.folder, page, [args.json] if args.json else ())
     print(f"shown: {', '.join(done['files'])}")
     for names, why in unshown(done["others"]):
         print(f"not shown: {names}: {why}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import identity
 
 if TYPE_CHECKING:
     from hf_bat.sweep import Run
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.obstinate is not None:
         check_obstinate(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
+    refuse_to_overwrite(root, runs)
     rows = row_counts(runs)
     if args.dry_run:
         print(dry_run(runs, root, rows, varied, args.seconds_per_step))
@@ -120,6 +122,22 @@ def check_obstinate(metric: str, runs: list[Run]) -> None:
     if metric.removesuffix("_mm") not in known:
         given = ", ".join(known) or "none, for --attacks names no obstinate attack"
         raise HfBatError(f"--obstinate {metric}: no run will have it; known: {given}")
+
+
+def refuse_to_overwrite(root: Path, runs: list[Run]) -> None:
+    """Refuse a sweep's folder whose summary would replace a file that the runs read.
+
+    Raises:
+        HfBatError: one line that names the file.
+    """
+    written = ("sweep.json", "sweep.md", "frontier.png", "frontier.svg")
+    kept = {identity(root / name) for name in written}
+    for run in runs:
+        for name, value in run.arguments.items():
+            if isinstance(value, str) and value and identity(value) in kept:
+                raise HfBatError(
+                    f"the sweep would overwrite {value}, its --{name}; name another --output_dir"
+                )
 
 
 def make_runs(

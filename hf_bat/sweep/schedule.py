@@ -65,6 +65,8 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if result["key"] != run.key:
             raise ValueError("it is of another run")
+        if not isinstance(result.get("metrics"), dict):
+            raise ValueError("it has no metrics")
         return result
     except FileNotFoundError:
         return None

@@ -65,9 +65,9 @@ def flags_for(folder, output, *more, method="triplet"):
 
 
 def snli(folder, *more):
+    test = ["--test_file", folder / "test.jsonl"] if "--do_predict" in more else []
     return ["--task_name", "snli", "--train_file", folder / "train.jsonl",
-            "--validation_file", folder / "dev.jsonl", "--test_file", folder / "test.jsonl",
-            *more]  # fmt: skip
+            "--validation_file", folder / "dev.jsonl", *test, *more]  # fmt: skip
 
 
 def read(path):
@@ -328,6 +328,12 @@ BAD = {
                    "--validation_mm_file is for the mismatched set of mnli; task snli has none"),
     "baseline": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
                   "--baseline", "{folder}"], "--baseline is for --do_eval"),
+    "test": (["--task_name", "snli", "--do_eval", "--test_file", "nosuch.jsonl"],
+             "--test_file is for --do_predict, which reads it; give --do_predict too"),
+    "token": (["--task_name", "snli", "--do_eval", "--hub_token", "made-up"],
+              "--hub_token is for --push_to_hub; give that too, or leave it out"),
+    "private": (["--task_name", "snli", "--do_eval", "--hub_private_repo", "true"],
+                "--hub_private_repo is for --push_to_hub; give that too, or leave it out"),
     "resume": (["--task_name", "snli", "--do_eval", "--resume_from_checkpoint", "last"],
                "--resume_from_checkpoint is for --do_train; to evaluate a checkpoint give it as"),
     "batches": (["--task_name", "snli", "--do_eval", "--batch_eval_metrics", "true"],
@@ -360,6 +366,25 @@ def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, c
     assert message in lines[0]
     assert "Traceback" not in err
     assert not list((tmp_path / "out").rglob("*")), "nothing half-written"
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_an_interrupted_run_says_in_one_line_how_to_go_on(
+    tiny_folder, tmp_path, in_process, monkeypatch, quiet
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    module = sys.modules["run_glue_bat"]
+    monkeypatch.setattr(module, "train", interrupted)
+    train = ["--train_file", str(tiny_folder / "train.jsonl"), "--task_name", "snli", "--do_train"]
+    status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *train, *quiet)
+    assert status == 130
+    assert err.splitlines()[-1] == (
+        "run_glue_bat: interrupted; where a checkpoint is saved, the same command with "
+        "--resume_from_checkpoint last goes on from it"
+    )
+    assert not quiet or err.count("\n") == 1
 
 
 @pytest.mark.slow

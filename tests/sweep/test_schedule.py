@@ -50,6 +50,18 @@ def test_a_finished_run_is_never_made_again_and_a_killed_one_is(tmp_path, fake_w
         run_all(runs, tmp_path / "s")
 
 
+def test_a_result_without_metrics_is_refused_in_one_line(tmp_path):
+    """The table of a reproduction ended in a KeyError."""
+    run = make_grid(BASE, {"seed": [1]})[0]
+    path = folder_of(tmp_path, run.key) / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"key": run.key}))
+    with pytest.raises(HfBatError) as refused:
+        finished(tmp_path, run)
+    says = f"{path} is no result of a run (it has no metrics); remove it to run again"
+    assert str(refused.value) == says
+
+
 @pytest.mark.xdist_group("processes")
 def test_a_finished_run_without_the_model_that_is_asked_for_is_named(tmp_path, fake_worker):
     """It was taken for finished, and there was no model."""
