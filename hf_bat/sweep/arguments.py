@@ -59,6 +59,8 @@ DEFAULTS = {
     "report_to": "none",
     "disable_tqdm": True,
 }
+# Never written down, nor sent to a run: whoever reads a result would have it.
+SECRETS = ("hub_token",)
 # Arguments that change no figure of the result, but for what `material` says.
 IMMATERIAL = (
     "disable_tqdm",
@@ -71,6 +73,22 @@ IMMATERIAL = (
     "save_strategy",
     "save_total_limit",
 )
+
+
+def without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that may be written down.
+
+    Args:
+        arguments: of a run, or any others.
+
+    Returns:
+        Them without tokens.
+
+    Example:
+        >>> without_secrets({"seed": 1, "hub_token": "hf_X"})
+        {'seed': 1}
+    """
+    return {name: value for name, value in arguments.items() if name not in SECRETS}
 
 
 def row_files(arguments: Mapping[str, Any], splits: Container[str]) -> dict[str, str | None]:

@@ -124,6 +124,8 @@ def test_several_gpus_share_a_batch(script):
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "-1"], "more than 0, not -1"),
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "0"], "more than 0, not 0"),
         (["table6", "--scale", "paper", "--resume_from_checkpoint", "c"], "runs resume by themselves"),
+        (["table6", "--scale", "paper", "--hub_token", "hf_X"], "`hf auth login` or set HF_TOKEN"),
+        (["table6", "--scale", "paper", "--push_to_hub"], "push a run's model afterwards with `hf upload"),
         (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
         (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
         (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),

@@ -274,6 +274,11 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
         (["resume_from_checkpoint=x"], "runs resume by themselves"),
         (
+            ["hub_model_id=me/a,me/b"],
+            "leave --hub_model_id out of the runs' flags: all runs would go",
+        ),
+        (["learning-rate=soft"], "invalid float value: 'soft'"),
+        (
             ["method=pairwise", "obstinate_edits=antonym nagation"],
             "unknown obstinate edit 'nagation'",
         ),
@@ -306,8 +311,36 @@ def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
             "--model_name_or_path m --task snli --resume_from_checkpoint o/checkpoint-3",
             "leave --resume_from_checkpoint out .*runs resume by themselves",
         ),
+        ("--model_name_or_path m --task snli --push_to_hub", "leave --push_to_hub out .*hf upload"),
+        (
+            "--model_name_or_path m --task snli --hub-private-repo true",
+            "leave --hub_private_repo out .*push a run's model afterwards",
+        ),
+        (
+            "--model_name_or_path m --task snli --hub_strategy end",
+            "leave --hub_strategy out .*hf upl",
+        ),
     ],
 )
 def test_bad_flags_of_the_runs_are_one_line(base, says):
     with pytest.raises(HfBatError, match=says):
         make_grid(parse_flags(base), {})
+
+
+@pytest.mark.parametrize(
+    "axis", ["hub_token=hf_secret", "hub-token=hf_secret,"]
+)
+def test_a_token_is_refused_and_not_repeated(axis, capsys, tmp_path):
+    """It was written into every configuration and result."""
+    out = tmp_path / "out"
+    base = "--model_name_or_path m --task snli"
+    for words in (["--base", base, "--grid", axis], ["--base", f"{base} --hub_token hf_secret"]):
+        assert cli.main(["sweep", *words, "--output_dir", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert "leave --hub_token out" in error and "`hf auth login` or set HF_TOKEN" in error
+        assert "hf_secret" not in error and error.count("\n") == 1
+    with pytest.raises(HfBatError, match="leave --hub_token out"):
+        make_run({**BASE, "hub_token": "hf_secret"})
+    assert make_run({**BASE, "hub_token": None, "push_to_hub": False}).key == make_run(BASE).key
+    assert "hub_token" not in identity({**BASE, "hub_token": "hf_secret"})
+    assert not out.exists()

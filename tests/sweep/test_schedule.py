@@ -17,6 +17,7 @@ from sweep_helpers import BASE, starts
 
 from hf_bat import HfBatError, cli
 from hf_bat.sweep import (
+    Run,
     finished,
     folder_of,
     make_grid,
@@ -48,6 +49,15 @@ def test_a_finished_run_is_never_made_again_and_a_killed_one_is(tmp_path, fake_w
     (folder_of(tmp_path / "s", runs[1].key) / "result.json").write_text("{")
     with pytest.raises(HfBatError, match=r"result\.json is no result of a run"):
         run_all(runs, tmp_path / "s")
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_token_is_written_nowhere(tmp_path, fake_worker):
+    run = Run("0123456789abcdef", {**BASE, "seed": 1, "hub_token": "hf_secret"})
+    assert run_all([run], tmp_path / "s", announce=lambda line: None) == []
+    files = [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
+    assert {"config.json", "result.json"} <= {path.name for path in files}
+    assert not any("hf_secret" in path.read_text() for path in files)
 
 
 @pytest.mark.xdist_group("processes")
