@@ -30,9 +30,10 @@ from hf_bat.console import silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
-from hf_bat.sweep.plan import fitting
+from hf_bat.sweep.plan import fitting, split_words
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+SEEDS = [1, 2, 3]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     parser.add_argument("--list", action="store_true", help="say what each experiment is")
     parser.add_argument("--scale", choices=list(SCALES), default="small", help="default: small")
     parser.add_argument("--output_dir", default="reproduced", help="default: reproduced")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="default: 1 2 3")
     parser.add_argument("--methods", nargs="+", help="a table's methods (default: the paper's)")
     parser.add_argument("--model_name_or_path", help="one model in the place of the scale's")
     for name in FILES:
@@ -74,10 +75,27 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     repeated = [seed for seed in args.seeds if args.seeds.count(seed) > 1]
     if repeated:
         raise HfBatError(f"--seeds names {repeated[0]} twice")
+    for name in FILES:
+        _check_files(name, getattr(args, name))
     extra = parse_flags(rest) if rest else {}
     if "seed" in extra:
         raise HfBatError(f"--seed is not for all runs; give --seeds {extra['seed']}")
     return args, extra
+
+
+def _check_files(name: str, words: Sequence[str]) -> None:
+    """Refuse a second file for one task, or for all: it would be passed over."""
+    tasks = [task for task, _ in map(_split_file, words)]
+    for task in tasks:
+        if tasks.count(task) > 1:
+            whose = f"{task}=PATH" if task else "PATH without TASK="
+            raise HfBatError(f"--{name} gives {whose} twice; give one file each")
+
+
+def _split_file(word: str) -> tuple[str | None, str]:
+    """The task, None for all, and the path of `[TASK=]PATH`."""
+    task, equals, path = word.partition("=")
+    return (task, path) if equals and task in HUB_ROWS else (None, word)
 
 
 @dataclass(frozen=True)
@@ -135,15 +153,9 @@ def note(line: str) -> None:
 
 def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
     """The file given for a task, or for all; of mismatched rows for all that have such."""
-    found = None
-    for word in getattr(args, name):
-        chosen, equals, path = word.partition("=")
-        if not equals or chosen not in HUB_ROWS:
-            found = found or word
-        elif chosen == task:
-            return path
+    files = dict(map(_split_file, getattr(args, name)))
     of_all = name != "validation_mm_file" or "validation_mm" in HUB_ROWS[task]
-    return found if of_all else None
+    return files.get(task, files.get(None) if of_all else None)
 
 
 def has_data(args: argparse.Namespace, task: str) -> bool:
@@ -216,8 +228,13 @@ def plan(
     launcher: list[str] = []
     if args.launcher or args.processes > 1:
         words = args.launcher or f"accelerate launch --multi_gpu --num_processes {args.processes}"
-        launcher = words.split()
-    seeds = args.seeds[:1] if experiment.one_seed else args.seeds
+        launcher = split_words(words, "--launcher")
+    seeds = args.seeds
+    if experiment.one_seed:
+        seeds, more = args.seeds[:1], args.seeds[1:]
+        if more and args.seeds != SEEDS:
+            left_out = ", ".join(map(str, more))
+            note(f"{args.name} shows one seed, {seeds[0]}: of --seeds, {left_out} is left out")
     return [
         Planned(
             setting,

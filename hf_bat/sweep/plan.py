@@ -98,11 +98,39 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
         {'task_name': 'snli', 'learning_rate': 2e-05, 'bf16': True, 'attacks': ['antonym', 'synonym']}
     """
-    words = shlex.split(words) if isinstance(words, str) else list(words)
+    words = split_words(words, "the runs' flags") if isinstance(words, str) else list(words)
     found = dict(vars(_given_parser().parse_args(words)))
     _check_own(found)
+    for name in ("do_train", "do_eval"):
+        if found.get(name) is False:
+            raise HfBatError(f"leave --{name} False out: every run trains and is evaluated")
     order = [word.removeprefix("--").split("=")[0] for word in words]
     return dict(sorted(found.items(), key=lambda item: _place(item[0], order)))
+
+
+def split_words(text: str, what: str) -> list[str]:
+    """Words as a shell splits them.
+
+    Args:
+        text: what to split.
+        what: names it where its quotes are not closed.
+
+    Returns:
+        The words.
+
+    Raises:
+        HfBatError: a quotation is not closed.
+
+    Example:
+        >>> split_words("launch --name 'two words'", "--launcher")
+        ['launch', '--name', 'two words']
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise HfBatError(
+            f"{what}: {str(error).lower()}; close the quotes, or escape them"
+        ) from error
 
 
 def _check_own(names: Iterable[str]) -> None:
@@ -297,7 +325,9 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
         value = arguments.get(name)
         if value is not None and value < 1:
             raise HfBatError(f"--{name} must be at least 1, not {value}")
-    _, training = build_arguments(arguments, "checked")
+    run, training = build_arguments(arguments, "checked")
+    if run.representations < 0:
+        raise HfBatError(f"--representations must be at least 0, not {run.representations}")
     check_epochs(training, training.clean_epochs)
     content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]

@@ -126,6 +126,15 @@ def test_several_gpus_share_a_batch(script):
         (["table6", "--scale", "paper", "--resume_from_checkpoint", "c"], "runs resume by themselves"),
         (["table6", "--scale", "paper", "--hub_token", "hf_X"], "`hf auth login` or set HF_TOKEN"),
         (["table6", "--scale", "paper", "--push_to_hub"], "push a run's model afterwards with `hf upload"),
+        (["table6", "--train_file", "a.jsonl", "snli=b.jsonl", "c.jsonl", "--validation_file", "v.jsonl"],
+         "--train_file gives PATH without TASK= twice; give one file each"),
+        (["table6", "--train_file", "t.jsonl", "--synonyms", "snli=a", "snli=b"],
+         "--synonyms gives snli=PATH twice"),
+        (["table6", "--scale", "paper", "--do_train", "False"], "every run trains and is evaluated"),
+        (["table6", "--scale", "paper", "--representations", "-1"],
+         "--representations must be at least 0, not -1"),
+        (["table6", "--scale", "paper", "--launcher", "accelerate 'launch"],
+         "--launcher: no closing quotation; close the quotes"),
         (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
         (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
         (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),
@@ -163,6 +172,23 @@ def test_mismatched_rows_given_for_all_tasks_are_for_those_that_have_such(script
     found = [script.file_of(args, "validation_mm_file", task) for task in tasks]
     assert found == ["mm.jsonl", None, "own.jsonl"]  # the last is refused by the sweep, in one line
     assert [script.file_of(args, "validation_file", task) for task in tasks] == ["v.jsonl"] * 3
+
+
+def test_a_figure_of_one_seed_says_which_it_leaves_out(script, capsys):
+    def said(*words):
+        assert script.run(["figure5", "--scale", "paper", "--dry_run", *words]) == 0
+        return capsys.readouterr().err
+
+    line = "figure5 shows one seed, 2: of --seeds, 5, 7 is left out\n"
+    assert said("--seeds", "2", "5", "7") == line
+    assert said("--seeds", "2") == said() == ""
+
+
+def test_a_launcher_is_split_as_a_shell_does(script):
+    words = ["table6", "--scale", "paper", "--launcher", "start --name 'two words'"]
+    args, extra = script.parse_arguments(words)
+    run = script.plan(script.choose(args), args, extra)[0].runs[0]
+    assert run.launcher == ("start", "--name", "two words")
 
 
 @pytest.mark.parametrize(
