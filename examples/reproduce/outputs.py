@@ -236,6 +236,23 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
     return {picture.ending: function(panels, label)}
 
 
+def lacking(experiment: Experiment, groups: Groups) -> list[str]:
+    """What the pictures of an experiment should show and cannot, each with the reason."""
+    found: list[str] = []
+    for picture in experiment.pictures:
+        if picture.kind == "tsne":
+            for setting, results in groups:
+                kept = results[0].get("representations") or {} if results else {"file": ""}
+                if "file" not in kept:
+                    why = kept.get("error", "its run kept no representations")
+                    found.append(f"{setting.method}: {why}")
+        for metric in picture.metrics:
+            if not _lines(picture, metric, groups):
+                of = picture.label or "epoch"
+                found.append(f"{NAMES[metric]} by {of}: no run has {metric} there")
+    return found
+
+
 def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str, dict[str, Any]]]:
     """`(panel, line, data)` of one metric."""
     if picture.kind == "values":
@@ -254,7 +271,7 @@ def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str
         if setting.method == "normal":
             continue
         epochs = [r["epochs"] for r in results if r["epochs"]]
-        if not epochs:
+        if all(log.get(metric) is None for logs in epochs for log in logs):
             continue
         length = min(map(len, epochs))
         entry = {

@@ -21,10 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import BATCH, EXPERIMENTS, HUB_ROWS, SCALES, Experiment, Setting
-from outputs import write_outputs
+from experiments import (
+    BATCH,
+    EXPERIMENTS,
+    HUB_ROWS,
+    NAMES,
+    SCALES,
+    Experiment,
+    Picture,
+    Setting,
+)
+from outputs import lacking, write_outputs
 
 from hf_bat import HfBatError
+from hf_bat.attack import get_recipe
 from hf_bat.commands.sweep import make_runs, row_counts
 from hf_bat.console import silence
 from hf_bat.methods import METHOD_WEIGHTS
@@ -34,6 +44,7 @@ from hf_bat.sweep.plan import fitting, split_words
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 SEEDS = [1, 2, 3]
+ATTACK_ENDINGS = ("_asr", "_asr_confident")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -203,6 +214,26 @@ def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping
             if name == "method" and takes_methods(experiment):
                 instead = f"give --methods {extra[name]}"
             raise HfBatError(f"--{name} is what {args.name} says itself; {instead}")
+    for picture in experiment.pictures:
+        check_picture(picture, args.name, extra)
+
+
+def check_picture(picture: Picture, name: str, extra: Mapping[str, Any]) -> None:
+    """Refuse flags that take from the runs what a picture is drawn from, before hours of training."""
+    if picture.kind == "tsne" and extra.get("representations") == 0:
+        raise HfBatError(f"--representations 0: {name} is drawn from them; leave it out")
+    attacked = [metric for metric in picture.metrics if metric.endswith(ATTACK_ENDINGS)]
+    if picture.kind in ("epochs", "bars"):
+        if extra.get("eval_strategy") == "no":
+            raise HfBatError(f"--eval_strategy no: {name} is drawn by epoch; leave it out")
+        if attacked and extra.get("attack_every") == "end":
+            raise HfBatError(f"--attack_every end: {name} shows attacks by epoch; leave it out")
+    if "attacks" in extra:
+        given = tuple(f"eval_{get_recipe(attack).key}_" for attack in extra["attacks"])
+        for metric in attacked:
+            if not metric.startswith(given):
+                lacks = NAMES[metric].removesuffix(" ASR")
+                raise HfBatError(f"--attacks lacks {lacks}, which {name} shows; add it")
 
 
 def takes_methods(experiment: Experiment) -> bool:
@@ -272,6 +303,7 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         return 0
     failures = make_runs(runs, root, args.jobs, rows)
     results = {run.key: result for run in runs if (result := finished(root, run))}
+    lacks: list[str] = []
     if results:
         groups = [
             (p.setting, [results[run.key] for run in p.runs if run.key in results]) for p in planned
@@ -279,8 +311,11 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         written = write_outputs(experiment, groups, root, root / args.name, args.scale)
         print((root / args.name / "table.md").read_text("utf-8"), end="")
         note(f"written: {', '.join(map(str, written))}")
-    if failures:
+        lacks = lacking(experiment, groups)
+    if failures:  # which may be why a picture lacks something
         raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
+    if lacks:
+        raise HfBatError(f"the picture of {args.name} lacks {'; '.join(lacks)}")
     return 0
 
 
