@@ -36,7 +36,7 @@ from outputs import lacking, write_outputs
 from hf_bat import HfBatError
 from hf_bat.attack import get_recipe
 from hf_bat.commands.sweep import make_runs, row_counts
-from hf_bat.console import silence
+from hf_bat.console import hide_library_bars, on_terminal, silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
@@ -288,6 +288,8 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:<9} {experiment.title}")
         return 0
+    if not on_terminal(sys.stderr):
+        hide_library_bars()
     experiment = choose(args)
     planned = plan(experiment, args, extra)
     root = Path(args.output_dir)

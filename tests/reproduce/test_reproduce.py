@@ -500,6 +500,19 @@ def test_the_commands_of_its_page_are_valid(script, repository, capsys, tmp_path
         assert "to make" in capsys.readouterr().out
 
 
+def test_no_bar_of_a_library_goes_into_a_file(repository, quiet_environment, tmp_path):
+    """`Generating train split` stood there."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
+    words = ["table6", "--model_name_or_path", "m", "--train_file", "rows.jsonl",
+             "--validation_file", "rows.jsonl", "--dry_run"]  # fmt: skip
+    quiet_environment["HF_DATASETS_CACHE"] = str(tmp_path / "cache")
+    done = subprocess.run(
+        [sys.executable, str(repository / "examples" / "reproduce" / "run.py"), *words],
+        capture_output=True, text=True, env=quiet_environment, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_a_table_and_a_figure_from_end_to_end(repository, quiet_environment, tmp_path):
