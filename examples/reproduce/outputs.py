@@ -246,10 +246,10 @@ def lacking(experiment: Experiment, groups: Groups) -> list[str]:
                 if "file" not in kept:
                     why = kept.get("error", "its run kept no representations")
                     found.append(f"{setting.method}: {why}")
-        for metric in picture.metrics:
-            if not _lines(picture, metric, groups):
-                of = picture.label or "epoch"
-                found.append(f"{NAMES[metric]} by {of}: no run has {metric} there")
+        # A rate over nothing leaves out its line alone; the table has "-" for it.
+        elif not any(_lines(picture, metric, groups) for metric in picture.metrics):
+            shown = " and ".join(NAMES[metric] for metric in picture.metrics)
+            found.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure there")
     return found
 
 
