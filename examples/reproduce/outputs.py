@@ -247,10 +247,15 @@ def lacking(experiment: Experiment, groups: Groups) -> list[str]:
                     why = kept.get("error", "its run kept no representations")
                     found.append(f"{setting.method}: {why}")
         # A rate over nothing leaves out its line alone; the table has "-" for it.
-        elif not any(_lines(picture, metric, groups) for metric in picture.metrics):
+        elif not any(_has_values(picture, metric, groups) for metric in picture.metrics):
             shown = " and ".join(NAMES[metric] for metric in picture.metrics)
             found.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure there")
     return found
+
+
+def _has_values(picture: Picture, metric: str, groups: Groups) -> bool:
+    entries = [entry for _, _, entry in _lines(picture, metric, groups)]
+    return any(value is not None for e in entries for seed in e["values"] for value in seed)
 
 
 def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str, dict[str, Any]]]:
@@ -271,7 +276,7 @@ def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str
         if setting.method == "normal":
             continue
         epochs = [r["epochs"] for r in results if r["epochs"]]
-        if all(log.get(metric) is None for logs in epochs for log in logs):
+        if not epochs:
             continue
         length = min(map(len, epochs))
         entry = {
