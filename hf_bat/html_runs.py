@@ -14,6 +14,7 @@ from hf_bat.html_charts import line_chart
 from hf_bat.html_pictures import figures
 from hf_bat.public_names import model_title
 from hf_bat.summary import labels
+from hf_bat.sweep.arguments import without_secrets
 from hf_bat.sweep.summary import defence_of
 
 Content = Mapping[str, Any]
@@ -88,7 +89,8 @@ def _by_epoch(logs: Any) -> str:
 
 def _facts(part: Any) -> dict[str, Any]:
     """What of a part fits a line. An argument that is None says something too: all rows, say."""
-    found = part.items() if isinstance(part, Mapping) else ()
+    # Results of earlier versions may hold a token.
+    found = without_secrets(part).items() if isinstance(part, Mapping) else ()
     return {
         key: ", ".join(map(str, value)) if isinstance(value, list) else _or_none(value)
         for key, value in found

@@ -33,14 +33,14 @@ def collect(
         trainer: a `BalancedTrainer` with its model, tokenizer, task and tables. Of several processes
             each must call, and gets vectors of its own share of the rows.
         rows: raw rows, as for `evaluate`.
-        max_rows: the most rows, N.
+        max_rows: the most rows, N; at least 1.
         pooling: which representation, as in `BalancedTrainingArguments`.
 
     Returns:
         `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, row by row.
 
     Raises:
-        HfBatError: no row has both versions.
+        HfBatError: no row has both versions, or `max_rows` is less than 1.
 
     Example:
         >>> vectors = collect(trainer, rows)  # doctest: +SKIP
@@ -54,6 +54,8 @@ def collect(
     from hf_bat.objective import stack_versions
     from hf_bat.pooling import Representation
 
+    if max_rows < 1:
+        raise HfBatError(f"max_rows must be at least 1, not {max_rows}")
     tokenizer: Any = trainer.processing_class
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     found: dict[str, list[Any]] = {kind: [] for kind in KINDS}

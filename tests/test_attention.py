@@ -9,6 +9,7 @@ from tiny_models import tiny_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tokenizer_for_made_rows
 
+from hf_bat import HfBatError
 from hf_bat.attack import Attack
 from hf_bat.attention import without_cudnn_attention
 from hf_bat.demo.swaps import predict
@@ -95,6 +96,8 @@ def test_representations_and_the_demos_predictions(tmp_path, before):
     model, seen = watched()
     trainer = make_trainer(tmp_path, made_rows(8), model=model, method="triplet")
     collect(trainer, made_rows(24))
+    with pytest.raises(HfBatError, match="max_rows must be at least 1, not -1"):
+        collect(trainer, made_rows(24), -1)  # it dropped the last row
     collected = len(seen)
     predict(model, trainer.processing_class, [("A man sings.", "A dog waits.")])
     assert 0 < collected < len(seen) and not any(seen)

@@ -112,6 +112,15 @@ def test_a_preprocessing_defence_is_disclosed_wherever_it_stood_before_a_model(f
     assert "B: Preprocessing defence" in after
 
 
+def test_a_page_shows_no_token_of_an_older_result(tmp_path):
+    arguments = {"method": "safer", "seed": 1, "hub_token": "hf_secret"}
+    run = {"key": "01", "arguments": arguments, "metrics": {"eval_accuracy": 0.5}, "steps": 2}
+    write(tmp_path / "result.json", run)
+    write_report(tmp_path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "safer, seed 1" in page and "hf_secret" not in page
+
+
 def test_the_page_is_self_contained_and_escaped(folder):
     assert main(["report", str(folder), "--quiet"]) == 0
     source = (folder / "report.html").read_text()

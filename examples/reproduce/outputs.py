@@ -232,6 +232,28 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
     return {picture.ending: function(panels, label)}
 
 
+def lacking(experiment: Experiment, groups: Groups) -> list[str]:
+    """What the pictures of an experiment should show and cannot, each with the reason."""
+    found: list[str] = []
+    for picture in experiment.pictures:
+        if picture.kind == "tsne":
+            for setting, results in groups:
+                kept = results[0].get("representations") or {} if results else {"file": ""}
+                if "file" not in kept:
+                    why = kept.get("error", "its run kept no representations")
+                    found.append(f"{setting.method}: {why}")
+        # A rate over nothing leaves out its line alone; the table has "-" for it.
+        elif not any(_has_values(picture, metric, groups) for metric in picture.metrics):
+            shown = " and ".join(NAMES[metric] for metric in picture.metrics)
+            found.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure there")
+    return found
+
+
+def _has_values(picture: Picture, metric: str, groups: Groups) -> bool:
+    entries = [entry for _, _, entry in _lines(picture, metric, groups)]
+    return any(value is not None for e in entries for seed in e["values"] for value in seed)
+
+
 def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str, dict[str, Any]]]:
     """`(panel, line, data)` of one metric."""
     if picture.kind == "values":

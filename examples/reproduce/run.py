@@ -21,18 +21,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import BATCH, EXPERIMENTS, HUB_ROWS, SCALES, Experiment, Setting
-from outputs import write_outputs
+from experiments import (
+    BATCH,
+    EXPERIMENTS,
+    HUB_ROWS,
+    NAMES,
+    SCALES,
+    Experiment,
+    Picture,
+    Setting,
+)
+from outputs import lacking, write_outputs
 
 from hf_bat import HfBatError
+from hf_bat.attack import get_recipe
 from hf_bat.commands.sweep import make_runs, row_counts
-from hf_bat.console import silence
+from hf_bat.console import hide_library_bars, on_terminal, silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
-from hf_bat.sweep.plan import fitting
+from hf_bat.sweep.plan import fitting, split_words
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+SEEDS = [1, 2, 3]
+ATTACK_ENDINGS = ("_asr", "_asr_confident")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +64,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     parser.add_argument("--list", action="store_true", help="say what each experiment is")
     parser.add_argument("--scale", choices=list(SCALES), default="small", help="default: small")
     parser.add_argument("--output_dir", default="reproduced", help="default: reproduced")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="default: 1 2 3")
     parser.add_argument("--methods", nargs="+", help="a table's methods (default: the paper's)")
     parser.add_argument("--model_name_or_path", help="one model in the place of the scale's")
     for name in FILES:
@@ -74,10 +86,27 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     repeated = [seed for seed in args.seeds if args.seeds.count(seed) > 1]
     if repeated:
         raise HfBatError(f"--seeds names {repeated[0]} twice")
+    for name in FILES:
+        _check_files(name, getattr(args, name))
     extra = parse_flags(rest) if rest else {}
     if "seed" in extra:
         raise HfBatError(f"--seed is not for all runs; give --seeds {extra['seed']}")
     return args, extra
+
+
+def _check_files(name: str, words: Sequence[str]) -> None:
+    """Refuse a second file for one task, or for all: it would be passed over."""
+    tasks = [task for task, _ in map(_split_file, words)]
+    for task in tasks:
+        if tasks.count(task) > 1:
+            whose = f"{task}=PATH" if task else "PATH without TASK="
+            raise HfBatError(f"--{name} gives {whose} twice; give one file each")
+
+
+def _split_file(word: str) -> tuple[str | None, str]:
+    """The task, None for all, and the path of `[TASK=]PATH`."""
+    task, equals, path = word.partition("=")
+    return (task, path) if equals and task in HUB_ROWS else (None, word)
 
 
 @dataclass(frozen=True)
@@ -135,15 +164,9 @@ def note(line: str) -> None:
 
 def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
     """The file given for a task, or for all; of mismatched rows for all that have such."""
-    found = None
-    for word in getattr(args, name):
-        chosen, equals, path = word.partition("=")
-        if not equals or chosen not in HUB_ROWS:
-            found = found or word
-        elif chosen == task:
-            return path
+    files = dict(map(_split_file, getattr(args, name)))
     of_all = name != "validation_mm_file" or "validation_mm" in HUB_ROWS[task]
-    return found if of_all else None
+    return files.get(task, files.get(None) if of_all else None)
 
 
 def has_data(args: argparse.Namespace, task: str) -> bool:
@@ -191,6 +214,26 @@ def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping
             if name == "method" and takes_methods(experiment):
                 instead = f"give --methods {extra[name]}"
             raise HfBatError(f"--{name} is what {args.name} says itself; {instead}")
+    for picture in experiment.pictures:
+        check_picture(picture, args.name, extra)
+
+
+def check_picture(picture: Picture, name: str, extra: Mapping[str, Any]) -> None:
+    """Refuse flags that take from the runs what a picture is drawn from, before hours of training."""
+    if picture.kind == "tsne" and extra.get("representations") == 0:
+        raise HfBatError(f"--representations 0: {name} is drawn from them; leave it out")
+    attacked = [metric for metric in picture.metrics if metric.endswith(ATTACK_ENDINGS)]
+    if picture.kind in ("epochs", "bars"):
+        if extra.get("eval_strategy") == "no":
+            raise HfBatError(f"--eval_strategy no: {name} is drawn by epoch; leave it out")
+        if attacked and extra.get("attack_every") == "end":
+            raise HfBatError(f"--attack_every end: {name} shows attacks by epoch; leave it out")
+    if "attacks" in extra:
+        given = tuple(f"eval_{get_recipe(attack).key}_" for attack in extra["attacks"])
+        for metric in attacked:
+            if not metric.startswith(given):
+                lacks = NAMES[metric].removesuffix(" ASR")
+                raise HfBatError(f"--attacks lacks {lacks}, which {name} shows; add it")
 
 
 def takes_methods(experiment: Experiment) -> bool:
@@ -216,8 +259,13 @@ def plan(
     launcher: list[str] = []
     if args.launcher or args.processes > 1:
         words = args.launcher or f"accelerate launch --multi_gpu --num_processes {args.processes}"
-        launcher = words.split()
-    seeds = args.seeds[:1] if experiment.one_seed else args.seeds
+        launcher = split_words(words, "--launcher")
+    seeds = args.seeds
+    if experiment.one_seed:
+        seeds, more = args.seeds[:1], args.seeds[1:]
+        if more and args.seeds != SEEDS:
+            left_out = ", ".join(map(str, more))
+            note(f"{args.name} shows one seed, {seeds[0]}: of --seeds, {left_out} is left out")
     return [
         Planned(
             setting,
@@ -240,6 +288,8 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:<9} {experiment.title}")
         return 0
+    if not on_terminal(sys.stderr):
+        hide_library_bars()
     experiment = choose(args)
     planned = plan(experiment, args, extra)
     root = Path(args.output_dir)
@@ -255,6 +305,7 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         return 0
     failures = make_runs(runs, root, args.jobs, rows)
     results = {run.key: result for run in runs if (result := finished(root, run))}
+    lacks: list[str] = []
     if results:
         groups = [
             (p.setting, [results[run.key] for run in p.runs if run.key in results]) for p in planned
@@ -262,8 +313,11 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         written = write_outputs(experiment, groups, root, root / args.name, args.scale)
         print((root / args.name / "table.md").read_text("utf-8"), end="")
         note(f"written: {', '.join(map(str, written))}")
-    if failures:
+        lacks = lacking(experiment, groups)
+    if failures:  # which may be why a picture lacks something
         raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
+    if lacks:
+        raise HfBatError(f"the picture of {args.name} lacks {'; '.join(lacks)}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the runs, write and print the table; return 0."""
     from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid
     from hf_bat.sweep.cost import dry_run
+    from hf_bat.sweep.plan import split_words
     from hf_bat.sweep.summary import FICKLE, OBSTINATE, group_runs, write_summary
 
     if args.jobs < 1:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     twice = [name for name in grid if name in base]
     if twice:
         raise HfBatError(f"--base and --grid both name {twice[0]}")
-    runs = make_grid(base, grid, shlex.split(args.launcher))
+    runs = make_grid(base, grid, split_words(args.launcher, "--launcher"))
     if args.obstinate is not None:
         check_obstinate(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)

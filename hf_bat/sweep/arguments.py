@@ -59,18 +59,50 @@ DEFAULTS = {
     "report_to": "none",
     "disable_tqdm": True,
 }
-# Arguments that change no figure of the result, but for what `material` says.
+# Never written down, nor sent to a run: whoever reads a result would have it.
+SECRETS = ("hub_token",)
+# Arguments that change no figure of the result, but for what `material` says. Not among them are
+# dataloader_persistent_workers, with which dropout draws otherwise, and save_only_model, after which an
+# interrupted run goes on without its optimizer's state.
 IMMATERIAL = (
+    "dataloader_num_workers",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "ddp_timeout",
     "disable_tqdm",
+    "do_eval",
+    "do_predict",
+    "do_train",
     "keep_model",
     "log_level",
+    "log_level_replica",
+    "log_on_each_node",
+    "logging_first_step",
     "logging_steps",
     "logging_strategy",
+    "project",
     "report_to",
+    "run_name",
     "save_steps",
     "save_strategy",
     "save_total_limit",
 )
+
+
+def without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that may be written down.
+
+    Args:
+        arguments: of a run, or any others.
+
+    Returns:
+        Them without tokens.
+
+    Example:
+        >>> without_secrets({"seed": 1, "hub_token": "hf_X"})
+        {'seed': 1}
+    """
+    return {name: value for name, value in arguments.items() if name not in SECRETS}
 
 
 def row_files(arguments: Mapping[str, Any], splits: Container[str]) -> dict[str, str | None]:
@@ -109,8 +141,8 @@ def material(arguments: Mapping[str, Any]) -> frozenset[str]:
         arguments: of the run, those that were given.
 
     Returns:
-        Their names: when checkpoints are written, where the best one is loaded at the end, and when is
-        logged, where evaluation goes by that.
+        Their names: when checkpoints are written, where the best one is loaded at the end, when is
+        logged, where evaluation goes by that, and data workers, where batches come as they are ready.
 
     Example:
         >>> sorted(material({"load_best_model_at_end": True, "save_strategy": "steps"}))
@@ -123,4 +155,6 @@ def material(arguments: Mapping[str, Any]) -> frozenset[str]:
             found.add("save_steps")
     if arguments.get("eval_strategy") == "steps" and not arguments.get("eval_steps"):
         found.add("logging_steps")
+    if arguments.get("dataloader_in_order") is False:
+        found.add("dataloader_num_workers")
     return frozenset(found)

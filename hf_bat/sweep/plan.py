@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,15 @@ from hf_bat.methods import (
     defaults_of,
 )
 from hf_bat.perturbations.number import NUMBER_VERSION
-from hf_bat.sweep.arguments import DEFAULTS, FILES, IMMATERIAL, MODELS, TABLES, material
+from hf_bat.sweep.arguments import (
+    DEFAULTS,
+    FILES,
+    IMMATERIAL,
+    MODELS,
+    TABLES,
+    material,
+    without_secrets,
+)
 
 SEEDS = ("seed", "data_seed")
 _ALIASES = {"lambda": "contrastive_weight"}
@@ -34,7 +42,12 @@ _ALIASES = {"lambda": "contrastive_weight"}
 _OWN = {
     "output_dir": "each run has its own folder",
     "resume_from_checkpoint": "runs resume by themselves",
+    "hub_token": "it would stand in every result; log in with `hf auth login` or set HF_TOKEN",
 }
+_NO_PUSH = (
+    "all runs would go to one repository; give --keep_model, and push a run's model afterwards with "
+    "`hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
+)
 # Arguments that count rows or batches; transformers takes any number for them.
 _COUNTS = (
     "per_device_train_batch_size",
@@ -85,13 +98,48 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
         {'task_name': 'snli', 'learning_rate': 2e-05, 'bf16': True, 'attacks': ['antonym', 'synonym']}
     """
-    words = shlex.split(words) if isinstance(words, str) else list(words)
+    words = split_words(words, "the runs' flags") if isinstance(words, str) else list(words)
     found = dict(vars(_given_parser().parse_args(words)))
-    for name, why in _OWN.items():
-        if name in found:
-            raise HfBatError(f"leave --{name} out of the runs' flags: {why}")
+    _check_own(found)
+    for name in ("do_train", "do_eval"):
+        if found.get(name) is False:
+            raise HfBatError(f"leave --{name} False out: every run trains and is evaluated")
     order = [word.removeprefix("--").split("=")[0] for word in words]
     return dict(sorted(found.items(), key=lambda item: _place(item[0], order)))
+
+
+def split_words(text: str, what: str) -> list[str]:
+    """Words as a shell splits them.
+
+    Args:
+        text: what to split.
+        what: names it where its quotes are not closed.
+
+    Returns:
+        The words.
+
+    Raises:
+        HfBatError: a quotation is not closed.
+
+    Example:
+        >>> split_words("launch --name 'two words'", "--launcher")
+        ['launch', '--name', 'two words']
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise HfBatError(
+            f"{what}: {str(error).lower()}; close the quotes, or escape them"
+        ) from error
+
+
+def _check_own(names: Iterable[str]) -> None:
+    """Refuse arguments that are not for runs; their values, which may be secret, are not repeated."""
+    for name in names:
+        is_push = name == "push_to_hub" or name.startswith("hub_")
+        why = _OWN.get(name, _NO_PUSH if is_push else None)
+        if why:
+            raise HfBatError(f"leave --{name} out of the runs' flags: {why}")
 
 
 def _place(name: str, order: Sequence[str]) -> int:
@@ -172,11 +220,12 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     grid: dict[str, list[Any]] = {}
     for axis in axes:
         name, equals, values = axis.partition("=")
-        name = name.strip().removeprefix("--")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        name = _ALIASES.get(name, name)
+        _check_own([name])  # first, for what else is refused is shown whole
         parts = [value.strip() for value in values.split(",")]
         if not equals or not name or not all(parts):
             raise HfBatError(f"--grid {axis!r} is not of the form name=value,value,...")
-        name = _ALIASES.get(name, name)
         if name in grid:
             raise HfBatError(f"--grid names {name} twice")
         try:
@@ -270,11 +319,15 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
         True
     """
     arguments = dict(sorted(arguments.items()))
+    defaults = _defaults()
+    _check_own(n for n, value in arguments.items() if value != defaults.get(n, value))
     for name in _COUNTS:
         value = arguments.get(name)
         if value is not None and value < 1:
             raise HfBatError(f"--{name} must be at least 1, not {value}")
-    _, training = build_arguments(arguments, "checked")
+    run, training = build_arguments(arguments, "checked")
+    if run.representations < 0:
+        raise HfBatError(f"--representations must be at least 0, not {run.representations}")
     check_epochs(training, training.clean_epochs)
     content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
@@ -298,7 +351,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     counted = material(arguments)
     found = {
         name: value
-        for name, value in arguments.items()
+        for name, value in without_secrets(arguments).items()
         if (name in counted or name not in IMMATERIAL) and value != defaults.get(name, _MISSING)
     }
     for name in counted & found.keys():  # flags make floats of steps, which may be a share of all

@@ -18,6 +18,7 @@ from typing import Any
 
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
+from hf_bat.sweep.arguments import without_secrets
 from hf_bat.sweep.plan import Run, identity
 
 MODEL = "model"  # the folder of a run's model, within the run's
@@ -246,7 +247,8 @@ def _start(
     if finished(root, run) is not None:
         os.close(lock)
         return None
-    config = {"key": run.key, "identity": identity(run.arguments), "arguments": run.arguments}
+    arguments = without_secrets(run.arguments)
+    config = {"key": run.key, "identity": identity(arguments), "arguments": arguments}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     (folder / "progress.json").unlink(missing_ok=True)
     launcher = [*run.launcher] or [sys.executable]

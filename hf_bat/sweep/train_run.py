@@ -34,7 +34,7 @@ from hf_bat.metrics.of_task import task_metrics
 from hf_bat.representations import collect, distances, separation
 from hf_bat.robustness import attacks_now, known_rates
 from hf_bat.saved_perturbations import tables_of
-from hf_bat.sweep.arguments import RunArguments, row_files, row_limit
+from hf_bat.sweep.arguments import RunArguments, row_files, row_limit, without_secrets
 from hf_bat.sweep.plan import build_arguments
 from hf_bat.sweep.schedule import MODEL
 from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
@@ -123,7 +123,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         epochs = epochs or _evaluations(trainer)
     result = {
         "key": config["key"],
-        "arguments": config["arguments"],
+        "arguments": without_secrets(config["arguments"]),
         "identity": config["identity"],
         "metrics": {name: value for name, value in found.items() if name.startswith("eval_")},
         "epochs": [known_rates(epoch) for epoch in epochs],

@@ -124,6 +124,27 @@ def test_several_gpus_share_a_batch(script):
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "-1"], "more than 0, not -1"),
         (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "0"], "more than 0, not 0"),
         (["table6", "--scale", "paper", "--resume_from_checkpoint", "c"], "runs resume by themselves"),
+        (["table6", "--scale", "paper", "--hub_token", "hf_X"], "`hf auth login` or set HF_TOKEN"),
+        (["table6", "--scale", "paper", "--push_to_hub"], "push a run's model afterwards with `hf upload"),
+        (["table6", "--train_file", "a.jsonl", "snli=b.jsonl", "c.jsonl", "--validation_file", "v.jsonl"],
+         "--train_file gives PATH without TASK= twice; give one file each"),
+        (["table6", "--train_file", "t.jsonl", "--synonyms", "snli=a", "snli=b"],
+         "--synonyms gives snli=PATH twice"),
+        (["table6", "--scale", "paper", "--do_train", "False"], "every run trains and is evaluated"),
+        (["table6", "--scale", "paper", "--representations", "-1"],
+         "--representations must be at least 0, not -1"),
+        (["table6", "--scale", "paper", "--launcher", "accelerate 'launch"],
+         "--launcher: no closing quotation; close the quotes"),
+        (["figure5", "--scale", "paper", "--dry_run", "--representations", "0"],
+         "--representations 0: figure5 is drawn from them; leave it out"),
+        (["figure9", "--scale", "paper", "--dry_run", "--eval_strategy", "no"],
+         "--eval_strategy no: figure9 is drawn by epoch; leave it out"),
+        (["figure7", "--scale", "paper", "--dry_run", "--attack_every", "end"],
+         "--attack_every end: figure7 shows attacks by epoch; leave it out"),
+        (["figure7", "--scale", "paper", "--dry_run", "--attacks", "antonym", "synonym"],
+         "--attacks lacks negation, which figure7 shows; add it"),
+        (["figure3", "--scale", "paper", "--dry_run", "--attacks", "antonym"],
+         "--attacks lacks synonym, which figure3 shows; add it"),
         (["table6", "--scale", "paper", "--methods", "best"], "unknown method 'best'"),
         (["figure4", "--scale", "paper", "--methods", "normal"], "--methods is for tables"),
         (["table3", "--train_file", "t.jsonl", "--validation_file", "v.jsonl"], "give --validation_mm_file"),
@@ -161,6 +182,81 @@ def test_mismatched_rows_given_for_all_tasks_are_for_those_that_have_such(script
     found = [script.file_of(args, "validation_mm_file", task) for task in tasks]
     assert found == ["mm.jsonl", None, "own.jsonl"]  # the last is refused by the sweep, in one line
     assert [script.file_of(args, "validation_file", task) for task in tasks] == ["v.jsonl"] * 3
+
+
+def test_a_figure_of_one_seed_says_which_it_leaves_out(script, capsys):
+    def said(*words):
+        assert script.run(["figure5", "--scale", "paper", "--dry_run", *words]) == 0
+        return capsys.readouterr().err
+
+    line = "figure5 shows one seed, 2: of --seeds, 5, 7 is left out\n"
+    assert said("--seeds", "2", "5", "7") == line
+    assert said("--seeds", "2") == said() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "figure10 --representations 0 --attacks antonym synonym --eval_strategy no",
+        "figure9 --attacks antonym --attack_every end",
+        "figure7 --representations 0 --attacks negation",
+        "table1 --representations 0 --eval_strategy no --attacks antonym",
+    ],
+)
+def test_what_no_picture_needs_may_be_left_out(script, words):
+    assert script.run([*words.split(), "--scale", "paper", "--dry_run"]) == 0
+
+
+def test_what_a_picture_lacks_is_named_with_the_reason(script):
+    """After hours of training the picture was missing without a word."""
+    experiments = script.EXPERIMENTS
+    for experiment in experiments.values():
+        assert script.lacking(experiment, made_results(experiment)) == []
+    groups = made_results(experiments["figure5"], seeds=1)
+    groups[1][1][0]["representations"] = {"error": "no row has both versions"}
+    del groups[2][1][0]["representations"]
+    groups[3][1].clear()  # its run did not finish, which is said elsewhere
+    assert script.lacking(experiments["figure5"], groups) == [
+        "safer: no row has both versions",
+        "pairwise: its run kept no representations",
+    ]
+    groups = made_results(experiments["figure7"])
+    for _, results in groups:
+        for log in (log for result in results for log in result["epochs"]):
+            log["eval_negation_asr_confident"] = None
+    reason = "negation ASR by epoch: no run has a figure there"
+    assert script.lacking(experiments["figure7"], groups) == [reason]
+
+
+def test_a_picture_that_lacks_something_ends_in_an_error(script, monkeypatch, capsys, tmp_path):
+    from hf_bat.sweep import finished, folder_of
+
+    kept = made_results(script.EXPERIMENTS["figure5"])[0][1][0]
+
+    def make(runs, root, *_):
+        for run in runs:
+            folder = folder_of(root, run.key)
+            folder.mkdir(parents=True)
+            result = {**kept, "key": run.key, "representations": {"error": "no versions"}}
+            (folder / "result.json").write_text(json.dumps(result))
+            assert finished(root, run)
+        return []
+
+    monkeypatch.setattr(script, "make_runs", make)
+    words = ["figure5", "--scale", "paper", "--output_dir", str(tmp_path)]
+    assert script.run([*words, "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "reproduce: error: the picture of figure5 lacks normal: no versions; safer"
+    )
+    assert error.count("\n") == 1 and (tmp_path / "figure5" / "table.md").exists()
+
+
+def test_a_launcher_is_split_as_a_shell_does(script):
+    words = ["table6", "--scale", "paper", "--launcher", "start --name 'two words'"]
+    args, extra = script.parse_arguments(words)
+    run = script.plan(script.choose(args), args, extra)[0].runs[0]
+    assert run.launcher == ("start", "--name", "two words")
 
 
 @pytest.mark.parametrize(
@@ -397,9 +493,24 @@ def test_the_commands_of_its_page_are_valid(script, repository, capsys, tmp_path
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
     for command in commands:
-        words = [str(rows) if "$" in w else w for w in shlex.split(command, comments=True)[2:]]
+        words = [
+            re.sub(r"\$.*", str(rows), word) for word in shlex.split(command, comments=True)[2:]
+        ]
         assert script.run([*words, "--dry_run", "--model_name_or_path", "m"]) == 0, command
         assert "to make" in capsys.readouterr().out
+
+
+def test_no_bar_of_a_library_goes_into_a_file(repository, quiet_environment, tmp_path):
+    """`Generating train split` stood there."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
+    words = ["table6", "--model_name_or_path", "m", "--train_file", "rows.jsonl",
+             "--validation_file", "rows.jsonl", "--dry_run"]  # fmt: skip
+    quiet_environment["HF_DATASETS_CACHE"] = str(tmp_path / "cache")
+    done = subprocess.run(
+        [sys.executable, str(repository / "examples" / "reproduce" / "run.py"), *words],
+        capture_output=True, text=True, env=quiet_environment, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -95,6 +95,35 @@ def test_a_key_stands_for_what_the_result_depends_on(tmp_path):
     assert key(train_file=str(changed)) != key(train_file=str(one))
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--dataloader_num_workers 2 --dataloader_prefetch_factor 4 --dataloader_pin_memory false",
+        "--run_name mine --project ours --logging_first_step --log_on_each_node false",
+        "--log_level_replica error --do_train --do_eval --do_predict --ddp_timeout 60",
+    ],
+)
+def test_flags_that_change_no_figure_make_no_other_run(flags):
+    """The run was made a second time."""
+    base = "--model_name_or_path m --task snli --method pairwise"
+    assert make_run(parse_flags(f"{base} {flags}")).key == make_run(parse_flags(base)).key
+
+
+def test_flags_of_workers_and_checkpoints_that_change_figures_make_another_run():
+    def key(**more):
+        return make_run({**BASE, **more}).key
+
+    two = {"dataloader_num_workers": 2}
+    keys = [
+        key(),
+        key(**two, dataloader_persistent_workers=True),  # dropout draws otherwise
+        key(save_only_model=True),  # a run that was interrupted goes on without its optimizer
+        key(dataloader_in_order=False),
+        key(**two, dataloader_in_order=False),
+    ]
+    assert len({*keys}) == len(keys)
+
+
 @pytest.mark.parametrize("option", ["obstinate_edits", "attacks"])
 def test_a_key_minds_the_version_of_number_edits(option, monkeypatch):
     """A sweep went on under the same names with other edits."""
@@ -274,6 +303,13 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         (["synonyms=hf://datasets/nobody/x"], "cannot fetch the table of nobody/x from the Hub"),
         (["resume_from_checkpoint=x"], "runs resume by themselves"),
         (
+            ["hub_model_id=me/a,me/b"],
+            "leave --hub_model_id out of the runs' flags: all runs would go",
+        ),
+        (["representations=1,-1"], "--representations must be at least 0, not -1"),
+        (["do_eval=True,False"], "leave --do_eval False out: every run trains and is evaluated"),
+        (["learning-rate=soft"], "invalid float value: 'soft'"),
+        (
             ["method=pairwise", "obstinate_edits=antonym nagation"],
             "unknown obstinate edit 'nagation'",
         ),
@@ -306,8 +342,44 @@ def test_a_bad_grid_is_one_line(grid, says, capsys, tmp_path):
             "--model_name_or_path m --task snli --resume_from_checkpoint o/checkpoint-3",
             "leave --resume_from_checkpoint out .*runs resume by themselves",
         ),
+        ("--model_name_or_path m --task snli --push_to_hub", "leave --push_to_hub out .*hf upload"),
+        (
+            "--model_name_or_path m --task snli --hub-private-repo true",
+            "leave --hub_private_repo out .*push a run's model afterwards",
+        ),
+        (
+            "--model_name_or_path m --task snli --hub_strategy end",
+            "leave --hub_strategy out .*hf upl",
+        ),
     ],
 )
 def test_bad_flags_of_the_runs_are_one_line(base, says):
     with pytest.raises(HfBatError, match=says):
         make_grid(parse_flags(base), {})
+
+
+@pytest.mark.parametrize("axis", ["hub_token=hf_secret", "hub-token=hf_secret,"])
+def test_a_token_is_refused_and_not_repeated(axis, capsys, tmp_path):
+    """It was written into every configuration and result."""
+    out = tmp_path / "out"
+    base = "--model_name_or_path m --task snli"
+    for words in (["--base", base, "--grid", axis], ["--base", f"{base} --hub_token hf_secret"]):
+        assert cli.main(["sweep", *words, "--output_dir", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert "leave --hub_token out" in error and "`hf auth login` or set HF_TOKEN" in error
+        assert "hf_secret" not in error and error.count("\n") == 1
+    with pytest.raises(HfBatError, match="leave --hub_token out"):
+        make_run({**BASE, "hub_token": "hf_secret"})
+    assert make_run({**BASE, "hub_token": None, "push_to_hub": False}).key == make_run(BASE).key
+    assert "hub_token" not in identity({**BASE, "hub_token": "hf_secret"})
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("flag", ["--launcher", "--base"])
+def test_quotes_that_are_not_closed_are_one_line(flag, capsys, tmp_path):
+    words = {"--base": "--model_name_or_path m --task snli", "--launcher": "python"}
+    words[flag] += " 'open"
+    words["--output_dir"] = str(tmp_path / "out")
+    assert cli.main(["sweep", *(word for pair in words.items() for word in pair)]) == 2
+    error = capsys.readouterr().err
+    assert "no closing quotation; close the quotes" in error and error.count("\n") == 1

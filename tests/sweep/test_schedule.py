@@ -17,6 +17,7 @@ from sweep_helpers import BASE, starts
 
 from hf_bat import HfBatError, cli
 from hf_bat.sweep import (
+    Run,
     finished,
     folder_of,
     make_grid,
@@ -60,6 +61,15 @@ def test_a_result_without_metrics_is_refused_in_one_line(tmp_path):
         finished(tmp_path, run)
     says = f"{path} is no result of a run (it has no metrics); remove it to run again"
     assert str(refused.value) == says
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_token_is_written_nowhere(tmp_path, fake_worker):
+    run = Run("0123456789abcdef", {**BASE, "seed": 1, "hub_token": "hf_secret"})
+    assert run_all([run], tmp_path / "s", announce=lambda line: None) == []
+    files = [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
+    assert {"config.json", "result.json"} <= {path.name for path in files}
+    assert not any("hf_secret" in path.read_text() for path in files)
 
 
 @pytest.mark.xdist_group("processes")
