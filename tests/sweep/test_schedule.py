@@ -131,7 +131,8 @@ def test_windows_is_refused_in_one_line_before_anything_is_made(tmp_path, monkey
 def test_finished_runs_are_summed_up_on_windows_too(tmp_path, monkeypatch):
     (run,) = make_grid(BASE, {"seed": [1]})
     folder_of(tmp_path, run.key).mkdir(parents=True)
-    (folder_of(tmp_path, run.key) / "result.json").write_text(json.dumps({"key": run.key}))
+    result = {"key": run.key, "metrics": {}}
+    (folder_of(tmp_path, run.key) / "result.json").write_text(json.dumps(result))
     monkeypatch.setitem(sys.modules, "fcntl", None)
     assert run_all([run], tmp_path, announce=lambda line: None) == []
 
