@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hf_bat.console import counted
 from hf_bat.errors import HfBatError
 from hf_bat.plots.style import HALF, grid, legend_below, look, styled
 
@@ -51,7 +52,8 @@ def tsne(
     with styled():
         columns = min(len(panels), 2 if width < 5 else 4)
         figure, axes = grid(len(panels), width, width / max(columns, 1) + 0.25, columns, extra=0.3)
-        for axis, (title, vectors) in zip(axes, panels.items(), strict=True):
+        shown = counted(panels.items(), "t-SNE", "panel", len(panels))
+        for axis, (title, vectors) in zip(axes, shown, strict=True):
             points = _project(vectors, perplexity, seed)
             for number, kind in enumerate(_KINDS):
                 x, y = points[kind]
