@@ -82,6 +82,10 @@ def leave() -> None:
     # Commands that never needed torch are not to wait for its import now.
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        group = distributed.group.WORLD
         distributed.destroy_process_group()
-        # A wrapped model holds the group, and a trainer, being a cycle, its model: threads end with both.
+        # A wrapped model holds the group, and a trainer, being a cycle, its model.
         gc.collect()
+        # Now its threads end. A name lets go of a group without Python's lock; a wrapped model, were it the
+        # last to let go, would keep the lock while it waits for a thread, which may itself wait for the lock.
+        del group

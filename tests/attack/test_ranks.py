@@ -91,6 +91,28 @@ def test_no_rank_waits_for_one_that_failed(tmp_path, quiet_environment):
     assert "NaN" in second
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="threads cannot be slowed down here")
+def test_leaving_does_not_wait_for_a_thread_that_waits_for_the_interpreter(
+    tmp_path, quiet_environment
+):
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "leave_case.py")]
+    ranks = [
+        subprocess.Popen(
+            [*command, str(rank), tmp_path, "15"], env=quiet_environment, stderr=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in ranks:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors.decode()[-2000:]
+    finally:
+        for process in ranks:
+            process.kill()
+
+
 @pytest.mark.parametrize("given, closed", [(None, True), (["lexicon"], False)])
 def test_the_command_closes_the_group_when_its_work_is_done(tmp_path, monkeypatch, given, closed):
     """Else gloo's threads can abort the process while Python shuts down."""
