@@ -40,7 +40,7 @@ from hf_bat.console import hide_library_bars, on_terminal, silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
-from hf_bat.sweep.plan import fitting, split_words
+from hf_bat.sweep.plan import check_taken, fitting, split_words
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 SEEDS = [1, 2, 3]
@@ -266,12 +266,14 @@ def plan(
         if more and args.seeds != SEEDS:
             left_out = ", ".join(map(str, more))
             note(f"{args.name} shows one seed, {seeds[0]}: of --seeds, {left_out} is left out")
-    return [
-        Planned(
-            setting,
-            tuple(make_run(arguments_of(setting, s, args, extra), launcher) for s in seeds),
-        )
+    arguments = [
+        [arguments_of(setting, seed, args, extra) for seed in seeds]
         for setting in experiment.settings
+    ]
+    check_taken(extra, [one for of_setting in arguments for one in of_setting])
+    return [
+        Planned(setting, tuple(make_run(one, launcher) for one in of_setting))
+        for setting, of_setting in zip(experiment.settings, arguments, strict=True)
     ]
 
 

@@ -269,14 +269,39 @@ def make_grid(
         >>> [run.label(["seed"]) for run in runs]
         ['seed=1', 'seed=2']
     """
+    combinations = [
+        {**base, **dict(zip(grid, values, strict=True))}
+        for values in itertools.product(*grid.values())
+    ]
+    if "method" in grid:
+        combinations = [fitting(arguments) for arguments in combinations]
+        check_taken([*base, *grid], combinations)
     runs: dict[str, Run] = {}
-    for values in itertools.product(*grid.values()):
-        arguments = {**base, **dict(zip(grid, values, strict=True))}
-        if "method" in grid:
-            arguments = fitting(arguments)
+    for arguments in combinations:
         run = make_run(arguments, launcher)
         runs.setdefault(run.key, run)
     return list(runs.values())
+
+
+def check_taken(given: Iterable[str], fitted: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse an argument that `fitting` left in no run.
+
+    Args:
+        given: the names that the user gave.
+        fitted: each run's arguments, as `fitting` returns them.
+
+    Raises:
+        HfBatError: no run's method has an argument of such a name.
+
+    Example:
+        >>> check_taken(["alpha"], [{"method": "normal"}, {"method": "pairwise", "alpha": 1.0}])
+    """
+    methods = dict.fromkeys(arguments.get("method", "normal") for arguments in fitted)
+    for name in given:
+        if not any(name in arguments for arguments in fitted):
+            raise HfBatError(
+                f"--{name} is used by none of these runs (methods: {', '.join(methods)}); leave it out"
+            )
 
 
 def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -284,6 +284,25 @@ def test_what_an_experiment_does_not_vary_can_be_given_to_all_its_runs(script, n
     assert len({run.key for run in changed}) == len({run.key for run in plain}) > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "methods", "flag"),
+    [
+        ("table6", ("normal", "safer"), ("--alpha", "3")),
+        ("table6", ("normal",), ("--margin", "-1")),
+        ("figure11", (), ("--beta", "2")),
+    ],
+)
+def test_a_weight_that_no_run_has_is_refused(script, capsys, name, methods, flag):
+    """It was passed by."""
+    chosen = ["--methods", *methods] if methods else []
+    assert script.run([name, "--scale", "paper", "--dry_run", *chosen, *flag]) == 2
+    said = capsys.readouterr().err
+    shown = ", ".join(methods or ["triplet"])
+    assert said == (
+        f"reproduce: error: {flag[0]} is used by none of these runs (methods: {shown}); leave it out\n"
+    )
+
+
 def test_the_numbers_are_those_that_the_paper_prints(script, shared):
     papers = list((shared / "paper").glob("*.txt"))
     if not papers:

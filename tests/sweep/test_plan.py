@@ -61,6 +61,9 @@ def test_a_grid_leaves_out_for_likelihood_what_its_triplet_term_alone_uses():
     assert [(run["contrastive_weight"], run.get("pooling")) for run in runs] == [
         (0.0, None), (0.5, "cls"), (0.5, "mean")
     ]  # fmt: skip
+    with pytest.raises(HfBatError, match="--mask is used by none of these runs"):
+        arguments("method=likelihood", eval_distances=True)
+    del base["mask"]
     (measured,) = arguments("method=likelihood", eval_distances=True)
     assert measured["pooling"] == "mean" and measured["distance"] == "euclidean"
     with pytest.raises(HfBatError, match="is of the triplet term"):
@@ -169,6 +172,17 @@ def test_a_run_without_an_encoder_has_the_key_that_it_always_had(tmp_path):
         assert identity(arguments) == known
         whole = json.dumps([known, []], sort_keys=True).encode()
         assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
+
+
+def test_a_weight_that_no_method_of_the_grid_has_is_refused():
+    """It was passed by."""
+    grid = {"method": ["normal", "safer"]}
+    for base, more in (({**BASE, "margin": 3.0}, {}), (BASE, {"margin": [1.0, 3.0]})):
+        with pytest.raises(
+            HfBatError, match=r"--margin is used by none of these runs \(methods: normal, safer"
+        ):
+            make_grid(base, {**grid, **more})
+    assert len(make_grid({**BASE, "margin": 3.0}, {"method": ["normal", "pairwise"]})) == 2
 
 
 @pytest.mark.parametrize(
