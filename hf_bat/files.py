@@ -10,6 +10,12 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 
+# How the names of a model's and its tokenizer's files end, where they do not begin with "tokenizer".
+_OF_A_MODEL = (
+    "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
+    ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
+)  # fmt: skip
+
 
 def write_atomically(
     path: str | os.PathLike[str],
@@ -105,3 +111,13 @@ def identity(path: str | os.PathLike[str]) -> object:
     except (OSError, ValueError):
         return os.path.realpath(path)
     return found.st_dev, found.st_ino
+
+
+def of_a_model(name: str) -> bool:
+    """Whether a file of such a name is part of a saved model, of its tokenizer or of its training.
+
+    Example:
+        >>> [name for name in ("config.json", "tokenizer.json", "results.json") if of_a_model(name)]
+        ['config.json', 'tokenizer.json']
+    """
+    return name.startswith("tokenizer") or name.endswith(_OF_A_MODEL)

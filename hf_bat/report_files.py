@@ -10,13 +10,9 @@ from typing import Any
 
 from hf_bat.compare import find_rows, read_rows
 from hf_bat.errors import HfBatError
+from hf_bat.files import of_a_model
 from hf_bat.html_pictures import is_picture, read_pictures
 
-# Of the model and its tokenizer: nothing to show, and some of them are large.
-_SKIPPED = (
-    "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
-    ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
-)  # fmt: skip
 # A table written for other readers -> the file that it is shown from.
 _SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
 # What of `Found` comes of JSON files, by their names.
@@ -103,7 +99,8 @@ def collect(folder: Path, page: Path | None = None) -> Found:
         raise HfBatError(f"no such folder: {folder}")
     found = Found()
     for path in sorted(folder.glob("*.json")):
-        if not _of_a_model(path.name):
+        # Nothing to show, and some of them are large.
+        if not of_a_model(path.name):
             _read(found, folder, path)
     if not found.histories:
         _last_checkpoint(folder, found)
@@ -242,15 +239,11 @@ def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
     }
 
 
-def _of_a_model(name: str) -> bool:
-    return name.startswith("tokenizer") or name.endswith(_SKIPPED)
-
-
 def _why_not(name: str, found: Found) -> str:
     path = PurePosixPath(name)
     if path.name == "config.json" and (path.parent / "result.json").as_posix() in found.shown:
         return "what the run was asked for; its result is shown"
-    if _of_a_model(path.name):
+    if of_a_model(path.name):
         return "of a model or its training"
     source = _SOURCES.get(path.name)
     if source and (shown := (path.parent / source).as_posix()) in found.shown:

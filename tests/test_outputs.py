@@ -73,6 +73,10 @@ OVERWRITE = [
      "--output d.jsonl"),
     (["lexicon", "convert", "t.json", "--output", "t.json"], "--output t.json"),
     (["lexicon", "info", "t.json", "--json", "t.json"], "--json t.json"),
+    ([*ATTACK, "--model", "m", "--json", "m/config.json"], "--json m/config.json"),
+    (["certify", *ATTACK[1:], "--synonyms", "t.json", "--model", "m", "--rows",
+      "m/model.safetensors"], "--rows m/model.safetensors"),
+    (["report", "m", "--output", "m/tokenizer.json"], "--output m/tokenizer.json"),
 ]  # fmt: skip
 TWICE = [
     ([*ATTACK, "--json", "z", "--html", "./z"], "--json and --html are one file, ./z"),
@@ -91,10 +95,13 @@ def files(tmp_path, monkeypatch):
         (tmp_path / name).write_text(f"the user's {name}")
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text('{"attacks": {}}')
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "eval_results.json"):
+        (tmp_path / "m").mkdir(exist_ok=True)
+        (tmp_path / "m" / name).write_text('{"eval_accuracy": 0.5}')
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to("d.jsonl")
     os.link("d.jsonl", "hard")
-    return lambda: {p.name: p.read_text() for p in sorted(tmp_path.iterdir()) if p.is_file()}
+    return lambda: {p.name: p.read_text() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize(("words", "says"), [*OVERWRITE, *TWICE])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import identity
+from hf_bat.files import identity, of_a_model
 
 # What the commands read, as their flags and arguments are called. `rows` is read by `hf-bat compare` alone.
 _READ = (
@@ -28,8 +28,8 @@ def check_outputs(
         read: files that the command reads and its flags do not name.
 
     Raises:
-        HfBatError: a folder of that name, no folder to write the file into, or a file that the command reads
-            or that another of the flags names.
+        HfBatError: a folder of that name, no folder to write the file into, or a file that the command reads,
+            that is of a model or that another of the flags names.
 
     Example:
         >>> check_outputs(argparse.Namespace(json="/no/such/folder/x.json", rows=None), "json", "rows")
@@ -48,7 +48,7 @@ def check_outputs(
             raise HfBatError(f"--{flag}: cannot write {given}: no folder {parent}")
         if Path(given).is_dir():
             raise HfBatError(f"--{flag} {given} is a folder; name a file")
-    kept = {identity(path) for path in (*read, *_named(args, flags))}
+    kept = {identity(path) for path in (*read, *_named(args, flags), *_of_models(args))}
     written: dict[object, str] = {}
     for flag in flags:
         given = getattr(args, flag)
@@ -72,3 +72,10 @@ def _named(args: argparse.Namespace, flags: Iterable[str]) -> list[str | os.Path
     named = [getattr(args, name, None) for name in _READ if name not in flags]
     lists = (value if isinstance(value, (list, tuple)) else [value] for value in named)
     return [path for paths in lists for path in paths if path]
+
+
+def _of_models(args: argparse.Namespace) -> list[Path]:
+    """The files of a model in the folders that the arguments name: one attacked, one reported on."""
+    named = [getattr(args, name, None) for name in ("model", "folder")]
+    folders = [Path(one) for one in named if one and Path(one).is_dir()]
+    return [path for folder in folders for path in folder.iterdir() if of_a_model(path.name)]
