@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A slow or busy machine is no failure of the code.
-settings.register_profile("hf_bat", deadline=None)
+# A slow or busy machine is no failure of the code, and a suite that passed passes again: new examples are
+# looked for with --hypothesis-profile=default.
+settings.register_profile("hf_bat", deadline=None, derandomize=True)
 settings.load_profile("hf_bat")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
