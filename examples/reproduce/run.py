@@ -40,7 +40,8 @@ from hf_bat.console import hide_library_bars, on_terminal, silence
 from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.sweep import Run, finished, make_run, parse_flags
 from hf_bat.sweep.cost import dry_run
-from hf_bat.sweep.plan import check_taken, fitting, split_words
+from hf_bat.sweep.flags import split_words
+from hf_bat.sweep.plan import check_taken, fitting
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 SEEDS = [1, 2, 3]

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the runs, write and print the table; return 0."""
     from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid
     from hf_bat.sweep.cost import dry_run
-    from hf_bat.sweep.plan import split_words
+    from hf_bat.sweep.flags import split_words
     from hf_bat.sweep.summary import FICKLE, OBSTINATE, group_runs, write_summary
 
     if args.jobs < 1:

@@ -19,7 +19,8 @@ from typing import Any
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
 from hf_bat.sweep.arguments import without_secrets
-from hf_bat.sweep.plan import Run, identity
+from hf_bat.sweep.identity import identity
+from hf_bat.sweep.plan import Run
 
 MODEL = "model"  # the folder of a run's model, within the run's
 _WORKER = "hf_bat.sweep.train_run"

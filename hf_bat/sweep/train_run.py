@@ -35,7 +35,7 @@ from hf_bat.representations import collect, distances, separation
 from hf_bat.robustness import attacks_now, known_rates
 from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit, without_secrets
-from hf_bat.sweep.plan import build_arguments
+from hf_bat.sweep.flags import build_arguments
 from hf_bat.sweep.schedule import MODEL
 from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
 from hf_bat.trainer import BalancedTrainer

@@ -18,7 +18,7 @@ from training_helpers import ANTONYMS, SYNONYMS, tokenizer_for_made_rows  # noqa
 
 from hf_bat import BalancedTrainer  # noqa: E402
 from hf_bat.sweep import finished, train_run  # noqa: E402
-from hf_bat.sweep.plan import identity  # noqa: E402
+from hf_bat.sweep.identity import identity  # noqa: E402
 from hf_bat.sweep.schedule import folder_of  # noqa: E402
 
 reproduce = importlib.import_module("run")

@@ -648,7 +648,7 @@ def tiny_world(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, monkeypatch, capsys):
     from hf_bat.sweep import finished, train_run
-    from hf_bat.sweep.plan import identity
+    from hf_bat.sweep.identity import identity
     from hf_bat.sweep.schedule import folder_of
 
     folder, flags = tiny_world

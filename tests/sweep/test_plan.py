@@ -9,14 +9,9 @@ from sweep_helpers import BASE
 from training_helpers import ANTONYMS, SYNONYMS
 
 from hf_bat import HfBatError, cli
-from hf_bat.sweep import (
-    make_grid,
-    make_run,
-    parse_flags,
-    plan,
-    read_grid,
-)
-from hf_bat.sweep.plan import identity
+from hf_bat.perturbations.number import NUMBER_VERSION
+from hf_bat.sweep import make_grid, make_run, parse_flags, read_grid
+from hf_bat.sweep.identity import identity
 
 
 def test_a_grid_makes_each_run_once():
@@ -133,7 +128,7 @@ def test_a_key_minds_the_version_of_number_edits(option, monkeypatch):
     pairwise = {**BASE, "method": "pairwise"}
     with_numbers = {**pairwise, option: ["antonym", "number"]}
     without, before = make_run(pairwise).key, make_run(with_numbers).key
-    monkeypatch.setattr(plan, "NUMBER_VERSION", plan.NUMBER_VERSION + 1)
+    monkeypatch.setattr("hf_bat.sweep.identity.NUMBER_VERSION", NUMBER_VERSION + 1)
     assert make_run(pairwise).key == without and make_run(with_numbers).key != before
 
 
@@ -243,8 +238,10 @@ def test_the_runs_of_the_results_have_the_keys_that_they_were_made_under(
     for run in runs:
         # Files and model of another machine: what was noted of their content stands for them.
         hashes = {n: v["sha256"] for n, v in run["identity"].items() if isinstance(v, dict)}
-        monkeypatch.setattr(plan, "_hash_file", lambda path, name, known=hashes: known[name])
-        monkeypatch.setattr(plan, "_hash_model", lambda folder, name, known=hashes: known[name])
+        for function in ("_hash_file", "_hash_model"):
+            monkeypatch.setattr(
+                f"hf_bat.sweep.identity.{function}", lambda path, name, known=hashes: known[name]
+            )
         arguments = {**run["arguments"], "model_name_or_path": str(tmp_path)}
         assert identity(arguments) == run["identity"]
         assert make_run(arguments).key == run["key"]

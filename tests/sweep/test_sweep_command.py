@@ -19,7 +19,7 @@ from hf_bat.sweep import (
     markdown,
     run_all,
 )
-from hf_bat.sweep.plan import identity
+from hf_bat.sweep.identity import identity
 from hf_bat.sweep.summary import FICKLE, OBSTINATE, write_summary
 
 
