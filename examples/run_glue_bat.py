@@ -43,11 +43,11 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, Task
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
+from hf_bat.callbacks import known_rates
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
 from hf_bat.files import write_atomically
 from hf_bat.labels import label_names_of, names_of
 from hf_bat.metrics.of_task import task_metrics
-from hf_bat.robustness import known_rates
 from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import TASKS, load_hub_split, load_split, task_of_arguments, with_label_names
 

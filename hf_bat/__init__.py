@@ -16,14 +16,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
-    from hf_bat.certificate import certify
-    from hf_bat.certificate_report import CertificateReport
+    from hf_bat.callbacks import RobustnessCallback
+    from hf_bat.certify.certificate import certify
+    from hf_bat.certify.report import CertificateReport
+    from hf_bat.certify.smoothing import SmoothedClassifier
     from hf_bat.collator import PerturbationCollator
     from hf_bat.errors import HfBatError
     from hf_bat.lexicon import SubstitutionTable
     from hf_bat.perturbations import AntonymPerturbation, NegationPerturbation, SynonymPerturbation
-    from hf_bat.robustness import RobustnessCallback
-    from hf_bat.smoothing import SmoothedClassifier
     from hf_bat.tasks import Task, get_task
     from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
@@ -35,16 +35,16 @@ _HOMES = {
     "AttackReport": "hf_bat.attack",
     "BalancedTrainer": "hf_bat.trainer",
     "BalancedTrainingArguments": "hf_bat.training_args",
-    "CertificateReport": "hf_bat.certificate_report",
+    "CertificateReport": "hf_bat.certify.report",
     "HfBatError": "hf_bat.errors",
     "NegationPerturbation": "hf_bat.perturbations",
     "PerturbationCollator": "hf_bat.collator",
-    "RobustnessCallback": "hf_bat.robustness",
-    "SmoothedClassifier": "hf_bat.smoothing",
+    "RobustnessCallback": "hf_bat.callbacks",
+    "SmoothedClassifier": "hf_bat.certify.smoothing",
     "SubstitutionTable": "hf_bat.lexicon",
     "SynonymPerturbation": "hf_bat.perturbations",
     "Task": "hf_bat.tasks",
-    "certify": "hf_bat.certificate",
+    "certify": "hf_bat.certify.certificate",
     "get_task": "hf_bat.tasks",
 }
 

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hf_bat.adversarial import ADVERSARIAL
+from hf_bat.a2t import ADVERSARIAL
+from hf_bat.callbacks import known_rates
 from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import write_atomically
 from hf_bat.model_card import CardFacts, body, rows_name, section
@@ -18,7 +19,6 @@ from hf_bat.model_index import Evaluation
 from hf_bat.pooling import default_pooling
 from hf_bat.public_names import public_name
 from hf_bat.raw_text import RawTextTrainer
-from hf_bat.robustness import known_rates
 from hf_bat.saved_perturbations import tables_of
 
 logger = logging.getLogger(__name__)

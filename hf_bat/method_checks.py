@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.figures import check_best_metric, has_obstinate, is_attack_metric
 from hf_bat.methods import (
     BALANCED_METHODS,
     CHOICES,
@@ -18,7 +19,6 @@ from hf_bat.methods import (
     WEIGHTS,
 )
 from hf_bat.perturbations.build import check_obstinate_edits
-from hf_bat.robustness_keys import check_best_metric, has_obstinate, is_attack_metric
 
 if TYPE_CHECKING:
     from hf_bat.collator import PerturbationCollator

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from hf_bat.errors import HfBatError
-from hf_bat.losses.functional import (
+from hf_bat.losses import (
     likelihood_terms,
     log_likelihood,
     pair_distance,

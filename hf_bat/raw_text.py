@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from hf_bat.adversarial import AdversarialSampler, AttackSchedule, adversarial_folder
+from hf_bat.a2t import AdversarialSampler, AttackSchedule, adversarial_folder
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import prepare_dataset

@@ -9,7 +9,7 @@ from typing import Any
 
 from hf_bat.console import align, paint
 from hf_bat.errors import HfBatError
-from hf_bat.robustness_keys import is_lower_better
+from hf_bat.figures import is_lower_better
 
 # Ending of a metric's key -> what it is called.
 _ATTACKS = {

@@ -9,8 +9,14 @@ from typing import Any, cast
 import torch
 from transformers import TrainingArguments
 
-from hf_bat.adversarial import AdversarialCallback, adversarial_folder
+from hf_bat.a2t import AdversarialCallback, adversarial_folder
 from hf_bat.attention import without_cudnn_attention
+from hf_bat.callbacks import (
+    RobustnessMeter,
+    attacks_now,
+    note_missing,
+    robustness_objective,
+)
 from hf_bat.errors import HfBatError
 from hf_bat.labels import label_map
 from hf_bat.objective import (
@@ -19,12 +25,6 @@ from hf_bat.objective import (
 )
 from hf_bat.objective_trainer import ObjectiveTrainer
 from hf_bat.preview import Preview
-from hf_bat.robustness import (
-    RobustnessMeter,
-    attacks_now,
-    note_missing,
-    robustness_objective,
-)
 from hf_bat.saved_perturbations import save_perturbations
 
 

@@ -13,7 +13,7 @@ from hf_bat import HfBatError
 from hf_bat.attack import Attack
 from hf_bat.attention import without_cudnn_attention
 from hf_bat.demo.swaps import predict
-from hf_bat.representations import collect
+from hf_bat.evaluation.representations import collect
 
 enabled = torch.backends.cuda.cudnn_sdp_enabled
 

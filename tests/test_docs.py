@@ -20,7 +20,8 @@ from training_helpers import SYNONYMS, made_rows, tokenizer_for_made_rows
 PAGES = pages()
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 PUBLIC = ("hf_bat", "hf_bat.attack", "hf_bat.lexicon", "hf_bat.losses", "hf_bat.metrics",
-          "hf_bat.perturbations", "hf_bat.plots", "hf_bat.representations", "hf_bat.sweep")  # fmt: skip
+          "hf_bat.perturbations", "hf_bat.plots", "hf_bat.evaluation.representations",
+          "hf_bat.sweep")  # fmt: skip
 # The reasons there may be for not running a block; whatever needs a model or rows finds them in
 # `working_folder`.
 REASONS = {

@@ -6,11 +6,11 @@ import os
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
-from hf_bat.attack.html import write_html
 from hf_bat.attack.rows import RowsFile
 from hf_bat.cli import main
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
+from hf_bat.report.attack import write_html
 
 
 def names(folder):

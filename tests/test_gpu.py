@@ -26,14 +26,14 @@ from training_helpers import (
 )
 
 from hf_bat.attack import Attack
-from hf_bat.certificate import certify
+from hf_bat.certify.certificate import certify
 from hf_bat.objective_trainer import COMPONENTS
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
     pytest.mark.xdist_group("gpu"),
 ]
-SCRIPT = Path(__file__).with_name("gpu_ranks.py")
+SCRIPT = Path(__file__).parent / "helpers" / "gpu_ranks.py"
 CASES = {
     "normal": {"method": "normal", "class_weights": [0.5, 1.0, 3.0]},
     "safer": {"method": "safer"},

@@ -3,7 +3,7 @@
 import json
 
 from hf_bat.attack.rows import RowsFile
-from hf_bat.report_files import collect
+from hf_bat.report.files import collect
 from hf_bat.sweep.train_run import last_whole_checkpoint
 from hf_bat.tasks import load_split
 

@@ -11,8 +11,8 @@ pytest.importorskip("matplotlib", reason='needs pip install "hf_bat[plots]"')
 from matplotlib.text import Text  # noqa: E402
 
 from hf_bat import HfBatError, plots  # noqa: E402
+from hf_bat.evaluation.representations import separation  # noqa: E402
 from hf_bat.metrics.intervals import t_interval  # noqa: E402
-from hf_bat.representations import separation  # noqa: E402
 
 EPOCHS = {
     "BERT": {

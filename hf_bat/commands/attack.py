@@ -187,7 +187,7 @@ def _check_smoothing(args: argparse.Namespace) -> None:
 
 
 def _smoothed(model: Classifier, args: argparse.Namespace) -> Classifier:
-    from hf_bat.smoothing import SmoothedClassifier, synonym_perturbation
+    from hf_bat.certify.smoothing import SmoothedClassifier, synonym_perturbation
 
     words = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     return SmoothedClassifier(model, words, args.smooth, args.seed, batch_size=args.batch_size)
@@ -262,7 +262,7 @@ def _write(args: argparse.Namespace, report: Any, columns: tuple[str, ...]) -> N
         report.save_csv(args.csv)
         written.append(args.csv)
     if args.html:
-        from hf_bat.attack.html import write_html
+        from hf_bat.report.attack import write_html
 
         write_html(report, args.html)
         written.append(args.html)

@@ -15,8 +15,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 if TYPE_CHECKING:
-    from hf_bat.compare import Comparison
-    from hf_bat.compare_rates import RateComparison
+    from hf_bat.evaluation.compare import Comparison
+    from hf_bat.evaluation.compare_rates import RateComparison
 
 HELP = """\
 pair two models' attack rows: the difference of their success rates (B - A) with a paired bootstrap
@@ -52,8 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
     from hf_bat.attack.report import disclosure
-    from hf_bat.compare import compare_rows, read_json, report_rows
-    from hf_bat.compare_rates import compare_attack_rates, compare_contrast, contrast_report_rows
+    from hf_bat.evaluation.compare import compare_rows, read_json, report_rows
+    from hf_bat.evaluation.compare_rates import (
+        compare_attack_rates,
+        compare_contrast,
+        contrast_report_rows,
+    )
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows_found(paths: list[str]) -> list[Path]:
     """The rows files that reports name or that lie beside them, of those that can be read."""
-    from hf_bat.compare import find_rows, read_json
+    from hf_bat.evaluation.compare import find_rows, read_json
 
     found = []
     for path in paths:

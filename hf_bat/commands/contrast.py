@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table; return 0."""
     from hf_bat.attack.report import disclosure, marks_of
     from hf_bat.attack.runner import as_classifier
-    from hf_bat.contrast import contrast_model
+    from hf_bat.evaluation.contrast import contrast_model
     from hf_bat.tasks import load_split
 
     task = chosen_task(args, default="snli")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; return 0."""
-    from hf_bat.html_report import unshown, write_report
+    from hf_bat.report.page import unshown, write_report
 
     page = args.output or str(Path(args.folder) / "report.html")
     if Path(args.folder).is_dir():

@@ -28,9 +28,9 @@ def tsne(
 
     Args:
         panels: title -> `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, arrays or lists,
-            as `hf_bat.representations.collect` gives them.
+            as `hf_bat.evaluation.representations.collect` gives them.
         numbers: title -> `{"fickle_distance", "obstinate_distance", "silhouette"}`, as
-            `hf_bat.representations.separation` gives them.
+            `hf_bat.evaluation.representations.separation` gives them.
         width: of the figure, inches.
         perplexity: of t-SNE (van der Maaten and Hinton 2008); lowered for few points.
         seed: of t-SNE.

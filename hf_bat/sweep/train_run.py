@@ -26,13 +26,13 @@ from transformers import (
 
 import hf_bat
 from hf_bat.attack.ranks import leave
+from hf_bat.callbacks import attacks_now, known_rates
 from hf_bat.console import plain_logs
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.representations import collect, distances, separation
 from hf_bat.files import write_json
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
-from hf_bat.representations import collect, distances, separation
-from hf_bat.robustness import attacks_now, known_rates
 from hf_bat.saved_perturbations import tables_of
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit, without_secrets
 from hf_bat.sweep.flags import build_arguments

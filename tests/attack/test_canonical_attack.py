@@ -11,14 +11,14 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, TransformersModel
-from hf_bat.attack.html import render_html
 from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
+from hf_bat.certify.smoothing import SmoothedClassifier
 from hf_bat.cli import main
 from hf_bat.commands import defence
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
+from hf_bat.report.attack import render_html
 from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
-from hf_bat.smoothing import SmoothedClassifier
 
 TABLE = SubstitutionTable(SYNONYMS)
 CANONICAL = Canonicalizer(TABLE)

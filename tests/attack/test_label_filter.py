@@ -8,10 +8,10 @@ from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, Recipe, get_recipe
 from hf_bat.attack.goals import get_goal
-from hf_bat.compare import compare_rows
+from hf_bat.callbacks import RobustnessMeter
+from hf_bat.evaluation.compare import compare_rows
+from hf_bat.figures import is_attack_metric, is_lower_better
 from hf_bat.perturbations import AntonymPerturbation, FilteredPerturbation, LabelValidity
-from hf_bat.robustness import RobustnessMeter
-from hf_bat.robustness_keys import is_attack_metric, is_lower_better
 
 VALIDITY = LabelValidity()
 
@@ -130,7 +130,7 @@ def test_metrics_and_tables_have_the_figures_only_if_asked(tmp_path):
     assert not any("outcome_valid" in row for row in plain.rows["antonym"])
     report.save_csv(tmp_path / "rows.csv")
     assert "outcome_valid" in (tmp_path / "rows.csv").read_text().splitlines()[0]
-    from hf_bat.attack.html import write_html
+    from hf_bat.report.attack import write_html
 
     write_html(report, tmp_path / "report.html")
     assert "edits that likely leave the label alone" in (tmp_path / "report.html").read_text()

@@ -14,6 +14,7 @@ from hf_bat.attack import Attack
 from hf_bat.attack.ranks import leave
 from hf_bat.lexicon import SubstitutionTable
 
+HELPERS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "helpers")
 PROGRAM = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
@@ -45,7 +46,7 @@ def launch(world, folder, mode, environment):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     program = folder / "program.py"
     program.write_text(PROGRAM)
-    command += [f"--nproc_per_node={world}", program, os.path.dirname(__file__), folder, mode]
+    command += [f"--nproc_per_node={world}", program, HELPERS, folder, mode]
     done = subprocess.run(command, env=environment, timeout=240, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
@@ -97,7 +98,7 @@ def test_no_rank_waits_for_one_that_failed(tmp_path, quiet_environment):
 def test_leaving_does_not_wait_for_a_thread_that_waits_for_the_interpreter(
     tmp_path, quiet_environment
 ):
-    command = [sys.executable, os.path.join(os.path.dirname(__file__), "leave_case.py")]
+    command = [sys.executable, os.path.join(HELPERS, "leave_case.py")]
     ranks = [
         subprocess.Popen(
             [*command, str(rank), tmp_path, "15"], env=quiet_environment, stderr=subprocess.PIPE

@@ -48,7 +48,8 @@ def attack(**options):
 
 
 def test_kill_dash_nine_and_resume(tmp_path, quiet_environment):
-    path, here = tmp_path / "rows.jsonl", os.path.dirname(__file__)
+    path = tmp_path / "rows.jsonl"
+    here = os.path.join(os.path.dirname(os.path.dirname(__file__)), "helpers")
     child = subprocess.Popen([sys.executable, "-c", SLOW, path, here], env=quiet_environment)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and child.poll() is None:

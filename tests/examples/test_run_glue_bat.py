@@ -17,7 +17,7 @@ from training_helpers import tokenizer_for_made_rows
 from transformers import AutoModelForSequenceClassification
 
 from hf_bat import SubstitutionTable
-from hf_bat.html_report import write_report
+from hf_bat.report.page import write_report
 
 LAUNCHERS = {
     "python": [],

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from training_helpers import SYNONYMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 PAIRS = [["A man is sleeping.", "The big dog runs fast."], ["A woman waits.", "Two girls sing."]]
 # Long, for the machine may be busy; each takes some 10 seconds of its own.
 TIMEOUT = 600
@@ -27,7 +27,7 @@ class Session:
     def __init__(self, hub, folder, environment):
         self.hub, self.folder, self.environment = hub, folder, environment
         (folder / "pushed").mkdir()
-        self.pushed = json.loads(self.run(HERE / "push_case.py", folder / "pushed"))
+        self.pushed = json.loads(self.run(HELPERS / "push_case.py", folder / "pushed"))
 
     def run(self, *command):
         done = subprocess.run(
@@ -102,7 +102,7 @@ def test_no_file_that_was_pushed_holds_the_token(session):
 
 
 def test_reload_without_hf_bat(session):
-    found = json.loads(session.run(HERE / "reload_case.py", json.dumps(PAIRS)))
+    found = json.loads(session.run(HELPERS / "reload_case.py", json.dumps(PAIRS)))
     assert found["hf_bat"] is False
     logits = torch.tensor(session.pushed["push_model"]["logits"])
     torch.testing.assert_close(torch.tensor(found["logits"]), logits)

@@ -12,7 +12,7 @@ from hub_stand_in import HubStandIn
 from training_helpers import ANTONYMS, SYNONYMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 TIMEOUT = 600  # long, for the machine may be busy; it takes some 25 seconds of its own
 METHODS = {"normal", "a2t", "safer", "pairwise", "triplet"}
 
@@ -26,7 +26,7 @@ def found(tmp_path_factory):
         serve_data(hub)
         serve_tables(hub)
         done = subprocess.run(
-            [sys.executable, str(HERE / "hub_data_case.py"), str(folder)],
+            [sys.executable, str(HELPERS / "hub_data_case.py"), str(folder)],
             env={**environment, **hub.environment(folder / "home")},
             cwd=folder,
             capture_output=True,

@@ -14,7 +14,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
-CASE = Path(__file__).with_name("defence_case.py")
+CASE = Path(__file__).parent.parent / "helpers" / "defence_case.py"
 WARNED = "was trained with the preprocessing defence canonicalize"
 
 

@@ -14,7 +14,7 @@ from terminal import run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
-from hf_bat.html_report import write_report
+from hf_bat.report.page import write_report
 
 pytest.importorskip("matplotlib", reason='needs pip install "hf_bat[plots]"')
 

@@ -14,7 +14,7 @@ from training_helpers import (
 )
 
 from hf_bat import HfBatError
-from hf_bat.html_report import write_report
+from hf_bat.report.page import write_report
 from hf_bat.sweep import (
     finished,
     folder_of,

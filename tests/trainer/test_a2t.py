@@ -20,7 +20,7 @@ from training_helpers import (
 from transformers import TrainerCallback
 
 from hf_bat import BalancedTrainingArguments, HfBatError, SubstitutionTable
-from hf_bat.adversarial import (
+from hf_bat.a2t import (
     AdversarialSampler,
     AttackSchedule,
     adversarial_folder,

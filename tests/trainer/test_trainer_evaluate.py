@@ -9,7 +9,7 @@ from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, make_trainer, weights_of
 
 from hf_bat import HfBatError, SubstitutionTable, metrics
-from hf_bat.robustness import robustness_objective
+from hf_bat.callbacks import robustness_objective
 from hf_bat.tasks import user_task
 
 

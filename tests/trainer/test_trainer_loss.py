@@ -25,7 +25,7 @@ from hf_bat import (
     PerturbationCollator,
     SynonymPerturbation,
 )
-from hf_bat.losses.functional import pair_distance, pairwise_loss, triplet_loss
+from hf_bat.losses import pair_distance, pairwise_loss, triplet_loss
 
 CASES = [(method, {}) for method in METHODS] + [("triplet", {"mask": "authors"})]
 SGD = {"optim": "sgd", "learning_rate": 0.1}

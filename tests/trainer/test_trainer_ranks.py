@@ -9,7 +9,7 @@ import torch
 from rank_cases import CASES, run_cases
 from training_helpers import largest_difference
 
-SCRIPT = Path(__file__).with_name("rank_cases.py")
+SCRIPT = Path(__file__).parent.parent / "helpers" / "rank_cases.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Certificates: on which rows no synonym substitution flips a smoothed classifier."""

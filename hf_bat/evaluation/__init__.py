@@ -1,0 +1,1 @@
+"""Evaluation beside attacks: contrast sets, comparisons of two models, representations."""

@@ -1,0 +1,1 @@
+"""HTML pages of attacks, runs, sweeps and reproductions."""

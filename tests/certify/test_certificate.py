@@ -1,0 +1,362 @@
+"""Certificates: sound against every sentence of S_x, at the stated rate, whatever the batches."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from certificate_helpers import (
+    SENTENCES,
+    TABLE,
+    HashedClassifier,
+    edited_words,
+    exact_quality,
+    made_rows,
+    support,
+)
+from tiny_models import tiny_model, tiny_tokenizer
+
+import hf_bat
+from hf_bat import HfBatError, SmoothedClassifier, SubstitutionTable
+from hf_bat.attack import CallableModel, CanonicalizedModel, TransformersModel
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.certify.bounds import Tally
+from hf_bat.certify.certificate import Setting, certify
+from hf_bat.certify.smoothing import Smoothing
+
+HALF = Fraction(1, 2)
+
+
+def certified_rows(model, table=TABLE, rows=None, **options):
+    rows = made_rows() if rows is None else rows
+    return certify(model, rows, "qqp", synonyms=table, progress=False, **options)
+
+
+# With exact probabilities
+
+
+@pytest.mark.parametrize("radius", [1, 2, None])
+def test_no_row_certified_by_the_exact_p_is_flipped_by_any_sentence(radius):
+    setting = Setting(Smoothing(TABLE), radius=radius)
+    certified = narrow = 0
+    for seed in range(18):
+        model = HashedClassifier((0.8, 0.9, 0.97)[seed % 3], seed)
+        for texts in SENTENCES:
+            p = model.probability(TABLE, texts)
+            quality = setting.qualities(texts)[setting.asked]
+            if not float(p) - (1 - quality) > 0.5:
+                continue
+            certified += 1
+            narrow += quality < 1
+            for edited in support(TABLE, texts):
+                if radius is None or edited_words(texts, edited) <= radius:
+                    assert model.probability(TABLE, edited) > HALF
+    assert certified > 15 and narrow > 3
+
+
+# Sentences none of whose words has a worst replacement with a smaller set than its own, and their Q.
+@pytest.mark.parametrize(
+    ("texts", "exact"),
+    [
+        (("b2 x", "y"), Fraction(3, 4)),
+        (("c1 a2 x", "c3 b2."), Fraction(12, 25)),
+        (("c3", "c4 a1 y"), Fraction(16, 25)),
+        (("a1 b2", "b2 c4"), Fraction(9, 20)),
+    ],
+)
+def test_the_bound_is_reached_so_nothing_is_given_away(texts, exact):
+    """A classifier that is right on all that x may draw, wrong on all else: p = 1, and Q is what is left."""
+    assert Smoothing(TABLE).quality(texts) == pytest.approx(float(exact))
+    here = set(support(TABLE, texts))
+    kept = []
+    for edited in here:
+        there = support(TABLE, edited)
+        kept.append(Fraction(sum(drawn in here for drawn in there), len(there)))
+    assert min(kept) == exact_quality(TABLE, texts) == exact < 1
+
+
+@pytest.mark.parametrize("texts", SENTENCES[:6])
+def test_one_edit_costs_all_that_its_bound_allows(texts):
+    """A classifier that is right just where x is the likelier of the two loses 1 - Q, whatever the sets."""
+    here = support(TABLE, texts)
+    lost = []
+    for edited in (other for other in here if edited_words(texts, other) <= 1):
+        there = support(TABLE, edited)
+        share, share_there = Fraction(1, len(here)), Fraction(1, len(there))
+        outside = set(there)
+        right = [drawn for drawn in here if share > (share_there if drawn in outside else 0)]
+        lost.append(share * len(right) - share_there * len(outside & {*right}))
+    assert max(lost) == 1 - exact_quality(TABLE, texts, radius=1)
+
+
+def test_a_classifier_that_flips_just_where_the_bound_says_is_not_certified():
+    # q = 1/2: of the edited sentence's draws one half lies outside of what x can draw.
+    table = {"p": ["q"], "q": ["p", "r", "s"]}
+    model = type("Outside", (HashedClassifier,), {})(1)
+    model.label = lambda texts: int(not {"r", "s"} & set(texts[0].split()))
+    assert exact_quality(table, ("p", "x")) == HALF
+    assert model.probability(table, ("p", "x")) == 1
+    assert model.probability(table, ("q", "x")) == HALF
+    row = [{"question1": "p", "question2": "x", "label": 1}]
+    report = certified_rows(model, table, row, samples=100_000, early_stopping=False)
+    assert report.rows[0]["outcome"] == "not certified" == report.rows[0]["verdicts"]["unlimited"]
+    assert report.rows[0]["verdicts"]["0"] == "certified"
+
+
+# With samples
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_the_sampled_bounds_hold_at_the_stated_rate(early_stopping):
+    confidence, wrong, wrong_above, count = 0.8, 0, 0, 0
+    for seed in range(60):
+        model = HashedClassifier(0.75, seed)
+        report = certified_rows(
+            model, confidence=confidence, samples=130, seed=seed, early_stopping=early_stopping
+        )
+        for row in report.rows:
+            p = float(model.probability(TABLE, tuple(row["original"])))
+            if 0 < p < 1:
+                count += 1
+                wrong += row["p_lower"] > p
+                wrong_above += row["p_upper"] < p
+    assert count > 250
+    # The stated rate and three standard deviations of its estimate.
+    most = count * 0.2 + 3 * (count * 0.2 * 0.8) ** 0.5
+    assert wrong <= most and wrong_above <= most
+    if not early_stopping:
+        assert wrong > count * 0.05  # the bound is no looser than it must be
+
+
+def test_sampled_certificates_are_not_broken_by_any_sentence():
+    certified = 0
+    for seed in range(8):
+        model = HashedClassifier(0.9, seed)
+        for row in certified_rows(model, radius=2, seed=seed).rows:
+            texts = tuple(row["original"])
+            for name, verdict in row["verdicts"].items():
+                if verdict != "certified":
+                    continue
+                certified += 1
+                most = 99 if name == "unlimited" else int(name)
+                for edited in support(TABLE, texts):
+                    if edited_words(texts, edited) <= most:
+                        assert model.probability(TABLE, edited) > HALF
+    assert certified > 50
+
+
+def test_stopping_early_decides_as_all_looks_would():
+    setting = Setting(Smoothing(TABLE, 0), radius=1)
+    saved = different = rows = 0
+    for seed in range(5):
+        model = HashedClassifier(0.8, seed)
+        for row in certified_rows(model, radius=1).rows:
+            texts = tuple(row["original"])
+            labels = np.array(
+                [model.label(drawn) for drawn in setting.smoothing.draws(texts, setting.samples)]
+            )
+            full = Tally(setting.looks, setting.risk)
+            for look in setting.looks:
+                full.add(int(labels[:look].sum()) - full.successes, look - full.trials)
+                if look == row["samples"]:
+                    assert (full.low, full.high) == (row["p_lower"], row["p_upper"])
+            assert row["p_lower"] <= full.low
+            for name, quality in row["overlap"].items():
+                verdict = full.verdict(1.5 - quality)
+                if row["verdicts"][name] == "certified":
+                    assert verdict == "certified"
+                rows += 1
+                different += row["verdicts"][name] != verdict
+            saved += setting.samples - row["samples"]
+    assert different <= 0.05 * rows  # "not certified" by an upper bound that may be wrong at 0.05
+    assert saved > 0.5 * 5 * len(SENTENCES) * setting.samples
+
+
+def test_the_verdicts_of_a_row_follow_from_its_bounds():
+    for row in certified_rows(HashedClassifier(0.85), radius=2, samples=500).rows:
+        assert list(row["verdicts"]) == ["0", "1", "2", "unlimited"] == list(row["overlap"])
+        assert row["outcome"] == row["verdicts"]["2"]
+        overlaps = list(row["overlap"].values())
+        assert overlaps[0] == 1 and overlaps == sorted(overlaps, reverse=True)
+        for name, verdict in row["verdicts"].items():
+            margin = row["p_lower"] - (1 - row["overlap"][name])
+            assert (verdict == "certified") == (margin > 0.5)
+        assert sum(row["votes"]) == row["samples"] <= 500
+        assert row["queries"] <= min(row["samples"], len(support(TABLE, row["original"]))) + 1
+        assert row["predicted"] == int(np.argmax(row["votes"]))
+
+
+def test_counts_add_up_to_the_rows_given():
+    rows = made_rows(10)
+    rows[2]["label"] = rows[3]["label"] = None
+    rows[4]["question1"] = " "
+    rows[5]["question2"] = None
+    rows[6]["question1"] = "broken \ud800"
+    report = certified_rows(HashedClassifier(0.9), rows=rows, radius=1)
+    assert report["rows"] == 10 == report["attempted"] + report["skipped"] == len(report.rows)
+    assert report["attempted"] == 7 == report["labelled"] + report["unlabelled"]
+    assert report["unlabelled"] == 2
+    assert report["skipped_reasons"] == {"broken text": 1, "empty text": 2}
+    for found in report["adversaries"].values():
+        outcomes = [found[name] for name in ("certified", "not certified", "abstained")]
+        assert sum(outcomes) == report["attempted"] and found["accuracy"]["of"] == 5
+    assert [row["idx"] for row in report.rows] == list(range(10))
+    nothing = certified_rows(HashedClassifier(0.9), rows=rows[4:6])
+    assert nothing["certified_accuracy"] is None and "–" in nothing.to_markdown()
+
+
+def test_a_row_without_a_label_is_certified_for_the_smoothed_answer():
+    rows = made_rows(7, label=None)
+    report = certified_rows(HashedClassifier(0.05), rows=rows)
+    assert {row["certified_label"] for row in report.rows} == {0}
+    assert report["adversaries"]["0"]["certified"] == 7
+    assert report["adversaries"]["0"]["accuracy"]["of"] == 0
+    # Its bound comes from the very draws that a labelled row's does.
+    labelled = certified_rows(HashedClassifier(0.05), rows=made_rows(7, label=0))
+    for one, other in zip(report.rows, labelled.rows, strict=True):
+        assert (one["p_lower"], one["votes"]) == (other["p_lower"], other["votes"])
+
+
+def test_a_wrong_answer_is_not_certified():
+    report = certified_rows(HashedClassifier(0.05), rows=made_rows(7, label=1))
+    assert report["certified_accuracy"] == 0
+    assert all(row["outcome"] == "not certified" for row in report.rows)
+    assert report["accuracy_smoothed"]["rate"] == 0
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    texts = [text for pair in SENTENCES for text in pair]
+    return tiny_model("bert", num_labels=2, seed=5), tiny_tokenizer(texts)
+
+
+def test_neither_batches_nor_order_nor_repetition_change_a_row(tiny):
+    model, tokenizer = tiny
+    rows = made_rows(9)
+    options = {"samples": 200, "radius": 1, "tokenizer": tokenizer}
+    report = certified_rows(model, rows=rows, batch_size=32, **options)
+    again = certified_rows(model, rows=rows[::-1], batch_size=3, **options)
+    assert len({row["p_lower"] for row in report.rows}) > 3
+
+    def figures(row):
+        return {k: v for k, v in row.items() if k != "queries"}
+
+    assert list(map(figures, report.rows)) == list(map(figures, again.rows[::-1]))
+    assert certified_rows(model, rows=rows, **options).summary == report.summary
+    assert certified_rows(model, rows=rows, seed=1, **options).summary != report.summary
+
+
+def test_the_smoothed_classifiers_votes_are_the_certificates(tiny):
+    model = TransformersModel(*tiny)
+    smoothed = SmoothedClassifier(model, TABLE, samples=200)
+    report = certified_rows(model, samples=200, early_stopping=False)
+    with smoothed.session():
+        shares = smoothed.probabilities(SENTENCES)
+    assert (shares * 200).round().astype(int).tolist() == [row["votes"] for row in report.rows]
+
+
+def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    model = CallableModel(HashedClassifier(0.85), "hashed")
+    whole = certified_rows(model, rows_file=file)
+    lines = file.read_text().splitlines(keepends=True)
+    assert [json.loads(line)["idx"] for line in lines] == list(range(7))
+    file.write_text("".join(lines[:3]) + lines[3][:20])
+    asked = []
+
+    def counting(inputs):
+        asked.extend(inputs)
+        return HashedClassifier(0.85)(inputs)
+
+    again = certified_rows(CallableModel(counting, "hashed"), rows_file=file)
+    assert again.rows == whole.rows and again.summary == whole.summary
+    assert tuple(whole.rows[0]["original"]) not in asked and asked
+    assert file.read_text() == "".join(lines)
+    for options in ({"seed": 1}, {"confidence": 0.9}, {"radius": 1}, {"table": {"a1": ["a2"]}}):
+        with pytest.raises(HfBatError, match="these rows are of another setting"):
+            certified_rows(model, rows_file=file, **options)
+    with pytest.raises(HfBatError, match="of another model"):
+        certified_rows(CallableModel(counting, "other"), rows_file=file)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"table": None}, "need a synonym table"),
+        ({"radius": -1}, "radius is a number of substitutions, from 0 on; got -1"),
+        ({"confidence": 0}, "confidence must lie between 0 and 1, both exclusive; got 0"),
+        ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
+        ({"confidence": float("nan")}, "confidence must lie between 0 and 1"),
+        ({"confidence": 95}, "confidence must lie between 0 and 1"),
+        ({"confidence": "0.9"}, "confidence must be a number; got '0.9'"),
+        ({"radius": 1.5}, "radius must be a whole number; got 1.5"),
+        ({"radius": True}, "radius must be a whole number; got True"),
+        ({"radius": "2"}, "radius must be a whole number; got '2'"),
+        ({"max_samples": "3"}, "max_samples must be a whole number; got '3'"),
+        ({"samples": 50.5}, "samples must be a whole number; got 50.5"),
+        ({"samples": None}, "samples must be a whole number; got None"),
+        ({"samples": 0}, "at least 1 sample"),
+        ({"samples": 4}, "4 samples cannot certify any row at confidence 0.95"),
+        ({"max_samples": 0}, "max_samples must be at least 1"),
+        ({"rows": []}, "no rows to certify"),
+        ({"rows": made_rows(1, label=5)}, "label 5"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_bad_input_ends_in_one_line(options, message):
+    with pytest.raises(HfBatError, match=message) as caught:
+        certified_rows(HashedClassifier(0.9), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_count_as_pythons_own(tmp_path):
+    numbers = {"samples": np.int64(200), "radius": np.int64(1), "confidence": np.float32(0.75)}
+    reports = [
+        certified_rows(HashedClassifier(0.9), rows_file=tmp_path / "rows.jsonl", **given)
+        for given in (numbers, {name: value.item() for name, value in numbers.items()})
+    ]
+    reports[0].save_json(tmp_path / "report.json")
+    assert reports[0].summary == reports[1].summary
+    smoothed = [SmoothedClassifier(len, TABLE, samples=samples) for samples in (np.int64(7), 7)]
+    assert smoothed[0].identity == smoothed[1].identity
+
+
+def test_a_smoothed_classifier_is_not_smoothed_twice():
+    smoothed = SmoothedClassifier(HashedClassifier(0.9), TABLE)
+    for model in (smoothed, CanonicalizedModel(smoothed, Canonicalizer(TABLE))):
+        with pytest.raises(HfBatError, match="give it the plain classifier"):
+            certified_rows(model)
+
+
+def test_the_report_says_what_it_certifies(tmp_path):
+    report = certified_rows(CallableModel(HashedClassifier(0.9), "hashed"), radius=1)
+    report.save_json(tmp_path / "report.json")
+    saved = json.loads((tmp_path / "report.json").read_text())
+    certificate = saved["certificate"]
+    for said in (certificate["certifies"], report.to_markdown()):
+        assert "certifies the smoothed classifier" in said and "never the plain model" in said
+    assert certificate["setting"]["smoothing"]["table"] == SubstitutionTable(TABLE).fingerprint
+    assert certificate["setting"]["confidence"] == 0.95 and saved["model"] == "hashed"
+    assert (
+        certificate["adversaries"]["unlimited"]["accuracy"]["rate"] == report["certified_accuracy"]
+    )
+    with pytest.raises(HfBatError, match="cannot write"):
+        report.save_json(tmp_path / "absent" / "report.json")
+
+
+def test_public_names():
+    assert hf_bat.certify is certify and callable(hf_bat.certify)
+
+
+def test_real_rows(shared, shared_rows):
+    rows = shared_rows("snli/validation.jsonl.gz", 30)
+    table = SubstitutionTable.load(
+        shared / "lexicons" / "snli_perturbation_constraint_pca0.8_100.pkl"
+    )
+    tokenizer = tiny_tokenizer(t for r in rows for t in (r["premise"], r["hypothesis"]))
+    report = certify(
+        tiny_model("bert"), rows, "snli", synonyms=table, samples=60, tokenizer=tokenizer
+    )
+    assert report["attempted"] + report["skipped"] == 30
+    # Components of these tables are whole: votes decide, substitutions hardly ever.
+    assert np.mean([row["overlap"]["unlimited"] == 1 for row in report.rows]) > 0.9

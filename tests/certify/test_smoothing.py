@@ -1,0 +1,221 @@
+"""The smoothing distribution, its overlaps, and the smoothed classifier as a model."""
+
+import itertools
+import random
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from certificate_helpers import (
+    SENTENCES,
+    TABLE,
+    HashedClassifier,
+    edited_words,
+    exact_quality,
+    options,
+    support,
+)
+
+from hf_bat import AntonymPerturbation, Attack, HfBatError, SubstitutionTable, SynonymPerturbation
+from hf_bat.attack import CallableModel
+from hf_bat.certify.smoothing import SmoothedClassifier, Smoothing
+
+SMOOTHING = Smoothing(TABLE)
+
+
+@pytest.mark.parametrize("texts", SENTENCES)
+def test_draws_are_uniform_over_all_that_can_be_drawn(texts):
+    drawn = Counter(SMOOTHING.draws(texts, 20_000))
+    possible = support(TABLE, texts)
+    assert set(drawn) <= set(possible) and len(set(possible)) == len(possible)
+    expected = 20_000 / len(possible)
+    statistic = sum((drawn[other] - expected) ** 2 / expected for other in possible)
+    freedom = len(possible) - 1
+    assert statistic <= freedom + 4 * (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize("texts", SENTENCES)
+@pytest.mark.parametrize("radius", [None, 0, 1, 2])
+def test_quality_is_the_exact_one_and_bounds_the_distance_of_every_edit(texts, radius):
+    exact = exact_quality(TABLE, texts, radius)
+    assert SMOOTHING.quality(texts, radius) == pytest.approx(float(exact), abs=1e-12)
+    here = Counter(support(TABLE, texts))
+    for edited in here:
+        if radius is not None and edited_words(texts, edited) > radius:
+            continue
+        there = Counter(support(TABLE, edited))
+        common = sum(
+            min(Fraction(here[s], here.total()), Fraction(there[s], there.total())) for s in here
+        )
+        assert common >= exact
+
+
+@pytest.mark.parametrize("casing", ["keep", "authors"])
+@pytest.mark.parametrize("seed", range(12))
+def test_quality_bounds_every_edit_of_made_tables_with_capitals(casing, seed):
+    """Keys as "US", of which the authors' lower case finds no set and an edit does."""
+    rng = random.Random(seed)
+    words = ["US", "us", "Dog", "dog", "I", "big", "hot dog", "it's", "won", "straße", "ß"]
+    for _ in range(15):
+        keys = rng.sample(words, rng.randint(2, 8))
+        table = {key: rng.sample([w for w in words if w != key], rng.randint(1, 4)) for key in keys}
+        smoothing = Smoothing(SynonymPerturbation(table, exclude_stopwords=False, casing=casing))
+
+        def drawn(tokens, smoothing=smoothing):
+            text = " ".join(smoothing.centre(tuple(tokens)))
+            sets = (smoothing.choices(token) for token in text.split())
+            return Counter(" ".join(choice) for choice in itertools.product(*sets))
+
+        tokens = rng.choices(["US", "us.", "Us", "Dog.", "dog", "DOG", "I", "big,", "it's"], k=2)
+        edits = [
+            [t, *(e.texts[0] for e in smoothing.perturbation.candidates((t,)))] for t in tokens
+        ]
+        here = drawn(tokens)
+        for edited in itertools.product(*edits):
+            there = drawn(edited)
+            common = sum(
+                min(Fraction(here[s], here.total()), Fraction(there[s], there.total()))
+                for s in here
+            )
+            for radius in (None, 1):
+                if radius is None or sum(a != b for a, b in zip(tokens, edited, strict=True)) <= 1:
+                    assert smoothing.quality((" ".join(tokens),), radius) <= common + Fraction(
+                        1, 10**12
+                    )
+
+
+def test_choices_keep_case_and_mark():
+    for token in ("a1", "A1.", "b4", "z", "."):
+        assert list(SMOOTHING.choices(token)) == options(TABLE, token)
+
+
+def test_draws_depend_on_seed_text_number_and_purpose_alone():
+    texts = ("c1 b1 a1", "c2 b4")
+    whole = SMOOTHING.draws(texts, 50)
+    assert whole == SMOOTHING.draws(texts, 20) + SMOOTHING.draws(texts, 30, first=20)
+    assert whole == Smoothing(TABLE).draws(texts, 50)
+    others = [
+        Smoothing(TABLE, seed=1).draws(texts, 50),
+        SMOOTHING.draws(texts, 50, purpose=1),
+        SMOOTHING.draws(("c1 b1 a1 ", "c2 b4"), 50),
+    ]
+    assert all(other != whole for other in others)
+
+
+def test_stop_words_and_casing_are_the_perturbations():
+    table = {"about": ["around"], "around": ["about"], "dog": ["hound"]}
+    assert Smoothing(table).choices("about") == ("about", "around")
+    without = Smoothing(SynonymPerturbation(SubstitutionTable(table)))
+    assert without.choices("about") == ("about",) and without.overlap("about") == 1.0
+    lower = Smoothing(SynonymPerturbation(SubstitutionTable(table), casing="authors"))
+    assert lower.choices("Dog.") == ("dog.", "hound.")
+    assert set(lower.draws(("The Dog.",), 50)) == {("the dog.",), ("the hound.",)}
+
+
+def test_odd_replacements_are_never_taken_for_safe():
+    phrase = Smoothing({"dog": ["hot dog"], "cat": ["tom"], "tom": ["cat"]})
+    assert phrase.overlap("dog") == 0.0 and phrase.overlap("cat") == 1.0
+    # "u.s." loses its last mark when it is looked up: it stands for another word than the table says.
+    marked = Smoothing({"america": ["u.s."], "u.s.": ["america"]})
+    assert marked.choices("u.s.") == ("u.s.",) and marked.overlap("america") == 0.5
+
+
+@pytest.mark.parametrize(
+    "synonyms, message",
+    [
+        (None, "need a synonym table"),
+        (AntonymPerturbation({"hot": ("cold",)}), "need a synonym table"),
+        ({}, "table is empty"),
+        ("absent.json", "table not found: absent.json"),
+    ],
+)
+def test_without_a_synonym_table_there_is_nothing_to_smooth_over(synonyms, message):
+    with pytest.raises(HfBatError, match=message):
+        Smoothing(synonyms)
+
+
+@pytest.mark.parametrize("task", ["snli", "mnli"])
+def test_on_the_authors_tables_nearly_all_sets_agree(shared, task):
+    table = SubstitutionTable.load(
+        shared / "lexicons" / f"{task}_perturbation_constraint_pca0.8_100.pkl"
+    )
+    smoothing = Smoothing(table)
+    words = list(table)[::50]
+    overlaps = [smoothing.overlap(word) for word in words]
+    # Whole components agree; the 100 nearest of a larger one need not.
+    assert np.mean([q == 1.0 for q in overlaps]) > (0.95 if task == "snli" else 0.7)
+    assert all(0 <= q <= 1 for q in overlaps)
+
+
+def test_votes_are_the_shares_of_answers():
+    model = HashedClassifier(0.6)
+    smoothed = SmoothedClassifier(model, TABLE, samples=4000)
+    found = smoothed.probabilities(SENTENCES)
+    exact = [float(model.probability(TABLE, texts)) for texts in SENTENCES]
+    assert found[:, 1] == pytest.approx(exact, abs=0.03)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(found * 4000, np.round(found * 4000))
+
+
+def test_votes_depend_on_no_batch():
+    model = CallableModel(HashedClassifier(0.6), name="hashed")
+    one = SmoothedClassifier(model, TABLE, 50, batch_size=1).probabilities(SENTENCES)
+    other = SmoothedClassifier(model, TABLE, 50, batch_size=64)
+    for texts, shares in zip(SENTENCES, one, strict=True):
+        assert np.array_equal(other.probabilities([texts])[0], shares)
+
+
+def test_its_name_and_identity_say_how_it_is_smoothed():
+    def made(table=TABLE, name="hashed", **options):
+        model = CallableModel(HashedClassifier(0.6), name=name)
+        return SmoothedClassifier(model, table, **options)
+
+    assert made().identity == made().identity
+    others = [made(samples=7), made(seed=1), made(name="x"), made({"a1": ["a2"]})]
+    assert len({made().identity, *(other.identity for other in others)}) == 5
+    assert made().inner.identity != made().identity
+    assert "smoothed" in made().name
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (0, "at least 1 sample; got 0"),
+        ("100", "samples must be a whole number; got '100'"),
+        (10.5, "samples must be a whole number; got 10.5"),
+        (None, "samples must be a whole number; got None"),
+        (True, "samples must be a whole number; got True"),
+    ],
+)
+def test_samples_that_are_no_count_end_in_one_line(samples, message):
+    with pytest.raises(HfBatError, match=message) as caught:
+        SmoothedClassifier(HashedClassifier(0.6), TABLE, samples=samples)
+    assert "\n" not in str(caught.value)
+
+
+def test_its_obstinacy_can_be_measured():
+    rows = [
+        {"question1": f"{one} hot day", "question2": f"big {other}", "label": 1, "idx": idx}
+        for idx, (one, other) in enumerate(SENTENCES * 2)
+    ]
+    antonyms = {"hot": ["cold", "cool"], "big": ["small"]}
+
+    def attacked(batch_size, order=1):
+        model = SmoothedClassifier(CallableModel(HashedClassifier(0.8), "h"), TABLE, 40, seed=3)
+        attack = Attack("antonym", model, task="qqp", antonyms=antonyms, batch_size=batch_size)
+        return attack.run(rows[::order])
+
+    report = attacked(32)
+    assert report["antonym"]["attempted"] > 0 and report["antonym"]["candidates"] > 0
+    about = report.to_dict()
+    assert about["smoothed"]["samples"] == 40 and "smoothed" in about["model"]
+    assert about["smoothed"]["smoothing"]["table"] == SubstitutionTable(TABLE).fingerprint
+    again = attacked(1, order=-1)
+    assert again.rows["antonym"][::-1] == report.rows["antonym"]
+
+
+def test_a_gradient_ranking_is_refused():
+    smoothed = SmoothedClassifier(HashedClassifier(0.6), TABLE)
+    with pytest.raises(HfBatError, match="has no gradient"):
+        smoothed.saliency([(("a1", "b1"), 0)])

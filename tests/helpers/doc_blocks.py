@@ -1,0 +1,197 @@
+"""The code blocks of README and docs: found, parsed with the real parsers, and run.
+
+A block that cannot be run has a line before its fence that says why:
+`<!-- not run: needs the Hub -->`. It is parsed all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hf_bat import HfBatError
+from hf_bat.cli import COMMANDS, build_parser, main
+from hf_bat.sweep import parse_flags, read_grid
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "examples", "docs")
+# Fences that show something rather than do something.
+SHOWN = ("text", "json", "yaml", "ini", "bibtex")
+RUN = ("python", "bash")
+_FENCE = re.compile(
+    r"^(?:<!-- not run(?P<reason>.*?)-->\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
+    re.M | re.S,
+)
+# Commands whose flags are known here, and what may stand before one.
+_SCRIPT = re.compile(r"(examples|benchmarks|scripts)/[\w/]+\.py$")
+_LAUNCHERS = ("accelerate", "python", "torchrun")
+# What no word of a command of others has.
+_OURS = re.compile(rf"\bhf-bat\b|\bhf_bat\.\w|{_SCRIPT.pattern}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `reason` says why it is not run, None where it is."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    reason: str | None
+
+    @property
+    def where(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def pages() -> list[Path]:
+    """README, the examples' pages, and all of docs, sorted."""
+    found = []
+    for name in PAGES:
+        path = ROOT / name
+        found += sorted(path.rglob("*.md")) if path.is_dir() else [path]
+    return found
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page in order."""
+    text = page.read_text("utf-8")
+    found = []
+    for match in _FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        reason = match["reason"] and match["reason"].removeprefix(":").strip()
+        found.append(Block(page, line, match["language"], match["code"], reason))
+    assert text.count("\n```") == 2 * len(found), f"{page}: a fence that is not understood"
+    return found
+
+
+def commands(code: str) -> list[list[str]]:
+    """The commands of a bash block as words: continued lines joined, loops, variables set before a
+    command and comments left out."""
+    found = []
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.strip().removeprefix("do "), comments=True)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words.pop(0)
+        if words and words[0] not in ("for", "done", "do"):
+            found.append(words)
+    return found
+
+
+def check_flags(words: list[str], where: str) -> bool:
+    """Whether the command is one of ours; its flags are parsed by its own parser.
+
+    Words such as `$FILE` or `DIR` stand for values, and `...` for flags that are left out.
+    """
+    parse = _parser_of(words)
+    if parse is None:
+        ours = [word for word in words if _OURS.search(word)]
+        assert not ours, f"{where}: {ours[0]} in a command that is not understood"
+        return False
+    with _nothing_required() if "..." in words else nullcontext():
+        try:
+            parse()
+        except SystemExit as stop:
+            assert not stop.code, f"{where}: flags that the command does not take"
+        except HfBatError as error:
+            raise AssertionError(f"{where}: {error}") from error
+    return True
+
+
+def _parser_of(words: list[str]) -> Callable[[], object] | None:
+    """What parses the flags of a command of ours, by whatever it is launched."""
+    words = [word for word in words if word != "..."]
+    if words[0] == "hf-bat":
+        return partial(_parse_cli, words[1:])
+    if "hf_bat.cli" in words and words[words.index("hf_bat.cli") - 1] == "-m":
+        return partial(_parse_cli, words[words.index("hf_bat.cli") + 1 :])
+    place = next((i for i, word in enumerate(words) if _SCRIPT.match(word)), None)
+    if place is None or words[0] not in _LAUNCHERS:
+        return None
+    return partial(_parse_script, words[place], words[place + 1 :])
+
+
+def _parse_cli(flags: list[str]) -> None:
+    chosen = next((word for word in flags if word in COMMANDS), None)
+    args = build_parser(chosen).parse_args(flags)
+    if chosen == "sweep":  # whose flags hold flags
+        parse_flags(args.base)
+        read_grid(args.grid)
+
+
+class _Parsed(Exception):
+    """The flags were parsed: nothing more is to be done."""
+
+
+def _parse_script(script: str, flags: list[str]) -> None:
+    module = load(ROOT / script)
+    if hasattr(module, "make_parser"):
+        module.make_parser().parse_args(flags)
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_end(*args, **options):
+        parse(*args, **options)
+        raise _Parsed
+
+    with pytest.MonkeyPatch.context() as patch, suppress(_Parsed):
+        patch.setattr(sys, "argv", [script, *flags])
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
+        getattr(module, "parse_arguments", module.main)()
+
+
+@contextmanager
+def _nothing_required() -> Iterator[None]:
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def parse_what_there_is(self, *args, **options):
+        for action in self._actions:
+            action.required = False
+        return parse(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_what_there_is)
+        yield
+
+
+def run_command(words: list[str], where: str) -> None:
+    """Run `hf-bat ...` or `python examples/x.py ...` in this process."""
+    if words[0] == "hf-bat":
+        status = main(words[1:])
+    elif words[0] == "python" and _SCRIPT.search(words[1]):
+        module = load(ROOT / words[1])
+        saved, sys.argv = sys.argv, words[1:]
+        try:
+            status = module.run() if hasattr(module, "run") else module.main()
+        finally:
+            sys.argv = saved
+    else:
+        raise AssertionError(
+            f"{where}: cannot run {words[0]!r} here; say why not, before the fence"
+        )
+    assert not status, f"{where}: status {status} of {' '.join(words)}"
+
+
+def load(script: Path) -> ModuleType:
+    """Import a script by its path."""
+    spec = importlib.util.spec_from_file_location(f"docs_{script.stem}", script)
+    assert spec and spec.loader, script
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(script.parent))  # as for a script that is run: its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
+    return module

@@ -1,0 +1,115 @@
+"""Trains the cases of `test_trainer_ranks.py`; also a script, for several processes.
+
+python -m accelerate.commands.launch --multi_gpu --num_processes 2 rank_cases.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout's own hf_bat
+
+from tiny_models import tiny_model  # noqa: E402
+from training_helpers import SUBSTITUTES, made_rows, make_trainer, weights_of  # noqa: E402
+
+from hf_bat import HfBatError  # noqa: E402
+from hf_bat.attack.ranks import leave  # noqa: E402
+
+
+def users_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    """Cross-entropy as a user writes it, divided by the window's number of items."""
+    total = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="sum")
+    return total / num_items_in_batch
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "normal": {"method": "normal", "class_weights": [0.5, 1.0, 3.0]},
+    "safer": {"method": "safer"},
+    "pairwise": {"method": "pairwise", "num_obstinate": 2},
+    "triplet": {"method": "triplet", "pooling": "head_input", "weight_warmup_steps": 0.5},
+    "authors": {"method": "triplet", "mask": "authors", "clean_epochs": 1},
+    "likelihood": {"method": "likelihood", "class_weights": [0.5, 1.0, 3.0], "alpha": 0.7},
+    "a2t": {
+        "method": "a2t",
+        "clean_epochs": 0,
+        "attack_share": 0.8,
+        "model": tiny_model("bert", seed=3),
+        "trainer_options": {"synonyms": SUBSTITUTES},
+    },
+    "own loss": {"method": "triplet", "trainer_options": {"compute_loss_func": users_loss}},
+}
+
+
+def adversarial_rows(folder: Path) -> list[list[Any]]:
+    """What A2T found in each epoch, and the files that it left."""
+    names = sorted(path.name for path in (folder / "adversarial").iterdir())
+    lines = [(folder / "adversarial" / name).read_text().splitlines() for name in names]
+    rows = [[json.loads(line) for line in part] for part in lines]
+    kept = ("idx", "outcome", "perturbed", "queries")
+    return [names, *([[row[key] for key in kept] for row in part] for part in rows)]
+
+
+def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
+    """Train each case on 40 rows, 4 rows a micro-batch over all ranks: 10, so that 4+4+2 a window."""
+    rows = made_rows(40)
+    for row in rows[8:20]:
+        row["premise"], row["hypothesis"] = "Two girls.", "It waits."
+    found = {}
+    for name, options in CASES.items():
+        trainer = make_trainer(
+            folder,
+            rows,
+            per_device_train_batch_size=4 // ranks,
+            per_device_eval_batch_size=3,
+            gradient_accumulation_steps=4,
+            num_train_epochs=2,
+            optim="sgd",
+            learning_rate=0.1,
+            eval_distances=True,
+            **options,
+        )
+        trainer.train()
+        found[name] = {
+            "weights": weights_of(trainer.model),
+            "logs": trainer.state.log_history,
+            "adversarial": adversarial_rows(folder) if name == "a2t" else None,
+            "metrics": trainer.evaluate(made_rows(17, seed=9)),
+            "logits": torch.tensor(trainer.predict(made_rows(11, seed=8)).predictions),
+        }
+    return found
+
+
+def stopping_message(folder: Path, rank: int) -> str:
+    """What a rank says where the last rank's second backward pass gives an infinite gradient."""
+    trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
+    calls = []
+
+    def poison(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * float("inf") if rank == 1 and len(calls) == 2 else gradient
+
+    trainer.model.classifier.weight.register_hook(poison)
+    try:
+        trainer.train()
+    except HfBatError as error:
+        return str(error)
+    return "not stopped"
+
+
+if __name__ == "__main__":
+    import os
+
+    torch.set_num_threads(1)
+    output = Path(sys.argv[1])
+    results = run_cases(output, int(os.environ["WORLD_SIZE"]))
+    results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
+    torch.save(results, output / f"rank{os.environ['RANK']}.pt")
+    leave()
+    # Such a thread aborts a rank as Python shuts down: "terminate called without an active exception".
+    alive = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in alive if "gloo" in name], alive
