@@ -17,9 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
     from hf_bat.callbacks import RobustnessCallback
-    from hf_bat.certify.certificate import certify
-    from hf_bat.certify.report import CertificateReport
-    from hf_bat.certify.smoothing import SmoothedClassifier
+    from hf_bat.certificate.certificate import certify
+    from hf_bat.certificate.report import CertificateReport
+    from hf_bat.certificate.smoothing import SmoothedClassifier
     from hf_bat.collator import PerturbationCollator
     from hf_bat.errors import HfBatError
     from hf_bat.lexicon import SubstitutionTable
@@ -35,16 +35,16 @@ _HOMES = {
     "AttackReport": "hf_bat.attack",
     "BalancedTrainer": "hf_bat.trainer",
     "BalancedTrainingArguments": "hf_bat.training_args",
-    "CertificateReport": "hf_bat.certify.report",
+    "CertificateReport": "hf_bat.certificate.report",
     "HfBatError": "hf_bat.errors",
     "NegationPerturbation": "hf_bat.perturbations",
     "PerturbationCollator": "hf_bat.collator",
     "RobustnessCallback": "hf_bat.callbacks",
-    "SmoothedClassifier": "hf_bat.certify.smoothing",
+    "SmoothedClassifier": "hf_bat.certificate.smoothing",
     "SubstitutionTable": "hf_bat.lexicon",
     "SynonymPerturbation": "hf_bat.perturbations",
     "Task": "hf_bat.tasks",
-    "certify": "hf_bat.certify.certificate",
+    "certify": "hf_bat.certificate.certificate",
     "get_task": "hf_bat.tasks",
 }
 

@@ -18,6 +18,16 @@ import torch
 
 from hf_bat.errors import HfBatError
 
+__all__ = [
+    "likelihood_terms",
+    "log_likelihood",
+    "pair_distance",
+    "pairwise_loss",
+    "pairwise_terms",
+    "triplet_loss",
+    "triplet_terms",
+]
+
 DISTANCES = ("cosine", "euclidean", "manhattan")
 MASKS = ("paper", "authors")
 

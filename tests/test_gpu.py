@@ -26,7 +26,7 @@ from training_helpers import (
 )
 
 from hf_bat.attack import Attack
-from hf_bat.certify.certificate import certify
+from hf_bat.certificate.certificate import certify
 from hf_bat.objective_trainer import COMPONENTS
 
 pytestmark = [

@@ -187,7 +187,7 @@ def _check_smoothing(args: argparse.Namespace) -> None:
 
 
 def _smoothed(model: Classifier, args: argparse.Namespace) -> Classifier:
-    from hf_bat.certify.smoothing import SmoothedClassifier, synonym_perturbation
+    from hf_bat.certificate.smoothing import SmoothedClassifier, synonym_perturbation
 
     words = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     return SmoothedClassifier(model, words, args.smooth, args.seed, batch_size=args.batch_size)

@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     """Certify, print the table, write what was asked for; return 0."""
     from hf_bat.attack.ranks import own_device, rank_and_world
     from hf_bat.attack.runner import as_classifier
-    from hf_bat.certify.certificate import certify
-    from hf_bat.certify.smoothing import synonym_perturbation
+    from hf_bat.certificate.certificate import certify
+    from hf_bat.certificate.smoothing import synonym_perturbation
     from hf_bat.tasks import load_split
 
     task = chosen_task(args)

@@ -9,7 +9,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack import Attack, CanonicalizedModel, TransformersModel, get_recipe
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.certify.smoothing import SmoothedClassifier
+from hf_bat.certificate.smoothing import SmoothedClassifier
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import contrast_model
 from hf_bat.tasks import user_task

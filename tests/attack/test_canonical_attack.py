@@ -12,7 +12,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, TransformersModel
 from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
-from hf_bat.certify.smoothing import SmoothedClassifier
+from hf_bat.certificate.smoothing import SmoothedClassifier
 from hf_bat.cli import main
 from hf_bat.commands import defence
 from hf_bat.lexicon import SubstitutionTable

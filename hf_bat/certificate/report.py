@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_bat.certify.bounds import ABSTAINED, CERTIFIED, NOT_CERTIFIED
+from hf_bat.certificate.bounds import ABSTAINED, CERTIFIED, NOT_CERTIFIED
 from hf_bat.evaluation.contrast import Share
 from hf_bat.files import write_atomically
 

@@ -19,7 +19,7 @@ from certificate_helpers import (
 
 from hf_bat import AntonymPerturbation, Attack, HfBatError, SubstitutionTable, SynonymPerturbation
 from hf_bat.attack import CallableModel
-from hf_bat.certify.smoothing import SmoothedClassifier, Smoothing
+from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing
 
 SMOOTHING = Smoothing(TABLE)
 

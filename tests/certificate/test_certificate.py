@@ -20,9 +20,9 @@ import hf_bat
 from hf_bat import HfBatError, SmoothedClassifier, SubstitutionTable
 from hf_bat.attack import CallableModel, CanonicalizedModel, TransformersModel
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.certify.bounds import Tally
-from hf_bat.certify.certificate import Setting, certify
-from hf_bat.certify.smoothing import Smoothing
+from hf_bat.certificate.bounds import Tally
+from hf_bat.certificate.certificate import Setting, certify
+from hf_bat.certificate.smoothing import Smoothing
 
 HALF = Fraction(1, 2)
 

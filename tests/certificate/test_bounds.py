@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hf_bat.certify.bounds import Tally, clopper_pearson, looks
+from hf_bat.certificate.bounds import Tally, clopper_pearson, looks
 from hf_bat.errors import HfBatError
 
 
