@@ -12,7 +12,7 @@ from matplotlib.text import Text  # noqa: E402
 
 from hf_bat import HfBatError, plots  # noqa: E402
 from hf_bat.evaluation.representations import separation  # noqa: E402
-from hf_bat.metrics.intervals import t_interval  # noqa: E402
+from hf_bat.stats import t_interval  # noqa: E402
 
 EPOCHS = {
     "BERT": {

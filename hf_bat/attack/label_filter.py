@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.attack.rates import interval, rate
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Edit, Texts
 from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.stats import rate, rate_interval
 
 if TYPE_CHECKING:
     from hf_bat.attack.recipes import Recipe
@@ -141,5 +141,5 @@ def _rows(tried: list[list[Any]]) -> dict[str, Any]:
         ("asr_confident", confident, len(tried)),
         ("asr_attackable", strict, reachable),
     ):
-        figures |= {name: rate(part, whole), f"{name}_interval": interval(part, whole)}
+        figures |= {name: rate(part, whole), f"{name}_interval": rate_interval(part, whole)}
     return figures

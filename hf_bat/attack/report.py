@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures, label_figures
-from hf_bat.attack.rates import interval, rate
 from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.stats import rate, rate_interval
 
 Row = Mapping[str, Any]
 # What a report, and each line of a rows file, says of a model that is not asked as it is.
@@ -334,13 +334,13 @@ def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
         "succeeded": succeeded,
         "failed": len(attempted) - succeeded,
         "asr": rate(succeeded, len(attempted)),
-        "asr_interval": interval(succeeded, len(attempted)),
+        "asr_interval": rate_interval(succeeded, len(attempted)),
     }
     if kind == "obstinate":
         confident = sum(row.get("outcome_confident") == "succeeded" for row in attempted)
         found["succeeded_confident"] = confident
         found["asr_confident"] = rate(confident, len(attempted))
-        found["asr_confident_interval"] = interval(confident, len(attempted))
+        found["asr_confident_interval"] = rate_interval(confident, len(attempted))
     found["attackable"] = rate(len(reachable), len(attempted))
     found["asr_attackable"] = rate(succeeded, len(reachable))
     tried = sum(row["candidates"] for row in reachable)

@@ -11,43 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hf_bat.errors import HfBatError
+from hf_bat.stats import clopper_pearson
 
 # With so many votes in a row for one label its probability is over 0.85 at 0.95 confidence.
 _FIRST_LOOK = 32
 CERTIFIED, NOT_CERTIFIED, ABSTAINED = "certified", "not certified", "abstained"
-
-
-def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, float]:
-    """Exact bounds of a binomial probability (Clopper and Pearson 1934), one-sided each.
-
-    Args:
-        successes: from 0 to `trials`.
-        trials: independent ones, of one probability.
-        risk: the probability, in (0, 1), that the lower bound lies over the true value; the same for
-            the upper bound under it.
-
-    Returns:
-        The lower and the upper bound, in 0..1.
-
-    Raises:
-        HfBatError: counts that cannot be.
-
-    Example:
-        >>> [round(bound, 4) for bound in clopper_pearson(95, 100, 0.05)]
-        [0.8977, 0.9801]
-        >>> clopper_pearson(0, 0, 0.05)
-        (0.0, 1.0)
-    """
-    from scipy.stats import beta
-
-    if not 0 <= successes <= trials:
-        raise HfBatError(
-            f"{successes} of {trials} is no count: it must lie between 0 and the number tried"
-        )
-    low = float(beta.ppf(risk, successes, trials - successes + 1)) if successes else 0.0
-    failures = trials - successes
-    high = float(beta.ppf(1 - risk, successes + 1, failures)) if failures else 1.0
-    return low, high
 
 
 def looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]:

@@ -29,13 +29,14 @@ from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.runner import as_classifier
 from hf_bat.attack.stream import run_rows
-from hf_bat.certificate.bounds import CERTIFIED, Tally, clopper_pearson, looks
+from hf_bat.certificate.bounds import CERTIFIED, Tally, looks
 from hf_bat.certificate.report import NO_LABEL, SKIPPED, UNLIMITED, CertificateReport, summarise
 from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource, check_whole
 from hf_bat.console import progress as bar_of
 from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
+from hf_bat.stats import clopper_pearson
 from hf_bat.tasks import Task, get_task
 
 KEY = "certificate"
@@ -77,8 +78,8 @@ def certify(
     Samples are drawn until a row is decided: at looks fixed beforehand (32, 63, 125, ... samples), over
     which the risk 1 - confidence is shared out, so that stopping early does not spoil it; see
     `hf_bat.certificate.bounds.Tally`. A row is "not certified" where the upper bound (of the same
-    confidence) shows that more samples would not certify it, and "abstained" where all samples
-    decide neither.
+    confidence) shows that more samples would not certify it, and "abstained" where all samples decide
+    neither.
 
     A row without a label is certified for the answer of the smoothed classifier, chosen by 100 samples
     that are not used for the bound; it is left out of accuracies.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.stats import mcnemar, percentile_interval
 
 OUTCOMES = ("succeeded", "failed", "skipped")
 DEFINITIONS = {
@@ -62,35 +63,6 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON."""
         return asdict(self)
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """McNemar's exact test: two-sided p-value of so uneven a split of the discordant pairs.
-
-    Args:
-        only_a: pairs in which only the first model fell.
-        only_b: pairs in which only the second did.
-
-    Returns:
-        The probability, were each such pair a fair coin, of a split at least as uneven.
-
-    Example:
-        >>> mcnemar(1, 7), mcnemar(0, 0)
-        (0.0703125, 1.0)
-    """
-    from scipy.stats import binomtest
-
-    total = only_a + only_b
-    return float(binomtest(only_a, total, 0.5).pvalue) if total else 1.0
-
-
-def percentile_interval(differences: Any, confidence: float) -> tuple[float, float]:
-    """The bootstrap interval of a difference: the middle of its resamples, those out of nothing left out."""
-    import numpy as np
-
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(differences, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def compare_outcomes(

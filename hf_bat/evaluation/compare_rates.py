@@ -17,10 +17,10 @@ from hf_bat.evaluation.compare import (
     Row,
     find_both_rows,
     paired_attacks,
-    percentile_interval,
     read_json,
     read_rows,
 )
+from hf_bat.stats import percentile_interval
 
 # Of a row and a model: what its figure counts, and out of how many.
 Counts = tuple[int, int]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.metrics.functional import wilson_interval
+from hf_bat.stats import wilson_interval
 
 if TYPE_CHECKING:
     from hf_bat.tasks import Task

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.metrics.functional import attack_success_rate, robustness_score, wilson_interval
+from hf_bat.metrics.functional import attack_success_rate, robustness_score
+from hf_bat.stats import wilson_interval
 
 METRICS = ("accuracy", "attack_success_rate", "f1", "robustness_gap")
 

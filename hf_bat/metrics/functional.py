@@ -6,45 +6,9 @@ A rate over nothing is None, never 0 and never NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import NormalDist
 
 from hf_bat.errors import HfBatError
-
-
-def wilson_interval(
-    successes: int, trials: int, confidence: float = 0.95
-) -> tuple[float | None, float | None]:
-    """Wilson's score interval of a rate; it holds for few trials and for rates near 0 and 1.
-
-    Args:
-        successes: from 0 to `trials`.
-        trials: how many there were.
-        confidence: in 0..1, exclusive.
-
-    Returns:
-        Lower and upper end, in 0..1; both None where there were no trials.
-
-    Raises:
-        HfBatError: counts that cannot be, or a confidence out of range.
-
-    Example:
-        >>> [round(end, 4) for end in wilson_interval(8, 10)]
-        [0.4902, 0.9433]
-    """
-    _check_counts(successes, trials)
-    if not 0 < confidence < 1:
-        raise HfBatError(f"confidence must lie between 0 and 1, got {confidence}")
-    if not trials:
-        return None, None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    reach = z * (rate * (1 - rate) / trials + z * z / (4 * trials * trials)) ** 0.5
-    scale = 1 + z * z / trials
-    # At the ends the exact value is the end itself, and rounding must not step past it.
-    low = 0.0 if successes == 0 else max(0.0, (centre - reach) / scale)
-    high = 1.0 if successes == trials else min(1.0, (centre + reach) / scale)
-    return low, high
+from hf_bat.stats import check_counts, rate
 
 
 def attack_success_rate(succeeded: int, attempted: int) -> float | None:
@@ -64,8 +28,8 @@ def attack_success_rate(succeeded: int, attempted: int) -> float | None:
         >>> attack_success_rate(3, 4), attack_success_rate(0, 0)
         (0.75, None)
     """
-    _check_counts(succeeded, attempted)
-    return succeeded / attempted if attempted else None
+    check_counts(succeeded, attempted)
+    return rate(succeeded, attempted)
 
 
 def robustness_score(
@@ -118,10 +82,3 @@ def check_flags(name: str, values: Iterable[int], allowed: tuple[int, ...]) -> l
             known = ", ".join(map(str, allowed))
             raise HfBatError(f"{name} must hold {known}; row {place} has {flag}")
     return flags
-
-
-def _check_counts(successes: int, trials: int) -> None:
-    if not 0 <= successes <= trials:
-        raise HfBatError(
-            f"{successes} of {trials} is no count: it must lie between 0 and the number tried"
-        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.metrics.intervals import t_interval
 from hf_bat.plots.style import HALF, grid, legend_below, look, numbers_of, styled
+from hf_bat.stats import t_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ from typing import Any
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import disclosure
 from hf_bat.files import write_atomically
-from hf_bat.metrics.intervals import as_share
+from hf_bat.stats import clip_to_share
 
 Row = Mapping[str, Any]
 
@@ -312,7 +312,7 @@ def rate(value: Any, interval: Sequence[float] | None = None) -> str:
         return "<td>-</td>"
     bounds = ""
     if interval:
-        low, high = as_share(interval)
+        low, high = clip_to_share(interval)
         bounds = f"<small>{100 * low:.1f} to {100 * high:.1f}</small>"
     return f'<td class="rate" style="--share: {100 * value:.1f}%">{100 * value:.1f} %{bounds}</td>'
 

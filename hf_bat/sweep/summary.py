@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_bat.attack.report import disclosures
 from hf_bat.files import write_atomically
-from hf_bat.metrics.intervals import as_share, t_interval
+from hf_bat.stats import clip_to_share, t_interval
 from hf_bat.summary import labels
 from hf_bat.sweep.plan import SEEDS, Run
 
@@ -162,7 +162,7 @@ def _cell(values: Sequence[float]) -> str:
     mean = f"{100 * fmean(values):.2f}"
     if interval is None:
         return mean
-    low, high = as_share(interval)  # all that is shown are shares
+    low, high = clip_to_share(interval)  # all that is shown are shares
     return f"{mean} ({100 * low:.2f} to {100 * high:.2f})"
 
 

@@ -6,26 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hf_bat.certificate.bounds import Tally, clopper_pearson, looks
+from hf_bat.certificate.bounds import Tally, looks
 from hf_bat.errors import HfBatError
-
-
-@pytest.mark.parametrize("successes, trials", [(1, 10), (5, 10), (10, 10), (90, 100), (1999, 2000)])
-@pytest.mark.parametrize("risk", [0.05, 0.001])
-def test_clopper_pearson_is_where_the_tail_is_the_risk(successes, trials, risk):
-    low, high = clopper_pearson(successes, trials, risk)
-    assert binom.sf(successes - 1, trials, low) == pytest.approx(risk, rel=1e-6)
-    if successes < trials:
-        assert binom.cdf(successes, trials, high) == pytest.approx(risk, rel=1e-6)
-    else:
-        assert high == 1.0
-    assert clopper_pearson(trials - successes, trials, risk) == pytest.approx((1 - high, 1 - low))
-
-
-def test_no_successes_and_no_trials_bound_nothing():
-    assert clopper_pearson(0, 10, 0.05)[0] == 0.0 and clopper_pearson(0, 0, 0.05) == (0.0, 1.0)
-    with pytest.raises(HfBatError, match="11 of 10 is no count"):
-        clopper_pearson(11, 10, 0.05)
+from hf_bat.stats import clopper_pearson
 
 
 @given(st.integers(1, 100_000))

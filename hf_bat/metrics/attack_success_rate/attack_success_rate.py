@@ -9,7 +9,8 @@ import datasets
 import evaluate
 
 from hf_bat.errors import HfBatError
-from hf_bat.metrics.functional import attack_success_rate, check_flags, wilson_interval
+from hf_bat.metrics.functional import attack_success_rate, check_flags
+from hf_bat.stats import wilson_interval
 
 _DESCRIPTION = """
 The attack success rate is the share of the attacked examples on which an attack succeeds. Attacked

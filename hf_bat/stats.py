@@ -1,0 +1,161 @@
+"""Rates, confidence intervals and paired tests. A rate out of nothing is `None`, never 0 and never NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+from hf_bat.errors import HfBatError
+
+
+def rate(part: int, whole: int) -> float | None:
+    """Return a rate in [0, 1], or `None` if `whole` is 0."""
+    return part / whole if whole else None
+
+
+def rate_interval(part: int, whole: int) -> list[float] | None:
+    """Return the 95 % Wilson interval of a rate, ready for JSON, or `None` if `whole` is 0."""
+    low, high = wilson_interval(part, whole)
+    return None if low is None or high is None else [low, high]
+
+
+def wilson_interval(
+    successes: int, trials: int, confidence: float = 0.95
+) -> tuple[float | None, float | None]:
+    """Compute Wilson's score interval of a rate, which holds for few trials and for rates near 0 and 1.
+
+    Args:
+        successes: Number of successes, from 0 to `trials`.
+        trials: Number of trials.
+        confidence: Confidence level in (0, 1). Defaults to 0.95.
+
+    Returns:
+        Lower and upper end in [0, 1]; both `None` without trials.
+
+    Raises:
+        HfBatError: If the counts are impossible or `confidence` is out of range.
+
+    Example:
+        >>> [round(end, 4) for end in wilson_interval(8, 10)]
+        [0.4902, 0.9433]
+    """
+    check_counts(successes, trials)
+    if not 0 < confidence < 1:
+        raise HfBatError(f"confidence must lie between 0 and 1, got {confidence}")
+    if not trials:
+        return None, None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / trials
+    center = share + z * z / (2 * trials)
+    reach = z * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    scale = 1 + z * z / trials
+    # At 0 and 1 the exact end is 0 or 1 itself; rounding must not step past it.
+    low = 0.0 if successes == 0 else max(0.0, (center - reach) / scale)
+    high = 1.0 if successes == trials else min(1.0, (center + reach) / scale)
+    return low, high
+
+
+def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, float]:
+    """Compute exact one-sided bounds of a binomial probability (Clopper and Pearson 1934).
+
+    Args:
+        successes: Number of successes, from 0 to `trials`.
+        trials: Number of independent trials with the same probability.
+        risk: Probability in (0, 1) that the lower bound exceeds the true value, and likewise that the
+            upper bound is below it.
+
+    Returns:
+        Lower and upper bound in [0, 1].
+
+    Raises:
+        HfBatError: If the counts are impossible.
+
+    Example:
+        >>> [round(bound, 4) for bound in clopper_pearson(95, 100, 0.05)]
+        [0.8977, 0.9801]
+        >>> clopper_pearson(0, 0, 0.05)
+        (0.0, 1.0)
+    """
+    from scipy.stats import beta
+
+    check_counts(successes, trials)
+    failures = trials - successes
+    low = float(beta.ppf(risk, successes, failures + 1)) if successes else 0.0
+    high = float(beta.ppf(1 - risk, successes + 1, failures)) if failures else 1.0
+    return low, high
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Compute Student's t-interval of the mean of a few runs, such as runs with several seeds.
+
+    Args:
+        values: One figure per run.
+        confidence: Confidence level in (0, 1). Defaults to 0.95.
+
+    Returns:
+        Lower and upper end, or `None` for fewer than two runs, whose spread is unknown.
+
+    Example:
+        >>> low, high = t_interval([0.30, 0.32, 0.34])
+        >>> round(low, 4), round(high, 4), t_interval([0.3])
+        (0.2703, 0.3697, None)
+    """
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return None
+    quantile = float(t.ppf((1 + confidence) / 2, len(values) - 1))
+    reach = quantile * stdev(values) / len(values) ** 0.5
+    mean = fmean(values)
+    return mean - reach, mean + reach
+
+
+def clip_to_share(interval: Sequence[float]) -> tuple[float, float]:
+    """Clip an interval to [0, 1]. A t-interval of a few rates near 0 or 1 can reach past it.
+
+    Example:
+        >>> clip_to_share((-0.05, 0.07))
+        (0.0, 0.07)
+    """
+    return max(interval[0], 0.0), min(interval[1], 1.0)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Compute the two-sided p-value of McNemar's exact test.
+
+    Args:
+        only_a: Number of pairs in which only the first model fails.
+        only_b: Number of pairs in which only the second model fails.
+
+    Returns:
+        The probability of a split at least as uneven if each such pair were a fair coin.
+
+    Example:
+        >>> mcnemar(1, 7), mcnemar(0, 0)
+        (0.0703125, 1.0)
+    """
+    from scipy.stats import binomtest
+
+    total = only_a + only_b
+    return float(binomtest(only_a, total, 0.5).pvalue) if total else 1.0
+
+
+def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float]:
+    """Compute the percentile interval of bootstrap resamples; NaN (a rate out of nothing) is left out.
+
+    Example:
+        >>> percentile_interval([0.0, 1.0, float("nan"), 2.0], confidence=0.5)
+        (0.5, 1.5)
+    """
+    import numpy as np
+
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(resamples, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def check_counts(successes: int, trials: int) -> None:
+    """Check that `successes` is a possible number of successes in `trials`."""
+    if not 0 <= successes <= trials:
+        raise HfBatError(f"successes must lie between 0 and {trials} (the trials); got {successes}")
