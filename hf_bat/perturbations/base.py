@@ -106,6 +106,23 @@ class Perturbation(ABC):
             perturbation and the row is masked out of the contrastive terms.
         """
 
+    def sample_for_label(
+        self, texts: Texts, rng: RandomSource, label_name: str | None
+    ) -> Texts | None:
+        """Draw one perturbed input of a row whose label may be known by name.
+
+        Override it if the name of the label decides what may be drawn, as the label filter does.
+
+        Args:
+            texts: The sentences of the input, one or two.
+            rng: The source of randomness.
+            label_name: The name of the row's label, or `None` if it is unknown.
+
+        Returns:
+            What `sample` returns.
+        """
+        return self.sample(texts, rng)
+
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
         """List every input that one edit makes, in reading order, nearest replacement first.

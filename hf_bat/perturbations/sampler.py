@@ -5,13 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
-from hf_bat.perturbations.validity import FilteredPerturbation
 
 FICKLE, OBSTINATE = 0, 1
 _KEY = struct.Struct("<4Q")
@@ -144,11 +142,9 @@ class PerturbationSampler:
             if self.skipped_labels and row.get("label") in self.skipped_labels:
                 drawn["obstinate"] = [None] * self.num_obstinate
             else:
-                sample = self.obstinate.sample
-                if isinstance(self.obstinate, FilteredPerturbation):
-                    sample = partial(self.obstinate.sample, label=self.label_name(row))
+                sample, label_name = self.obstinate.sample_for_label, self.label_name(row)
                 drawn["obstinate"] = [
-                    sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE))
+                    sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), label_name)
                     for k in range(self.num_obstinate)
                 ]
         return drawn

@@ -307,6 +307,11 @@ class FilteredPerturbation(Perturbation):
         edit = self.perturbation.choose(self.candidates(texts, label), rng)
         return edit.texts if edit else None
 
+    def sample_for_label(
+        self, texts: Texts, rng: RandomSource, label_name: str | None
+    ) -> Texts | None:
+        return self.sample(texts, rng, label_name)
+
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         return self.perturbation.choose(edits, rng)
 
