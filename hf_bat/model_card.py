@@ -1,20 +1,23 @@
-"""Model cards: what was trained and how, what attacks found, and what that is not worth.
+"""The model card: what was trained and how, what attacks measured, and what the figures do not show.
 
-Text and `model-index` metadata are made from the same figures. Nothing here asks the network, and a
-card names no folder of the machine, no host and no token.
+Text and `model-index` metadata come from the same figures. Nothing here uses the network, and a card
+contains no folder of this machine, no host name and no token.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_bat import __version__
+from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import AttackReport
+from hf_bat.callbacks import known_rates
+from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import (
     BALANCED_METHODS,
     DEFAULT_EDITS,
@@ -22,11 +25,34 @@ from hf_bat.methods import (
     WEIGHTS,
     defaults_of,
 )
-from hf_bat.model_index import Evaluation, interval_of
-from hf_bat.public_names import shortened
+from hf_bat.pooling import default_pooling
 from hf_bat.tasks import Task
 
-_LOSSES = {
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+    from hf_bat.lexicon import SubstitutionTable
+
+# Builders of local files: a data set made by any other builder came from the Hub.
+_LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
+# Parts of the names of metrics that describe the run and not the model.
+_RUN_METRICS = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
+# Figure of an attack's summary -> the metric's type and title in the index.
+_FIGURES = {
+    "asr": ("attack_success_rate", "attack success rate, strict (lower is better)"),
+    "asr_confident": ("attack_success_rate", "attack success rate, confident (lower is better)"),
+    "asr_attackable": (
+        "attack_success_rate",
+        "attack success rate among the attackable rows, strict (lower is better)",
+    ),
+    "attackable": ("attackable", "share of the attempted rows that the attack can edit"),
+    "keep_rate": ("keep_rate", "share of the edits tried that keep the prediction"),
+}
+_SIDES = {
+    "valid": "edits that likely change the label",
+    "invalid": "edits that likely do not change the label",
+}
+_FORMULAS = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
     "safer": "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
     "a2t": "`L = CE(x) + adversarial_weight * mean CE(x_adv)`, the mean over the rows `x_adv` that an attack "
@@ -38,15 +64,10 @@ _LOSSES = {
     "+ contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, where "
     "`drop = log p(y|x) - log p(y|x_o)`{others}.",
 }
-# Of the method likelihood where the label filter tells such edits from the rest.
+# For the method likelihood, if its label filter separates these edits from the rest.
 _OTHERS = (
     "; for edits that likely do not change the label the term is "
     "`max(0, other_margin - drop) + max(0, drop - other_limit)`"
-)
-_VERSIONS = (
-    "`x` is a row, `x_f` its fickle version (words replaced by synonyms: the answer should stay), `x_o` "
-    "its obstinate version ({edits}: the answer should change), `d` the {distance} "
-    "distance of their representations (pooling: {pooling})."
 )
 _EDITS = {
     "antonym": "one word replaced by an antonym",
@@ -57,239 +78,371 @@ _EDITS = {
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """All that a card says, taken from a trainer by `hf_bat.hub_trainer`.
+class Evaluation:
+    """The figures of one evaluation.
 
     Args:
-        name: the model's name.
-        repo: what a user gives to `from_pretrained`.
-        base: the model it was fine-tuned from, or None; never a path.
-        args: `BalancedTrainingArguments`.
-        pooling: the representation in use.
-        task: the task, or None for tokenised data.
-        label_names: the model's, in their order.
-        trained_on: how many rows of what; None where this run did not train.
-        tables: name -> `SubstitutionTable`, for the tables that the method uses.
-        table_files: files of tables that are beside the model.
-        evaluations: of these weights.
-        procedure: the Trainer's own section on hyper-parameters and versions.
-        is_adapter: whether it is a PEFT adapter.
+        name: Prefix of the metrics, such as `"eval"` or `"eval_mm"`.
+        step: Optimizer step whose weights were evaluated.
+        rows: Number of evaluated rows.
+        data: `type`, `name` and, if known, `config` and `split` of the data set; see `describe_data`.
+        metrics: Metric -> value, without the prefix.
+        attacks: Attack -> its summary, as in `AttackReport.attacks`. Defaults to no attacks.
+    """
+
+    name: str
+    step: int
+    rows: int
+    data: Mapping[str, str]
+    metrics: Mapping[str, float]
+    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_metrics(
+        cls,
+        metrics: Mapping[str, float],
+        reports: Iterable[AttackReport],
+        *,
+        name: str,
+        step: int,
+        rows: int,
+        data: Mapping[str, str],
+    ) -> Evaluation:
+        """Take the figures from what `Trainer.evaluate` returned and the attack reports.
+
+        Args:
+            metrics: Metrics with the prefix `name`; others are ignored.
+            reports: Reports of the attacks that ran in this evaluation.
+            name: See `Evaluation`, also for the rest.
+            step: Optimizer step.
+            rows: Number of rows.
+            data: The data set.
+        """
+        start = f"{name}_"
+        own = {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
+        attacks = {
+            attack: {key: value for key, value in summary.items() if key != "per_pair"}
+            for report in reports
+            for attack, summary in report.attacks.items()
+        }
+        return cls(name, step, rows, data, own, attacks)
+
+    def results(self) -> list[EvalResult]:
+        """Return the figures as `model-index` has them, without rates over zero rows.
+
+        Example:
+            >>> evaluation = Evaluation("eval", 9, 4, {"type": "snli", "name": "snli"}, {"accuracy": 0.75})
+            >>> [(result.metric_type, result.metric_value) for result in evaluation.results()]
+            [('accuracy', 0.75)]
+        """
+        from huggingface_hub import EvalResult
+
+        common: dict[str, Any] = {
+            "task_type": "text-classification",
+            "task_name": "Text Classification",
+            **{f"dataset_{key}": value for key, value in self.data.items()},
+        }
+        results = [
+            EvalResult(**common, metric_type=name, metric_value=value, metric_name=name)
+            for name, value in self.model_metrics().items()
+        ]
+        for attack, summary in self.attacks.items():
+            about = {
+                "recipe": summary["recipe"]["name"],
+                "recipe_hash": summary["recipe"]["hash"],
+                "rows": summary["rows"],
+                "attempted": summary["attempted"],
+            }
+            for figure, value in _list_figures(summary).items():
+                kind, title = _name_figure(figure, "asr_confident" in summary)
+                interval = _get_interval(summary, figure)
+                results.append(
+                    EvalResult(
+                        **common,
+                        metric_type=kind,
+                        metric_value=value,
+                        metric_name=f"{attack}: {title}",
+                        metric_args={"attack": attack, "figure": figure, **about}
+                        | ({"interval_95": interval} if interval else {}),
+                    )
+                )
+        return results
+
+    def model_metrics(self) -> dict[str, float]:
+        """Return the metrics of the model itself, without those of attacks and of the run."""
+        return {
+            name: value
+            for name, value in self.metrics.items()
+            if isinstance(value, (int, float))
+            and math.isfinite(value)
+            and not any(part in name for part in _RUN_METRICS)
+            and not any(name.startswith(f"{attack}_") for attack in self.attacks)
+        }
+
+    @property
+    def source(self) -> str:
+        """The data set in words; the split only if it is one of the Hub's.
+
+        Example:
+            >>> data = {"type": "nyu-mll/glue", "config": "qqp", "split": "validation"}
+            >>> Evaluation("eval", 9, 4, data, {}).source
+            '`nyu-mll/glue`, `qqp`, split `validation`'
+        """
+        return _format_data(self.data)
+
+    def attack_table(self) -> str:
+        """Return a Markdown table with one line for each attack."""
+        return AttackReport({k: dict(v) for k, v in self.attacks.items()}).to_markdown()
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """The facts that a card states beside the figures of evaluations, as its template reads them.
+
+    Args:
+        name: The model's name, if `Trainer`'s card has none.
+        repo: What a reader gives to `from_pretrained`.
+        base: Name on the Hub of the model that was fine-tuned; `None` if unknown or a folder.
+        task: The task; `None` for tokenized data.
+        label_names: The model's label names, in order.
+        trained_on: Number and source of the training rows; `None` if this run did not train.
+        method: Name of the training method.
+        formula: Its loss, as Markdown.
+        edits: The obstinate edits in words; empty for a method without obstinate versions.
+        distance: Distance between representations.
+        pooling: Pooling of the representations.
+        weights: Weight -> value.
+        options: Method options that differ from their defaults.
+        canonicalize: Whether the model has the preprocessing defense.
+        tables: Name -> table, for each table that the method uses.
+        table_files: Files of tables beside the model.
+        evaluations: Evaluations of the current weights, the last one for each name.
+        is_adapter: Whether the model is a PEFT adapter.
     """
 
     name: str
     repo: str
     base: str | None
-    args: Any
-    pooling: str
     task: Task | None
     label_names: Sequence[str]
     trained_on: str | None
-    tables: Mapping[str, Any]
+    method: str
+    formula: str
+    edits: str
+    distance: str
+    pooling: str
+    weights: Mapping[str, Any]
+    options: Mapping[str, Any]
+    canonicalize: bool
+    tables: Mapping[str, SubstitutionTable]
     table_files: Sequence[str]
     evaluations: Sequence[Evaluation]
-    procedure: str
-    is_adapter: bool = False
+    is_adapter: bool
+
+    @classmethod
+    def gather(
+        cls,
+        model: Any,
+        args: Any,
+        task: Task | None,
+        *,
+        train_rows: Any = None,
+        tables: Mapping[str, SubstitutionTable] | None = None,
+        evaluations: Sequence[Evaluation] = (),
+        step: int = 0,
+        repo: str | None = None,
+        base: str | None = None,
+    ) -> CardFacts:
+        """Gather the facts about a model and the run that trained or evaluated it.
+
+        Args:
+            model: The model, an adapter or not.
+            args: `BalancedTrainingArguments` of the run.
+            task: The task; `None` for tokenized data.
+            train_rows: Prepared training rows; `None` if the run did not train.
+            tables: Name -> table, for each table that the method uses.
+            evaluations: All evaluations of the run, in order.
+            step: Step of the model's weights; evaluations of other steps are left out.
+            repo: Name on the Hub. Defaults to `args.hub_model_id`, then to the output folder's name.
+            base: Name of the base model.
+        """
+        folder = Path(args.output_dir).resolve()
+        repo = repo or args.hub_model_id or folder.name
+        balanced = args.method in BALANCED_METHODS
+        edits = [_EDITS[edit] for edit in args.obstinate_edits or DEFAULT_EDITS] if balanced else []
+        config = model.config
+        return cls(
+            name=(args.hub_model_id or folder.name).split("/")[-1],
+            repo=repo,
+            base=base,
+            task=task,
+            label_names=[str(config.id2label[i]) for i in range(config.num_labels)],
+            trained_on=None if train_rows is None else _describe_training_rows(train_rows, task),
+            method=args.method,
+            formula=_describe_loss(args),
+            edits=" or ".join(edits),
+            distance=args.distance,
+            pooling=args.pooling or default_pooling(model),
+            weights={
+                name: getattr(args, name)
+                for name in METHOD_WEIGHTS[args.method]
+                if getattr(args, name) is not None  # unset without a label filter to need it
+            },
+            options=_list_options(args),
+            canonicalize=bool(args.canonicalize),
+            tables=tables or {},
+            table_files=[
+                f"{name}.json.gz" for name in tables or {} if (folder / f"{name}.json.gz").is_file()
+            ],
+            evaluations=list({e.name: e for e in evaluations if e.step == step}.values()),
+            is_adapter=hasattr(model, "peft_config"),
+        )
 
 
-def body(facts: CardFacts) -> str:
-    """The card's text, without its metadata."""
-    return Template(_template("model_card")).substitute(
-        version=__version__,
-        name=facts.name,
-        summary=_summary(facts),
-        method=_method(facts),
-        tables=_tables(facts),
-        evaluation=_evaluation(facts.evaluations),
-        usage=_usage(facts),
-        limits=_limits(facts),
-        procedure=facts.procedure.strip(),
+def finish_card(path: Path, facts: CardFacts, own_tags: Sequence[str]) -> None:
+    """Put our text and figures into the card that `Trainer.create_model_card` has written.
+
+    Its metadata, hyper-parameters, results and versions are kept.
+
+    Args:
+        path: The card, `README.md` of the output folder.
+        facts: What the card states.
+        own_tags: Tags that the card must have.
+
+    Raises:
+        HfBatError: The card cannot be written.
+    """
+    from huggingface_hub import ModelCard
+
+    written = ModelCard.load(path, ignore_metadata_errors=True)
+    data = written.data
+    name = (data.model_name or facts.name).split("/")[-1]
+    data.base_model = base = facts.base or get_hub_name(data.get("base_model"))
+    data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
+    data.library_name = "peft" if facts.is_adapter else "transformers"
+    data.pipeline_tag = "text-classification"
+    # Only the last evaluation of each data set: the index has one entry for each.
+    by_data = {tuple(sorted(e.data.items())): e.results() for e in facts.evaluations}
+    data.eval_results = [result for results in by_data.values() for result in results] or None
+    data.model_name = name if data.eval_results else None  # it is the name of the index's entry
+    measures = {result.metric_type for result in data.eval_results or []}
+    data.metrics = sorted(measures - {"attackable", "keep_rate"}) or None
+    hub_data = {e.data["type"] for e in facts.evaluations if "/" in e.data["type"]}
+    data.datasets = sorted(hub_data) or data.datasets
+    _, heading, rest = written.text.partition("## Training procedure\n")
+    text = _load_template().render(
+        **{f.name: getattr(facts, f.name) for f in fields(facts)}
+        | {"name": name, "base": base, "metadata": data.to_yaml(), "version": __version__},
+        attacked=any(evaluation.attacks for evaluation in facts.evaluations),
+        id2label=dict(enumerate(facts.label_names)),
+        procedure=(heading + rest.partition("\n## ")[0]).strip(),
     )
+    write_atomically(path, re.sub(r"\n{3,}", "\n\n", text), "the model card")
 
 
-def _template(name: str) -> str:
-    path = Path(__file__).parent / "templates" / f"{name}.md"
-    return path.read_text(encoding="utf-8")
+def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
+    """Describe where rows come from, for `Evaluation.data`.
 
+    Args:
+        rows: A `datasets.Dataset`, or rows of another kind.
+        task: Their task.
+        split: Name of the split, if the rows do not know theirs.
 
-def section(text: str, heading: str) -> str:
-    """The part of a Markdown text from a second-level heading to the next one; empty where absent.
-
-    Example:
-        >>> section("# A\\n\\n## B\\n\\nb\\n\\n## C\\n\\nc\\n", "B")
-        '## B\\n\\nb\\n\\n'
+    Returns:
+        `type`, `name`, `split` and, if it has several, `config` of a data set of the Hub; of any other
+        rows the task's name.
     """
-    found = re.search(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", text, re.M | re.S)
-    return found.group() if found else ""
+    builder = getattr(rows, "builder_name", None)
+    if task is None or task.hub is None or builder is None or builder in _LOCAL_BUILDERS:
+        name = "unknown" if task is None else task.name
+        return {"type": name, "name": f"{name} (rows of the user's own)", "split": split}
+    path, configuration = task.hub
+    config = {} if configuration is None else {"config": configuration}
+    return {"type": path, "name": task.name, **config, "split": str(rows.split or split)}
 
 
-def rows_name(data: Mapping[str, str]) -> str:
-    """What `Evaluation.data` says in words; a split only where it is the Hub's.
+def even_out_logs(logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a log with the same figures in every evaluation, as `Trainer`'s table of them requires.
 
-    Example:
-        >>> rows_name({"type": "nyu-mll/glue", "config": "qqp", "split": "validation"})
-        '`nyu-mll/glue`, `qqp`, split `validation`'
+    Not every evaluation attacks, and some rates are over zero rows: these figures become a dash.
+
+    Args:
+        logs: `TrainerState.log_history`.
     """
+    evaluations = [log for log in logs if "eval_loss" in log]
+    names = dict.fromkeys(name for log in evaluations for name in log)
+    return [
+        {name: known_rates(log).get(name, "–") for name in names}
+        if "eval_loss" in log
+        else dict(log)
+        for log in logs
+    ]
+
+
+def _load_template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["code"] = lambda value: f"`{value}`"
+    environment.filters["percent"] = lambda bounds: "–".join(f"{100 * b:.1f}" for b in bounds)
+    path = Path(__file__).parent / "templates" / "model_card.md"
+    return environment.from_string(path.read_text(encoding="utf-8"))
+
+
+def _format_data(data: Mapping[str, str]) -> str:
     if "/" not in data["type"]:
         return f"`{data['type']}` (rows of the user's own)"
     configuration = f", `{data['config']}`" if "config" in data else ""
     return f"`{data['type']}`{configuration}, split `{data['split']}`"
 
 
-def _summary(facts: CardFacts) -> str:
-    labels = ", ".join(f"`{name}`" for name in facts.label_names)
-    if facts.task is None:
-        kind = "A text classifier"
-    else:
-        what = "pairs of texts" if facts.task.is_pair else "texts"
-        columns = " and ".join(f"`{column}`" for column in facts.task.columns)
-        kind = f"A classifier of {what} ({columns}), task `{facts.task.name}`"
-    origin = "a model without a name on the Hub" if facts.base is None else f"`{facts.base}`"
-    lines = [f"{kind}, with the labels {labels}. Fine-tuned from {origin}."]
-    if facts.is_adapter:
-        lines.append(
-            "These are the weights of an adapter (PEFT); the base model is loaded with it."
-        )
-    if facts.trained_on is None:
-        lines.append("The run that wrote this card evaluated the model and did not train it.")
-    return "\n".join(lines)
+def _describe_training_rows(rows: Any, task: Task | None) -> str:
+    number = f"{len(rows):,} rows" if hasattr(rows, "__len__") else "a stream of rows"
+    return f"{number} of {_format_data(describe_data(rows, task, 'train'))}"
 
 
-def _method(facts: CardFacts) -> str:
-    args = facts.args
-    if facts.trained_on is None:
-        return "Not known: the run that wrote this card did not train the model."
-    lines = [
-        f"Method `{args.method}` of hf_bat (Balanced Adversarial Training, Chen, Ji and Evans, EMNLP 2022), "
-        f"trained on {facts.trained_on}.",
-        "",
-        _loss(args),
-    ]
-    if args.method in BALANCED_METHODS:
-        edits = " or ".join(_EDITS[edit] for edit in args.obstinate_edits or DEFAULT_EDITS)
-        lines.append(_VERSIONS.format(edits=edits, distance=args.distance, pooling=facts.pooling))
-    weights = [
-        f"- `{name}`: {getattr(args, name)}"
-        for name in METHOD_WEIGHTS[args.method]
-        if getattr(args, name) is not None  # None where the label filter tells no others apart
-    ]
-    options = [f"- `{name}`: {value}" for name, value in _chosen_options(args).items()]
-    if weights:
-        lines += ["", "Weights:", "", *weights]
-    if options:
-        lines += ["", "Options other than the defaults:", "", *options]
-    obstinate = args.method in BALANCED_METHODS
-    if obstinate and facts.task is not None and facts.task.skipped_labels:
-        skipped = ", ".join(f"`{name}`" for name in facts.task.skipped_labels)
-        lines += ["", f"Rows of these labels get no obstinate version: {skipped}."]
-    return "\n".join(lines)
-
-
-def _loss(args: Any) -> str:
-    loss = _LOSSES.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs.")
+def _describe_loss(args: Any) -> str:
+    loss = _FORMULAS.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs.")
     return loss.format(others=_OTHERS if args.label_filter == "prefer" else "")
 
 
-def _chosen_options(args: Any) -> dict[str, Any]:
-    """The method's own options that are not at their defaults; paths by their last part alone."""
+def _list_options(args: Any) -> dict[str, Any]:
+    """Return the method's options that differ from their defaults, and only the last part of paths."""
     from transformers import TrainingArguments
 
-    known = {f.name for f in fields(TrainingArguments)}
     left_out = {"method", *WEIGHTS, "attacks", "max_attack_samples", "attack_every"}
-    of_method = defaults_of(args.method, {})
+    left_out |= {f.name for f in fields(TrainingArguments)}
+    method_defaults = defaults_of(args.method, {})
     chosen = {}
     for option in fields(args):
         value = getattr(args, option.name)
-        defaults = [option.default]
-        if option.name in of_method:
-            defaults.append(of_method[option.name])
-        if option.name not in known | left_out and value not in defaults:
+        defaults = (option.default, method_defaults.get(option.name, option.default))
+        if option.name not in left_out and value not in defaults:
             is_text = isinstance(value, (str, Path))
-            chosen[option.name] = shortened(str(value)) if is_text else value
+            chosen[option.name] = shorten_source(str(value)) if is_text else value
     return chosen
 
 
-def _tables(facts: CardFacts) -> str:
-    if not facts.tables:
-        return "None: the method uses no perturbation, or the run did not train."
-    lines = [
-        "| table | words | SHA-256 of its content | made by |",
-        "|---|---|---|---|",
-    ]
-    notes = []
-    for name, table in facts.tables.items():
-        made = str(table.metadata.get("built", "not stated")).replace("|", "\\|")
-        lines.append(f"| {name} | {len(table):,} | `{table.fingerprint}` | {made} |")
-        if name == "synonyms" and "minus" in table.metadata:
-            notes.append("A word's antonyms were taken out of its synonyms before the hash.")
-    notes.append("`SubstitutionTable.load(path).fingerprint` of hf_bat gives the same hash.")
-    if facts.table_files:
-        files = ", ".join(f"`{name}`" for name in facts.table_files)
-        notes.append(f"The tables are beside the model: {files}.")
-    lines += ["", " ".join(notes)]
-    return "\n".join(lines)
+def _list_figures(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the rates of an attack that are known, those of the label filter included."""
+    figures = {figure: summary.get(figure) for figure in _FIGURES} | flat_figures(summary)
+    return {figure: value for figure, value in figures.items() if value is not None}
 
 
-def _evaluation(evaluations: Sequence[Evaluation]) -> str:
-    if not evaluations:
-        return "Not evaluated in the run that wrote this card."
-    parts = [_template("protocol").strip()] if any(found.attacks for found in evaluations) else []
-    for found in evaluations:
-        parts.append(f"### `{found.name}`: {found.rows:,} rows of {rows_name(found.data)}")
-        metrics = found.model_metrics()
-        if metrics:
-            parts.append("\n".join(f"- {name}: {value:.4f}" for name, value in metrics.items()))
-        if not found.attacks:
-            parts.append("No attack was run on these rows.")
-            continue
-        parts.append(AttackReport({k: dict(v) for k, v in found.attacks.items()}).to_markdown())
-        parts.append("\n".join(_recipe_line(*attack) for attack in found.attacks.items()))
-    return "\n\n".join(parts)
+def _name_figure(figure: str, has_two_definitions: bool) -> tuple[str, str]:
+    side, bare = "", figure
+    if figure.startswith(("valid_", "invalid_")):
+        side, bare = figure.split("_", 1)
+    kind, title = _FIGURES[bare]
+    if not has_two_definitions:
+        title = title.replace(", strict", "")
+    return kind, f"{title}, {_SIDES[side]}" if side else title
 
 
-def _recipe_line(attack: str, summary: Mapping[str, Any]) -> str:
-    recipe = summary["recipe"]
-    line = f"- {attack}: recipe `{recipe['name']}`, SHA-256 `{recipe['hash']}`"
-    bounds = interval_of(summary, "asr_confident")
-    if bounds:
-        low, high = (100 * bound for bound in bounds)
-        line += f"; confident 95 % interval {low:.1f}–{high:.1f}"
-    return line
-
-
-def _usage(facts: CardFacts) -> str:
-    pair = facts.task is not None and facts.task.is_pair
-    text = '{"text": "The first text.", "text_pair": "The second."}' if pair else '"A text."'
-    if facts.is_adapter:
-        code = f"""\
-from peft import AutoPeftModelForSequenceClassification
-from transformers import AutoTokenizer, pipeline
-
-repo, labels = "{facts.repo}", {dict(enumerate(facts.label_names))}
-model = AutoPeftModelForSequenceClassification.from_pretrained(
-    repo, num_labels=len(labels), id2label=labels
-)
-tokenizer = AutoTokenizer.from_pretrained(repo)
-classifier = pipeline("text-classification", model=model.merge_and_unload(), tokenizer=tokenizer)
-answer = classifier({text})"""
-        needs = "peft and transformers"
-    else:
-        code = f"""\
-from transformers import pipeline
-
-classifier = pipeline("text-classification", model="{facts.repo}")
-answer = classifier({text})"""
-        needs = "transformers"
-    return f"hf_bat is needed for training and attacks, not here: {needs} suffice.\n\n```python\n{code}\n```"
-
-
-def _limits(facts: CardFacts) -> str:
-    lines = []
-    if not any(found.attacks for found in facts.evaluations):
-        lines.append("- No attack was run on this model: of its robustness nothing is known.")
-    if getattr(facts.args, "canonicalize", None):
-        lines.append(
-            "- **Preprocessing defence**: words were mapped to a representative of their synonym set before "
-            "the tokenizer (`canonicalize`). The figures are of the model behind that mapping, which plain "
-            "`transformers` does not do."
-        )
-    return "\n".join(lines)
+def _get_interval(summary: Mapping[str, Any], figure: str) -> list[float] | None:
+    if figure.startswith("valid_"):
+        summary, figure = summary["label_valid"], figure.removeprefix("valid_")
+    bounds = summary.get(f"{figure}_interval")
+    return list(bounds) if bounds else None

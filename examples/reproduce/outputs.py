@@ -13,7 +13,7 @@ from typing import Any
 from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
 
 from hf_bat.attack.report import disclosure
-from hf_bat.files import write_atomically
+from hf_bat.files import get_model_title, write_atomically
 from hf_bat.plots import (
     distance_histograms,
     epoch_bars,
@@ -22,7 +22,6 @@ from hf_bat.plots import (
     tsne,
     value_panels,
 )
-from hf_bat.public_names import model_title
 from hf_bat.sweep.schedule import folder_of
 from hf_bat.sweep.summary import defence_of
 
@@ -125,7 +124,7 @@ def _model(result: Result) -> str:
     """The trained model's name."""
     name = str(result["arguments"]["model_name_or_path"])
     known = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
-    return known.get(name) or model_title(name)
+    return known.get(name) or get_model_title(name)
 
 
 def _attacked(results: Sequence[Result]) -> str:

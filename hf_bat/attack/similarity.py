@@ -11,8 +11,8 @@ import numpy as np
 from hf_bat.attack.constraints import Constraint
 from hf_bat.attack.state import State
 from hf_bat.errors import HfBatError
+from hf_bat.files import get_hub_name
 from hf_bat.perturbations.base import Edit, Texts
-from hf_bat.public_names import public_name
 
 METRICS = ("cosine", "angular")
 
@@ -59,7 +59,7 @@ class SentenceEncoder:
     @cached_property
     def name(self) -> str:
         """What recipes call it: its name on the Hub, or a hash of a folder's weights and vocabulary."""
-        return public_name(self.path) or self._identity()
+        return get_hub_name(self.path) or self._identity()
 
     def _identity(self) -> str:
         from hf_bat.attack.transformer import hash_model

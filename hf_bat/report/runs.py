@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hf_bat.attack.report import disclosure
-from hf_bat.public_names import model_title
+from hf_bat.files import get_model_title
 from hf_bat.report.attack import line, number, table
 from hf_bat.report.charts import line_chart
 from hf_bat.report.pictures import figures
@@ -189,7 +189,7 @@ def _what_differs(settings: list[Content]) -> dict[str, str]:
     rows = [run["rows"].get("train") for run in runs if isinstance(run.get("rows"), Mapping)]
     attacked = [one["max_attack_samples"] for one in arguments if "max_attack_samples" in one]
     found = {
-        "model": [model_title(str(one.get("model_name_or_path"))) for one in arguments],
+        "model": [get_model_title(str(one.get("model_name_or_path"))) for one in arguments],
         "training rows": [number(count) for count in rows],
         "steps": [number(run.get("steps")) for run in runs],
         "attacked rows": ["all" if n is None else f"the first {number(n)}" for n in attacked],

@@ -21,10 +21,9 @@ from training_helpers import (
 
 from hf_bat import HfBatError, get_task
 from hf_bat.errors import first_cause
+from hf_bat.files import get_hub_name
 from hf_bat.methods import METHOD_WEIGHTS
-from hf_bat.model_card import _chosen_options
-from hf_bat.model_index import Evaluation
-from hf_bat.public_names import public_name
+from hf_bat.model_card import Evaluation, _list_options
 
 TOKEN = "hf_thisisasecretofthetests"
 
@@ -99,7 +98,7 @@ def test_the_text_has_method_tables_and_both_rates(pushed):
     assert "learning_rate: 0.001" in text
     assert "Balancing Tradeoffs between Fickleness and Obstinacy" in text
     assert "More information needed" not in text
-    assert not re.search(r"\$\w", text), "a placeholder of the template was left"
+    assert not re.search(r"{[{%]|[%}]}", text), "a placeholder of the template was left"
 
 
 def test_no_secret_and_no_folder_is_in_the_card(pushed):
@@ -298,10 +297,10 @@ def card_after_training(folder, **options):
 def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "model").mkdir(parents=True)
-    assert public_name("owner/model") is None
-    assert public_name("owner/other") == "owner/other"
-    assert public_name("../model") is None and public_name(None) is None
-    assert public_name(str(tmp_path / "gone")) is None
+    assert get_hub_name("owner/model") is None
+    assert get_hub_name("owner/other") == "owner/other"
+    assert get_hub_name("../model") is None and get_hub_name(None) is None
+    assert get_hub_name(str(tmp_path / "gone")) is None
 
 
 def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp_path, monkeypatch):
@@ -312,7 +311,7 @@ def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp
 
     def named(source):
         flags = {"method": "a2t", "a2t_candidates": "mlm", "mlm_model": source}
-        return _chosen_options(make_arguments(tmp_path, **flags))["mlm_model"]
+        return _list_options(make_arguments(tmp_path, **flags))["mlm_model"]
 
     assert named("google-bert/bert-base-uncased") == "google-bert/bert-base-uncased"
     assert named("roberta-base") == "roberta-base"
