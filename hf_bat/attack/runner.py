@@ -339,7 +339,7 @@ class Attack:
         return names[label] if 0 <= label < len(names) else str(label)
 
     def _report(self, rows: list[dict[str, Any]], cost: Mapping[str, float]) -> AttackReport:
-        from hf_bat import __version__
+        from hf_bat.version import __version__
 
         recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
         # By the data's names: those of two models may differ in case.

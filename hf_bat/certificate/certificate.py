@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-import hf_bat
 from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.report import marks_of
@@ -38,6 +37,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import clopper_pearson
 from hf_bat.tasks import Task, get_task
+from hf_bat.version import __version__
 
 KEY = "certificate"
 # Draws that choose the label to certify where a row has none; they are not used again (Cohen et al. 2019).
@@ -159,7 +159,7 @@ def certify(
     about: dict[str, Any] = {
         "model": classifier.name,
         "task": task.name,
-        "hf_bat_version": hf_bat.__version__,
+        "hf_bat_version": __version__,
         "cost": engine.meter.of_all_ranks(world),
         **classifier.disclosed(),
     }

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.certificate.bounds import ABSTAINED, CERTIFIED, NOT_CERTIFIED
-from hf_bat.evaluation.contrast import Share
 from hf_bat.files import write_atomically
+from hf_bat.stats import Share
 
 Row = Mapping[str, Any]
 SKIPPED, NO_LABEL, UNLIMITED = "skipped", "no label", "unlimited"

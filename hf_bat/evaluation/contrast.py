@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.stats import wilson_interval
+from hf_bat.stats import Share
 
 if TYPE_CHECKING:
     from hf_bat.tasks import Task
@@ -38,37 +38,6 @@ class ContrastRow:
     original_idx: int | str | None
     texts: Texts
     label: int | None
-
-
-@dataclass(frozen=True)
-class Share:
-    """A count out of a number, with its rate and 95 % Wilson interval, both None out of nothing.
-
-    Example:
-        >>> Share(3, 4).rate, Share(0, 0).to_dict()
-        (0.75, {'count': 0, 'of': 0, 'rate': None, 'interval': None})
-        >>> [round(bound, 3) for bound in Share(0, 10).interval]
-        [0.0, 0.278]
-    """
-
-    count: int
-    of: int
-
-    @property
-    def rate(self) -> float | None:
-        """The share itself."""
-        return self.count / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Its Wilson score interval at 95 %."""
-        low, high = wilson_interval(self.count, self.of)
-        return None if low is None or high is None else (low, high)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        interval = list(self.interval) if self.interval else None
-        return {"count": self.count, "of": self.of, "rate": self.rate, "interval": interval}
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def write_report(
 
 
 def _render(folder: Path, found: Found) -> str:
-    from hf_bat import __version__
+    from hf_bat.version import __version__
 
     described = (*found.tables.values(), *(run["arguments"] for run in found.runs.values()))
     methods = {str(one["method"]) for one in described if "method" in one}

@@ -24,7 +24,6 @@ from transformers import (
     set_seed,
 )
 
-import hf_bat
 from hf_bat.attack.ranks import leave
 from hf_bat.callbacks import attacks_now, known_rates
 from hf_bat.console import plain_logs
@@ -39,6 +38,7 @@ from hf_bat.sweep.flags import build_arguments
 from hf_bat.sweep.schedule import MODEL
 from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
 from hf_bat.trainer import BalancedTrainer
+from hf_bat.version import __version__
 
 
 def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def environment(trainer: BalancedTrainer) -> dict[str, str]:
     device = trainer.args.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
-        "hf_bat": hf_bat.__version__,
+        "hf_bat": __version__,
         "transformers": transformers.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

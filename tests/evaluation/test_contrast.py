@@ -16,11 +16,11 @@ from hf_bat.data import prepare_dataset
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import (
     ContrastRow,
-    Share,
     contrast_model,
     contrast_rows,
     evaluate_contrast,
 )
+from hf_bat.stats import Share
 from hf_bat.tasks import user_task
 
 
