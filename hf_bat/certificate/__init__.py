@@ -1,1 +1,1 @@
-"""Certificates: on which rows no synonym substitution flips a smoothed classifier."""
+"""Certify smoothed classifiers against synonym substitutions."""

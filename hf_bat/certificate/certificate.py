@@ -1,10 +1,10 @@
-"""The certificate of a smoothed classifier: rows that no substitution can flip (SAFER).
+"""Certify on which rows no synonym substitution changes the answer of a smoothed classifier (SAFER).
 
 Ye, Gong and Liu, "SAFER: A structure-free approach for certified robustness to adversarial word
-substitutions", ACL 2020. With p the probability that the smoothed classifier's vote goes to a label at
-the input x, and Q the least overlap of x's smoothing distribution with that of an edited input, the vote
-at every edited input goes to that label with a probability of at least p - (1 - Q). Where that is over
-one half, no edit changes the smoothed classifier's answer.
+substitutions", ACL 2020. Let p be the probability that the smoothed classifier votes for a label at the
+input x, and Q the smallest overlap of x's smoothing distribution with that of any edited input. At each
+edited input the vote goes to that label with a probability of at least p - (1 - Q). If this exceeds one
+half, no edit changes the smoothed classifier's answer.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,18 @@ from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
 from hf_bat.attack.runner import as_classifier
 from hf_bat.attack.stream import run_rows
-from hf_bat.certificate.bounds import CERTIFIED, Tally, looks
-from hf_bat.certificate.report import NO_LABEL, SKIPPED, UNLIMITED, CertificateReport, summarise
-from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource, check_whole
-from hf_bat.console import progress as bar_of
+from hf_bat.certificate.report import (
+    ABSTAINED,
+    CERTIFIED,
+    NO_LABEL,
+    NOT_CERTIFIED,
+    SKIPPED,
+    UNLIMITED,
+    CertificateReport,
+    summarize,
+)
+from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource
+from hf_bat.console import progress as progress_bar
 from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
@@ -40,11 +48,14 @@ from hf_bat.tasks import Task, get_task
 from hf_bat.version import __version__
 
 KEY = "certificate"
-# Draws that choose the label to certify where a row has none; they are not used again (Cohen et al. 2019).
+# 32 votes out of 32 bound the probability above 0.85 at a confidence of 0.95.
+_FIRST_LOOK = 32
+# Draws that choose the label of a row without one. Certifying with the same draws would be biased
+# (Cohen, Rosenfeld and Kolter 2019), so they have a purpose (a stream of draws) of their own.
 _SELECTION_SAMPLES = 100
 _SELECTION = 1
-# Samples kept in memory at once, of all rows in flight.
-_KEPT = 64_000
+# Limits the memory for samples of all rows in flight.
+_SAMPLES_IN_FLIGHT = 64_000
 
 
 def certify(
@@ -69,49 +80,46 @@ def certify(
 ) -> CertificateReport:
     """Certify the smoothed version of a classifier against synonym substitutions.
 
-    Per row, samples of the smoothing distribution give a Clopper-Pearson lower bound of p, the
-    probability of the gold label's vote; the row is certified against an adversary where
-    `p_lower - (1 - Q) > 0.5`. It says at the chosen confidence, which is per row, that the *smoothed*
-    classifier answers with the gold label for every input that the adversary can make. It says nothing
-    of the plain classifier.
+    For each row, samples of the smoothing distribution give a Clopper-Pearson lower bound of p, the
+    probability of a vote for the gold label. The row is certified against an adversary if
+    `p_lower - (1 - Q) > 0.5`: at the given confidence (per row), the *smoothed* classifier answers with
+    the gold label for every input that the adversary can make. It says nothing about the plain classifier.
 
-    Samples are drawn until a row is decided: at looks fixed beforehand (32, 63, 125, ... samples), over
-    which the risk 1 - confidence is shared out, so that stopping early does not spoil it; see
-    `hf_bat.certificate.bounds.Tally`. A row is "not certified" where the upper bound (of the same
-    confidence) shows that more samples would not certify it, and "abstained" where all samples decide
-    neither.
+    Samples are drawn until a row is decided, at the looks that `schedule_looks` fixes in advance. A row is
+    "not certified" if the upper bound shows that more samples would not certify it, and "abstained" if all
+    samples decide neither.
 
-    A row without a label is certified for the answer of the smoothed classifier, chosen by 100 samples
-    that are not used for the bound; it is left out of accuracies.
+    A row without a label is certified for the answer of the smoothed classifier, which 100 separate samples
+    choose. It does not count in accuracies.
 
     Args:
-        model: as `hf_bat.attack.Attack` takes it: a classifier, the folder or Hub id of one, or a
-            function from inputs to (n, labels) probabilities.
-        rows: a `datasets.Dataset` or dicts with the task's columns and, where they have one, a label.
-        task: the rows' task, or its name.
-        synonyms: the table that is smoothed over, which is the adversary's too; see `Smoothing`.
-        radius: certify against at most 1, 2, ... so many substitutions too; only against any number
-            where None. An adversary of 0 is the smoothed prediction itself, always reported.
-        confidence: of a row's certificate, in (0, 1).
-        samples: the most samples a row.
-        early_stopping: False to draw all samples and look once: dearer, with tighter bounds.
-        seed: of the draws.
-        tokenizer: the model's tokenizer; loaded with a model given by path.
-        rows_file: stream results to this JSON-lines file, and go on from it.
-        max_samples: only the first so many rows.
-        batch_size: the most inputs in a forward pass; 32 on a processor, 256 on a GPU where None.
-        max_length: tokens after which an input is cut; the model's limit where None.
-        device: where a transformers model runs.
-        dtype: "float32", or "bfloat16" or "float16" by autocast.
-        progress: show a bar; only on a terminal where None.
+        model: A classifier, its folder or Hub id, or a function from inputs to probabilities of shape
+            (n, labels); see `hf_bat.attack.Attack`.
+        rows: A `datasets.Dataset` or dicts with the task's columns and, if known, a label.
+        task: The rows' task or its name. Defaults to "snli".
+        synonyms: The table to smooth over, which is also the adversary's; see `Smoothing`.
+        radius: Also certify against adversaries that replace at most 0, 1, ..., `radius` words. If `None`,
+            certify only the smoothed prediction (0 words) and against any number of words.
+        confidence: Confidence of the certificate of a row, in (0, 1). Defaults to 0.95.
+        samples: Maximum number of samples per row. Defaults to 2000.
+        early_stopping: If `False`, draw all samples and look once, which costs more and gives tighter
+            bounds. Defaults to `True`.
+        seed: Seed of the draws. Defaults to 0.
+        tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
+        rows_file: A JSON-lines file to stream results to, and to resume from.
+        max_samples: Maximum number of rows. If `None`, all rows.
+        batch_size: Maximum number of inputs per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
+        max_length: Maximum input length in tokens. If `None`, the model's limit.
+        device: Device of a transformers model.
+        dtype: "float32" (default), or "bfloat16" or "float16" for autocast.
+        progress: Whether to show a progress bar. If `None`, only on a terminal.
 
     Returns:
-        The report: `report["certified_accuracy"]` and the other figures (`CertificateReport.summary`), and a
-        dict a row in `report.rows`.
+        The report, with figures such as `report["certified_accuracy"]` and one dict per row in `report.rows`.
 
     Raises:
-        HfBatError: no synonym table, a negative radius, a confidence outside (0, 1), too few samples to
-            certify anything at that confidence, bad rows, a rows file of another run.
+        HfBatError: If there is no synonym table, an option is out of range, `samples` are too few to certify
+            anything, rows are invalid, or the rows file belongs to another run.
 
     Example:
         >>> def model(pairs):
@@ -125,23 +133,29 @@ def certify(
         >>> [row["outcome"] for row in report.rows], report["certified_accuracy"]
         (['certified', 'not certified'], 0.5)
     """
-    check_whole("max_samples", max_samples, or_none=True)
     if max_samples is not None and max_samples < 1:
         raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
-    setting = Setting(Smoothing(synonyms, seed), radius, confidence, samples, early_stopping)
+    setting = Setting(
+        Smoothing(synonyms, seed),
+        # NumPy's numbers cannot be written as JSON.
+        None if radius is None else operator.index(radius),
+        float(confidence),
+        operator.index(samples),
+        early_stopping,
+    )
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
-    behind: Any = classifier
-    while behind is not None:  # a defence may stand before it
-        if isinstance(behind, SmoothedClassifier):
-            raise HfBatError("certify smooths the model itself: give it the plain classifier")
-        behind = getattr(behind, "inner", None)
+    layer: Any = classifier
+    while layer is not None:  # a preprocessing defense wraps the model it defends
+        if isinstance(layer, SmoothedClassifier):
+            raise HfBatError("certify smooths the model itself; pass the plain classifier")
+        layer = getattr(layer, "inner", None)
     task = get_task(task)
     examples = read_examples(rows, task, classifier.config, max_samples)
     if not examples:
         raise HfBatError("there are no rows to certify")
-    certifier = _Certifier(setting, labels_of(rows, task, classifier.config)[1].model_names)
+    label_names = labels_of(rows, task, classifier.config)[1].model_names
     rank, world = rank_and_world()
-    engine = Engine(classifier, batch_size, in_flight=max(8, _KEPT // setting.samples))
+    engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
     if rows_file is not None:
         identity = {
@@ -152,10 +166,22 @@ def certify(
         marks = marks_of(classifier.disclosed())
         file = RowsFile(rows_file, KEY, identity, rank, world, marks=marks)
 
-    def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
-        return certifier.certify(mine, already, engine, False if rank else progress)
+    def certify_share(share: Sequence[Example], done: int) -> Iterator[list[dict[str, Any]]]:
+        searches = (
+            (partial(_certify_row, setting, label_names, example), None) for example in share
+        )
+        show = False if rank else progress
+        with progress_bar(len(share) + done, "certify", "row", show=show, initial=done) as bar:
+            attempted = certified = 0
+            for results in engine.run(searches):
+                yield results
+                attempted += sum(row["outcome"] != SKIPPED for row in results)
+                certified += sum(row["outcome"] == CERTIFIED for row in results)
+                if attempted:
+                    bar.set_postfix(certified=f"{certified / attempted:.3f}", refresh=False)
+                bar.update(len(results))
 
-    found = run_rows(examples, work, file, rank, world)
+    results = run_rows(examples, certify_share, file, rank, world)
     about: dict[str, Any] = {
         "model": classifier.name,
         "task": task.name,
@@ -163,13 +189,13 @@ def certify(
         "cost": engine.meter.of_all_ranks(world),
         **classifier.disclosed(),
     }
-    summary = summarise(found, setting.adversaries, setting.confidence)
-    return CertificateReport(summary | {"setting": setting.describe()}, found, about)
+    summary = summarize(results, setting.adversaries, setting.confidence)
+    return CertificateReport(summary | {"setting": setting.describe()}, results, about)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a certificate says but for model and rows; see `certify` for the arguments.
+    """Everything that a certificate depends on except the model and the rows; see `certify`.
 
     Example:
         >>> setting = Setting(Smoothing({"dog": ["hound"]}), radius=2)
@@ -184,61 +210,50 @@ class Setting:
     early_stopping: bool = True
 
     def __post_init__(self) -> None:
-        check_whole("samples", self.samples)
-        check_whole("radius", self.radius, or_none=True)
-        if not isinstance(self.confidence, Real):
-            raise HfBatError(f"confidence must be a number; got {self.confidence!r}")
-        # Plain numbers, for numpy's cannot be written as JSON.
-        object.__setattr__(self, "samples", int(self.samples))
-        object.__setattr__(self, "radius", None if self.radius is None else int(self.radius))
-        object.__setattr__(self, "confidence", float(self.confidence))
         if self.radius is not None and self.radius < 0:
             raise HfBatError(
-                f"radius is a number of substitutions, from 0 on; got {self.radius} "
-                "(leave it out for any number)"
+                f"radius must be at least 0 substitutions; got {self.radius} (omit it for any number)"
             )
         if not 0 < self.confidence < 1:
-            raise HfBatError(
-                f"confidence must lie between 0 and 1, both exclusive; got {self.confidence}"
-            )
+            raise HfBatError(f"confidence must lie between 0 and 1; got {self.confidence}")
         if self.samples < 1:
-            raise HfBatError(f"a certificate needs at least 1 sample; got {self.samples}")
+            raise HfBatError(f"samples must be at least 1; got {self.samples}")
         if clopper_pearson(self.samples, self.samples, self.risk / len(self.looks))[0] <= 0.5:
             raise HfBatError(
                 f"{self.samples} samples cannot certify any row at confidence {self.confidence}; "
-                "give more samples or ask for less confidence"
+                "raise samples or lower confidence"
             )
 
     @property
     def risk(self) -> float:
-        """How often a certificate may be wrong, per row."""
+        """Probability that the certificate of a row is wrong."""
         return 1 - self.confidence
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """After how many samples a row may be decided."""
-        return looks(self.samples, self.early_stopping)
+        """Numbers of samples after which a row may be decided."""
+        return schedule_looks(self.samples, self.early_stopping)
 
     @property
     def adversaries(self) -> tuple[str, ...]:
-        """How many words each adversary may replace: "0" to the radius, and "unlimited"."""
+        """Adversaries by the number of words that they may replace: "0" to the radius, and "unlimited"."""
         return (*(str(number) for number in range((self.radius or 0) + 1)), UNLIMITED)
 
     @property
-    def asked(self) -> str:
-        """The adversary that a row's outcome is about."""
+    def adversary(self) -> str:
+        """The adversary that decides the outcome of a row."""
         return UNLIMITED if self.radius is None else str(self.radius)
 
-    def qualities(self, texts: Texts) -> dict[str, float]:
-        """Q of an input for each adversary."""
-        overlaps = self.smoothing.overlaps(texts)
+    def compute_qualities(self, texts: Texts) -> dict[str, float]:
+        """Compute Q of an input for each adversary."""
+        overlaps = self.smoothing.list_overlaps(texts)
         return {
             name: math.prod(overlaps if name == UNLIMITED else overlaps[: int(name)])
             for name in self.adversaries
         }
 
     def describe(self) -> dict[str, Any]:
-        """Every choice, ready for JSON."""
+        """Return every choice, ready for JSON."""
         return {
             **self.smoothing.describe(),
             "radius": self.radius,
@@ -249,90 +264,155 @@ class Setting:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of `describe()`, the table's fingerprint included."""
+        """SHA-256 (hex) of the canonical JSON of `describe()`, which includes the table's fingerprint."""
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-class _Certifier:
-    """A setting, ready for rows."""
+def _certify_row(
+    setting: Setting, label_names: Sequence[str], example: Example, counter: Counter
+) -> Generator[Request, Any, dict[str, Any]]:
+    """Certify one row. The engine runs this generator and answers its requests in batches."""
 
-    def __init__(self, setting: Setting, label_names: Sequence[str]):
-        self.setting, self.label_names = setting, label_names
-
-    def certify(
-        self, examples: Sequence[Example], already: int, engine: Engine, progress: bool | None
-    ) -> Iterator[list[dict[str, Any]]]:
-        searches = ((partial(self._row, example), None) for example in examples)
-        total = len(examples) + already
-        with bar_of(total, "certify", "row", show=progress, initial=already) as bar:
-            tried = certified = 0
-            for results in engine.run(searches):
-                yield results
-                tried += sum(row["outcome"] != SKIPPED for row in results)
-                certified += sum(row["outcome"] == CERTIFIED for row in results)
-                if tried:
-                    bar.set_postfix(certified=f"{certified / tried:.3f}", refresh=False)
-                bar.update(len(results))
-
-    def _row(self, example: Example, counter: Counter) -> Generator[Request, Any, dict[str, Any]]:
-        """Certify one row: the generator that the engine runs."""
-        texts, label = example.texts, example.label
-        row: dict[str, Any] = {
-            "idx": example.idx,
-            "attack": KEY,
-            "outcome": SKIPPED,
-            "reason": example.reason,
-            "original": list(texts),
-            "label": label,
-            "label_name": self._name(label),
-            "queries": 0,
-        }
-        if example.reason not in (None, NO_LABEL):
-            return row
-        del row["reason"]
-        setting, draws = self.setting, self.setting.smoothing.draws
-        selecting = draws(texts, _SELECTION_SAMPLES, purpose=_SELECTION) if label is None else []
-        answers = yield Score([texts, *selecting])
-        plain, labels = int(answers[0].argmax()), answers.shape[1]
-        votes = np.zeros(labels, dtype=int)
-        certified = label
-        if certified is None:
-            certified = int(np.bincount(answers[1:].argmax(axis=1)).argmax())
-        if not 0 <= certified < labels:
-            raise HfBatError(
-                f"row {example.idx} has label {label}, and the model gives {labels} "
-                "probabilities (labels from 0)"
-            )
-        qualities = setting.qualities(texts)
-        # p_lower - (1 - Q) > 1/2, with what is known before the votes on one side.
-        thresholds = {name: 1.5 - quality for name, quality in qualities.items()}
-        tally = Tally(setting.looks, setting.risk)
-        for look in setting.looks:
-            new = look - tally.trials
-            answers = yield Score(draws(texts, new, first=tally.trials))
-            votes += np.bincount(answers.argmax(axis=1), minlength=labels)
-            tally.add(int(votes[certified]) - tally.successes, new)
-            if tally.decided(thresholds.values()):
-                break
-        verdicts = {name: tally.verdict(threshold) for name, threshold in thresholds.items()}
-        predicted = int(votes.argmax())
-        return row | {
-            "outcome": verdicts[setting.asked],
-            "queries": counter.queries,
-            "plain": plain,
-            "predicted": predicted,
-            "predicted_name": self._name(predicted),
-            "certified_label": certified,
-            "verdicts": verdicts,
-            "p_lower": tally.low,
-            "p_upper": tally.high,
-            "overlap": qualities,
-            "votes": votes.tolist(),
-            "samples": tally.trials,
-        }
-
-    def _name(self, label: int | None) -> str | None:
+    def name_label(label: int | None) -> str | None:
         if label is None:
             return None
-        return self.label_names[label] if 0 <= label < len(self.label_names) else str(label)
+        return label_names[label] if 0 <= label < len(label_names) else str(label)
+
+    texts, label = example.texts, example.label
+    row: dict[str, Any] = {
+        "idx": example.idx,
+        "attack": KEY,
+        "outcome": SKIPPED,
+        "reason": example.reason,
+        "original": list(texts),
+        "label": label,
+        "label_name": name_label(label),
+        "queries": 0,
+    }
+    if example.reason not in (None, NO_LABEL):
+        return row
+    del row["reason"]
+    draw = setting.smoothing.draw
+    selection = draw(texts, _SELECTION_SAMPLES, purpose=_SELECTION) if label is None else []
+    probabilities = yield Score([texts, *selection])
+    plain, num_labels = int(probabilities[0].argmax()), probabilities.shape[1]
+    certified = label
+    if certified is None:
+        certified = int(np.bincount(probabilities[1:].argmax(axis=1)).argmax())
+    if not 0 <= certified < num_labels:
+        raise HfBatError(
+            f"row {example.idx} has label {label}, but the model returns {num_labels} probabilities "
+            "(labels count from 0)"
+        )
+    qualities = setting.compute_qualities(texts)
+    # p_lower - (1 - Q) > 1/2, solved for p_lower.
+    thresholds = {name: 1.5 - quality for name, quality in qualities.items()}
+    votes = np.zeros(num_labels, dtype=int)
+    tally = Tally(setting.looks, setting.risk)
+    for look in setting.looks:
+        new = look - tally.trials
+        probabilities = yield Score(draw(texts, new, first=tally.trials))
+        votes += np.bincount(probabilities.argmax(axis=1), minlength=num_labels)
+        tally.add(int(votes[certified]) - tally.successes, new)
+        if tally.is_decided(thresholds.values()):
+            break
+    verdicts = {name: tally.decide(threshold) for name, threshold in thresholds.items()}
+    predicted = int(votes.argmax())
+    return row | {
+        "outcome": verdicts[setting.adversary],
+        "queries": counter.queries,
+        "plain": plain,
+        "predicted": predicted,
+        "predicted_name": name_label(predicted),
+        "certified_label": certified,
+        "verdicts": verdicts,
+        "p_lower": tally.low,
+        "p_upper": tally.high,
+        "overlap": qualities,
+        "votes": votes.tolist(),
+        "samples": tally.trials,
+    }
+
+
+def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]:
+    """Return the numbers of samples after which the votes are counted, each about twice the one before.
+
+    To count again and again and stop at a favorable result would break a confidence level that is meant
+    for one look. So the looks are fixed in advance and `Tally` divides the risk among them.
+
+    Args:
+        samples: Maximum number of samples, which is the last look.
+        early_stopping: If `False`, return one look, after all samples. Defaults to `True`.
+
+    Example:
+        >>> schedule_looks(2000), schedule_looks(2000, early_stopping=False), schedule_looks(50)
+        ((32, 63, 125, 250, 500, 1000, 2000), (2000,), (50,))
+    """
+    looks = [samples]
+    while early_stopping and looks[0] > 2 * (_FIRST_LOOK - 1):
+        looks.insert(0, -(-looks[0] // 2))  # divide by 2 and round up
+    return tuple(looks)
+
+
+@dataclass
+class Tally:
+    """Votes for one label, and bounds of its probability that hold at all looks simultaneously.
+
+    At each look the Clopper-Pearson bounds have the risk `risk / len(looks)`. The probability that any of
+    the lower bounds exceeds the true value is then at most `risk` (the sum of theirs), so the largest of
+    them is a lower bound with that risk, and one may stop at any look for any reason. The same holds for
+    the upper bounds.
+
+    Args:
+        looks: Numbers of samples after which votes are counted; see `schedule_looks`.
+        risk: 1 - confidence.
+
+    Attributes:
+        successes: Votes for the label so far.
+        trials: Samples so far.
+        low: Largest lower bound so far.
+        high: Smallest upper bound so far.
+
+    Example:
+        >>> tally = Tally((32, 64), risk=0.05)
+        >>> tally.add(31, 32)
+        >>> round(tally.low, 3), tally.decide(0.5), tally.decide(0.95)
+        (0.838, 'certified', 'abstained')
+    """
+
+    looks: tuple[int, ...]
+    risk: float
+    successes: int = 0
+    trials: int = 0
+    low: float = 0.0
+    high: float = 1.0
+
+    def add(self, successes: int, trials: int) -> None:
+        """Count the votes since the last look and tighten the bounds.
+
+        Raises:
+            HfBatError: If the votes do not end at a look.
+        """
+        self.successes += successes
+        self.trials += trials
+        # The bounds hold only if nobody looks at any other time.
+        if self.trials not in self.looks:
+            raise HfBatError(f"no look after {self.trials} samples; looks are fixed: {self.looks}")
+        low, high = clopper_pearson(self.successes, self.trials, self.risk / len(self.looks))
+        self.low, self.high = max(self.low, low), min(self.high, high)
+
+    def decide(self, threshold: float) -> str:
+        """Decide whether the probability exceeds a threshold.
+
+        Returns:
+            "certified" if the lower bound exceeds it, "not certified" if the upper bound does not, and
+            "abstained" if the votes decide neither.
+        """
+        if self.low > threshold:
+            return CERTIFIED
+        return NOT_CERTIFIED if self.high <= threshold else ABSTAINED
+
+    def is_decided(self, thresholds: Iterable[float]) -> bool:
+        """Return whether no threshold lies between the bounds, so that more samples would be wasted."""
+        return all(self.decide(threshold) != ABSTAINED for threshold in thresholds)

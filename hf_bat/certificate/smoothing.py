@@ -1,9 +1,9 @@
 """Randomized smoothing over synonym substitutions (SAFER: Ye, Gong and Liu 2020).
 
-The smoothed classifier answers with the label that a plain one gives most often to random
-substitutions of the input: each word is drawn uniformly from P(w), the word and its replacements.
-Inputs that differ by substitutions have smoothing distributions that overlap, and by how much bounds
-how far their answers can differ.
+The smoothed classifier returns the label that a plain classifier gives most often to random
+substitutions of the input: each word w is drawn uniformly from P(w), which holds the word and its
+replacements. The smoothing distributions of inputs that differ by substitutions overlap, and the overlap
+limits how much their answers can differ.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,179 +35,157 @@ SynonymSource = SynonymPerturbation | TableSource | None
 
 
 class Smoothing:
-    """The distribution that an input is smoothed with, and how those of neighbours overlap.
+    """The smoothing distribution of an input, and how much the distributions of neighbors overlap.
 
-    P(w) and N(w) are those of the perturbation, so its options (stop words, casing, the trailing mark
-    that stays) hold for what is drawn and for what an adversary may do alike. All is reckoned with
-    whole white-space tokens as they stand in the text: "Dog." has {"Dog.", "Hound."}. With the casing
-    "authors" a text is taken in lower case first, as that perturbation does.
+    Both P(w), from which a word is drawn, and N(w), which an adversary may put in place of w, come from
+    one perturbation, so its options (stop words, casing, the trailing mark that is kept) apply to both.
+    Words are whole white-space tokens of the text: "Dog." has {"Dog.", "Hound."}. With the casing
+    "authors" the text is lowercased first, as that perturbation does.
 
     Args:
-        synonyms: a table, a mapping or the path of one, of which every word stands, stop words
-            included; or a `SynonymPerturbation` with other options.
-        seed: of the draws.
+        synonyms: A table, a mapping or the path of one, used for every word including stop words; or a
+            `SynonymPerturbation` with other options.
+        seed: Seed of the draws. Defaults to 0.
 
     Raises:
-        HfBatError: no table, an empty one, or one that cannot be read.
+        HfBatError: If there is no table, or it is empty or unreadable.
 
     Example:
         >>> smoothing = Smoothing({"dog": ["hound"], "hound": ["dog"], "big": ["large"]})
-        >>> smoothing.choices("Dog."), smoothing.overlap("Dog.")
+        >>> smoothing.list_choices("Dog."), smoothing.compute_overlap("Dog.")
         (('Dog.', 'Hound.'), 1.0)
-        >>> smoothing.choices("big"), smoothing.choices("large"), smoothing.overlap("big")
-        (('big', 'large'), ('large',), 0.5)
-        >>> smoothing.quality(("A big dog.",))
+        >>> smoothing.list_choices("large"), smoothing.compute_overlap("big")
+        (('large',), 0.5)
+        >>> smoothing.compute_quality(("A big dog.",))
         0.5
     """
 
     def __init__(self, synonyms: SynonymSource, seed: int = 0):
-        self.perturbation = synonym_perturbation(synonyms)
+        self.perturbation = build_perturbation(synonyms)
         self.seed = seed
         self._choices: dict[str, tuple[str, ...]] = {}
         self._overlaps: dict[str, float] = {}
 
-    def centre(self, texts: Texts) -> Texts:
-        """The input as it is where no word is replaced."""
+    def uncase(self, texts: Texts) -> Texts:
+        """Lowercase the texts if the casing is "authors"."""
         lower = self.perturbation.casing == "authors"
         return tuple(text.lower() for text in texts) if lower else texts
 
-    def draws(self, texts: Texts, count: int, first: int = 0, purpose: int = 0) -> list[Texts]:
+    def draw(self, texts: Texts, count: int, first: int = 0, purpose: int = 0) -> list[Texts]:
         """Draw from the smoothing distribution of an input.
 
+        A draw depends only on its number, the seed, the purpose and the texts.
+
         Args:
-            texts: its sentences.
-            count: how many draws.
-            first: the number of the first; draws are numbered from 0, and the number, the seed, the
-                purpose and the text decide what is drawn, nothing else.
-            purpose: draws of different purposes are independent.
+            texts: Sentences of the input.
+            count: Number of draws.
+            first: Number of the first draw. Defaults to 0.
+            purpose: Draws for different purposes are independent. Defaults to 0.
         """
-        centre = self.centre(texts)
-        text = json.dumps(centre).encode("ascii")
-        key = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+        center = self.uncase(texts)
+        encoded = json.dumps(center).encode("ascii")
+        key = int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
         sample = self.perturbation.sample
         return [
-            sample(centre, DrawSource(self.seed, purpose, key, number)) or centre
+            sample(center, DrawSource(self.seed, purpose, key, number)) or center
             for number in range(first, first + count)
         ]
 
-    def choices(self, token: str) -> tuple[str, ...]:
-        """P(w): what is drawn where a white-space token stands, each as likely; itself first."""
+    def list_choices(self, token: str) -> tuple[str, ...]:
+        """Return P(w), the equally likely draws for a white-space token; the token itself is first."""
         if token not in self._choices:
-            (centre,) = self.centre((token,))
-            edits = self.perturbation.candidates((centre,))
-            self._choices[token] = (centre, *(edit.texts[0] for edit in edits))
+            (center,) = self.uncase((token,))
+            edits = self.perturbation.candidates((center,))
+            self._choices[token] = (center, *(edit.texts[0] for edit in edits))
         return self._choices[token]
 
-    def overlap(self, token: str) -> float:
-        """q_w: how much of P(w) an adversary must leave standing, whatever it puts for w.
+    def compute_overlap(self, token: str) -> float:
+        """Compute q_w, the smallest overlap of P(w) with P(n) over all n in N(w), the replacements of w.
 
         The overlap of two uniform distributions, the sum of the smaller probabilities, is
-        |P(w) & P(n)| / max(|P(w)|, |P(n)|). q_w is the least over all n in N(w), the replacements of w;
-        1 where there is none. A replacement of several words would shift the words behind it: 0.
+        |P(w) & P(n)| / max(|P(w)|, |P(n)|). It is 1 for a word without replacements, and 0 if a replacement
+        has several words, because it would shift the words after it.
         """
         if token not in self._overlaps:
-            self._overlaps[token] = self._least_overlap(token)
+            choices = self.list_choices(token)
+            # The adversary edits the text as written, and for the casing "authors" its look-up may return
+            # another set than that of the lowercase word that is drawn from: "US" is not "us".
+            edits = self.perturbation.candidates((token,))
+            replacements = {*choices[1:], *(edit.texts[0] for edit in edits)}
+            overlap = 1.0
+            for replacement in replacements:
+                others = self.list_choices(replacement)
+                common = len({*choices} & {*others})
+                overlap = min(overlap, common / max(len(choices), len(others)))
+            if any(len(word.split()) > 1 for word in (*choices, *replacements)):
+                overlap = 0.0
+            self._overlaps[token] = overlap
         return self._overlaps[token]
 
-    def _least_overlap(self, token: str) -> float:
-        here = self.choices(token)
-        # The adversary edits the text as it stands, and its look-up may find another set than that of
-        # the lower case which "authors" draws from: "US" is no "us".
-        edits = self.perturbation.candidates((token,))
-        replacements = {*here[1:], *(edit.texts[0] for edit in edits)}
-        if any(len(word.split()) > 1 for word in (*here, *replacements)):
-            return 0.0
-        found = [1.0]
-        for replacement in replacements:
-            there = self.choices(replacement)
-            found.append(len({*here} & {*there}) / max(len(here), len(there)))
-        return min(found)
+    def list_overlaps(self, texts: Texts) -> list[float]:
+        """Return q_w of every word of an input in ascending order."""
+        return sorted(self.compute_overlap(token) for text in texts for token in text.split())
 
-    def overlaps(self, texts: Texts) -> list[float]:
-        """q_w of every word of an input, the least first."""
-        return sorted(self.overlap(token) for text in texts for token in text.split())
+    def compute_quality(self, texts: Texts, radius: int | None = None) -> float:
+        """Compute Q, a lower bound of the overlap of an input's distribution with that of any edit of it.
 
-    def quality(self, texts: Texts, radius: int | None = None) -> float:
-        """Q: at least so much do the smoothing distributions of an input and of any edit of it overlap.
-
-        Words are drawn independently, so overlaps multiply, and 1 - Q bounds the total variation
-        distance: by no more can the probability of any label differ.
+        Words are drawn independently, so overlaps multiply. 1 - Q bounds the total variation distance, and
+        with it the difference in the probability of any label.
 
         Args:
-            texts: its sentences.
-            radius: the most words that the adversary replaces; all that it can where None.
+            texts: Sentences of the input.
+            radius: Maximum number of words that the adversary replaces. If `None`, any number.
         """
-        return math.prod(self.overlaps(texts)[:radius])
+        return math.prod(self.list_overlaps(texts)[:radius])
 
     def describe(self) -> dict[str, Any]:
-        """Every choice that changes what is drawn, ready for JSON."""
+        """Return every choice that affects the draws, ready for JSON."""
         return {"smoothing": self.perturbation.describe(), "seed": self.seed}
 
 
-def synonym_perturbation(
+def build_perturbation(
     synonyms: SynonymSource,
     exclude_stopwords: bool = False,
     casing: Literal["keep", "authors"] = "keep",
 ) -> SynonymPerturbation:
-    """What is smoothed over: a perturbation as it is, or that of a table.
+    """Return the perturbation to smooth over, built from a table if necessary.
 
     Args:
-        synonyms: see `Smoothing`.
-        exclude_stopwords: see `SynonymPerturbation`; here stop words stand by default, so that what is
-            certified covers what the attack `synonym` tries with the same table.
-        casing: see `SynonymPerturbation`.
+        synonyms: See `Smoothing`.
+        exclude_stopwords: See `SynonymPerturbation`. Defaults to `False`, so that the certificate covers
+            everything that the attack `synonym` tries with the same table.
+        casing: See `SynonymPerturbation`.
 
     Raises:
-        HfBatError: no table, an empty one, or one that cannot be read.
+        HfBatError: If there is no table, or it is empty or unreadable.
     """
     if isinstance(synonyms, SynonymPerturbation):
         return synonyms
     if not isinstance(synonyms, (str, Path, Mapping)):
-        raise HfBatError(
-            "smoothing and its certificate need a synonym table: give one, or the path of one "
-            "(`hf-bat lexicon build` makes one)"
-        )
+        raise HfBatError("smoothing needs a synonym table; build one with `hf-bat lexicon build`")
     synonyms = as_table(synonyms)
     if not synonyms:
         raise HfBatError("the synonym table is empty: there is nothing to smooth over")
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)
 
 
-def check_whole(name: str, value: Any, or_none: bool = False) -> None:
-    """Refuse what is no whole number.
-
-    Args:
-        name: of the argument.
-        value: what was given for it.
-        or_none: whether None will do too.
-
-    Raises:
-        HfBatError: it is something else.
-    """
-    if or_none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise HfBatError(f"{name} must be a whole number; got {value!r}")
-
-
 class SmoothedClassifier(Classifier):
-    """The smoothed version of a classifier, to be attacked or used like any other.
+    """The smoothed version of a classifier, which can be attacked or used like any other.
 
-    The probability of a label is its share of the votes: of how many of the samples it is the
-    classifier's answer. What is drawn for an input depends on the seed and its text alone, so answers
-    depend on no batch and no order. It costs up to `samples` queries an input, fewer where draws agree.
+    The probability of a label is its share of the votes: the fraction of samples to which the classifier
+    gives it. The samples of an input depend only on the seed and its text, so answers depend neither on
+    the batch nor on the order. An input costs up to `samples` queries, fewer if draws coincide.
 
     Args:
-        model: a `Classifier`, or anything else that `hf_bat.attack.Attack` takes as a model.
-        synonyms: see `Smoothing`.
-        samples: draws an input.
-        seed: of the draws.
-        tokenizer: the model's tokenizer; loaded with a model given by path.
-        batch_size: the most samples in a forward pass of the model; see `Engine`.
+        model: A `Classifier`, or anything else that `hf_bat.attack.Attack` accepts as a model.
+        synonyms: See `Smoothing`.
+        samples: Number of draws per input. Defaults to 100.
+        seed: Seed of the draws. Defaults to 0.
+        tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
+        batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: no synonym table, samples that are no whole number from 1 on, a model that cannot
-            be loaded.
+        HfBatError: If there is no synonym table, `samples` is below 1, or the model cannot be loaded.
 
     Example:
         >>> def model(pairs):
@@ -226,12 +204,12 @@ class SmoothedClassifier(Classifier):
         tokenizer: Any = None,
         batch_size: int | None = None,
     ):
-        check_whole("samples", samples)
         if samples < 1:
-            raise HfBatError(f"smoothing needs at least 1 sample; got {samples}")
+            raise HfBatError(f"samples must be at least 1; got {samples}")
         self.smoothing = Smoothing(synonyms, seed)
         self.inner = as_classifier(model, tokenizer, None, None, "float32")
-        self.samples, self.batch_size = int(samples), batch_size
+        # NumPy's integers cannot be written as JSON.
+        self.samples, self.batch_size = operator.index(samples), batch_size
         self.config, self.unk = self.inner.config, self.inner.unk
         self.max_length = self.inner.max_length
         self.preprocessing_defence = self.inner.preprocessing_defence
@@ -239,7 +217,7 @@ class SmoothedClassifier(Classifier):
 
     @property
     def device(self) -> Any:
-        """Where the model is; None for a function."""
+        """Device of the model, or `None` for a function."""
         return getattr(self.inner, "device", None)
 
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
@@ -250,14 +228,14 @@ class SmoothedClassifier(Classifier):
 
     def probabilities(self, keys: Sequence[Texts]) -> np.ndarray:
         engine = Engine(self.inner, self.batch_size, in_flight=max(1, len(keys)))
-        searches = ((partial(self._votes, number, key), None) for number, key in enumerate(keys))
-        shares = dict(found for results in engine.run(searches) for found in results)
+        searches = ((partial(self._vote, number, key), None) for number, key in enumerate(keys))
+        shares = dict(result for results in engine.run(searches) for result in results)
         return np.stack([shares[number] for number in range(len(keys))])
 
-    def _votes(
+    def _vote(
         self, number: int, texts: Texts, counter: Counter
     ) -> Generator[Request, Any, tuple[int, np.ndarray]]:
-        answers = yield Score(self.smoothing.draws(texts, self.samples))
+        answers = yield Score(self.smoothing.draw(texts, self.samples))
         votes = np.bincount(answers.argmax(axis=1), minlength=answers.shape[1])
         return number, votes / self.samples
 
@@ -275,8 +253,7 @@ class SmoothedClassifier(Classifier):
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
         raise HfBatError(
-            "a smoothed classifier counts votes and has no gradient; choose the ranking deletion, unk "
-            "or random"
+            "a smoothed classifier counts votes and has no gradient; use the ranking deletion, unk or random"
         )
 
     @contextmanager

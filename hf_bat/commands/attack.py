@@ -187,9 +187,9 @@ def _check_smoothing(args: argparse.Namespace) -> None:
 
 
 def _smoothed(model: Classifier, args: argparse.Namespace) -> Classifier:
-    from hf_bat.certificate.smoothing import SmoothedClassifier, synonym_perturbation
+    from hf_bat.certificate.smoothing import SmoothedClassifier, build_perturbation
 
-    words = synonym_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
+    words = build_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     return SmoothedClassifier(model, words, args.smooth, args.seed, batch_size=args.batch_size)
 
 

@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hf_bat.certificate.bounds import Tally, looks
-from hf_bat.errors import HfBatError
+from hf_bat.certificate.certificate import Tally, schedule_looks
 from hf_bat.stats import clopper_pearson
 
 
 @given(st.integers(1, 100_000))
 def test_looks_grow_and_end_at_all_samples(samples):
-    found = looks(samples)
-    assert found[-1] == samples and looks(samples, early_stopping=False) == (samples,)
+    found = schedule_looks(samples)
+    assert found[-1] == samples and schedule_looks(samples, early_stopping=False) == (samples,)
     assert found[0] >= min(samples, 32)
     assert all(
         before < after <= 2 * before for before, after in zip(found, found[1:], strict=False)
@@ -38,23 +37,21 @@ def chance_of_a_false_bound(looks, risk, p):
 
 @pytest.mark.parametrize("p", [0.3, 0.52, 0.75, 0.97])
 def test_stopping_at_any_look_keeps_the_risk(p):
-    schedule, risk = looks(250), 0.05
+    schedule, risk = schedule_looks(250), 0.05
     chances = chance_of_a_false_bound(schedule, risk / len(schedule), p)
     assert max(chances) <= risk
 
 
 def test_looking_often_without_sharing_the_risk_would_break_it():
-    assert max(chance_of_a_false_bound(looks(250), 0.05, 0.52)) > 0.05
+    assert max(chance_of_a_false_bound(schedule_looks(250), 0.05, 0.52)) > 0.05
 
 
 def test_a_tally_decides_and_never_takes_a_certificate_back():
-    tally = Tally(looks(250), 0.05)
+    tally = Tally(schedule_looks(250), 0.05)
     tally.add(32, 32)
-    assert tally.verdict(0.5) == "certified" and tally.verdict(0.9) == "abstained"
-    assert tally.verdict(1.0) == "not certified"
-    assert tally.decided([0.5, 1.2]) and not tally.decided([0.5, 0.9])
+    assert tally.decide(0.5) == "certified" and tally.decide(0.9) == "abstained"
+    assert tally.decide(1.0) == "not certified"
+    assert tally.is_decided([0.5, 1.2]) and not tally.is_decided([0.5, 0.9])
     before = tally.low
     tally.add(10, 31)
-    assert tally.low == before and tally.verdict(0.5) == "certified"
-    with pytest.raises(HfBatError, match="no look"):
-        tally.add(1, 1)
+    assert tally.low == before and tally.decide(0.5) == "certified"

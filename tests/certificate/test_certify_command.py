@@ -75,36 +75,33 @@ def test_a_preprocessing_defence_is_certified_with_and_disclosed(tmp_path, capsy
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    "flags, keyword",
     [
-        ([], "a certificate needs a synonym table: give --synonyms FILE"),
-        (["--synonyms", "absent.json"], "table not found: absent.json"),
-        (["--synonyms", "TABLE", "--radius", "-1"], "radius is a number of substitutions"),
-        (["--synonyms", "TABLE", "--confidence", "1"], "confidence must lie between 0 and 1"),
-        (["--synonyms", "TABLE", "--samples", "3"], "3 samples cannot certify"),
-        (["--synonyms", "TABLE", "--casing", "upper"], "unknown casing 'upper'"),
-        (["--synonyms", "TABLE", "--json", "/no/such/folder/r.json"], "no folder"),
-        (["--synonyms", "TABLE", "--columns", "x"], "give either --task or --columns"),
-        (["--synonyms", "TABLE", "--dtype", "int4"], "unknown dtype 'int4'"),
-        (
-            ["--synonyms", "TABLE", "--max-seq-length", "-5"],
-            "max_length must be at least 4; got -5",
-        ),
-        (["--synonyms", "TABLE", "--json", "/"], "--json / is a folder"),
+        ([], "--synonyms"),
+        (["--synonyms", "absent.json"], "absent.json"),
+        (["--synonyms", "TABLE", "--radius", "-1"], "radius"),
+        (["--synonyms", "TABLE", "--confidence", "1"], "confidence"),
+        (["--synonyms", "TABLE", "--samples", "3"], "3 samples"),
+        (["--synonyms", "TABLE", "--casing", "upper"], "upper"),
+        (["--synonyms", "TABLE", "--json", "/no/such/folder/r.json"], "/no/such/folder"),
+        (["--synonyms", "TABLE", "--columns", "x"], "--columns"),
+        (["--synonyms", "TABLE", "--dtype", "int4"], "int4"),
+        (["--synonyms", "TABLE", "--max-seq-length", "-5"], "max_length"),
+        (["--synonyms", "TABLE", "--json", "/"], "--json"),
     ],
 )
-def test_bad_input_ends_in_one_line(folder, capsys, flags, message):
+def test_bad_input_ends_in_one_line(folder, capsys, flags, keyword):
     flags = [folder / "synonyms.json" if flag == "TABLE" else flag for flag in flags]
     assert call("certify", folder, "--data", folder / "dev.jsonl", *flags) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("hf-bat: error: ") and message in last
+    assert last.startswith("hf-bat: error: ") and keyword in last
 
 
 def test_a_smoothed_model_is_attacked(folder, tmp_path, capsys):
     flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--smooth", 30]
     flags += ["--max-samples", 5, "--json", tmp_path / "report.json"]
     assert call("attack", folder, *flags) == 2
-    assert "--smooth needs the table that is smoothed over" in capsys.readouterr().err
+    assert "--smooth" in capsys.readouterr().err
     assert call("attack", folder, *flags, "--synonyms", folder / "synonyms.json") == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["smoothed"]["samples"] == 30 and "smoothed, 30 samples" in report["model"]

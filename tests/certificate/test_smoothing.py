@@ -17,7 +17,7 @@ from certificate_helpers import (
     support,
 )
 
-from hf_bat import AntonymPerturbation, Attack, HfBatError, SubstitutionTable, SynonymPerturbation
+from hf_bat import Attack, SubstitutionTable, SynonymPerturbation
 from hf_bat.attack import CallableModel
 from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing
 
@@ -26,7 +26,7 @@ SMOOTHING = Smoothing(TABLE)
 
 @pytest.mark.parametrize("texts", SENTENCES)
 def test_draws_are_uniform_over_all_that_can_be_drawn(texts):
-    drawn = Counter(SMOOTHING.draws(texts, 20_000))
+    drawn = Counter(SMOOTHING.draw(texts, 20_000))
     possible = support(TABLE, texts)
     assert set(drawn) <= set(possible) and len(set(possible)) == len(possible)
     expected = 20_000 / len(possible)
@@ -39,7 +39,7 @@ def test_draws_are_uniform_over_all_that_can_be_drawn(texts):
 @pytest.mark.parametrize("radius", [None, 0, 1, 2])
 def test_quality_is_the_exact_one_and_bounds_the_distance_of_every_edit(texts, radius):
     exact = exact_quality(TABLE, texts, radius)
-    assert SMOOTHING.quality(texts, radius) == pytest.approx(float(exact), abs=1e-12)
+    assert SMOOTHING.compute_quality(texts, radius) == pytest.approx(float(exact), abs=1e-12)
     here = Counter(support(TABLE, texts))
     for edited in here:
         if radius is not None and edited_words(texts, edited) > radius:
@@ -63,8 +63,8 @@ def test_quality_bounds_every_edit_of_made_tables_with_capitals(casing, seed):
         smoothing = Smoothing(SynonymPerturbation(table, exclude_stopwords=False, casing=casing))
 
         def drawn(tokens, smoothing=smoothing):
-            text = " ".join(smoothing.centre(tuple(tokens)))
-            sets = (smoothing.choices(token) for token in text.split())
+            text = " ".join(smoothing.uncase(tuple(tokens)))
+            sets = (smoothing.list_choices(token) for token in text.split())
             return Counter(" ".join(choice) for choice in itertools.product(*sets))
 
         tokens = rng.choices(["US", "us.", "Us", "Dog.", "dog", "DOG", "I", "big,", "it's"], k=2)
@@ -80,59 +80,45 @@ def test_quality_bounds_every_edit_of_made_tables_with_capitals(casing, seed):
             )
             for radius in (None, 1):
                 if radius is None or sum(a != b for a, b in zip(tokens, edited, strict=True)) <= 1:
-                    assert smoothing.quality((" ".join(tokens),), radius) <= common + Fraction(
-                        1, 10**12
-                    )
+                    assert smoothing.compute_quality(
+                        (" ".join(tokens),), radius
+                    ) <= common + Fraction(1, 10**12)
 
 
 def test_choices_keep_case_and_mark():
     for token in ("a1", "A1.", "b4", "z", "."):
-        assert list(SMOOTHING.choices(token)) == options(TABLE, token)
+        assert list(SMOOTHING.list_choices(token)) == options(TABLE, token)
 
 
 def test_draws_depend_on_seed_text_number_and_purpose_alone():
     texts = ("c1 b1 a1", "c2 b4")
-    whole = SMOOTHING.draws(texts, 50)
-    assert whole == SMOOTHING.draws(texts, 20) + SMOOTHING.draws(texts, 30, first=20)
-    assert whole == Smoothing(TABLE).draws(texts, 50)
+    whole = SMOOTHING.draw(texts, 50)
+    assert whole == SMOOTHING.draw(texts, 20) + SMOOTHING.draw(texts, 30, first=20)
+    assert whole == Smoothing(TABLE).draw(texts, 50)
     others = [
-        Smoothing(TABLE, seed=1).draws(texts, 50),
-        SMOOTHING.draws(texts, 50, purpose=1),
-        SMOOTHING.draws(("c1 b1 a1 ", "c2 b4"), 50),
+        Smoothing(TABLE, seed=1).draw(texts, 50),
+        SMOOTHING.draw(texts, 50, purpose=1),
+        SMOOTHING.draw(("c1 b1 a1 ", "c2 b4"), 50),
     ]
     assert all(other != whole for other in others)
 
 
 def test_stop_words_and_casing_are_the_perturbations():
     table = {"about": ["around"], "around": ["about"], "dog": ["hound"]}
-    assert Smoothing(table).choices("about") == ("about", "around")
+    assert Smoothing(table).list_choices("about") == ("about", "around")
     without = Smoothing(SynonymPerturbation(SubstitutionTable(table)))
-    assert without.choices("about") == ("about",) and without.overlap("about") == 1.0
+    assert without.list_choices("about") == ("about",) and without.compute_overlap("about") == 1.0
     lower = Smoothing(SynonymPerturbation(SubstitutionTable(table), casing="authors"))
-    assert lower.choices("Dog.") == ("dog.", "hound.")
-    assert set(lower.draws(("The Dog.",), 50)) == {("the dog.",), ("the hound.",)}
+    assert lower.list_choices("Dog.") == ("dog.", "hound.")
+    assert set(lower.draw(("The Dog.",), 50)) == {("the dog.",), ("the hound.",)}
 
 
 def test_odd_replacements_are_never_taken_for_safe():
     phrase = Smoothing({"dog": ["hot dog"], "cat": ["tom"], "tom": ["cat"]})
-    assert phrase.overlap("dog") == 0.0 and phrase.overlap("cat") == 1.0
+    assert phrase.compute_overlap("dog") == 0.0 and phrase.compute_overlap("cat") == 1.0
     # "u.s." loses its last mark when it is looked up: it stands for another word than the table says.
     marked = Smoothing({"america": ["u.s."], "u.s.": ["america"]})
-    assert marked.choices("u.s.") == ("u.s.",) and marked.overlap("america") == 0.5
-
-
-@pytest.mark.parametrize(
-    "synonyms, message",
-    [
-        (None, "need a synonym table"),
-        (AntonymPerturbation({"hot": ("cold",)}), "need a synonym table"),
-        ({}, "table is empty"),
-        ("absent.json", "table not found: absent.json"),
-    ],
-)
-def test_without_a_synonym_table_there_is_nothing_to_smooth_over(synonyms, message):
-    with pytest.raises(HfBatError, match=message):
-        Smoothing(synonyms)
+    assert marked.list_choices("u.s.") == ("u.s.",) and marked.compute_overlap("america") == 0.5
 
 
 @pytest.mark.parametrize("task", ["snli", "mnli"])
@@ -142,7 +128,7 @@ def test_on_the_authors_tables_nearly_all_sets_agree(shared, task):
     )
     smoothing = Smoothing(table)
     words = list(table)[::50]
-    overlaps = [smoothing.overlap(word) for word in words]
+    overlaps = [smoothing.compute_overlap(word) for word in words]
     # Whole components agree; the 100 nearest of a larger one need not.
     assert np.mean([q == 1.0 for q in overlaps]) > (0.95 if task == "snli" else 0.7)
     assert all(0 <= q <= 1 for q in overlaps)
@@ -178,22 +164,6 @@ def test_its_name_and_identity_say_how_it_is_smoothed():
     assert "smoothed" in made().name
 
 
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [
-        (0, "at least 1 sample; got 0"),
-        ("100", "samples must be a whole number; got '100'"),
-        (10.5, "samples must be a whole number; got 10.5"),
-        (None, "samples must be a whole number; got None"),
-        (True, "samples must be a whole number; got True"),
-    ],
-)
-def test_samples_that_are_no_count_end_in_one_line(samples, message):
-    with pytest.raises(HfBatError, match=message) as caught:
-        SmoothedClassifier(HashedClassifier(0.6), TABLE, samples=samples)
-    assert "\n" not in str(caught.value)
-
-
 def test_its_obstinacy_can_be_measured():
     rows = [
         {"question1": f"{one} hot day", "question2": f"big {other}", "label": 1, "idx": idx}
@@ -213,9 +183,3 @@ def test_its_obstinacy_can_be_measured():
     assert about["smoothed"]["smoothing"]["table"] == SubstitutionTable(TABLE).fingerprint
     again = attacked(1, order=-1)
     assert again.rows["antonym"][::-1] == report.rows["antonym"]
-
-
-def test_a_gradient_ranking_is_refused():
-    smoothed = SmoothedClassifier(HashedClassifier(0.6), TABLE)
-    with pytest.raises(HfBatError, match="has no gradient"):
-        smoothed.saliency([(("a1", "b1"), 0)])

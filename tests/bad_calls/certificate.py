@@ -1,0 +1,60 @@
+"""Bad calls of `hf_bat.certificate`."""
+
+from bad_calls import BadCall
+from certificate_helpers import TABLE, HashedClassifier, made_rows
+
+from hf_bat import AntonymPerturbation, SmoothedClassifier
+from hf_bat.attack import CanonicalizedModel
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.certificate.certificate import Tally, certify
+from hf_bat.certificate.smoothing import Smoothing
+
+MODEL = HashedClassifier(0.9)
+SMOOTHED = SmoothedClassifier(MODEL, TABLE)
+
+
+def refused(name, keyword, error=None, model=MODEL, **options):
+    """Return the bad call of `certify` with these options."""
+    options = {"rows": made_rows(), "task": "qqp", "synonyms": TABLE, "progress": False} | options
+    return BadCall(name, lambda _: certify(model, **options), keyword, *([error] if error else []))
+
+
+CALLS = [
+    refused("no table", "synonym table", synonyms=None),
+    refused("negative radius", "radius", radius=-1),
+    refused("radius that is no integer", "integer", TypeError, radius=1.5),
+    refused("radius as text", "integer", TypeError, radius="2"),
+    refused("confidence 0", "confidence", confidence=0),
+    refused("confidence 1", "confidence", confidence=1.0),
+    refused("confidence NaN", "confidence", confidence=float("nan")),
+    refused("confidence in percent", "95", confidence=95),
+    refused("samples that are no integer", "integer", TypeError, samples=50.5),
+    refused("no samples", "samples", samples=0),
+    refused("too few samples", "4 samples", samples=4),
+    refused("no rows at most", "max_samples", max_samples=0),
+    refused("no rows", "no rows", rows=[]),
+    refused("unknown label", "label 5", rows=made_rows(1, label=5)),
+    refused("batch of nothing", "batch_size", batch_size=0),
+    refused("smoothed twice", "plain classifier", model=SMOOTHED),
+    refused(
+        "smoothed twice, behind a defense",
+        "plain classifier",
+        model=CanonicalizedModel(SMOOTHED, Canonicalizer(TABLE)),
+    ),
+    BadCall(
+        "antonyms to smooth over",
+        lambda _: Smoothing(AntonymPerturbation({"hot": ("cold",)})),
+        "table",
+    ),
+    BadCall("empty table", lambda _: Smoothing({}), "empty"),
+    BadCall("absent table", lambda _: Smoothing("absent.json"), "absent.json"),
+    BadCall("no votes", lambda _: SmoothedClassifier(MODEL, TABLE, samples=0), "samples"),
+    BadCall(
+        "votes that are no integer",
+        lambda _: SmoothedClassifier(MODEL, TABLE, samples=10.5),
+        "integer",
+        TypeError,
+    ),
+    BadCall("gradient of votes", lambda _: SMOOTHED.saliency([(("a1", "b1"), 0)]), "gradient"),
+    BadCall("look at another time", lambda _: Tally((32, 64), 0.05).add(1, 1), "look"),
+]
