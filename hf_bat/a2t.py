@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 # Which of a row's draws decides whether it is attacked: far from those of its versions.
 _ATTACKED = 2**32
-#: The folder of adversarial rows inside a run's; it holds texts of training rows, so no push uploads it.
-ADVERSARIAL = "adversarial"
+#: Folder of adversarial rows inside a run's folder. The underscore keeps the texts of training rows private:
+#: `Trainer` uploads no path of its output folder that begins with one.
+ADVERSARIAL = "_adversarial"
 
 
 @dataclass(frozen=True)

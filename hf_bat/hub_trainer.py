@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hf_bat.a2t import ADVERSARIAL
 from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import get_hub_name
 from hf_bat.model_card import CardFacts, Evaluation, describe_data, even_out_logs, finish_card
@@ -18,9 +16,6 @@ from hf_bat.raw_text import RawTextTrainer
 from hf_bat.saved_perturbations import tables_of
 
 logger = logging.getLogger(__name__)
-
-# In the output folder, but never uploaded: the texts of training rows.
-_PRIVATE = f"{ADVERSARIAL}/*"
 
 
 class HubTrainer(RawTextTrainer):
@@ -151,6 +146,7 @@ class HubTrainer(RawTextTrainer):
             base=base,
         )
         finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
+        self._is_card_written = True
 
     # ---- the Hub ------------------------------------------------------------------------------
 
@@ -192,21 +188,17 @@ class HubTrainer(RawTextTrainer):
             HfBatError: the upload failed: says where the model is and how to try again.
         """
         self._warn_local_base()
-        self._uploading = False
+        self._is_card_written = False
         try:
-            with _training_texts_left_out():
-                return super().push_to_hub(
-                    commit_message, blocking, token, revision, private, **kwargs
-                )
-        except HfBatError:
-            raise
+            return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
         except Exception as error:
-            if not self._uploading:
-                raise  # a failure on this machine
+            # The card is written last before the upload: an earlier failure has nothing to do with the Hub.
+            if isinstance(error, HfBatError) or not self._is_card_written:
+                raise
             repo, folder = self.hub_model_id, self.args.output_dir
+            # What Trainer leaves out of its upload: `_adversarial` has texts of training rows.
             command = (
-                f"hf upload {repo} {shlex.quote(folder)} . --exclude 'checkpoint-*' "
-                f"--exclude '{_PRIVATE}'"
+                f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
             )
             branch = self.args.hub_revision if revision is None else revision
             if branch:
@@ -217,15 +209,6 @@ class HubTrainer(RawTextTrainer):
                 f"again with {call}, or with `{command}`"
             ) from error
 
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        with _training_texts_left_out():
-            super()._push_from_checkpoint(checkpoint_folder)
-
-    def _finish_current_push(self) -> None:
-        # `push_to_hub` calls this between its work on this machine and the upload.
-        self._uploading = True
-        super()._finish_current_push()
-
     def _warn_local_base(self) -> None:
         for config in getattr(self.model, "peft_config", {}).values():
             base = config.base_model_name_or_path
@@ -234,35 +217,3 @@ class HubTrainer(RawTextTrainer):
                     "the adapter's base model is a folder of this machine, where others cannot load it: set "
                     "base_model_name_or_path of the adapter's configuration to the base's name on the Hub"
                 )
-
-
-class _Uploader:
-    """The Trainer's client of the Hub; its uploads leave out the texts of training rows.
-
-    Args:
-        client: a `huggingface_hub.HfApi`.
-    """
-
-    def __init__(self, client: Any):
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def upload_folder(self, **options: Any) -> Any:
-        """As that of `HfApi`."""
-        ignored = [*(options.pop("ignore_patterns", None) or ()), _PRIVATE]
-        return self._client.upload_folder(ignore_patterns=ignored, **options)
-
-
-@contextmanager
-def _training_texts_left_out() -> Iterator[None]:
-    """While this lasts, the Trainer's uploads, which know no exceptions of ours, leave those texts out."""
-    from transformers import trainer
-
-    of_transformers = trainer.hf_api
-    trainer.hf_api = lambda: _Uploader(of_transformers())
-    try:
-        yield
-    finally:
-        trainer.hf_api = of_transformers

@@ -14,9 +14,9 @@ def test_a2t_from_the_command_line(tiny_folder, tmp_path, in_process):  # noqa: 
     )  # fmt: skip
     status, _, error = in_process(*flags)
     assert status == 0, error
-    found = read_rows(output / "adversarial" / "epoch-1.jsonl")
+    found = read_rows(output / "_adversarial" / "epoch-1.jsonl")
     assert len(found) == 20 and all(row["queries"] <= 30 for row in found)
-    assert [path.name for path in (output / "adversarial").iterdir()] == ["epoch-1.jsonl"]
+    assert [path.name for path in (output / "_adversarial").iterdir()] == ["epoch-1.jsonl"]
     history = read(output / "trainer_state.json")["log_history"]
     assert [e["adversarial_attacked"] for e in history if "adversarial_attacked" in e] == [20]
     table = SubstitutionTable.load(output / "synonyms.json.gz")

@@ -102,24 +102,34 @@ class OnePushAtATime(TrainerCallback):
 
 
 def push_a2t(folder):
-    """Pushed while it trains (the checkpoint too), on each save and at the end."""
-    trainer = make_trainer(
-        folder,
-        made_rows(8),
-        method="a2t",
-        clean_epochs=0,
-        num_train_epochs=2,
-        save_strategy="epoch",
-        push_to_hub=True,
-        hub_strategy="checkpoint",
-        hub_always_push=True,
-        hub_model_id="tester/a2t",
-    )
-    trainer.add_callback(OnePushAtATime(trainer))
-    trainer.train()
-    trainer.save_model()
-    trainer.push_to_hub()
-    return {"files": sorted(hashes(folder))}
+    """Push while training (the model and each checkpoint), on each save and at the end."""
+    found = {}
+    for strategy in ("checkpoint", "all_checkpoints"):
+        out = Path(folder) / strategy
+        trainer = make_trainer(
+            out,
+            made_rows(8),
+            method="a2t",
+            clean_epochs=0,
+            num_train_epochs=2,
+            save_strategy="epoch",
+            push_to_hub=True,
+            hub_strategy=strategy,
+            hub_always_push=True,
+            hub_model_id=f"tester/{strategy}",
+        )
+        trainer.add_callback(OnePushAtATime(trainer))
+        trainer.train()
+        trainer.save_model()
+        trainer.push_to_hub()
+        texts = {row[column] for row in made_rows(8) for column in ("premise", "hypothesis")}
+        for path in out.glob("_adversarial/*"):
+            rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+            texts |= {
+                text for row in rows for text in (*row["original"], *(row["perturbed"] or ()))
+            }
+        found[strategy] = {"files": sorted(hashes(out)), "texts": sorted(texts)}
+    return found
 
 
 def push_adapter(folder):
@@ -184,7 +194,7 @@ def push_from_script(folder):
     sys.modules[spec.name] = script
     spec.loader.exec_module(script)
     folder = Path(folder)
-    texts = folder / "out" / "adversarial" / "epoch-0.jsonl"  # as if of an earlier run
+    texts = folder / "out" / "_adversarial" / "epoch-0.jsonl"  # as if of an earlier run
     texts.parent.mkdir(parents=True)
     texts.write_text("{}\n")
     for name, seed in (("train", 0), ("dev", 1)):

@@ -47,8 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
 
 def adversarial_rows(folder: Path) -> list[list[Any]]:
     """What A2T found in each epoch, and the files that it left."""
-    names = sorted(path.name for path in (folder / "adversarial").iterdir())
-    lines = [(folder / "adversarial" / name).read_text().splitlines() for name in names]
+    names = sorted(path.name for path in (folder / "_adversarial").iterdir())
+    lines = [(folder / "_adversarial" / name).read_text().splitlines() for name in names]
     rows = [[json.loads(line) for line in part] for part in lines]
     kept = ("idx", "outcome", "perturbed", "queries")
     return [names, *([[row[key] for key in kept] for row in part] for part in rows)]

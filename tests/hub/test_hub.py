@@ -84,15 +84,19 @@ def test_the_pushed_card_is_the_local_one(session):
     assert set(session.pushed["push_model"]["files"]) <= set(files)
 
 
-def test_texts_of_training_rows_are_never_pushed(session):
-    assert {"adversarial/epoch-0.jsonl", "adversarial/epoch-1.jsonl"} <= set(
-        session.pushed["push_a2t"]["files"]
-    )
-    # The first one is the empty repository's; two are of each of the two checkpoints.
-    commits = [tree for _, tree in session.hub.repos["models", "tester/a2t"].commits]
+@pytest.mark.parametrize("strategy", ["checkpoint", "all_checkpoints"])
+def test_texts_of_training_rows_are_never_pushed(session, strategy):
+    pushed = session.pushed["push_a2t"][strategy]
+    assert {f"_adversarial/epoch-{epoch}.jsonl" for epoch in (0, 1)} <= set(pushed["files"])
+    commits = [tree for _, tree in session.hub.repos["models", f"tester/{strategy}"].commits]
+    # The empty repository, the model and its checkpoint after each of two epochs, the final push.
     assert len(commits) >= 6 and "model.safetensors" in commits[-1]
-    assert any(path.startswith("last-checkpoint/") for path in commits[-1])
+    folder = "last-checkpoint" if strategy == "checkpoint" else "checkpoint-2"
+    assert f"{folder}/model.safetensors" in commits[-1]
     assert not [path for tree in commits for path in tree if "adversarial" in path]
+    assert len(pushed["texts"]) > 8
+    contents = {content for tree in commits for content in tree.values()}
+    assert not [text for text in pushed["texts"] if any(text.encode() in c for c in contents)]
 
 
 def test_no_file_that_was_pushed_holds_the_token(session):
@@ -151,7 +155,7 @@ def test_the_script_pushes_and_its_advice_works(session):
     session.run(hf, *shlex.split(command)[1:])
     files = session.hub.files("tester/script")
     assert {"README.md", "model.safetensors", "synonyms.json.gz", "eval_results.json"} <= set(files)
-    assert not any(path.startswith(("checkpoint-", "adversarial")) for path in files)
+    assert not any(path.startswith(("checkpoint-", "_")) for path in files)
     card = ModelCard(files["README.md"].decode())
     written = json.loads(files["eval_results.json"])
     rates = {

@@ -54,6 +54,6 @@ def test_it_is_tried_again_on_the_revision_that_was_pushed_to(
     tmp_path, monkeypatch, hub_revision, push, revision, call
 ):
     found = advice(tmp_path, monkeypatch, hub_revision, **push)
-    words = ["hf", "upload", "me/m", str(tmp_path), ".", "--exclude", "checkpoint-*",
-             "--exclude", "adversarial/*"]  # fmt: skip
+    words = ["hf", "upload", "me/m", str(tmp_path), ".", "--exclude", "_*",
+             "--exclude", "checkpoint-*"]  # fmt: skip
     assert found == ([revision], call, words + ["--revision", revision] * bool(revision))

@@ -63,7 +63,7 @@ def make(folder, rows, dropout=0.0, **options):
 
 
 def attack_rows(folder, epoch):
-    return read_rows(rows_path(folder / "adversarial", epoch))
+    return read_rows(rows_path(folder / "_adversarial", epoch))
 
 
 def found_in(folder, epoch):
@@ -115,7 +115,7 @@ def test_clean_epochs_and_intervals_while_training(tmp_path, rows):
 
     trainer._make_collator = make_watching
     trainer.train()
-    files = sorted(path.name for path in (tmp_path / "adversarial").iterdir())
+    files = sorted(path.name for path in (tmp_path / "_adversarial").iterdir())
     assert files == ["epoch-1.jsonl", "epoch-3.jsonl"]
     for epoch, batch in seen:
         if epoch == 0:
@@ -277,7 +277,7 @@ def long_run(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("long")
     trainer = make_long(folder, rows)
     trainer.train()
-    files = {path.name: path.read_bytes() for path in (folder / "adversarial").iterdir()}
+    files = {path.name: path.read_bytes() for path in (folder / "_adversarial").iterdir()}
     assert sorted(files) == ["epoch-0.jsonl", "epoch-1.jsonl", "epoch-2.jsonl"]
     return trainer, folder, files
 
@@ -287,7 +287,7 @@ def restored(long_run):
     """The run's folder with its files as they were."""
     _, folder, files = long_run
     for name, content in files.items():
-        (folder / "adversarial" / name).write_bytes(content)
+        (folder / "_adversarial" / name).write_bytes(content)
     return folder
 
 
@@ -300,7 +300,7 @@ def resume(folder, rows, **options):
 def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
     whole, folder, files = long_run
     # Half of the next epoch's rows, as a run leaves them that is killed while it attacks.
-    third = folder / "adversarial" / "epoch-2.jsonl"
+    third = folder / "_adversarial" / "epoch-2.jsonl"
     third.write_bytes(files["epoch-2.jsonl"][: len(files["epoch-2.jsonl"]) // 2])
     resumed = resume(folder, rows)
     # The Trainer's last entry has times; the one entry of the attack in epoch 1 is not repeated.
@@ -308,7 +308,7 @@ def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
     ours, theirs = weights_of(resumed.model), weights_of(whole.model)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     for name, content in files.items():
-        assert (folder / "adversarial" / name).read_bytes() == content
+        assert (folder / "_adversarial" / name).read_bytes() == content
 
 
 def test_a_resumed_epoch_is_not_attacked_again_with_newer_weights(restored, rows, monkeypatch):
@@ -327,10 +327,10 @@ def test_a_resumed_epoch_is_not_attacked_again_with_newer_weights(restored, rows
 def test_rows_of_an_earlier_run_are_written_over(restored, rows, long_run):
     stale = make_long(restored, rows, max_steps=1)
     stale.model.load_state_dict(weights_of(tiny_model("bert", seed=1)))
-    before = (restored / "adversarial" / "epoch-0.jsonl").read_bytes()
+    before = (restored / "_adversarial" / "epoch-0.jsonl").read_bytes()
     stale.train()
     after = attack_rows(restored, 0)
-    assert (restored / "adversarial" / "epoch-0.jsonl").read_bytes() != before
+    assert (restored / "_adversarial" / "epoch-0.jsonl").read_bytes() != before
     assert len(after) == 18 and len({row["model"] for row in after}) == 1
 
 
@@ -354,7 +354,7 @@ def change_a_text(path):
     ],
 )
 def test_rows_that_the_epoch_did_not_begin_with_are_refused(restored, rows, spoil, message):
-    spoil(restored / "adversarial" / "epoch-1.jsonl")
+    spoil(restored / "_adversarial" / "epoch-1.jsonl")
     with pytest.raises(HfBatError, match=message) as error:
         resume(restored, rows)
     assert "\n" not in str(error.value)

@@ -97,6 +97,6 @@ def test_the_arguments_given_are_back_after_a_search_that_fails(tmp_path):
 def test_a_run_after_a_search_attacks_as_its_own_method_does(tmp_path):
     trainer, search, _ = searched(tmp_path, [{"method": "normal"}], method="a2t", clean_epochs=0)
     search()
-    assert not (tmp_path / "adversarial").exists()
+    assert not (tmp_path / "_adversarial").exists()
     trainer.train()
-    assert (tmp_path / "adversarial" / "epoch-0.jsonl").exists()
+    assert (tmp_path / "_adversarial" / "epoch-0.jsonl").exists()
