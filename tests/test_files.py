@@ -10,7 +10,7 @@ from hf_bat.attack.rows import RowsFile
 from hf_bat.cli import main
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
-from hf_bat.report.attack import write_html
+from hf_bat.report.page import write_attack_page
 
 
 def names(folder):
@@ -67,7 +67,7 @@ def test_pages_and_rows_that_cannot_be_written_leave_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(HfBatError, match="^cannot write .*page.html: No space left"):
-        write_html({"attacks": {}}, tmp_path / "page.html", [])
+        write_attack_page({"attacks": {}}, tmp_path / "page.html", [])
     row = {"attack": "antonym", "idx": 0, "outcome": "failed"}
     with pytest.raises(HfBatError, match="^cannot write .*rows.jsonl: No space left"):
         RowsFile(tmp_path / "rows.jsonl", "antonym", {}).finish([row])

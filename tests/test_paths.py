@@ -3,7 +3,7 @@
 import json
 
 from hf_bat.attack.rows import RowsFile
-from hf_bat.report.files import collect
+from hf_bat.report.files import read_folder
 from hf_bat.sweep.train_run import last_whole_checkpoint
 from hf_bat.tasks import load_split
 
@@ -38,4 +38,4 @@ def test_reports_and_checkpoints_are_found(tmp_path):
     state = {"global_step": 3, "log_history": [{"loss": 1.0, "step": 3}]}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
     assert last_whole_checkpoint(tmp_path / ODD) == str(checkpoint)
-    assert collect(tmp_path / ODD).shown == {"checkpoint-3/trainer_state.json"}
+    assert read_folder(tmp_path / ODD).shown == {"checkpoint-3/trainer_state.json"}

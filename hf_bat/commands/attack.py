@@ -262,9 +262,9 @@ def _write(args: argparse.Namespace, report: Any, columns: tuple[str, ...]) -> N
         report.save_csv(args.csv)
         written.append(args.csv)
     if args.html:
-        from hf_bat.report.attack import write_html
+        from hf_bat.report.page import write_attack_page
 
-        write_html(report, args.html)
+        write_attack_page(report, args.html)
         written.append(args.html)
     if args.export:
         count, unlabelled = report.export(args.export, columns)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; return 0."""
-    from hf_bat.report.page import unshown, write_report
+    from hf_bat.report.page import group_reasons, write_report
 
     page = args.output or str(Path(args.folder) / "report.html")
     if Path(args.folder).is_dir():
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args, "output", "json")
     done = write_report(args.folder, page, [args.json] if args.json else ())
     print(f"shown: {', '.join(done['files'])}")
-    for names, why in unshown(done["others"]):
+    for names, why in group_reasons(done["others"]):
         print(f"not shown: {names}: {why}")
     print(f"written: {done['output']}")
     if args.json:

@@ -1,200 +1,171 @@
-"""Two kinds of chart as inline SVG: lines over steps, and rates with their intervals.
+"""Two kinds of SVG chart: lines over steps, and rates with their intervals.
 
-Plain SVG with text in it: no script, no library, readable in light and dark. Lines differ by dash
-pattern and by a label at their end, not by colour alone.
+A chart is plain SVG with text: no script, no library, readable in light and dark. Lines differ by dash
+pattern and by the name at their end, not by color only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from markupsafe import Markup
+
+from hf_bat.report.rendering import ENVIRONMENT, format_rate
 
 Point = tuple[float, float]
 
 MAX_POINTS = 300
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 56, 220, 12, 38
-_HEIGHT = 270
-_DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "12 4", "1 2")  # 7, and 6 colours: no look twice
-_LABEL_GAP = 15  # pixels between the labels at the ends of lines
-_BAR, _NAME = 22, 320  # height of a bar's row, width of the names' column
-_LONGEST_NAME = 48
-
-STYLE = """
-svg { width: 100%; max-width: 820px; height: auto; display: block; margin: .5rem 0; }
-svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-svg .soft { fill: var(--soft); }
-svg .grid { stroke: var(--line); stroke-width: 1; }
-svg .line { fill: none; stroke-width: 2; }
-svg .whisker { stroke: var(--ink); stroke-width: 1.5; }
-svg .bar { fill: var(--bar); }
-svg .c0 { stroke: #0072b2; } svg .c1 { stroke: #d55e00; } svg .c2 { stroke: #009e73; }
-svg .c3 { stroke: #a0457a; } svg .c4 { stroke: #8a6d00; } svg .c5 { stroke: #555; }
-@media (prefers-color-scheme: dark) { svg .c0 { stroke: #5cb8f0; } svg .c1 { stroke: #ff9a52; }
-  svg .c2 { stroke: #3fd0a5; } svg .c3 { stroke: #e59ac6; } svg .c4 { stroke: #e0c24a; }
-  svg .c5 { stroke: #bbb; } }
-"""
+MAX_NAME = 48  # characters
+WIDTH = 820
+# Line charts: the plot ends at RIGHT, names follow.
+HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 270, 12, 232, 56, 600
+DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "12 4", "1 2")  # 7, and 6 colors: 42 looks
+NAME_GAP = 15  # least distance between names, in pixels
+# Rate charts: bars begin after the column of names.
+BAR_HEIGHT, BAR_LEFT, BAR_SPAN = 22, 320, 430
 
 
-def line_chart(series: Mapping[str, Sequence[Point]], title: str, x_name: str = "step") -> str:
-    """Lines over a common axis.
+def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = "step") -> Markup:
+    """Draw lines over a common axis.
 
     Args:
-        series: name -> (x, y) in order of x; points that are not finite are left out, and more than
+        series: Name -> points (x, y), ordered by x. Points that are not finite are left out; more than
             `MAX_POINTS` are averaged in groups.
-        title: what the chart shows, for those who cannot see it.
-        x_name: what x is.
+        title: Description for people who cannot see the chart.
+        x_name: Name of the x axis. Defaults to "step".
 
     Returns:
-        An SVG element; an empty string where there is nothing to draw.
+        An SVG element, or an empty string if there is no point.
 
     Example:
-        >>> chart = line_chart({"loss": [(1, 0.5), (2, 0.25)]}, "Loss")
-        >>> chart.startswith("<svg") and ">loss</text>" in chart, line_chart({}, "Nothing")
-        (True, '')
+        >>> chart = draw_lines({"loss": [(1, 0.5), (2, 0.25)]}, "Loss")
+        >>> chart.startswith("<svg") and ">loss</text>" in chart, draw_lines({}, "Nothing")
+        (True, Markup(''))
     """
-    lines = {name: thin(points) for name, points in series.items()}
-    lines = {name: points for name, points in lines.items() if points}
+    thinned = {name: thin_points(points) for name, points in series.items()}
+    lines = {name: points for name, points in thinned.items() if points}
     if not lines:
-        return ""
-    xs = [x for points in lines.values() for x, _ in points]
-    ys = [y for points in lines.values() for _, y in points]
-    x_low, x_high = min(xs), max(xs)
-    y_ticks = ticks(min(0.0, *ys), max(ys))
-    y_low, y_high = y_ticks[0], y_ticks[-1]
+        return Markup("")
+    xs, ys = zip(*(point for points in lines.values() for point in points), strict=True)
+    y_ticks = choose_ticks(min(0.0, *ys), max(ys))
 
-    def place(point: Point) -> Point:
-        # All at one x stand at the right end, beside their names.
-        across = (point[0] - x_low) / (x_high - x_low) if x_high > x_low else 1.0
-        x = _LEFT + across * (_WIDTH - _LEFT - _RIGHT)
-        y = _TOP + (y_high - point[1]) / ((y_high - y_low) or 1) * (_HEIGHT - _TOP - _BOTTOM)
-        return x, y
+    def scale_x(x: float) -> float:
+        # A single x is drawn at the right end, next to the names.
+        share = (x - min(xs)) / (max(xs) - min(xs)) if max(xs) > min(xs) else 1.0
+        return LEFT + share * (RIGHT - LEFT)
 
-    parts = []
-    for tick in y_ticks:
-        _, y = place((x_low, tick))
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
-        parts.append(_text(_LEFT - 6, y + 4, f"{tick:g}", "end", "soft"))
-    for tick in ticks(x_low, x_high):
-        if x_low <= tick <= x_high:
-            x, _ = place((tick, y_low))
-            parts.append(_text(x, _HEIGHT - _BOTTOM + 16, f"{tick:g}", "middle", "soft"))
-    middle = _LEFT + (_WIDTH - _LEFT - _RIGHT) / 2
-    parts.append(_text(middle, _HEIGHT - 6, x_name, "middle", "soft"))
-    ends = _apart([place(points[-1])[1] for points in lines.values()])
-    for number, (name, points) in enumerate(lines.items()):
-        placed = [place(point) for point in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        look = f'class="line c{number % 6}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
-        parts.append(f'<polyline {look} points="{path}"/>')
-        if len(placed) == 1:  # a line of one point would not be seen
-            (x, y) = placed[0]
-            parts.append(f'<circle class="line c{number % 6}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-        x = _WIDTH - _RIGHT
-        y = ends[number]
-        start, _ = placed[-1]
-        parts.append(
-            f'<polyline {look} points="{max(start, x):.1f},{y:.1f} {x + 22},{y:.1f}"/>'
-            + _text(x + 28, y + 4, name)
-        )
-    return _svg(_HEIGHT, title, parts)
+    def scale_y(y: float) -> float:
+        return TOP + (y_ticks[-1] - y) / (y_ticks[-1] - y_ticks[0]) * (BOTTOM - TOP)
+
+    placed = [[(scale_x(x), scale_y(y)) for x, y in points] for points in lines.values()]
+    name_ys = spread_names([points[-1][1] for points in placed])
+    return _draw(
+        "line_chart",
+        title,
+        HEIGHT,
+        left=LEFT,
+        right=RIGHT,
+        bottom=BOTTOM,
+        x_name=x_name,
+        x_ticks=[
+            (scale_x(x), f"{x:g}")
+            for x in choose_ticks(min(xs), max(xs))
+            if min(xs) <= x <= max(xs)
+        ],
+        y_ticks=[(scale_y(y), f"{y:g}") for y in y_ticks],
+        lines=[
+            {"name": name, "points": points, "name_y": y, "dashes": DASHES[number % len(DASHES)]}
+            for number, (name, points, y) in enumerate(zip(lines, placed, name_ys, strict=True))
+        ],
+    )
 
 
-def rate_chart(rates: Sequence[tuple[str, float, Sequence[float] | None]], title: str) -> str:
-    """Rates as bars from 0 to 100 %, each with its interval.
+def draw_rates(rates: Sequence[tuple[str, float, Sequence[float] | None]], title: str) -> Markup:
+    """Draw rates as bars from 0 to 100 %, each with its interval.
 
     Args:
-        rates: (name, rate in 0..1, (low, high) or None).
-        title: what the chart shows, for those who cannot see it.
+        rates: (name, rate in [0, 1], (low, high) or `None`).
+        title: Description for people who cannot see the chart.
+
+    Returns:
+        An SVG element, or an empty string without rates.
 
     Example:
-        >>> ">40.0 %</text>" in rate_chart([("antonym", 0.4, (0.3, 0.5))], "ASR")
+        >>> ">40.0 %</text>" in draw_rates([("antonym", 0.4, (0.3, 0.5))], "ASR")
         True
     """
     if not rates:
-        return ""
-    height = _BAR * len(rates) + 26
-    span = _WIDTH - _NAME - 70
-    parts = []
-    for percent in (0, 25, 50, 75, 100):
-        x = _NAME + span * percent / 100
-        parts.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_BAR * len(rates)}"/>'
-        )
-        parts.append(_text(x, height - 8, f"{percent} %", "middle", "soft"))
-    for number, (name, rate, interval) in enumerate(rates):
-        top = _BAR * number
-        middle = top + _BAR / 2
-        parts.append(_text(_NAME - 8, middle + 4, _short(name), "end"))
-        parts.append(
-            f'<rect class="bar" x="{_NAME}" y="{top + 4}" width="{span * rate:.1f}" height="{_BAR - 8}"/>'
-        )
-        end = rate
-        if interval:
-            low, high = (_NAME + span * bound for bound in interval)
-            end = max(rate, interval[1])
-            parts.append(
-                f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}'
-                f'M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"/>'
-            )
-        parts.append(_text(_NAME + span * end + 8, middle + 4, f"{100 * rate:.1f} %"))
-    return _svg(height, title, parts)
+        return Markup("")
+
+    def scale_x(rate: float) -> float:
+        return BAR_LEFT + BAR_SPAN * rate
+
+    bars = [
+        {
+            "name": name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",
+            "middle": BAR_HEIGHT * number + BAR_HEIGHT / 2,
+            "width": BAR_SPAN * rate,
+            "interval": [scale_x(bound) for bound in interval] if interval else None,
+            "text": format_rate(rate),
+            "text_x": scale_x(max(rate, interval[1]) if interval else rate) + 8,
+        }
+        for number, (name, rate, interval) in enumerate(rates)
+    ]
+    bottom = BAR_HEIGHT * len(rates)
+    x_ticks = [(scale_x(percent / 100), f"{percent} %") for percent in (0, 25, 50, 75, 100)]
+    return _draw(
+        "rate_chart", title, bottom + 26, left=BAR_LEFT, bottom=bottom, x_ticks=x_ticks, bars=bars
+    )
 
 
-def thin(points: Sequence[Point]) -> list[Point]:
-    """Finite points, at most `MAX_POINTS`: means of neighbours where there are more.
+def thin_points(points: Sequence[Point]) -> list[Point]:
+    """Return the finite points; more than `MAX_POINTS` are averaged in groups of neighbors.
 
     Example:
-        >>> thin([(1, 2.0), (2, float("nan"))]), len(thin([(x, 1.0) for x in range(1000)]))
-        ([(1, 2.0)], 250)
+        >>> thin_points([(1, 2.0), (2, float("nan"))])
+        [(1, 2.0)]
+        >>> len(thin_points([(x, 1.0) for x in range(1000)]))
+        250
     """
     finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    size = -(-len(finite) // MAX_POINTS) or 1
-    groups = [finite[i : i + size] for i in range(0, len(finite), size)]
-    if size == 1:
+    size = math.ceil(len(finite) / MAX_POINTS)
+    if size <= 1:
         return finite
+    groups = [finite[i : i + size] for i in range(0, len(finite), size)]
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers from at or below `low` to at or above `high`.
+def choose_ticks(low: float, high: float, intervals: int = 5) -> list[float]:
+    """Choose round numbers from at or below `low` to at or above `high`.
+
+    Args:
+        low: Least value.
+        high: Greatest value.
+        intervals: Largest number of steps between ticks. Defaults to 5.
 
     Example:
-        >>> ticks(0, 1.7)
+        >>> choose_ticks(0, 1.7)
         [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     if high <= low:
         high = low + 1
-    step = 10 ** math.floor(math.log10((high - low) / wanted))
-    step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= wanted)
+    step = 10 ** math.floor(math.log10((high - low) / intervals))
+    step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= intervals)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-def _apart(heights: Sequence[float]) -> list[float]:
-    """The heights, moved so far that labels at them do not touch."""
+def spread_names(heights: Sequence[float]) -> list[float]:
+    """Move the y positions of names apart so that they do not overlap, in their order."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    moved = list(heights)
-    for before, after in zip(order, order[1:], strict=False):
-        moved[after] = max(moved[after], moved[before] + _LABEL_GAP)
-    if order and (over := moved[order[-1]] - (_HEIGHT - _BOTTOM)) > 0:
-        moved = [height - over for height in moved]
-    return moved
+    spread = list(heights)
+    for above, below in zip(order, order[1:], strict=False):
+        spread[below] = max(spread[below], spread[above] + NAME_GAP)
+    overflow = max(0.0, max(spread) - BOTTOM)
+    return [height - overflow for height in spread]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", css: str = "") -> str:
-    style = f' class="{css}"' if css else ""
-    return f'<text{style} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img"><title>{escape(title)}</title>'
-        f"{''.join(parts)}</svg>"
-    )
+def _draw(macro: str, title: str, height: int, **values: object) -> Markup:
+    module = ENVIRONMENT.get_template("charts.html").module
+    return getattr(module, macro)({"title": title, "width": WIDTH, "height": height, **values})

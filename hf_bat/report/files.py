@@ -1,303 +1,394 @@
-"""What an output folder holds that a report can show: files known by their content."""
+"""Read an output folder: its result files, known by their content, and its pictures."""
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.parsers import expat
 
+from jinja2 import TemplateError
+
+from hf_bat.attack.report import marks_of, summarise
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.compare import find_rows, read_rows
 from hf_bat.files import of_a_model
-from hf_bat.report.pictures import is_picture, read_pictures
 
-# A table written for other readers -> the file that it is shown from.
+Json = dict[str, Any]
+
+MAX_PICTURE_BYTES = 4_000_000
+MAX_PICTURES_BYTES = 24_000_000  # of all pictures together
+# In alphabetical order, so that of a PNG and an SVG with the same name the PNG is shown.
+PICTURE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+# Tables written for other readers -> the file with the same content that the page shows.
 _SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
-# What of `Found` comes of JSON files, by their names.
-_KINDS = (
-    "metrics", "histories", "attacks", "contrasts", "comparisons", "certificates", "sweeps", "runs",
-    "reproductions", "tables",
-)  # fmt: skip
-# What a file with values of another kind than hf_bat writes raises where it is read or shown.
-DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# Raised when a file that hf_bat did not write is read or shown.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError)
+
+
+def is_run(content: Json) -> bool:
+    """Return whether a file is the `result.json` of one run of a sweep or a reproduction."""
+    return all(isinstance(content.get(key), dict) for key in ("metrics", "arguments"))
+
+
+def select_metrics(content: Json) -> Json:
+    """Return the evaluation and training figures of a file, named as the Trainer names them."""
+
+    def get_part(key: str) -> Json:
+        part = content.get(key)
+        return part if isinstance(part, dict) else {}
+
+    if is_run(content):
+        counts = {
+            "train_samples": get_part("rows").get("train"),
+            "eval_samples": get_part("rows").get("validation"),
+        }
+        return counts | get_part("train") | get_part("metrics")
+    metrics = content | get_part("eval") | get_part("train")
+    is_known = any(key.startswith(("eval_", "train_")) for key in metrics)
+    # A trainer's state has figures too, in its log history.
+    return metrics if is_known and "global_step" not in content else {}
+
+
+def _is_dict_of_dicts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
+
+
+def _is_list_of_dicts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+
+def _is_certificate(content: Json) -> bool:
+    certificate = content.get("certificate")
+    return isinstance(certificate, dict) and isinstance(certificate.get("adversaries"), dict)
+
+
+def _is_reproduction(content: Json) -> bool:
+    settings: Any = content.get("settings")
+    return (
+        _is_list_of_dicts(settings)
+        and bool(settings)
+        and all(isinstance(setting.get("ours"), dict) for setting in settings)
+    )
+
+
+def _describes_perturbations(content: Json) -> bool:
+    parts = {"fickle", "attack", "preprocessing_defence"}
+    return "method" in content and (not parts.isdisjoint(content) or len(content) == 1)
+
+
+# Kind of result -> whether a file holds one; a file may hold several.
+KINDS: dict[str, Callable[[Json], bool]] = {
+    "metrics": lambda content: bool(select_metrics(content)),
+    "histories": lambda content: isinstance(content.get("log_history"), list),
+    "attacks": lambda content: _is_dict_of_dicts(content.get("attacks")),
+    "contrasts": lambda content: isinstance(content.get("contrast"), dict),
+    "comparisons": lambda content: _is_list_of_dicts(content.get("comparisons")),
+    "certificates": _is_certificate,
+    "sweeps": lambda content: "varied" in content and isinstance(content.get("groups"), list),
+    "runs": is_run,
+    "reproductions": _is_reproduction,
+    "perturbations": _describes_perturbations,
+}
 
 
 @dataclass
-class Found:
-    """What a folder holds: file name -> content, by kind.
-
-    Attributes:
-        metrics: of `train_results.json`, `eval_results.json` and their like.
-        histories: log histories.
-        attacks: attack reports.
-        rows: attacked rows, under the name of their report.
-        contrasts: what `hf-bat contrast --json` wrote.
-        comparisons: what `hf-bat compare --json` wrote.
-        certificates: what `hf-bat certify --json` wrote.
-        sweeps: what `hf-bat sweep` wrote.
-        runs: the `result.json` of its runs, or of a reproduction's.
-        reproductions: the `results.json` of `examples/reproduce/run.py`.
-        pictures: data URIs.
-        tables: descriptions of the perturbations used in training.
-        shown: names of all these files.
-        others: file name -> why it is not among them.
-        sources: where the files that are shown, or summed up, lie.
-        row_files: name of a report -> that of its rows.
-    """
-
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    attacks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    contrasts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
-    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
-    sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reproductions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    shown: set[str] = field(default_factory=set)
-    others: dict[str, str] = field(default_factory=dict)
-    sources: list[Path] = field(default_factory=list)
-    row_files: dict[str, str] = field(default_factory=dict)
-
-    def part(self, name: str, with_rows: bool = True) -> Found:
-        """What one file brings, without the pictures.
-
-        Args:
-            name: the file's.
-            with_rows: with an attack report's rows too.
-        """
-        part = Found()
-        for kind in (*_KINDS, "rows") if with_rows else _KINDS:
-            if name in (files := getattr(self, kind)):
-                getattr(part, kind)[name] = files[name]
-        return part
-
-    def leave_out(self, name: str, why: str) -> None:
-        """Show a file no longer, and say why."""
-        for kind in (*_KINDS, "rows"):
-            getattr(self, kind).pop(name, None)
-        self.shown.discard(name)
-        self.others[name] = why
-
-
-def collect(folder: Path, page: Path | None = None) -> Found:
-    """Read a folder.
+class Contents:
+    """What a folder holds.
 
     Args:
-        folder: the folder.
-        page: the report that is to be written, which may lie in it.
+        files: Name -> content of the JSON files that the page shows. An attack's rows without a report
+            are here too, as a report made of them.
+        rows: Name of an attack report in `files` -> its attacked rows.
+        row_files: Name of an attack report in `files` -> name of its rows file.
+        pictures: Name -> data URI.
+        skipped: Name of a file that the page does not show -> the reason.
+        sources: Paths of the files that the page shows or counts; no output may overwrite them.
+    """
+
+    files: dict[str, Json] = field(default_factory=dict)
+    rows: dict[str, list[Json]] = field(default_factory=dict)
+    row_files: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    sources: list[Path] = field(default_factory=list)
+
+    @property
+    def shown(self) -> set[str]:
+        """Names of the files that the page shows."""
+        return {*self.files, *self.row_files.values(), *self.pictures}
+
+    def select(self, kind: str) -> dict[str, Json]:
+        """Return the files of a kind: name -> content.
+
+        Args:
+            kind: A key of `KINDS`.
+        """
+        return {name: content for name, content in self.files.items() if KINDS[kind](content)}
+
+    def skip(self, name: str, reason: str) -> None:
+        """Leave out a file: a report together with its rows, or rows only."""
+        self.files.pop(name, None)
+        self.skipped[name] = reason
+        for report, rows in list(self.row_files.items()):
+            if name in (report, rows):
+                del self.rows[report], self.row_files[report]
+                missing = f"the rows of {make_printable(report)}, which is not shown"
+                self.skipped.setdefault(rows, missing)
+
+
+def read_folder(folder: Path, page: Path | None = None) -> Contents:
+    """Read the results in a folder.
+
+    Args:
+        folder: Output folder of a run, sweep, reproduction or command.
+        page: Report to be written; may be in the folder. If `None`, no file is taken for it.
 
     Raises:
-        HfBatError: there is no such folder, or nothing in it that can be shown.
+        HfBatError: If there is no such folder or nothing in it to show.
     """
     if not folder.is_dir():
         raise HfBatError(f"no such folder: {folder}")
-    found = Found()
-    for path in sorted(folder.glob("*.json")):
-        # Nothing to show, and some of them are large.
-        if not of_a_model(path.name):
-            _read(found, folder, path)
-    if not found.histories:
-        _last_checkpoint(folder, found)
-    _find_rows(folder, found)
-    _experiments_and_runs(folder, found)
-    files = _files(folder, found, page)
-    found.pictures, unfit = read_pictures({n: p for n, p in files.items() if is_picture(p)})
-    found.shown |= found.pictures.keys()
-    found.sources += filter(is_picture, files.values())
-    found.others |= unfit
-    for name in files.keys() - found.shown - found.others.keys():
-        found.others[name] = _why_not(name, found)
-    if not found.shown:
+    contents = Contents()
+    # Some files of a model are large, and none of them is a result.
+    results = [path for path in sorted(folder.glob("*.json")) if not of_a_model(path.name)]
+    _read_results(contents, folder, results)
+    if not contents.select("histories"):
+        _read_results(contents, folder, _find_last_state(folder))
+    _read_all_rows(contents, folder)
+    _read_results(contents, folder, sorted(folder.glob("*/results.json")))
+    _read_runs(contents, folder)
+    files = _list_files(contents, folder, page)
+    pictures = {name: path for name, path in files.items() if is_picture(path)}
+    contents.pictures, unfit = read_pictures(pictures)
+    contents.skipped |= unfit
+    contents.sources += pictures.values()
+    for name in files.keys() - contents.shown - contents.skipped.keys():
+        contents.skipped[name] = _explain_skip(name, contents.shown)
+    if not contents.shown:
         raise HfBatError(
             f"nothing to show in {folder}: no results of run_glue_bat.py or of examples/reproduce, no "
             "report or rows of `hf-bat attack`, `contrast`, `compare`, `certify` or `sweep`, no picture"
         )
-    return found
+    return contents
 
 
-def readable(name: str) -> str:
-    """A file's name as text: names on disk may hold line ends, or be no text at all.
+def make_printable(name: str) -> str:
+    """Replace characters of a file name that cannot be printed: line ends, undecodable bytes.
 
     Example:
-        >>> readable("a\\nb.png")
+        >>> make_printable("a\\nb.png")
         'a?b.png'
     """
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def _read(found: Found, folder: Path, path: Path) -> None:
-    name = path.relative_to(folder).as_posix()
+def group_by_attack(names: Iterable[str], rows: Iterable[Any]) -> dict[str, list[Any]]:
+    """Group attacked rows by attack, the named attacks first.
+
+    Example:
+        >>> group_by_attack(["a"], [{"attack": "b", "idx": 0}])
+        {'a': [], 'b': [{'attack': 'b', 'idx': 0}]}
+    """
+    groups: dict[str, list[Any]] = {name: [] for name in names}
+    for row in rows:
+        groups.setdefault(str(row.get("attack", "")), []).append(row)
+    return groups
+
+
+def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> None:
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, RecursionError, ValueError) as error:
+            contents.skipped[name] = f"cannot be read ({error})"
+            continue
+        if isinstance(content, dict) and any(holds(content) for holds in KINDS.values()):
+            contents.files[name] = content
+            contents.sources.append(path)
+        else:
+            contents.skipped[name] = "no result of hf_bat"
+
+
+def _find_last_state(folder: Path) -> list[Path]:
+    """Return the trainer state of the last checkpoint, or an empty list."""
+    paths = folder.glob("checkpoint-*/trainer_state.json")
+    steps = {path: path.parent.name.removeprefix("checkpoint-") for path in paths}
+    numbered = {int(step): path for path, step in steps.items() if step.isdecimal()}
+    return [numbered[max(numbered)]] if numbered else []
+
+
+def _read_all_rows(contents: Contents, folder: Path) -> None:
+    """Read the rows of each attack report, and make a report of rows without one."""
+    claims: dict[str, Path] = {}
+    for name, report in contents.select("attacks").items():
+        try:
+            claims[name] = find_rows(folder / name, report)
+        except (HfBatError, OSError):  # OSError: the named file has an impossible name
+            continue
+    claimed = Counter(path.resolve() for path in claims.values())
+    for name, path in claims.items():
+        if (count := claimed[path.resolve()]) > 1:
+            contents.skipped[path.name] = f"the rows of which report? ({count} fit)"
+        else:
+            _read_rows(contents, name, path)
+    for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz"))):
+        if path.resolve() not in claimed:
+            _read_rows(contents, path.name, path)
+            if path.name in contents.rows:
+                contents.files[path.name] = {"attacks": _summarize(contents.rows[path.name])}
+
+
+def _read_rows(contents: Contents, report: str, path: Path) -> None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
-        found.others[name] = f"cannot be read ({error})"
+        # The rows of a certificate have outcomes too, which are not successes of an attack.
+        rows = [row for row in read_rows(path) if "outcome" in row and "verdicts" not in row]
+    except HfBatError as error:
+        contents.skipped[path.name] = str(error)
         return
-    if isinstance(content, dict) and _sort(found, name, content):
-        found.sources.append(path)
-    else:
-        found.others[name] = "no result of hf_bat"
+    if not rows:
+        contents.skipped[path.name] = "no attacked rows"
+        return
+    contents.rows[report] = rows
+    contents.row_files[report] = path.name
+    contents.sources.append(path)
 
 
-def _sort(found: Found, name: str, content: dict[str, Any]) -> bool:
-    """Put a file's content where it belongs; False where it belongs nowhere."""
-    known = False
-    if isinstance(content.get("log_history"), list):
-        found.histories[name] = [one for one in content["log_history"] if isinstance(one, dict)]
-        known = True
-    parts = [content, *(content.get(part) for part in ("eval", "train"))]
-    merged = {k: v for one in parts if isinstance(one, dict) for k, v in one.items()}
-    if any(key.startswith(("eval_", "train_")) for key in merged) and "global_step" not in content:
-        found.metrics[name] = merged
-        known = True
-    attacks, contrast = content.get("attacks"), content.get("contrast")
-    if isinstance(attacks, dict) and all(isinstance(one, dict) for one in attacks.values()):
-        found.attacks[name] = content
-        known = True
-    if isinstance(contrast, dict):
-        found.contrasts[name] = content
-        known = True
-    comparisons = content.get("comparisons")
-    if isinstance(comparisons, list) and all(isinstance(one, dict) for one in comparisons):
-        found.comparisons[name] = content
-        known = True
-    certificate = content.get("certificate")
-    if isinstance(certificate, dict) and isinstance(certificate.get("adversaries"), dict):
-        found.certificates[name] = content
-        known = True
-    if isinstance(content.get("groups"), list) and "varied" in content:
-        found.sweeps[name] = content
-        known = True
-    if all(isinstance(content.get(part), dict) for part in ("metrics", "arguments")):
-        found.runs[name] = content
-        found.metrics[name] = _figures_of_a_run(content)
-        known = True
-    settings = content.get("settings")
-    if isinstance(settings, list) and settings and all(map(_is_setting, settings)):
-        found.reproductions[name] = content
-        known = True
-    described = {"fickle", "attack", "preprocessing_defence"}
-    if "method" in content and (described & content.keys() or len(content) == 1):
-        found.tables[name] = content
-        known = True
-    if known:
-        found.shown.add(name)
-    return known
+def _summarize(rows: list[Json]) -> dict[str, Json]:
+    """Return the `attacks` of a report that is made of rows only."""
+    summaries: dict[str, Json] = {}
+    for attack, attack_rows in group_by_attack((), rows).items():
+        kind = "obstinate" if "outcome_confident" in attack_rows[0] else "fickle"
+        try:
+            summaries[attack] = summarise(attack_rows, kind, {})
+        except DAMAGE:  # rows that hf_bat did not write are shown without figures
+            summaries[attack] = {}
+        # Each attack has its own disclosure, because a file may hold rows of several models.
+        summaries[attack] |= marks_of(attack_rows[0])
+    return summaries
 
 
-def _figures_of_a_run(content: dict[str, Any]) -> dict[str, Any]:
-    """Its evaluation and its costs, named as the Trainer names them."""
-    parts = (content.get(part) for part in ("rows", "train", "metrics"))
-    rows, train, metrics = (one if isinstance(one, dict) else {} for one in parts)
-    counts = {"train_samples": rows.get("train"), "eval_samples": rows.get("validation")}
-    return {**counts, **train, **metrics}
-
-
-def _is_setting(one: Any) -> bool:
-    return isinstance(one, dict) and isinstance(one.get("ours"), dict)
-
-
-def _last_checkpoint(folder: Path, found: Found) -> None:
-    """Without a final state, the last checkpoint's."""
-    states = {int(p.parent.name[11:]): p for p in folder.glob("checkpoint-*/trainer_state.json")
-              if p.parent.name[11:].isdigit()}  # fmt: skip
-    if states:
-        _read(found, folder, states[max(states)])
-
-
-def _experiments_and_runs(folder: Path, found: Found) -> None:
-    """A reproduction's experiments; runs where no table has them, such as those of a sweep cut short."""
-    for path in sorted(folder.glob("*/results.json")):
-        _read(found, folder, path)
+def _read_runs(contents: Contents, folder: Path) -> None:
+    """Read the runs of a sweep or reproduction that has no table yet; count those of finished ones."""
+    has_table = bool(contents.select("sweeps") or contents.select("reproductions"))
     for pattern in ("*/result.json", "runs/*/result.json"):
         paths = sorted(folder.glob(pattern))
-        if not (found.sweeps or found.reproductions):
-            for path in paths:
-                _read(found, folder, path)
+        if not has_table:
+            _read_results(contents, folder, paths)
         elif paths:
-            why = "`hf-bat report` on the folder of a run shows it whole"
-            found.others[pattern] = f"finished runs ({len(paths)}): {why}"
-            found.sources += paths
+            contents.skipped[pattern] = (
+                f"finished runs ({len(paths)}): `hf-bat report` on the folder of a run shows it whole"
+            )
+            contents.sources += paths
 
 
-def _files(folder: Path, found: Found, page: Path | None) -> dict[str, Path]:
-    """Name -> path of the files in the folder, and in those of its experiments."""
-    folders = dict.fromkeys((folder, *((folder / name).parent for name in found.reproductions)))
+def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str, Path]:
+    """Return name -> path of the files in the folder and in those of its reproductions."""
+    names = contents.select("reproductions")
+    folders = dict.fromkeys((folder, *((folder / name).parent for name in names)))
     return {
         path.relative_to(folder).as_posix(): path
-        for each in folders
-        for path in sorted(each.glob("*"))
+        for part in folders
+        for path in sorted(part.glob("*"))
         if path.is_file()
         and not path.name.startswith(".")
-        # A picture is one of the folder's own, which must not become the page.
+        # A picture stays listed, so that the page never replaces one.
         and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }
 
 
-def _why_not(name: str, found: Found) -> str:
+def _explain_skip(name: str, shown: set[str]) -> str:
     path = PurePosixPath(name)
-    if path.name == "config.json" and (path.parent / "result.json").as_posix() in found.shown:
-        return "what the run was asked for; its result is shown"
+    if path.name == "config.json" and (path.parent / "result.json").as_posix() in shown:
+        return "the settings of the run, whose result is shown"
     if of_a_model(path.name):
         return "of a model or its training"
     source = _SOURCES.get(path.name)
-    if source and (shown := (path.parent / source).as_posix()) in found.shown:
-        return f"the table that is shown of {shown}"
+    if source and (path.parent / source).as_posix() in shown:
+        return f"the table that is shown of {(path.parent / source).as_posix()}"
     return "no kind of file that a report shows"
 
 
-def _find_rows(folder: Path, found: Found) -> None:
-    """Give each report its rows; of rows without a report, make one."""
-    claimed: dict[str, Path] = {}
-    for name, report in found.attacks.items():
-        try:
-            claimed[name] = find_rows(folder / name, report)
-        except (HfBatError, OSError):  # a name that no file can have, too
+def is_picture(path: Path) -> bool:
+    """Return whether a file has the name of a picture that a page can hold."""
+    return path.suffix.lower() in PICTURE_TYPES
+
+
+def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """Read pictures into data URIs, because a page fetches nothing.
+
+    A browser runs no script in an `<img>` and fetches nothing for it, whatever an SVG holds.
+
+    Args:
+        paths: Name -> file. Of a PNG and an SVG with the same stem, one is read.
+
+    Returns:
+        Name -> data URI of the pictures that fit, and name -> reason of the others.
+    """
+    uris: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    stems: dict[str, str] = {}
+    room = MAX_PICTURES_BYTES
+    for name in sorted(paths, key=str.lower):
+        stem = name.removesuffix(paths[name].suffix)
+        if stem in stems:
+            skipped[name] = f"a picture of this name is shown: {stems[stem]}"
             continue
-    owners = Counter(path.resolve() for path in claimed.values())
-    for name, path in claimed.items():
-        if owners[path.resolve()] > 1:
-            found.others[path.name] = f"the rows of which report? ({owners[path.resolve()]} fit)"
-        else:
-            found.rows[name] = _rows(found, path)
-            found.row_files[name] = path.name
-    for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz"))):
-        if path.resolve() not in owners and (rows := _rows(found, path)):
-            found.attacks[path.name] = {"attacks": _summaries(rows)}
-            found.rows[path.name] = rows
-            found.row_files[path.name] = path.name
-
-
-def _rows(found: Found, path: Path) -> list[dict[str, Any]]:
-    try:
-        # Rows of a certificate have outcomes too, which are no successes of an attack.
-        rows = [row for row in read_rows(path) if "outcome" in row and "verdicts" not in row]
-    except HfBatError as error:
-        found.others[path.name] = str(error)
-        return []
-    if rows:
-        found.shown.add(path.name)
-        found.sources.append(path)
-    else:
-        found.others[path.name] = "no attacked rows"
-    return rows
-
-
-def _summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from hf_bat.attack.report import marks_of, summarise
-    from hf_bat.report.attack import rows_by_attack
-
-    made = {}
-    for name, some in rows_by_attack((), rows).items():
-        kind = "obstinate" if "outcome_confident" in some[0] else "fickle"
         try:
-            made[name] = summarise(some, kind, {})
-        except DAMAGE:  # rows of another hand: shown without figures
-            made[name] = {}
-        made[name] |= marks_of(some[0])  # of each attack: a file may have those of several models
-    return made
+            data = read_picture(paths[name], room)
+        except HfBatError as error:
+            skipped[name] = str(error)
+            continue
+        room -= len(data)
+        stems[stem] = name
+        media_type = PICTURE_TYPES[paths[name].suffix.lower()]
+        uris[name] = f"data:{media_type};base64,{b64encode(data).decode('ascii')}"
+    return uris, skipped
+
+
+def read_picture(path: Path, room: int) -> bytes:
+    """Read a picture and check that it is whole.
+
+    Args:
+        path: PNG or SVG file.
+        room: Number of bytes that the page can still hold.
+
+    Raises:
+        HfBatError: If the picture is damaged, too large or cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_PICTURE_BYTES:
+            raise HfBatError(
+                f"too large for the page ({size:,} bytes, at most {MAX_PICTURE_BYTES:,})"
+            )
+        if size > room:
+            raise HfBatError(f"the page holds {MAX_PICTURES_BYTES:,} bytes of pictures at most")
+        data = path.read_bytes()
+    except OSError as error:
+        raise HfBatError(f"cannot be read ({error.strerror or error})") from error
+    kind = path.suffix.lower().removeprefix(".")
+    if not (_is_whole_svg(data) if kind == "svg" else _is_whole_png(data)):
+        raise HfBatError(f"no whole {kind.upper()} picture")
+    return data
+
+
+def _is_whole_png(data: bytes) -> bool:
+    return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND\xaeB`\x82" in data
+
+
+def _is_whole_svg(data: bytes) -> bool:
+    """Return whether a browser would draw the data: complete XML with an SVG element as its root."""
+    tags: list[str] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = lambda tag, _: tags.append(tag) if not tags else None
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, LookupError, ValueError):
+        return False
+    return tags == ["http://www.w3.org/2000/svg svg"]

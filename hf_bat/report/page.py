@@ -1,25 +1,75 @@
-"""An output folder as one self-contained HTML page: figures, charts, word pairs, marked examples."""
+"""Write HTML pages: an output folder's, and an attack's.
+
+A page needs nothing else: no script, no font, no file, and a content security policy that forbids them.
+Its text comes from data and is escaped by the templates.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from html import escape
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from statistics import fmean, stdev
 from typing import Any
 
+from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
 from hf_bat.errors import HfBatError
-from hf_bat.files import identity, write_atomically
-from hf_bat.report import charts, pictures
-from hf_bat.report.attack import attack_sections, line, number, page, rate, summary, table
-from hf_bat.report.charts import line_chart, rate_chart
-from hf_bat.report.files import DAMAGE, Found, collect, readable
-from hf_bat.report.pictures import figures
-from hf_bat.report.runs import beside, in_short, reproduction_sections, run_sections
+from hf_bat.evaluation.compare import read_rows
+from hf_bat.files import get_model_title, identity, write_atomically
+from hf_bat.report.charts import Point, draw_lines, draw_rates
+from hf_bat.report.files import (
+    DAMAGE,
+    Contents,
+    Json,
+    group_by_attack,
+    is_run,
+    make_printable,
+    read_folder,
+    select_metrics,
+)
+from hf_bat.report.rendering import ENVIRONMENT, format_number, render, select_plain
 from hf_bat.summary import labels
+from hf_bat.sweep.arguments import without_secrets
+from hf_bat.sweep.summary import defence_of
+from hf_bat.version import __version__
 
-_OF_A_RUN = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
+MAX_EXAMPLES = 40
+MAX_PAIRS = 25
+MAX_REASON = 150  # characters of an error, which may quote a value of the file
+
+# Key of an attack's report -> (title, note), in the order of the table.
+_RATES = {
+    "asr": ("attack success rate", "succeeded / attempted"),
+    "asr_confident": (
+        "attack success rate, confident",
+        "prediction kept and its probability higher than before",
+    ),
+    "attackable": ("attackable", "attempted rows that have an edit to try"),
+    "asr_attackable": ("attack success rate of these", "succeeded / rows that have an edit to try"),
+    "keep_rate": ("keep rate", "tried edits that keep the prediction"),
+    "valid_asr": ("attack success rate, valid", "of edits that likely change the label alone"),
+    "valid_asr_confident": ("attack success rate, valid, confident", "of the same edits"),
+    "valid_keep_rate": ("keep rate, valid", "of the same edits"),
+    "invalid_keep_rate": ("keep rate, invalid", "edits that likely leave the label alone"),
+    "accuracy": ("accuracy", "on the rows as they are"),
+    "accuracy_under_attack": ("accuracy under attack", "rows right and not fooled"),
+}
+_FIGURES = {
+    "rows": ("rows", "attempted + skipped"),
+    "attempted": ("attempted", "succeeded + failed"),
+    "skipped": ("skipped", "predicted wrong, or of a label left alone"),
+    "succeeded": ("succeeded", ""),
+    "failed": ("failed", ""),
+    **_RATES,
+    "queries": ("queries", ""),
+    "queries_per_row": ("queries a row", "mean over the attempted"),
+    "words_changed": ("words changed", "mean over the successes"),
+    "sentence_similarity": ("sentence similarity", "mean over the successes"),
+}
+_ALWAYS = ("rows", "asr")
+# The files that a training run leaves; they share a column.
+_RUN_FILES = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
 _COSTS = {
     "train_samples": "training rows",
     "epoch": "epochs",
@@ -27,13 +77,18 @@ _COSTS = {
     "train_runtime": "training, seconds",
     "eval_samples": "evaluated rows",
 }
-# Of an error, in letters: it may hold a value of the file.
-_MOST_SAID = 150
-_CHARTS = (
-    ("Loss and its components", "loss", ("loss",)),
-    ("Distance of anchor and version", "distance", ("fickle_distance", "obstinate_distance")),
-    ("Rows that had a valid version (share)", "valid", ("fickle_valid", "obstinate_valid")),
-)
+# Title -> prefix and other names of the logged values that a chart shows.
+_TRAINING_CHARTS = {
+    "Loss and its components": ("loss_", ("loss",)),
+    "Distance of anchor and version": ("distance_", ("fickle_distance", "obstinate_distance")),
+    "Rows that had a valid version (share)": ("valid_", ("fickle_valid", "obstinate_valid")),
+}
+_RUN_PARTS = {
+    "arguments": "Arguments",
+    "representations": "Representations",
+    "tables": "Fingerprints of the tables",
+    "environment": "Made with",
+}
 
 
 def write_report(
@@ -41,23 +96,23 @@ def write_report(
     path: str | os.PathLike[str],
     also_written: Iterable[str | os.PathLike[str]] = (),
 ) -> dict[str, Any]:
-    """Write an output folder's page.
+    """Write the page of an output folder.
 
     Args:
-        folder: what `examples/run_glue_bat.py` or a command of `hf-bat` wrote into:
-            `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`,
-            reports and rows in any number; a sweep's folder, or a reproduction's, or one of a run of
-            theirs. They are known by what is in them, not by their names. PNG and SVG pictures are
+        folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into:
+            `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`, any
+            number of reports and rows files; or the folder of a sweep, of a reproduction, or of one of
+            their runs. Files are known by their content, not by their names. PNG and SVG pictures are
             shown too.
-        path: the page to write.
-        also_written: files that the caller will write, refused as the page is where the page shows them.
+        path: Page to write.
+        also_written: Other files that the caller will write, checked like the page. Defaults to none.
 
     Returns:
-        `{"output", "files": those shown, "others": file -> why it is not}`.
+        `{"output", "files": names of the files shown, "others": file -> reason why it is not shown}`.
 
     Raises:
-        HfBatError: no such folder, no file in it that can be shown, or the page cannot be written or
-            would overwrite a file that it shows.
+        HfBatError: If there is no such folder or nothing in it to show, or if the page cannot be
+            written or would overwrite a file that it shows.
 
     Example:
         >>> import tempfile
@@ -66,296 +121,458 @@ def write_report(
         ...     write_report(folder, Path(folder, "report.html"))["files"]
         ['eval_results.json']
     """
-    found = collect(Path(folder), Path(path))
-    kept = set(map(identity, found.sources))
+    contents = read_folder(Path(folder), Path(path))
+    protected = set(map(identity, contents.sources))
     for output in (path, *also_written):
-        if identity(output) in kept:
+        if identity(output) in protected:
             raise HfBatError(f"{output} is a file that the page shows; name another file to write")
-    _leave_out_damaged(found)
-    if not found.shown:
-        name, why = next(iter(found.others.items()))
-        raise HfBatError(f"nothing to show in {folder}: {readable(name)}: {why}")
-    # The name of a file need not be text.
-    write_atomically(path, _render(Path(folder), found).encode("utf-8", "replace"))
+    _skip_damaged(contents)
+    if not contents.shown:
+        name, reason = next(iter(contents.skipped.items()))
+        raise HfBatError(f"nothing to show in {folder}: {make_printable(name)}: {reason}")
+    _write_page(path, _render_folder(Path(folder).resolve().name, contents))
     return {
         "output": str(path),
-        "files": sorted(map(readable, found.shown)),
-        "others": {readable(name): why for name, why in sorted(found.others.items())},
+        "files": sorted(map(make_printable, contents.shown)),
+        "others": {make_printable(name): why for name, why in sorted(contents.skipped.items())},
     }
 
 
-def _render(folder: Path, found: Found) -> str:
-    from hf_bat.version import __version__
+def write_attack_page(
+    report: Any, path: str | os.PathLike[str], rows: Iterable[Any] | str | Path | None = None
+) -> None:
+    """Write the page of an attack report.
 
-    described = (*found.tables.values(), *(run["arguments"] for run in found.runs.values()))
-    methods = {str(one["method"]) for one in described if "method" in one}
-    facts = {
-        "folder": folder.resolve().name,
-        "method": ", ".join(sorted(methods)),
-        "version of hf-bat": __version__,
-    }
-    body = ["<h1>Report</h1>", line(facts), *_sections(found), *_files(found)]
-    style = charts.STYLE + pictures.STYLE
-    return page(f"Report: {folder.resolve().name}", body, style, pictures=bool(found.pictures))
+    Args:
+        report: An `AttackReport`, or its `to_dict()`.
+        path: Page to write.
+        rows: Attacked rows, or the JSON-lines file of them. If `None`, the rows of the `AttackReport`;
+            without rows the page has no examples.
 
-
-def _sections(found: Found) -> Iterator[str]:
-    yield from _figures(found)
-    yield from reproduction_sections(found.reproductions, found.pictures)
-    yield from run_sections(found.runs)
-    yield from _training(found)
-    yield from _attacks(found)
-    yield from _contrasts(found)
-    yield from _comparisons(found)
-    yield from _certificates(found)
-    yield from _sweeps(found)
-    yield from _pictures(found)
-    yield from _tables(found)
+    Raises:
+        HfBatError: If the rows file cannot be read or the page cannot be written.
+    """
+    if isinstance(rows, (str, Path)):
+        rows = read_rows(rows)
+    elif rows is None and not isinstance(report, Mapping):
+        rows = [row for attack_rows in report.rows.values() for row in attack_rows]
+    _write_page(path, render_attack_page(report, list(rows or ())))
 
 
-def _leave_out_damaged(found: Found) -> None:
-    """Leave out files that no page can be made of, each tried alone, for several share a section."""
-    for name in sorted(found.shown - found.pictures.keys()):
-        if why := _damage(found.part(name, with_rows=False)):
-            found.leave_out(name, why)
-            # Rows without their report are not shown.
-            rows = found.row_files.get(name, name)
-            if rows in found.shown:
-                found.leave_out(rows, f"the rows of {readable(name)}, which is not shown")
-    for name, rows in found.row_files.items():
-        if name in found.attacks and (why := _damage(found.part(name))):
-            found.leave_out(rows, why)
-            found.rows.pop(name, None)
-
-
-def _damage(found: Found) -> str:
-    """Why no page can be made of what was found, "" where one can."""
-    try:
-        page("", _sections(found))
-    except DAMAGE as error:
-        said = " ".join(readable(f"{type(error).__name__}: {error}").split())
-        return f"damaged, or not written by hf_bat ({said[:_MOST_SAID]})"
-    return ""
-
-
-def _figures(found: Found) -> Iterator[str]:
-    """Accuracy and attack success rates as evaluation left them, and what training cost."""
-    runs: dict[str, dict[str, Any]] = {}
-    notes: dict[str, str] = {}
-    for name, metrics in found.metrics.items():
-        # What a run leaves in three files is one run.
-        run = "this run" if name in _OF_A_RUN else _stem(name).removesuffix("/result")
-        runs[run] = {**runs.get(run, {}), **metrics}
-        if name in found.runs:
-            notes[run] = f"<small>{escape(in_short(found.runs[name]))}</small>"
-    named = {run: labels(metrics) for run, metrics in runs.items()}
-    keys = {key: label for shown in named.values() for key, label in shown.items()}
-    lines = [
-        f"<tr><td>{label}</td>{''.join(rate(metrics.get(key)) for metrics in runs.values())}</tr>"
-        for key, label in keys.items()
-    ]
-    for key, label in _COSTS.items():
-        values = [metrics.get(key) for metrics in runs.values()]
-        if any(value is not None for value in values):
-            cells = "".join(f"<td>{escape(number(value))}</td>" for value in values)
-            lines.append(f"<tr><td>{label}</td>{cells}</tr>")
-    if lines:
-        yield "<h2>Evaluation</h2><p>Of an attack success rate (ASR), lower is better.</p>"
-        yield from (f"<p>{escape(said)}</p>" for said in disclosures(runs.items()))
-        heads = "".join(f"<th>{escape(run)}{notes.get(run, '')}</th>" for run in runs)
-        yield table(f"<th></th>{heads}", lines)
-
-
-def _training(found: Found) -> Iterator[str]:
-    for name, history in found.histories.items():
-        charts = []
-        for title, ending, first in _CHARTS:
-            keys = [k for k in _keys(history) if k in first or k.startswith(f"{ending}_")]
-            chart = line_chart({key: _points(history, key) for key in keys}, title)
-            charts.append(f"<h3>{title}</h3>{chart}" if chart else "")
-        keys = [key for key in _keys(history) if not key.endswith("_keep_rate")]
-        shown = labels({key: 0.0 for key in keys})
-        series = {label: _points(history, key) for key, label in shown.items()}
-        if any(len(points) > 1 for points in series.values()):
-            title = "Evaluation while training (shares)"
-            charts.append(f"<h3>{title}</h3>{line_chart(series, title)}")
-        if any(charts):
-            yield f"<h2>Training: {escape(_stem(name))}</h2>"
-            yield from charts
-
-
-def _keys(history: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for entry in history for key in entry))
-
-
-def _points(history: list[dict[str, Any]], key: str) -> list[tuple[float, float]]:
-    return [
-        (float(entry["step"]), float(entry[key]))
-        for entry in history
-        if isinstance(entry.get(key), (int, float)) and isinstance(entry.get("step"), (int, float))
-    ]
-
-
-def _attacks(found: Found) -> Iterator[str]:
-    bars: list[tuple[str, float, Any]] = []
-    for name, report in found.attacks.items():
-        where = "" if len(found.attacks) == 1 else f"{_stem(name)}: "
-        for attack, entry in report["attacks"].items():
-            for key, ending in (("asr", ""), ("asr_confident", ", confident")):
-                if isinstance(entry.get(key), (int, float)):
-                    bars.append(
-                        (f"{where}{attack}{ending}", entry[key], entry.get(f"{key}_interval"))
-                    )
-    if bars:
-        yield "<h2>Attack success rates</h2><p>with 95 % intervals; lower is better</p>"
-        yield rate_chart(bars, "Attack success rates with 95 % intervals")
-    for name, report in found.attacks.items():
-        facts = {key: report.get(key) for key in ("model", "task")}
-        yield f"<h2>{escape(_stem(name))}</h2>{line(facts)}{_defences(report)}"
-        yield summary(report["attacks"])
-        where = f"{_stem(name)}: "
-        yield from attack_sections(report["attacks"], found.rows.get(name, ()), where)
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
-
-
-def _defence(content: Mapping[str, Any], side: str = "") -> str:
-    found = disclosure(content)
-    return f"<p>{escape(side + found)}</p>" if found else ""
-
-
-def _defences(report: Mapping[str, Any]) -> str:
-    """What an attack report discloses, or each attack of a file of rows."""
-    if not report["attacks"]:
-        return _defence(report)
-    of_all = {name: report[name] for name in DISCLOSED if name in report}
-    said = disclosures((name, {**of_all, **one}) for name, one in report["attacks"].items())
-    return "".join(f"<p>{escape(text)}</p>" for text in said)
-
-
-def _contrasts(found: Found) -> Iterator[str]:
-    for name, content in found.contrasts.items():
-        shares = {
-            k: v for k, v in content["contrast"].items() if isinstance(v, Mapping) and "of" in v
-        }
-        lines = [
-            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{number(one['count'])}</td>"
-            f"<td>{number(one['of'])}</td>{rate(one.get('rate'), one.get('interval'))}</tr>"
-            for key, one in shares.items()
-        ]
-        facts = {"file": name, "model": content.get("model")}
-        yield f"<h2>Rows that people edited</h2>{line(facts)}{_defence(content)}"
-        yield table("<th></th><th>count</th><th>of</th><th>share</th>", lines)
-
-
-def _comparisons(found: Found) -> Iterator[str]:
-    for content in found.comparisons.values():
-        lines = []
-        for one in content["comparisons"]:
-            lines.append(
-                f"<tr><td>{escape(str(one.get('attack')))}</td>"
-                f'<td class="text">{escape(str(one.get("definition")))}</td>'
-                f"{rate(one.get('asr_a'))}{rate(one.get('asr_b'))}{_difference(one)}"
-                f"<td>{number(one.get('p_value'))}</td></tr>"
-            )
-        for one in content.get("rates", ()):
-            lines.append(
-                f"<tr><td>{escape(str(one.get('source')))}</td>"
-                f'<td class="text">{escape(str(one.get("figure")))}</td>'
-                f"{rate(one.get('rate_a'))}{rate(one.get('rate_b'))}{_difference(one)}<td></td></tr>"
-            )
-        yield f"<h2>Two models</h2>{line({'A': content.get('a'), 'B': content.get('b')})}"
-        defences, smoothed = (
-            content.get(key, {}) for key in ("preprocessing_defences", "smoothed")
-        )
-        for side in ("a", "b"):
-            said = {"preprocessing_defence": defences.get(side), "smoothed": smoothed.get(side)}
-            yield _defence(said, f"{side.upper()}: ")
-        head = '<th>attack</th><th class="text">success or figure</th><th>A</th><th>B</th>'
-        yield table(f"{head}<th>B − A, points</th><th>McNemar p</th>", lines)
-
-
-def _difference(one: Mapping[str, Any]) -> str:
-    low_high = [f"{100 * bound:+.1f}" for bound in one.get("interval") or ()]
-    difference = one.get("difference")
-    shown = "-" if difference is None else f"{100 * difference:+.1f}"
-    return f"<td>{shown}<small>{' to '.join(low_high)}</small></td>"
-
-
-def _certificates(found: Found) -> Iterator[str]:
-    for name, content in found.certificates.items():
-        certificate = content["certificate"]
-        lines = []
-        for adversary, one in certificate["adversaries"].items():
-            accuracy = one.get("accuracy") or {}
-            cells = "".join(
-                f"<td>{number(one.get(key))}</td>"
-                for key in ("certified", "not certified", "abstained")
-            )
-            certified = rate(accuracy.get("rate"), accuracy.get("interval"))
-            lines.append(f"<tr><td>{escape(adversary)}</td>{cells}{certified}</tr>")
-        facts = {"file": name, "model": content.get("model")}
-        yield f"<h2>Certificate</h2>{line(facts)}{_defence(content)}"
-        yield f"<p>{escape(str(certificate.get('certifies', '')))}</p>"
-        head = "<th>words that the adversary may change</th><th>certified</th><th>not</th>"
-        yield table(f"{head}<th>abstained</th><th>certified accuracy</th>", lines)
-
-
-def _sweeps(found: Found) -> Iterator[str]:
-    for name, content in found.sweeps.items():
-        groups = [one for one in content["groups"] if isinstance(one.get("metrics"), Mapping)]
-        shown = labels({key: 0.0 for one in groups for key in one["metrics"]})
-        lines = []
-        for one in groups:
-            cells = "".join(
-                rate(metric.get("mean"), metric.get("t_interval_95"))
-                for metric in (one["metrics"].get(key, {}) for key in shown)
-            )
-            seeds = number(len(one.get("runs", ())))
-            lines.append(f"<tr><td>{escape(str(one.get('name')))}</td><td>{seeds}</td>{cells}</tr>")
-        yield f"<h2>Sweep</h2>{line({'file': name, 'interval': content.get('interval')})}"
-        said = disclosures((str(one.get("name")), one) for one in groups)
-        yield from (f"<p>{escape(text)}</p>" for text in said)
-        heads = "".join(f"<th>{label}</th>" for label in shown.values())
-        yield table(f"<th>run</th><th>seeds</th>{heads}", lines)
-
-
-def _pictures(found: Found) -> Iterator[str]:
-    """Those that no experiment has shown."""
-    seen = {name for one in found.reproductions for name in beside(one, found.pictures)}
-    rest = [name for name in found.pictures if name not in seen]
-    if rest:
-        yield f"<h2>Pictures</h2>{figures(found.pictures, rest, 'Picture')}"
-
-
-def _tables(found: Found) -> Iterator[str]:
-    for name, content in found.tables.items():
-        yield f"<h2>Perturbations in training</h2><p>{escape(name)}</p>"
-        for kind, described in content.items():
-            if isinstance(described, Mapping):
-                plain = {
-                    k: v for k, v in described.items() if isinstance(v, (str, int, float, bool))
-                }
-                yield f"<h3>{escape(kind)}</h3>{line(plain)}"
-
-
-def _files(found: Found) -> Iterator[str]:
-    shown = ", ".join(sorted(map(readable, found.shown)))
-    yield f"<h2>Files</h2><p>shown: {escape(shown)}</p>"
-    for names, why in unshown(found.others):
-        yield f"<p>not shown: {escape(readable(names))}: {escape(why)}</p>"
-
-
-def unshown(others: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Files that are not shown, those of the same reason together.
+def render_attack_page(report: Any, rows: Sequence[Any] = ()) -> str:
+    """Return the page of an attack report; see `write_attack_page`.
 
     Example:
-        >>> unshown({"log.txt": "no kind", "x.json": "no result", "lock": "no kind"})
+        >>> page = render_attack_page({"attacks": {"antonym": {"asr": 0.5}}, "model": "<mine>"})
+        >>> "50.0 %" in page, "&lt;mine&gt;" in page, "<mine>" in page
+        (True, True, False)
+    """
+    content: Mapping[str, Any] = report if isinstance(report, Mapping) else report.to_dict()
+    attacks: Mapping[str, Json] = content.get("attacks", {})
+    rows_by_attack = group_by_attack(attacks, rows)
+    return render(
+        "attack.html",
+        title=f"Attack report: {', '.join(rows_by_attack)}",
+        pictures={},
+        facts=select_plain(content),
+        disclosures=disclose(content),
+        attacks=attacks,
+        rows_by_attack=rows_by_attack,
+    )
+
+
+def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Join the names of files that are not shown for the same reason.
+
+    Args:
+        skipped: File -> reason.
+
+    Returns:
+        (names, reason), sorted by the first name.
+
+    Example:
+        >>> group_reasons({"log.txt": "no kind", "x.json": "no result", "lock": "no kind"})
         [('lock, log.txt', 'no kind'), ('x.json', 'no result')]
     """
     names: dict[str, list[str]] = {}
-    for name, why in sorted(others.items()):
-        names.setdefault(why, []).append(name)
-    return [(", ".join(alike), why) for why, alike in names.items()]
+    for name, reason in sorted(skipped.items()):
+        names.setdefault(reason, []).append(name)
+    return [(", ".join(group), reason) for reason, group in names.items()]
+
+
+def _write_page(path: str | os.PathLike[str], page: str) -> None:
+    # File names and texts may hold surrogates, which UTF-8 cannot encode.
+    write_atomically(path, page.encode("utf-8", "replace"))
+
+
+def _skip_damaged(contents: Contents) -> None:
+    """Leave out files that cannot be rendered. Each is tried alone, because files share sections."""
+    for name, content in sorted(contents.files.items()):
+        if reason := _find_damage(Contents({name: content})):
+            contents.skip(name, reason)
+    for report, rows_name in list(contents.row_files.items()):
+        part = Contents({report: contents.files[report]}, {report: contents.rows[report]})
+        if reason := _find_damage(part):
+            contents.skip(rows_name, reason)
+
+
+def _find_damage(contents: Contents) -> str:
+    """Return why the contents cannot be rendered, or an empty string."""
+    try:
+        _render_folder("", contents)
+    except DAMAGE as error:
+        reason = " ".join(make_printable(f"{type(error).__name__}: {error}").split())
+        return f"damaged, or not written by hf_bat ({reason[:MAX_REASON]})"
+    return ""
+
+
+def _render_folder(name: str, contents: Contents) -> str:
+    perturbations, runs = contents.select("perturbations"), contents.select("runs")
+    described = (*perturbations.values(), *(run["arguments"] for run in runs.values()))
+    methods = {str(one["method"]) for one in described if "method" in one}
+    reproductions = [
+        _describe_reproduction(name, content, contents.pictures)
+        for name, content in contents.select("reproductions").items()
+    ]
+    shown_pictures = {name for one in reproductions for name in one["pictures"]}
+    return render(
+        "folder.html",
+        title=f"Report: {name}",
+        facts={
+            "folder": name,
+            "method": ", ".join(sorted(methods)),
+            "version of hf-bat": __version__,
+        },
+        evaluation=_tabulate_evaluation(contents),
+        reproductions=reproductions,
+        runs=[_describe_run(name, run) for name, run in runs.items()],
+        training=dict(_chart_training(contents)),
+        rate_chart=_chart_attack_rates(contents.select("attacks")),
+        attack_reports=[
+            {
+                "name": _strip_ending(name),
+                "facts": {key: report.get(key) for key in ("model", "task")},
+                "disclosures": _disclose_attacks(report),
+                "attacks": report["attacks"],
+                "rows_by_attack": group_by_attack(report["attacks"], contents.rows.get(name, ())),
+            }
+            for name, report in contents.select("attacks").items()
+        ],
+        contrasts=contents.select("contrasts"),
+        comparisons=contents.select("comparisons"),
+        certificates=contents.select("certificates"),
+        sweeps=[_describe_sweep(*item) for item in contents.select("sweeps").items()],
+        perturbations=perturbations,
+        pictures=contents.pictures,
+        other_pictures=[name for name in contents.pictures if name not in shown_pictures],
+        shown=sorted(map(make_printable, contents.shown)),
+        skipped=[(make_printable(names), why) for names, why in group_reasons(contents.skipped)],
+    )
+
+
+def _tabulate_evaluation(contents: Contents) -> dict[str, Any]:
+    """Return accuracy, attack success rates and training costs, with a column for each run."""
+    runs: dict[str, Json] = {}
+    notes: dict[str, str] = {}
+    for name, content in contents.select("metrics").items():
+        run = "this run" if name in _RUN_FILES else _strip_ending(name).removesuffix("/result")
+        runs[run] = runs.get(run, {}) | select_metrics(content)
+        notes[run] = _name_run(content) if is_run(content) else ""
+    titles = {key: title for metrics in runs.values() for key, title in labels(metrics).items()}
+    return {
+        "runs": notes,
+        "disclosures": disclosures(runs.items()),
+        "rates": [(t, [metrics.get(k) for metrics in runs.values()]) for k, t in titles.items()],
+        "costs": [
+            (title, [metrics.get(key) for metrics in runs.values()])
+            for key, title in _COSTS.items()
+            if any(metrics.get(key) is not None for metrics in runs.values())
+        ],
+    }
+
+
+def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) -> dict[str, Any]:
+    """Return an experiment of the paper: our figures next to the paper's, and what differs.
+
+    Args:
+        name: File name of the `results.json`; pictures in the same folder belong to it.
+        content: What `examples/reproduce/run.py` wrote.
+        pictures: Names of all pictures.
+    """
+    settings = content["settings"]
+    metrics = dict.fromkeys(metric for setting in settings for metric in setting["ours"])
+    printed = {metric for setting in settings for metric in setting.get("paper_percent") or ()}
+    heads: list[str] = []
+    for metric in metrics:
+        title = labels({metric: 0.0}).get(metric, metric)
+        heads += [f"{title}, ours"] + [f"{title}, paper"] * (metric in printed)
+    rows = []
+    for setting in settings:
+        figures = []
+        for metric in metrics:
+            figures.append(_average_percent(setting["ours"].get(metric)))
+            if metric in printed:
+                figures.append(_read_percent((setting.get("paper_percent") or {}).get(metric)))
+        options = (setting.get("options") or {}).items()
+        varied = ", ".join(f"{key.replace('_', ' ')} {format_number(v)}" for key, v in options)
+        method = f"{setting.get('method')}{f' ({varied})' if varied else ''}"
+        names = (str(setting.get("task")).upper(), setting.get("paper_model"), method)
+        rows.append({"names": names, "seeds": len(setting.get("runs") or ()), "figures": figures})
+    runs = [run for s in settings for run in s.get("runs") or () if isinstance(run, Mapping)]
+    folder = PurePosixPath(name).parent
+    return {
+        "name": name,
+        "title": str(content.get("title", "")),
+        "claims": content.get("paper_claims"),
+        "heads": heads,
+        "settings": rows,
+        "differences": {"Ours": f"scale {content.get('scale')}", **_list_differences(runs)},
+        "disclosures": _disclose_runs(runs),
+        "pictures": [picture for picture in pictures if PurePosixPath(picture).parent == folder],
+    }
+
+
+def _average_percent(shares: Any) -> dict[str, Any] | None:
+    """Return mean and standard deviation in percent of a figure over seeds."""
+    numbers = [100 * v for v in shares if _is_number(v)] if isinstance(shares, list) else []
+    if not numbers:
+        return None
+    return {"mean": fmean(numbers), "deviation": stdev(numbers) if len(numbers) > 1 else None}
+
+
+def _read_percent(printed: Any) -> dict[str, Any] | None:
+    """Return a figure of the paper: in percent, with or without its standard deviation."""
+    numbers = printed if isinstance(printed, list) else [printed]
+    if not numbers or not all(map(_is_number, numbers)):
+        return None
+    return {"mean": numbers[0], "deviation": numbers[1] if len(numbers) > 1 else None}
+
+
+def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the facts of our runs that a reader needs before comparing them with the paper's."""
+    arguments = [run["arguments"] for run in runs if isinstance(run.get("arguments"), Mapping)]
+    rows = [run["rows"].get("train") for run in runs if isinstance(run.get("rows"), Mapping)]
+    limits = [one["max_attack_samples"] for one in arguments if "max_attack_samples" in one]
+    facts = {
+        "model": [get_model_title(str(one.get("model_name_or_path"))) for one in arguments],
+        "training rows": map(format_number, rows),
+        "steps": [format_number(run.get("steps")) for run in runs],
+        "attacked rows": ["all" if n is None else f"the first {format_number(n)}" for n in limits],
+    }
+    return {name: " or ".join(dict.fromkeys(values)) for name, values in facts.items()}
+
+
+def _describe_run(name: str, content: Json) -> dict[str, Any]:
+    # Results of earlier versions may hold a token.
+    parts = {
+        title: {
+            key: ", ".join(map(str, value)) if isinstance(value, list) else value
+            for key, value in without_secrets(content[part]).items()
+            if not isinstance(value, Mapping)
+        }
+        for part, title in _RUN_PARTS.items()
+        if isinstance(content.get(part), Mapping)
+    }
+    return {
+        "name": name,
+        "title": _name_run(content),
+        "key": content.get("key"),
+        "disclosures": _disclose_runs([content]),
+        "chart": _chart_epochs(content.get("epochs")),
+        # `None` is a fact too: all rows, for example.
+        "parts": {
+            title: {key: "none" if value is None else value for key, value in facts.items()}
+            for title, facts in parts.items()
+            if facts
+        },
+    }
+
+
+def _name_run(content: Json) -> str:
+    """Return the arguments that tell runs apart best; a run's key is a hash."""
+    arguments = content["arguments"]
+    seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
+    return f"{arguments.get('method', 'normal')}{seed}"
+
+
+def _chart_epochs(logs: Any) -> str:
+    """Return a chart of several evaluations; the table has all figures of a single one."""
+    entries = [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
+    first: dict[Any, Json] = {}
+    for entry in entries:
+        if isinstance(entry.get("epoch"), (int, float)):
+            # Earlier runs on MNLI logged the mismatched set as another evaluation of the last epoch.
+            first.setdefault(entry["epoch"], entry)
+    title = "Evaluation by epoch (shares)"
+    return _chart_evaluations(list(first.values()), "epoch", title) if len(first) > 1 else ""
+
+
+def _chart_training(contents: Contents) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the name of each log history with its charts: title -> chart."""
+    for name, content in contents.select("histories").items():
+        history = [entry for entry in content["log_history"] if isinstance(entry, dict)]
+        keys = _list_keys(history)
+        charts: dict[str, str] = {}
+        for title, (prefix, others) in _TRAINING_CHARTS.items():
+            chosen = [key for key in keys if key in others or key.startswith(prefix)]
+            charts[title] = draw_lines({k: _list_points(history, k) for k in chosen}, title)
+        title = "Evaluation while training (shares)"
+        charts[title] = _chart_evaluations(history, "step", title)
+        if any(charts.values()):
+            yield _strip_ending(name), {title: chart for title, chart in charts.items() if chart}
+
+
+def _chart_evaluations(history: Sequence[Json], x_name: str, title: str) -> str:
+    """Return a chart of evaluation figures, or an empty string if no figure has two points."""
+    keys = [key for key in _list_keys(history) if not key.endswith("_keep_rate")]
+    series = {
+        label: _list_points(history, key, x_name)
+        for key, label in labels(dict.fromkeys(keys, 0.0)).items()
+    }
+    return draw_lines(series, title, x_name) if any(len(p) > 1 for p in series.values()) else ""
+
+
+def _list_keys(history: Sequence[Json]) -> list[str]:
+    return list(dict.fromkeys(key for entry in history for key in entry))
+
+
+def _list_points(history: Sequence[Json], key: str, x_name: str = "step") -> list[Point]:
+    return [
+        (float(entry[x_name]), float(entry[key]))
+        for entry in history
+        if _is_number(entry.get(key)) and _is_number(entry.get(x_name))
+    ]
+
+
+def _chart_attack_rates(reports: Mapping[str, Json]) -> str:
+    bars: list[tuple[str, float, Any]] = []
+    for name, report in reports.items():
+        prefix = "" if len(reports) == 1 else f"{_strip_ending(name)}: "
+        for attack, entry in report["attacks"].items():
+            for key, ending in (("asr", ""), ("asr_confident", ", confident")):
+                if isinstance(entry.get(key), (int, float)):
+                    interval = entry.get(f"{key}_interval")
+                    bars.append((f"{prefix}{attack}{ending}", entry[key], interval))
+    return draw_rates(bars, "Attack success rates with 95 % intervals")
+
+
+def _describe_sweep(name: str, content: Json) -> dict[str, Any]:
+    groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
+    titles = labels({key: 0.0 for group in groups for key in group["metrics"]})
+    return {
+        "name": name,
+        "interval": content.get("interval"),
+        "disclosures": disclosures((str(group.get("name")), group) for group in groups),
+        "heads": list(titles.values()),
+        "groups": [
+            {
+                "name": group.get("name"),
+                "seeds": len(group.get("runs", ())),
+                "metrics": [group["metrics"].get(key, {}) for key in titles],
+            }
+            for group in groups
+        ],
+    }
+
+
+def disclose(content: Mapping[str, Any]) -> list[str]:
+    """Return the disclosure of a preprocessing defence or of smoothing, if there is one."""
+    line = disclosure(content)
+    return [line] if line else []
+
+
+def disclose_sides(content: Mapping[str, Any]) -> list[str]:
+    """Return the disclosures of the two models of a comparison."""
+    keys = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}
+    return [
+        f"{side.upper()}: {line}"
+        for side in ("a", "b")
+        for line in disclose({one: content.get(key, {}).get(side) for key, one in keys.items()})
+    ]
+
+
+def _disclose_attacks(report: Json) -> list[str]:
+    """Return the disclosures of an attack report, or of each attack of a rows file."""
+    if not report["attacks"]:
+        return disclose(report)
+    shared = {name: report[name] for name in DISCLOSED if name in report}
+    return disclosures((name, shared | entry) for name, entry in report["attacks"].items())
+
+
+def _disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the disclosures of the preprocessing defences of runs, each once."""
+    lines = {disclosure({"preprocessing_defence": defence_of(run)}) for run in runs}
+    return sorted(line for line in lines if line)
+
+
+def tabulate_attacks(attacks: Mapping[str, Json]) -> list[dict[str, Any]]:
+    """Return the figures of attacks, one line per figure and one cell (value, interval) per attack."""
+    entries = [{**entry, **flat_figures(entry)} for entry in attacks.values()]
+    return [
+        {
+            "title": title,
+            "note": note,
+            "is_rate": key in _RATES,
+            "cells": [(entry.get(key), entry.get(f"{key}_interval")) for entry in entries],
+        }
+        for key, (title, note) in _FIGURES.items()
+        if key in _ALWAYS or any(entry.get(key) is not None for entry in entries)
+    ]
+
+
+def shorten_recipe(recipe: Mapping[str, Any]) -> Json:
+    """Return the parts of a recipe that fit on one line, with its hash shortened."""
+    plain = select_plain(recipe)
+    if "hash" in plain:
+        plain["hash"] = str(plain["hash"])[:12]
+    return {"recipe": plain.pop("name", None), **plain}
+
+
+def select_successes(rows: Iterable[Any]) -> list[Any]:
+    """Return the rows whose attack succeeded."""
+    return [row for row in rows if row.get("outcome") == "succeeded" and row.get("perturbed")]
+
+
+def describe_row(row: Any) -> Json:
+    """Return the facts above a marked example."""
+    return {
+        "row": row.get("idx"),
+        "label": row.get("label_name", row.get("label")),
+        "confident": row.get("outcome_confident"),
+        "queries": row.get("queries"),
+    }
+
+
+def pair_texts(row: Any) -> list[tuple[str, str]]:
+    """Return the texts of a row before and after the attack. Rows of users may hold text or a dict."""
+
+    def list_texts(value: Any) -> list[str]:
+        if isinstance(value, Mapping):
+            return [str(text) for text in value.values()]
+        return [value] if isinstance(value, str) else [str(text) for text in value]
+
+    before, after = row.get("original") or (), row.get("perturbed") or ()
+    return list(zip(list_texts(before), list_texts(after), strict=False))
+
+
+def _strip_ending(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+ENVIRONMENT.filters |= {
+    function.__name__: function
+    for function in (
+        describe_row,
+        disclose,
+        disclose_sides,
+        pair_texts,
+        select_successes,
+        shorten_recipe,
+        tabulate_attacks,
+    )
+}
+ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}

@@ -17,7 +17,7 @@ from hf_bat.cli import main
 from hf_bat.commands import defence
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
-from hf_bat.report.attack import render_html
+from hf_bat.report.page import render_attack_page
 from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
 
 TABLE = SubstitutionTable(SYNONYMS)
@@ -45,9 +45,9 @@ def test_a_synonym_attack_with_the_same_table_cannot_succeed_and_the_report_says
     assert report.to_dict()["preprocessing_defence"]["table"] == TABLE.fingerprint
     line = f"Preprocessing defence: canonicalize ({CANONICAL.fingerprint[:12]})"
     assert report.to_markdown().startswith(line)
-    assert line in render_html(report)
+    assert line in render_attack_page(report)
     assert "preprocessing_defence" not in plain.to_dict()
-    assert "defence" not in plain.to_markdown() + render_html(plain)
+    assert "defence" not in plain.to_markdown() + render_attack_page(plain)
 
 
 @pytest.mark.parametrize("smoothed_outside", [True, False])

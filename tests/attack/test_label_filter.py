@@ -130,9 +130,9 @@ def test_metrics_and_tables_have_the_figures_only_if_asked(tmp_path):
     assert not any("outcome_valid" in row for row in plain.rows["antonym"])
     report.save_csv(tmp_path / "rows.csv")
     assert "outcome_valid" in (tmp_path / "rows.csv").read_text().splitlines()[0]
-    from hf_bat.report.attack import write_html
+    from hf_bat.report.page import write_attack_page
 
-    write_html(report, tmp_path / "report.html")
+    write_attack_page(report, tmp_path / "report.html")
     assert "edits that likely leave the label alone" in (tmp_path / "report.html").read_text()
 
 

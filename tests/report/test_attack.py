@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat.attack.report import AttackReport
-from hf_bat.report.attack import MAX_EXAMPLES, mark_edits, render_html, write_html
+from hf_bat.report.page import MAX_EXAMPLES, render_attack_page, write_attack_page
+from hf_bat.report.rendering import mark_edits
 
 EVIL = "<script>alert(\"x\")</script><img src=http://e.x/y onerror=go()> & 'q' </style> {{7*7}}"
 ALLOWED = frozenset(
@@ -60,7 +61,7 @@ def summary(**changes):
 
 
 def test_figures_pairs_and_examples_are_on_the_page():
-    page = Page(render_html({"attacks": {"antonym": summary()}, "model": "mine"}, [row(7)]))
+    page = Page(render_attack_page({"attacks": {"antonym": summary()}, "model": "mine"}, [row(7)]))
     text = page.text
     for piece in (
         "40.0 %",
@@ -83,7 +84,7 @@ def test_hostile_text_stays_text():
     entry = summary(
         per_label={EVIL: {"asr": 0.5}}, per_pair=pairs, recipe={"name": EVIL, "x": [EVIL]}
     )
-    source = render_html(
+    source = render_attack_page(
         {"attacks": {EVIL: entry}, "model": EVIL, EVIL: EVIL}, [*rows, {**rows[0], "attack": EVIL}]
     )
     page = Page(source)
@@ -95,7 +96,7 @@ def test_hostile_text_stays_text():
 
 @pytest.mark.parametrize("entry", [summary(), {}, {"asr": None, "rows": 0}])
 def test_nothing_outside_the_page_is_needed(entry):
-    source = render_html({"attacks": {"antonym": entry}}, [row(0)])
+    source = render_attack_page({"attacks": {"antonym": entry}}, [row(0)])
     page = Page(source)
     assert not re.search(r"https?:|url\(|@import|<script|<link", source)
     assert {name for name, _ in page.attributes} <= {
@@ -106,14 +107,14 @@ def test_nothing_outside_the_page_is_needed(entry):
 
 def test_no_rate_is_shown_over_nothing():
     empty = dict.fromkeys(("asr", "asr_confident", "keep_rate", "accuracy", "asr_interval"))
-    source = render_html({"attacks": {"antonym": {"rows": 3, "attempted": 0, **empty}}})
+    source = render_attack_page({"attacks": {"antonym": {"rows": 3, "attempted": 0, **empty}}})
     assert "%</td>" not in source and "<td>-</td>" in source
-    assert "No attack was run" in render_html({"attacks": {}})
+    assert "No attack was run" in render_attack_page({"attacks": {}})
 
 
 def test_long_lists_say_how_much_is_shown():
     rows = [row(i) for i in range(MAX_EXAMPLES + 5)] + [row(99, "failed"), row(98, "skipped")]
-    source = render_html({"attacks": {"antonym": summary()}}, rows)
+    source = render_attack_page({"attacks": {"antonym": summary()}}, rows)
     assert f"the first {MAX_EXAMPLES} of {MAX_EXAMPLES + 5}" in source
     assert source.count('class="example"') == MAX_EXAMPLES
 
@@ -133,9 +134,9 @@ def test_marks_hold_both_sentences(before, after):
 def test_write_takes_a_report_its_rows_or_a_rows_file(tmp_path):
     report = AttackReport({"antonym": summary()}, {"antonym": [row(0)]}, {"model": "mine"})
     report.save_rows(tmp_path / "rows.jsonl")
-    write_html(report, tmp_path / "own.html")
-    write_html(report.to_dict(), tmp_path / "list.html", rows=[row(0)])
-    write_html(report, tmp_path / "file.html", rows=tmp_path / "rows.jsonl")
+    write_attack_page(report, tmp_path / "own.html")
+    write_attack_page(report.to_dict(), tmp_path / "list.html", rows=[row(0)])
+    write_attack_page(report, tmp_path / "file.html", rows=tmp_path / "rows.jsonl")
     pages = {path.read_text(encoding="utf-8") for path in tmp_path.glob("*.html")}
     assert len(pages) == 1 and "sleeps" in pages.pop()
     assert sorted(path.name for path in tmp_path.iterdir()) == [

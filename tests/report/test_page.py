@@ -11,7 +11,7 @@ from html_page import CHROMIUM, Page
 
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.cli import main
-from hf_bat.report.charts import MAX_POINTS, line_chart, rate_chart, thin, ticks
+from hf_bat.report.charts import MAX_POINTS, choose_ticks, draw_lines, draw_rates, thin_points
 from hf_bat.report.page import write_report
 
 EVIL = "<script>alert('x')</script>"
@@ -216,7 +216,7 @@ def test_damaged_rows_leave_their_report_shown(folder, capsys):
     write(folder / "attack.json", DAMAGED["attack.json"])
     assert main(["report", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert "not shown: attack.json: damaged, or not written by hf_bat (KeyError" in printed
+    assert "not shown: attack.json: damaged, or not written by hf_bat (" in printed
     assert "not shown: attack.rows.jsonl: the rows of attack.json, which is not shown" in printed
 
 
@@ -226,17 +226,17 @@ def test_an_unwritable_page_is_one_line(folder, capsys):
 
 
 def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
-    assert line_chart({"loss": [(1, float("nan"))]}, "Loss") == ""
-    assert len(thin([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
-    one = line_chart({"loss": [(5, 1.0)], "more": [(5, 2.0)]}, EVIL)
+    assert draw_lines({"loss": [(1, float("nan"))]}, "Loss") == ""
+    assert len(thin_points([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
+    one = draw_lines({"loss": [(5, 1.0)], "more": [(5, 2.0)]}, EVIL)
     assert one.count("<circle") == 2  # a run that logged once: points, for a line has no length
-    assert "<circle" not in line_chart({"loss": [(5, 1.0), (6, 0.5)]}, "Loss")
+    assert "<circle" not in draw_lines({"loss": [(5, 1.0), (6, 0.5)]}, "Loss")
     assert "NaN" not in one and EVIL not in one
     assert (
-        Page(rate_chart([("a" * 100, 0.0, None), ("b", 1.0, (0.9, 1.0))], "ASR")).tags[0] == "svg"
+        Page(draw_rates([("a" * 100, 0.0, None), ("b", 1.0, (0.9, 1.0))], "ASR")).tags[0] == "svg"
     )
     for low, high in ((0, 1e-6), (-3, 7), (1e4, 36_000), (0.5, 0.5)):
-        found = ticks(low, high)
+        found = choose_ticks(low, high)
         assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 8
 
 

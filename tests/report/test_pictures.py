@@ -13,7 +13,7 @@ from html_page import CHROMIUM, Page
 
 from hf_bat import HfBatError
 from hf_bat.cli import main
-from hf_bat.report import pictures
+from hf_bat.report import files
 from hf_bat.report.page import write_report
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">{}</svg>'
@@ -89,8 +89,8 @@ def test_too_large_a_picture_and_too_many_are_said_to_be(tmp_path, monkeypatch):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.png").write_bytes(png())
     (tmp_path / "large.png").write_bytes(png() + bytes(1000))
-    monkeypatch.setattr(pictures, "MAX_BYTES", len(png()) + 10)
-    monkeypatch.setattr(pictures, "MAX_BYTES_IN_ALL", 2 * len(png()))
+    monkeypatch.setattr(files, "MAX_PICTURE_BYTES", len(png()) + 10)
+    monkeypatch.setattr(files, "MAX_PICTURES_BYTES", 2 * len(png()))
     done, source = report(tmp_path)
     assert done["files"] == ["a.png", "b.png"]
     assert "too large" in done["others"]["large.png"] and "at most" in done["others"]["c.png"]
@@ -129,7 +129,7 @@ def test_what_is_left_unshown_is_named(tmp_path, capsys):
 
 def test_an_unreadable_picture_is_one_reason(tmp_path):
     with pytest.raises(HfBatError, match="cannot be read"):
-        pictures._read(tmp_path / "gone.png", 100)
+        files.read_picture(tmp_path / "gone.png", 100)
 
 
 @pytest.mark.xdist_group("processes")
