@@ -1,8 +1,8 @@
 """A2T: adversarial training with this package's own attack in the loop (Yoo and Qi 2021).
 
-As an epoch starts, a share of the training rows is attacked with the weights of that moment, and the
-inputs that fool the model are kept in a file. Training reads them from there, in the main process and
-in data workers alike, so that a run that resumes inside the epoch trains on the very same inputs.
+When an epoch starts, a share of the training rows is attacked with the current weights, and the inputs
+that fool the model are written to a file. Training reads them from there, in the main process and in data
+workers, so that a run that resumes inside the epoch trains on exactly the same inputs.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerCallback
 
-from hf_bat.attack import Attack, Recipe, SentenceSimilarity, get_recipe
+from hf_bat.attack import Attack, SentenceSimilarity, get_recipe
 from hf_bat.attack.canonical import defended
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import DrawSource, PerturbationSampler
 from hf_bat.tasks import Task
+from hf_bat.training_args import BalancedTrainingArguments
 
-if TYPE_CHECKING:
-    from hf_bat.trainer import BalancedTrainer
-    from hf_bat.training_args import BalancedTrainingArguments
-
-# Which of a row's draws decides whether it is attacked: far from those of its versions.
-_ATTACKED = 2**32
+# Stream of the draw that decides whether a row is attacked; far above the streams of its versions.
+_CHOICE_STREAM = 2**32
 #: Folder of adversarial rows inside a run's folder. The underscore keeps the texts of training rows private:
 #: `Trainer` uploads no path of its output folder that begins with one.
 ADVERSARIAL = "_adversarial"
@@ -37,20 +35,20 @@ ADVERSARIAL = "_adversarial"
 
 @dataclass(frozen=True)
 class AttackSchedule:
-    """When training rows are attacked, and which.
+    """Which training rows are attacked, and in which epochs.
 
     Args:
-        clean_epochs: first epochs without adversarial rows.
-        interval: epochs from one attack to the next; those between train on the last one's rows.
-        share: how much of the training rows is attacked, above 0 and at most 1. It counts the rows
-            attacked, not those on which the attack succeeds.
-        seed: of the choice of rows.
+        clean_epochs: Number of first epochs without adversarial rows.
+        interval: Epochs from one attack to the next; epochs in between train on the rows of the last one.
+        share: Share of the training rows that is attacked, above 0 and at most 1. It counts the attacked
+            rows, not the successful attacks.
+        seed: Seed of the choice of rows.
 
     Example:
         >>> schedule = AttackSchedule(clean_epochs=1, interval=2, share=0.5, seed=0)
-        >>> [schedule.attack_epoch(epoch) for epoch in range(5)]
+        >>> [schedule.get_attack_epoch(epoch) for epoch in range(5)]
         [None, 1, 1, 3, 3]
-        >>> schedule.choose(range(6), 1), schedule.choose(range(6), 3)
+        >>> schedule.choose_rows(range(6), 1), schedule.choose_rows(range(6), 3)
         ([3, 4, 5], [0, 3, 4])
     """
 
@@ -60,187 +58,207 @@ class AttackSchedule:
     seed: int
 
     @classmethod
-    def of(cls, args: BalancedTrainingArguments) -> AttackSchedule:
-        """The schedule that training arguments describe."""
+    def from_arguments(cls, args: BalancedTrainingArguments) -> AttackSchedule:
+        """Return the schedule that training arguments describe."""
         seed = args.seed if args.data_seed is None else args.data_seed
         return cls(args.clean_epochs or 0, args.attack_interval, args.attack_share, seed)
 
-    def attack_epoch(self, epoch: int) -> int | None:
-        """The epoch, from 0, whose adversarial rows an epoch trains on; None for a clean one."""
+    def get_attack_epoch(self, epoch: int) -> int | None:
+        """Return the epoch of the attack whose rows `epoch` trains on; `None` for a clean epoch."""
         if epoch < self.clean_epochs:
             return None
         return epoch - (epoch - self.clean_epochs) % self.interval
 
-    def choose(self, ids: Sequence[int], epoch: int) -> list[int]:
-        """The rows to attack: a function of the seed, the epoch and the rows' numbers alone.
+    def choose_rows(self, ids: Sequence[int], epoch: int) -> list[int]:
+        """Choose the rows to attack, which depend only on the seed, the epoch and the rows' ids.
 
         Args:
-            ids: the rows' `idx`.
-            epoch: the epoch, from 0.
+            ids: `idx` of each row.
+            epoch: Epoch of the attack, from 0.
 
         Returns:
-            Places in `ids`, in order; `share` of them, rounded up.
+            Positions in `ids`, sorted; their number is `share` of the rows, rounded up.
         """
-        drawn = {
-            place: DrawSource(self.seed, epoch, idx, _ATTACKED).random()
-            for place, idx in enumerate(ids)
-        }
-        wanted = math.ceil(self.share * len(ids) - 1e-9)
-        return sorted(sorted(drawn, key=lambda place: (drawn[place], place))[:wanted])
+        draws = [DrawSource(self.seed, epoch, idx, _CHOICE_STREAM).random() for idx in ids]
+        # The tolerance undoes rounding errors: 0.07 * 100 is above 7.
+        count = math.ceil(self.share * len(ids) - 1e-9)
+        return sorted(sorted(range(len(ids)), key=lambda i: (draws[i], i))[:count])
 
 
 @dataclass(frozen=True)
 class AdversarialSampler(PerturbationSampler):
-    """Gives each row the adversarial version that its epoch's attack found, where it found one.
+    """Gives each row the adversarial version from its epoch's attack, if the attack succeeded.
 
     Args:
-        folder: where the attacks' rows are.
-        schedule: which attack an epoch's rows come from.
+        folder: Folder with the rows of the attacks.
+        schedule: Which attack's rows an epoch trains on.
     """
 
     folder: Path = Path()
     schedule: AttackSchedule = AttackSchedule(0, 1, 1.0, 0)
-    # The last attack's versions: a worker that outlives an epoch reads the next one's.
-    _read: dict[int, dict[int, Texts]] = field(default_factory=dict, compare=False, repr=False)
+    # Versions of the last attack only: a persistent worker reads those of the next epoch itself.
+    _versions: dict[int, dict[int, Texts]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_arguments(
+        cls, args: BalancedTrainingArguments, columns: Sequence[str]
+    ) -> AdversarialSampler:
+        """Return the sampler of a run with `method="a2t"`.
+
+        Args:
+            args: Arguments of the run.
+            columns: Its one or two text columns.
+        """
+        schedule = AttackSchedule.from_arguments(args)
+        return cls(columns, folder=get_adversarial_folder(args), schedule=schedule)
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """A row's adversarial version, as `{"fickle": [texts or None]}`; nothing in a clean epoch."""
-        attacked = self.schedule.attack_epoch(epoch)
-        if attacked is None:
+        """Return a row's adversarial version as `{"fickle": [texts or None]}`; empty in a clean epoch."""
+        attack_epoch = self.schedule.get_attack_epoch(epoch)
+        if attack_epoch is None:
             return {}
-        if attacked not in self._read:
-            self._read.clear()
-            self._read[attacked] = _versions(read_rows(rows_path(self.folder, attacked)))
-        return {"fickle": [self._read[attacked].get(row["idx"])]}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_read": {}}
+        if attack_epoch not in self._versions:
+            self._versions.clear()
+            self._versions[attack_epoch] = {
+                attacked["idx"]: tuple(attacked["perturbed"])
+                for attacked in read_rows(get_rows_path(self.folder, attack_epoch))
+                if attacked["outcome"] == "succeeded"
+            }
+        return {"fickle": [self._versions[attack_epoch].get(row["idx"])]}
 
 
 class AdversarialRows:
-    """Attacks training rows as epochs start, and vouches for what was found when a run resumes.
+    """Attacks training rows when epochs start, and checks the attacked rows when a run resumes.
 
     Args:
-        recipe: the attack.
-        schedule: when and which rows.
-        folder: where each attack's rows go, as `epoch-N.jsonl`; one that every rank can read.
-        task: the rows' task.
-        tokenizer: the model's tokenizer; a fast one, for the words are ranked by gradient.
-        canonicalizer: the preprocessing defence behind which the model trains, and so is attacked.
-        dtype: of the model's answers; see `Attack`.
-        **options: what else `Attack` takes: `batch_size`, `progress`.
+        args: Arguments of a run with `method="a2t"`; they choose recipe, schedule and folder. Every rank
+            must be able to read the output folder.
+        task: Task of the training rows.
+        tokenizer: The model's tokenizer. It must be a fast one, because words are ranked by gradient.
+        synonyms: Table of the candidates.
+        antonyms: Table of the words that a masked language model must not put in.
+        canonicalizer: Preprocessing defense of the model, through which it is attacked too.
 
     Raises:
-        HfBatError: a slow tokenizer, a sentence encoder or masked language model that cannot be loaded.
+        HfBatError: The tokenizer is a slow one, or an encoder or language model cannot be loaded.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        schedule: AttackSchedule,
-        folder: str | Path,
+        args: BalancedTrainingArguments,
         task: Task,
         tokenizer: Any,
+        synonyms: TableSource,
+        antonyms: TableSource,
         canonicalizer: Canonicalizer | None = None,
-        dtype: str = "float32",
-        **options: Any,
     ):
         if not tokenizer.is_fast:
             raise HfBatError(
-                f"method='a2t' ranks words by gradient, which needs a fast tokenizer; "
+                f"method='a2t' needs a fast tokenizer to rank words by gradient; "
                 f"{type(tokenizer).__name__} is a slow one"
             )
-        self.recipe, self.schedule, self.folder = recipe, schedule, Path(folder)
-        # Prepared rows number their labels as the model does, in a column of this name.
+        self.recipe = get_recipe(
+            "a2t-mlm" if args.a2t_candidates == "mlm" else "a2t",
+            synonyms=synonyms,
+            antonyms=antonyms if args.drop_antonyms_from_synonyms else {},
+            encoder=args.encoder,
+            casing=args.casing,
+            budget=args.attack_budget,
+            max_length=args.max_seq_length,
+            mlm_model=args.mlm_model,
+        )
+        self.schedule = AttackSchedule.from_arguments(args)
+        self.folder = get_adversarial_folder(args)
+        # Prepared rows have the model's label numbers, in a column of this name.
         self.task = replace(task, label_column="label")
         self.tokenizer, self.canonicalizer = tokenizer, canonicalizer
-        self.dtype, self.options = dtype, options
-        # What a recipe loads when it is first used is loaded now, not after the clean epochs.
-        self._recipe_hash = recipe.hash[:16]
-        for rule in recipe.constraints:
+        self.batch_size = args.eval_batch_size
+        self.dtype = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+        self.progress = False if args.disable_tqdm else None
+        # Load all models of the recipe now: an error must not wait until the clean epochs are over.
+        self._recipe_hash = self.recipe.hash[:16]
+        for rule in self.recipe.constraints:
             if isinstance(rule, SentenceSimilarity):
                 rule.encoder.encode([])
 
     def start_epoch(self, model: Any, rows: Any, epoch: float) -> dict[str, float]:
-        """See to it that an epoch's adversarial rows are there; every rank calls this.
+        """Make sure that an epoch's adversarial rows exist. Every rank must call this.
 
         Args:
-            model: the model, as it is now; left as it is.
-            rows: the prepared training rows.
-            epoch: how far training is: a whole number, or in between where a run resumes there.
+            model: The model with its current weights; it is left unchanged.
+            rows: Prepared training rows.
+            epoch: Progress of training: a whole number, or a fraction if a run resumes inside an epoch.
 
         Returns:
-            Where rows have been attacked, how it went: `adversarial_attacked` (rows),
-            `adversarial_found` (of them, those with an adversarial version) and `adversarial_asr`
-            (their share of the rows that the model had right).
+            Figures of the attack, empty if none was needed: `adversarial_attacked` (rows),
+            `adversarial_found` (rows with an adversarial version) and `adversarial_asr` (their share of the
+            rows that the model answered correctly).
 
         Raises:
-            HfBatError: a run resumes inside an epoch whose adversarial rows are gone, or are others'.
+            HfBatError: A run resumes inside an epoch whose adversarial rows are missing or differ.
         """
-        attacked = self.schedule.attack_epoch(int(epoch))
-        if attacked is None:
+        attack_epoch = self.schedule.get_attack_epoch(int(epoch))
+        if attack_epoch is None:
             return {}
-        chosen = rows.select(self.schedule.choose(rows["idx"][:], attacked))
-        if attacked < epoch:
-            self._check(chosen, attacked)
+        chosen = rows.select(self.schedule.choose_rows(rows["idx"][:], attack_epoch))
+        path = get_rows_path(self.folder, attack_epoch)
+        if attack_epoch < epoch:
+            self._check_rows(chosen, path)
             return {}
-        path = rows_path(self.folder, attacked)
         path.parent.mkdir(parents=True, exist_ok=True)
-        attack = self._attack(model)
-        # Rows of other weights are an earlier run's. Those of these weights are this run's, killed
-        # in the middle of the attack or resumed from before it, and are kept.
+        attack = self._make_attack(model)
+        # replace=True: rows of other weights are from an earlier run. Rows of the same weights are from this
+        # run, killed during the attack or resumed from before it, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
-        found: dict[str, float] = {
+        figures: dict[str, float] = {
             "adversarial_attacked": summary["rows"],
             "adversarial_found": summary["succeeded"],
         }
         if summary["asr"] is not None:
-            found["adversarial_asr"] = round(summary["asr"], 6)
-        return found
+            figures["adversarial_asr"] = round(summary["asr"], 6)
+        return figures
 
-    def _attack(self, model: Any) -> Attack:
+    def _make_attack(self, model: Any) -> Attack:
+        options: dict[str, Any] = {"batch_size": self.batch_size, "progress": self.progress}
         if self.canonicalizer is None:
             return Attack(
-                self.recipe, model, self.tokenizer, self.task, dtype=self.dtype, **self.options
+                self.recipe, model, self.tokenizer, self.task, dtype=self.dtype, **options
             )
         behind = defended(
             model, self.tokenizer, self.canonicalizer, self.recipe.max_length, self.dtype
         )
-        return Attack(self.recipe, behind, task=self.task, **self.options)
+        return Attack(self.recipe, behind, task=self.task, **options)
 
-    def _check(self, chosen: Any, epoch: int) -> None:
-        """Refuse a file that the epoch in which training goes on cannot have begun with."""
-        path = rows_path(self.folder, epoch)
-        found = {row["idx"]: row for row in read_rows(path)}
+    def _check_rows(self, chosen: Any, path: Path) -> None:
+        """Refuse a file that cannot be the one with which the epoch began."""
+        attacked = read_rows(path)
         texts = zip(chosen["idx"], *(chosen[column] for column in self.task.columns), strict=True)
-        whole = {idx: list(sentences) for idx, *sentences in texts}
-        of_this_run = (
-            {idx: row["original"] for idx, row in found.items()} == whole
-            and {row["recipe"] for row in found.values()} == {self._recipe_hash}
-            and len({row["model"] for row in found.values()}) == 1
-        )
-        if not of_this_run:
+        if not (
+            {row["idx"]: row["original"] for row in attacked} == {i: list(t) for i, *t in texts}
+            and {row["recipe"] for row in attacked} == {self._recipe_hash}
+            and len({row["model"] for row in attacked}) == 1
+        ):
             raise HfBatError(
-                f"cannot go on in the middle of an epoch: {path} is not whole, or of another attack, "
-                "seed or training set; resume from the end of an epoch or start anew"
+                f"cannot resume inside an epoch: {path} is incomplete, or from another attack, seed or "
+                "training set; resume from the end of an epoch or start a new run"
             )
 
 
 class AdversarialCallback(TrainerCallback):
-    """Attacks a `BalancedTrainer`'s training rows when its epochs start; idle but for `method="a2t"`.
+    """Attacks a `BalancedTrainer`'s training rows when epochs start, if its method is "a2t".
 
     Args:
-        trainer: the trainer.
+        trainer: The trainer.
 
     Raises:
-        HfBatError: see `AdversarialRows`; or the model is split over ranks.
+        HfBatError: See `AdversarialRows`; or the model is split over ranks.
     """
 
-    def __init__(self, trainer: BalancedTrainer):
+    def __init__(self, trainer: Any):
         self.trainer = trainer
-        #: What attacks; None for another method.
+        #: The attack in the loop; `None` for another method.
         self.rows = self._make_rows()
-        self._of_trial = False
+        self._is_trial = False
 
     def _make_rows(self) -> AdversarialRows | None:
         trainer, args = self.trainer, self.trainer.args
@@ -251,73 +269,52 @@ class AdversarialCallback(TrainerCallback):
                 "method='a2t' attacks with the whole model on each rank, which FSDP and DeepSpeed do "
                 "not keep: train on one device or with plain data parallelism"
             )
-        tables: Any = trainer.perturbations
-        synonyms, antonyms = (perturbation.table for perturbation in tables)
-        mlm = args.a2t_candidates == "mlm"
-        recipe = get_recipe(
-            "a2t-mlm" if mlm else "a2t",
-            synonyms=synonyms,
-            antonyms=antonyms if args.drop_antonyms_from_synonyms else {},
-            encoder=args.encoder,
-            casing=args.casing,
-            budget=args.attack_budget,
-            max_length=args.max_seq_length,
-            mlm_model=args.mlm_model,
-        )
+        synonyms, antonyms = (perturbation.table for perturbation in trainer.perturbations)
         return AdversarialRows(
-            recipe,
-            AttackSchedule.of(args),
-            adversarial_folder(args),
-            trainer.task,
-            trainer.processing_class,
-            trainer.canonicalizer,
-            batch_size=args.eval_batch_size,
-            dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
-            progress=False if args.disable_tqdm else None,
+            args, trainer.task, trainer.processing_class, synonyms, antonyms, trainer.canonicalizer
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mind what a hyper-parameter search has set, and after it that no trial's arguments hold."""
-        if state.is_hyper_param_search or self._of_trial:
+        """Follow the arguments that a hyper-parameter search sets, and those restored after it."""
+        if state.is_hyper_param_search or self._is_trial:
             self.rows = self._make_rows()
-        self._of_trial = state.is_hyper_param_search
+        self._is_trial = state.is_hyper_param_search
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attack, and log how it went."""
+        """Attack, and log the figures of the attack."""
         if self.rows is not None:
             trainer = self.trainer
-            found = self.rows.start_epoch(trainer.model, trainer.train_dataset, state.epoch or 0.0)
-            if found:
-                trainer.log(found)
+            figures = self.rows.start_epoch(
+                trainer.model, trainer.train_dataset, state.epoch or 0.0
+            )
+            if figures:
+                trainer.log(figures)
 
 
-def adversarial_folder(args: BalancedTrainingArguments) -> Path:
-    """Where a run keeps its adversarial rows."""
+def get_adversarial_folder(args: BalancedTrainingArguments) -> Path:
+    """Return the folder of a run's adversarial rows."""
     return Path(args.output_dir) / ADVERSARIAL
 
 
-def rows_path(folder: Path, epoch: int) -> Path:
-    """The file of the attack that an epoch, from 0, started with."""
+def get_rows_path(folder: Path, epoch: int) -> Path:
+    """Return the file of the attack at the start of an epoch, counted from 0."""
     return folder / f"epoch-{epoch}.jsonl"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of an attack on training rows.
+    """Read the rows of an attack on training rows.
 
     Raises:
-        HfBatError: the file is not there, or is no rows file.
+        HfBatError: The file is missing or is not a rows file.
     """
     try:
+        # The last line may be incomplete in a run that was killed.
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         return [row for row in rows if row["recipe"] and row["model"] and row["original"]]
     except OSError as error:
         raise HfBatError(
-            f"the adversarial rows that this epoch trains on are not at {path}: put the file back, "
-            "resume from the end of an epoch or start anew"
+            f"the adversarial rows of this epoch are missing: {path}; put the file back, resume from the "
+            "end of an epoch or start a new run"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HfBatError(f"{path} holds no rows of an attack: start anew") from error
-
-
-def _versions(rows: Sequence[Mapping[str, Any]]) -> dict[int, Texts]:
-    return {row["idx"]: tuple(row["perturbed"]) for row in rows if row["outcome"] == "succeeded"}
+        raise HfBatError(f"{path} has no rows of an attack; start a new run") from error

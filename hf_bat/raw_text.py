@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from hf_bat.a2t import AdversarialSampler, AttackSchedule, adversarial_folder
+from hf_bat.a2t import AdversarialSampler
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import prepare_dataset
@@ -291,9 +291,7 @@ class RawTextTrainer(Trainer):
         columns = self._text_task.columns
         collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
         if args.method == "a2t" and not overrides:
-            collator.sampler = AdversarialSampler(
-                columns, folder=adversarial_folder(args), schedule=AttackSchedule.of(args)
-            )
+            collator.sampler = AdversarialSampler.from_arguments(args, columns)
         return collator
 
     def _set_signature_columns_if_needed(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from transformers import TrainingArguments
 
-from hf_bat.a2t import AdversarialCallback, adversarial_folder
+from hf_bat.a2t import AdversarialCallback, get_adversarial_folder
 from hf_bat.attention import without_cudnn_attention
 from hf_bat.callbacks import (
     RobustnessMeter,
@@ -166,7 +166,7 @@ class BalancedTrainer(ObjectiveTrainer):
         if self.args.method == "a2t":
             raise HfBatError(
                 "the versions of method='a2t' are found when an epoch starts, by attack: see "
-                f"{adversarial_folder(self.args)} then"
+                f"{get_adversarial_folder(self.args)} then"
             )
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
         if dataset is None:
