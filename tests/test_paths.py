@@ -27,7 +27,7 @@ def test_parts_of_a_rows_file_are_found(tmp_path):
     (folder / f"{path.name}.rank0").write_text(json.dumps(row) + "\n", encoding="utf-8")
     (folder / "rows1.jsonl.rank0").write_text("another run's\n", encoding="utf-8")
     file = RowsFile(path, "antonym", {})
-    assert file.done() == {0: row}
+    assert file.read_finished() == {0: row}
     file.finish([row])
     assert sorted(p.name for p in folder.iterdir()) == ["rows1.jsonl.rank0", path.name]
 

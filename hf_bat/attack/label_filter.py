@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hf_bat.attack.result import AttackResult, Outcome, TriedEdit
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Edit, Texts
 from hf_bat.perturbations.validity import LabelValidity
@@ -19,7 +20,6 @@ from hf_bat.stats import rate, rate_interval
 if TYPE_CHECKING:
     from hf_bat.attack.recipes import Recipe
 
-Row = Mapping[str, Any]
 # What of `label_valid` and `label_invalid` goes into tables and logs, as `flat_figures` names it.
 FIGURES = (
     "valid_asr",
@@ -60,20 +60,20 @@ def filter_hash(validity: LabelValidity) -> str:
 
 def tried_edits(
     texts: Texts, tried: Tried, validity: LabelValidity | None, label: str | None = None
-) -> list[list[Any]]:
-    """What a row notes of each edit: word, replacement, whether it kept the prediction, whether it
-    raised the gold probability, and with a filter whether it passes, given the label's name."""
-    listed = [
-        [edit.original, edit.replacement, int(stays), int(rises)] for edit, stays, rises in tried
-    ]
+) -> list[TriedEdit]:
+    """Note each edit that was tried, with a filter also whether it passes, given the label's name."""
+    valid: Sequence[int | None] = [None] * len(tried)
     if validity is not None:
-        passing = validity.passing(texts, [edit for edit, _, _ in tried], label)
-        for entry, passes in zip(listed, passing, strict=True):
-            entry.append(int(passes))
-    return listed
+        valid = [int(v) for v in validity.passing(texts, [edit for edit, _, _ in tried], label)]
+    return [
+        TriedEdit(edit.original, edit.replacement, int(kept), int(raised), passes)
+        for (edit, kept, raised), passes in zip(tried, valid, strict=True)
+    ]
 
 
-def label_figures(rows: Sequence[Row], validity: LabelValidity) -> dict[str, dict[str, Any]]:
+def label_figures(
+    rows: Sequence[AttackResult], validity: LabelValidity
+) -> dict[str, dict[str, Any]]:
     """The figures of an attack by whether its edits pass the filter.
 
     Args:
@@ -87,9 +87,9 @@ def label_figures(rows: Sequence[Row], validity: LabelValidity) -> dict[str, dic
         `label_invalid`: of the other edits `candidates`, `kept`, `keep_rate` (there it should be high:
         the label likely stays) and `attackable`, the share of attempted rows that have one.
     """
-    attempted = [row["tried"] for row in rows if row["outcome"] != "skipped"]
+    attempted = [row.tried or [] for row in rows if row.outcome != "skipped"]
     passing, others = (
-        [[entry for entry in tried if entry[4] == flag] for tried in attempted] for flag in (1, 0)
+        [[edit for edit in tried if edit.valid == flag] for tried in attempted] for flag in (1, 0)
     )
     valid = {"filter": validity.describe(), **_edits(passing), **_rows(passing)}
     return {"label_valid": valid, "label_invalid": _edits(others)}
@@ -111,18 +111,16 @@ def flat_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcomes(tried: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """A row's outcomes under both definitions as if only the passing edits had been tried."""
-    passing = [entry for entry in tried if entry[4]]
-    return {
-        name: "succeeded" if any(entry[place] for entry in passing) else "failed"
-        for name, place in (("outcome_valid", 2), ("outcome_valid_confident", 3))
-    }
+def outcomes(tried: Sequence[TriedEdit]) -> tuple[Outcome, Outcome]:
+    """Return both outcomes (strict, confident) as if only the passing edits had been tried."""
+    strict = any(edit.kept for edit in tried if edit.valid)
+    confident = any(edit.raised for edit in tried if edit.valid)
+    return "succeeded" if strict else "failed", "succeeded" if confident else "failed"
 
 
-def _edits(tried: list[list[Any]]) -> dict[str, Any]:
+def _edits(tried: list[list[TriedEdit]]) -> dict[str, Any]:
     candidates = sum(map(len, tried))
-    kept = sum(entry[2] for entries in tried for entry in entries)
+    kept = sum(edit.kept for edits in tried for edit in edits)
     return {
         "candidates": candidates,
         "kept": kept,
@@ -131,9 +129,9 @@ def _edits(tried: list[list[Any]]) -> dict[str, Any]:
     }
 
 
-def _rows(tried: list[list[Any]]) -> dict[str, Any]:
-    strict = sum(any(entry[2] for entry in entries) for entries in tried)
-    confident = sum(any(entry[3] for entry in entries) for entries in tried)
+def _rows(tried: list[list[TriedEdit]]) -> dict[str, Any]:
+    strict = sum(any(edit.kept for edit in edits) for edits in tried)
+    confident = sum(any(edit.raised for edit in edits) for edits in tried)
     reachable = sum(map(bool, tried))
     figures: dict[str, Any] = {"succeeded": strict, "succeeded_confident": confident}
     for name, part, whole in (

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures, label_figures
+from hf_bat.attack.result import AttackResult
 from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.stats import rate, rate_interval
 
-Row = Mapping[str, Any]
 # What a report, and each line of a rows file, says of a model that is not asked as it is.
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # How many word pairs a summary lists; the rows hold all of them.
@@ -51,18 +51,18 @@ class AttackReport:
 
     Args:
         attacks: attack key -> its summary; see `summarise` for the figures.
-        rows: attack key -> one dict a row, as the rows file has them.
+        rows: Short name of an attack -> its results, one per row.
         about: the model, the versions, the time taken: what does not belong to the result.
 
     Example:
-        >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "queries": 1}
+        >>> row = AttackResult(idx=0, attack="antonym", outcome="failed", queries=1)
         >>> report = AttackReport({"antonym": summarise([row], "obstinate", {})}, {"antonym": [row]})
         >>> report["antonym"]["asr"]
         0.0
     """
 
     attacks: dict[str, dict[str, Any]]
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rows: dict[str, list[AttackResult]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, attack: str) -> dict[str, Any]:
@@ -161,17 +161,17 @@ class AttackReport:
         unlabelled = 0
         for rows in self.rows.values():
             for row in rows:
-                if row["perturbed"] is None:
+                if row.perturbed is None:
                     continue
-                obstinate = "outcome_confident" in row
+                obstinate = row.outcome_confident is not None
                 unlabelled += obstinate
-                line = dict(zip(columns, row["perturbed"], strict=True))
+                line: dict[str, Any] = dict(zip(columns, row.perturbed, strict=True))
                 line |= {
-                    "label": -1 if obstinate else row["label"],
-                    "original_label": row["label"],
+                    "label": -1 if obstinate else row.label,
+                    "original_label": row.label,
                     "idx": len(lines),
-                    "original_idx": row["idx"],
-                    "attack": row["attack"],
+                    "original_idx": row.idx,
+                    "attack": row.attack,
                 }
                 lines.append(json.dumps(line, ensure_ascii=False))
         write_atomically(path, "".join(f"{line}\n" for line in lines))
@@ -267,7 +267,7 @@ def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
 
 
 def summarise(
-    rows: Sequence[Row],
+    rows: Sequence[AttackResult],
     kind: str,
     recipe: Mapping[str, Any],
     validity: LabelValidity | None = None,
@@ -275,7 +275,7 @@ def summarise(
     """Sum rows up.
 
     Args:
-        rows: all rows of one attack, as the rows file has them.
+        rows: all results of one attack.
         kind: the goal's: "fickle" or "obstinate".
         recipe: the recipe's description, to be kept with the figures.
         validity: the label filter whose flags the rows' tried edits have.
@@ -292,29 +292,29 @@ def summarise(
     """
     summary: dict[str, Any] = _counts(rows, kind)
     summary["skipped_reasons"] = dict(
-        sorted(Counter(row["reason"] for row in rows if row["outcome"] == "skipped").items())
+        sorted(Counter(row.reason for row in rows if row.outcome == "skipped").items())
     )
-    scored = [row for row in rows if row.get("predicted") is not None]
-    right = sum(row["predicted"] == row["label"] for row in scored)
+    scored = [row for row in rows if row.predicted is not None]
+    right = sum(row.predicted == row.label for row in scored)
     summary["accuracy"] = rate(right, len(scored))
     summary["accuracy_under_attack"] = rate(right - summary["succeeded"], len(scored))
-    summary["queries"] = sum(row["queries"] for row in rows)
-    attempted = [row for row in rows if row["outcome"] != "skipped"]
-    succeeded = [row for row in rows if row["outcome"] == "succeeded"]
-    summary["queries_per_row"] = _mean(row["queries"] for row in attempted)
-    summary["candidates"] = sum(row.get("candidates", 0) for row in rows)
-    summary["edits_beyond_cut"] = sum(row.get("beyond_cut", 0) for row in rows)
-    summary["budget_exhausted"] = sum(bool(row.get("exhausted")) for row in rows)
-    summary["words_changed"] = _mean(row["words_changed"] for row in succeeded)
-    summary["words_changed_rate"] = _mean(row["words_changed"] / row["words"] for row in succeeded)
-    similar = [row["similarity"] for row in succeeded if row.get("similarity") is not None]
+    summary["queries"] = sum(row.queries for row in rows)
+    attempted = [row for row in rows if row.outcome != "skipped"]
+    changed = [row for row in rows if row.outcome == "succeeded" and row.words_changed is not None]
+    summary["queries_per_row"] = _mean(row.queries for row in attempted)
+    summary["candidates"] = sum(row.candidates or 0 for row in rows)
+    summary["edits_beyond_cut"] = sum(row.beyond_cut or 0 for row in rows)
+    summary["budget_exhausted"] = sum(bool(row.exhausted) for row in rows)
+    summary["words_changed"] = _mean(row.words_changed or 0 for row in changed)
+    summary["words_changed_rate"] = _mean((row.words_changed or 0) / row.words for row in changed)
+    similar = [row.similarity for row in changed if row.similarity is not None]
     summary["sentence_similarity"] = _mean(similar)
     if validity is not None:
         summary |= label_figures(rows, validity)
-    labels = dict.fromkeys(row["label_name"] for row in rows if row.get("label_name") is not None)
+    labels = dict.fromkeys(row.label_name for row in rows if row.label_name is not None)
     summary["per_label"] = {}
     for name in sorted(labels, key=str):
-        those = [row for row in rows if row.get("label_name") == name]
+        those = [row for row in rows if row.label_name == name]
         figures = {} if validity is None else label_figures(those, validity)
         summary["per_label"][name] = _counts(those, kind) | figures
     summary["per_pair"] = _pairs(rows, kind)
@@ -322,11 +322,11 @@ def summarise(
     return summary
 
 
-def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
-    attempted = [row for row in rows if row["outcome"] != "skipped"]
-    succeeded = sum(row["outcome"] == "succeeded" for row in attempted)
+def _counts(rows: Sequence[AttackResult], kind: str) -> dict[str, Any]:
+    attempted = [row for row in rows if row.outcome != "skipped"]
+    succeeded = sum(row.outcome == "succeeded" for row in attempted)
     # A budget that ends while words are ranked leaves edits that could have been tried.
-    reachable = [row for row in attempted if row.get("candidates") or row.get("exhausted")]
+    reachable = [row for row in attempted if row.candidates or row.exhausted]
     found: dict[str, Any] = {
         "rows": len(rows),
         "attempted": len(attempted),
@@ -337,18 +337,18 @@ def _counts(rows: Sequence[Row], kind: str) -> dict[str, Any]:
         "asr_interval": rate_interval(succeeded, len(attempted)),
     }
     if kind == "obstinate":
-        confident = sum(row.get("outcome_confident") == "succeeded" for row in attempted)
+        confident = sum(row.outcome_confident == "succeeded" for row in attempted)
         found["succeeded_confident"] = confident
         found["asr_confident"] = rate(confident, len(attempted))
         found["asr_confident_interval"] = rate_interval(confident, len(attempted))
     found["attackable"] = rate(len(reachable), len(attempted))
     found["asr_attackable"] = rate(succeeded, len(reachable))
-    tried = sum(row["candidates"] for row in reachable)
-    found["keep_rate"] = rate(sum(row["kept"] for row in reachable), tried)
+    tried = sum(row.candidates or 0 for row in reachable)
+    found["keep_rate"] = rate(sum(row.kept or 0 for row in reachable), tried)
     return found
 
 
-def _pairs(rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
+def _pairs(rows: Sequence[AttackResult], kind: str) -> list[dict[str, Any]]:
     """Which substitutions fool the model: of each word pair, how often it was tried and what came of it.
 
     An exhaustive search tries every swap; of the others, only the swaps of successes are counted.
@@ -356,15 +356,15 @@ def _pairs(rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
     tried: Counter[tuple[str, str]] = Counter()
     fooled: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        if row["outcome"] == "skipped":
+        if row.outcome == "skipped":
             continue
-        for original, replacement, kept, *_ in row.get("tried", ()):
-            pair = original.lower(), replacement.lower()
+        for edit in row.tried or ():
+            pair = edit.original.lower(), edit.replacement.lower()
             tried[pair] += 1
-            fooled[pair] += bool(kept) == (kind == "obstinate")
-        if "tried" not in row and row["outcome"] == "succeeded":
-            for edit in row["edits"]:
-                pair = edit["original"].lower(), edit["replacement"].lower()
+            fooled[pair] += bool(edit.kept) == (kind == "obstinate")
+        if row.tried is None and row.outcome == "succeeded":
+            for swap in row.edits or ():
+                pair = swap["original"].lower(), swap["replacement"].lower()
                 tried[pair] += 1
                 fooled[pair] += 1
     order = sorted(tried, key=lambda pair: (-fooled[pair], -tried[pair], pair))
@@ -384,7 +384,7 @@ def _mean(values: Iterable[float]) -> float | None:
     return math.fsum(listed) / len(listed) if listed else None
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if name in ("original", "perturbed"):

@@ -1,21 +1,27 @@
-"""The rows to attack, and the JSON-lines file to which their results stream."""
+"""The rows to attack, and the JSON-lines file that their results are streamed to and read from."""
 
 from __future__ import annotations
 
 import glob
+import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
+from hf_bat.attack.ranks import gather, wait
+from hf_bat.attack.result import AttackResult
 from hf_bat.data import labels_of, plain
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
+
+# An `AttackResult`, or the dict of a certificate's row.
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
@@ -169,24 +175,31 @@ class RowsFile:
         parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
         return [p for p in (self.path, *parts) if p.is_file()]
 
-    def done(self) -> dict[int | str, dict[str, Any]]:
-        """The rows of this attack that are done, by idx; a line cut short by a kill is not counted."""
-        found = {}
+    def read_finished(self) -> dict[int | str, dict[str, Any]]:
+        """Read the rows of this attack that are done, by idx.
+
+        A line that was cut short by a kill is left out, and so is what `write` adds to each line.
+        """
+        finished = {}
         for path in self._files():
             for number, line in enumerate(_whole_lines(path), start=1):
                 row = _parse(line, path, number)
                 if row["attack"] != self.attack:
                     continue
-                others = [what for what, own in self.identity.items() if row.get(what) != own]
+                others = [name for name, value in self.identity.items() if row.get(name) != value]
                 if others and not self.replace:
-                    what = others[0]
+                    name = others[0]
                     raise HfBatError(
-                        f"{path}, line {number}: these rows are of another {what} "
-                        f"({row.get(what)}, not {self.identity[what]}); give another file or delete it"
+                        f"{path}, line {number}: these rows are of another {name} "
+                        f"({row.get(name)}, not {self.identity[name]}); give another file or delete it"
                     )
                 if not others:
-                    found[row["idx"]] = row
-        return found
+                    finished[row["idx"]] = {
+                        name: value
+                        for name, value in row.items()
+                        if name not in self.identity and name not in self.marks
+                    }
+        return finished
 
     @property
     def _marks(self) -> dict[str, Any]:
@@ -225,6 +238,90 @@ class RowsFile:
         write_atomically(self.path, text)
         for path in parts:
             path.unlink()
+
+
+def run_rows(
+    examples: Sequence[Example],
+    work: Callable[[Sequence[Example], int], Iterator[Sequence[Row]]],
+    parse: Callable[[Mapping[str, Any]], Row],
+    file: RowsFile | None,
+    rank: int,
+    world: int,
+) -> list[Row]:
+    """Do what the file does not hold yet of this rank's share, and bring all ranks' results together.
+
+    Args:
+        examples: All rows, on every rank.
+        work: Takes rows and the number of rows already done. Yields their results in any order, each
+            with the `idx` of its row.
+        parse: Makes a result from a line of the file.
+        file: Where results are streamed to, or `None`.
+        rank: Index of this process.
+        world: Number of processes.
+
+    Returns:
+        The results of all rows in their order, on every rank.
+
+    Raises:
+        BaseException: What `work` raised, after all other ranks were told.
+    """
+    results: list[Row] = []
+    error: Exception | None = None
+    try:
+        finished = file.read_finished() if file else {}
+        share = examples[rank::world]
+        results = [parse(finished[e.idx]) for e in share if e.idx in finished]
+        for new in work([e for e in share if e.idx not in finished], len(results)):
+            results += new
+            if file:
+                file.write(new)
+    except Exception as problem:  # every rank must reach the gathering
+        error = problem
+    finally:
+        if file:
+            file.close()
+    by_idx = {row["idx"]: row for row in gather(results, error, world)}
+    ordered = [by_idx[e.idx] for e in examples]
+    if file and rank == 0:
+        file.finish(ordered)
+    wait(world)  # the next attack reads the file, so it must be whole
+    return ordered
+
+
+def read_rows(path: str | Path) -> list[AttackResult]:
+    """Read a rows file of attacks.
+
+    Args:
+        path: JSON lines, gzipped if the name ends in ".gz". Lines without `attack` are ignored.
+
+    Raises:
+        HfBatError: The file cannot be read, or a line is not the result of an attack.
+    """
+    rows = read_json_lines(path)
+    return [AttackResult.from_dict(row) for row in rows if "attack" in row]
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read the objects of a file of JSON lines, gzipped if its name ends in ".gz".
+
+    Raises:
+        HfBatError: The file cannot be read, or a line is not a JSON object.
+    """
+    path = Path(path)
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            rows = [
+                (number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip()
+            ]
+    except OSError as error:
+        raise HfBatError(f"rows file {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise HfBatError(f"{path} is not JSON lines: {error}") from error
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise HfBatError(f"{path}, line {number}: not a JSON object")
+    return [row for _, row in rows]
 
 
 def _whole_lines(path: Path) -> list[str]:

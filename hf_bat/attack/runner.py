@@ -18,11 +18,10 @@ from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe
 from hf_bat.attack.report import AttackReport, marks_of, summarise
 from hf_bat.attack.requests import Embed, Request, Score
-from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
+from hf_bat.attack.result import AttackResult, count_changed_words
+from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
-from hf_bat.attack.state import words_changed
-from hf_bat.attack.stream import run_rows
 from hf_bat.console import progress
 from hf_bat.data import labels_of
 from hf_bat.errors import HfBatError
@@ -162,13 +161,13 @@ class Attack:
         engine = Engine(self.model, self.batch_size, known=known)
         file = self._rows_file(rows_file, examples, rank, world, replace)
 
-        def work(mine: Sequence[Example], already: int) -> Iterator[list[dict[str, Any]]]:
+        def work(mine: Sequence[Example], already: int) -> Iterator[list[AttackResult]]:
             return self._attack(mine, engine, rank, already)
 
-        ordered = run_rows(examples, work, file, rank, world)
-        return self._report(ordered, engine.meter.of_all_ranks(world))
+        results = run_rows(examples, work, AttackResult.from_dict, file, rank, world)
+        return self._report(results, engine.meter.of_all_ranks(world))
 
-    def attack_texts(self, *texts: str, label: int | str | None = None) -> dict[str, Any]:
+    def attack_texts(self, *texts: str, label: int | str | None = None) -> AttackResult:
         """Attack one input.
 
         Args:
@@ -176,7 +175,7 @@ class Attack:
             label: its gold label (a name, or the data's number); the model's prediction where None.
 
         Returns:
-            The row, as the rows file has it.
+            The result.
         """
         if len(texts) != len(self.task.columns):
             raise HfBatError(
@@ -224,7 +223,7 @@ class Attack:
 
     def _attack(
         self, examples: Sequence[Example], engine: Engine, rank: int, already: int
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Iterator[list[AttackResult]]:
         searches = ((partial(self._search, e), self.recipe.budget) for e in examples)
         total = len(examples) + already
         show = False if rank else self.progress
@@ -232,57 +231,56 @@ class Attack:
             succeeded = attempted = 0
             for results in engine.run(searches):
                 yield results
-                attempted += sum(row["outcome"] != "skipped" for row in results)
-                succeeded += sum(row["outcome"] == "succeeded" for row in results)
+                attempted += sum(result.outcome != "skipped" for result in results)
+                succeeded += sum(result.outcome == "succeeded" for result in results)
                 if attempted:
                     bar.set_postfix(asr=f"{succeeded / attempted:.3f}", refresh=False)
                 bar.update(len(results))
 
     def _search(
         self, example: Example, counter: Counter, trust: bool = False
-    ) -> Generator[Request, Any, dict[str, Any]]:
+    ) -> Generator[Request, Any, AttackResult]:
         """Attack one row: the generator that the engine runs; `trust` takes the prediction for gold."""
-        row: dict[str, Any] = {
-            "idx": example.idx,
-            "attack": self.name,
-            "outcome": "skipped",
-            **({"outcome_confident": "skipped"} if self.recipe.goal.kind == "obstinate" else {}),
-            "reason": example.reason,
-            "original": list(example.texts),
-            "perturbed": None,
-            "label": example.label,
-            "label_name": self._label_name(example.label),
-            "words": sum(len(text.split()) for text in example.texts),
-            "queries": 0,
-        }
+        result = AttackResult(
+            idx=example.idx,
+            attack=self.name,
+            outcome="skipped",
+            outcome_confident="skipped" if self.recipe.goal.kind == "obstinate" else None,
+            reason=example.reason,
+            original=list(example.texts),
+            label=example.label,
+            label_name=self._label_name(example.label),
+            words=sum(len(text.split()) for text in example.texts),
+        )
         if example.reason is not None and not (trust and example.reason == "no label"):
-            return row
+            return result
         answers = yield Score([example.texts], keep=True)
-        row["queries"] = counter.queries
+        result.queries = counter.queries
         if not len(answers):
-            row["reason"] = "no query budget"
-            return row
-        row["predicted"] = int(answers[0].argmax())
-        label = row["predicted"] if trust else example.label
+            result.reason = "no query budget"
+            return result
+        result.predicted = int(answers[0].argmax())
+        label = result.predicted if trust else example.label
         assert label is not None
         if not 0 <= label < answers.shape[1]:
             raise HfBatError(
                 f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
                 "probabilities (labels from 0)"
             )
-        before = float(answers[0, label])
-        row |= {"label": label, "label_name": self._label_name(label), "gold_before": before}
+        result.label, result.label_name = label, self._label_name(label)
+        result.gold_before = float(answers[0, label])
         if not kept(answers, label)[0]:
-            row["reason"] = "misclassified"
+            result.reason = "misclassified"
         elif label in self._skipped:
-            row["reason"] = "label skipped"
+            result.reason = "label skipped"
         else:
-            yield from self._solve(example, label, before, row)
-        row["queries"] = counter.queries
-        return row
+            result.reason = None
+            yield from self._solve(example, label, result.gold_before, result)
+        result.queries = counter.queries
+        return result
 
     def _solve(
-        self, example: Example, label: int, before: float, row: dict[str, Any]
+        self, example: Example, label: int, before: float, result: AttackResult
     ) -> Generator[Request, Any, None]:
         problem = Problem(
             example.texts,
@@ -296,37 +294,30 @@ class Attack:
         )
         yield from SEARCHES[self.recipe.search](problem)
         problem.settle()
-        row["outcome"] = "succeeded" if problem.succeeded else "failed"
-        del row["reason"]
+        result.outcome = "succeeded" if problem.succeeded else "failed"
         if self.recipe.goal.kind == "obstinate":
-            row["outcome_confident"] = "succeeded" if problem.confident else "failed"
-        row |= {
-            "candidates": problem.candidates,
-            "kept": problem.kept,
-            "raised": problem.raised,
-            "beyond_cut": problem.beyond_cut,
-            "exhausted": problem.exhausted,
-        }
+            result.outcome_confident = "succeeded" if problem.confident else "failed"
+        result.candidates, result.kept, result.raised = (
+            problem.candidates, problem.kept, problem.raised
+        )  # fmt: skip
+        result.beyond_cut, result.exhausted = problem.beyond_cut, problem.exhausted
         if self.recipe.search == "exhaustive":
-            row["tried"] = tried_edits(
+            result.tried = tried_edits(
                 example.texts, problem.tried, self._validity, self._inference_label(label)
             )
             if self._validity is not None:
-                row |= outcomes(row["tried"])
+                result.outcome_valid, result.outcome_valid_confident = outcomes(result.tried)
         if problem.found is None:
             return
         texts = problem.found.texts
-        row |= {
-            "perturbed": list(texts),
-            "edits": [_edit_dict(edit) for edit in problem.found.edits],
-            "gold_after": problem.gold_after,
-            "predicted_after": problem.predicted_after,
-            "words_changed": words_changed(example.texts, texts),
-        }
+        result.perturbed = list(texts)
+        result.edits = [_edit_dict(edit) for edit in problem.found.edits]
+        result.gold_after, result.predicted_after = problem.gold_after, problem.predicted_after
+        result.words_changed = count_changed_words(example.texts, texts)
         if self._encoder is not None:
             pair = ["\n".join(example.texts), "\n".join(texts)]
             one, other = yield Embed(self._encoder, pair)
-            row["similarity"] = float(one @ other)
+            result.similarity = float(one @ other)
 
     def _inference_label(self, label: int) -> str | None:
         names = inference_names(self._labels.data_names)
@@ -338,7 +329,7 @@ class Attack:
             return None
         return names[label] if 0 <= label < len(names) else str(label)
 
-    def _report(self, rows: list[dict[str, Any]], cost: Mapping[str, float]) -> AttackReport:
+    def _report(self, rows: list[AttackResult], cost: Mapping[str, float]) -> AttackReport:
         from hf_bat.version import __version__
 
         recipe = {**self.recipe.describe(), "hash": self.recipe.hash}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from hf_bat.perturbations.base import Edit, Texts
 
@@ -65,19 +64,3 @@ class State:
     def words_edited(self) -> int:
         """How many tokens of the text at hand an edit has put there or stands beside."""
         return sum(token is None for sentence in self.origin for token in sentence)
-
-
-def words_changed(original: Texts, perturbed: Texts) -> int:
-    """How many white-space tokens differ: replaced, inserted or removed.
-
-    Example:
-        >>> words_changed(("He goes home.",), ("He doesn't go home.",))
-        2
-    """
-    changed = 0
-    for before, after in zip(original, perturbed, strict=True):
-        matcher = SequenceMatcher(None, before.split(), after.split(), autojunk=False)
-        for kind, i1, i2, j1, j2 in matcher.get_opcodes():
-            if kind != "equal":
-                changed += max(i2 - i1, j2 - j1)
-    return changed

@@ -25,9 +25,8 @@ from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.report import marks_of
 from hf_bat.attack.requests import Request, Score
-from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples
+from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
 from hf_bat.attack.runner import as_classifier
-from hf_bat.attack.stream import run_rows
 from hf_bat.certificate.report import (
     ABSTAINED,
     CERTIFIED,
@@ -181,7 +180,7 @@ def certify(
                     bar.set_postfix(certified=f"{certified / attempted:.3f}", refresh=False)
                 bar.update(len(results))
 
-    results = run_rows(examples, certify_share, file, rank, world)
+    results = run_rows(examples, certify_share, dict[str, Any], file, rank, world)
     about: dict[str, Any] = {
         "model": classifier.name,
         "task": task.name,

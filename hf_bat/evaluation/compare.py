@@ -6,7 +6,6 @@ limits, so only the rows on which they differ tell between them.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.result import OUTCOMES, AttackResult
+from hf_bat.attack.rows import read_rows
 from hf_bat.errors import HfBatError
 from hf_bat.stats import mcnemar, percentile_interval
 
-OUTCOMES = ("succeeded", "failed", "skipped")
 DEFINITIONS = {
     "strict": "outcome",
     "confident": "outcome_confident",
@@ -236,7 +236,7 @@ def compare_reports(
 
 def report_rows(
     path_a: str | Path, path_b: str | Path, rows: tuple[str | Path, str | Path] | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[AttackResult], list[AttackResult]]:
     """Read the rows of two attack reports, whose recipes must be the same; see `compare_reports`."""
     paths = (Path(path_a), Path(path_b))
     reports = [read_report(path) for path in paths]
@@ -308,37 +308,6 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
     raise HfBatError(
         f"no rows file for {path}; give both with --rows A.jsonl B.jsonl (`hf-bat attack --rows`)"
     )
-
-
-def read_rows(path: str | Path, key: str = "attack") -> list[dict[str, Any]]:
-    """Read the rows that `hf-bat attack --rows` wrote (JSON lines, gzipped where so named).
-
-    Args:
-        path: the file.
-        key: what a line must have to be a row; a header line has none.
-
-    Raises:
-        HfBatError: the file cannot be read, or a line is no JSON object.
-    """
-    path = Path(path)
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    rows = []
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise HfBatError(f"{path}, line {number}: not a JSON object")
-                    if key in row:
-                        rows.append(row)
-    except HfBatError:
-        raise
-    except OSError as error:
-        raise HfBatError(f"rows file {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise HfBatError(f"{path} is not JSON lines: {error}") from error
-    return rows
 
 
 def _by_attack(rows: Iterable[Row], which: str) -> dict[str, dict[Any, Row]]:

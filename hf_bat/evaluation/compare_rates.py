@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.compare import (
     Row,
     find_both_rows,
     paired_attacks,
     read_json,
-    read_rows,
 )
 from hf_bat.stats import percentile_interval
 
@@ -196,7 +196,8 @@ def contrast_report_rows(
     if "contrast" not in reports[1]:
         raise HfBatError(f"{path_a} is a contrast report and {path_b} is none")
     files = rows or find_both_rows(paths, reports)
-    return read_rows(files[0], key="idx"), read_rows(files[1], key="idx")
+    first, second = ([row for row in read_json_lines(path) if "idx" in row] for path in files)
+    return first, second
 
 
 def _accuracy(row: Row) -> Counts:

@@ -14,8 +14,10 @@ from xml.parsers import expat
 from jinja2 import TemplateError
 
 from hf_bat.attack.report import marks_of, summarise
+from hf_bat.attack.result import AttackResult
+from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.compare import find_rows, read_rows
+from hf_bat.evaluation.compare import find_rows
 from hf_bat.files import of_a_model
 
 Json = dict[str, Any]
@@ -111,7 +113,7 @@ class Contents:
     """
 
     files: dict[str, Json] = field(default_factory=dict)
-    rows: dict[str, list[Json]] = field(default_factory=dict)
+    rows: dict[str, list[AttackResult]] = field(default_factory=dict)
     row_files: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -247,7 +249,8 @@ def _read_all_rows(contents: Contents, folder: Path) -> None:
 def _read_rows(contents: Contents, report: str, path: Path) -> None:
     try:
         # The rows of a certificate have outcomes too, which are not successes of an attack.
-        rows = [row for row in read_rows(path) if "outcome" in row and "verdicts" not in row]
+        lines = [row for row in read_json_lines(path) if "attack" in row and "outcome" in row]
+        rows = [AttackResult.from_dict(row) for row in lines if "verdicts" not in row]
     except HfBatError as error:
         contents.skipped[path.name] = str(error)
         return
@@ -259,7 +262,7 @@ def _read_rows(contents: Contents, report: str, path: Path) -> None:
     contents.sources.append(path)
 
 
-def _summarize(rows: list[Json]) -> dict[str, Json]:
+def _summarize(rows: list[AttackResult]) -> dict[str, Json]:
     """Return the `attacks` of a report that is made of rows only."""
     summaries: dict[str, Json] = {}
     for attack, attack_rows in group_by_attack((), rows).items():

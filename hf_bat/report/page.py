@@ -14,8 +14,8 @@ from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
+from hf_bat.attack.rows import read_rows
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.compare import read_rows
 from hf_bat.files import get_model_title, identity, write_atomically
 from hf_bat.report.charts import Point, draw_lines, draw_rates
 from hf_bat.report.files import (

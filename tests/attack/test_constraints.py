@@ -20,8 +20,9 @@ from hf_bat.attack import (
     StopWords,
     get_recipe,
 )
+from hf_bat.attack.result import count_changed_words
 from hf_bat.attack.similarity import window
-from hf_bat.attack.state import State, words_changed
+from hf_bat.attack.state import State
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.perturbations.base import Edit, apply_replacement
@@ -99,7 +100,7 @@ def test_state_follows_words_through_insertions_and_deletions():
     shorter = longer.after(Edit(0, 1, "big", "", (" ".join([tokens[0], *tokens[2:]]), TEXTS[1])))
     assert shorter.place_of((0, 4)) == (0, 4) and shorter.texts[0].split()[4] == "barking"
     assert [len(o) for o in shorter.origin] == [len(t.split()) for t in shorter.texts]
-    assert words_changed(TEXTS, shorter.texts) == 3  # "big" gone, "is" made two
+    assert count_changed_words(TEXTS, shorter.texts) == 3  # "big" gone, "is" made two
 
 
 def test_embedding_distance():

@@ -10,8 +10,8 @@ from tiny_models import tiny_model, tiny_tokenizer
 from transformers import BertConfig
 
 from hf_bat.attack import Attack
-from hf_bat.attack.rows import fingerprint, read_examples
-from hf_bat.evaluation.compare import compare_rows, read_rows
+from hf_bat.attack.rows import fingerprint, read_examples, read_rows
+from hf_bat.evaluation.compare import compare_rows
 from hf_bat.tasks import get_task, user_task
 
 NAMES = ("entailment", "neutral", "contradiction")

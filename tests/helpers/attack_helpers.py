@@ -67,4 +67,5 @@ def made_rows(count, seed=0, lengths=(3, 12)):
 
 def result(report):
     """All of a report that is a result: no times, no versions."""
-    return report.attacks, report.rows
+    rows = {name: [row.to_dict() for row in rows] for name, rows in report.rows.items()}
+    return report.attacks, rows

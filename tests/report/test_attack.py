@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat.attack.report import AttackReport
+from hf_bat.attack.result import AttackResult
 from hf_bat.report.page import MAX_EXAMPLES, render_attack_page, write_attack_page
 from hf_bat.report.rendering import mark_edits
 
@@ -132,7 +133,9 @@ def test_marks_hold_both_sentences(before, after):
 
 
 def test_write_takes_a_report_its_rows_or_a_rows_file(tmp_path):
-    report = AttackReport({"antonym": summary()}, {"antonym": [row(0)]}, {"model": "mine"})
+    report = AttackReport(
+        {"antonym": summary()}, {"antonym": [AttackResult.from_dict(row(0))]}, {"model": "mine"}
+    )
     report.save_rows(tmp_path / "rows.jsonl")
     write_attack_page(report, tmp_path / "own.html")
     write_attack_page(report.to_dict(), tmp_path / "list.html", rows=[row(0)])

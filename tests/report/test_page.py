@@ -10,6 +10,7 @@ from attack_report_rows import attack_row
 from html_page import CHROMIUM, Page
 
 from hf_bat.attack.report import AttackReport, summarise
+from hf_bat.attack.result import AttackResult
 from hf_bat.cli import main
 from hf_bat.report.charts import MAX_POINTS, choose_ticks, draw_lines, draw_rates, thin_points
 from hf_bat.report.page import write_report
@@ -41,8 +42,9 @@ def folder(tmp_path):
     rows = [attack_row(i, "succeeded" if i % 2 else "failed") for i in range(10)]
     rows[1]["original"][1] = EVIL
     rows[1]["perturbed"][1] = EVIL
-    report = AttackReport({"antonym": summarise(rows, "obstinate", {"name": "paper-antonym"})},
-                          {"antonym": rows}, {"model": EVIL})  # fmt: skip
+    results = [AttackResult.from_dict(row) for row in rows]
+    summary = summarise(results, "obstinate", {"name": "paper-antonym"})
+    report = AttackReport({"antonym": summary}, {"antonym": results}, {"model": EVIL})
     report.save_json(out / "attack.json")
     report.save_rows(out / "attack.rows.jsonl")
     share = {"count": 3, "of": 4, "rate": 0.75, "interval": [0.3, 0.95]}
@@ -156,7 +158,7 @@ def test_rows_of_another_hand_that_disclose_nothing_that_is_known(tmp_path):
 
 
 def test_rows_that_two_reports_claim_are_given_to_neither(tmp_path):
-    rows = [attack_row(0, "succeeded")]
+    rows = [AttackResult.from_dict(attack_row(0, "succeeded"))]
     report = AttackReport({"antonym": summarise(rows, "obstinate", {})}, {"antonym": rows})
     for name in ("a.json", "b.json"):
         report.save_json(tmp_path / name)

@@ -1,0 +1,175 @@
+"""The result of an attack on one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import SequenceMatcher
+from typing import Any, Literal, NamedTuple
+
+from hf_bat.errors import HfBatError
+
+Outcome = Literal["succeeded", "failed", "skipped"]
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "skipped")
+
+
+class TriedEdit(NamedTuple):
+    """One edit that an exhaustive search tried.
+
+    Args:
+        original: The word that was replaced.
+        replacement: Its replacement.
+        kept: 1 if the model kept its prediction, else 0.
+        raised: 1 if it also became more confident in it, else 0.
+        valid: 1 if the edit passes the label filter, 0 if not, `None` without a filter.
+    """
+
+    original: str
+    replacement: str
+    kept: int
+    raised: int
+    valid: int | None = None
+
+
+@dataclass
+class AttackResult(Mapping[str, Any]):
+    """The result of an attack on one row.
+
+    It is also a read-only mapping with the keys of a line of a rows file: `result["outcome"]`,
+    `result.get("reason")`. A field that is `None` because it does not apply has no key.
+
+    Args:
+        idx: The row's `idx`, or its position in the data.
+        attack: Short name of the attack.
+        outcome: "succeeded", "failed" or "skipped".
+        outcome_confident: Outcome under the confident definition (obstinate attacks only).
+        reason: Why the row was skipped.
+        original: The texts before the attack.
+        perturbed: The adversarial texts, or `None` if there are none.
+        label: Gold label as the model numbers it, or `None` if the row has none.
+        label_name: Its name.
+        words: Number of words of the original.
+        queries: Number of queries to the model.
+        predicted: Predicted label of the original.
+        gold_before: Probability of the gold label for the original.
+        candidates: Number of edits that the model was asked about.
+        kept: How many of them keep the prediction.
+        raised: How many of them also raise the probability of the gold label.
+        beyond_cut: Number of edits beyond the maximum input length, which were not tried.
+        exhausted: Whether the query budget ended the search.
+        tried: Every edit that was tried (exhaustive search only).
+        outcome_valid: Outcome if only edits count that pass the label filter.
+        outcome_valid_confident: The same under the confident definition.
+        edits: The edits of the adversarial texts, with `sentence`, `position`, `original` and `replacement`.
+        gold_after: Probability of the gold label for the adversarial texts.
+        predicted_after: Predicted label of the adversarial texts.
+        words_changed: Number of words that differ between original and adversarial texts.
+        similarity: Cosine similarity of their sentence embeddings, if the recipe has an encoder.
+        marks: What else a line of a rows file holds, such as hashes of recipe, model and data.
+
+    Example:
+        >>> result = AttackResult.from_dict({"idx": 0, "attack": "antonym", "outcome": "failed"})
+        >>> result.outcome, result["outcome"], "reason" in result
+        ('failed', 'failed', False)
+    """
+
+    idx: int | str
+    attack: str
+    outcome: Outcome
+    outcome_confident: Outcome | None = None
+    reason: str | None = None
+    original: list[str] = field(default_factory=list)
+    perturbed: list[str] | None = None
+    label: int | None = None
+    label_name: str | None = None
+    words: int = 0
+    queries: int = 0
+    predicted: int | None = None
+    gold_before: float | None = None
+    candidates: int | None = None
+    kept: int | None = None
+    raised: int | None = None
+    beyond_cut: int | None = None
+    exhausted: bool | None = None
+    tried: list[TriedEdit] | None = None
+    outcome_valid: Outcome | None = None
+    outcome_valid_confident: Outcome | None = None
+    edits: list[dict[str, Any]] | None = None
+    gold_after: float | None = None
+    predicted_after: int | None = None
+    words_changed: int | None = None
+    similarity: float | None = None
+    marks: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AttackResult:
+        """Create a result from a line of a rows file.
+
+        Args:
+            row: The parsed line. Keys that are not fields become `marks`.
+
+        Raises:
+            HfBatError: The line has no `idx`, `attack` or `outcome`, or an unknown outcome.
+        """
+        if isinstance(row, AttackResult):
+            return row
+        missing = [name for name in ("idx", "attack", "outcome") if name not in row]
+        if missing:
+            raise HfBatError(
+                f"a row has no {missing[0]!r}; is it of a rows file of `hf-bat attack`?"
+            )
+        if row["outcome"] not in OUTCOMES:
+            known = ", ".join(OUTCOMES)
+            raise HfBatError(f"row {row['idx']} has outcome {row['outcome']!r}; known: {known}")
+        values = {name: row[name] for name in _KEYS if name in row}
+        try:
+            if "tried" in values:
+                values["tried"] = [TriedEdit(*edit) for edit in values["tried"]]
+        except TypeError as error:
+            raise HfBatError(f"row {row['idx']} has a damaged 'tried': {error}") from error
+        marks = {name: value for name, value in row.items() if name not in _KEYS}
+        return cls(**values, marks=marks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values, in the order of a rows file."""
+        return dict(self)
+
+    def __getitem__(self, key: str) -> Any:
+        value: Any = getattr(self, key) if key in _KEYS else None
+        if value is None and key not in _ALWAYS:
+            return self.marks[key]
+        if key == "tried":
+            return [list(edit) if edit.valid is not None else list(edit[:4]) for edit in value]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        for key in _KEYS:
+            if key in _ALWAYS or getattr(self, key) is not None:
+                yield key
+        yield from self.marks
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_KEYS = tuple(f.name for f in fields(AttackResult) if f.name != "marks")
+# `None` in these fields is a statement about the row; in the others it means "does not apply".
+_ALWAYS = frozenset(
+    ["idx", "attack", "outcome", "original", "perturbed", "label", "label_name", "words", "queries"]
+)
+
+
+def count_changed_words(original: Sequence[str], perturbed: Sequence[str]) -> int:
+    """Count the white-space tokens that differ: replaced, inserted or removed.
+
+    Example:
+        >>> count_changed_words(("He goes home.",), ("He doesn't go home.",))
+        2
+    """
+    changed = 0
+    for before, after in zip(original, perturbed, strict=True):
+        matcher = SequenceMatcher(None, before.split(), after.split(), autojunk=False)
+        for kind, i1, i2, j1, j2 in matcher.get_opcodes():
+            if kind != "equal":
+                changed += max(i2 - i1, j2 - j1)
+    return changed
