@@ -22,7 +22,6 @@ class Scale:
     common: Mapping[str, Any]
     methods: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    seconds_per_step: float | None = None
 
 
 _ATTACKS = {"attacks": ["antonym", "synonym", "negation"], "representations": 500}
@@ -44,8 +43,6 @@ SCALES = {
         },
         # The paper attacks QQP's first 10,000 validation rows with synonyms; here every attack does.
         tasks={"qqp": {"max_attack_samples": 10_000}},
-        # No measurement: 6 x 85 million weights x 32 x 128 tokens are 2.1 TFLOP, at 20 TFLOP/s.
-        seconds_per_step=0.1,
     ),
     # Two cores, MiniLM-L6. At full weight from the first of so few steps the contrastive terms destroy
     # accuracy (docs/earlier-results.md), so their first epoch is clean.
@@ -69,17 +66,7 @@ SCALES = {
             "triplet": {"clean_epochs": 1},
             "likelihood": {"clean_epochs": 1},
         },
-        # docs/results/study: normal training on one core, bf16, 0.45 (SNLI) and 0.60 (QQP); MNLI 1.15.
-        seconds_per_step=0.6,
     ),
-}
-
-# Rows of the Hub's data sets, for the estimate of a dry run (SNLI: those with a label).
-HUB_ROWS = {
-    "mnli": {"train": 392_702, "validation": 9_815, "validation_mm": 9_832},
-    "qqp": {"train": 363_846, "validation": 40_430},
-    "mrpc": {"train": 3_668, "validation": 408},
-    "snli": {"train": 549_367, "validation": 9_842},
 }
 
 # ---- experiments ---------------------------------------------------------------------------------

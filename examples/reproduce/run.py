@@ -24,7 +24,6 @@ from typing import Any
 from experiments import (
     BATCH,
     EXPERIMENTS,
-    HUB_ROWS,
     NAMES,
     SCALES,
     Experiment,
@@ -35,13 +34,13 @@ from outputs import lacking, write_outputs
 
 from hf_bat import HfBatError
 from hf_bat.attack import get_recipe
-from hf_bat.commands.sweep import make_runs, row_counts
 from hf_bat.console import hide_library_bars, on_terminal, silence
 from hf_bat.methods import METHOD_WEIGHTS
-from hf_bat.sweep import Run, finished, make_run, parse_flags
-from hf_bat.sweep.cost import dry_run
+from hf_bat.sweep import Run, finished, make_run, parse_flags, run_all
 from hf_bat.sweep.flags import split_words
 from hf_bat.sweep.plan import check_taken, fitting
+from hf_bat.sweep.schedule import list_runs
+from hf_bat.tasks import TASKS
 
 FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 SEEDS = [1, 2, 3]
@@ -77,8 +76,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
         "--processes", type=int, default=1, help="GPUs a run; each takes its part of a batch"
     )
     parser.add_argument("--launcher", help="what starts them (default: accelerate launch ...)")
-    parser.add_argument("--seconds_per_step", type=float, help="of normal training at batch 32")
-    parser.add_argument("--dry_run", action="store_true", help="list the runs and their cost")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and make none")
     parser.add_argument("--quiet", action="store_true", help="show nothing but errors")
     args, rest = parser.parse_known_args(argv)
     for name in ("jobs", "processes"):
@@ -107,7 +105,7 @@ def _check_files(name: str, words: Sequence[str]) -> None:
 def _split_file(word: str) -> tuple[str | None, str]:
     """The task, None for all, and the path of `[TASK=]PATH`."""
     task, equals, path = word.partition("=")
-    return (task, path) if equals and task in HUB_ROWS else (None, word)
+    return (task, path) if equals and task in TASKS else (None, word)
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def note(line: str) -> None:
 def file_of(args: argparse.Namespace, name: str, task: str) -> str | None:
     """The file given for a task, or for all; of mismatched rows for all that have such."""
     files = dict(map(_split_file, getattr(args, name)))
-    of_all = name != "validation_mm_file" or "validation_mm" in HUB_ROWS[task]
+    of_all = name != "validation_mm_file" or "validation_mm" in TASKS[task].splits
     return files.get(task, files.get(None) if of_all else None)
 
 
@@ -297,16 +295,12 @@ def work(args: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     planned = plan(experiment, args, extra)
     root = Path(args.output_dir)
     runs = list({run.key: run for p in planned for run in p.runs}.values())
-    rows = row_counts(runs, HUB_ROWS)
     varied = ("task_name", "model_name_or_path", "method", *_varied(experiment), "seed")
     if args.dry_run:
         print(f"{experiment.title}, scale {args.scale}")
-        seconds = args.seconds_per_step
-        if seconds is None:
-            seconds = SCALES[args.scale].seconds_per_step
-        print(dry_run(runs, root, rows, varied, seconds, args.processes))
+        print(list_runs(runs, root, varied))
         return 0
-    failures = make_runs(runs, root, args.jobs, rows)
+    failures = run_all(runs, root, args.jobs)
     results = {run.key: result for run in runs if (result := finished(root, run))}
     lacks: list[str] = []
     if results:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,13 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--launcher", default="", metavar="WORDS", help="what launches a run (default: python)"
     )
     parser.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="list the runs and their estimated cost"
-    )
-    parser.add_argument(
-        "--seconds_per_step",
-        "--seconds-per-step",
-        type=float,
-        help="for the estimate: of normal training at batch 32",
+        "--dry_run", "--dry-run", action="store_true", help="list the runs and make none"
     )
     parser.add_argument(
         "--obstinate",
@@ -70,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the runs, write and print the table; return 0."""
-    from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid
-    from hf_bat.sweep.cost import dry_run
+    from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid, run_all
     from hf_bat.sweep.flags import split_words
+    from hf_bat.sweep.schedule import list_runs
     from hf_bat.sweep.summary import FICKLE, OBSTINATE, group_runs, write_summary
 
     if args.jobs < 1:
@@ -86,11 +79,10 @@ def run(args: argparse.Namespace) -> int:
         check_obstinate(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
     refuse_to_overwrite(root, runs)
-    rows = row_counts(runs)
     if args.dry_run:
-        print(dry_run(runs, root, rows, varied, args.seconds_per_step))
+        print(list_runs(runs, root, varied))
         return 0
-    failures = make_runs(runs, root, args.jobs, rows)
+    failures = run_all(runs, root, args.jobs)
     results = {r.key: result for r in runs if (result := finished(root, r))}
     if results:
         obstinate = args.obstinate or OBSTINATE
@@ -138,45 +130,3 @@ def refuse_to_overwrite(root: Path, runs: list[Run]) -> None:
                 raise HfBatError(
                     f"the sweep would overwrite {value}, its --{name}; name another --output_dir"
                 )
-
-
-def make_runs(
-    runs: list[Run], root: Path, jobs: int, rows: Mapping[str, Mapping[str, int | None]]
-) -> list[str]:
-    """Make the unfinished runs; see `run_all`."""
-    from hf_bat.sweep import run_all
-    from hf_bat.sweep.workload import work
-
-    weights = {run.key: work(run.arguments, rows[run.key]) or 0 for run in runs}
-    return run_all(runs, root, jobs, weights)
-
-
-def row_counts(
-    runs: list[Run], hub: Mapping[str, Mapping[str, int]] | None = None
-) -> dict[str, dict[str, int | None]]:
-    """Key -> role -> rows that a run takes; None where the Hub's are not known.
-
-    Args:
-        runs: whose.
-        hub: task -> role -> rows of the Hub's data, as far as they are known.
-
-    Raises:
-        HfBatError: a file cannot be read.
-    """
-    from hf_bat.sweep.arguments import row_files, row_limit
-    from hf_bat.tasks import TASKS, get_task, load_split
-
-    lengths: dict[str, int] = {}
-    found: dict[str, dict[str, int | None]] = {}
-    for run in runs:
-        name = run.arguments.get("task_name")
-        task = None if name is None else get_task(name).name
-        splits = () if task is None else TASKS[task].splits
-        found[run.key] = {}
-        for role, path in row_files(run.arguments, splits).items():
-            if path is not None and path not in lengths:
-                lengths[path] = len(load_split(path))
-            of_hub = (hub or {}).get(task or "", {}).get(role)
-            bounds = [lengths[path] if path else of_hub, row_limit(run.arguments, role)]
-            found[run.key][role] = min((n for n in bounds if n is not None), default=None)
-    return found

@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hf_bat.console import on_terminal
@@ -108,6 +109,38 @@ def check_models(runs: Sequence[Run], root: Path) -> None:
         )
 
 
+def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
+    """Describe a sweep without running it.
+
+    Args:
+        runs: All runs of the sweep.
+        root: The sweep's folder.
+        varied: Names of the arguments that tell the runs apart.
+
+    Returns:
+        A line for each run (key, whether it is finished, the varied arguments) and a last line that
+        counts them, with the mean time of the finished ones.
+
+    Raises:
+        HfBatError: A finished run lacks the model that `keep_model` asks for.
+
+    Example:
+        >>> print(list_runs([Run("0123456789abcdef", {"seed": 1})], Path("sweeps"), ["seed"]))
+        0123456789abcdef  to make   seed=1
+        1 of 1 runs to make
+    """
+    check_models(runs, root)
+    results = {run.key: finished(root, run) for run in runs}
+    lines = [
+        f"{run.key}  {'finished' if results[run.key] else 'to make '}  {run.label(varied)}"
+        for run in runs
+    ]
+    seconds = [result["seconds"] for result in results.values() if result and "seconds" in result]
+    count = sum(result is None for result in results.values())
+    mean = f"; a finished run took {duration(fmean(seconds))} on average" if seconds else ""
+    return "\n".join([*lines, f"{count} of {len(runs)} runs to make{mean}"])
+
+
 @dataclass
 class _Process:
     run: Run
@@ -120,7 +153,6 @@ def run_all(
     runs: Sequence[Run],
     root: Path,
     jobs: int = 1,
-    weights: Mapping[str, float] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Make all runs that are not finished, `jobs` at a time.
@@ -134,7 +166,6 @@ def run_all(
         runs: what is to be finished.
         root: the sweep's folder.
         jobs: processes at a time.
-        weights: key -> how much work a run is, for the time that is left; all alike where None.
         announce: called with a line on what happens; where None the lines go to stderr, and on a
             terminal the last one is written over.
 
@@ -163,7 +194,7 @@ def run_all(
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
     terminal = announce is None and on_terminal(sys.stderr)
-    progress = _ProgressLine(root, list(pending), weights or {}, say, terminal)
+    progress = _ProgressLine(root, list(pending), say, terminal)
     running: list[_Process] = []
     failures = []
     with _ending_signals() as signals:
@@ -340,12 +371,10 @@ class _ProgressLine:
         self,
         root: Path,
         runs: Sequence[Run],
-        weights: Mapping[str, float],
         say: Callable[[str], None],
         terminal: bool,
     ):
         self.root, self.say = root, say
-        self.weights = {run.key: weights.get(run.key) or 1.0 for run in runs}
         self.runs = {run.key: run for run in runs}
         self.over: set[str] = set()
         self.start = time.monotonic()
@@ -372,8 +401,7 @@ class _ProgressLine:
 
     def line(self, running: int) -> str:
         """Such as `3/12 runs, 2 running, 31 % of the work, 0.4 runs/min, about 22 min left`."""
-        work = sum(self.weights.values())
-        done = sum(self.weights[key] * self._share(key) for key in self.runs) / work
+        done = sum(map(self._share, self.runs)) / len(self.runs)
         elapsed = time.monotonic() - self.start
         parts = [f"{len(self.over)}/{len(self.runs)} runs", f"{running} running"]
         parts.append(f"{100 * done:.0f} % of the work")

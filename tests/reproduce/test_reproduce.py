@@ -41,27 +41,7 @@ def test_every_experiment_has_a_plan_at_the_papers_scale(script, name, capsys, t
         == 0
     )
     listed = capsys.readouterr().out
-    assert "steps" in listed and "~" in listed and "an estimate" in listed
-    assert "bert" in listed and not (tmp_path / "o").exists()
-
-
-def test_the_plan_of_a_table_counts_attacks_and_evaluations(script, tmp_path):
-    """A2T was listed at the price of normal training, and 15 evaluations of SAFER at none."""
-    from hf_bat.commands.sweep import row_counts
-    from hf_bat.sweep.workload import work
-
-    args, extra = script.parse_arguments(["table1", "--scale", "paper", "--seeds", "1"])
-    planned = script.plan(script.choose(args), args, extra)
-    rows = row_counts([run for p in planned for run in p.runs], script.HUB_ROWS)
-    cost = {p.setting.method: work(p.runs[0].arguments, rows[p.runs[0].key]) for p in planned}
-    trained = 3 * 392_702
-    # Both validation sets, forwarded and attacked, are a sixth of training; each of them once, or
-    # the matched one 15 times.
-    assert cost["normal"] == pytest.approx(trained * 1.15, rel=0.03)
-    assert cost["a2t"] > 1.5 * cost["normal"]
-    assert cost["safer"] == pytest.approx(
-        5 * trained + 16 * (cost["normal"] - trained) / 2, rel=0.01
-    )
+    assert "  to make  " in listed and "bert" in listed and not (tmp_path / "o").exists()
 
 
 def test_the_experiments_are_the_papers(script, capsys):
@@ -121,8 +101,6 @@ def test_several_gpus_share_a_batch(script):
         (["table6", "--scale", "paper", "--seed", "3"], "--seed is not for all runs; give --seeds 3"),
         (["table6", "--scale", "paper", "--dry_run", "--per_device_train_batch_size", "0"],
          "--per_device_train_batch_size must be at least 1, not 0"),
-        (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "-1"], "more than 0, not -1"),
-        (["table6", "--scale", "paper", "--dry_run", "--seconds_per_step", "0"], "more than 0, not 0"),
         (["table6", "--scale", "paper", "--resume_from_checkpoint", "c"], "runs resume by themselves"),
         (["table6", "--scale", "paper", "--hub_token", "hf_X"], "`hf auth login` or set HF_TOKEN"),
         (["table6", "--scale", "paper", "--push_to_hub"], "push a run's model afterwards with `hf upload"),
@@ -242,7 +220,7 @@ def test_a_picture_that_lacks_something_ends_in_an_error(script, monkeypatch, ca
             assert finished(root, run)
         return []
 
-    monkeypatch.setattr(script, "make_runs", make)
+    monkeypatch.setattr(script, "run_all", make)
     words = ["figure5", "--scale", "paper", "--output_dir", str(tmp_path)]
     assert script.run([*words, "--quiet"]) == 2
     error = capsys.readouterr().err
@@ -663,7 +641,7 @@ def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, mon
                 assert train_run.main([str(config)]) == 0, capsys.readouterr().err
         return []
 
-    monkeypatch.setattr(script, "make_runs", here)
+    monkeypatch.setattr(script, "run_all", here)
     assert script.run([name, *flags]) == 0, capsys.readouterr().err
     out = folder / "out" / name
     content = json.loads((out / "results.json").read_text())
