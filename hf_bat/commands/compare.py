@@ -1,12 +1,12 @@
-"""`hf-bat compare`: two models' attack reports, their rows paired."""
+"""`hf-bat compare`: two models' attack or contrast reports, row by row."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hf_bat.commands.outputs import check_outputs
 from hf_bat.commands.task import seed
@@ -14,14 +14,10 @@ from hf_bat.console import align
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
-if TYPE_CHECKING:
-    from hf_bat.evaluation.compare import Comparison
-    from hf_bat.evaluation.compare_rates import RateComparison
-
 HELP = """\
 pair two models' attack rows: the difference of their success rates (B - A) with a paired bootstrap
-interval, and McNemar's exact test over the rows that were attacked on both; accuracy and keep rates
-likewise; or, of two reports of `hf-bat contrast`, the errors on people's edits"""
+interval, and McNemar's exact test on the rows attacked for both; accuracy and keep rates in the same
+way; or, for two reports of `hf-bat contrast`, the errors on people's edits"""
 EPILOG = """\
 examples:
   hf-bat attack --model normal  --task snli --data dev.jsonl --json A.json --rows A.jsonl
@@ -29,10 +25,22 @@ examples:
   hf-bat compare A.json B.json
   hf-bat compare A.contrast.json B.contrast.json   (hf-bat contrast --json ... --rows ...)
 """
+_OUTCOMES_HEAD = (
+    "attack",
+    "success",
+    "rows",
+    "ASR A",
+    "ASR B",
+    "B - A",
+    "95 % interval",
+    "A/B only",
+    "p",
+)
+_RATES_HEAD = "attack", "figure", "rows", "A", "B", "B - A", "95 % interval"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
+    """Add the flags of the command."""
     parser.add_argument(
         "reports", nargs=2, metavar="REPORT.json", help="two attack (or contrast) reports"
     )
@@ -40,130 +48,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         nargs=2,
         metavar=("A.jsonl", "B.jsonl"),
-        help="their rows files (default: those that the reports name, or that lie beside them)",
+        help="their rows files (default: those that the reports name, or that lie next to them)",
     )
     parser.add_argument(
         "--resamples", type=int, default=10_000, help="bootstrap resamples (default: 10000)"
     )
     parser.add_argument("--seed", type=seed, default=0, help="seed of the bootstrap (default: 0)")
-    parser.add_argument("--json", metavar="FILE", help="write the comparisons here")
+    parser.add_argument("--json", metavar="FILE", help="write the comparisons to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; return 0."""
+    """Compare two reports, print the tables and return 0."""
     from hf_bat.attack.report import disclosure
-    from hf_bat.evaluation.compare import compare_rows, read_json, report_rows
-    from hf_bat.evaluation.compare_rates import (
-        compare_attack_rates,
-        compare_contrast,
-        contrast_report_rows,
-    )
+    from hf_bat.evaluation.compare import compare_attack_rates, compare_contrast, compare_rows
+    from hf_bat.evaluation.reports import read_attack_rows, read_contrast_rows, read_report
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
-    check_outputs(args, "json", read=_rows_found(args.reports))
+    check_outputs(args, "json", read=_list_rows_files(args.reports))
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
     options = {"resamples": args.resamples, "seed": args.seed}
-    contrast = contrast_report_rows(path_a, path_b, rows)
-    reports = {"a": read_json(path_a), "b": read_json(path_b)}
-    for (name, report), path in zip(reports.items(), args.reports, strict=True):
-        print(f"{name.upper()}: {path}")
-        if defence := disclosure(report):
-            print(f"   {defence}")
+    contrast_rows = read_contrast_rows((path_a, path_b), rows)
+    reports = {"a": read_report(path_a), "b": read_report(path_b)}
+    for (side, report), path in zip(reports.items(), args.reports, strict=True):
+        print(f"{side.upper()}: {path}")
+        if line := disclosure(report):
+            print(f"   {line}")
     print()
-    found = []
-    if contrast:
-        rates = compare_contrast(*contrast, **options)
+    comparisons = []
+    if contrast_rows:
+        rates = compare_contrast(*contrast_rows, **options)
     else:
-        paired = report_rows(path_a, path_b, rows)
-        found, rates = compare_rows(*paired, **options), compare_attack_rates(*paired, **options)
-        print(table(found), end="\n\n")
-    print(rates_table(rates))
+        attack_rows = read_attack_rows((path_a, path_b), rows)
+        comparisons = compare_rows(*attack_rows, **options)
+        rates = compare_attack_rates(*attack_rows, **options)
+        _print_table(
+            _OUTCOMES_HEAD,
+            [
+                (one.attack, one.definition, str(one.rows))
+                + _format_difference(one.asr_a, one.asr_b, one.difference, one.interval)
+                + (
+                    f"{one.only_a}/{one.only_b}",
+                    "-" if one.p_value is None else f"{one.p_value:.2g}",
+                )
+                for one in comparisons
+            ],
+        )
+        print()
+    _print_table(
+        _RATES_HEAD,
+        [
+            (one.source, one.figure, str(one.rows))
+            + _format_difference(one.rate_a, one.rate_b, one.difference, one.interval)
+            for one in rates
+        ],
+    )
     if args.json:
         content = {
             "a": path_a,
             "b": path_b,
-            "resamples": args.resamples,
-            "seed": args.seed,
-            "comparisons": [one.to_dict() for one in found],
+            **options,
+            "comparisons": [one.to_dict() for one in comparisons],
             "rates": [one.to_dict() for one in rates],
         }
-        for key, said in (
-            ("preprocessing_defences", "preprocessing_defence"),
-            ("smoothed", "smoothed"),
-        ):
-            sides = {side: report[said] for side, report in reports.items() if report.get(said)}
+        disclosed = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}
+        for name, key in disclosed.items():
+            sides = {side: report[key] for side, report in reports.items() if report.get(key)}
             if sides:
-                content[key] = sides
+                content[name] = sides
         write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     return 0
 
 
-def _rows_found(paths: list[str]) -> list[Path]:
-    """The rows files that reports name or that lie beside them, of those that can be read."""
-    from hf_bat.evaluation.compare import find_rows, read_json
+def _list_rows_files(paths: Sequence[str]) -> list[Path]:
+    """Return the rows files that readable reports name or that lie next to them."""
+    from hf_bat.evaluation.reports import find_rows, read_report
 
-    found = []
+    files = []
     for path in paths:
         with contextlib.suppress(HfBatError):
-            found.append(find_rows(Path(path), read_json(path)))
-    return found
+            files.append(find_rows(Path(path), read_report(path)))
+    return files
 
 
-def table(comparisons: list[Comparison]) -> str:
-    """The comparisons as text, rates in percent, differences in points."""
-    head = (
-        "attack",
-        "success",
-        "rows",
-        "ASR A",
-        "ASR B",
-        "B - A",
-        "95 % interval",
-        "A/B alone",
-        "p",
-    )
-    lines = [head]
-    for one in comparisons:
-        lines.append(
-            (
-                one.attack,
-                one.definition,
-                str(one.rows),
-                _percent(one.asr_a),
-                _percent(one.asr_b),
-                "-" if one.difference is None else f"{100 * one.difference:+.1f}",
-                _interval(one.interval),
-                f"{one.only_a}/{one.only_b}",
-                "-" if one.p_value is None else f"{one.p_value:.2g}",
-            )
-        )
-    return "\n".join(align(lines, left=2))
+def _print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    print("\n".join(align([head, *lines], left=2)))
 
 
-def rates_table(comparisons: list[RateComparison]) -> str:
-    """The comparisons of other rates as text, rates in percent, differences in points."""
-    lines = [("attack", "figure", "rows", "A", "B", "B - A", "95 % interval")]
-    for one in comparisons:
-        lines.append(
-            (
-                one.source,
-                one.figure,
-                str(one.rows),
-                _percent(one.rate_a),
-                _percent(one.rate_b),
-                "-" if one.difference is None else f"{100 * one.difference:+.1f}",
-                _interval(one.interval),
-            )
-        )
-    return "\n".join(align(lines, left=2))
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{100 * bounds[0]:+.1f} .. {100 * bounds[1]:+.1f}"
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f}"
+def _format_difference(
+    rate_a: float | None,
+    rate_b: float | None,
+    difference: float | None,
+    interval: tuple[float, float] | None,
+) -> tuple[str, ...]:
+    """Format rates in percent, and their difference with its interval in percentage points."""
+    rates = ("-" if rate is None else f"{100 * rate:.1f}" for rate in (rate_a, rate_b))
+    points = "-" if difference is None else f"{100 * difference:+.1f}"
+    bounds = " .. ".join(f"{100 * bound:+.1f}" for bound in interval or ())
+    return (*rates, points, bounds or "-")

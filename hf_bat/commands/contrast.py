@@ -1,4 +1,4 @@
-"""`hf-bat contrast`: a model on a contrast set."""
+"""`hf-bat contrast`: score a model on a contrast set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ example:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
+    """Add the flags of the command."""
     parser.add_argument("--model", required=True, help="folder or Hub id of a sequence classifier")
     parser.add_argument(
         "--data",
@@ -33,28 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="csv, json, jsonl or parquet with the task's columns, idx and original_idx",
     )
     parser.add_argument("--task", "--task_name", help="a known task (default: snli)")
+    parser.add_argument("--columns", nargs="+", help="one or two text columns of your own task")
     parser.add_argument(
-        "--columns", nargs="+", help="the text column, or the two, of your own task"
+        "--label-names", "--class_names", nargs="+", default=[], help="label names of your own task"
     )
     parser.add_argument(
-        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
+        "--label-column", "--label_column", default="label", help="label column of your own task"
     )
-    parser.add_argument(
-        "--label-column", "--label_column", default="label", help="your own task's label column"
-    )
-    parser.add_argument("--max-seq-length", type=int, help="tokens after which an input is cut")
+    parser.add_argument("--max-seq-length", type=int, help="maximum input length in tokens")
     add_canonicalize(parser)
-    parser.add_argument("--batch-size", type=int, help="the most inputs in a forward pass")
-    parser.add_argument(
-        "--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)"
-    )
+    parser.add_argument("--batch-size", type=int, help="most inputs in a forward pass")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
-    parser.add_argument("--json", metavar="FILE", help="write the figures here")
-    parser.add_argument("--rows", metavar="FILE", help="write a JSON line per scored row here")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument(
+        "--rows", metavar="FILE", help="write a JSON line per scored row to this file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; return 0."""
+    """Score the model, print the table and return 0."""
     from hf_bat.attack.report import disclosure, marks_of
     from hf_bat.attack.runner import as_classifier
     from hf_bat.evaluation.contrast import contrast_model
@@ -66,15 +64,10 @@ def run(args: argparse.Namespace) -> int:
     rows = load_split(args.data)
     warn_of_unnamed_labels(plain, task, rows)
     model = defended(plain, args)
-    report = contrast_model(
-        model,
-        rows,
-        task,
-        batch_size=args.batch_size,
-    )
+    report = contrast_model(model, rows, task, batch_size=args.batch_size)
     disclosed = model.disclosed()
-    if said := disclosure(disclosed):
-        print(said, end="\n\n")
+    if line := disclosure(disclosed):
+        print(line, end="\n\n")
     print(report.to_markdown())
     if report.skipped:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
@@ -87,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             "contrast": report.to_dict(),
             **disclosed,
         }
-        if args.rows:  # as seen from the report, so that both may be moved together
+        if args.rows:  # relative to the report, so that both can be moved together
             content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`hf-bat report`: an output folder as one HTML page."""
+"""`hf-bat report`: turn an output folder into one HTML page."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ examples:
   hf-bat report out
   hf-bat report out --output triplet.html
   hf-bat report reproduced/table6
-Files are known by what is in them: results of the training script, reports of `hf-bat attack`, `contrast`,
-`compare`, `certify` and `sweep`, attacked rows, a sweep's run (`runs/KEY`), what examples/reproduce/run.py
-wrote. What is not shown is named.
+Files are known by their content: results of the training script, reports of `hf-bat attack`, `contrast`,
+`compare`, `certify` and `sweep`, attacked rows, a sweep's run (`runs/KEY`), results of
+examples/reproduce/run.py. Files that are not shown are listed.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
+    """Add the flags of the command."""
     parser.add_argument("folder", metavar="DIR", help="the output folder of a run")
     parser.add_argument("--output", metavar="FILE", help="the page (default: DIR/report.html)")
     parser.add_argument("--json", metavar="FILE", help="write which files the page shows")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page; return 0."""
+    """Write the page, list its files and return 0."""
     from hf_bat.report.page import group_reasons, write_report
 
     page = args.output or str(Path(args.folder) / "report.html")
     if Path(args.folder).is_dir():
-        args.output = page  # by default too it is none of the other outputs
+        args.output = page  # the default is checked against the other outputs too
     check_outputs(args, "output", "json")
-    done = write_report(args.folder, page, [args.json] if args.json else ())
-    print(f"shown: {', '.join(done['files'])}")
-    for names, why in group_reasons(done["others"]):
-        print(f"not shown: {names}: {why}")
-    print(f"written: {done['output']}")
+    written = write_report(args.folder, page, [args.json] if args.json else ())
+    print(f"shown: {', '.join(written['files'])}")
+    for names, reason in group_reasons(written["others"]):
+        print(f"not shown: {names}: {reason}")
+    print(f"written: {written['output']}")
     if args.json:
-        write_json(args.json, done)
+        write_json(args.json, written)
     return 0

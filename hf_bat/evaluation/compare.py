@@ -1,49 +1,54 @@
-"""Two models under the same attack: their rows paired, the difference of their success rates.
+"""Compare two models on the same rows: attack success rates, accuracy, keep rates, contrast sets.
 
-The pairs are what makes the comparison sharp: the two models saw the same rows, edits and queries'
-limits, so only the rows on which they differ tell between them.
+Rows are paired, because both models saw the same rows and edits: only the rows on which the models differ
+distinguish them. Each figure is a ratio of two sums over rows, and its bootstrap draws whole rows, for both
+models at once.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.result import OUTCOMES, AttackResult
-from hf_bat.attack.rows import read_rows
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.reports import read_attack_rows
 from hf_bat.stats import mcnemar, percentile_interval
 
+Row = Mapping[str, Any]
+Counts = tuple[int, int]  # what a figure counts in a row, and out of how many
+
+# Definition of success -> key of a row; "valid" counts only edits that pass the label filter.
 DEFINITIONS = {
     "strict": "outcome",
     "confident": "outcome_confident",
-    # Of the edits that pass the label filter, where the attack had it.
     "strict, valid": "outcome_valid",
     "confident, valid": "outcome_valid_confident",
 }
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One attack under one definition of success, model A against model B.
+    """Attack success rates of models A and B, for one attack and one definition of success.
 
-    Attributes:
-        attack: its name.
-        definition: "strict" or "confident" (`hf_bat.attack` explains both), ", valid" where only edits
+    Args:
+        attack: Name of the attack.
+        definition: "strict" or "confident" (see `hf_bat.attack`), followed by ", valid" if only edits
             count that pass the label filter.
-        rows: rows that both models were given.
-        attempted_a, attempted_b: rows attacked: classified right and of no skipped label.
-        asr_a, asr_b: attack success rates, None where nothing was attempted.
-        difference: `asr_b - asr_a`; below 0, B is the more robust.
-        interval: its paired bootstrap interval (percentiles), None without a difference.
-        attempted_by_both: the rows of McNemar's test.
-        only_a, only_b: of these, rows on which the attack succeeds against one model alone.
-        p_value: McNemar's exact test, two-sided: 1.0 where the models never differ.
+        rows: Number of rows that both models were given.
+        attempted_a: Number of rows attacked for A: predicted correctly, and without a skipped label.
+        attempted_b: The same for B.
+        asr_a: Attack success rate of A, or `None` if no row was attacked.
+        asr_b: The same for B.
+        difference: `asr_b - asr_a`; negative if B is more robust.
+        interval: Paired bootstrap interval (percentiles) of the difference, or `None` without one.
+        attempted_by_both: Number of rows in McNemar's test: attacked for both models.
+        only_a: Number of these rows on which the attack succeeds only for A.
+        only_b: The same for B.
+        p_value: Two-sided p-value of McNemar's exact test; 1.0 if the models never differ.
     """
 
     attack: str
@@ -61,141 +66,41 @@ class Comparison:
     p_value: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields as plain JSON values."""
         return asdict(self)
 
 
-def compare_outcomes(
-    outcomes: Sequence[tuple[str, str]],
-    attack: str = "",
-    definition: str = "strict",
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Comparison:
-    """Compare two models on the same rows.
+@dataclass(frozen=True)
+class RateComparison:
+    """One rate of models A and B.
 
     Args:
-        outcomes: for each row (A's outcome, B's), each "succeeded", "failed" or "skipped".
-        attack: the attack's name, for the record.
-        definition: the definition of success, for the record.
-        resamples: bootstrap resamples of the rows.
-        confidence: of the interval.
-        seed: of the bootstrap.
-
-    Returns:
-        The comparison; rates of nothing attempted are None.
+        source: Name of the attack, or "contrast".
+        figure: "accuracy" or "keep rate" (", valid" and ", invalid" with the label filter) of an attack;
+            "accuracy, originals", "accuracy, edits", "consistency", "fickle errors" or "obstinate
+            errors" of a contrast set.
+        rows: Number of rows that both models were given; for a contrast set, originals with their edits.
+        rate_a: Rate of A, or `None` out of nothing.
+        rate_b: The same for B.
+        difference: `rate_b - rate_a`.
+        interval: Paired bootstrap interval (percentiles) of the difference, or `None` without one.
 
     Example:
-        >>> pairs = [("succeeded", "failed")] * 30 + [("failed", "failed")] * 70
-        >>> found = compare_outcomes(pairs)
-        >>> found.asr_a, found.asr_b, found.difference, found.only_a, found.only_b
-        (0.3, 0.0, -0.3, 30, 0)
-        >>> found.interval[1] < 0
-        True
+        >>> RateComparison("contrast", "consistency", 4, 0.5, None, None, None).to_dict()["rate_a"]
+        0.5
     """
-    import numpy as np
 
-    counts = Counter(outcomes)
-    cells = [(a, b) for a in OUTCOMES for b in OUTCOMES]
-    observed = np.array([[counts[cell] for cell in cells]], dtype=float)
-    attempted = [np.array([cell[side] != "skipped" for cell in cells]) for side in (0, 1)]
-    succeeded = [np.array([cell[side] == "succeeded" for cell in cells]) for side in (0, 1)]
+    source: str
+    figure: str
+    rows: int
+    rate_a: float | None
+    rate_b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
 
-    def rates(tables: Any) -> list[Any]:
-        with np.errstate(invalid="ignore"):
-            return [tables @ succeeded[side] / (tables @ attempted[side]) for side in (0, 1)]
-
-    asr_a, asr_b = (None if np.isnan(rate[0]) else float(rate[0]) for rate in rates(observed))
-    difference = interval = None
-    if asr_a is not None and asr_b is not None:
-        difference = asr_b - asr_a
-        # Drawing rows with replacement is drawing the nine cells' counts from their multinomial.
-        shares = observed[0] / len(outcomes)
-        drawn = np.random.default_rng(seed).multinomial(len(outcomes), shares, size=resamples)
-        drawn_a, drawn_b = rates(drawn.astype(float))
-        interval = percentile_interval(drawn_b - drawn_a, confidence)
-    only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
-    both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
-    return Comparison(
-        attack=attack,
-        definition=definition,
-        rows=len(outcomes),
-        attempted_a=int((observed @ attempted[0])[0]),
-        attempted_b=int((observed @ attempted[1])[0]),
-        asr_a=asr_a,
-        asr_b=asr_b,
-        difference=difference,
-        interval=interval,
-        attempted_by_both=both,
-        only_a=only_a,
-        only_b=only_b,
-        p_value=mcnemar(only_a, only_b) if both else None,
-    )
-
-
-def compare_rows(
-    rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
-) -> list[Comparison]:
-    """Pair two models' attack rows by (attack, idx) and compare each attack that both have.
-
-    Args:
-        rows_a: the first model's rows, as `hf-bat attack --rows` writes them.
-        rows_b: the second model's.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
-
-    Returns:
-        One comparison an attack and definition, attacks in the order of `rows_a`.
-
-    Raises:
-        HfBatError: a row is not as it should be or stands twice, the two have no attack in common, or
-            an attack's rows are not the same rows.
-
-    Example:
-        >>> first = [{"idx": i, "attack": "antonym", "outcome": "succeeded"} for i in range(10)]
-        >>> second = [{**row, "outcome": "failed"} for row in first]
-        >>> [one] = compare_rows(first, second)
-        >>> one.attack, one.definition, one.difference, one.p_value
-        ('antonym', 'strict', -1.0, 0.001953125)
-    """
-    found = []
-    for attack, ours, theirs in paired_attacks(rows_a, rows_b):
-        for definition, key in DEFINITIONS.items():
-            if not all(any(key in row for row in rows.values()) for rows in (ours, theirs)):
-                continue  # one of the two has it not: there is nothing to pair
-            pairs = [
-                (ours[idx].get(key, "skipped"), theirs[idx].get(key, "skipped")) for idx in ours
-            ]
-            found.append(compare_outcomes(pairs, attack, definition, resamples, seed=seed))
-    return found
-
-
-def paired_attacks(
-    rows_a: Iterable[Row], rows_b: Iterable[Row]
-) -> list[tuple[str, dict[Any, Row], dict[Any, Row]]]:
-    """The attacks that two models' rows have in common, each with its rows by number.
-
-    Args:
-        rows_a: the first model's rows, as `hf-bat attack --rows` writes them.
-        rows_b: the second model's.
-
-    Returns:
-        (attack, A's rows by idx, B's), in the order of `rows_a`.
-
-    Raises:
-        HfBatError: as `compare_rows`.
-    """
-    first, second = _by_attack(rows_a, "A"), _by_attack(rows_b, "B")
-    common = [attack for attack in first if attack in second]
-    if not common:
-        raise HfBatError(
-            f"no attack in common: A has {', '.join(first) or 'no rows'}, "
-            f"B has {', '.join(second) or 'no rows'}"
-        )
-    for attack in common:
-        _check_same_rows(attack, first[attack], second[attack])
-    return [(attack, first[attack], second[attack]) for attack in common]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
 
 
 def compare_reports(
@@ -208,165 +113,390 @@ def compare_reports(
     """Compare two attack reports on disk, whose recipes must be the same.
 
     Args:
-        path_a: the first model's report (JSON).
-        path_b: the second model's.
-        rows: their rows files; where None, those that the reports name, or that lie beside them.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        path_a: Report of the first model (JSON).
+        path_b: Report of the second model.
+        rows: Their rows files. If `None`, the files that the reports name or that lie next to them.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        One comparison an attack and definition, as `compare_rows`.
+        One comparison per attack and definition, as `compare_rows`.
 
     Raises:
-        HfBatError: a file is missing or no report, the recipes differ, or as `compare_rows`.
+        HfBatError: If a file is missing or is not an attack report, the recipes differ, or as
+            `compare_rows`.
 
     Example:
-        >>> import tempfile
+        >>> import json, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for name, outcome in (("A", "succeeded"), ("B", "failed")):
         ...         row = {"idx": 0, "attack": "antonym", "outcome": outcome}
         ...         _ = Path(folder, f"{name}.json").write_text('{"attacks": {"antonym": {}}}')
         ...         _ = Path(folder, f"{name}.jsonl").write_text(json.dumps(row))
-        ...     [one] = compare_reports(Path(folder, "A.json"), Path(folder, "B.json"))
-        >>> one.asr_a, one.asr_b
+        ...     [comparison] = compare_reports(Path(folder, "A.json"), Path(folder, "B.json"))
+        >>> comparison.asr_a, comparison.asr_b
         (1.0, 0.0)
     """
-    return compare_rows(*report_rows(path_a, path_b, rows), resamples, seed)
+    return compare_rows(*read_attack_rows((path_a, path_b), rows), resamples, seed)
 
 
-def report_rows(
-    path_a: str | Path, path_b: str | Path, rows: tuple[str | Path, str | Path] | None = None
-) -> tuple[list[AttackResult], list[AttackResult]]:
-    """Read the rows of two attack reports, whose recipes must be the same; see `compare_reports`."""
-    paths = (Path(path_a), Path(path_b))
-    reports = [read_report(path) for path in paths]
-    _check_same_recipes(*reports)
-    files = rows or find_both_rows(paths, reports)
-    return read_rows(files[0]), read_rows(files[1])
+def compare_rows(
+    rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
+) -> list[Comparison]:
+    """Pair the attack rows of two models by (attack, idx) and compare each attack that both have.
 
+    Args:
+        rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
+        rows_b: Rows of the second model.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        seed: Seed of the bootstrap. Defaults to 0.
 
-def find_both_rows(
-    paths: Sequence[Path], reports: Sequence[Mapping[str, Any]]
-) -> tuple[Path, Path]:
-    """The rows files of two reports.
+    Returns:
+        One comparison per attack and definition, attacks in the order of `rows_a`.
 
     Raises:
-        HfBatError: one has none, or one file would serve for both.
+        HfBatError: If a row is damaged or occurs twice, the models have no attack in common, or the rows
+            of an attack are not the same rows.
+
+    Example:
+        >>> first = [{"idx": i, "attack": "antonym", "outcome": "succeeded"} for i in range(10)]
+        >>> second = [{**row, "outcome": "failed"} for row in first]
+        >>> [comparison] = compare_rows(first, second)
+        >>> comparison.attack, comparison.definition, comparison.difference, comparison.p_value
+        ('antonym', 'strict', -1.0, 0.001953125)
     """
-    first, second = (find_rows(p, r) for p, r in zip(paths, reports, strict=True))
-    if first.resolve() == second.resolve() and paths[0].resolve() != paths[1].resolve():
-        raise HfBatError(
-            f"{first} would be the rows of both {paths[0]} and {paths[1]}; give both files with "
-            "--rows A.jsonl B.jsonl"
-        )
-    return first, second
+    comparisons = []
+    for attack, pairs in pair_attacks(rows_a, rows_b).items():
+        for definition, key in DEFINITIONS.items():
+            if all(any(key in pair[side] for pair in pairs) for side in (0, 1)):
+                # Files of earlier versions have no confident outcome of skipped rows.
+                outcomes = [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs]
+                comparisons.append(
+                    compare_outcomes(outcomes, attack, definition, resamples, seed=seed)
+                )
+    return comparisons
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
-    """Read an attack report.
+def compare_outcomes(
+    outcomes: Sequence[tuple[str, str]],
+    attack: str = "",
+    definition: str = "strict",
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the outcomes of one attack on two models.
 
-    Raises:
-        HfBatError: it is missing, no JSON, or has no attacks.
+    Args:
+        outcomes: (outcome of A, outcome of B) of each row: "succeeded", "failed" or "skipped".
+        attack: Name of the attack, for the record.
+        definition: Definition of success, for the record.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        confidence: Confidence level of the interval. Defaults to 0.95.
+        seed: Seed of the bootstrap. Defaults to 0.
+
+    Returns:
+        The comparison; a rate is `None` if no row was attacked.
+
+    Example:
+        >>> comparison = compare_outcomes([("succeeded", "failed")] * 30 + [("failed", "failed")] * 70)
+        >>> comparison.asr_a, comparison.asr_b, comparison.only_a, comparison.only_b
+        (0.3, 0.0, 30, 0)
+        >>> comparison.interval[1] < 0
+        True
     """
-    report = read_json(path)
-    if not isinstance(report.get("attacks"), dict):
-        raise HfBatError(
-            f"{path} is no attack report: it has no 'attacks' (`hf-bat attack --json`)"
-        )
-    return report
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a report of any command.
-
-    Raises:
-        HfBatError: it is missing, or holds no JSON object.
-    """
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HfBatError(f"report {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise HfBatError(f"report {path} is not JSON: {error}") from error
-    return report if isinstance(report, dict) else {}
-
-
-def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
-    """The rows file of a report: the one that it names, or the one beside it.
-
-    Raises:
-        HfBatError: there is none.
-    """
-    named = report.get("rows_file")
-    beside = [
-        path.with_suffix(end) for end in (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
-    ]
-    tried = [path.parent / str(named), Path(str(named))] if named else []
-    for candidate in (*tried, *beside, path.parent / "rows.jsonl"):
-        if candidate.is_file():
-            return candidate
-    raise HfBatError(
-        f"no rows file for {path}; give both with --rows A.jsonl B.jsonl (`hf-bat attack --rows`)"
+    counts = Counter(outcomes)
+    pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
+    table = [[n for outcome in pair for n in _count_outcome(outcome)] for pair in pairs]
+    sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, confidence, seed)
+    only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
+    both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
+    return Comparison(
+        attack=attack,
+        definition=definition,
+        rows=len(outcomes),
+        attempted_a=sum(a != "skipped" for a, _ in outcomes),
+        attempted_b=sum(b != "skipped" for _, b in outcomes),
+        asr_a=sums[0],
+        asr_b=sums[1],
+        difference=sums[2],
+        interval=sums[3],
+        attempted_by_both=both,
+        only_a=only_a,
+        only_b=only_b,
+        p_value=mcnemar(only_a, only_b) if both else None,
     )
 
 
-def _by_attack(rows: Iterable[Row], which: str) -> dict[str, dict[Any, Row]]:
-    found: dict[str, dict[Any, Row]] = {}
-    for row in rows:
-        missing = [key for key in ("idx", "attack", "outcome") if key not in row]
-        if missing:
-            raise HfBatError(f"a row of {which} has no {missing[0]!r}; is it a rows file?")
-        if row["outcome"] not in OUTCOMES:
-            raise HfBatError(
-                f"row {row['idx']} of {which} has outcome {row['outcome']!r}; known: {', '.join(OUTCOMES)}"
-            )
-        attack = found.setdefault(row["attack"], {})
-        if row["idx"] in attack:
-            raise HfBatError(f"row {row['idx']} of {which} stands twice under {row['attack']!r}")
-        attack[row["idx"]] = row
-    return found
+def compare_attack_rates(
+    rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
+) -> list[RateComparison]:
+    """Compare accuracy and keep rates of two models on the rows of the attacks that both have.
+
+    Args:
+        rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
+        rows_b: Rows of the second model.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        seed: Seed of the bootstrap. Defaults to 0.
+
+    Returns:
+        For each attack `accuracy` over the rows with a label; if the search tried every edit also `keep
+        rate`, and with the label filter `keep rate, valid` and `keep rate, invalid`.
+
+    Raises:
+        HfBatError: As `compare_rows`.
+
+    Example:
+        >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "label": 1, "predicted": 1}
+        >>> other = {**row, "outcome": "skipped", "predicted": 0}
+        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_attack_rates([row], [other])]
+        [('accuracy', 1.0, 0.0)]
+    """
+    comparisons = []
+    for attack, pairs in pair_attacks(rows_a, rows_b).items():
+        for figure, count in _ATTACK_FIGURES.items():
+            counts = [(count(a), count(b)) for a, b in pairs]
+            if all(any(pair[side][1] for pair in counts) for side in (0, 1)):
+                comparisons.append(compare_counts(counts, attack, figure, resamples, seed=seed))
+    return comparisons
 
 
-def _check_same_rows(attack: str, ours: Mapping[Any, Row], theirs: Mapping[Any, Row]) -> None:
-    if ours.keys() != theirs.keys():
-        lone = next(idx for idx in (*ours, *theirs) if (idx in ours) != (idx in theirs))
+def compare_contrast(
+    rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
+) -> list[RateComparison]:
+    """Compare two models on a contrast set; the bootstrap draws originals together with all their edits.
+
+    Args:
+        rows_a: Rows of the first model, as `hf-bat contrast --rows` writes them.
+        rows_b: Rows of the second model.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        seed: Seed of the bootstrap. Defaults to 0.
+
+    Returns:
+        Accuracy on originals and on edits, consistency, fickle and obstinate errors, without figures to
+        which no row counts.
+
+    Raises:
+        HfBatError: If the rows are not of a contrast set, or of two different ones.
+
+    Example:
+        >>> from hf_bat.evaluation.contrast import ContrastRow, evaluate_contrast
+        >>> rows = [ContrastRow(0, None, ("A cat.",), 0), ContrastRow(1, 0, ("No cat.",), 1)]
+        >>> right = evaluate_contrast(rows, lambda inputs: [0, 1]).row_results
+        >>> wrong = evaluate_contrast(rows, lambda inputs: [0, 0]).row_results
+        >>> for comparison in compare_contrast(right, wrong):
+        ...     print(comparison.figure, comparison.rate_a, comparison.rate_b)
+        accuracy, originals 1.0 1.0
+        accuracy, edits 1.0 0.0
+        consistency 1.0 0.0
+        obstinate errors 0.0 1.0
+    """
+    sets_a, sets_b = _group_by_original(rows_a, "A"), _group_by_original(rows_b, "B")
+    if _list_texts(sets_a) != _list_texts(sets_b):
+        raise HfBatError("the two models were not given the same contrast rows")
+    comparisons = []
+    for figure, count in _CONTRAST_FIGURES.items():
+        counts = [(count(sets_a[idx]), count(sets_b[idx])) for idx in sets_a]
+        if any(a[1] for a, _ in counts):
+            comparisons.append(compare_counts(counts, "contrast", figure, resamples, seed=seed))
+    return comparisons
+
+
+def compare_counts(
+    counts: Sequence[tuple[Counts, Counts]],
+    source: str = "",
+    figure: str = "",
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> RateComparison:
+    """Compare a rate of two models: the sum of the rows' counts over the sum of what they are out of.
+
+    Args:
+        counts: For each row (count, total) of A and of B.
+        source: Where the rows come from, for the record.
+        figure: Name of the rate, for the record.
+        resamples: Number of bootstrap resamples. Defaults to 10,000.
+        confidence: Confidence level of the interval. Defaults to 0.95.
+        seed: Seed of the bootstrap. Defaults to 0.
+
+    Returns:
+        The comparison; a rate out of nothing is `None`.
+
+    Example:
+        >>> comparison = compare_counts([((1, 2), (0, 2))] * 30 + [((2, 2), (2, 2))] * 70)
+        >>> comparison.rate_a, comparison.rate_b, round(comparison.difference, 6)
+        (0.85, 0.7, -0.15)
+        >>> comparison.interval[1] < 0
+        True
+    """
+    import numpy as np
+
+    table = np.array([[*a, *b] for a, b in counts], dtype=float).reshape(len(counts), 4)
+    distinct, repeats = np.unique(table, axis=0, return_counts=True)
+    sums = _compare_sums(distinct, repeats, resamples, confidence, seed)
+    return RateComparison(source, figure, len(counts), *sums)
+
+
+def _compare_sums(
+    table: Any, repeats: Any, resamples: int, confidence: float, seed: int
+) -> tuple[float | None, float | None, float | None, tuple[float, float] | None]:
+    """Compare two rates whose parts are sums over rows.
+
+    Args:
+        table: Distinct rows, (K, 4): count and total of A, count and total of B.
+        repeats: How often each distinct row occurs, (K,).
+        resamples: Number of bootstrap resamples.
+        confidence: Confidence level of the interval.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Rate of A, rate of B, their difference B - A and its paired bootstrap interval.
+    """
+    import numpy as np
+
+    table, repeats = np.asarray(table, dtype=float), np.asarray(repeats)
+    count_a, total_a, count_b, total_b = repeats @ table
+    rate_a = float(count_a / total_a) if total_a else None
+    rate_b = float(count_b / total_b) if total_b else None
+    if rate_a is None or rate_b is None:
+        return rate_a, rate_b, None, None
+    # Drawing rows with replacement is drawing how often each distinct row comes, from a multinomial.
+    rows = repeats.sum()
+    drawn = np.random.default_rng(seed).multinomial(rows, repeats / rows, size=resamples) @ table
+    with np.errstate(invalid="ignore"):
+        differences = drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1]
+    return rate_a, rate_b, rate_b - rate_a, percentile_interval(differences, confidence)
+
+
+def pair_attacks(
+    rows_a: Iterable[Row], rows_b: Iterable[Row]
+) -> dict[str, list[tuple[AttackResult, AttackResult]]]:
+    """Pair the rows of the attacks that two models have in common.
+
+    Args:
+        rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
+        rows_b: Rows of the second model.
+
+    Returns:
+        Attack -> (row of A, row of B) for each row, in the order of `rows_a`.
+
+    Raises:
+        HfBatError: As `compare_rows`.
+    """
+    first, second = _index_rows(rows_a, "A"), _index_rows(rows_b, "B")
+    common = [attack for attack in first if attack in second]
+    if not common:
         raise HfBatError(
-            f"{attack}: the two models were not given the same rows: A has {len(ours)}, B {len(theirs)}, "
-            f"and row {lone} is only in {'A' if lone in ours else 'B'}"
+            f"no attack in common: A has {', '.join(first) or 'no rows'}, "
+            f"B has {', '.join(second) or 'no rows'}"
         )
-    for idx, row in ours.items():
-        if row.get("original") != theirs[idx].get("original"):
+    for attack in common:
+        _check_same_rows(attack, first[attack], second[attack])
+    return {
+        attack: [(row, second[attack][idx]) for idx, row in first[attack].items()]
+        for attack in common
+    }
+
+
+def _index_rows(rows: Iterable[Row], model: str) -> dict[str, dict[Any, AttackResult]]:
+    """Return attack -> idx -> row."""
+    attacks: dict[str, dict[Any, AttackResult]] = {}
+    for row in rows:
+        try:
+            result = AttackResult.from_dict(row)
+        except HfBatError as error:
+            raise HfBatError(f"model {model}: {error}") from error
+        indexed = attacks.setdefault(result.attack, {})
+        if result.idx in indexed:
+            raise HfBatError(f"row {result.idx} of {model} occurs twice under {result.attack!r}")
+        indexed[result.idx] = result
+    return attacks
+
+
+def _check_same_rows(
+    attack: str, rows_a: Mapping[Any, AttackResult], rows_b: Mapping[Any, AttackResult]
+) -> None:
+    if rows_a.keys() != rows_b.keys():
+        idx = next(idx for idx in (*rows_a, *rows_b) if (idx in rows_a) != (idx in rows_b))
+        raise HfBatError(
+            f"{attack}: the two models were not given the same rows: A has {len(rows_a)}, B "
+            f"{len(rows_b)}, and row {idx} is only in {'A' if idx in rows_a else 'B'}"
+        )
+    for idx, row in rows_a.items():
+        other = rows_b[idx]
+        if row.original != other.original:
             raise HfBatError(f"{attack}: row {idx} has another text in A than in B")
-        for what in ("recipe", "data"):  # hashes that rows files carry
-            if row.get(what) != theirs[idx].get(what):
+        # Hashes that rows files carry. A file without a label filter is compared by the other figures.
+        for mark in ("recipe", "data", "label_filter"):
+            hashes = row.marks.get(mark), other.marks.get(mark)
+            if hashes[0] != hashes[1] and not (mark == "label_filter" and None in hashes):
                 raise HfBatError(
-                    f"{attack}: the rows are of different {what} ({row.get(what)} and "
-                    f"{theirs[idx].get(what)}); run both models with the same"
+                    f"{attack}: the rows are of different {mark.replace('_', ' ')} ({hashes[0]} and "
+                    f"{hashes[1]}); attack both models with the same"
                 )
-        filters = [one.get("label_filter") for one in (row, theirs[idx])]
-        if None not in filters and filters[0] != filters[1]:
+
+
+def _count_outcome(outcome: str) -> Counts:
+    return int(outcome == "succeeded"), int(outcome != "skipped")
+
+
+def _count_correct(row: AttackResult) -> Counts:
+    if row.label is None or row.predicted is None:
+        return 0, 0
+    return int(row.predicted == row.label), 1
+
+
+def _count_kept(row: AttackResult, valid: int | None = None) -> Counts:
+    """Count the tried edits that keep the prediction; with `valid`, of those that the filter marked so."""
+    tried = [] if row.outcome == "skipped" else row.tried or []
+    chosen = [edit for edit in tried if valid is None or edit.valid == valid]
+    return sum(edit.kept for edit in chosen), len(chosen)
+
+
+_ATTACK_FIGURES: dict[str, Callable[[AttackResult], Counts]] = {
+    "accuracy": _count_correct,
+    "keep rate": _count_kept,
+    "keep rate, valid": lambda row: _count_kept(row, valid=1),
+    "keep rate, invalid": lambda row: _count_kept(row, valid=0),
+}
+
+
+def _group_by_original(rows: Iterable[Row], model: str) -> dict[Any, list[Row]]:
+    """Return id of an original -> the original, followed by its edits."""
+    sets: dict[Any, list[Row]] = {}
+    for row in rows:
+        missing = [key for key in ("idx", "original_idx", "label", "correct") if key not in row]
+        if missing:
             raise HfBatError(
-                f"{attack}: the rows are of different label filters ({filters[0]} and {filters[1]}): "
-                "attack one of the models again"
+                f"a row of {model} has no {missing[0]!r}; is it a rows file of `hf-bat contrast`?"
             )
+        is_original = row["original_idx"] is None
+        members = sets.setdefault(row["idx"] if is_original else row["original_idx"], [])
+        members.insert(0 if is_original else len(members), row)
+    return sets
 
 
-def _check_same_recipes(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
-    for attack, ours in first["attacks"].items():
-        theirs = second["attacks"].get(attack)
-        if theirs is None:
-            continue
-        recipes = [entry.get("recipe") for entry in (ours, theirs)]
-        if recipes[0] != recipes[1]:
-            raise HfBatError(
-                f"{attack}: the two reports have different recipes ({_difference(*recipes)}); "
-                "run both models with the same one"
-            )
+def _list_texts(sets: Mapping[Any, Sequence[Row]]) -> dict[Any, list[Any]]:
+    # Without labels: each model has its own label numbers.
+    return {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}
 
 
-def _difference(ours: Any, theirs: Any) -> str:
-    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
-        return "one of them has none" if ours is None or theirs is None else f"{ours} and {theirs}"
-    keys = [k for k in (*ours, *theirs) if ours.get(k) != theirs.get(k)]
-    key = next((k for k in keys if k != "hash"), keys[0])
-    return f"{key}: {json.dumps(ours.get(key))} and {json.dumps(theirs.get(key))}"
+def _count_consistent(rows: Sequence[Row]) -> Counts:
+    has_edits = len(rows) > 1
+    return int(has_edits and all(row["correct"] for row in rows)), int(has_edits)
+
+
+def _count_errors(rows: Sequence[Row], kind: str) -> Counts:
+    label = rows[0]["label"]
+    edits = [row for row in rows[1:] if (row["label"] == label) == (kind == "fickle")]
+    return sum(row["error"] == kind for row in edits), len(edits)
+
+
+_CONTRAST_FIGURES: dict[str, Callable[[Sequence[Row]], Counts]] = {
+    "accuracy, originals": lambda rows: (int(rows[0]["correct"]), 1),
+    "accuracy, edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
+    "consistency": _count_consistent,
+    "fickle errors": lambda rows: _count_errors(rows, "fickle"),
+    "obstinate errors": lambda rows: _count_errors(rows, "obstinate"),
+}

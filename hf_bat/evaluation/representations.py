@@ -1,7 +1,7 @@
-"""What a trained model makes of rows and of their versions: vectors, and how they separate.
+"""Representations of rows and their versions by a trained model: the vectors, and how they separate.
 
-The paper's Figure 5 projects the representation before the last classification layer, of rows, their
-fickle and their obstinate versions; the numbers here say what a projection can only suggest.
+The paper's Figure 5 projects the input of the last classification layer for rows, their fickle and their
+obstinate versions. The figures here measure what a projection can only suggest.
 """
 
 from __future__ import annotations
@@ -14,33 +14,31 @@ from hf_bat.errors import HfBatError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hf_bat.trainer import BalancedTrainer
-
 __all__ = ["collect", "distances", "separation"]
 
 KINDS = ("anchor", "fickle", "obstinate")
 
 
 def collect(
-    trainer: BalancedTrainer, rows: Any, max_rows: int = 500, pooling: str = "head_input"
+    trainer: Any, rows: Any, max_rows: int = 500, pooling: str = "head_input"
 ) -> dict[str, np.ndarray]:
-    """Representations of the first rows that have both a fickle and an obstinate version.
+    """Collect representations of the first rows that have both a fickle and an obstinate version.
 
-    One draw of each kind a row, dropout off. Rows of a skipped label have no obstinate version and so
-    fall out (the paper: 500 MNLI examples, the neutral class excluded; section 4.3).
+    Draws one version of each kind per row, without dropout. Rows with a skipped label have no obstinate
+    version and are left out (the paper uses 500 MNLI examples without the neutral class, section 4.3).
 
     Args:
-        trainer: a `BalancedTrainer` with its model, tokenizer, task and tables. Of several processes
-            each must call, and gets vectors of its own share of the rows.
-        rows: raw rows, as for `evaluate`.
-        max_rows: the most rows, N; at least 1.
-        pooling: which representation, as in `BalancedTrainingArguments`.
+        trainer: `BalancedTrainer` with its model, tokenizer, task and tables. With several processes, each
+            must call this function and gets the vectors of its share of the rows.
+        rows: Raw rows, as for `evaluate`.
+        max_rows: Maximum number of rows N, at least 1. Defaults to 500.
+        pooling: Kind of representation, as in `BalancedTrainingArguments`. Defaults to "head_input".
 
     Returns:
-        `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, row by row.
+        `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, in the same row order.
 
     Raises:
-        HfBatError: no row has both versions, or `max_rows` is less than 1.
+        HfBatError: If no row has both versions, or `max_rows` is less than 1.
 
     Example:
         >>> vectors = collect(trainer, rows)  # doctest: +SKIP
@@ -58,7 +56,7 @@ def collect(
         raise HfBatError(f"max_rows must be at least 1, not {max_rows}")
     tokenizer: Any = trainer.processing_class
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    parts: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     model: Any = trainer.model
     was_training = model.training
     model.eval()
@@ -73,30 +71,31 @@ def collect(
         ):
             outputs = model(**stacked, output_hidden_states=representation.needs_hidden_states)
         vectors = representation(outputs, stacked["attention_mask"]).float().cpu().numpy()
+        # The stack holds the rows, then their fickle versions, then the obstinate ones; some rows lack one.
         size = len(batch["input_ids"])
         fickle, obstinate = (owners[kind].cpu().numpy() for kind in KINDS[1:])
         both = np.intersect1d(fickle, obstinate)
-        found["anchor"].append(vectors[both])
-        found["fickle"].append(vectors[size + np.flatnonzero(np.isin(fickle, both))])
+        parts["anchor"].append(vectors[both])
+        parts["fickle"].append(vectors[size + np.flatnonzero(np.isin(fickle, both))])
         first = size + len(fickle)
-        found["obstinate"].append(vectors[first + np.flatnonzero(np.isin(obstinate, both))])
-        if sum(map(len, found["anchor"])) >= max_rows:
+        parts["obstinate"].append(vectors[first + np.flatnonzero(np.isin(obstinate, both))])
+        if sum(map(len, parts["anchor"])) >= max_rows:
             break
     model.train(was_training)
-    collected = {kind: np.concatenate(parts)[:max_rows] for kind, parts in found.items()}
-    if not len(collected["anchor"]):
-        raise HfBatError("no row has both a fickle and an obstinate version; are the tables right?")
-    return collected
+    vectors_by_kind = {kind: np.concatenate(arrays)[:max_rows] for kind, arrays in parts.items()}
+    if not len(vectors_by_kind["anchor"]):
+        raise HfBatError("no row has both a fickle and an obstinate version; check the tables")
+    return vectors_by_kind
 
 
 def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Cosine distance (0 to 2) of each anchor to its fickle and to its obstinate version.
+    """Compute the cosine distance (0 to 2) of each anchor to its fickle and its obstinate version.
 
     Args:
-        vectors: as `collect` gives them.
+        vectors: Vectors as `collect` returns them.
 
     Returns:
-        `{"fickle": [...], "obstinate": [...]}`, a distance a row.
+        `{"fickle": [...], "obstinate": [...]}`, one distance per row.
 
     Example:
         >>> distances({"anchor": [[1, 0]], "fickle": [[2, 0]], "obstinate": [[0, 1]]})
@@ -115,23 +114,23 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
-    """How far the obstinate versions stand apart, in numbers.
+    """Measure how far the obstinate versions are separated from the other vectors.
 
     Args:
-        vectors: as `collect` gives them.
+        vectors: Vectors as `collect` returns them.
 
     Returns:
-        `rows`; `fickle_distance` and `obstinate_distance`, the means of `distances`; `ordered`, the
-        share of rows whose obstinate version lies farther than their fickle one; and `silhouette`
-        (-1 to 1; Rousseeuw 1987), cosine, with anchors and fickle versions as one cluster and
-        obstinate versions as the other.
+        `rows`; `fickle_distance` and `obstinate_distance`, the means of `distances`; `ordered`, the share
+        of rows whose obstinate version is farther away than the fickle one; and `silhouette` (-1 to 1;
+        Rousseeuw 1987) with cosine distance, where anchors and fickle versions are one cluster and
+        obstinate versions the other.
 
     Example:
         >>> vectors = {"anchor": [[1, 0], [1, 0.1]], "fickle": [[1, 0.1], [1, 0]],
         ...            "obstinate": [[0, 1], [0.1, 1]]}
-        >>> found = separation(vectors)
-        >>> round(found["obstinate_distance"], 2), found["ordered"], round(found["silhouette"], 2)
-        (0.9, 1.0, 1.0)
+        >>> figures = separation(vectors)
+        >>> [round(figures[name], 2) for name in ("obstinate_distance", "ordered", "silhouette")]
+        [0.9, 1.0, 1.0]
     """
     import numpy as np
     from sklearn.metrics import silhouette_score

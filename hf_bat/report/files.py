@@ -17,7 +17,7 @@ from hf_bat.attack.report import marks_of, summarise
 from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.compare import find_rows
+from hf_bat.evaluation.reports import find_rows
 from hf_bat.files import of_a_model
 
 Json = dict[str, Any]

@@ -194,7 +194,7 @@ def test_two_models_are_compared_on_valid_edits_too():
     alone = compare_rows(reports[0].rows["antonym"], plain)
     assert [one.definition for one in alone] == ["strict", "confident"], "one has no flags to pair"
     marked = [[{**row, "label_filter": mark} for row in plain] for mark in "ab"]
-    with pytest.raises(HfBatError, match="different label filters .a and b"):
+    with pytest.raises(HfBatError, match="label filter"):
         compare_rows(*marked)
     valid = reports[0]["antonym"]["label_valid"]
     assert [found[2].asr_a, found[3].asr_a] == [valid["asr"], valid["asr_confident"]]

@@ -1,4 +1,4 @@
-"""Comparing two models: McNemar against its definition, the bootstrap against a plain one, refusals."""
+"""Comparing two models: worked numbers, the bootstrap against a plain one, reports on disk, the command."""
 
 import argparse
 import json
@@ -12,7 +12,15 @@ from tiny_models import tiny_model, tiny_tokenizer
 from hf_bat.attack import Attack
 from hf_bat.commands import compare as command
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.compare import compare_outcomes, compare_reports, compare_rows
+from hf_bat.evaluation.compare import (
+    compare_attack_rates,
+    compare_contrast,
+    compare_counts,
+    compare_outcomes,
+    compare_reports,
+    compare_rows,
+)
+from hf_bat.evaluation.contrast import ContrastRow, evaluate_contrast
 from hf_bat.report.page import write_report
 
 
@@ -22,7 +30,7 @@ def row(idx, outcome, confident=None, attack="antonym", original=("A.", "B.")):
 
 
 def made_rows(seed, n=400, rate=0.5, skip=0.1, shared_seed=5):
-    """Rows of one model; which rows are hard is the same for every seed, so that pairs correlate."""
+    """Return rows of one model; the hard rows are the same for every seed, so that pairs correlate."""
     hard, own = random.Random(shared_seed), random.Random(seed)
     rows = []
     for idx in range(n):
@@ -42,16 +50,16 @@ def test_worked_numbers():
         + [("failed", "skipped")] * 2
         + [("skipped", "skipped")] * 6
     )
-    found = compare_outcomes(pairs)
-    assert (found.rows, found.attempted_a, found.attempted_b) == (20, 12, 12)
-    assert (found.asr_a, found.asr_b) == (7 / 12, 7 / 12)
-    assert (found.attempted_by_both, found.only_a, found.only_b) == (10, 3, 1)
-    assert found.p_value == 0.625
+    comparison = compare_outcomes(pairs)
+    assert (comparison.rows, comparison.attempted_a, comparison.attempted_b) == (20, 12, 12)
+    assert (comparison.asr_a, comparison.asr_b) == (7 / 12, 7 / 12)
+    assert (comparison.attempted_by_both, comparison.only_a, comparison.only_b) == (10, 3, 1)
+    assert comparison.p_value == 0.625
 
 
-def test_the_bootstrap_is_that_of_whole_rows():
+def test_bootstrap_draws_whole_rows():
     rows_a, rows_b = made_rows(1, rate=0.55), made_rows(2, rate=0.4)
-    found = compare_rows(rows_a, rows_b)[0]
+    comparison = compare_rows(rows_a, rows_b)[0]
     outcome = np.array([[r["outcome"] for r in rows] for rows in (rows_a, rows_b)])
     rng = np.random.default_rng(7)
     differences = []
@@ -60,44 +68,43 @@ def test_the_bootstrap_is_that_of_whole_rows():
         asr = (chosen == "succeeded").sum(axis=1) / (chosen != "skipped").sum(axis=1)
         differences.append(asr[1] - asr[0])
     low, high = np.percentile(differences, [2.5, 97.5])
-    assert found.interval == pytest.approx((low, high), abs=0.006)
-    assert found.interval[0] < found.difference < found.interval[1] < 0
+    assert comparison.interval == pytest.approx((low, high), abs=0.006)
+    assert comparison.interval[0] < comparison.difference < comparison.interval[1] < 0
     # Pairing pays: as independent samples the interval would be wider.
     variance = sum(
         asr * (1 - asr) / n
-        for asr, n in ((found.asr_a, found.attempted_a), (found.asr_b, found.attempted_b))
+        for asr, n in (
+            (comparison.asr_a, comparison.attempted_a),
+            (comparison.asr_b, comparison.attempted_b),
+        )
     )
     assert high - low < 2 * 1.96 * math.sqrt(variance) * 0.85
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not():
     rows_a, rows_b = made_rows(1), made_rows(2, rate=0.4)
-    found = compare_rows(rows_a, rows_b)
-    assert found == compare_rows(rows_a[::-1], random.Random(0).sample(rows_b, len(rows_b)))
-    assert found[0].interval != compare_rows(rows_a, rows_b, seed=1)[0].interval
+    comparisons = compare_rows(rows_a, rows_b)
+    assert comparisons == compare_rows(rows_a[::-1], random.Random(0).sample(rows_b, len(rows_b)))
+    assert comparisons[0].interval != compare_rows(rows_a, rows_b, seed=1)[0].interval
 
 
-def test_swapping_the_models_turns_the_signs():
-    forth, back = (
-        compare_rows(*pair)[0] for pair in _both_ways(made_rows(1), made_rows(2, rate=0.4))
-    )
+def test_swapping_the_models_flips_the_signs():
+    rows_a, rows_b = made_rows(1), made_rows(2, rate=0.4)
+    [forth], [back] = compare_rows(rows_a, rows_b), compare_rows(rows_b, rows_a)
     assert forth.difference == pytest.approx(-back.difference)
     assert (forth.only_a, forth.only_b, forth.p_value) == (back.only_b, back.only_a, back.p_value)
 
 
-def _both_ways(a, b):
-    return (a, b), (b, a)
-
-
-def test_nothing_attempted_gives_null_not_a_rate():
+def test_rate_out_of_nothing_is_none():
     rows = [row(0, "skipped"), row(1, "skipped")]
-    found = compare_rows(rows, rows)[0]
-    assert (found.asr_a, found.difference, found.interval, found.p_value) == (None,) * 4
+    comparison = compare_rows(rows, rows)[0]
+    assert comparison.asr_a is comparison.difference is comparison.interval is None
+    assert comparison.p_value is None
     one_sided = compare_rows([row(0, "failed")], [row(0, "skipped")])[0]
     assert (one_sided.asr_a, one_sided.asr_b, one_sided.difference) == (0.0, None, None)
 
 
-def test_both_definitions_where_both_files_have_them():
+def test_both_definitions_are_compared_if_both_files_have_them():
     rows = [row(0, "succeeded", "failed"), row(1, "failed", "failed")]
     assert [(c.definition, c.asr_a) for c in compare_rows(rows, rows)] == [
         ("strict", 0.5),
@@ -105,38 +112,15 @@ def test_both_definitions_where_both_files_have_them():
     ]
 
 
-def test_rows_that_were_skipped_have_no_confident_outcome_in_older_files():
+def test_skipped_rows_of_older_files_have_no_confident_outcome():
     rows = [row(0, "succeeded", "failed"), row(1, "skipped")]
-    found = compare_rows(rows, rows)
-    assert [(c.definition, c.attempted_a) for c in found] == [("strict", 1), ("confident", 1)]
-
-
-@pytest.mark.parametrize(
-    ("rows_a", "rows_b", "message"),
-    [
-        ([row(0, "failed")], [row(1, "failed")], "row 0 is only in A"),
-        ([row(0, "failed")], [row(0, "failed"), row(3, "failed")], "row 3 is only in B"),
-        ([row(0, "failed")], [row(0, "failed", original=("C.",))], "row 0 has another text"),
-        (
-            [{**row(0, "failed"), "recipe": "1"}],
-            [{**row(0, "failed"), "recipe": "2"}],
-            "different recipe",
-        ),
-        ([row(0, "failed")], [row(0, "failed", attack="synonym")], "no attack in common"),
-        ([row(0, "failed")] * 2, [row(0, "failed")], "row 0 of A stands twice"),
-        ([row(0, "won")], [row(0, "failed")], "outcome 'won'"),
-        ([{"idx": 0, "attack": "antonym"}], [], "no 'outcome'"),
-        ([], [], "no attack in common"),
-    ],
-)
-def test_what_cannot_be_paired_is_refused(rows_a, rows_b, message):
-    with pytest.raises(HfBatError, match=message):
-        compare_rows(rows_a, rows_b)
+    comparisons = compare_rows(rows, rows)
+    assert [(c.definition, c.attempted_a) for c in comparisons] == [("strict", 1), ("confident", 1)]
 
 
 @pytest.fixture
 def reports(tmp_path):
-    """Two reports on disk with their rows beside them."""
+    """Two reports with the same recipe and one with another, their rows files next to them."""
 
     def write(name, rows, recipe):
         path = tmp_path / f"{name}.json"
@@ -154,30 +138,13 @@ def reports(tmp_path):
 
 def test_reports_on_disk(reports):
     a, b, other = reports
-    found = compare_reports(a, b)
-    assert found == compare_rows(made_rows(1), made_rows(2, rate=0.4))
-    assert found == compare_reports(a, b, rows=(a.with_suffix(".jsonl"), b.with_suffix(".jsonl")))
-    with pytest.raises(HfBatError, match='different recipes .stopwords: "nltk" and null'):
+    comparisons = compare_reports(a, b)
+    assert comparisons == compare_rows(made_rows(1), made_rows(2, rate=0.4))
+    assert comparisons == compare_reports(
+        a, b, rows=(a.with_suffix(".jsonl"), b.with_suffix(".jsonl"))
+    )
+    with pytest.raises(HfBatError, match='stopwords: "nltk" and null'):
         compare_reports(a, other)
-    b.with_suffix(".jsonl").unlink()
-    with pytest.raises(HfBatError, match="no rows file for .*--rows A.jsonl B.jsonl"):
-        compare_reports(a, b)
-
-
-def test_bad_files(tmp_path, reports):
-    a = reports[0]
-    for name, content, message in (
-        ("list.json", "[]", "no attack report"),
-        ("broken.json", "{", "not JSON"),
-    ):
-        (tmp_path / name).write_text(content)
-        with pytest.raises(HfBatError, match=message):
-            compare_reports(a, tmp_path / name)
-    with pytest.raises(HfBatError, match="No such file"):
-        compare_reports(a, tmp_path / "absent.json")
-    (tmp_path / "rows.txt").write_text("{}\nnot json\n")
-    with pytest.raises(HfBatError, match="not JSON lines"):
-        compare_reports(a, a, rows=(tmp_path / "rows.txt",) * 2)
 
 
 def run_command(*argv):
@@ -217,13 +184,13 @@ def test_command(reports, tmp_path, capsys):
     written = json.loads((tmp_path / "out.json").read_text())["comparisons"][0]
     assert f"{100 * written['difference']:+.1f}" in shown and "antonym" in shown
     assert "Preprocessing defence" not in shown
-    with pytest.raises(HfBatError, match="different recipes"):
+    with pytest.raises(HfBatError, match="recipes"):
         run_command(a, other)
-    with pytest.raises(HfBatError, match="--resamples must be at least 1"):
+    with pytest.raises(HfBatError, match="--resamples"):
         run_command(a, b, "--resamples", 0)
 
 
-def test_models_whose_label_names_differ_in_case_alone_are_compared(tmp_path):
+def test_models_with_label_names_of_different_case_are_compared(tmp_path):
     rows = [{"premise": "A hot day.", "hypothesis": "It is hot.", "label": "neutral", "idx": 0}]
     rows += [{"premise": "A hot day.", "hypothesis": "A day.", "label": "entailment", "idx": 1}]
     paths = []
@@ -243,3 +210,132 @@ def test_models_whose_label_names_differ_in_case_alone_are_compared(tmp_path):
     assert recipes[0] == recipes[1]
     rows = [path.with_suffix(".jsonl") for path in paths]
     assert len(compare_reports(*paths, rows)) == 2  # by both definitions
+
+
+TEXTS = ["A.", "B."]
+
+
+def attack_row(idx, predicted, outcome, tried=None, label=0):
+    row = {"idx": idx, "attack": "antonym", "outcome": outcome, "original": TEXTS, "label": label}
+    return {**row, "predicted": predicted, **({} if tried is None else {"tried": tried})}
+
+
+ROWS_A = [
+    attack_row(0, 0, "succeeded", [["a", "b", 1, 0, 1], ["c", "d", 1, 1, 0]]),
+    attack_row(1, 0, "failed", [["a", "b", 0, 0, 1]]),
+    attack_row(2, 1, "skipped"),
+    attack_row(3, 2, "skipped", label=None),
+]
+ROWS_B = [
+    attack_row(0, 0, "failed", [["a", "b", 0, 0, 1], ["c", "d", 0, 0, 0]]),
+    attack_row(1, 1, "skipped"),
+    attack_row(2, 0, "failed", [["a", "b", 0, 0, 1], ["c", "d", 1, 0, 0]]),
+    attack_row(3, 0, "skipped", label=None),
+]
+
+
+def test_rates_in_worked_numbers():
+    by_figure = {one.figure: one for one in compare_attack_rates(ROWS_A, ROWS_B)}
+    rates = {figure: (one.rate_a, one.rate_b) for figure, one in by_figure.items()}
+    assert rates == {
+        "accuracy": (2 / 3, 2 / 3),
+        "keep rate": (2 / 3, 1 / 4),
+        "keep rate, valid": (1 / 2, 0.0),
+        "keep rate, invalid": (1.0, 1 / 2),
+    }
+    assert (
+        by_figure["keep rate, invalid"].difference == -0.5
+        and by_figure["accuracy"].source == "antonym"
+    )
+
+
+def test_rows_without_tried_edits_give_only_accuracy():
+    plain = [
+        [{k: v for k, v in row.items() if k != "tried"} for row in r] for r in (ROWS_A, ROWS_B)
+    ]
+    assert [one.figure for one in compare_attack_rates(*plain)] == ["accuracy"]
+
+
+def test_bootstrap_of_counts_draws_whole_rows():
+    rng = random.Random(0)
+    counts = []
+    for _ in range(300):
+        of, ease = rng.randint(0, 9), rng.random()
+        counts.append(tuple((sum(rng.random() < ease for _ in range(of)), of) for _ in range(2)))
+    comparison = compare_counts(counts, resamples=4000)
+    table, draws = np.array(counts), np.random.default_rng(1).integers(0, 300, size=(4000, 300))
+    sums = table[draws].sum(1)
+    plain = sums[:, 1, 0] / sums[:, 1, 1] - sums[:, 0, 0] / sums[:, 0, 1]
+    assert comparison.interval == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.004)
+    swapped = compare_counts([(b, a) for a, b in counts], resamples=4000)
+    assert swapped.difference == pytest.approx(-comparison.difference)
+    assert compare_counts([((0, 0), (1, 1))]).interval is None
+
+
+CONTRAST = [
+    ContrastRow(0, None, ("A.", "B."), 0),
+    ContrastRow(1, 0, ("A!", "B."), 1),
+    ContrastRow(2, 0, ("A?", "B."), 0),
+    ContrastRow(3, None, ("C.", "D."), 2),
+    ContrastRow(4, 3, ("C!", "D."), 1),
+]
+
+
+@pytest.fixture
+def contrasts():
+    return [evaluate_contrast(CONTRAST, lambda _, p=p: p) for p in ([0] * 5, [0, 1, 2, 2, 2])]
+
+
+def test_figures_of_a_contrast_set_equal_its_report(contrasts):
+    comparisons = compare_contrast(*(report.row_results for report in contrasts))
+    for one in comparisons:
+        for report, rate in zip(contrasts, (one.rate_a, one.rate_b), strict=True):
+            assert rate == getattr(report, one.figure.replace(", ", "_").replace(" ", "_")).rate
+    assert [one.figure for one in comparisons][-1] == "obstinate errors" and comparisons[
+        0
+    ].rows == 2
+    assert (comparisons[-1].rate_a, comparisons[-1].rate_b) == (1.0, 0.5)
+
+
+def test_command_on_contrast_reports(contrasts, tmp_path, capsys):
+    paths = []
+    for name, report in zip("ab", contrasts, strict=True):
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps({"contrast": report.to_dict()}))
+        lines = "".join(json.dumps(row) + "\n" for row in report.row_results)
+        (tmp_path / f"{name}.rows.jsonl").write_text(lines)
+    assert run_command(*paths, "--json", tmp_path / "out.json") == 0
+    assert "obstinate errors" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["comparisons"] == [] and written["rates"][-1]["difference"] == -0.5
+    (tmp_path / "attack.json").write_text('{"attacks": {}}')
+    with pytest.raises(HfBatError, match="attack.json"):
+        run_command(paths[0], tmp_path / "attack.json")
+
+
+def test_original_without_a_scored_edit_does_not_count_for_consistency():
+    rows = [*CONTRAST[:3], ContrastRow(5, None, ("E.", "F."), 0)]
+    report = evaluate_contrast(rows, lambda inputs: [0, 1, 1, 0][: len(inputs)])
+    by_figure = {
+        one.figure: one for one in compare_contrast(report.row_results, report.row_results)
+    }
+    assert by_figure["consistency"].rate_a == report.consistency.rate == 0.0
+
+
+def test_labels_may_be_numbered_by_the_model_and_texts_must_agree(contrasts):
+    first, second = ([dict(row) for row in report.row_results] for report in contrasts)
+    for row in second:
+        row["label"] = 2 - row["label"]
+    assert compare_contrast(first, second)
+    second[1]["text"] = "another"
+    with pytest.raises(HfBatError, match="contrast rows"):
+        compare_contrast(first, second)
+
+
+def test_one_rows_file_is_not_taken_for_both(contrasts, tmp_path):
+    for name, report in zip("ab", contrasts, strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"contrast": report.to_dict()}))
+    lines = "".join(json.dumps(row) + "\n" for row in contrasts[0].row_results)
+    (tmp_path / "rows.jsonl").write_text(lines)
+    with pytest.raises(HfBatError, match="--rows"):
+        run_command(tmp_path / "a.json", tmp_path / "b.json")
