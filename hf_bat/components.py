@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from hf_bat.precision import as_double, double_type
+from hf_bat.device import cast_to_double, get_double_dtype
 
 
 class ComponentMeter:
@@ -31,9 +31,9 @@ class ComponentMeter:
         """Add a micro-batch's sum and count, both scalars; they are detached."""
         if self._totals is None:
             self._totals = torch.zeros(len(self.names), 2, dtype=torch.float64, device="cpu")
-            if double_type(total.device) == torch.float64:
+            if get_double_dtype(total.device) == torch.float64:
                 self._totals = self._totals.to(total.device)
-        pair = torch.stack([as_double(total.detach()), as_double(count.detach())])
+        pair = torch.stack([cast_to_double(total.detach()), cast_to_double(count.detach())])
         self._totals[self.names.index(name)] += pair.to(self._totals.device)
 
     def means(self, reduce: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How many tokens a model has positions for, found out before the first long row is."""
+"""The number of positions of a model, checked before the first long row fails."""
 
 from __future__ import annotations
 
@@ -6,46 +6,35 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 
-# Position numbers of these begin after the padding token's.
+# Model types whose position ids begin after the padding token's id.
 _SHIFTED = (
-    "camembert",
-    "data2vec-text",
-    "esm",
-    "ibert",
-    "lilt",
-    "longformer",
-    "luke",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-)
+    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
 
 
-def position_limit(config: Any) -> int | None:
-    """The most tokens that a model has positions for.
+def get_position_limit(config: Any) -> int | None:
+    """Return the maximum input length of a model in tokens.
 
     Args:
-        config: the model's configuration.
+        config: Configuration of the model.
 
     Returns:
-        The number; None where the model has no table of positions (DeBERTa-v3, XLNet, rotary ones such as
-        ModernBERT and Llama, which run on past the length that they name), or names none.
+        The length; `None` if the model has no table of positions (DeBERTa-v3, XLNet, and rotary ones such
+        as ModernBERT and Llama, which accept more than the length in their configuration).
 
     Example:
         >>> from transformers import BertConfig, RobertaConfig
-        >>> position_limit(BertConfig(max_position_embeddings=512))
+        >>> get_position_limit(BertConfig(max_position_embeddings=512))
         512
-        >>> position_limit(RobertaConfig(max_position_embeddings=514, pad_token_id=1))
+        >>> get_position_limit(RobertaConfig(max_position_embeddings=514, pad_token_id=1))
         512
     """
-    return None if _is_relative(config) else named_limit(config)
+    return None if _has_no_position_table(config) else get_named_limit(config)
 
 
-def named_limit(config: Any) -> int | None:
-    """The number of tokens that a model's configuration names, a limit or not; None where it names none."""
+def get_named_limit(config: Any) -> int | None:
+    """Return the length in tokens that a configuration names, whether or not the model enforces it."""
     # XLNet, which has no limit, says -1.
     positions = max(0, getattr(config, "max_position_embeddings", None) or 0)
     if config.model_type in _SHIFTED:
@@ -55,39 +44,37 @@ def named_limit(config: Any) -> int | None:
     return positions if positions > 0 else None
 
 
-def check_length(config: Any, wanted: int | None, name: str = "max_length") -> None:
-    """Refuse to cut texts at more tokens than the model has positions for.
+def check_length(config: Any, length: int | None, name: str = "max_length") -> None:
+    """Raise an error if inputs would be longer than the model has positions for.
 
     Args:
-        config: the model's configuration.
-        wanted: tokens after which an input is cut; None for a limit that nobody chose.
-        name: the option, for the message.
+        config: Configuration of the model.
+        length: Maximum input length in tokens; `None` is always valid.
+        name: Option that sets it, for the message.
 
     Raises:
-        HfBatError: it is over the limit; the message says what is not.
+        HfBatError: The length is over the model's limit.
 
     Example:
         >>> from transformers import BertConfig
         >>> check_length(BertConfig(max_position_embeddings=512), 128)
     """
-    limit = position_limit(config)
-    if wanted is not None and limit is not None and wanted > limit:
+    limit = get_position_limit(config)
+    if length is not None and limit is not None and length > limit:
         raise HfBatError(
-            f"{name} {wanted} is over the model's limit of {limit} tokens; give {limit} or less"
+            f"{name} {length} is over the model's limit of {limit} tokens; give {limit} or less"
         )
 
 
-def _is_relative(config: Any) -> bool:
-    """Whether a model whose configuration names a number of positions has no table of them."""
-    if getattr(config, "alibi", False):  # Falcon, as an option
-        return True
-    # Angles are computed for whatever position comes; ESM says so in a word.
-    if getattr(config, "rope_parameters", None) or (
-        getattr(config, "position_embedding_type", None) == "rotary"
-    ):
-        return True
-    # DeBERTa of either version, where it does not add absolute positions too.
+def _has_no_position_table(config: Any) -> bool:
+    """Tell whether positions are computed instead of looked up in a table."""
     return bool(
-        getattr(config, "relative_attention", False)
-        and not getattr(config, "position_biased_input", True)
+        getattr(config, "alibi", False)  # an option of Falcon
+        or getattr(config, "rope_parameters", None)
+        or getattr(config, "position_embedding_type", None) == "rotary"  # ESM
+        # DeBERTa of both versions, unless it adds absolute positions too.
+        or (
+            getattr(config, "relative_attention", False)
+            and not getattr(config, "position_biased_input", True)
+        )
     )

@@ -13,9 +13,9 @@ from torch import nn
 from transformers import TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from hf_bat.attention import without_cudnn_attention
 from hf_bat.collator import PerturbationCollator
 from hf_bat.components import ComponentMeter
+from hf_bat.device import disable_cudnn_attention, get_double_dtype
 from hf_bat.hub_trainer import HubTrainer
 from hf_bat.method_checks import check_epochs
 from hf_bat.methods import CONTRASTIVE_METHODS, TRIPLET_MARGIN, WEIGHTS
@@ -38,7 +38,6 @@ from hf_bat.objective import (
     stack_versions,
 )
 from hf_bat.pooling import Representation, default_pooling, is_decoder, warn_frozen_head
-from hf_bat.precision import double_type
 
 # Warnings are said in the name of the trainer that users know.
 logger = logging.getLogger("hf_bat.trainer")
@@ -130,7 +129,7 @@ class ObjectiveTrainer(HubTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The Trainer's; attention on a GPU costs the same for each shape of a batch."""
         # Around the backward pass too: gradient checkpointing runs the forward one again in it.
-        with without_cudnn_attention():
+        with disable_cudnn_attention():
             return super().training_step(*args, **kwargs)
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -189,7 +188,7 @@ class ObjectiveTrainer(HubTrainer):
         """The Trainer's; a loss with class weights is that of all rows, whatever the batch size."""
         self._mean_class_weight = self._class_weight_of(dataloader.dataset)
         try:
-            with without_cudnn_attention():
+            with disable_cudnn_attention():
                 return super().evaluation_loop(dataloader, *args, **kwargs)
         finally:
             self._mean_class_weight = None
@@ -321,7 +320,7 @@ class ObjectiveTrainer(HubTrainer):
     def _sum_over_ranks(self, totals: torch.Tensor) -> torch.Tensor:
         device = self.args.device
         return self.accelerator.reduce(
-            totals.to(device, double_type(device)), reduction="sum"
+            totals.to(device, get_double_dtype(device)), reduction="sum"
         ).cpu()
 
 

@@ -10,13 +10,13 @@ import torch
 from transformers import TrainingArguments
 
 from hf_bat.a2t import AdversarialCallback, get_adversarial_folder
-from hf_bat.attention import without_cudnn_attention
 from hf_bat.callbacks import (
     RobustnessMeter,
     attacks_now,
     note_missing,
     robustness_objective,
 )
+from hf_bat.device import disable_cudnn_attention
 from hf_bat.errors import HfBatError
 from hf_bat.labels import label_map
 from hf_bat.objective import (
@@ -128,7 +128,7 @@ class BalancedTrainer(ObjectiveTrainer):
         model.eval()
         found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
         for batch in loader:
-            with torch.no_grad(), self.accelerator.autocast(), without_cudnn_attention():
+            with torch.no_grad(), self.accelerator.autocast(), disable_cudnn_attention():
                 inputs = self._prepare_inputs(batch)
                 forward = self._forward(model, inputs, with_vectors=True)
             if forward.vectors is None:

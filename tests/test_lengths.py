@@ -8,7 +8,7 @@ from training_helpers import made_rows, make_arguments, tokenizer_for_made_rows
 from hf_bat import BalancedTrainer, PerturbationCollator, certify
 from hf_bat.attack import Attack
 from hf_bat.errors import HfBatError
-from hf_bat.lengths import check_length, position_limit
+from hf_bat.lengths import check_length, get_position_limit
 
 # Arches without a table of positions, the rotary ones among them.
 TABLES = ("bert", "roberta", "electra", "albert", "distilbert", "gpt2", "deberta")
@@ -24,7 +24,7 @@ def forward(model, length):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_limit_is_where_the_model_fails(arch):
     model = tiny_model(arch).eval()
-    limit = position_limit(model.config)
+    limit = get_position_limit(model.config)
     if arch not in TABLES:
         assert limit is None
         forward(model, 400)
@@ -52,7 +52,7 @@ def test_the_limit_is_where_the_model_fails(arch):
 def test_limits_by_configuration(model_type, options, limit):
     from transformers import AutoConfig
 
-    assert position_limit(AutoConfig.for_model(model_type, **options)) == limit
+    assert get_position_limit(AutoConfig.for_model(model_type, **options)) == limit
 
 
 def test_check_length_says_what_to_do():

@@ -78,7 +78,7 @@ class SentenceEncoder:
         """
         import torch
 
-        from hf_bat.precision import as_double
+        from hf_bat.device import cast_to_double
 
         tokenizer, model = self._load()
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
@@ -89,7 +89,7 @@ class SentenceEncoder:
                 [strings[i] for i in chosen], padding=True, truncation=True, return_tensors="pt"
             ).to(model.device)
             with torch.no_grad():
-                hidden = as_double(model(**batch).last_hidden_state)
+                hidden = cast_to_double(model(**batch).last_hidden_state)
             mask = batch["attention_mask"].unsqueeze(-1)
             means = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             means = torch.nn.functional.normalize(means, dim=-1)

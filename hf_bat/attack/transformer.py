@@ -15,11 +15,10 @@ from torch import nn
 
 from hf_bat.attack.fast import first_token_only, packed_linears
 from hf_bat.attack.models import Classifier
-from hf_bat.attention import without_cudnn_attention
+from hf_bat.device import cast_to_double, disable_cudnn_attention
 from hf_bat.errors import HfBatError
-from hf_bat.lengths import check_length, named_limit
+from hf_bat.lengths import check_length, get_named_limit
 from hf_bat.perturbations.base import Texts
-from hf_bat.precision import as_double
 
 DTYPES = {
     "float32": None,
@@ -104,7 +103,7 @@ class TransformersModel(Classifier):
         if wanted is not None and wanted < 4:
             raise HfBatError(f"max_length must be at least 4; got {wanted}")
         check_length(self.config, wanted)
-        known = (self.tokenizer.model_max_length, named_limit(self.config))
+        known = (self.tokenizer.model_max_length, get_named_limit(self.config))
         return wanted or min((n for n in known if n and n < 1_000_000), default=None)
 
     @property
@@ -122,7 +121,7 @@ class TransformersModel(Classifier):
             self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
             with ExitStack() as stack:
                 stack.enter_context(torch.no_grad())
-                stack.enter_context(without_cudnn_attention())
+                stack.enter_context(disable_cudnn_attention())
                 if self.dtype is not None:
                     stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
                 stack.enter_context(packed_linears(self.model, self.dtype or torch.float32))
@@ -180,7 +179,7 @@ class TransformersModel(Classifier):
     def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
         logits = self.model(**self._padded(keys)).logits
         # In double, so that a gain in confidence of a very sure model is not rounded away.
-        answers = _to_numpy(as_double(logits).softmax(dim=-1))
+        answers = _to_numpy(cast_to_double(logits).softmax(dim=-1))
         if not np.isfinite(answers).all():
             bad = keys[int(np.argmin(np.isfinite(answers).all(axis=1)))]
             text = self.tokenizer.decode(bad.ids)
@@ -247,7 +246,7 @@ class TransformersModel(Classifier):
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
-                gradients = _to_numpy(as_double(torch.autograd.grad(loss, embedded[0])[0]))
+                gradients = _to_numpy(cast_to_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
             handle.remove()
         width = gradients.shape[1]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_bat.attention import without_cudnn_attention
 from hf_bat.console import progress
+from hf_bat.device import disable_cudnn_attention
 from hf_bat.perturbations import Perturbation
 
 Texts = tuple[str, ...]
@@ -48,7 +48,7 @@ def predict(
             batch = tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
             batch = batch.to(model.device)
             autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
-            with autocast, without_cudnn_attention():
+            with autocast, disable_cudnn_attention():
                 classes[chosen] = model(**batch).logits.argmax(-1).cpu().numpy()
             bar.update(len(chosen))
     return classes

@@ -48,7 +48,7 @@ def collect(
     import numpy as np
     import torch
 
-    from hf_bat.attention import without_cudnn_attention
+    from hf_bat.device import disable_cudnn_attention
     from hf_bat.objective import stack_versions
     from hf_bat.pooling import Representation
 
@@ -66,7 +66,7 @@ def collect(
         with (
             torch.no_grad(),
             trainer.accelerator.autocast(),
-            without_cudnn_attention(),
+            disable_cudnn_attention(),
             representation.watch(model),
         ):
             outputs = model(**stacked, output_hidden_states=representation.needs_hidden_states)

@@ -7,10 +7,10 @@ from attack_helpers import ANTONYMS, SYNONYMS
 from tiny_models import tiny_model, tiny_tokenizer
 from training_helpers import logged, made_rows, make_trainer
 
-from hf_bat import precision
+from hf_bat import device
 from hf_bat.attack import Attack, SentenceEncoder, TransformersModel
 from hf_bat.components import ComponentMeter
-from hf_bat.precision import as_double, double_type
+from hf_bat.device import cast_to_double, get_double_dtype
 
 PAIR = ("A hot day.", "The man is sleeping.")
 
@@ -25,17 +25,17 @@ def without_double(monkeypatch):
             raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
         return to(self, *given, **named)
 
-    monkeypatch.setattr(precision, "_WITHOUT", ("mps", "cpu"))
+    monkeypatch.setattr(device, "_WITHOUT_DOUBLE", ("mps", "cpu"))
     monkeypatch.setattr(torch.Tensor, "to", refusing)
     monkeypatch.setattr(torch.Tensor, "double", lambda self: refusing(self, torch.float64))
 
 
 def test_every_device_but_apples_has_double():
-    kinds = {name: double_type(torch.device(name)) for name in ("cpu", "cuda", "xpu", "mps")}
+    kinds = {name: get_double_dtype(torch.device(name)) for name in ("cpu", "cuda", "xpu", "mps")}
     assert kinds.pop("mps") == torch.float32
     assert set(kinds.values()) == {torch.float64}
     for dtype in (torch.bfloat16, torch.float32, torch.float64, torch.long):
-        assert as_double(torch.ones(2, dtype=dtype)).dtype == torch.float64
+        assert cast_to_double(torch.ones(2, dtype=dtype)).dtype == torch.float64
 
 
 def answers():

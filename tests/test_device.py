@@ -11,8 +11,8 @@ from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tok
 
 from hf_bat import HfBatError
 from hf_bat.attack import Attack
-from hf_bat.attention import without_cudnn_attention
 from hf_bat.demo.swaps import predict
+from hf_bat.device import disable_cudnn_attention
 from hf_bat.evaluation.representations import collect
 
 enabled = torch.backends.cuda.cudnn_sdp_enabled
@@ -35,7 +35,7 @@ def watched():
 
 
 def test_what_fails_inside_leaves_it_as_it_was(before):
-    with pytest.raises(ValueError), without_cudnn_attention():
+    with pytest.raises(ValueError), disable_cudnn_attention():
         assert not enabled()
         raise ValueError
     assert enabled() == before
@@ -43,9 +43,9 @@ def test_what_fails_inside_leaves_it_as_it_was(before):
 
 def test_uses_that_overlap_in_threads_restore_it_when_the_last_one_ends(before):
     with ThreadPoolExecutor(1) as pool, ExitStack() as first:
-        first.enter_context(without_cudnn_attention())
+        first.enter_context(disable_cudnn_attention())
         second = ExitStack()
-        pool.submit(second.enter_context, without_cudnn_attention()).result()
+        pool.submit(second.enter_context, disable_cudnn_attention()).result()
         first.close()
         assert not enabled()
         pool.submit(second.close).result()
@@ -53,9 +53,9 @@ def test_uses_that_overlap_in_threads_restore_it_when_the_last_one_ends(before):
 
 
 def test_a_user_who_allows_no_other_kernel_keeps_cudnns():
-    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]), without_cudnn_attention():
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]), disable_cudnn_attention():
         assert enabled()
-    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH]), without_cudnn_attention():
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH]), disable_cudnn_attention():
         assert not enabled()
 
 
