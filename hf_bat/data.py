@@ -1,10 +1,11 @@
-"""Rows made ready: columns found, labels as the model numbers them, unusable rows dropped with a count."""
+"""Prepare rows: check columns, number labels as the model does, drop unusable rows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, declared_names, has_named_labels, label_map, names_of
@@ -17,14 +18,88 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def as_dataset(rows: Any) -> Dataset:
-    """Take rows in any usual form as a `datasets.Dataset`.
+class Preparation(NamedTuple):
+    """What `prepare_dataset` has checked in a dataset; stored as the dataset's attribute `prepared_for`.
+
+    `datasets` copies the attribute when it filters rows, which keeps them prepared, and when it renames,
+    removes or formats columns. That is why the features are compared too.
+    """
+
+    columns: tuple[str, ...]
+    label_names: tuple[str, ...]
+    features: Any
+
+
+def prepare_dataset(
+    rows: Any, task: Task, config: PretrainedConfig | None, name: str, keep_all: bool = False
+) -> Dataset:
+    """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
+
+    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is logged.
+    A dataset that is already prepared for this task and model is returned as it is, without reading its rows.
 
     Args:
-        rows: a `datasets.Dataset`, a list of dicts, or a map-style torch data set of dicts.
+        rows: See `as_dataset`.
+        task: The task.
+        config: The model's configuration, or `None` without a model.
+        name: Name of the rows in messages, such as `"training set"`.
+        keep_all: Keep every row (for prediction, which must answer each). A missing text becomes an empty
+            one; if any label is missing or labels have no names, the label column is removed.
+
+    Returns:
+        A `datasets.Dataset` with the task's text columns, `label` and `idx`.
 
     Raises:
-        HfBatError: a streaming data set, or rows that are not dicts.
+        HfBatError: If a column is missing, a label is invalid, an `idx` is repeated, or no row is left.
+    """
+    from datasets import ClassLabel
+
+    if _is_ready(rows, task, config):
+        return rows
+    dataset = as_dataset(rows)
+    dataset = dataset.rename_columns(
+        {old: new for old, new in task.renames.items() if old in dataset.column_names}
+    )
+    _check_columns(dataset, task, name)
+    dataset = _add_idx(dataset, name)
+    column = label_column_of(dataset, task, config)
+    label_names: tuple[str, ...] = ()
+    labels: list[int | None] = [None] * len(dataset)
+    if column in dataset.column_names:
+        mapped = label_map(task, config, declared_names(dataset, column))
+        label_names = mapped.model_names
+        if label_names:
+            labels = [
+                mapped.model_label(value, f"row {i} of the {name}")
+                for i, value in enumerate(dataset[column])
+            ]
+    elif not keep_all:
+        raise HfBatError(
+            f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
+        )
+    # `label` may also be another column than the one that the task names.
+    old = {column, "label"} & set(dataset.column_names) - {*task.columns}
+    dataset = dataset.remove_columns(sorted(old))
+    if keep_all:
+        dataset = _fill_texts(dataset, task)
+    else:
+        dataset, labels = _drop_unusable(dataset, labels, task, name)
+    if not labels or None in labels:
+        return dataset
+    dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(label_names)))
+    if not keep_all:
+        dataset.prepared_for = Preparation(task.columns, label_names, dataset.features)
+    return dataset
+
+
+def as_dataset(rows: Any) -> Dataset:
+    """Return rows in any usual form as a `datasets.Dataset`.
+
+    Args:
+        rows: A `datasets.Dataset`, a list of dicts, or a map-style torch dataset of dicts.
+
+    Raises:
+        HfBatError: If the rows cannot be indexed (a streaming dataset) or are not dicts.
     """
     from datasets import Dataset
 
@@ -42,16 +117,10 @@ def as_dataset(rows: Any) -> Dataset:
 
 
 def plain(rows: Any) -> Any:
-    """Rows as Python values: of a data set that gives tensors or frames (`set_format`), one that does not.
+    """Return rows with Python values, without the tensors or frames that `set_format` asks for.
 
-    A label that is a tensor is equal to its number and not found in a set of numbers. A transform of the
-    user's own (`set_transform`) stays.
-
-    Args:
-        rows: in any form.
-
-    Returns:
-        The rows, the same ones where they are plain already.
+    A label that is a tensor equals its number but is not found in a set of numbers. A transform
+    (`set_transform`) is kept.
 
     Example:
         >>> from datasets import Dataset
@@ -59,103 +128,24 @@ def plain(rows: Any) -> Any:
         >>> plain(rows)[0], plain([{"label": 1}])
         ({'label': 1}, [{'label': 1}])
     """
-    made = getattr(rows, "format", None)
-    kind = made.get("type") if isinstance(made, Mapping) else None
-    return rows if kind in (None, "custom") else rows.with_format(None)
+    return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
 
 
-def prepare_dataset(
-    rows: Any, task: Task, config: PretrainedConfig | None, name: str, keep_all: bool = False
-) -> Dataset:
-    """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
-
-    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is logged.
-    Preparing prepared rows changes nothing.
-
-    Args:
-        rows: see `as_dataset`.
-        task: the task.
-        config: the model's configuration, for its labels; None where there is no model.
-        name: what to call the rows in messages, such as `"training set"`.
-        keep_all: drop nothing (for prediction, where each row must get its answer); if any label is
-            missing or has no name, the label column goes, and a missing text becomes an empty one.
-
-    Returns:
-        A `datasets.Dataset` with the task's text columns, `label` and `idx`.
-
-    Raises:
-        HfBatError: a missing column, text already tokenised away, a bad label, a repeated `idx`,
-            nothing left.
-    """
-    from datasets import ClassLabel
-
-    dataset = as_dataset(rows)
-    dataset = dataset.rename_columns(
-        {old: new for old, new in task.renames.items() if old in dataset.column_names}
-    )
-    _check_columns(dataset, task, name)
-    dataset = _with_idx(dataset, name)
-    labels: list[int | None] = [None] * len(dataset)
-    names: Sequence[str] = ()
-    column, mapped = labels_of(dataset, task, config)
-    if column in dataset.column_names:
-        names = mapped.model_names
-        if names:
-            labels = [
-                mapped.model_label(value, f"row {i} of the {name}")
-                for i, value in enumerate(dataset[column])
-            ]
-        dataset = dataset.remove_columns(column)
-    elif not keep_all:
-        raise HfBatError(
-            f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
-        )
-    if "label" in dataset.column_names and "label" not in task.columns:
-        dataset = dataset.remove_columns("label")  # not the one that the task names
-    if keep_all:
-        dataset = _fill_texts(dataset, task)
-    else:
-        dataset, labels = _drop_unusable(dataset, labels, task, name)
-    if labels and all(label is not None for label in labels):
-        dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(names)))
-    return dataset
-
-
-def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
-    """The column that holds the labels of rows: the task's, or `label` of rows that are prepared.
-
-    Args:
-        rows: a `datasets.Dataset`, or rows in any other form, which are never prepared.
-        task: the task.
-        config: the model's configuration; None where there is no model.
-
-    Returns:
-        The column's name; the rows need not have it.
-
-    Example:
-        >>> from hf_bat.tasks import user_task
-        >>> task = user_task(["text"], label_column="gold")
-        >>> label_column_of([{"text": "A dog.", "gold": 0, "label": 1}], task, None)
-        'gold'
-    """
-    names = getattr(rows, "column_names", None) or ()
-    declared = task.label_column in names or not is_prepared(rows, task, config)
-    return task.label_column if declared else "label"
+def _get_format(rows: Any) -> str | None:
+    options = getattr(rows, "format", None)
+    return options.get("type") if isinstance(options, Mapping) else None
 
 
 def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """The column that holds the labels of rows, and how the model numbers them.
+    """Return the label column of rows, and how the model numbers their labels.
 
     Args:
-        rows: a `datasets.Dataset`, or rows in any other form.
-        task: the task.
-        config: the model's configuration; None where there is no model.
-
-    Returns:
-        The column's name, and the map.
+        rows: A `datasets.Dataset`, or rows in any other form.
+        task: The task.
+        config: The model's configuration, or `None` without a model.
 
     Raises:
-        HfBatError: see `label_map`.
+        HfBatError: If the labels do not match the model's; see `label_map`.
 
     Example:
         >>> from hf_bat.tasks import get_task
@@ -167,16 +157,83 @@ def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[s
     return column, label_map(task, config, declared_names(rows, column))
 
 
-def is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
-    """Whether rows are already as `prepare_dataset` makes them: numbered, and labelled as the model."""
+def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
+    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one.
+
+    Example:
+        >>> from hf_bat.tasks import user_task
+        >>> task = user_task(["text"], label_column="gold")
+        >>> label_column_of([{"text": "A dog.", "gold": 0, "label": 1}], task, None)
+        'gold'
+    """
     features = getattr(rows, "features", None) or {}
-    found = getattr(features.get("label"), "names", None)
-    if found is None or "idx" not in features:
-        return False
-    names = label_map(task, config).model_names
-    if config is not None and not has_named_labels(config) and names == names_of(config):
-        return len(found) == len(names)  # then they have the names that their data declared
-    return list(found) == list(names)
+    names = declared_names(rows, "label")
+    if task.label_column in features or names is None or "idx" not in features:
+        return task.label_column
+    expected = label_map(task, config).model_names
+    if config is not None and not has_named_labels(config) and expected == names_of(config):
+        # The model has no names, so prepared rows have the names that their data declared.
+        is_prepared = len(names) == len(expected)
+    else:
+        is_prepared = list(names) == list(expected)
+    return "label" if is_prepared else task.label_column
+
+
+def _is_ready(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
+    """Return whether `prepare_dataset` has checked these very rows for this task and model."""
+    mark = getattr(rows, "prepared_for", None)
+    return (
+        isinstance(mark, Preparation)
+        and mark.columns == task.columns
+        and mark.features == rows.features
+        and _get_format(rows) is None
+        and mark.label_names == label_map(task, config, mark.label_names).model_names
+    )
+
+
+def add_column(dataset: Dataset, column: str, values: Sequence[Any]) -> Dataset:
+    """Return a dataset with one more column, which stays prepared if it was.
+
+    Args:
+        dataset: A dataset from `prepare_dataset`.
+        column: Name of the new column.
+        values: One value per row.
+    """
+    mark = getattr(dataset, "prepared_for", None)
+    extended = dataset.add_column(column, list(values))
+    if mark is not None:
+        extended.prepared_for = mark._replace(features=extended.features)
+    return extended
+
+
+def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
+    missing = [column for column in task.columns if column not in dataset.column_names]
+    if missing and "input_ids" in dataset.column_names:
+        raise HfBatError(
+            f"the {name} is already tokenized and has no text column {missing[0]!r}; pass the raw rows, "
+            "which the collator tokenizes"
+        )
+    if missing:
+        raise HfBatError(
+            f"the {name} has no column {missing[0]!r}; it has: {', '.join(dataset.column_names)}"
+        )
+
+
+def _add_idx(dataset: Dataset, name: str) -> Dataset:
+    """Number the rows, whose draws depend on the number, or check the numbers that they have."""
+    if "idx" not in dataset.column_names:
+        return dataset.add_column("idx", list(range(len(dataset))))
+    values = dataset["idx"][:]
+    if not all(isinstance(value, int) and value >= 0 for value in values):
+        raise HfBatError(
+            f"column 'idx' of the {name} must hold row numbers from 0; drop it to number the rows"
+        )
+    if len(set(values)) < len(values):
+        repeated = Counter(values).most_common(1)[0][0]
+        raise HfBatError(
+            f"idx {repeated} is repeated in the {name}; make it unique or drop it to number the rows"
+        )
+    return dataset
 
 
 def _fill_texts(dataset: Dataset, task: Task) -> Dataset:
@@ -188,65 +245,28 @@ def _fill_texts(dataset: Dataset, task: Task) -> Dataset:
     return dataset
 
 
-def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
-    missing = [column for column in task.columns if column not in dataset.column_names]
-    if not missing:
-        return
-    if "input_ids" in dataset.column_names:
-        raise HfBatError(
-            f"the {name} is already tokenised and its text ({', '.join(missing)}) is gone; "
-            "pass the raw rows, the collator tokenises them"
-        )
-    raise HfBatError(
-        f"the {name} has no column {missing[0]!r}; it has: {', '.join(dataset.column_names)}"
-    )
-
-
-def _with_idx(dataset: Dataset, name: str) -> Dataset:
-    if "idx" not in dataset.column_names:
-        return dataset.add_column("idx", list(range(len(dataset))))
-    values = dataset["idx"][:]
-    if not all(isinstance(value, int) and value >= 0 for value in values):
-        raise HfBatError(
-            f"column 'idx' of the {name} must hold row numbers from 0; drop it to number the rows"
-        )
-    if len(set(values)) != len(values):
-        repeated = next(v for v, n in _count(values) if n > 1)
-        raise HfBatError(
-            f"idx {repeated} stands more than once in the {name}; "
-            "make it unique or drop the column to number the rows"
-        )
-    return dataset
-
-
-def _count(values: Iterable[int]) -> list[tuple[int, int]]:
-    from collections import Counter
-
-    return Counter(values).most_common(1)
-
-
 def _drop_unusable(
     dataset: Dataset, labels: list[int | None], task: Task, name: str
 ) -> tuple[Dataset, list[int | None]]:
-    unlabelled = {i for i, label in enumerate(labels) if label is None}
+    unlabeled = {i for i, label in enumerate(labels) if label is None}
     empty = {
         i
         for column in task.columns
         for i, text in enumerate(dataset[column])
         if not isinstance(text, str) or not text.strip()
-    } - unlabelled
-    if unlabelled or empty:
-        logger.warning(
-            "%s: dropped %d of %d rows (%d without a label, %d with an empty text)",
-            name,
-            len(unlabelled) + len(empty),
-            len(dataset),
-            len(unlabelled),
-            len(empty),
-        )
-    keep = [i for i in range(len(dataset)) if i not in unlabelled and i not in empty]
+    } - unlabeled
+    dropped = unlabeled | empty
+    if not dropped:
+        return dataset, labels
+    logger.warning(
+        "%s: dropped %d of %d rows (%d without a label, %d with an empty text)",
+        name,
+        len(dropped),
+        len(dataset),
+        len(unlabeled),
+        len(empty),
+    )
+    keep = [i for i in range(len(dataset)) if i not in dropped]
     if not keep:
         raise HfBatError(f"the {name} has no usable row (of {len(dataset)})")
-    if len(keep) < len(dataset):
-        dataset = dataset.select(keep)
-    return dataset, [labels[i] for i in keep]
+    return dataset.select(keep), [labels[i] for i in keep]

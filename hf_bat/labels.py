@@ -1,4 +1,4 @@
-"""Labels: what the values of a label column mean, and how the model numbers them."""
+"""Labels: what the values of a label column mean, and which outputs of the model they correspond to."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
 
-# What stands for no label: the Hub's test sets have -1, torch's losses pass over -100, and SNLI has "-" for
-# rows whose annotators did not agree.
-UNLABELLED = (-1, -100)
+# Values for "no label": -1 in the Hub's test sets, -100 for PyTorch's losses, and "-" in SNLI if the
+# annotators disagree.
+UNLABELED = (-1, -100)
 NO_GOLD = "-"
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """How the labels of the data become the labels of the model.
+    """The model's label for each label of the data.
 
     Args:
-        model_names: the model's label names, in the order of its outputs.
-        data_names: the names of the data's integer labels, in the order of these.
-        ids: the model's label of each of `data_names`.
-        aliases: other names of `data_names`, in their order: what the data itself calls them.
-        declared: the data says itself which names its integers have (`datasets.ClassLabel`), so that
-            an integer is a place whatever the names.
+        model_names: The model's label names, in the order of its outputs.
+        data_names: Names of the data's integer labels, in their order.
+        ids: The model's label for each of `data_names`.
+        aliases: What the data itself calls `data_names`, in the same order.
+        declared: Whether the data declares the names of its integers (`datasets.ClassLabel`), so that an
+            integer is always a position, even if the names are integers, too.
     """
 
     model_names: tuple[str, ...]
@@ -42,22 +42,21 @@ class LabelMap:
     declared: bool = False
 
     def model_label(self, value: object, where: str) -> int | None:
-        """The model's label for one value of the label column; None for a missing label.
+        """Return the model's label for a value of the label column, or `None` for a missing label.
 
-        Training, attacks, certificates and contrast sets all read their labels by this.
+        Training, attacks, certificates and contrast sets all read labels with this function.
 
         Args:
-            value: a name; an integer, the place of a name, or where all names are whole numbers but not
-                those from 0 up (one to five stars) a name too; an integer in digits that is no name; or None,
-                "", NaN, -1, -100 or "-" for a missing label.
-            where: the row, for the message.
+            value: A name; an integer, which is the position of a name, or a name if all names are integers
+                other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a
+                missing label.
+            where: The row, for the message.
 
         Returns:
-            The label as the model numbers it: the value's own number where no label has a name, for
-            a function says nothing of its labels.
+            The label. If no label has a name (a function as the model), the value's own number.
 
         Raises:
-            HfBatError: a value that is no label.
+            HfBatError: If the value is not a label.
 
         Example:
             >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
@@ -68,119 +67,79 @@ class LabelMap:
         if value is None or value == "":
             return None
         if isinstance(value, str):
-            named = self.named(value, where)
-            if named is not None:
-                return named
-            if value.strip() == NO_GOLD:
-                return None
-        number = self._number(value, where)
-        if number is None:
+            label = self.named(value, where)
+            if label is not None or value.strip() == NO_GOLD:
+                return label
+        number = self._parse_number(value, where)
+        if number in self._integer_names:
+            return self._integer_names[number]
+        if number is None or number in UNLABELED:
             return None
-        if number in self._numbers:
-            return self._numbers[number]
-        if number in UNLABELLED:
-            return None
-        if not self.data_names:
-            if number < 0:
-                raise HfBatError(f"label {number} in {where} is no class; classes count from 0")
-            return number
-        names = ", ".join(self.data_names)
-        if self._numbers:
-            raise HfBatError(f"label {number} in {where} is none of {names}")
-        if not 0 <= number < len(self.data_names):
-            last = len(self.data_names) - 1
-            raise HfBatError(f"label {number} in {where} is out of range 0..{last} ({names})")
-        return self.ids[number]
+        names, count = ", ".join(self.data_names), len(self.data_names)
+        if self._integer_names:
+            raise HfBatError(f"label {number} in {where} is not one of {names}")
+        if number < 0 or 0 < count <= number:
+            known = f"0..{count - 1} ({names})" if names else "0, 1, ..."
+            raise HfBatError(f"label {number} in {where} is out of range {known}")
+        return self.ids[number] if names else number
 
     def named(self, name: str, where: str) -> int | None:
-        """The model's label of a name of the data's or of the model's; None where it is neither's.
+        """Return the model's label for a name that the data or the model uses, or `None`.
 
         Raises:
-            HfBatError: it may be several, that differ in case alone.
+            HfBatError: If the name matches several labels that differ only in case.
         """
-        if name not in self._named:  # each name is looked for once, not for each row
-            self._named[name] = self._find(name, where)
-        return self._named[name]
-
-    def _find(self, name: str, where: str) -> int | None:
         for names in (self.aliases, self.data_names):
-            place = find_name(name, names, where)
-            if place is not None:
-                return self.ids[place]
+            position = find_name(name, names, where)
+            if position is not None:
+                return self.ids[position]
         return find_name(name, self.model_names, where)
 
-    @cached_property
-    def _named(self) -> dict[str, int | None]:
-        return {}
-
-    @cached_property
-    def _numbers(self) -> dict[int, int]:
-        """The model's label of each integer, where integers are names; empty where they are places."""
-        names = self.aliases or self.data_names
-        if self.declared or not all(map(_is_whole, names)):
-            return {}
-        found = dict(zip(map(int, names), self.ids, strict=True))
-        # What counts from 0 up in whatever order is taken as documented: for places.
-        as_places = sorted(found) == list(range(len(found)))
-        return {} if as_places or len(found) < len(names) else found
-
-    def _number(self, value: Any, where: str) -> int | None:
-        """The whole number that a value of the label column is; None for NaN."""
-        digits = _class_number(value) if isinstance(value, str) else value
-        if digits is None:
-            known = (
-                f"labels: {', '.join(self.data_names)}" if self.data_names else "none has a name"
-            )
-            raise HfBatError(f"unknown label {value!r} in {where}; {known}")
-        try:
-            number = float(digits)
-            whole = None if math.isnan(number) else int(number)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise HfBatError(
-                f"label {value!r} in {where} is neither a number nor a name"
-            ) from error
-        if whole is not None and whole != number:
-            raise HfBatError(
-                f"label {value!r} in {where} is not a class; regression targets are not supported"
-            )
-        return whole
-
     def data_name(self, label: int | None) -> str | None:
-        """The data's name for one of the model's labels; None where it has none."""
-        pairs = zip(self.data_names, self.ids, strict=True)
-        return next((name for name, own in pairs if own == label), None)
+        """Return the data's name for one of the model's labels, or `None`."""
+        names: dict[int | None, str] = dict(zip(self.ids, self.data_names, strict=True))
+        return names.get(label)
 
+    @cached_property
+    def _integer_names(self) -> dict[int | None, int]:
+        """The model's label for each integer if integers are names; empty if they are positions."""
+        names = self.aliases or self.data_names
+        if self.declared or not all(re.fullmatch(r"\s*[+-]?\d+\s*", name) for name in names):
+            return {}
+        labels: dict[int | None, int] = dict(zip(map(int, names), self.ids, strict=True))
+        # Names 0, 1, ... in any order would be ambiguous; integers are documented to be positions.
+        are_positions = set(labels) == set(range(len(names)))
+        return {} if are_positions or len(labels) < len(names) else labels
 
-def _is_whole(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+", text.strip()) is not None
-
-
-def _class_number(text: str) -> int | None:
-    """The number in "2", in "2.0" of a CSV file with an empty cell, and in "LABEL_2"; else None."""
-    match = re.fullmatch(r"(?:label_)?([+-]?\d+)(?:\.0*)?", text.strip().lower())
-    return int(match[1]) if match else None
-
-
-def _class_numbers(names: Sequence[str]) -> list[int] | None:
-    """What names such as "0" or "LABEL_0" number, if they do no more than number all classes."""
-    numbers = [_class_number(name) for name in names]
-    known = [number for number in numbers if number is not None]
-    return known if sorted(known) == list(range(len(names))) else None
+    def _parse_number(self, value: Any, where: str) -> int | None:
+        """Return the integer that a value of the label column denotes, or `None` for NaN."""
+        number = _parse_class(value) if isinstance(value, str) else value
+        if number is None:
+            known = f"; labels: {', '.join(self.data_names)}" if self.data_names else ""
+            raise HfBatError(f"unknown label {value!r} in {where}{known}")
+        try:
+            if math.isnan(number):
+                return None
+            if int(number) == number:
+                return int(number)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HfBatError(f"label {value!r} in {where} is not a number or name") from error
+        raise HfBatError(f"label {value!r} in {where} is not a class; regression is not supported")
 
 
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
-    """Find a label's name among others, as it is written or else whatever its case.
+    """Return the position of a label name among others, compared exactly or else case-insensitively.
 
     Args:
-        name: the name.
-        names: those to look among; `-`, `_` and spaces count as one another, as cases do.
-        where: the row or the model, for the message.
+        name: The name.
+        names: The names to search. `-`, `_` and spaces are equivalent, as are cases.
+        where: The row or the model, for the message.
 
     Returns:
-        Its place; None where it is not among them.
+        The position, or `None` if the name is missing.
 
     Raises:
-        HfBatError: it is not written like any of them, and is like several but for the case.
+        HfBatError: If there is no exact match and several that differ only in case.
 
     Example:
         >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
@@ -188,43 +147,72 @@ def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """
     if name in names:
         return list(names).index(name)
-    alike = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
-    if len(alike) > 1:
-        raise HfBatError(
-            f"label {name!r} in {where} may be {' or '.join(repr(names[i]) for i in alike)}; write it as "
-            "one of them"
-        )
-    return alike[0] if alike else None
+    matches = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
+    if len(matches) > 1:
+        options = " or ".join(repr(names[i]) for i in matches)
+        raise HfBatError(f"label {name!r} in {where} may be {options}; use the exact name")
+    return matches[0] if matches else None
 
 
 def _fold(name: str) -> str:
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
+def _match_all(names: Sequence[str], others: Sequence[str]) -> bool:
+    return {_fold(name) for name in names} == {_fold(name) for name in others}
+
+
+def _parse_class(text: str) -> int | None:
+    """Return the number in "2", in "2.0" (a CSV column with an empty cell) or in "LABEL_2", else `None`."""
+    match = re.fullmatch(r"(?:label_)?([+-]?\d+)(?:\.0*)?", text.strip().lower())
+    return int(match[1]) if match else None
+
+
+def _parse_classes(names: Sequence[str]) -> list[int] | None:
+    """Return the numbers in names such as "0" or "LABEL_0" if they number all classes, else `None`."""
+    parsed = [_parse_class(name) for name in names]
+    numbers = [number for number in parsed if number is not None]
+    return numbers if sorted(numbers) == list(range(len(names))) else None
+
+
+def names_of(config: PretrainedConfig) -> tuple[str, ...]:
+    """Return a model's label names in the order of its outputs."""
+    return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
+
+
 def has_named_labels(config: PretrainedConfig) -> bool:
-    """Whether a model knows its labels by name, not as LABEL_0, LABEL_1, ..."""
+    """Return whether a model's labels have names other than LABEL_0, LABEL_1, ..."""
     return any(str(name) != f"LABEL_{i}" for i, name in config.id2label.items())
+
+
+def check_single_label(config: PretrainedConfig) -> None:
+    """Check that a model has a head for single-label classification."""
+    kind = config.problem_type
+    if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
+        raise HfBatError(
+            f"the model has a {kind or f'{config.num_labels}-output'} head; hf_bat trains single-label "
+            "classifiers with at least two labels"
+        )
 
 
 def label_map(
     task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
 ) -> LabelMap:
-    """Reconcile the labels of the data with the model's, by name where both have names.
+    """Reconcile the labels of the data with the model's, by name if both have names.
 
     Args:
-        task: the task; its label names are those of the data where the data has none.
-        config: the model's configuration; None where there is no model.
-        data_names: the names that the data set itself declares for its integers.
+        task: The task. Its label names are the data's unless the dataset declares its own.
+        config: The model's configuration, or `None` without one (a function).
+        data_names: The names that the dataset declares for its integers.
 
     Returns:
-        The map. A model without label names takes the task's order, or where it has none the data's; with
-        no model it is the data's that says what a function's outputs are. Names that only number the
-        classes, such as "0" and "LABEL_0", stand for the classes of those numbers where no class is called
-        so: the task's, or where it has none the model's.
+        The map. A model without label names (or a function) gets the task's order, or the data's if the
+        task has no names. Names that only number the classes, such as "0" and "LABEL_0", stand for the
+        classes with those numbers unless a class has that name: the task's classes, or else the model's.
 
     Raises:
-        HfBatError: the model is no single-label classifier, or has another number of labels, or
-            other names, than the data.
+        HfBatError: If the model is not a single-label classifier, or its number of labels or their names
+            differ from the data's.
 
     Example:
         >>> from transformers import BertConfig
@@ -233,77 +221,48 @@ def label_map(
         >>> label_map(get_task("snli"), config).model_label(0, "row 0")
         1
     """
-    own: tuple[str, ...] = ()
+    model_names: tuple[str, ...] = ()
     if config is not None:
         check_single_label(config)
-        own = names_of(config)
-    names = tuple(data_names or task.label_names or own)
+        model_names = names_of(config)
+    names = tuple(data_names or task.label_names or model_names)
     if config is not None and len(names) != config.num_labels:
         raise HfBatError(
             f"the model has {config.num_labels} labels and the data {len(names)} "
             f"({', '.join(names)}); load the model with num_labels={len(names)}"
         )
-    if config is None:
-        own = _order_of_data(task, names)
-    elif not has_named_labels(config):
-        same = _all_among(names, task.label_names)
-        own = task.label_names if same else _order_of_data(task, names)
-    # The classes in the order of their numbers.
-    classes = own if _class_numbers(task.label_names) else task.label_names or own
-    meant = names if _all_among(names, own) else _numbered(names, classes)
-    return LabelMap(own, meant, _places(meant, own), names, declared=bool(data_names))
-
-
-def _order_of_data(task: Task, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The order that a model without names takes; names that number classes are no order."""
-    numbers = _class_numbers(names)
-    if numbers is None:
-        return names
-    if task.label_names:
-        return task.label_names
-    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
-
-
-def _all_among(names: Sequence[str], known: Sequence[str]) -> bool:
-    return {_fold(name) for name in names} == {_fold(name) for name in known}
-
-
-def _numbered(names: tuple[str, ...], classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes whose numbers the names are; the names as they are where they are no numbers."""
-    numbers = _class_numbers(names)
-    if numbers is None or len(numbers) != len(classes):
-        return names
-    return tuple(classes[number] for number in numbers)
-
-
-def _places(names: Sequence[str], model_names: Sequence[str]) -> tuple[int, ...]:
-    """The place of each of the data's label names among the model's."""
-    places: dict[int, str] = {}
-    for name in names:
-        place = find_name(name, model_names, "the data")
-        if place is None:
+    numbers = _parse_classes(names)
+    if config is None or not has_named_labels(config):
+        if config is not None and _match_all(names, task.label_names):
+            model_names = task.label_names
+        elif numbers is None:
+            model_names = names
+        else:  # numbers of classes are not an order of their own
+            in_order = sorted(zip(numbers, names, strict=True))
+            model_names = task.label_names or tuple(name for _, name in in_order)
+    classes = model_names if _parse_classes(task.label_names) else task.label_names or model_names
+    meanings = names
+    if numbers and len(numbers) == len(classes) and not _match_all(names, model_names):
+        meanings = tuple(classes[number] for number in numbers)
+    positions: list[int] = []
+    for name in meanings:
+        position = find_name(name, model_names, "the data")
+        if position is None:
             raise HfBatError(
-                f"label {name!r} of the data is not one of the model's "
-                f"({', '.join(model_names)}); rename the labels in model.config.id2label"
+                f"label {name!r} of the data is not one of the model's ({', '.join(model_names)}); "
+                "rename the labels in model.config.id2label"
             )
-        if place in places:
+        if position in positions:
             raise HfBatError(
-                f"labels {places[place]!r} and {name!r} of the data would both be the model's "
-                f"{model_names[place]!r}; rename one of them"
+                f"labels {meanings[positions.index(position)]!r} and {name!r} of the data both match "
+                f"the model's {model_names[position]!r}; rename one of them"
             )
-        places[place] = name
-    return tuple(places)
+        positions.append(position)
+    return LabelMap(model_names, meanings, tuple(positions), names, declared=bool(data_names))
 
 
 def declared_names(rows: Any, column: str) -> Sequence[str] | None:
-    """The label names that a data set itself declares for the integers of a column.
-
-    Args:
-        rows: a `datasets.Dataset`, or rows that declare nothing.
-        column: the label column.
-
-    Returns:
-        The names, in the order of the integers; None where there are none.
+    """Return the names that a `datasets.Dataset` declares for the integers of a column, else `None`.
 
     Example:
         >>> declared_names([{"label": 0}], "label") is None
@@ -314,92 +273,65 @@ def declared_names(rows: Any, column: str) -> Sequence[str] | None:
 
 
 def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
-    """The label names of rows: the task's own, those that the data set declares, or those that occur.
+    """Return the label names of rows: the task's, those that the dataset declares, or those that occur.
 
     Args:
-        rows: a data set with the task's label column.
-        task: the task.
+        rows: A dataset with the task's label column.
+        task: The task.
 
     Returns:
-        Names in the order of the integer labels; in alphabetical order where the labels are strings, and
-        in that of the numbers where these are digits; LABEL_0, LABEL_1, ... where nothing names them.
-        "-" without "+" counts as a missing label.
+        Names in the order of the integer labels. Strings are in alphabetical order, and in numerical order
+        if they are digits; integers are LABEL_0, LABEL_1, ... "-" without "+" is a missing label.
 
     Raises:
-        HfBatError: the task has no label names and the rows have no labels.
+        HfBatError: If neither the task nor the rows have label names.
     """
-    from datasets import ClassLabel
-
     if task.label_names:
         return task.label_names
-    if task.label_column not in rows.column_names:
-        raise HfBatError(
-            f"the rows have no column {task.label_column!r}; name the labels of your task"
-        )
-    feature = rows.features[task.label_column]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    return _names_that_occur(rows[task.label_column], task)
-
-
-def _names_that_occur(found: Sequence[Any], task: Task) -> tuple[str, ...]:
-    """Label names from the values of a label column that declares none; see `label_names_of`."""
-    none = HfBatError(
-        f"column {task.label_column!r} holds no class labels; name the labels of your task"
-    )
+    column = task.label_column
+    if column not in rows.column_names:
+        raise HfBatError(f"the rows have no column {column!r}; give your task label names")
+    declared = declared_names(rows, column)
+    if declared is not None:
+        return tuple(declared)
+    no_classes = HfBatError(f"column {column!r} has no class labels; give your task label names")
+    found = rows[column][:]
     if any(isinstance(value, (list, dict)) for value in found):
-        raise none
+        raise no_classes
     values = {value for value in found if not _is_missing(value)}
-    if NO_GOLD in values and "+" not in values:
-        values.remove(NO_GOLD)
+    if "+" not in values:
+        values.discard(NO_GOLD)
     if values and all(isinstance(value, str) for value in values):
-        return _text_names(values, task)
+        return _sort_names(values, column)
     numbers = [float(value) for value in values]
     if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
-        raise none
+        raise no_classes
     return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a value of a label column stands for no label, whatever the labels' names."""
-    if value is None or value == "" or value != value:
+    """Return whether a value of a label column means "no label", whatever the label names are."""
+    if value is None or value == "" or value != value:  # NaN differs from itself
         return True
-    return (_class_number(value) if isinstance(value, str) else value) in UNLABELLED
+    return (_parse_class(value) if isinstance(value, str) else value) in UNLABELED
 
 
-def _text_names(values: Collection[str], task: Task) -> tuple[str, ...]:
-    """The names of labels that occur as text: in alphabetical order, digits in that of the numbers."""
-    numbers = {_class_number(value) for value in values}
-    if None not in numbers:
-        ordered = sorted(number for number in numbers if number is not None)
+def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
+    """Return label names in alphabetical order, or in numerical order if they are digits."""
+    parsed = {_parse_class(value) for value in values}
+    if None not in parsed:
+        numbers = sorted(number for number in parsed if number is not None)
         prefixed = all(value.strip()[0].isalpha() for value in values)
-        # Digits that do not count from 0, such as stars from 1 to 5, are names of their own.
-        places = prefixed or ordered == list(range(len(ordered)))
-        return tuple(f"{'LABEL_' if places else ''}{number}" for number in ordered)
+        # Digits that do not count from 0, such as 1 to 5 stars, are names themselves.
+        are_positions = prefixed or numbers == list(range(len(numbers)))
+        return tuple(f"{'LABEL_' if are_positions else ''}{number}" for number in numbers)
     names = sorted(values)
-    folded: dict[str, str] = {}
+    by_fold: dict[str, str] = {}
     for name in names:
-        other = folded.setdefault(_fold(name), name)
+        other = by_fold.setdefault(_fold(name), name)
         if other != name:
             raise HfBatError(
-                f"labels {other!r} and {name!r} of column {task.label_column!r} may be one: write them "
-                "alike, or name the labels of your task"
+                f"labels {other!r} and {name!r} of column {column!r} may be the same; use one spelling "
+                "or give your task label names"
             )
     return tuple(names)
-
-
-def check_single_label(config: PretrainedConfig) -> None:
-    """Refuse a head that is not for single-label classification."""
-    if config.num_labels < 2 or config.problem_type in (
-        "regression",
-        "multi_label_classification",
-    ):
-        kind = config.problem_type or f"{config.num_labels}-output"
-        raise HfBatError(
-            f"the model has a {kind} head; hf_bat trains single-label classifiers of two or more labels"
-        )
-
-
-def names_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """A model's label names, in the order of its outputs."""
-    return tuple(str(config.id2label[i]) for i in sorted(config.id2label))

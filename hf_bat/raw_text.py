@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from transformers import Trainer
 from hf_bat.a2t import AdversarialSampler
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
-from hf_bat.data import prepare_dataset
+from hf_bat.data import add_column, prepare_dataset
 from hf_bat.errors import HfBatError
 from hf_bat.labels import check_single_label, has_named_labels, label_map
 from hf_bat.lengths import check_length
@@ -61,8 +60,7 @@ class RawTextTrainer(Trainer):
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
         self._made_perturbations: tuple[Any, tuple[SynonymPerturbation, Perturbation]] | None = None
-        # Rows that are ready, by identity, and the rows of each evaluation loader that is kept.
-        self._ready: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        # The rows of each evaluation loader that is kept.
         self._loader_rows: dict[str, Any] = {}
         self._check_inputs(args, data_collator, processing_class, kwargs)
         super().__init__(
@@ -200,8 +198,6 @@ class RawTextTrainer(Trainer):
             self.task = with_label_names(self._text_task, own)
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
-        if self._ready.get(id(rows)) is rows:
-            return rows
         dataset = prepare_dataset(rows, self._text_task, self.model.config, name, keep_all)
         column = self.args.length_column_name
         if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
@@ -209,9 +205,7 @@ class RawTextTrainer(Trainer):
             ids = self.processing_class(
                 *texts, truncation=True, max_length=self.args.max_seq_length
             )
-            dataset = dataset.add_column(column, [len(row) for row in ids["input_ids"]])
-        if not keep_all:  # which leaves unlabelled rows in
-            self._ready[id(dataset)] = dataset
+            dataset = add_column(dataset, column, [len(row) for row in ids["input_ids"]])
         return dataset
 
     @property

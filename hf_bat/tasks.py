@@ -1,4 +1,4 @@
-"""What a task is: its columns, its label names, the labels that an obstinate edit may not touch."""
+"""Tasks (columns, label names, labels that obstinate edits skip), and the files and Hub data they load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from hf_bat.errors import HfBatError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_NLI_LABELS = ("entailment", "neutral", "contradiction")
 _FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -30,25 +29,24 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task over one sentence or a pair.
+    """A classification task over single sentences or sentence pairs.
 
     Args:
-        name: the task's short name.
-        columns: the text column, or the two.
-        label_names: the label names, in the order of the integer labels; empty to take them from
-            the data. Where all are whole numbers, but not those from 0 up, integer labels are these names.
-        skipped_labels: names of labels that an obstinate perturbation leaves alone, because an
-            antonym is unlikely to change them: neutral for inference, the negative class for
-            paraphrase (paper, section 3.2).
-        label_column: the column that holds the label.
-        metrics: packaged metrics that evaluation reports.
-        hub: `(path, configuration)` of the data set on the Hub, None for a user's own.
-        splits: the Hub's split names by role: train, validation, test; `validation_mm` for MNLI's
-            mismatched set.
-        renames: other names under which the Hub has the columns.
+        name: Short name of the task.
+        columns: The text column, or both of a pair.
+        label_names: Label names in the order of the integer labels. If empty, they are taken from the
+            data. If all are integers other than 0, 1, ..., integer labels are these names, not positions.
+        skipped_labels: Names of labels that an obstinate perturbation skips, because an antonym is unlikely
+            to change them: neutral for inference, the negative class for paraphrases (paper, section 3.2).
+        label_column: The label column. Defaults to "label".
+        metrics: Packaged metrics that evaluation reports. Defaults to accuracy.
+        hub: `(path, configuration)` of the dataset on the Hub, or `None` for local data.
+        splits: Names of the Hub's splits by role: train, validation, test; `validation_mm` and `test_mm`
+            for MNLI's mismatched sets.
+        renames: The Hub's column names by which `columns` may also occur: the Hub's name -> ours.
 
     Raises:
-        HfBatError: not one or two columns, or a skipped label that is none of the labels.
+        HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
 
     Example:
         >>> Task("intent", columns=("utterance",), label_names=("book", "cancel")).is_pair
@@ -85,79 +83,67 @@ class Task:
         return len(self.columns) == 2
 
 
-_MNLI = Task(
-    "mnli",
+_SNLI = Task(
+    "snli",
     ("premise", "hypothesis"),
-    _NLI_LABELS,
+    ("entailment", "neutral", "contradiction"),
     ("neutral",),
-    hub=("nyu-mll/glue", "mnli"),
-    splits={
-        "train": "train",
-        "validation": "validation_matched",
-        "validation_mm": "validation_mismatched",
-        "test": "test_matched",
-        "test_mm": "test_mismatched",
-    },
+    hub=("stanfordnlp/snli", None),
 )
-
+_MNLI_SPLITS = {
+    "train": "train",
+    "validation": "validation_matched",
+    "validation_mm": "validation_mismatched",
+    "test": "test_matched",
+    "test_mm": "test_mismatched",
+}
+_QQP = Task(
+    "qqp",
+    ("question1", "question2"),
+    ("not_duplicate", "duplicate"),
+    ("not_duplicate",),
+    metrics=("accuracy", "f1"),
+    hub=("nyu-mll/glue", "qqp"),
+)
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        _MNLI,
-        Task(
-            "mrpc",
-            ("sentence1", "sentence2"),
-            ("not_equivalent", "equivalent"),
-            ("not_equivalent",),
-            metrics=("accuracy", "f1"),
+        replace(_SNLI, name="mnli", hub=("nyu-mll/glue", "mnli"), splits=_MNLI_SPLITS),
+        replace(
+            _QQP,
+            name="mrpc",
+            columns=("sentence1", "sentence2"),
+            label_names=("not_equivalent", "equivalent"),
+            skipped_labels=("not_equivalent",),
             hub=("nyu-mll/glue", "mrpc"),
         ),
-        Task(
-            "qqp",
-            ("question1", "question2"),
-            ("not_duplicate", "duplicate"),
-            ("not_duplicate",),
-            metrics=("accuracy", "f1"),
-            hub=("nyu-mll/glue", "qqp"),
-        ),
-        Task(
-            "sick",
-            ("premise", "hypothesis"),
-            _NLI_LABELS,
-            ("neutral",),
+        _QQP,
+        replace(
+            _SNLI,
+            name="sick",
             hub=("RobZamp/sick", None),
             renames={"sentence_A": "premise", "sentence_B": "hypothesis"},
         ),
-        Task(
-            "snli",
-            ("premise", "hypothesis"),
-            _NLI_LABELS,
-            ("neutral",),
-            hub=("stanfordnlp/snli", None),
-        ),
+        _SNLI,
         Task(
             "wiki-toxic",
             ("comment_text",),
             ("non", "toxic"),
             metrics=("accuracy", "f1"),
             hub=("OxAISH-AL-LLM/wiki_toxic", None),
-            splits={"train": "train", "validation": "validation", "test": "test"},
         ),
     )
 }
 
 
 def get_task(name: str | Task) -> Task:
-    """Look a task up by its name.
+    """Return the known task of a name.
 
     Args:
-        name: a name of `TASKS` (case and `_` for `-` do not matter), or a `Task`, which is returned.
-
-    Returns:
-        The task.
+        name: A name in `TASKS` (case does not matter, `_` counts as `-`), or a `Task`, which is returned.
 
     Raises:
-        HfBatError: an unknown name; the message names the nearest one.
+        HfBatError: If the name is unknown; the message suggests the closest one.
 
     Example:
         >>> get_task("SNLI").columns
@@ -171,7 +157,7 @@ def get_task(name: str | Task) -> Task:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise HfBatError(
             f"unknown task {name!r}{hint}; known: {', '.join(TASKS)}; "
-            "for your own, give its columns and label names"
+            "for your own task give its columns and label names"
         )
     return TASKS[key]
 
@@ -183,21 +169,14 @@ def user_task(
     label_column: str = "label",
     name: str = "custom",
 ) -> Task:
-    """Describe a user's own task; see `Task` for the arguments.
+    """Return a task for your own data; see `Task` for the arguments and errors.
 
     Args:
-        columns: the text column, or the two.
-        label_names: the label names, in the order of the integer labels; empty to take them from the data.
-            See `Task` for names that are numbers.
-        skipped_labels: names of labels that an obstinate perturbation leaves alone.
-        label_column: the column that holds the label.
-        name: the task's short name.
-
-    Returns:
-        The task.
-
-    Raises:
-        HfBatError: no text column or more than two, or a skipped label that is no label.
+        columns: The text column, or both of a pair.
+        label_names: Label names in the order of the integer labels. If empty, taken from the data.
+        skipped_labels: Names of labels that an obstinate perturbation skips.
+        label_column: The label column. Defaults to "label".
+        name: Short name of the task. Defaults to "custom".
 
     Example:
         >>> user_task(["utterance"], ["book", "cancel"]).metrics
@@ -208,15 +187,17 @@ def user_task(
     )
 
 
+def with_label_names(task: Task, names: Sequence[str]) -> Task:
+    """Return the task with these label names if it has none."""
+    return task if task.label_names else replace(task, label_names=tuple(names))
+
+
 def refuse_own_flags(task: Task, given: Mapping[str, Any]) -> None:
-    """Refuse flags that describe a user's own task beside a known one, which would not read them.
+    """Refuse flags that describe the user's own task next to a known one, which would ignore them.
 
     Args:
-        task: the known task.
-        given: flag -> whether it is given, or its value.
-
-    Raises:
-        HfBatError: one is given.
+        task: The known task.
+        given: Flag -> its value, or whether it is given.
 
     Example:
         >>> refuse_own_flags(TASKS["snli"], {"--label-names": [], "--skipped-labels": ["neutral"]})
@@ -229,14 +210,14 @@ def refuse_own_flags(task: Task, given: Mapping[str, Any]) -> None:
 
 
 def task_of_arguments(arguments: Mapping[str, Any]) -> Task:
-    """The task that a training's arguments name or describe.
+    """Return the task that the arguments of a training run name or describe.
 
     Args:
-        arguments: `task_name`; or `columns`, and what else of `label_column`, `class_names` and
-            `skipped_labels` describes a user's own; `validation_mm_file`, which not every task has.
+        arguments: `task_name`; or `columns` and optionally `label_column`, `class_names` and
+            `skipped_labels` for the user's own task. `validation_mm_file` is for MNLI only.
 
     Raises:
-        HfBatError: an unknown task, or arguments that the task would not read.
+        HfBatError: If the task is unknown or would ignore an argument.
 
     Example:
         >>> task_of_arguments({"columns": ["text"], "label_column": "intent"}).label_column
@@ -260,17 +241,17 @@ def task_of_arguments(arguments: Mapping[str, Any]) -> Task:
 
 
 def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
-    """Read one local data file: csv, tsv, json, jsonl, ndjson or parquet, the text ones gzipped too.
+    """Load a local data file: csv, tsv, json, jsonl, ndjson (each also gzipped) or parquet.
 
     Args:
-        path: the file.
-        cache_dir: where `datasets` keeps its converted copy; its own default where None.
+        path: The file.
+        cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
 
     Returns:
         The rows as a `datasets.Dataset`.
 
     Raises:
-        HfBatError: the file is missing, unreadable, or of another kind.
+        HfBatError: If the file is missing, unreadable or of another format.
 
     Example:
         >>> import tempfile
@@ -284,28 +265,29 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     path = Path(path)
     if not path.is_file():
         raise HfBatError(f"data file not found: {path}")
-    suffixes = path.suffixes[:-1] if path.suffix == ".gz" else path.suffixes
-    kind = _FORMATS.get(suffixes[-1].lower()) if suffixes else None
-    if kind is None:
+    suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    if suffix not in _FORMATS:
         raise HfBatError(
             f"cannot tell the format of {path}; known endings: {', '.join(_FORMATS)} (.gz)"
         )
     from datasets import load_dataset
 
     options: dict[str, Any] = {}
-    if kind == "csv":
-        # An empty cell is an empty text, to be dropped with a count, not a missing value.
+    if suffix in (".csv", ".tsv"):
+        # An empty cell is an empty text, which is dropped and counted, not a missing value.
         options["keep_default_na"] = False
     logger = logging.getLogger("datasets")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # it reports what the error below says
+    logger.setLevel(logging.CRITICAL)  # the error below says the same
     try:
-        if suffixes[-1].lower() == ".tsv":
-            options |= {"delimiter": "\t", "quoting": _tsv_quoting(path)}
+        if suffix == ".tsv":
+            options |= {"delimiter": "\t", "quoting": _detect_tsv_quoting(path)}
+        # A path may contain characters that `datasets` would take for a pattern.
+        files = glob.escape(str(path))
         return load_dataset(
-            kind, data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir, **options
+            _FORMATS[suffix], data_files=files, split="train", cache_dir=cache_dir, **options
         )
-    except Exception as error:  # `datasets` wraps every parser's own errors
+    except Exception as error:  # `datasets` wraps the errors of every parser
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or ["it holds no rows"])[0]
         raise HfBatError(f"cannot read {path}: {reason}") from error
@@ -313,10 +295,11 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         logger.setLevel(level)
 
 
-def _tsv_quoting(path: Path) -> int:
-    """Whether a TSV file quotes its cells, as pandas does, or its quotes are letters, as in GLUE's.
+def _detect_tsv_quoting(path: Path) -> int:
+    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE.
 
-    Were GLUE's read as quoting, a cell that only begins with a quote would swallow the rows up to the next.
+    If GLUE's files were read as quoted, a cell that begins with a quote would swallow all rows up to the
+    next quote.
     """
     open_text = gzip.open if path.suffix == ".gz" else open
     widths = set()
@@ -332,18 +315,18 @@ def _tsv_quoting(path: Path) -> int:
 
 
 def load_hub_split(task: Task, role: str, revision: str | None = None) -> Dataset:
-    """Load one split of a task from the Hub.
+    """Load a split of a task from the Hub.
 
     Args:
-        task: a task with a Hub data set.
-        role: a key of `task.splits`, such as `"validation_mm"`.
-        revision: the data set's revision.
+        task: A task with a Hub dataset.
+        role: A key of `task.splits`, such as `"validation_mm"`.
+        revision: Revision of the dataset. If `None`, the latest.
 
     Raises:
-        HfBatError: the task has no Hub data set or split of that role, or it cannot be fetched.
+        HfBatError: If the task has no Hub dataset or no split of that role, or it cannot be loaded.
     """
     if task.hub is None:
-        raise HfBatError(f"task {task.name!r} names no Hub data set; give local files instead")
+        raise HfBatError(f"task {task.name!r} has no dataset on the Hub; give local files")
     if role not in task.splits:
         raise HfBatError(
             f"task {task.name!r} has no split {role!r}; it has: {', '.join(task.splits)}"
@@ -358,8 +341,3 @@ def load_hub_split(task: Task, role: str, revision: str | None = None) -> Datase
             f"cannot load {path} ({task.splits[role]}) from the Hub: {str(error).splitlines()[0]}; "
             "give --train_file and --validation_file to use local files"
         ) from error
-
-
-def with_label_names(task: Task, names: Sequence[str]) -> Task:
-    """The same task with label names taken from the data, where it had none of its own."""
-    return task if task.label_names else replace(task, label_names=tuple(names))
