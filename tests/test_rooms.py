@@ -31,6 +31,7 @@ cli
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("hf_bat.attack.search", "hf_bat.attack.recipes"): "a type of a recipe",
     ("hf_bat.callbacks", "hf_bat.figures"): "figures moves to attack",
+    ("hf_bat.lexicon.table", "hf_bat.lexicon.hub"): "a table fetches tables, and hub makes them",
     ("hf_bat.method_checks", "hf_bat.figures"): "figures moves to attack",
     ("hf_bat.perturbations.build", "hf_bat.methods"): "methods know their edits",
     ("hf_bat.training_args", "hf_bat.figures"): "figures moves to attack",
