@@ -182,6 +182,6 @@ def test_separation_tells_apart_what_lies_apart():
 
 
 def test_no_two_of_many_lines_look_alike():
-    from hf_bat.plots.style import look
+    from hf_bat.plots import _get_look
 
-    assert len({tuple(look(number).values()) for number in range(42)}) == 42
+    assert len({tuple(_get_look(number).values()) for number in range(42)}) == 42

@@ -1,0 +1,645 @@
+"""Pictures of runs: trade-offs, sweeps, frontiers, representations (`pip install "hf_bat[plots]"`).
+
+Each function takes plain data (dicts and lists, as runs write them to JSON; rates as fractions), returns
+a `matplotlib.figure.Figure` that no window shows, and leaves matplotlib's settings unchanged. `save`
+writes it as PNG and SVG. The colors are from Okabe and Ito, which color-blind readers can tell apart, and
+lines also differ in their markers. At `HALF`, the default width, all text has at least 7 points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_bat.console import counted
+from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
+from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.stats import t_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "FULL",
+    "HALF",
+    "distance_histograms",
+    "epoch_bars",
+    "frontier",
+    "save",
+    "trade_off_by_epoch",
+    "tsne",
+    "value_panels",
+]
+
+Line = Mapping[str, Any]
+Panels = Mapping[str, Mapping[str, Line]]
+
+HALF = 3.3  # inches: one column of a two-column page
+FULL = 6.8
+
+# Okabe and Ito (2008) without black, which is for text, and yellow, which is too faint on white.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# One more than colors, so that 42 lines all look different.
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+_BASELINE = "normal training"
+_DASH = (4.0, 2.0)
+_KINDS = ("anchor", "fickle", "obstinate")
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.0,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "hf_bat",  # the ids in the file are the same each time
+    "savefig.dpi": 200.0,
+}
+
+
+# ---- metrics over epochs and over values of a hyper-parameter ---------------------------------
+
+
+def trade_off_by_epoch(
+    panels: Panels, y_label: str = "attack success rate (%)", width: float = HALF
+) -> Figure:
+    """Plot rates at each epoch: mean and standard deviation over seeds, baselines dashed.
+
+    The paper's Figures 3, 4, 6, 8 and 9 are of this kind.
+
+    Args:
+        panels: Title -> line's name -> `{"x": epochs, "values": one list of rates per seed, "baseline":
+            rate of normal training (optional)}`; rates are fractions, or `None` if unknown.
+        y_label: Label of the rates.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Raises:
+        HfBatError: A line does not have one rate for each seed and epoch.
+
+    Example:
+        >>> figure = trade_off_by_epoch({"BERT": {
+        ...     "antonym": {"x": [1, 2], "values": [[0.5, 0.6], [0.54, 0.62]], "baseline": 0.57},
+        ...     "synonym": {"x": [1, 2], "values": [[0.3, 0.1], [0.28, 0.12]], "baseline": 0.37}}})
+        >>> [axis.get_title() for axis in figure.axes]
+        ['BERT']
+    """
+
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
+        x, style = lines[name]["x"], _get_look(number)
+        axis.plot(x, mean, label=name, markersize=3.0 if len(x) > 8 else 4.0, **style)
+        low, high = ([m + s * d for m, d in zip(mean, deviation, strict=True)] for s in (-1, 1))
+        axis.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+    def finish(axis: Any, title: str, epochs: list[float]) -> None:
+        axis.set_title(title)
+        axis.set_ylabel(y_label)
+        _set_epoch_ticks(axis, epochs)
+
+    height = 1.9 if width < 5 else 2.1
+    return _draw_panels(panels, width, height, 0.35, "epoch", "band", draw, finish)
+
+
+def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
+    """Plot one metric per panel against the values of a hyper-parameter (paper, Figures 10 to 12).
+
+    Args:
+        panels: Metric -> line's name -> `{"x": values, "values": one list of rates per seed, "baseline"}`,
+            as in `trade_off_by_epoch`. Bars show the standard deviation over seeds.
+        x_label: Label of the hyper-parameter.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Raises:
+        HfBatError: A line does not have one rate for each seed and value.
+
+    Example:
+        >>> figure = value_panels({"accuracy (%)": {"triplet": {"x": [0.5, 1.0], "values": [[0.8, 0.7]]}}},
+        ...                       "margin")
+        >>> figure.axes[0].get_xlabel()
+        'margin'
+    """
+
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
+        # A value that no seed has a rate for (NaN) has a bar of no length.
+        error = [0.0 if d != d else d for d in deviation] if any(deviation) else None
+        style = {"capsize": 2, "elinewidth": 0.8, **_get_look(number)}
+        axis.errorbar(lines[name]["x"], mean, error, label=name, **style)
+
+    def finish(axis: Any, title: str, values: list[float]) -> None:
+        axis.set_ylabel(title)
+        low, high = axis.get_ylim()
+        if high - low < 10:  # noise of a few tenths of a percent must not fill the axis
+            middle = min(max((low + high) / 2, 5), 95)
+            axis.set_ylim(middle - 5, middle + 5)
+        _set_value_ticks(axis, values)
+
+    height = 1.45 if width < 5 else 2.1
+    return _draw_panels(panels, width, height, 0.4, x_label, "bars", draw, finish)
+
+
+def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
+    """Plot bars at each epoch, one beside the other for each line; means over seeds (paper, Figure 7).
+
+    Args:
+        panels: As in `trade_off_by_epoch`.
+        y_label: Label of the rates.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Raises:
+        HfBatError: A line does not have one rate for each seed and epoch.
+
+    Example:
+        >>> figure = epoch_bars({"QQP": {"BERT": {"x": [1, 2], "values": [[0.4, 0.5]]}}}, "negation ASR (%)")
+        >>> len(figure.axes[0].patches)
+        2
+    """
+
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
+        thickness = 0.8 / len(lines)
+        shift = (list(lines).index(name) - (len(lines) - 1) / 2) * thickness
+        axis.bar(
+            [x + shift for x in lines[name]["x"]],
+            mean,
+            thickness,
+            yerr=deviation if any(deviation) else None,
+            error_kw={"elinewidth": 0.7, "capsize": 1.5},
+            color=_get_look(number)["color"],
+            hatch=_HATCHES[number % len(_HATCHES)],
+            edgecolor="white",
+            linewidth=0.3,
+            label=name,
+        )
+
+    def finish(axis: Any, title: str, epochs: list[float]) -> None:
+        axis.set_title(title)
+        axis.set_ylabel(y_label)
+        axis.grid(False, axis="x")
+        _set_epoch_ticks(axis, epochs)
+
+    return _draw_panels(panels, width, 1.8, 0.35, "epoch", "bars", draw, finish)
+
+
+def _draw_panels(
+    panels: Panels,
+    width: float,
+    height: float,
+    legend_height: float,
+    x_label: str,
+    spread: str,
+    draw: Callable[..., None],
+    finish: Callable[..., None],
+) -> Figure:
+    """Draw each line of each panel, the baselines and the legend.
+
+    Args:
+        panels: As in `trade_off_by_epoch`.
+        width: Width of the figure in inches.
+        height: Height of a panel.
+        legend_height: Height of the legend.
+        x_label: Label of the lowest panel, or of each one at full width.
+        spread: Word for what shows the deviation: "band" or "bars".
+        draw: Draws a line, called with (axis, lines, name, means, deviations, number of the line).
+        finish: Sets labels and ticks of a panel, called with (axis, title, values of x).
+    """
+    with _apply_style():
+        figure, axes = _make_grid(len(panels), width, height, extra=legend_height)
+        every_line = [line for lines in panels.values() for line in lines.values()]
+        numbers = _number_names(name for lines in panels.values() for name in lines)
+        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for name, line in lines.items():
+                draw(axis, lines, name, *_summarize_seeds(name, line), numbers[name])
+                if line.get("baseline") is not None:
+                    color = _get_look(numbers[name])["color"]
+                    height = 100 * line["baseline"]
+                    axis.axhline(height, color=color, dashes=_DASH, linewidth=1.0, zorder=1.5)
+            finish(axis, title, sorted({x for line in lines.values() for x in line["x"]}))
+        for axis in axes if width >= 5 else axes[-1:]:
+            axis.set_xlabel(x_label)
+        if any(line.get("baseline") is not None for line in every_line):
+            axes[0].plot([], [], color="#444444", dashes=_DASH, linewidth=1.0, label=_BASELINE)
+        has_seeds = any(len(line["values"]) > 1 for line in every_line)
+        note = f"{spread}: standard deviation over seeds" if has_seeds else None
+        _add_legend(figure, axes[0], 3, note)
+        return figure
+
+
+def _summarize_seeds(name: str, line: Line) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation over seeds at each x, in percent.
+
+    The deviation is 0 for one seed; the mean is NaN if no seed has a rate.
+    """
+    import numpy as np
+
+    if not line["values"] or any(len(seed) != len(line["x"]) for seed in line["values"]):
+        raise HfBatError(
+            f"{name!r} has {len(line['x'])} values of x and lists of "
+            f"{sorted({len(seed) for seed in line['values']})} rates; give one rate per seed and x"
+        )
+    means, deviations = [], []
+    for rates in zip(*line["values"], strict=True):
+        known = [100 * rate for rate in rates if rate is not None]
+        means.append(float(np.mean(known)) if known else float("nan"))
+        deviations.append(float(np.std(known, ddof=1)) if len(known) > 1 else 0.0)
+    return means, deviations
+
+
+def _set_epoch_ticks(axis: Any, epochs: Sequence[float]) -> None:
+    axis.set_xticks(epochs[:: -(-len(epochs) // 8)])
+
+
+def _set_value_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Set a tick at each value, on a logarithmic axis if each value is twice the one before."""
+    if len(values) > 2 and values[0] > 0:
+        ratios = {round(b / a, 6) for a, b in zip(values, values[1:], strict=False)}
+        if ratios == {2.0}:
+            axis.set_xscale("log", base=2)
+    shown = values if len(values) <= 9 else values[::2]
+    axis.set_xticks(shown, [f"{value:g}" for value in shown])
+    axis.minorticks_off()
+
+
+# ---- the frontier -----------------------------------------------------------------------------
+
+
+def frontier(
+    points: Sequence[Mapping[str, Any]],
+    x_label: str = "fickle: synonym ASR (%)",
+    y_label: str = "obstinate: antonym ASR (%)",
+    width: float = HALF,
+) -> Figure:
+    """Plot settings by their two attack success rates; the best are at the lower left.
+
+    A line joins the settings that no other setting beats on both rates. Bars are 95 % t-intervals of the
+    mean over seeds; a single seed has none.
+
+    Args:
+        points: `{"name", "fickle": one rate per seed, "obstinate": one rate per seed, "group"}`, rates as
+            fractions. Points of one group share color and marker; the group defaults to the name.
+        x_label: Label of the fickle rate.
+        y_label: Label of the obstinate rate.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure, with one axis; `save` writes it.
+
+    Example:
+        >>> figure = frontier([{"name": "normal", "fickle": [0.36, 0.37], "obstinate": [0.57, 0.58]},
+        ...                    {"name": "triplet", "fickle": [0.25, 0.26], "obstinate": [0.34, 0.35]}])
+        >>> figure.axes[0].get_xlabel()
+        'fickle: synonym ASR (%)'
+    """
+    with _apply_style():
+        figure, (axis,) = _make_grid(1, width, 0.8 * width, extra=0.3)
+        groups = [str(point.get("group", point["name"])) for point in points]
+        numbers = _number_names(groups)
+        centers = [
+            tuple(100 * sum(point[kind]) / len(point[kind]) for kind in ("fickle", "obstinate"))
+            for point in points
+        ]
+        best = sorted(
+            center
+            for center in centers
+            if not any(o != center and o[0] <= center[0] and o[1] <= center[1] for o in centers)
+        )
+        if len(best) > 1:
+            axis.plot(*zip(*best, strict=True), color="#777777", lw=0.9, zorder=1.5)
+        labeled: set[str] = set()
+        for point, group, (x, y) in zip(points, groups, centers, strict=True):
+            axis.errorbar(
+                [x],
+                [y],
+                xerr=_get_reach(point["fickle"]),
+                yerr=_get_reach(point["obstinate"]),
+                linestyle="none",
+                capsize=2,
+                elinewidth=0.8,
+                label=None if group in labeled else group,
+                **_get_look(numbers[group]),
+            )
+            labeled.add(group)
+        axis.margins(0.12)
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(y_label)
+        note = "gray: no other is better on both" if len(best) > 1 else None
+        _add_legend(figure, axis, 3, note)
+        # Points need names only if groups have several, and only a few points leave room for them.
+        if len(numbers) < len(points) <= 12:
+            _name_points(figure, axis, [str(point["name"]) for point in points], centers)
+        return figure
+
+
+def _name_points(figure: Figure, axis: Any, names: Sequence[str], centers: Sequence[Any]) -> None:
+    """Write names beside points where nothing is in the way; names without room are left out."""
+    figure.draw_without_rendering()  # fixes the positions of the points
+    size = 7.0
+    spots = axis.transData.transform(centers) * 72 / figure.dpi
+    frame = axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    right, top = 72 * frame.x1, 72 * frame.y1
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    for name, center, (x, y) in zip(names, centers, spots, strict=True):
+        width, height = 0.62 * size * len(name), 1.2 * size
+        for dx, dy in ((6, 5), (6, -12), (-6 - width, 5), (-6 - width, -12), (6, 16), (6, -24)):
+            box = (x + dx, y + dy, x + dx + width, y + dy + height)
+            overlaps = any(
+                box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken
+            )
+            if box[2] < right and box[3] < top and not overlaps:
+                axis.annotate(
+                    name, center, xytext=(dx, dy), textcoords="offset points", fontsize=size
+                )
+                taken.append(box)
+                break
+
+
+def _get_reach(rates: Sequence[float]) -> list[list[float]] | None:
+    """Return how far the interval extends below and above the mean, in percentage points."""
+    interval = t_interval(rates)
+    if interval is None:
+        return None
+    mean = sum(rates) / len(rates)
+    return [[100 * (mean - interval[0])], [100 * (interval[1] - mean)]]
+
+
+# ---- representations --------------------------------------------------------------------------
+
+
+def tsne(
+    panels: Mapping[str, Mapping[str, Any]],
+    numbers: Mapping[str, Mapping[str, float | None]] | None = None,
+    width: float = HALF,
+    perplexity: float = 30.0,
+    seed: int = 0,
+) -> Figure:
+    """Plot the representations of one model per panel, projected to two dimensions (paper, Figure 5).
+
+    A projection shows neighborhoods, not distances: rely on the numbers beside it.
+
+    Args:
+        panels: Title -> `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, arrays or lists, as
+            returned by `hf_bat.evaluation.representations.collect`.
+        numbers: Title -> `{"fickle_distance", "obstinate_distance", "silhouette"}`, as returned by
+            `hf_bat.evaluation.representations.separation`.
+        width: Width of the figure in inches.
+        perplexity: Perplexity of t-SNE (van der Maaten and Hinton 2008); lowered for few points.
+        seed: Seed of t-SNE.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Raises:
+        HfBatError: There are fewer than 2 rows.
+
+    Example:
+        >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(_KINDS)}
+        >>> figure = tsne({"triplet": rows}, {"triplet": {"fickle_distance": 0.05,
+        ...               "obstinate_distance": 0.9, "silhouette": 0.5}})
+        >>> print(figure.axes[0].get_xlabel())
+        d_f 0.05, d_o 0.90
+        silhouette 0.50
+    """
+    with _apply_style():
+        columns = min(len(panels), 2 if width < 5 else 4)
+        height = width / max(columns, 1) + 0.25
+        figure, axes = _make_grid(len(panels), width, height, columns, extra=0.3)
+        shown = counted(panels.items(), "t-SNE", "panel", len(panels))
+        for axis, (title, vectors) in zip(axes, shown, strict=True):
+            points = _project(vectors, perplexity, seed)
+            for number, kind in enumerate(_KINDS):
+                # Anchors are drawn first and larger, because a fickle version often covers its own.
+                size = 16 if kind == "anchor" else 4
+                style = {"alpha": 0.8, "linewidths": 0, "rasterized": True, **_get_look(number)}
+                axis.scatter(*points[kind], size, label=kind, **style)
+            axis.set_title(title)
+            if numbers and title in numbers:
+                fickle, obstinate, silhouette = (
+                    "-" if value is None else f"{value:.2f}"
+                    for key in ("fickle_distance", "obstinate_distance", "silhouette")
+                    for value in (numbers[title].get(key),)
+                )
+                label = f"d_f {fickle}, d_o {obstinate}\nsilhouette {silhouette}"
+                axis.set_xlabel(label, fontsize=7)
+            axis.set(xticks=[], yticks=[], box_aspect=1)
+            axis.grid(False)
+            axis.spines[["top", "right"]].set_visible(True)
+        means = "d_f, d_o: mean distance of fickle, obstinate versions" if numbers else None
+        _add_legend(figure, axes[0], 3, means)
+        handles: list[Any] = figure.legends[0].legend_handles
+        for handle in handles:
+            handle.set_sizes([16])
+        return figure
+
+
+def _project(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[str, Any]:
+    import numpy as np
+    from sklearn.manifold import TSNE
+
+    groups = [np.asarray(vectors[kind], dtype=np.float64) for kind in _KINDS]
+    stacked = np.concatenate(groups)
+    if len(stacked) < 6:
+        raise HfBatError(
+            "a projection needs at least two rows with a fickle and an obstinate version"
+        )
+    flat = TSNE(
+        perplexity=min(perplexity, (len(stacked) - 1) / 3),
+        random_state=seed,
+        init="pca",
+        metric="cosine",
+        n_jobs=1,
+    ).fit_transform(stacked)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    return {kind: part.T for kind, part in zip(_KINDS, np.split(flat, ends), strict=True)}
+
+
+def distance_histograms(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    x_label: str = "cosine distance to the anchor",
+    width: float = HALF,
+    bins: int = 30,
+) -> Figure:
+    """Plot how far fickle and obstinate versions are from their anchors, one model per panel.
+
+    Args:
+        panels: Title -> `{"fickle": distances, "obstinate": distances}`.
+        x_label: Name of the distance.
+        width: Width of the figure in inches.
+        bins: Number of bins over the common range of all panels.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Example:
+        >>> figure = distance_histograms({"normal": {"fickle": [0.1, 0.2], "obstinate": [0.3, 0.2]}})
+        >>> len(figure.axes)
+        1
+    """
+    import numpy as np
+
+    with _apply_style():
+        height = 1.15 if width < 5 else 1.8
+        figure, axes = _make_grid(len(panels), width, height, extra=0.35, sharex=True)
+        everything = [d for kinds in panels.values() for ds in kinds.values() for d in ds]
+        edges = np.linspace(0.0, max(everything, default=1.0) or 1.0, bins + 1)
+        for axis, (title, kinds) in zip(axes, panels.items(), strict=True):
+            for number, kind in enumerate(_KINDS):
+                distances = kinds.get(kind)
+                if not distances:
+                    continue
+                color = _get_look(number)["color"]
+                style = {"weights": [100 / len(distances)] * len(distances), "color": color}
+                axis.hist(distances, edges, alpha=0.35, **style)
+                axis.hist(distances, edges, histtype="step", label=kind, **style)
+                dashes = (4, 2) if kind == "fickle" else (1, 1.5)
+                axis.axvline(float(np.mean(distances)), color=color, lw=1.0, dashes=dashes)
+            axis.set_title(title)
+            axis.set_ylabel("% of pairs")
+        axes[-1].set_xlabel(x_label)
+        _add_legend(figure, axes[0], 2)
+        return figure
+
+
+# ---- the common look, and files ---------------------------------------------------------------
+
+
+@contextmanager
+def _apply_style() -> Iterator[None]:
+    """Use our settings inside the `with` block; matplotlib's settings are restored after it."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise HfBatError('pictures need matplotlib: pip install "hf_bat[plots]"') from error
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # ignores a user's matplotlibrc
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def _make_grid(
+    panels: int,
+    width: float,
+    panel_height: float,
+    columns: int | None = None,
+    extra: float = 0.0,
+    **options: Any,
+) -> tuple[Figure, list[Any]]:
+    """Make a figure and the axes of its panels, in one column at half width.
+
+    Args:
+        panels: Number of panels.
+        width: Width of the figure in inches.
+        panel_height: Height of a panel in inches.
+        columns: Number of columns. If `None`, it depends on the width.
+        extra: Height of the legend in inches.
+        **options: Options of `Figure.subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    if panels < 1:
+        raise HfBatError("nothing to draw: no panel was given")
+    columns = columns or min(panels, 1 if width < 5 else 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width, rows * panel_height + extra), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.05, h_pad=0.05, hspace=0.06)
+    axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
+    for unused in axes[panels:]:
+        unused.remove()
+    return figure, axes[:panels]
+
+
+def _number_names(names: Iterable[str]) -> dict[str, int]:
+    """Number lines or groups in order; methods have fixed numbers, so that they look the same everywhere.
+
+    Example:
+        >>> _number_names(["triplet", "normal", "mine"])
+        {'triplet': 4, 'normal': 0, 'mine': 6}
+        >>> _number_names(["antonym ASR", "synonym ASR"])
+        {'antonym ASR': 0, 'synonym ASR': 1}
+    """
+    names = list(dict.fromkeys(names))
+    methods = {name: number for number, name in enumerate(METHOD_WEIGHTS)}
+    first = len(methods) if any(name in methods for name in names) else 0
+    others = [name for name in names if name not in methods]
+    return {
+        name: methods[name] if name in methods else first + others.index(name) for name in names
+    }
+
+
+def _get_look(number: int) -> dict[str, str]:
+    """Return color and marker of the n-th line."""
+    return {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)]}
+
+
+def _add_legend(figure: Figure, axis: Any, columns: int = 2, note: str | None = None) -> None:
+    """Add one legend for all panels below them, with an optional note above it."""
+    handles, labels = axis.get_legend_handles_labels()
+    # matplotlib lists lines before bars; the baseline must come after both.
+    entries = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == _BASELINE)
+    if entries:
+        figure.legend(
+            *zip(*entries, strict=True),
+            loc="outside lower center",
+            ncols=min(columns, len(labels)),
+            handlelength=2.2,
+            columnspacing=1.2,
+            title=note,
+            title_fontsize=7.0,
+        )
+
+
+def save(figure: Figure, stem: str | Path) -> list[Path]:
+    """Write a figure as PNG and as SVG; the bytes are the same each time.
+
+    Args:
+        figure: Figure from a function of this module.
+        stem: Path of the files without a suffix; its folder is created if it is missing.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        HfBatError: The files cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> points = [{"name": "normal", "fickle": [0.37], "obstinate": [0.57]}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in save(frontier(points), folder + "/picture")]
+        ['picture.png', 'picture.svg']
+    """
+    stem = Path(stem)
+    written = []
+    with _apply_style():
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            picture = BytesIO()
+            figure.savefig(picture, format=kind, metadata=metadata)
+            path = stem.with_name(f"{stem.name}.{kind}")
+            written.append(
+                write_atomically(path, picture.getvalue(), "the picture", make_folder=True)
+            )
+    return written
