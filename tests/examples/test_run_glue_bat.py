@@ -16,7 +16,7 @@ from tiny_models import tiny_model
 from training_helpers import tokenizer_for_made_rows
 from transformers import AutoModelForSequenceClassification
 
-from hf_bat import SubstitutionTable
+from hf_bat import SubstitutionTable, finetune
 from hf_bat.report.page import write_report
 
 LAUNCHERS = {
@@ -292,69 +292,61 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
 
 
 BAD = {
-    "nothing to do": ([], "nothing to do: give --do_train"),
-    "task": (["--task_name", "snlii", "--do_eval"], "unknown task 'snlii' (did you mean 'snli'?)"),
-    "no task": (["--do_eval"], "give either --task_name or --columns"),
-    "method": (["--do_eval", "--method", "tripplet"], "unknown method 'tripplet'; known: normal"),
-    "flag": (["--do_eval", "--marjin", "1"], "not used by the HfArgumentParser: ['--marjin', '1']"),
-    "value": (["--do_eval", "--margin", "wide"], "argument --margin: invalid float value: 'wide'"),
-    "weight": (["--do_eval", "--alpha", "2"], "alpha=2.0 does not apply to method='triplet'"),
-    "file": (["--task_name", "snli", "--do_train", "--train_file", "no.jsonl"],
-             "data file not found: no.jsonl"),
-    "format": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/model"],
-               "data file not found: "),
+    "nothing to do": ([], "--do_train"),
+    "task": (["--task_name", "snlii", "--do_eval"], "did you mean 'snli'?"),
+    "no task": (["--do_eval"], "--columns"),
+    "method": (["--do_eval", "--method", "tripplet"], "'tripplet'"),
+    "flag": (["--do_eval", "--marjin", "1"], "--marjin"),
+    "value": (["--do_eval", "--margin", "wide"], "'wide'"),
+    "weight": (["--do_eval", "--alpha", "2"], "alpha"),
+    "file": (["--task_name", "snli", "--do_train", "--train_file", "no.jsonl"], "no.jsonl"),
+    "format": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/model"], "/model"),
     "column": (["--columns", "sentence", "--do_train", "--train_file", "{folder}/train.jsonl"],
-               "the training set has no column 'sentence'; it has: premise, hypothesis"),
+               "'sentence'"),
     "labels": (["--columns", "premise", "--class_names", "yes", "no", "maybe", "--label_column",
                 "idx", "--do_train", "--train_file", "{folder}/train.jsonl"],
-               "label 3 in row 3 of the training set is out of range 0..2 (yes, no, maybe)"),
+               "label 3 in row 3 of the training set"),
     "table": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
-               "--synonyms", "no.json"], "table not found: no.json"),
+               "--synonyms", "no.json"], "no.json"),
     "model": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/dev.jsonl",
-               "--model_name_or_path", "/nowhere"], "cannot load /nowhere: "),
+               "--model_name_or_path", "/nowhere"], "/nowhere"),
     "head": (["--task_name", "mrpc", "--do_eval", "--validation_file", "{folder}/pairs.jsonl"],
-             "model has a head for 3 labels and the task 2: add --ignore_mismatched_sizes"),
+             "--ignore_mismatched_sizes"),
     "checkpoint": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
-                    "--resume_from_checkpoint", "/nowhere"], "checkpoint not found: /nowhere"),
+                    "--resume_from_checkpoint", "/nowhere"], "/nowhere"),
     "output": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
-                "--output_dir", "{folder}/train.jsonl/out"], "cannot write to output_dir "),
-    "own names": (["--task_name", "snli", "--do_eval", "--class_names", "a", "b"],
-                  "--class_names is for --columns; task snli has its own"),
+                "--output_dir", "{folder}/train.jsonl/out"], "output_dir"),
+    "own names": (["--task_name", "snli", "--do_eval", "--class_names", "a", "b"], "--class_names"),
     "own labels": (["--task_name", "snli", "--do_eval", "--skipped_labels", "neutral"],
-                   "--skipped_labels is for --columns; task snli has its own"),
-    "own column": (["--task_name", "snli", "--do_eval", "--label_column", "gold"],
-                   "--label_column is for --columns; task snli has its own"),
+                   "--skipped_labels"),
+    "own column": (["--task_name", "snli", "--do_eval", "--label_column", "gold"], "--label_column"),
     "mismatched": (["--task_name", "snli", "--do_eval", "--validation_mm_file", "mm.jsonl"],
-                   "--validation_mm_file is for the mismatched set of mnli; task snli has none"),
+                   "--validation_mm_file"),
     "baseline": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
-                  "--baseline", "{folder}"], "--baseline is for --do_eval"),
-    "test": (["--task_name", "snli", "--do_eval", "--test_file", "nosuch.jsonl"],
-             "--test_file is for --do_predict, which reads it; give --do_predict too"),
-    "token": (["--task_name", "snli", "--do_eval", "--hub_token", "made-up"],
-              "--hub_token is for --push_to_hub; give that too, or leave it out"),
+                  "--baseline", "{folder}"], "--do_eval"),
+    "test": (["--task_name", "snli", "--do_eval", "--test_file", "nosuch.jsonl"], "--do_predict"),
+    "token": (["--task_name", "snli", "--do_eval", "--hub_token", "made-up"], "--push_to_hub"),
     "private": (["--task_name", "snli", "--do_eval", "--hub_private_repo", "true"],
-                "--hub_private_repo is for --push_to_hub; give that too, or leave it out"),
+                "--push_to_hub"),
     "resume": (["--task_name", "snli", "--do_eval", "--resume_from_checkpoint", "last"],
-               "--resume_from_checkpoint is for --do_train; to evaluate a checkpoint give it as"),
+               "--model_name_or_path"),
     "batches": (["--task_name", "snli", "--do_eval", "--batch_eval_metrics", "true"],
-                "--batch_eval_metrics is not supported"),
+                "--batch_eval_metrics"),
     "apart": (["--task_name", "snli", "--do_eval", "--eval_do_concat_batches", "false"],
-              "--eval_do_concat_batches false is not supported"),
+              "--eval_do_concat_batches"),
     "losses": (["--task_name", "snli", "--do_predict", "--prediction_loss_only", "true"],
-               "--prediction_loss_only leaves no answers"),
-    "seed": (["--task_name", "snli", "--do_eval", "--seed", "-1"],
-             "seed must be from 0 to 4294967295; got -1"),
-    "names": (["--task_name", "snli", "--do_eval", "--label_names", "yes", "no"],
-              "the names of your classes are the task's (--class_names)"),
+               "--prediction_loss_only"),
+    "seed": (["--task_name", "snli", "--do_eval", "--seed", "-1"], "-1"),
+    "names": (["--task_name", "snli", "--do_eval", "--label_names", "yes", "no"], "--class_names"),
     "empty": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/empty.jsonl"],
-              "cannot read "),
-    "no hub": (["--task_name", "snli", "--do_train"], "give --train_file and --validation_file"),
+              "empty.jsonl"),
+    "no hub": (["--task_name", "snli", "--do_train"], "--train_file"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, case):
-    flags, message = BAD[case]
+    flags, keyword = BAD[case]
     (tiny_folder / "pairs.jsonl").write_text(
         json.dumps({"sentence1": "A.", "sentence2": "B.", "label": 1}) + "\n"
     )
@@ -363,27 +355,24 @@ def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, c
     status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *given)
     lines = [line for line in err.splitlines() if line.startswith("run_glue_bat: error: ")]
     assert status == 2 and len(lines) == 1, err
-    assert message in lines[0]
+    assert keyword in lines[0]
     assert "Traceback" not in err
     assert not list((tmp_path / "out").rglob("*")), "nothing half-written"
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_an_interrupted_run_says_in_one_line_how_to_go_on(
+def test_an_interrupted_run_says_in_one_line_how_to_resume(
     tiny_folder, tmp_path, in_process, monkeypatch, quiet
 ):
-    def interrupted(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    module = sys.modules["run_glue_bat"]
-    monkeypatch.setattr(module, "train", interrupted)
+    monkeypatch.setattr(finetune, "train", interrupt)
     train = ["--train_file", str(tiny_folder / "train.jsonl"), "--task_name", "snli", "--do_train"]
     status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *train, *quiet)
     assert status == 130
-    assert err.splitlines()[-1] == (
-        "run_glue_bat: interrupted; where a checkpoint is saved, the same command with "
-        "--resume_from_checkpoint last goes on from it"
-    )
+    last = err.splitlines()[-1]
+    assert "interrupted" in last and "--resume_from_checkpoint last" in last
     assert not quiet or err.count("\n") == 1
 
 
@@ -396,10 +385,8 @@ def test_bad_input_ends_the_process_with_status_2_and_one_line(
         [sys.executable, str(script), *flags], capture_output=True, text=True, env=quiet_environment
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.splitlines() == [
-        "run_glue_bat: error: unknown task 'snlii' (did you mean 'snli'?); known: "
-        "mnli, mrpc, qqp, sick, snli, wiki-toxic; for your own, give its columns and label names"
-    ]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("run_glue_bat: error: ") and "did you mean 'snli'?" in line
 
 
 def test_the_last_table_is_beside_the_baselines(tiny_folder, tmp_path, in_process):
@@ -525,22 +512,22 @@ def test_pipes_get_no_bars_that_are_not_asked_for_and_no_escapes(own_process, fl
         assert (bar in done.stderr) == bool(flags)
 
 
-def test_bars_are_for_terminals_unless_flags_say_otherwise(in_process, monkeypatch, tmp_path):
-    module = sys.modules["run_glue_bat"]
-    # The Trainer's own default is no bars below the level of warnings, which a test before may have set.
+def test_bars_are_for_terminals_unless_flags_say_otherwise(monkeypatch, tmp_path):
+    # Below the level of warnings, which an earlier test may have set, the Trainer draws no bars.
     monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.WARNING)
     logging.getLogger("transformers.training_args").manager._clear_cache()
     flags = ["--model_name_or_path", "m", "--output_dir", str(tmp_path)]
     file = tmp_path / "flags.json"
     file.write_text(json.dumps({"model_name_or_path": "m", "output_dir": str(tmp_path)}))
     for terminal in (True, False):
-        monkeypatch.setattr(module, "on_terminal", lambda stream, answer=terminal: answer)
+        monkeypatch.setattr(finetune, "on_terminal", lambda stream, answer=terminal: answer)
         for given in (flags, [str(file)]):
-            monkeypatch.setattr(sys, "argv", ["run_glue_bat.py", *given])
-            assert module.parse_arguments()[2].disable_tqdm is not terminal
-        for said in ("true", "false"):
-            monkeypatch.setattr(sys, "argv", ["run_glue_bat.py", *flags, "--disable_tqdm", said])
-            assert module.parse_arguments()[2].disable_tqdm is (said == "true")
+            _, args = finetune.parse_arguments(given, finetune.make_parser())
+            assert args.disable_tqdm is not terminal
+        for value in ("true", "false"):
+            given = [*flags, "--disable_tqdm", value]
+            _, args = finetune.parse_arguments(given, finetune.make_parser())
+            assert args.disable_tqdm is (value == "true")
 
 
 def test_the_help_has_examples(in_process, capsys):

@@ -16,7 +16,7 @@ sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "examples" / "rep
 from tiny_models import tiny_model  # noqa: E402
 from training_helpers import ANTONYMS, SYNONYMS, tokenizer_for_made_rows  # noqa: E402
 
-from hf_bat import BalancedTrainer  # noqa: E402
+from hf_bat import BalancedTrainer, finetune  # noqa: E402
 from hf_bat.sweep import finished, train_run  # noqa: E402
 from hf_bat.sweep.identity import identity  # noqa: E402
 from hf_bat.sweep.schedule import folder_of  # noqa: E402
@@ -114,8 +114,8 @@ def main(out):
         "--antonyms",
         str(out / "antonyms.json.gz"),
     ]
-    train_run.BalancedTrainer = run_glue_bat.BalancedTrainer = NotingTrainer
-    reproduce.make_runs = run_here
+    finetune.BalancedTrainer = train_run.BalancedTrainer = NotingTrainer
+    reproduce.run_all = run_here
     for name in ("table6", "table1"):
         found[name] = reproduced(name, flags, out)
     for task in ("mnli", "mrpc", "qqp"):

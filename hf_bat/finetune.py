@@ -1,0 +1,505 @@
+"""One training run: from arguments to rows, a model and a trainer, and from these to result files.
+
+`examples/run_glue_bat.py`, the runs of a sweep and the demo all train through this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser, enable_full_determinism, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_bat.attack.ranks import leave
+from hf_bat.attack.report import disclosures
+from hf_bat.attack.transformer import load
+from hf_bat.callbacks import known_rates
+from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
+from hf_bat.errors import HfBatError
+from hf_bat.files import write_atomically
+from hf_bat.labels import label_names_of, names_of
+from hf_bat.metrics.of_task import task_metrics
+from hf_bat.run_arguments import RunArguments
+from hf_bat.summary import read_results, summary_table
+from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
+from hf_bat.trainer import BalancedTrainer
+from hf_bat.training_args import BalancedTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+_LIMITS = {
+    "train": "max_train_samples",
+    "validation": "max_eval_samples",
+    "test": "max_predict_samples",
+}
+# Flags that nothing reads without another flag, with advice for the user.
+_NEEDS = (
+    ("resume_from_checkpoint", "do_train", "; evaluate a checkpoint as --model_name_or_path"),
+    ("baseline", "do_eval", ""),
+    ("test_file", "do_predict", ""),
+    *((f"hub_{name}", "push_to_hub", "") for name in ("token", "private_repo", "revision", "always_push")),
+)  # fmt: skip
+
+
+@dataclass
+class FinetuneArguments(RunArguments):
+    """Arguments of a run from the command line that are not hyperparameters."""
+
+    test_file: str | None = field(default=None, metadata={"help": "Rows to predict."})
+    max_predict_samples: int | None = field(
+        default=None, metadata={"help": "Predict the first N rows only."}
+    )
+    baseline: str | None = field(
+        default=None,
+        metadata={
+            "help": "Output folder of another run, or its eval_results.json, to compare with."
+        },
+    )
+    quiet: bool = field(default=False, metadata={"help": "Print errors only."})
+
+
+# ---- the parts of a run: task, rows, model, trainer, evaluation ----------------------------------
+
+
+def choose_task(arguments: Mapping[str, Any]) -> Task:
+    """Return the task that the arguments name (`task_name`) or describe (`columns`, ...).
+
+    Args:
+        arguments: Values of `RunArguments`.
+
+    Raises:
+        HfBatError: Both are given, or neither, or the task is unknown.
+    """
+    if (arguments.get("task_name") is None) == (arguments.get("columns") is None):
+        raise HfBatError("give either --task_name or --columns")
+    return task_of_arguments(arguments)
+
+
+def load_rows(
+    run: RunArguments, task: Task, args: BalancedTrainingArguments, roles: Sequence[str]
+) -> dict[str, Any]:
+    """Load the rows of a run, cut to the number that its arguments ask for.
+
+    Args:
+        run: Names the files; a role without a file is loaded from the Hub.
+        task: The task.
+        args: Its main process loads first, so that the others find the cache.
+        roles: "train", "validation" or "test". The mismatched sets of MNLI come with the last two.
+
+    Returns:
+        Role -> rows, in the order of `roles`; the roles of mismatched sets end in `_mm`.
+
+    Raises:
+        HfBatError: A file or data set cannot be read.
+    """
+    given, rows = vars(run), {}
+    with args.main_process_first(desc="loading the data"):
+        for role in roles:
+            files = {role: given.get(f"{role}_file")}
+            mismatched = f"{role}_mm"
+            # A user's own rows have a mismatched set only if the user gives it too.
+            if mismatched in task.splits and (given.get(f"{mismatched}_file") or not files[role]):
+                files[mismatched] = given.get(f"{mismatched}_file")
+            limit = given.get(_LIMITS[role])
+            for name, path in files.items():
+                split = load_split(path) if path else load_hub_split(task, name)
+                rows[name] = split if limit is None else split.select(range(min(limit, len(split))))
+    return rows
+
+
+def make_trainer(
+    run: RunArguments, task: Task, args: BalancedTrainingArguments, rows: Mapping[str, Any]
+) -> BalancedTrainer:
+    """Load model and tokenizer and create the trainer of a run.
+
+    Args:
+        run: Names model and tables.
+        task: The task. If it has no label names, they come from the training rows, from a trained
+            head, or from the rows to evaluate, in this order.
+        args: Training arguments.
+        rows: Rows by role; see `load_rows`.
+
+    Raises:
+        HfBatError: The model cannot be loaded or does not fit the task, or the trainer refuses its
+            arguments.
+    """
+    name, options = (
+        run.model_name_or_path,
+        {"cache_dir": run.cache_dir, "revision": run.model_revision},
+    )
+    config = load("AutoConfig", run.config_name or name, "model", **options)
+    task = _name_labels(task, rows, config)
+    if task.label_names:
+        if not run.ignore_mismatched_sizes:
+            _check_head(name, config, len(task.label_names))
+        config.num_labels = len(task.label_names)
+    # The weights of a new head are drawn before the Trainer sets its seed.
+    enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
+    tokenizer = load("AutoTokenizer", run.tokenizer_name or name, "tokenizer", **options)
+    model = load(
+        "AutoModelForSequenceClassification",
+        name,
+        "model",
+        config=config,
+        ignore_mismatched_sizes=run.ignore_mismatched_sizes,
+        **options,
+    )
+    return BalancedTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows.get("train"),
+        eval_dataset=rows.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=task_metrics(task, model.config),
+        task=task,
+        synonyms=run.synonyms,
+        antonyms=run.antonyms,
+    )
+
+
+def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
+    """Return the task with label names: its own, those of a trained head, or those of the rows."""
+    if task.label_names:
+        return task
+    if "train" in rows:
+        return with_label_names(task, label_names_of(rows["train"], task))
+    # Rows that are only scored may lack a class, or hold placeholders.
+    if _has_head(config):
+        return with_label_names(task, names_of(config))
+    first = next(iter(rows.values()))
+    if task.label_column not in first.column_names:
+        return task
+    return with_label_names(task, label_names_of(first, task))
+
+
+def _check_head(name: str, config: Any, labels: int) -> None:
+    """Check that a trained head has the task's number of labels."""
+    if _has_head(config) and config.num_labels != labels:
+        raise HfBatError(
+            f"{name} has a head for {config.num_labels} labels, but the task has {labels}: add "
+            "--ignore_mismatched_sizes for a new head"
+        )
+
+
+def _has_head(config: Any) -> bool:
+    """Return whether the model was saved as a classifier, not as an encoder only."""
+    return any("SequenceClassification" in name for name in config.architectures or ())
+
+
+def evaluate_sets(
+    trainer: BalancedTrainer,
+    rows: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Evaluate on the validation set and, if there is one, on the mismatched one.
+
+    Args:
+        trainer: The trainer.
+        rows: Rows by role; see `load_rows`.
+        known: Metrics of the validation set if they have just been measured.
+
+    Returns:
+        The metrics, `eval_<name>`; those of the mismatched set end in `_mm`. Rates over nothing are
+        left out.
+    """
+    combined: dict[str, Any] = {}
+    for suffix in ("", "_mm"):
+        if f"validation{suffix}" in rows:
+            # With a prefix for each set, the model card has a section for each.
+            prefix = f"eval{suffix}"
+            metrics = None if suffix else known
+            if metrics is None:
+                metrics = trainer.evaluate(rows[f"validation{suffix}"], metric_key_prefix=prefix)
+            for name, value in known_rates(metrics).items():
+                combined[f"{name.replace(prefix, 'eval', 1)}{suffix}"] = value
+    return combined
+
+
+# ---- a whole run from the command line -----------------------------------------------------------
+
+
+def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> BalancedTrainer:
+    """Train, evaluate and predict, whichever of them `args` asks for.
+
+    Args:
+        arguments: Model, task, data and tables.
+        args: Training arguments. `do_train`, `do_eval` and `do_predict` say what to do. The results
+            go to `output_dir`: the model, `train_results.json`, `eval_results.json`,
+            `all_results.json`, `trainer_state.json`, the perturbation tables with their hashes,
+            `predict_results_<task>.txt` and a model card.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        HfBatError: The arguments, the data or the model do not fit together.
+    """
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+    _check_used(arguments, args)
+    task = choose_task(vars(arguments))
+    baseline = read_results(arguments.baseline) if arguments.baseline else None
+    checkpoint = _prepare_output_dir(args)
+    asked = {"train": args.do_train, "validation": args.do_eval, "test": args.do_predict}
+    rows = load_rows(arguments, task, args, [role for role, is_asked in asked.items() if is_asked])
+    trainer = make_trainer(arguments, task, args, rows)
+    if args.do_train:
+        if args.method not in ("normal", "a2t") and trainer.is_world_process_zero():
+            print(trainer.preview(3), flush=True)
+        train(trainer, checkpoint)
+    if args.do_eval:
+        evaluate(trainer, rows, baseline)
+    if args.do_predict:
+        predict(trainer, rows, task)
+    card = {
+        "finetuned_from": arguments.model_name_or_path,
+        "tasks": "text-classification",
+        "dataset": arguments.task_name,
+    }
+    if args.push_to_hub:
+        trainer.push_to_hub(**card)
+    else:
+        trainer.create_model_card(**card)
+    return trainer
+
+
+def _check_used(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> None:
+    """Check for flags that the run would ignore, or fail on after training."""
+    given = {**vars(args), **vars(arguments)}
+    for name, needed, advice in _NEEDS:
+        if given.get(name) not in (None, False) and not given[needed]:
+            raise HfBatError(f"--{name} needs --{needed}: add it, or leave --{name} out{advice}")
+    if args.batch_eval_metrics or not args.eval_do_concat_batches:
+        flag = "batch_eval_metrics" if args.batch_eval_metrics else "eval_do_concat_batches false"
+        raise HfBatError(f"--{flag} is not supported: metrics are computed on all rows at once")
+    if args.prediction_loss_only and (args.do_eval or args.do_predict):
+        raise HfBatError("--prediction_loss_only leaves no predictions to score or write; omit it")
+
+
+def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
+    """Check that the output folder is writable and return the checkpoint to resume from, if any."""
+    folder = Path(args.output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
+    last = get_last_checkpoint(str(folder))
+    asked: Any = args.resume_from_checkpoint
+    if asked in ("last", "true", "True", True):
+        return last
+    if asked:
+        if not Path(asked).is_dir():
+            raise HfBatError(f"checkpoint not found: {asked}")
+        return str(asked)
+    if args.do_train and last is not None:
+        raise HfBatError(
+            f"{folder} already holds {Path(last).name}: add --resume_from_checkpoint last to continue "
+            "from it, or choose another --output_dir"
+        )
+    return None
+
+
+def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
+    """Train, and save model, tables, metrics and state in the output folder.
+
+    Args:
+        trainer: The trainer.
+        checkpoint: Checkpoint to resume from, or `None` to start from the beginning.
+    """
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    # `_internal_call` keeps save_model from pushing: the card does not have the evaluation yet.
+    trainer.save_model(_internal_call=True)
+    metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}
+    if trainer.is_world_process_zero():
+        for name, fingerprint in trainer.save_perturbations(trainer.args.output_dir).items():
+            metrics[f"{name}_fingerprint"] = fingerprint
+    trainer.log_metrics("train", metrics)
+    trainer.save_metrics("train", metrics)
+    trainer.save_state()
+
+
+def evaluate(
+    trainer: BalancedTrainer, rows: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+) -> None:
+    """Evaluate, save the metrics in the output folder and print the summary table.
+
+    Args:
+        trainer: The trainer.
+        rows: Rows by role; see `load_rows`.
+        baseline: Metrics of another run, for a column of the table.
+    """
+    metrics = evaluate_sets(trainer, rows)
+    for suffix in ("", "_mm"):
+        if f"validation{suffix}" in rows:
+            metrics[f"eval_samples{suffix}"] = len(rows[f"validation{suffix}"])
+    trainer.log_metrics("eval", metrics)
+    defense = trainer.canonicalizer.describe() if trainer.canonicalizer is not None else None
+    # save_metrics updates all_results.json, so the key of an earlier run must be overwritten.
+    if defense is not None or _has_saved_defense(trainer.args.output_dir):
+        metrics["preprocessing_defence"] = defense
+    trainer.save_metrics("eval", metrics)
+    if trainer.is_world_process_zero():
+        print(f"\n{summary_table(metrics, baseline, sys.stdout)}\n", flush=True)
+        named = {"this model": metrics, **({"baseline": baseline} if baseline else {})}
+        for line in disclosures(named.items()):
+            print(line)
+
+
+def _has_saved_defense(folder: str | None) -> bool:
+    """Return whether the results in the folder name a preprocessing defense."""
+    try:
+        results = json.loads(Path(str(folder), "all_results.json").read_text("utf-8"))
+        return results.get("preprocessing_defence") is not None
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def predict(trainer: BalancedTrainer, rows: Mapping[str, Any], task: Task) -> None:
+    """Write the predicted label names of each test set, one line per row.
+
+    Args:
+        trainer: The trainer. The files `predict_results_<task>.txt` go to its output folder.
+        rows: Rows by role; see `load_rows`.
+        task: The task.
+    """
+    for suffix in ("", "_mm"):
+        if f"test{suffix}" not in rows:
+            continue
+        unlabeled = rows[f"test{suffix}"]
+        # The labels of a test set are often placeholders that are no class.
+        placeholders = {task.label_column, "label"} - set(task.columns)
+        unlabeled = unlabeled.remove_columns(
+            [column for column in unlabeled.column_names if column in placeholders]
+        )
+        logits = trainer.predict(unlabeled, metric_key_prefix="predict").predictions
+        if trainer.is_world_process_zero():
+            path = Path(str(trainer.args.output_dir), f"predict_results_{task.name}{suffix}.txt")
+            names = trainer.model.config.id2label
+            lines = [f"{i}\t{names[int(label)]}" for i, label in enumerate(logits.argmax(-1))]
+            write_atomically(path, "\n".join(["index\tprediction", *lines]) + "\n")
+            logger.info("%d predictions written: %s", len(lines), path)
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults and keeps the line breaks of the description."""
+
+
+class _Parser(HfArgumentParser):
+    """Reports an error in one line instead of printing its two hundred flags."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HfBatError(f"{message} (--help lists the flags)")
+
+
+def make_parser(description: str | None = None) -> HfArgumentParser:
+    """Create the parser of a run's flags.
+
+    Args:
+        description: Text above the flags in `--help`.
+
+    Returns:
+        A parser of `FinetuneArguments` and `BalancedTrainingArguments`.
+    """
+    return _Parser(
+        (FinetuneArguments, BalancedTrainingArguments),
+        description=description,
+        formatter_class=_Formatter,
+    )
+
+
+def parse_arguments(
+    argv: Sequence[str], parser: HfArgumentParser
+) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
+    """Parse flags, or the JSON file that is given in their place.
+
+    Args:
+        argv: The flags, or the path of one JSON file that holds them.
+        parser: See `make_parser`.
+
+    Raises:
+        HfBatError: An unknown flag, an invalid value or an unreadable file.
+    """
+    # The Trainer draws progress bars into files too unless it is told otherwise.
+    defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
+    parser.set_defaults(**defaults)
+    try:
+        if (path := _get_json_file(argv)) is not None:
+            return parser.parse_dict(defaults | json.loads(path.read_text("utf-8")))
+        return parser.parse_args_into_dataclasses(list(argv))
+    except HfBatError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
+        # Raised by the parser and by TrainingArguments, for unknown flags too.
+        raise HfBatError(str(error).splitlines()[0]) from error
+
+
+def _get_json_file(argv: Sequence[str]) -> Path | None:
+    return Path(argv[0]) if len(argv) == 1 and argv[0].endswith(".json") else None
+
+
+def _asks_for_quiet(argv: Sequence[str]) -> bool:
+    """Return whether flags ask for quiet, before they are parsed: TrainingArguments warns meanwhile."""
+    if (path := _get_json_file(argv)) is None:
+        return "--quiet" in argv and not {"-h", "--help"} & set(argv)
+    try:
+        return bool(json.loads(path.read_text("utf-8"))["quiet"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # the parser reports the file
+
+
+def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
+    """Parse flags and make the run; print errors of the user in one line.
+
+    Args:
+        argv: The flags; see `parse_arguments`.
+        parser: See `make_parser`.
+        program: Name of the program in messages.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 130 if interrupted.
+    """
+    try:
+        with silence() if _asks_for_quiet(argv) else nullcontext():
+            arguments, args = parse_arguments(argv, parser)
+        with silence() if arguments.quiet else nullcontext():
+            logging.basicConfig(
+                format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+                level=logging.INFO if args.should_log else logging.WARNING,
+            )
+            if args.disable_tqdm and not on_terminal(sys.stderr):
+                hide_library_bars()
+            finetune(arguments, args)
+    except HfBatError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"{program}: interrupted; if a checkpoint was saved, the same command with "
+            "--resume_from_checkpoint last continues from it",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Run the main function of a program that trains, and exit with the status that it returns."""
+    plain_logs()
+    status = main()
+    if status == 0:
+        leave()
+    sys.exit(status)
