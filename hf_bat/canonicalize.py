@@ -1,9 +1,9 @@
-"""A preprocessing defence: each word is mapped to one representative of all its synonyms.
+"""A preprocessing defense: each word is replaced by one representative of all its synonyms.
 
-What the model reads is then the same for an input and for every exchange of synonyms in it, so that a
-synonym attack with the same table and casing cannot succeed: by what happens before the model, not by
-what the model has learnt. Every report on a model that uses it says so. The few entries that are left
-alone (see `Canonicalizer`) are exceptions; the paper's tables and the bundled one have none.
+The model then reads the same text for an input and for every exchange of synonyms in it, so a synonym
+attack with the same table and casing cannot succeed. The reason is the preprocessing, not anything that
+the model has learned, and every report on such a model says so. Exceptions are the few table entries that
+are left alone (see `Canonicalizer`); the paper's tables and the bundled one have none.
 
 After the robust encodings of Jones, Jia, Raghunathan and Liang (2020), in their plainest form: one
 code for each connected component of the table.
@@ -13,40 +13,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
-# Of how a table becomes a mapping; runs with other versions are other runs.
+# Changes when a table gives another mapping: finished runs of sweeps with another version do not count.
 MAPPING_VERSION = 2
 
 
 class Canonicalizer:
-    """Maps each word of a text to the representative of its component of a synonym table.
+    """Replaces each word of a text by the representative of its component of a synonym table.
 
-    A component is all words that the table connects, whichever lists the other. Its representative is
-    the word that WordNet's texts have most often (an inflected one as often as its base form), then the
-    shortest, then the alphabetically first; a word that has not all of "car", "Car" and "CAR" goes first,
-    for the case of another is lost where it stands. Case, spacing and punctuation are kept, words outside
-    the table are left alone. A stop word that the table lists is a word like any other: an attack leaves
-    only some alone, and puts any of them in.
+    A component is a set of words that the table connects, in either direction. Its representative is the
+    word that is most frequent in WordNet's texts (inflected words count as their base form), then the
+    shortest, then the alphabetically first. Words without three case patterns ("car", "Car", "CAR") come
+    first, because they cannot show the case of another word. Case, spacing and punctuation are kept;
+    words outside the table stay. Stop words in the table are treated like all other words,
+    because an attack may put them in.
 
-    Left alone, too, are entries that no token can be told to be: with capitals, white space or a mark at
-    their end, or with letters but another first character. Between all others of a component an exchange
-    changes nothing: `canonicalizer(text)` is equal for both texts, and `canonicalizer` of it is itself.
+    Entries that no token can match are also left alone: those with capitals, white space or a final mark,
+    and those with letters after another first character. For all other words of a component,
+    `canonicalizer(text)` is equal before and after an exchange, and `canonicalizer` is idempotent.
 
     Args:
-        table: word -> synonyms, such as a `SubstitutionTable`; None for the bundled lexicon's.
-        casing: that of the exchanges, as in `SubstitutionPerturbation`: `"keep"` gives a representative the
-            case pattern of its word; `"authors"` leaves it in lower case, as their exchange does.
-        leave: words that stay as they are and connect nothing, in lower case.
+        table: Word -> synonyms, such as a `SubstitutionTable`. Defaults to the bundled lexicon.
+        casing: Casing of the exchanges, as in `SubstitutionPerturbation`. `"keep"` gives a representative
+            the case pattern of the word; `"authors"` leaves it in lower case.
 
     Raises:
-        HfBatError: it is no table, or an unknown casing.
+        HfBatError: `table` is not a table, or `casing` is unknown.
 
     Example:
         >>> canonical = Canonicalizer({"auto": ("car",), "automobile": ("auto",), "kid": ("child",)})
@@ -60,7 +58,6 @@ class Canonicalizer:
         self,
         table: Mapping[str, Iterable[str]] | None = None,
         casing: Literal["keep", "authors"] = "keep",
-        leave: Iterable[str] = (),
     ):
         if table is None:
             from hf_bat.lexicon import default_synonyms
@@ -71,37 +68,36 @@ class Canonicalizer:
         if casing not in CASINGS:
             raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
         self.table, self.casing = table, casing
-        left = frozenset(leave)
-        components = _components(table, lambda word: word not in left and _is_plain(word))
-        #: word -> its component's representative; that word, too, for its odd capitals go ("cAr")
-        self.representatives = {
-            word: best
-            for component in components
-            for best in (min(component, key=_rank),)
-            for word in component
-        }
+        components = _connect_words(table, _is_plain)
+        #: word -> representative of its component. Representatives map to themselves, because odd
+        #: capitals ("cAr") are not kept.
+        self.representatives: dict[str, str] = {}
+        for component in components:
+            self.representatives |= dict.fromkeys(component, min(component, key=_rank_word))
         self._sizes = sorted(map(len, components), reverse=True)
         self._tokens: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        """The text in canonical words."""
+        """Return the text with each word replaced by its representative."""
         tokens, spaces = split_tokens(text)
-        return join_tokens([self._canonical(token) for token in tokens], spaces)
+        return join_tokens([self._replace_token(token) for token in tokens], spaces)
 
     def __getstate__(self) -> dict[str, Any]:
+        # The cache of a long run is not worth sending to data workers.
         return {**self.__dict__, "_tokens": {}}
 
-    def _canonical(self, token: str) -> str:
-        known = self._tokens.get(token)
-        if known is None:
-            word, mark = detach_punctuation(token)
-            best = self.representatives.get(word.lower())
-            if best is not None and self.casing == "keep":
-                best = match_case(best, word)
-            known = token if best is None else best + mark
-            if len(self._tokens) < 1_000_000:
-                self._tokens[token] = known
-        return known
+    def _replace_token(self, token: str) -> str:
+        cached = self._tokens.get(token)
+        if cached is not None:
+            return cached
+        word, mark = detach_punctuation(token)
+        best = self.representatives.get(word.lower())
+        if best is not None and self.casing == "keep":
+            best = match_case(best, word)
+        replaced = token if best is None else best + mark
+        if len(self._tokens) < 1_000_000:
+            self._tokens[token] = replaced
+        return replaced
 
     @property
     def fingerprint(self) -> str:
@@ -113,11 +109,12 @@ class Canonicalizer:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What reports say of the defence, ready for JSON.
+        """Return what reports say about the defense, ready for JSON.
 
         Returns:
-            `name`, `fingerprint` (of the mapping), `table` (the table's own), `casing`, how many words are
-            in how many components, and the largest component's size: large ones merge words that differ.
+            `name`, `fingerprint` (of the mapping), `table` (fingerprint of the table), `casing`, the
+            numbers of `words` and `components`, and the size of the `largest` component: large components
+            merge words with different meanings.
         """
         return {
             "name": "canonicalize",
@@ -130,66 +127,48 @@ class Canonicalizer:
         }
 
 
-def early_canonicalizer(table: Mapping[str, Iterable[str]]) -> Canonicalizer:
-    """The mapping that versions made of a table which left stop words alone, and words of one letter.
-
-    Models saved by them were trained with it, so that they must be read with it.
-    """
-    from hf_bat.lexicon import stopwords
-
-    words = {*table, *chain.from_iterable(table.values())}
-    return Canonicalizer(table, leave=stopwords("nltk") | {w for w in words if len(_cased(w)) < 2})
-
-
-def _components(table: Mapping[str, Iterable[str]], keeps: Any) -> list[list[str]]:
-    """The words that the table connects, in groups of two or more; words not kept connect nothing."""
-    above: dict[str, str] = {}
-
-    def root(word: str) -> str:
-        above.setdefault(word, word)
-        while above[word] != word:
-            above[word] = above[above[word]]
-            word = above[word]
-        return word
-
-    for word in table:
-        if keeps(word):
-            for other in table[word]:
-                if keeps(other):
-                    above[root(other)] = root(word)
-    groups: dict[str, list[str]] = {}
-    for word in above:
-        groups.setdefault(root(word), []).append(word)
-    return [group for group in groups.values() if len(group) > 1]
+def _connect_words(
+    table: Mapping[str, Iterable[str]], is_kept: Callable[[str], bool]
+) -> list[Collection[str]]:
+    """Return the connected components of a table, ignoring words that are not kept."""
+    components: dict[str, set[str]] = {}
+    for word in filter(is_kept, table):
+        for other in filter(is_kept, table[word]):
+            pair = [components.setdefault(w, {w}) for w in (word, other)]
+            if pair[0] is not pair[1]:
+                small, large = sorted(pair, key=len)
+                large |= small
+                components |= dict.fromkeys(small, large)
+    distinct = {id(component): component for component in components.values()}
+    return [component for component in distinct.values() if len(component) > 1]
 
 
 def _is_plain(word: str) -> bool:
-    """Whether a word's case pattern can be told from its text, and a text's token is this word."""
-    cased = _cased(word)
+    """Tell whether a text can contain the word as a token from which its case pattern can be told."""
+    cased = _get_cased(word)
     return (
         (not cased or cased[0] == word[0])
         and word == word.lower() == word.upper().lower()
         and len(word.upper()) == len(word)
-        and len(word.split()) == 1
-        and word.split()[0] == word
+        and word.split() == [word]
         and not detach_punctuation(word)[1]
     )
 
 
-def _cased(word: str) -> list[str]:
-    """The characters of a word that have an upper and a lower case."""
+def _get_cased(word: str) -> list[str]:
+    """Return the characters of a word that have an upper and a lower case."""
     return [c for c in word if c.lower() != c.upper()]
 
 
-def _rank(word: str) -> tuple[int, int, int, str]:
-    """Sorts the words of a component, the representative first."""
-    # "VERSUS" and "Versus" are both "V" after an exchange: only "v" stands for the three of them alike.
-    forms = min(len(_cased(word)), 2)
+def _rank_word(word: str) -> tuple[int, int, int, str]:
+    """Return the sort key of a word in its component; the smallest is the representative."""
     from hf_bat.lexicon import load_wordnet
 
+    # "VERSUS" and "Versus" are both "V" after an exchange: only "v" can represent all three.
+    patterns = min(len(_get_cased(word)), 2)
     wordnet = load_wordnet()
     count = sum(sum(wordnet.sense_counts(word, pos)) for pos in "nvar")
-    if not count:  # only base forms were counted
+    if not count:  # WordNet counts base forms only
         bases = [(base, pos) for pos in "nvar" for base in wordnet.morphy(word, pos)[:1]]
-        count = max((sum(wordnet.sense_counts(*one)) for one in bases), default=0)
-    return forms, -count, len(word), word
+        count = max((sum(wordnet.sense_counts(*base)) for base in bases), default=0)
+    return patterns, -count, len(word), word

@@ -13,7 +13,7 @@ from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import get_hub_name
 from hf_bat.model_card import CardFacts, Evaluation, describe_data, even_out_logs, finish_card
 from hf_bat.raw_text import RawTextTrainer
-from hf_bat.saved_perturbations import tables_of
+from hf_bat.saved_perturbations import collect_tables
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,9 @@ class HubTrainer(RawTextTrainer):
             self.args,
             self.task,
             train_rows=self.train_dataset if has_trained else None,
-            tables=tables_of(self.used_perturbations(), self.canonicalizer) if has_trained else {},
+            tables=collect_tables(self.used_perturbations(), self.canonicalizer)
+            if has_trained
+            else {},
             evaluations=self.evaluations,
             step=self._step_of_weights(),
             repo=self.hub_model_id,

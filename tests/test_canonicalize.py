@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_bat import HfBatError
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.lexicon import SubstitutionTable, default_synonyms
@@ -198,12 +197,6 @@ def test_the_authors_casing_gives_another_mapping():
     assert canonical("An Auto, a CAR.") == canonical("An car, a car.") == "An car, a car."
     assert canonical.fingerprint != CANONICAL.fingerprint
     assert canonical.describe()["casing"] == "authors"
-    with pytest.raises(HfBatError, match="unknown casing 'Keep'"):
-        Canonicalizer(TABLE, "Keep")
-
-
-def test_words_to_leave_stay_and_connect_nothing():
-    assert Canonicalizer({"make": ["do"], "act": ["do"]}, leave=["do"]).representatives == {}
 
 
 def test_the_description_has_the_fingerprints_and_sizes():
@@ -223,8 +216,3 @@ def test_the_bundled_table_serves_where_none_is_given():
     fickle = SynonymPerturbation(default_synonyms())
     text = "A young child walks his dog near a large automobile on the pavement."
     assert {canonical(edit.texts[0]) for edit in fickle.candidates((text,))} == {canonical(text)}
-
-
-def test_what_is_no_table_is_refused():
-    with pytest.raises(HfBatError, match="needs a table of synonyms"):
-        Canonicalizer("synonyms.json")

@@ -39,12 +39,12 @@ def defended(model: Classifier, args: argparse.Namespace) -> Classifier:
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.lexicon import SubstitutionTable
     from hf_bat.saved_perturbations import (
-        canonicalizer_as_recorded,
-        saved_canonicalizer,
-        saved_defence,
+        load_canonicalizer,
+        match_record,
+        read_defense,
     )
 
-    trained = saved_defence(args.model)
+    trained = read_defense(args.model)
     if args.canonicalize is None:
         if trained is not None:
             _warn(
@@ -53,9 +53,9 @@ def defended(model: Classifier, args: argparse.Namespace) -> Classifier:
             )
         return model
     if trained and not args.canonicalize:
-        return CanonicalizedModel(model, saved_canonicalizer(args.model))
+        return CanonicalizedModel(model, load_canonicalizer(args.model))
     table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
-    canonicalizer = canonicalizer_as_recorded(table, trained) if trained else None
+    canonicalizer = match_record(table, trained) if trained else None
     if canonicalizer is None:
         if trained:
             _warn(f"{args.model} was trained with another mapping than {args.canonicalize} gives")

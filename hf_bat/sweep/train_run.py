@@ -32,7 +32,7 @@ from hf_bat.evaluation.representations import collect, distances, separation
 from hf_bat.files import write_json
 from hf_bat.labels import label_names_of
 from hf_bat.metrics.of_task import task_metrics
-from hf_bat.saved_perturbations import tables_of
+from hf_bat.saved_perturbations import collect_tables
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit, without_secrets
 from hf_bat.sweep.flags import build_arguments
 from hf_bat.sweep.schedule import MODEL
@@ -148,7 +148,7 @@ def table_hashes(trainer: BalancedTrainer) -> dict[str, str]:
     """Fingerprints of the tables that trained or attacked; none where nothing was perturbed."""
     is_perturbed = trainer.args.method != "normal" or bool(trainer.args.attacks)
     perturbations = trainer.perturbations if is_perturbed else ()
-    tables = tables_of(perturbations, trainer.canonicalizer)
+    tables = collect_tables(perturbations, trainer.canonicalizer)
     return {name: table.fingerprint for name, table in tables.items()}
 
 

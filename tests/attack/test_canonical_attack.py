@@ -1,6 +1,5 @@
 """Attacks on a model behind the preprocessing defence, and what is disclosed of it."""
 
-import argparse
 import csv
 import json
 
@@ -11,14 +10,13 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel, TransformersModel
-from hf_bat.canonicalize import Canonicalizer, early_canonicalizer
+from hf_bat.canonicalize import Canonicalizer
 from hf_bat.certificate.smoothing import SmoothedClassifier
 from hf_bat.cli import main
-from hf_bat.commands import defence
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.report.page import render_attack_page
-from hf_bat.saved_perturbations import save_perturbations, saved_canonicalizer, saved_defence
+from hf_bat.saved_perturbations import load_canonicalizer, read_defense, save_perturbations
 
 TABLE = SubstitutionTable(SYNONYMS)
 CANONICAL = Canonicalizer(TABLE)
@@ -103,45 +101,22 @@ def test_the_record_is_written_and_read_back(tmp_path):
     fickle = SynonymPerturbation(TABLE)
     written = save_perturbations(tmp_path, "safer", [fickle], CANONICAL)
     assert written == {"synonyms": TABLE.fingerprint, "canonical": TABLE.fingerprint}
-    assert saved_defence(tmp_path) == CANONICAL.describe()
-    assert saved_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
+    assert read_defense(tmp_path) == CANONICAL.describe()
+    assert load_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
     assert not list(tmp_path.glob(".*"))
     SubstitutionTable({"dog": ["hound"]}).save(tmp_path / "canonical.json.gz")
     with pytest.raises(HfBatError, match="another mapping"):
-        saved_canonicalizer(tmp_path)
+        load_canonicalizer(tmp_path)
     (tmp_path / "perturbations.json").write_text("[1]")
     with pytest.raises(HfBatError, match=r"cannot read .*perturbations\.json"):
-        saved_defence(tmp_path)
+        read_defense(tmp_path)
     (tmp_path / "perturbations.json").write_text('{"method": "normal"}')
-    assert saved_defence(tmp_path) is None
-
-
-def test_a_record_of_before_stop_words_were_mapped_gives_the_mapping_of_then(tmp_path, capsys):
-    table = SubstitutionTable({"win": ["won"], "v": ["versus"], "kid": ["child"]})
-    early = early_canonicalizer(table)
-    assert early.representatives == {"kid": "child", "child": "child"}
-    # As that version wrote it.
-    fingerprint = "837991cb05771658a08587d958a20b93696505abb04956cb9621332fd249d2dd"
-    record = {"name": "canonicalize", "fingerprint": fingerprint, "table": table.fingerprint,
-              "words": 2, "components": 1, "largest": 2}  # fmt: skip
-    table.save(tmp_path / "canonical.json.gz")
-    (tmp_path / "perturbations.json").write_text(json.dumps({"preprocessing_defence": record}))
-    assert saved_canonicalizer(tmp_path).representatives == early.representatives
-    assert Canonicalizer(table).fingerprint != early.fingerprint
-    # Its table, named, gives the mapping that it was trained with too, and no warning.
-    plain = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], "constant")
-    table.save(tmp_path / "named.json")
-    named = argparse.Namespace(
-        model=str(tmp_path), canonicalize=str(tmp_path / "named.json"), casing="keep"
-    )
-    found = defence.defended(plain, named)
-    assert found.preprocessing_defence["fingerprint"] == early.fingerprint
-    assert "warning" not in capsys.readouterr().err
+    assert read_defense(tmp_path) is None
 
 
 def test_the_casing_of_the_record_is_read_back(tmp_path):
     save_perturbations(tmp_path, "normal", [], Canonicalizer(TABLE, "authors"))
-    assert saved_canonicalizer(tmp_path).casing == "authors"
+    assert load_canonicalizer(tmp_path).casing == "authors"
 
 
 @pytest.fixture(scope="module")

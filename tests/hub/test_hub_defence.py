@@ -11,7 +11,7 @@ from hub_stand_in import HubStandIn
 from training_helpers import SYNONYMS, made_rows
 
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
+from hf_bat.saved_perturbations import load_canonicalizer, read_defense
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 CASE = Path(__file__).parent.parent / "helpers" / "defence_case.py"
@@ -81,6 +81,6 @@ def test_a_defended_model_is_known_by_its_id_with_and_without_a_network(tmp_path
 
 @pytest.mark.parametrize("model", ["no/such/id", "./absent", "nobody/never-loaded"])
 def test_what_is_no_model_or_cannot_be_fetched_records_nothing(model):
-    assert saved_defence(model) is None
+    assert read_defense(model) is None
     with pytest.raises(ValueError, match=r"table not found: canonical\.json\.gz of"):
-        saved_canonicalizer(model)
+        load_canonicalizer(model)

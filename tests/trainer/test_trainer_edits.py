@@ -19,7 +19,7 @@ from hf_bat import HfBatError, PerturbationCollator, get_task
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.lexicon import SubstitutionTable, default_sisters
 from hf_bat.perturbations import build_perturbations
-from hf_bat.saved_perturbations import saved_canonicalizer, saved_defence
+from hf_bat.saved_perturbations import load_canonicalizer, read_defense
 
 CANONICAL = Canonicalizer(SYNONYMS.minus(ANTONYMS))
 FILTER_KEYS = ("valid_keep_rate", "invalid_keep_rate")
@@ -97,8 +97,8 @@ def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path
     assert about["preprocessing_defence"]["fingerprint"] == CANONICAL.fingerprint
     written = trainer.save_perturbations(tmp_path)
     assert set(written) == {"canonical"}
-    assert saved_defence(tmp_path) == CANONICAL.describe()
-    assert saved_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
+    assert read_defense(tmp_path) == CANONICAL.describe()
+    assert load_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
 
 
 def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
@@ -107,10 +107,10 @@ def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
     trainer.train()
     trainer.save_model(str(tmp_path / "model"))
     for folder in (tmp_path / "out" / "checkpoint-1", tmp_path / "model"):
-        assert saved_canonicalizer(folder).fingerprint == CANONICAL.fingerprint
+        assert load_canonicalizer(folder).fingerprint == CANONICAL.fingerprint
     plain = make_trainer(tmp_path / "plain", method="normal")
     plain.save_model()
-    assert saved_defence(tmp_path / "plain") is None
+    assert read_defense(tmp_path / "plain") is None
 
 
 @pytest.mark.parametrize(
@@ -196,4 +196,4 @@ def test_a_collator_with_the_trainers_own_defence_trains_and_discloses_it(tmp_pa
     assert trainer.data_collator is own
     assert trainer.evaluate(made_rows(40, seed=3))["eval_synonym_asr"] == 0.0
     trainer.save_model()
-    assert saved_defence(tmp_path) == CANONICAL.describe()
+    assert read_defense(tmp_path) == CANONICAL.describe()
