@@ -6,6 +6,7 @@ import os
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
+from hf_bat.attack.report import AttackReport
 from hf_bat.attack.rows import RowsFile
 from hf_bat.cli import main
 from hf_bat.errors import HfBatError
@@ -67,7 +68,7 @@ def test_pages_and_rows_that_cannot_be_written_leave_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(HfBatError, match="^cannot write .*page.html: No space left"):
-        write_attack_page({"attacks": {}}, tmp_path / "page.html", [])
+        write_attack_page(AttackReport({}), tmp_path / "page.html")
     row = {"attack": "antonym", "idx": 0, "outcome": "failed"}
     with pytest.raises(HfBatError, match="^cannot write .*rows.jsonl: No space left"):
         RowsFile(tmp_path / "rows.jsonl", "antonym", {}).finish([row])

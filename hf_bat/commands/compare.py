@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare two reports, print the tables and return 0."""
     from hf_bat.attack.report import disclosure
     from hf_bat.evaluation.compare import compare_attack_rates, compare_contrast, compare_rows
-    from hf_bat.evaluation.reports import read_attack_rows, read_contrast_rows, read_report
+    from hf_bat.evaluation.reports import read_both_rows, read_report
 
     if args.resamples < 1:
         raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
     options = {"resamples": args.resamples, "seed": args.seed}
-    contrast_rows = read_contrast_rows((path_a, path_b), rows)
+    kind, rows_a, rows_b = read_both_rows((path_a, path_b), rows)
     reports = {"a": read_report(path_a), "b": read_report(path_b)}
     for (side, report), path in zip(reports.items(), args.reports, strict=True):
         print(f"{side.upper()}: {path}")
@@ -77,12 +77,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"   {line}")
     print()
     comparisons = []
-    if contrast_rows:
-        rates = compare_contrast(*contrast_rows, **options)
+    if kind == "contrast":
+        rates = compare_contrast(rows_a, rows_b, **options)
     else:
-        attack_rows = read_attack_rows((path_a, path_b), rows)
-        comparisons = compare_rows(*attack_rows, **options)
-        rates = compare_attack_rates(*attack_rows, **options)
+        comparisons = compare_rows(rows_a, rows_b, **options)
+        rates = compare_attack_rates(rows_a, rows_b, **options)
         _print_table(
             _OUTCOMES_HEAD,
             [

@@ -15,13 +15,13 @@ from typing import Any
 
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.reports import read_attack_rows
+from hf_bat.evaluation.reports import read_both_rows
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
 Counts = tuple[int, int]  # what a figure counts in a row, and out of how many
 
-# Definition of success -> key of a row; "valid" counts only edits that pass the label filter.
+# Definition of success -> key of a row; "valid" counts only edits that pass the filter.
 DEFINITIONS = {
     "strict": "outcome",
     "confident": "outcome_confident",
@@ -37,7 +37,7 @@ class Comparison:
     Args:
         attack: Name of the attack.
         definition: "strict" or "confident" (see `hf_bat.attack`), followed by ", valid" if only edits
-            count that pass the label filter.
+            that pass the label filter count.
         rows: Number of rows that both models were given.
         attempted_a: Number of rows attacked for A: predicted correctly, and without a skipped label.
         attempted_b: The same for B.
@@ -137,7 +137,10 @@ def compare_reports(
         >>> comparison.asr_a, comparison.asr_b
         (1.0, 0.0)
     """
-    return compare_rows(*read_attack_rows((path_a, path_b), rows), resamples, seed)
+    kind, rows_a, rows_b = read_both_rows((path_a, path_b), rows)
+    if kind != "attacks":
+        raise HfBatError(f"{path_a} is a contrast report; compare its rows with `compare_contrast`")
+    return compare_rows(rows_a, rows_b, resamples, seed)
 
 
 def compare_rows(
@@ -166,66 +169,13 @@ def compare_rows(
         ('antonym', 'strict', -1.0, 0.001953125)
     """
     comparisons = []
-    for attack, pairs in pair_attacks(rows_a, rows_b).items():
+    for attack, pairs in _pair_attacks(rows_a, rows_b).items():
         for definition, key in DEFINITIONS.items():
             if all(any(key in pair[side] for pair in pairs) for side in (0, 1)):
                 # Files of earlier versions have no confident outcome of skipped rows.
                 outcomes = [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs]
-                comparisons.append(
-                    compare_outcomes(outcomes, attack, definition, resamples, seed=seed)
-                )
+                comparisons.append(_compare_outcomes(outcomes, attack, definition, resamples, seed))
     return comparisons
-
-
-def compare_outcomes(
-    outcomes: Sequence[tuple[str, str]],
-    attack: str = "",
-    definition: str = "strict",
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Comparison:
-    """Compare the outcomes of one attack on two models.
-
-    Args:
-        outcomes: (outcome of A, outcome of B) of each row: "succeeded", "failed" or "skipped".
-        attack: Name of the attack, for the record.
-        definition: Definition of success, for the record.
-        resamples: Number of bootstrap resamples. Defaults to 10,000.
-        confidence: Confidence level of the interval. Defaults to 0.95.
-        seed: Seed of the bootstrap. Defaults to 0.
-
-    Returns:
-        The comparison; a rate is `None` if no row was attacked.
-
-    Example:
-        >>> comparison = compare_outcomes([("succeeded", "failed")] * 30 + [("failed", "failed")] * 70)
-        >>> comparison.asr_a, comparison.asr_b, comparison.only_a, comparison.only_b
-        (0.3, 0.0, 30, 0)
-        >>> comparison.interval[1] < 0
-        True
-    """
-    counts = Counter(outcomes)
-    pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
-    table = [[n for outcome in pair for n in _count_outcome(outcome)] for pair in pairs]
-    sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, confidence, seed)
-    only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
-    both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
-    return Comparison(
-        attack=attack,
-        definition=definition,
-        rows=len(outcomes),
-        attempted_a=sum(a != "skipped" for a, _ in outcomes),
-        attempted_b=sum(b != "skipped" for _, b in outcomes),
-        asr_a=sums[0],
-        asr_b=sums[1],
-        difference=sums[2],
-        interval=sums[3],
-        attempted_by_both=both,
-        only_a=only_a,
-        only_b=only_b,
-        p_value=mcnemar(only_a, only_b) if both else None,
-    )
 
 
 def compare_attack_rates(
@@ -253,7 +203,7 @@ def compare_attack_rates(
         [('accuracy', 1.0, 0.0)]
     """
     comparisons = []
-    for attack, pairs in pair_attacks(rows_a, rows_b).items():
+    for attack, pairs in _pair_attacks(rows_a, rows_b).items():
         for figure, count in _ATTACK_FIGURES.items():
             counts = [(count(a), count(b)) for a, b in pairs]
             if all(any(pair[side][1] for pair in counts) for side in (0, 1)):
@@ -314,8 +264,8 @@ def compare_counts(
 
     Args:
         counts: For each row (count, total) of A and of B.
-        source: Where the rows come from, for the record.
-        figure: Name of the rate, for the record.
+        source: Where the rows come from; recorded only.
+        figure: Name of the rate; recorded only.
         resamples: Number of bootstrap resamples. Defaults to 10,000.
         confidence: Confidence level of the interval. Defaults to 0.95.
         seed: Seed of the bootstrap. Defaults to 0.
@@ -336,6 +286,30 @@ def compare_counts(
     distinct, repeats = np.unique(table, axis=0, return_counts=True)
     sums = _compare_sums(distinct, repeats, resamples, confidence, seed)
     return RateComparison(source, figure, len(counts), *sums)
+
+
+def _compare_outcomes(
+    outcomes: Sequence[tuple[str, str]], attack: str, definition: str, resamples: int, seed: int
+) -> Comparison:
+    """Compare the outcomes (of A, of B) of each row."""
+    counts = Counter(outcomes)
+    pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
+    table = [[n for outcome in pair for n in _count_outcome(outcome)] for pair in pairs]
+    sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, 0.95, seed)
+    only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
+    both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
+    return Comparison(
+        attack,
+        definition,
+        len(outcomes),
+        sum(a != "skipped" for a, _ in outcomes),
+        sum(b != "skipped" for _, b in outcomes),
+        *sums,
+        attempted_by_both=both,
+        only_a=only_a,
+        only_b=only_b,
+        p_value=mcnemar(only_a, only_b) if both else None,
+    )
 
 
 def _compare_sums(
@@ -369,21 +343,10 @@ def _compare_sums(
     return rate_a, rate_b, rate_b - rate_a, percentile_interval(differences, confidence)
 
 
-def pair_attacks(
+def _pair_attacks(
     rows_a: Iterable[Row], rows_b: Iterable[Row]
 ) -> dict[str, list[tuple[AttackResult, AttackResult]]]:
-    """Pair the rows of the attacks that two models have in common.
-
-    Args:
-        rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
-        rows_b: Rows of the second model.
-
-    Returns:
-        Attack -> (row of A, row of B) for each row, in the order of `rows_a`.
-
-    Raises:
-        HfBatError: As `compare_rows`.
-    """
+    """Return attack -> (row of A, row of B) for each row, for the attacks that both models have."""
     first, second = _index_rows(rows_a, "A"), _index_rows(rows_b, "B")
     common = [attack for attack in first if attack in second]
     if not common:

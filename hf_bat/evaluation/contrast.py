@@ -151,13 +151,8 @@ def read_contrast_set(
     return list(contrast.values())
 
 
-def select_scorable(rows: Sequence[ContrastRow]) -> tuple[list[ContrastRow], dict[str, int]]:
-    """Select the rows that can be scored.
-
-    Returns:
-        The rows that have a label and texts and, if they are edits, whose original has them too; and the
-        number of the other rows by reason.
-    """
+def _select_scorable(rows: Sequence[ContrastRow]) -> tuple[list[ContrastRow], dict[str, int]]:
+    """Return the rows that have a label and texts, and whose original has them too; count the others."""
     reasons: dict[int | str, str] = {}
     for row in rows:
         if row.label is None:
@@ -190,7 +185,7 @@ def evaluate_contrast(
         >>> report.obstinate_errors.rate, report.consistency.rate, report.fickle_errors.rate
         (1.0, 0.0, None)
     """
-    kept, skipped = select_scorable(rows)
+    kept, skipped = _select_scorable(rows)
     if not kept:
         raise HfBatError(
             f"the contrast set has no row to score (of {len(rows)}: {skipped or 'none'})"

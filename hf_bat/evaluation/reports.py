@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_json_lines, read_rows
 from hf_bat.errors import HfBatError
 
-PathLike = str | Path
+KINDS = ("attacks", "contrast")
 _ROWS_ENDINGS = (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
 
 
-def read_report(path: PathLike) -> dict[str, Any]:
-    """Read a JSON report of any command.
-
-    Returns:
-        The report, or an empty dict if the file holds other JSON.
+def read_report(path: str | Path) -> dict[str, Any]:
+    """Read a JSON report of any command; an empty dict if the file holds other JSON.
 
     Raises:
         HfBatError: If the file is missing or not JSON.
@@ -50,66 +46,51 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
     )
 
 
-def read_attack_rows(
-    paths: tuple[PathLike, PathLike], rows: tuple[PathLike, PathLike] | None = None
-) -> tuple[list[AttackResult], list[AttackResult]]:
-    """Read the rows of two attack reports with the same recipes.
-
-    Args:
-        paths: The two reports.
-        rows: Their rows files. If `None`, the files that the reports name or that lie next to them.
-
-    Raises:
-        HfBatError: If a file is missing or is not an attack report, or if the recipes differ.
-    """
-    reports = [read_report(path) for path in paths]
-    for path, report in zip(paths, reports, strict=True):
-        if not isinstance(report.get("attacks"), dict):
-            raise HfBatError(
-                f"{path} is no attack report: it has no 'attacks' (`hf-bat attack --json`)"
-            )
-    _check_same_recipes(reports[0]["attacks"], reports[1]["attacks"])
-    path_a, path_b = rows or _find_both_rows(paths, reports)
-    return read_rows(path_a), read_rows(path_b)
-
-
-def read_contrast_rows(
-    paths: tuple[PathLike, PathLike], rows: tuple[PathLike, PathLike] | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
-    """Read the rows of two contrast reports.
+def read_both_rows(
+    paths: tuple[str | Path, str | Path], rows: tuple[str | Path, str | Path] | None = None
+) -> tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """Read the rows of two reports that can be compared.
 
     Args:
         paths: The two reports.
         rows: Their rows files. If `None`, the files that the reports name or that lie next to them.
 
     Returns:
-        The rows of both, or `None` if the first is not a contrast report.
+        Kind of the reports, "attacks" or "contrast", and the rows of each.
 
     Raises:
-        HfBatError: If a file is missing or unreadable, or only the first is a contrast report.
+        HfBatError: If a file is missing or is not a report, or the reports have different kinds or recipes.
     """
-    reports = [read_report(path) for path in paths]
-    if "contrast" not in reports[0]:
-        return None
-    if "contrast" not in reports[1]:
-        raise HfBatError(f"{paths[0]} is a contrast report and {paths[1]} is none")
-    files = rows or _find_both_rows(paths, reports)
-    # A header line has no `idx`.
-    first, second = ([row for row in read_json_lines(file) if "idx" in row] for file in files)
-    return first, second
-
-
-def _find_both_rows(
-    paths: tuple[PathLike, PathLike], reports: list[dict[str, Any]]
-) -> tuple[Path, Path]:
     path_a, path_b = map(Path, paths)
-    first, second = find_rows(path_a, reports[0]), find_rows(path_b, reports[1])
-    if first.resolve() == second.resolve() and path_a.resolve() != path_b.resolve():
+    report_a, report_b = read_report(path_a), read_report(path_b)
+    kind, kind_b = _get_kind(path_a, report_a), _get_kind(path_b, report_b)
+    if kind != kind_b:
         raise HfBatError(
-            f"{first} would be the rows of both {path_a} and {path_b}; give both files with "
+            f"{path_a} is of `hf-bat {kind.rstrip('s')}`, {path_b} of `hf-bat {kind_b.rstrip('s')}`"
+        )
+    if kind == "attacks":
+        _check_same_recipes(report_a["attacks"], report_b["attacks"])
+    files = rows or (find_rows(path_a, report_a), find_rows(path_b, report_b))
+    if not rows and files[0] == files[1] and path_a.resolve() != path_b.resolve():
+        raise HfBatError(
+            f"{files[0]} would be the rows of both {path_a} and {path_b}; give both files with "
             "--rows A.jsonl B.jsonl"
         )
-    return first, second
+    if kind == "attacks":
+        return kind, read_rows(files[0]), read_rows(files[1])
+    # A header line has no `idx`.
+    first, second = ([row for row in read_json_lines(file) if "idx" in row] for file in files)
+    return kind, first, second
+
+
+def _get_kind(path: Path, report: Mapping[str, Any]) -> str:
+    for kind in KINDS:
+        if isinstance(report.get(kind), dict):
+            return kind
+    raise HfBatError(
+        f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no 'contrast' "
+        "(`hf-bat contrast --json`)"
+    )
 
 
 def _check_same_recipes(attacks_a: Mapping[str, Any], attacks_b: Mapping[str, Any]) -> None:

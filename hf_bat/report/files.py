@@ -24,7 +24,6 @@ Json = dict[str, Any]
 
 MAX_PICTURE_BYTES = 4_000_000
 MAX_PICTURES_BYTES = 24_000_000  # of all pictures together
-# In alphabetical order, so that of a PNG and an SVG with the same name the PNG is shown.
 PICTURE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 # Tables written for other readers -> the file with the same content that the page shows.
 _SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
@@ -39,43 +38,32 @@ def is_run(content: Json) -> bool:
 
 def select_metrics(content: Json) -> Json:
     """Return the evaluation and training figures of a file, named as the Trainer names them."""
-
-    def get_part(key: str) -> Json:
-        part = content.get(key)
-        return part if isinstance(part, dict) else {}
-
     if is_run(content):
-        counts = {
-            "train_samples": get_part("rows").get("train"),
-            "eval_samples": get_part("rows").get("validation"),
-        }
-        return counts | get_part("train") | get_part("metrics")
-    metrics = content | get_part("eval") | get_part("train")
+        rows = _get_dict(content, "rows")
+        counts = {"train_samples": rows.get("train"), "eval_samples": rows.get("validation")}
+        return counts | _get_dict(content, "train") | content["metrics"]
+    metrics = content | _get_dict(content, "eval") | _get_dict(content, "train")
     is_known = any(key.startswith(("eval_", "train_")) for key in metrics)
-    # A trainer's state has figures too, in its log history.
+    # A trainer's state has such keys too; its figures are in its log history.
     return metrics if is_known and "global_step" not in content else {}
 
 
-def _is_dict_of_dicts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
+def _get_dict(content: Json, key: str) -> Json:
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
 
 
-def _is_list_of_dicts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
-
-
-def _is_certificate(content: Json) -> bool:
-    certificate = content.get("certificate")
-    return isinstance(certificate, dict) and isinstance(certificate.get("adversaries"), dict)
+def _has_dicts(content: Json, key: str, kind: Any) -> bool:
+    """Return whether a value is a list of dicts, or a dict of dicts."""
+    values: Any = content.get(key)
+    if not isinstance(values, kind):
+        return False
+    return all(isinstance(one, dict) for one in (values.values() if kind is dict else values))
 
 
 def _is_reproduction(content: Json) -> bool:
-    settings: Any = content.get("settings")
-    return (
-        _is_list_of_dicts(settings)
-        and bool(settings)
-        and all(isinstance(setting.get("ours"), dict) for setting in settings)
-    )
+    has_settings = _has_dicts(content, "settings", list) and bool(content["settings"])
+    return has_settings and all(isinstance(one.get("ours"), dict) for one in content["settings"])
 
 
 def _describes_perturbations(content: Json) -> bool:
@@ -87,10 +75,12 @@ def _describes_perturbations(content: Json) -> bool:
 KINDS: dict[str, Callable[[Json], bool]] = {
     "metrics": lambda content: bool(select_metrics(content)),
     "histories": lambda content: isinstance(content.get("log_history"), list),
-    "attacks": lambda content: _is_dict_of_dicts(content.get("attacks")),
+    "attacks": lambda content: _has_dicts(content, "attacks", dict),
     "contrasts": lambda content: isinstance(content.get("contrast"), dict),
-    "comparisons": lambda content: _is_list_of_dicts(content.get("comparisons")),
-    "certificates": _is_certificate,
+    "comparisons": lambda content: _has_dicts(content, "comparisons", list),
+    "certificates": lambda content: isinstance(
+        _get_dict(content, "certificate").get("adversaries"), dict
+    ),
     "sweeps": lambda content: "varied" in content and isinstance(content.get("groups"), list),
     "runs": is_run,
     "reproductions": _is_reproduction,
@@ -100,15 +90,15 @@ KINDS: dict[str, Callable[[Json], bool]] = {
 
 @dataclass
 class Contents:
-    """What a folder holds.
+    """Contents of a folder.
 
     Args:
-        files: Name -> content of the JSON files that the page shows. An attack's rows without a report
-            are here too, as a report made of them.
-        rows: Name of an attack report in `files` -> its attacked rows.
+        files: Name -> content of the JSON files that the page shows. Attack rows without a report are here
+            too, as a report made of them.
+        rows: Name of an attack report in `files` -> its rows.
         row_files: Name of an attack report in `files` -> name of its rows file.
         pictures: Name -> data URI.
-        skipped: Name of a file that the page does not show -> the reason.
+        skipped: Name of a file that the page does not show -> reason.
         sources: Paths of the files that the page shows or counts; no output may overwrite them.
     """
 
@@ -125,11 +115,7 @@ class Contents:
         return {*self.files, *self.row_files.values(), *self.pictures}
 
     def select(self, kind: str) -> dict[str, Json]:
-        """Return the files of a kind: name -> content.
-
-        Args:
-            kind: A key of `KINDS`.
-        """
+        """Return name -> content of the files of a kind, a key of `KINDS`."""
         return {name: content for name, content in self.files.items() if KINDS[kind](content)}
 
     def skip(self, name: str, reason: str) -> None:
@@ -151,7 +137,7 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
         page: Report to be written; may be in the folder. If `None`, no file is taken for it.
 
     Raises:
-        HfBatError: If there is no such folder or nothing in it to show.
+        HfBatError: If the folder is missing or has nothing to show.
     """
     if not folder.is_dir():
         raise HfBatError(f"no such folder: {folder}")
@@ -189,16 +175,13 @@ def make_printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def group_by_attack(names: Iterable[str], rows: Iterable[Any]) -> dict[str, list[Any]]:
-    """Group attacked rows by attack, the named attacks first.
-
-    Example:
-        >>> group_by_attack(["a"], [{"attack": "b", "idx": 0}])
-        {'a': [], 'b': [{'attack': 'b', 'idx': 0}]}
-    """
-    groups: dict[str, list[Any]] = {name: [] for name in names}
+def group_by_attack(
+    names: Iterable[str], rows: Iterable[AttackResult]
+) -> dict[str, list[AttackResult]]:
+    """Return attack -> rows, the named attacks first."""
+    groups: dict[str, list[AttackResult]] = {name: [] for name in names}
     for row in rows:
-        groups.setdefault(str(row.get("attack", "")), []).append(row)
+        groups.setdefault(str(row.attack), []).append(row)
     return groups
 
 
@@ -277,7 +260,7 @@ def _summarize(rows: list[AttackResult]) -> dict[str, Json]:
 
 
 def _read_runs(contents: Contents, folder: Path) -> None:
-    """Read the runs of a sweep or reproduction that has no table yet; count those of finished ones."""
+    """Read the runs of a sweep or reproduction without a table; of one with a table, count them."""
     has_table = bool(contents.select("sweeps") or contents.select("reproductions"))
     for pattern in ("*/result.json", "runs/*/result.json"):
         paths = sorted(folder.glob(pattern))
@@ -291,7 +274,7 @@ def _read_runs(contents: Contents, folder: Path) -> None:
 
 
 def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str, Path]:
-    """Return name -> path of the files in the folder and in those of its reproductions."""
+    """Return name -> path of the files in the folder and in the folders of its reproductions."""
     names = contents.select("reproductions")
     folders = dict.fromkeys((folder, *((folder / name).parent for name in names)))
     return {
@@ -328,29 +311,31 @@ def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, 
     A browser runs no script in an `<img>` and fetches nothing for it, whatever an SVG holds.
 
     Args:
-        paths: Name -> file. Of a PNG and an SVG with the same stem, one is read.
+        paths: Name -> file.
 
     Returns:
-        Name -> data URI of the pictures that fit, and name -> reason of the others.
+        Name -> data URI of the pictures to show, and name -> reason of the others.
     """
     uris: dict[str, str] = {}
     skipped: dict[str, str] = {}
     stems: dict[str, str] = {}
     room = MAX_PICTURES_BYTES
+    # Sorted, because if a PNG and an SVG have the same stem, only the PNG is shown.
     for name in sorted(paths, key=str.lower):
-        stem = name.removesuffix(paths[name].suffix)
+        path = paths[name]
+        stem = name.removesuffix(path.suffix)
         if stem in stems:
             skipped[name] = f"a picture of this name is shown: {stems[stem]}"
             continue
         try:
-            data = read_picture(paths[name], room)
+            data = read_picture(path, room)
         except HfBatError as error:
             skipped[name] = str(error)
             continue
         room -= len(data)
         stems[stem] = name
-        media_type = PICTURE_TYPES[paths[name].suffix.lower()]
-        uris[name] = f"data:{media_type};base64,{b64encode(data).decode('ascii')}"
+        encoded = b64encode(data).decode("ascii")
+        uris[name] = f"data:{PICTURE_TYPES[path.suffix.lower()]};base64,{encoded}"
     return uris, skipped
 
 
@@ -367,9 +352,8 @@ def read_picture(path: Path, room: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_PICTURE_BYTES:
-            raise HfBatError(
-                f"too large for the page ({size:,} bytes, at most {MAX_PICTURE_BYTES:,})"
-            )
+            limit = f"{size:,} bytes, at most {MAX_PICTURE_BYTES:,}"
+            raise HfBatError(f"too large for the page ({limit})")
         if size > room:
             raise HfBatError(f"the page holds {MAX_PICTURES_BYTES:,} bytes of pictures at most")
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Write HTML pages: an output folder's, and an attack's.
+"""Write the HTML page of an output folder or of an attack.
 
 A page needs nothing else: no script, no font, no file, and a content security policy that forbids them.
 Its text comes from data and is escaped by the templates.
@@ -7,17 +7,16 @@ Its text comes from data and is escaped by the templates.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
 from hf_bat.attack.label_filter import flat_figures
-from hf_bat.attack.report import DISCLOSED, disclosure, disclosures
-from hf_bat.attack.rows import read_rows
+from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_model_title, identity, write_atomically
-from hf_bat.report.charts import Point, draw_lines, draw_rates
+from hf_bat.report.charts import draw_lines, draw_rates
 from hf_bat.report.files import (
     DAMAGE,
     Contents,
@@ -28,7 +27,7 @@ from hf_bat.report.files import (
     read_folder,
     select_metrics,
 )
-from hf_bat.report.rendering import ENVIRONMENT, format_number, render, select_plain
+from hf_bat.report.rendering import ENVIRONMENT, add_to_templates, format_number, select_plain
 from hf_bat.summary import labels
 from hf_bat.sweep.arguments import without_secrets
 from hf_bat.sweep.summary import defence_of
@@ -37,6 +36,9 @@ from hf_bat.version import __version__
 MAX_EXAMPLES = 40
 MAX_PAIRS = 25
 MAX_REASON = 150  # characters of an error, which may quote a value of the file
+ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
+add_to_templates(disclosures)
+add_to_templates(group_by_attack)
 
 # Key of an attack's report -> (title, note), in the order of the table.
 _RATES = {
@@ -77,18 +79,6 @@ _COSTS = {
     "train_runtime": "training, seconds",
     "eval_samples": "evaluated rows",
 }
-# Title -> prefix and other names of the logged values that a chart shows.
-_TRAINING_CHARTS = {
-    "Loss and its components": ("loss_", ("loss",)),
-    "Distance of anchor and version": ("distance_", ("fickle_distance", "obstinate_distance")),
-    "Rows that had a valid version (share)": ("valid_", ("fickle_valid", "obstinate_valid")),
-}
-_RUN_PARTS = {
-    "arguments": "Arguments",
-    "representations": "Representations",
-    "tables": "Fingerprints of the tables",
-    "environment": "Made with",
-}
 
 
 def write_report(
@@ -99,11 +89,9 @@ def write_report(
     """Write the page of an output folder.
 
     Args:
-        folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into:
-            `train_results.json`, `eval_results.json`, `trainer_state.json`, `perturbations.json`, any
-            number of reports and rows files; or the folder of a sweep, of a reproduction, or of one of
-            their runs. Files are known by their content, not by their names. PNG and SVG pictures are
-            shown too.
+        folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into, or the folder of
+            a sweep, of a reproduction, or of one of their runs. Files are known by their content, not by
+            their names. PNG and SVG pictures are shown too.
         path: Page to write.
         also_written: Other files that the caller will write, checked like the page. Defaults to none.
 
@@ -111,8 +99,8 @@ def write_report(
         `{"output", "files": names of the files shown, "others": file -> reason why it is not shown}`.
 
     Raises:
-        HfBatError: If there is no such folder or nothing in it to show, or if the page cannot be
-            written or would overwrite a file that it shows.
+        HfBatError: If the folder is missing or has nothing to show, or if the page cannot be written or
+            would overwrite a file that it shows.
 
     Example:
         >>> import tempfile
@@ -138,46 +126,30 @@ def write_report(
     }
 
 
-def write_attack_page(
-    report: Any, path: str | os.PathLike[str], rows: Iterable[Any] | str | Path | None = None
-) -> None:
+def write_attack_page(report: AttackReport, path: str | os.PathLike[str]) -> None:
     """Write the page of an attack report.
 
-    Args:
-        report: An `AttackReport`, or its `to_dict()`.
-        path: Page to write.
-        rows: Attacked rows, or the JSON-lines file of them. If `None`, the rows of the `AttackReport`;
-            without rows the page has no examples.
-
     Raises:
-        HfBatError: If the rows file cannot be read or the page cannot be written.
+        HfBatError: If the page cannot be written.
     """
-    if isinstance(rows, (str, Path)):
-        rows = read_rows(rows)
-    elif rows is None and not isinstance(report, Mapping):
-        rows = [row for attack_rows in report.rows.values() for row in attack_rows]
-    _write_page(path, render_attack_page(report, list(rows or ())))
+    _write_page(path, render_attack_page(report))
 
 
-def render_attack_page(report: Any, rows: Sequence[Any] = ()) -> str:
-    """Return the page of an attack report; see `write_attack_page`.
+def render_attack_page(report: AttackReport) -> str:
+    """Return the page of an attack report.
 
     Example:
-        >>> page = render_attack_page({"attacks": {"antonym": {"asr": 0.5}}, "model": "<mine>"})
+        >>> page = render_attack_page(AttackReport({"antonym": {"asr": 0.5}}, {}, {"model": "<mine>"}))
         >>> "50.0 %" in page, "&lt;mine&gt;" in page, "<mine>" in page
         (True, True, False)
     """
-    content: Mapping[str, Any] = report if isinstance(report, Mapping) else report.to_dict()
-    attacks: Mapping[str, Json] = content.get("attacks", {})
-    rows_by_attack = group_by_attack(attacks, rows)
-    return render(
-        "attack.html",
-        title=f"Attack report: {', '.join(rows_by_attack)}",
+    return ENVIRONMENT.get_template("attack.html").render(
+        title=f"Attack report: {', '.join(report.attacks)}",
         pictures={},
-        facts=select_plain(content),
-        disclosures=disclose(content),
-        attacks=attacks,
-        rows_by_attack=rows_by_attack,
+        facts=select_plain(report.about),
+        about=report.about,
+        attacks=report.attacks,
+        rows=[row for rows in report.rows.values() for row in rows],
     )
 
 
@@ -196,7 +168,7 @@ def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     names: dict[str, list[str]] = {}
     for name, reason in sorted(skipped.items()):
-        names.setdefault(reason, []).append(name)
+        names.setdefault(reason, []).append(make_printable(name))
     return [(", ".join(group), reason) for reason, group in names.items()]
 
 
@@ -206,7 +178,7 @@ def _write_page(path: str | os.PathLike[str], page: str) -> None:
 
 
 def _skip_damaged(contents: Contents) -> None:
-    """Leave out files that cannot be rendered. Each is tried alone, because files share sections."""
+    """Leave out files that cannot be rendered. Each is tried separately, because files share sections."""
     for name, content in sorted(contents.files.items()):
         if reason := _find_damage(Contents({name: content})):
             contents.skip(name, reason)
@@ -226,68 +198,50 @@ def _find_damage(contents: Contents) -> str:
     return ""
 
 
-def _render_folder(name: str, contents: Contents) -> str:
-    perturbations, runs = contents.select("perturbations"), contents.select("runs")
-    described = (*perturbations.values(), *(run["arguments"] for run in runs.values()))
-    methods = {str(one["method"]) for one in described if "method" in one}
+def _render_folder(folder: str, contents: Contents) -> str:
+    descriptions = [*contents.select("perturbations").values()]
+    descriptions += [run["arguments"] for run in contents.select("runs").values()]
+    methods = {str(one["method"]) for one in descriptions if "method" in one}
     reproductions = [
         _describe_reproduction(name, content, contents.pictures)
         for name, content in contents.select("reproductions").items()
     ]
     shown_pictures = {name for one in reproductions for name in one["pictures"]}
-    return render(
-        "folder.html",
-        title=f"Report: {name}",
+    return ENVIRONMENT.get_template("folder.html").render(
+        title=f"Report: {folder}",
         facts={
-            "folder": name,
+            "folder": folder,
             "method": ", ".join(sorted(methods)),
             "version of hf-bat": __version__,
         },
-        evaluation=_tabulate_evaluation(contents),
+        contents=contents,
+        evaluation=_describe_evaluation(contents),
         reproductions=reproductions,
-        runs=[_describe_run(name, run) for name, run in runs.items()],
-        training=dict(_chart_training(contents)),
-        rate_chart=_chart_attack_rates(contents.select("attacks")),
-        attack_reports=[
-            {
-                "name": _strip_ending(name),
-                "facts": {key: report.get(key) for key in ("model", "task")},
-                "disclosures": _disclose_attacks(report),
-                "attacks": report["attacks"],
-                "rows_by_attack": group_by_attack(report["attacks"], contents.rows.get(name, ())),
-            }
-            for name, report in contents.select("attacks").items()
-        ],
-        contrasts=contents.select("contrasts"),
-        comparisons=contents.select("comparisons"),
-        certificates=contents.select("certificates"),
         sweeps=[_describe_sweep(*item) for item in contents.select("sweeps").items()],
-        perturbations=perturbations,
         pictures=contents.pictures,
         other_pictures=[name for name in contents.pictures if name not in shown_pictures],
         shown=sorted(map(make_printable, contents.shown)),
-        skipped=[(make_printable(names), why) for names, why in group_reasons(contents.skipped)],
+        skipped=group_reasons(contents.skipped),
     )
 
 
-def _tabulate_evaluation(contents: Contents) -> dict[str, Any]:
+def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     """Return accuracy, attack success rates and training costs, with a column for each run."""
     runs: dict[str, Json] = {}
     notes: dict[str, str] = {}
     for name, content in contents.select("metrics").items():
-        run = "this run" if name in _RUN_FILES else _strip_ending(name).removesuffix("/result")
+        run = "this run" if name in _RUN_FILES else strip_ending(name).removesuffix("/result")
         runs[run] = runs.get(run, {}) | select_metrics(content)
-        notes[run] = _name_run(content) if is_run(content) else ""
-    titles = {key: title for metrics in runs.values() for key, title in labels(metrics).items()}
+        notes[run] = name_run(content) if is_run(content) else ""
+    rates = {key: title for metrics in runs.values() for key, title in labels(metrics).items()}
+    lines: list[Json] = [
+        {"title": title, "is_rate": key in rates, "cells": [m.get(key) for m in runs.values()]}
+        for key, title in (rates | _COSTS).items()
+    ]
     return {
-        "runs": notes,
+        "notes": notes,
         "disclosures": disclosures(runs.items()),
-        "rates": [(t, [metrics.get(k) for metrics in runs.values()]) for k, t in titles.items()],
-        "costs": [
-            (title, [metrics.get(key) for metrics in runs.values()])
-            for key, title in _COSTS.items()
-            if any(metrics.get(key) is not None for metrics in runs.values())
-        ],
+        "lines": [line for line in lines if any(cell is not None for cell in line["cells"])],
     }
 
 
@@ -303,21 +257,20 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
     metrics = dict.fromkeys(metric for setting in settings for metric in setting["ours"])
     printed = {metric for setting in settings for metric in setting.get("paper_percent") or ()}
     heads: list[str] = []
+    lines: list[Json] = []
     for metric in metrics:
         title = labels({metric: 0.0}).get(metric, metric)
         heads += [f"{title}, ours"] + [f"{title}, paper"] * (metric in printed)
-    rows = []
     for setting in settings:
         figures = []
         for metric in metrics:
             figures.append(_average_percent(setting["ours"].get(metric)))
             if metric in printed:
                 figures.append(_read_percent((setting.get("paper_percent") or {}).get(metric)))
-        options = (setting.get("options") or {}).items()
-        varied = ", ".join(f"{key.replace('_', ' ')} {format_number(v)}" for key, v in options)
+        varied = join_options(setting.get("options") or {})
         method = f"{setting.get('method')}{f' ({varied})' if varied else ''}"
         names = (str(setting.get("task")).upper(), setting.get("paper_model"), method)
-        rows.append({"names": names, "seeds": len(setting.get("runs") or ()), "figures": figures})
+        lines.append({"names": names, "seeds": len(setting.get("runs") or ()), "figures": figures})
     runs = [run for s in settings for run in s.get("runs") or () if isinstance(run, Mapping)]
     folder = PurePosixPath(name).parent
     return {
@@ -325,27 +278,30 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
         "title": str(content.get("title", "")),
         "claims": content.get("paper_claims"),
         "heads": heads,
-        "settings": rows,
+        "lines": lines,
         "differences": {"Ours": f"scale {content.get('scale')}", **_list_differences(runs)},
-        "disclosures": _disclose_runs(runs),
+        "disclosures": disclose_runs(runs),
         "pictures": [picture for picture in pictures if PurePosixPath(picture).parent == folder],
     }
 
 
-def _average_percent(shares: Any) -> dict[str, Any] | None:
+def join_options(options: Mapping[str, Any]) -> str:
+    """Write the options that tell settings of a method apart."""
+    return ", ".join(f"{k.replace('_', ' ')} {format_number(v)}" for k, v in options.items())
+
+
+def _average_percent(shares: Any) -> tuple[float, float | None] | None:
     """Return mean and standard deviation in percent of a figure over seeds."""
-    numbers = [100 * v for v in shares if _is_number(v)] if isinstance(shares, list) else []
-    if not numbers:
-        return None
-    return {"mean": fmean(numbers), "deviation": stdev(numbers) if len(numbers) > 1 else None}
+    values = [100 * v for v in shares if _is_number(v)] if isinstance(shares, list) else []
+    return (fmean(values), stdev(values) if len(values) > 1 else None) if values else None
 
 
-def _read_percent(printed: Any) -> dict[str, Any] | None:
-    """Return a figure of the paper: in percent, with or without its standard deviation."""
-    numbers = printed if isinstance(printed, list) else [printed]
-    if not numbers or not all(map(_is_number, numbers)):
+def _read_percent(printed: Any) -> tuple[float, float | None] | None:
+    """Return a figure of the paper: in percent, with its standard deviation if it was printed."""
+    values = printed if isinstance(printed, list) else [printed]
+    if not values or not all(map(_is_number, values)):
         return None
-    return {"mean": numbers[0], "deviation": numbers[1] if len(numbers) > 1 else None}
+    return values[0], values[1] if len(values) > 1 else None
 
 
 def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -362,112 +318,16 @@ def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {name: " or ".join(dict.fromkeys(values)) for name, values in facts.items()}
 
 
-def _describe_run(name: str, content: Json) -> dict[str, Any]:
-    # Results of earlier versions may hold a token.
-    parts = {
-        title: {
-            key: ", ".join(map(str, value)) if isinstance(value, list) else value
-            for key, value in without_secrets(content[part]).items()
-            if not isinstance(value, Mapping)
-        }
-        for part, title in _RUN_PARTS.items()
-        if isinstance(content.get(part), Mapping)
-    }
-    return {
-        "name": name,
-        "title": _name_run(content),
-        "key": content.get("key"),
-        "disclosures": _disclose_runs([content]),
-        "chart": _chart_epochs(content.get("epochs")),
-        # `None` is a fact too: all rows, for example.
-        "parts": {
-            title: {key: "none" if value is None else value for key, value in facts.items()}
-            for title, facts in parts.items()
-            if facts
-        },
-    }
-
-
-def _name_run(content: Json) -> str:
-    """Return the arguments that tell runs apart best; a run's key is a hash."""
-    arguments = content["arguments"]
-    seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
-    return f"{arguments.get('method', 'normal')}{seed}"
-
-
-def _chart_epochs(logs: Any) -> str:
-    """Return a chart of several evaluations; the table has all figures of a single one."""
-    entries = [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
-    first: dict[Any, Json] = {}
-    for entry in entries:
-        if isinstance(entry.get("epoch"), (int, float)):
-            # Earlier runs on MNLI logged the mismatched set as another evaluation of the last epoch.
-            first.setdefault(entry["epoch"], entry)
-    title = "Evaluation by epoch (shares)"
-    return _chart_evaluations(list(first.values()), "epoch", title) if len(first) > 1 else ""
-
-
-def _chart_training(contents: Contents) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name of each log history with its charts: title -> chart."""
-    for name, content in contents.select("histories").items():
-        history = [entry for entry in content["log_history"] if isinstance(entry, dict)]
-        keys = _list_keys(history)
-        charts: dict[str, str] = {}
-        for title, (prefix, others) in _TRAINING_CHARTS.items():
-            chosen = [key for key in keys if key in others or key.startswith(prefix)]
-            charts[title] = draw_lines({k: _list_points(history, k) for k in chosen}, title)
-        title = "Evaluation while training (shares)"
-        charts[title] = _chart_evaluations(history, "step", title)
-        if any(charts.values()):
-            yield _strip_ending(name), {title: chart for title, chart in charts.items() if chart}
-
-
-def _chart_evaluations(history: Sequence[Json], x_name: str, title: str) -> str:
-    """Return a chart of evaluation figures, or an empty string if no figure has two points."""
-    keys = [key for key in _list_keys(history) if not key.endswith("_keep_rate")]
-    series = {
-        label: _list_points(history, key, x_name)
-        for key, label in labels(dict.fromkeys(keys, 0.0)).items()
-    }
-    return draw_lines(series, title, x_name) if any(len(p) > 1 for p in series.values()) else ""
-
-
-def _list_keys(history: Sequence[Json]) -> list[str]:
-    return list(dict.fromkeys(key for entry in history for key in entry))
-
-
-def _list_points(history: Sequence[Json], key: str, x_name: str = "step") -> list[Point]:
-    return [
-        (float(entry[x_name]), float(entry[key]))
-        for entry in history
-        if _is_number(entry.get(key)) and _is_number(entry.get(x_name))
-    ]
-
-
-def _chart_attack_rates(reports: Mapping[str, Json]) -> str:
-    bars: list[tuple[str, float, Any]] = []
-    for name, report in reports.items():
-        prefix = "" if len(reports) == 1 else f"{_strip_ending(name)}: "
-        for attack, entry in report["attacks"].items():
-            for key, ending in (("asr", ""), ("asr_confident", ", confident")):
-                if isinstance(entry.get(key), (int, float)):
-                    interval = entry.get(f"{key}_interval")
-                    bars.append((f"{prefix}{attack}{ending}", entry[key], interval))
-    return draw_rates(bars, "Attack success rates with 95 % intervals")
-
-
 def _describe_sweep(name: str, content: Json) -> dict[str, Any]:
     groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
     titles = labels({key: 0.0 for group in groups for key in group["metrics"]})
     return {
-        "name": name,
-        "interval": content.get("interval"),
+        "facts": {"file": name, "interval": content.get("interval")},
         "disclosures": disclosures((str(group.get("name")), group) for group in groups),
         "heads": list(titles.values()),
-        "groups": [
+        "lines": [
             {
-                "name": group.get("name"),
-                "seeds": len(group.get("runs", ())),
+                "names": (group.get("name"), len(group.get("runs", ()))),
                 "metrics": [group["metrics"].get(key, {}) for key in titles],
             }
             for group in groups
@@ -475,36 +335,82 @@ def _describe_sweep(name: str, content: Json) -> dict[str, Any]:
     }
 
 
-def disclose(content: Mapping[str, Any]) -> list[str]:
-    """Return the disclosure of a preprocessing defence or of smoothing, if there is one."""
-    line = disclosure(content)
-    return [line] if line else []
+@add_to_templates
+def name_run(content: Json) -> str:
+    """Return the arguments that tell runs apart best; a run's key is a hash."""
+    arguments = content["arguments"]
+    seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
+    return f"{arguments.get('method', 'normal')}{seed}"
 
 
-def disclose_sides(content: Mapping[str, Any]) -> list[str]:
-    """Return the disclosures of the two models of a comparison."""
-    keys = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}
-    return [
-        f"{side.upper()}: {line}"
-        for side in ("a", "b")
-        for line in disclose({one: content.get(key, {}).get(side) for key, one in keys.items()})
-    ]
+@add_to_templates
+def list_facts(part: Any) -> Json:
+    """Return the values of a part of a run that fit on one line."""
+    # Results of earlier versions may hold a token.
+    values = without_secrets(part) if isinstance(part, Mapping) else {}
+    facts = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    for key, value in facts.items():
+        if isinstance(value, list):
+            facts[key] = ", ".join(map(str, value))
+        elif value is None:  # a fact too: all rows, for example
+            facts[key] = "none"
+    return facts
 
 
-def _disclose_attacks(report: Json) -> list[str]:
-    """Return the disclosures of an attack report, or of each attack of a rows file."""
-    if not report["attacks"]:
-        return disclose(report)
-    shared = {name: report[name] for name in DISCLOSED if name in report}
-    return disclosures((name, shared | entry) for name, entry in report["attacks"].items())
+@add_to_templates
+def chart_training(history: Sequence[Any]) -> dict[str, str]:
+    """Return title -> chart of the logged values of a training run."""
+    charts: dict[str, str] = {}
+    for title, prefix, names in (
+        ("Loss and its components", "loss_", ("loss",)),
+        ("Distance of anchor and version", "distance_", ("fickle_distance", "obstinate_distance")),
+        ("Rows that had a valid version (share)", "valid_", ("fickle_valid", "obstinate_valid")),
+    ):
+        lines = _list_points(history, "step")
+        chosen = {k: v for k, v in lines.items() if k in names or k.startswith(prefix)}
+        charts[title] = draw_lines(chosen, title)
+    title = "Evaluation while training (shares)"
+    charts[title] = chart_evaluations(history, "step", title)
+    return {title: chart for title, chart in charts.items() if chart}
 
 
-def _disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the disclosures of the preprocessing defences of runs, each once."""
-    lines = {disclosure({"preprocessing_defence": defence_of(run)}) for run in runs}
-    return sorted(line for line in lines if line)
+@add_to_templates
+def chart_evaluations(history: Any, x_name: str, title: str) -> str:
+    """Return a chart of evaluations; an empty string for a single one, whose figures are in the table."""
+    lines = _list_points(history if isinstance(history, list) else [], x_name)
+    titles = labels({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
+    series = {label: lines[key] for key, label in titles.items()}
+    is_line = any(len(points) > 1 for points in series.values())
+    return draw_lines(series, title, x_name) if is_line else ""
 
 
+def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[float, float]]]:
+    """Return name -> points of the logged numbers."""
+    lines: dict[str, dict[float, float]] = {}
+    for entry in history:
+        if isinstance(entry, Mapping) and _is_number(entry.get(x_name)):
+            for key, value in entry.items():
+                if _is_number(value):
+                    # Earlier runs on MNLI logged the mismatched set as a second evaluation.
+                    lines.setdefault(key, {}).setdefault(float(entry[x_name]), float(value))
+    return {key: list(points.items()) for key, points in lines.items()}
+
+
+@add_to_templates
+def chart_attack_rates(reports: Mapping[str, Json]) -> str:
+    """Return a chart of the success rates of all attacks."""
+    bars: list[tuple[str, float, Any]] = []
+    for name, report in reports.items():
+        prefix = "" if len(reports) == 1 else f"{strip_ending(name)}: "
+        for attack, entry in report["attacks"].items():
+            for key, ending in (("asr", ""), ("asr_confident", ", confident")):
+                if _is_number(entry.get(key)):
+                    interval = entry.get(f"{key}_interval")
+                    bars.append((f"{prefix}{attack}{ending}", entry[key], interval))
+    return draw_rates(bars, "Attack success rates with 95 % intervals")
+
+
+@add_to_templates
 def tabulate_attacks(attacks: Mapping[str, Json]) -> list[dict[str, Any]]:
     """Return the figures of attacks, one line per figure and one cell (value, interval) per attack."""
     entries = [{**entry, **flat_figures(entry)} for entry in attacks.values()]
@@ -520,7 +426,8 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[dict[str, Any]]:
     ]
 
 
-def shorten_recipe(recipe: Mapping[str, Any]) -> Json:
+@add_to_templates
+def describe_recipe(recipe: Mapping[str, Any]) -> Json:
     """Return the parts of a recipe that fit on one line, with its hash shortened."""
     plain = select_plain(recipe)
     if "hash" in plain:
@@ -528,51 +435,35 @@ def shorten_recipe(recipe: Mapping[str, Any]) -> Json:
     return {"recipe": plain.pop("name", None), **plain}
 
 
-def select_successes(rows: Iterable[Any]) -> list[Any]:
-    """Return the rows whose attack succeeded."""
-    return [row for row in rows if row.get("outcome") == "succeeded" and row.get("perturbed")]
+@add_to_templates
+def disclose_sides(content: Json) -> list[str]:
+    """Return the disclosures of the two models of a comparison."""
+    keys = {"preprocessing_defence": "preprocessing_defences", "smoothed": "smoothed"}
+    return disclosures(
+        (side.upper(), {key: content.get(name, {}).get(side) for key, name in keys.items()})
+        for side in ("a", "b")
+    )
 
 
-def describe_row(row: Any) -> Json:
-    """Return the facts above a marked example."""
-    return {
-        "row": row.get("idx"),
-        "label": row.get("label_name", row.get("label")),
-        "confident": row.get("outcome_confident"),
-        "queries": row.get("queries"),
-    }
+@add_to_templates
+def disclose_attacks(report: Json) -> list[str]:
+    """Return the disclosures of an attack report, or of each attack of a rows file."""
+    entries = report["attacks"] or {"": {}}
+    return disclosures((name, report | entry) for name, entry in entries.items())
 
 
-def pair_texts(row: Any) -> list[tuple[str, str]]:
-    """Return the texts of a row before and after the attack. Rows of users may hold text or a dict."""
-
-    def list_texts(value: Any) -> list[str]:
-        if isinstance(value, Mapping):
-            return [str(text) for text in value.values()]
-        return [value] if isinstance(value, str) else [str(text) for text in value]
-
-    before, after = row.get("original") or (), row.get("perturbed") or ()
-    return list(zip(list_texts(before), list_texts(after), strict=False))
+@add_to_templates
+def disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the disclosures of the preprocessing defences of runs, each once."""
+    defences = [("", {"preprocessing_defence": defence_of(run)}) for run in runs]
+    return sorted({line for defence in defences for line in disclosures([defence])})
 
 
-def _strip_ending(name: str) -> str:
+@add_to_templates
+def strip_ending(name: str) -> str:
+    """Return the name of a result file without its ending."""
     return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-ENVIRONMENT.filters |= {
-    function.__name__: function
-    for function in (
-        describe_row,
-        disclose,
-        disclose_sides,
-        pair_texts,
-        select_successes,
-        shorten_recipe,
-        tabulate_attacks,
-    )
-}
-ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}

@@ -6,14 +6,16 @@ Templates escape every value. Functions here return plain text, or `Markup` that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_bat.stats import clip_to_share
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # `StrictUndefined`: a missing value is an error, so that a damaged file is noticed.
 ENVIRONMENT = Environment(
@@ -25,16 +27,13 @@ ENVIRONMENT = Environment(
 )
 
 
-def render(template: str, **values: Any) -> str:
-    """Return a page.
-
-    Args:
-        template: File name in `templates/`.
-        **values: Values that the template uses.
-    """
-    return ENVIRONMENT.get_template(template).render(**values)
+def add_to_templates(function: F) -> F:
+    """Make a function known to the templates, under its own name."""
+    ENVIRONMENT.globals[function.__name__] = function
+    return function
 
 
+@add_to_templates
 def mark_edits(before: str, after: str) -> Markup:
     """Mark the words that an edit removed and inserted.
 
@@ -52,16 +51,18 @@ def mark_edits(before: str, after: str) -> Markup:
     old, new = before.split(), after.split()
     parts: list[str | Markup] = []
     for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        removed, inserted = " ".join(old[i:j]), " ".join(new[k:m])
         if kind == "equal":
-            parts.append(" ".join(old[i:j]))
+            parts.append(removed)
             continue
-        if i < j:
-            parts.append(Markup("<del>{}</del>").format(" ".join(old[i:j])))
-        if k < m:
-            parts.append(Markup("<ins>{}</ins>").format(" ".join(new[k:m])))
+        if removed:
+            parts.append(Markup("<del>{}</del>").format(removed))
+        if inserted:
+            parts.append(Markup("<ins>{}</ins>").format(inserted))
     return Markup(" ").join(parts)
 
 
+@add_to_templates
 def format_number(value: Any) -> str:
     """Format a value with four digits and with thousands separated; `None` as "-".
 
@@ -76,37 +77,31 @@ def format_number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+@add_to_templates
 def format_rate(rate: float) -> str:
     """Format a rate in [0, 1] as a percentage."""
     return f"{100 * rate:.1f} %"
 
 
+@add_to_templates
 def format_interval(interval: Sequence[float]) -> str:
-    """Format the interval of a rate in percent. A t-interval can reach past 0 or 1 and is clipped.
-
-    Example:
-        >>> format_interval((-0.05, 0.5))
-        '0.0 to 50.0'
-    """
-    low, high = clip_to_share(interval)
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+    """Format the interval of a rate in percent. A t-interval can reach past 0 or 1 and is clipped."""
+    return " to ".join(f"{100 * bound:.1f}" for bound in clip_to_share(interval))
 
 
-def format_points(difference: float | None) -> str:
-    """Format a difference of rates in percentage points, with its sign."""
-    return "-" if difference is None else f"{100 * difference:+.1f}"
+@add_to_templates
+def format_points(*differences: float | None) -> str:
+    """Format differences of rates in percentage points, or the bounds of their interval."""
+    return " to ".join("-" if d is None else f"{100 * d:+.1f}" for d in differences)
 
 
-def format_points_interval(interval: Sequence[float] | None) -> str:
-    """Format the interval of a difference of rates in percentage points."""
-    return " to ".join(format_points(bound) for bound in interval or ())
-
-
+@add_to_templates
 def format_json(value: Any) -> str:
     """Format a value as indented JSON."""
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
+@add_to_templates
 def join_facts(facts: Mapping[str, Any]) -> str:
     """Write facts on one line, without those that are `None` or empty.
 
@@ -121,22 +116,7 @@ def join_facts(facts: Mapping[str, Any]) -> str:
     )
 
 
+@add_to_templates
 def select_plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Select the values that fit on one line: strings, numbers and booleans."""
     return {key: value for key, value in values.items() if isinstance(value, (str, int, float))}
-
-
-ENVIRONMENT.filters |= {
-    function.__name__: function
-    for function in (
-        format_interval,
-        format_json,
-        format_number,
-        format_points,
-        format_points_interval,
-        format_rate,
-        join_facts,
-        select_plain,
-    )
-}
-ENVIRONMENT.globals["mark_edits"] = mark_edits

@@ -16,7 +16,6 @@ from hf_bat.evaluation.compare import (
     compare_attack_rates,
     compare_contrast,
     compare_counts,
-    compare_outcomes,
     compare_reports,
     compare_rows,
 )
@@ -50,7 +49,8 @@ def test_worked_numbers():
         + [("failed", "skipped")] * 2
         + [("skipped", "skipped")] * 6
     )
-    comparison = compare_outcomes(pairs)
+    rows_a, rows_b = ([row(i, pair[side]) for i, pair in enumerate(pairs)] for side in (0, 1))
+    [comparison] = compare_rows(rows_a, rows_b)
     assert (comparison.rows, comparison.attempted_a, comparison.attempted_b) == (20, 12, 12)
     assert (comparison.asr_a, comparison.asr_b) == (7 / 12, 7 / 12)
     assert (comparison.attempted_by_both, comparison.only_a, comparison.only_b) == (10, 3, 1)

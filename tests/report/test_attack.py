@@ -1,6 +1,7 @@
-"""The HTML page: everything escaped, nothing fetched, edits marked so that they can be undone."""
+"""The page of an attack: everything escaped, nothing fetched, edits marked so that they can be undone."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from html_page import Page
@@ -33,19 +34,28 @@ ALLOWED = frozenset(
 )
 
 
-def row(idx, outcome="succeeded", before=("A man goes.", "Red."), after=("A man sleeps.", "Red.")):
-    return {
-        "idx": idx,
-        "attack": "antonym",
-        "outcome": outcome,
-        "label_name": "entailment",
-        "original": list(before),
-        "perturbed": list(after) if outcome == "succeeded" else None,
-        "queries": 3,
-    }
+def make_result(idx, outcome="succeeded", **changes):
+    """Return the result of an antonym attack on one row."""
+    perturbed = ["A man sleeps.", "Red."] if outcome == "succeeded" else None
+    result = AttackResult(
+        idx=idx,
+        attack="antonym",
+        outcome=outcome,
+        label_name="entailment",
+        original=["A man goes.", "Red."],
+        perturbed=perturbed,
+        queries=3,
+    )
+    return replace(result, **changes)
 
 
-def summary(**changes):
+def render(attacks, rows=(), **about):
+    """Return the page of a report."""
+    return render_attack_page(AttackReport(attacks, {"antonym": list(rows)}, about))
+
+
+def make_summary(**changes):
+    """Return the entry of an attack in a report."""
     counts = {"rows": 12, "attempted": 10, "skipped": 2, "succeeded": 4, "failed": 6, "asr": 0.4}
     return {
         **counts,
@@ -62,7 +72,7 @@ def summary(**changes):
 
 
 def test_figures_pairs_and_examples_are_on_the_page():
-    page = Page(render_attack_page({"attacks": {"antonym": summary()}, "model": "mine"}, [row(7)]))
+    page = Page(render({"antonym": make_summary()}, [make_result(7)], model="mine"))
     text = page.text
     for piece in (
         "40.0 %",
@@ -78,16 +88,13 @@ def test_figures_pairs_and_examples_are_on_the_page():
 
 
 def test_hostile_text_stays_text():
-    rows = [
-        {**row(EVIL), "label_name": EVIL, "original": [EVIL, ""], "perturbed": [EVIL + " b", EVIL]}
-    ]
+    texts = {"original": [EVIL, ""], "perturbed": [EVIL + " b", EVIL]}
+    row = make_result(EVIL, label_name=EVIL, **texts)
     pairs = [{"original": EVIL, "replacement": EVIL, "tried": 1, "succeeded": 1}]
-    entry = summary(
+    entry = make_summary(
         per_label={EVIL: {"asr": 0.5}}, per_pair=pairs, recipe={"name": EVIL, "x": [EVIL]}
     )
-    source = render_attack_page(
-        {"attacks": {EVIL: entry}, "model": EVIL, EVIL: EVIL}, [*rows, {**rows[0], "attack": EVIL}]
-    )
+    source = render({EVIL: entry}, [row, replace(row, attack=EVIL)], **{"model": EVIL, EVIL: EVIL})
     page = Page(source)
     assert set(page.tags) <= ALLOWED
     assert "<script" not in source and "<img" not in source and "onerror=go()>" not in source
@@ -95,9 +102,9 @@ def test_hostile_text_stays_text():
     assert page.text.count('alert("x")') > 8
 
 
-@pytest.mark.parametrize("entry", [summary(), {}, {"asr": None, "rows": 0}])
+@pytest.mark.parametrize("entry", [make_summary(), {}, {"asr": None, "rows": 0}])
 def test_nothing_outside_the_page_is_needed(entry):
-    source = render_attack_page({"attacks": {"antonym": entry}}, [row(0)])
+    source = render({"antonym": entry}, [make_result(0)])
     page = Page(source)
     assert not re.search(r"https?:|url\(|@import|<script|<link", source)
     assert {name for name, _ in page.attributes} <= {
@@ -106,16 +113,17 @@ def test_nothing_outside_the_page_is_needed(entry):
     assert "default-src 'none'" in source
 
 
-def test_no_rate_is_shown_over_nothing():
+def test_rate_out_of_nothing_is_a_dash():
     empty = dict.fromkeys(("asr", "asr_confident", "keep_rate", "accuracy", "asr_interval"))
-    source = render_attack_page({"attacks": {"antonym": {"rows": 3, "attempted": 0, **empty}}})
+    source = render({"antonym": {"rows": 3, "attempted": 0, **empty}})
     assert "%</td>" not in source and "<td>-</td>" in source
-    assert "No attack was run" in render_attack_page({"attacks": {}})
+    assert "No attack was run" in render({})
 
 
 def test_long_lists_say_how_much_is_shown():
-    rows = [row(i) for i in range(MAX_EXAMPLES + 5)] + [row(99, "failed"), row(98, "skipped")]
-    source = render_attack_page({"attacks": {"antonym": summary()}}, rows)
+    rows = [make_result(i) for i in range(MAX_EXAMPLES + 5)]
+    rows += [make_result(99, "failed"), make_result(98, "skipped")]
+    source = render({"antonym": make_summary()}, rows)
     assert f"the first {MAX_EXAMPLES} of {MAX_EXAMPLES + 5}" in source
     assert source.count('class="example"') == MAX_EXAMPLES
 
@@ -132,16 +140,8 @@ def test_marks_hold_both_sentences(before, after):
         assert " ".join(page.text.split()) == sentence
 
 
-def test_write_takes_a_report_its_rows_or_a_rows_file(tmp_path):
-    report = AttackReport(
-        {"antonym": summary()}, {"antonym": [AttackResult.from_dict(row(0))]}, {"model": "mine"}
-    )
-    report.save_rows(tmp_path / "rows.jsonl")
-    write_attack_page(report, tmp_path / "own.html")
-    write_attack_page(report.to_dict(), tmp_path / "list.html", rows=[row(0)])
-    write_attack_page(report, tmp_path / "file.html", rows=tmp_path / "rows.jsonl")
-    pages = {path.read_text(encoding="utf-8") for path in tmp_path.glob("*.html")}
-    assert len(pages) == 1 and "sleeps" in pages.pop()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "file.html", "list.html", "own.html", "rows.jsonl",
-    ]  # fmt: skip
+def test_page_is_written_whole(tmp_path):
+    report = AttackReport({"antonym": make_summary()}, {"antonym": [make_result(0)]})
+    write_attack_page(report, tmp_path / "page.html")
+    assert "sleeps" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
