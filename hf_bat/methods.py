@@ -79,8 +79,6 @@ LEAST = {
 }
 # The label filter where none is given: the paper's protocol has none.
 DEFAULT_FILTERS = {"likelihood": "prefer"}
-# The obstinate edits where none are named.
-DEFAULT_EDITS = ("antonym",)
 # Weights of versions that the label filter does not pass, which it must let be drawn and tell apart.
 OF_OTHERS = ("other_margin", "other_limit")
 

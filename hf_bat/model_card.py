@@ -19,11 +19,11 @@ from hf_bat.callbacks import known_rates
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import (
     BALANCED_METHODS,
-    DEFAULT_EDITS,
     METHOD_WEIGHTS,
     WEIGHTS,
     defaults_of,
 )
+from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
 from hf_bat.pooling import default_pooling
 from hf_bat.tasks import Task
 from hf_bat.version import __version__
@@ -69,12 +69,6 @@ _OTHERS = (
     "; for edits that likely do not change the label the term is "
     "`max(0, other_margin - drop) + max(0, drop - other_limit)`"
 )
-_EDITS = {
-    "antonym": "one word replaced by an antonym",
-    "negation": "a negation put in or taken out",
-    "sister": "one word replaced by another of its class that excludes it",
-    "number": "one number changed",
-}
 
 
 @dataclass(frozen=True)
@@ -269,7 +263,8 @@ class CardFacts:
         folder = Path(args.output_dir).resolve()
         repo = repo or args.hub_model_id or folder.name
         balanced = args.method in BALANCED_METHODS
-        edits = [_EDITS[edit] for edit in args.obstinate_edits or DEFAULT_EDITS] if balanced else []
+        kinds = args.obstinate_edits or DEFAULT_EDITS
+        edits = [EDIT_KINDS[kind].summary for kind in kinds] if balanced else []
         config = model.config
         return cls(
             name=(args.hub_model_id or folder.name).split("/")[-1],

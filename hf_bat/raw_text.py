@@ -21,13 +21,14 @@ from hf_bat.labels import check_single_label, has_named_labels, label_map
 from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.method_checks import check_own_collator
-from hf_bat.methods import BALANCED_METHODS, DEFAULT_EDITS
+from hf_bat.methods import BALANCED_METHODS
 from hf_bat.perturbations import (
     Perturbation,
     SynonymPerturbation,
     build_obstinate,
     build_perturbations,
 )
+from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.validity import inference_names
 from hf_bat.tasks import Task, get_task, with_label_names
 from hf_bat.training_args import BalancedTrainingArguments

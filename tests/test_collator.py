@@ -248,7 +248,7 @@ def without_padding_token():
     ("arguments", "message"),
     [
         ({"tokenizer": without_padding_token()}, "no padding token; set one, e.g."),
-        ({"num_fickle": 0}, "draws per row must be at least 1"),
+        ({"num_fickle": 0}, "num_fickle"),
         ({"fickle": None, "perturb_anchor": True}, "perturb_anchor needs a fickle perturbation"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The two stop-word lists that the paper's experiments use, shipped as plain text."""
+"""The two stop-word lists of the paper's experiments, shipped as plain text."""
 
 from functools import cache
 from pathlib import Path
@@ -6,22 +6,18 @@ from pathlib import Path
 from hf_bat.errors import HfBatError
 
 LISTS = ("nltk", "textfooler")
-_DATA = Path(__file__).parent / "data"
 
 
 @cache
 def stopwords(name: str) -> frozenset[str]:
-    """A list of stop words, lower case.
+    """Return a list of stop words, in lower case.
 
     Args:
-        name: "nltk", NLTK's English list of 179 words (the antonym attack's), or "textfooler", the 266
-            words of TextFooler (Jin et al. 2020; the synonym attack's).
-
-    Returns:
-        The words.
+        name: `"nltk"`, NLTK's English list of 179 words (of the antonym attack), or `"textfooler"`,
+            the 266 words of TextFooler (Jin et al. 2020; of the synonym attack).
 
     Raises:
-        HfBatError: another name.
+        HfBatError: If the name is unknown.
 
     Example:
         >>> len(stopwords("nltk")), len(stopwords("textfooler")), "not" in stopwords("nltk")
@@ -29,4 +25,5 @@ def stopwords(name: str) -> frozenset[str]:
     """
     if name not in LISTS:
         raise HfBatError(f"unknown stop-word list {name!r}; known: {', '.join(LISTS)}")
-    return frozenset((_DATA / f"stopwords_{name}.txt").read_text(encoding="utf-8").split())
+    path = Path(__file__).parent / "data" / f"stopwords_{name}.txt"
+    return frozenset(path.read_text(encoding="utf-8").split())

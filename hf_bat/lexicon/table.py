@@ -1,9 +1,10 @@
-"""A substitution table: each word with the words that may stand in for it.
+"""Substitution tables: each word with its replacements, in files and on the Hub.
 
-On disk a table is one JSON file, gzipped where its name ends in `.gz`: a header (format, version,
-metadata: how it was built, hashes of its sources, options) and then `word -> replacements`, a word a
-line. The tables that the paper's authors released are pickles; those are read too, by an unpickler
-that admits no class or function whatsoever.
+A table file is JSON, gzipped if its name ends in `.gz`: a header (format, version, metadata with the
+options and the hashes of the sources) and `word -> replacements`, one word per line. The pickles that
+the paper's authors released are read too, by an unpickler that admits no class or function. On the
+Hub a table is a data set: the file, the same words as JSON lines for `datasets.load_dataset` and the
+viewer, and a card. Every format is in this module.
 """
 
 from __future__ import annotations
@@ -14,35 +15,44 @@ import io
 import json
 import os
 import pickle
+import re
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from string import Template
 from typing import Any, NoReturn
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import write_atomically
-from hf_bat.lexicon.hub import fetch_table, is_hub_address
 
-# What may be given where a table is wanted: a table, a plain mapping, or where one is kept.
+# A table, a plain mapping, or the path of a table.
 TableSource = Mapping[str, Iterable[str]] | str | Path
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
+TABLE_FILE = "table.json.gz"
+WORDS_FILE = "words.jsonl.gz"
+_CARD = Path(__file__).parents[1] / "templates" / "table_card.md"
+# One slash is enough, because `Path` merges the two of an address.
+_ADDRESS = re.compile(
+    r"hf:/+datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?"
+)
 
 
 class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     """Words and their replacements, nearest first.
 
-    A word is never its own replacement, a replacement is listed once, and a word with no replacement
-    left is not in the table: the perturbation set of the paper is P(w) = {w} and `table[w]`.
-    Look-ups are by exact key; the tables that hf_bat builds hold lower-case words.
+    A word is never its own replacement, a replacement is listed once, and a word without replacements
+    is not in the table: the perturbation set of the paper is P(w) = {w} and `table[w]`. Look-ups are
+    by exact key; the tables that hf_bat builds hold lower-case words.
 
     Args:
-        mapping: word -> its replacements, nearest first.
-        metadata: how the table was made; plain JSON values. It is no part of `fingerprint`.
+        mapping: Word -> its replacements, nearest first.
+        metadata: How the table was built, as plain JSON values. It does not count in `fingerprint`.
 
     Raises:
-        HfBatError: a word or replacement is not a string or is empty, or the metadata is not JSON.
+        HfBatError: If a word or replacement is empty or not a string, or the metadata is not JSON.
 
     Example:
         >>> table = SubstitutionTable({"big": ["big", "large", "huge", "large"], "a": []})
@@ -53,7 +63,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def __init__(
         self, mapping: Mapping[str, Iterable[str]], metadata: Mapping[str, Any] | None = None
     ) -> None:
-        self._words = _checked(mapping)
+        self._words = _clean(mapping)
         try:
             self.metadata: dict[str, Any] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
@@ -78,9 +88,9 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content: words with their replacements, in the replacements' order.
+        """SHA-256 (hex) of the words with their replacements, in the order of the replacements.
 
-        The same for any order of the words, file format, compression or metadata.
+        The order of the words, the file format, compression and metadata do not change it.
         """
         if self._fingerprint is None:
             content = json.dumps(sorted(self._words.items()), separators=(",", ":"))
@@ -88,13 +98,10 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return self._fingerprint
 
     def without(self, words: Iterable[str]) -> SubstitutionTable:
-        """Drop words, both as keys and as replacements.
+        """Return a new table without some words, neither as keys nor as replacements.
 
         Args:
-            words: as the table spells them.
-
-        Returns:
-            A new table; this one stays.
+            words: Words as the table spells them.
 
         Example:
             >>> dict(SubstitutionTable({"do": ["unmake"], "go": ["do", "stop"]}).without(["do"]))
@@ -109,16 +116,12 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return SubstitutionTable(kept, {**self.metadata, "words_dropped": len(dropped)})
 
     def minus(self, other: Mapping[str, Iterable[str]]) -> SubstitutionTable:
-        """Drop from each word's replacements those that another table gives for the same word.
+        """Return a new table without the pairs of words that another table has.
 
-        Cleans antonyms out of synonym sets: an antonym pair is dropped whichever of its two words
-        the other table lists.
+        It removes antonyms from synonym sets, whichever word of the pair the other table lists.
 
         Args:
-            other: a table, or a mapping of words to replacements.
-
-        Returns:
-            A new table; this one stays.
+            other: A table, or a mapping of words to replacements.
 
         Example:
             >>> synonyms = SubstitutionTable({"import": ["importing", "export"]})
@@ -137,71 +140,41 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return SubstitutionTable(kept, {**self.metadata, **note})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as JSON, gzipped where the name ends in `.gz`.
+        """Write the table as JSON, gzipped if the name ends in `.gz`.
 
-        The file appears whole or not at all, and the same content and metadata give the same bytes.
+        The file appears whole or not at all. The same content and metadata give the same bytes.
 
         Args:
-            path: the file; one that is there is replaced.
+            path: The file; an existing one is replaced.
 
         Raises:
-            HfBatError: the file cannot be written.
+            HfBatError: If the file cannot be written.
         """
         path = Path(path)
-        lines = [
-            f"{json.dumps(word, ensure_ascii=True)}: {json.dumps(self._words[word])}"
-            for word in sorted(self._words)
-        ]
-        header = json.dumps(
-            {"format": FORMAT, "version": VERSION, "metadata": self.metadata},
-            indent=1,
-            sort_keys=True,
-        )
-        text = header[:-2] + ',\n "words": {\n' + ",\n".join(lines) + "\n}}\n"
-        data = text.encode("ascii")
+        lines = [f"{json.dumps(word)}: {json.dumps(self._words[word])}" for word in sorted(self)]
+        header = {"format": FORMAT, "version": VERSION, "metadata": self.metadata}
+        opened = json.dumps(header, indent=1, sort_keys=True)[:-2]
+        data = (opened + ',\n "words": {\n' + ",\n".join(lines) + "\n}}\n").encode("ascii")
         if path.suffix == ".gz":
             data = gzip.compress(data, mtime=0)
         write_atomically(path, data, "the table")
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Write the table to a data set of the Hub, with a card that says how it was made.
-
-        Args:
-            repo_id: `OWNER/NAME`; made where it does not exist.
-            **options: `private` (whether a data set made here is private), `token` (the one logged in
-                with where absent), `revision` (a branch), `commit_message`.
-
-        Returns:
-            The address of this very version, which `load` reads: `hf://datasets/OWNER/NAME@COMMIT`.
-
-        Raises:
-            HfBatError: the table is empty, or the upload failed.
-
-        Example:
-            >>> table = SubstitutionTable({"big": ["large"]})
-            >>> table.push_to_hub("me/synonyms", private=True)  # doctest: +SKIP
-            'hf://datasets/me/synonyms@5a3c...'
-        """
-        from hf_bat.lexicon.hub import push_table
-
-        return push_table(self, repo_id, **options)
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SubstitutionTable:
-        """Read a table of any supported kind, told apart by its content.
+        """Read a table of any supported format, recognized by its content.
 
         Args:
-            path: a table saved by hf_bat (JSON, or gzipped JSON), a plain `{word: [words]}` JSON file,
-                or a pickle as the paper's authors released them,
-                `{word: {"set": [words], "isdivide": 0 or 1}}`; or `hf://datasets/OWNER/NAME`, a data
-                set of the Hub that `push_to_hub` wrote, maybe with `@REVISION`.
+            path: A table saved by hf_bat (JSON, gzipped or not), a plain `{word: [words]}` JSON file,
+                a pickle as the paper's authors released them,
+                `{word: {"set": [words], "isdivide": 0 or 1}}`, or `hf://datasets/OWNER/NAME`, a data
+                set that `push_to_hub` wrote, with an optional `@REVISION`.
 
         Raises:
-            HfBatError: the file is missing, damaged, of a newer version, of another structure, or a
-                pickle that holds anything but plain containers, strings and numbers.
+            HfBatError: If the file is missing, damaged, of a newer version or of another structure,
+                or a pickle holds anything but plain containers, strings and numbers.
         """
         if is_hub_address(path):
-            return cls.load(fetch_table(path))
+            path = fetch_table(path)
         path = Path(path)
         if path.is_dir():
             raise HfBatError(f"a table is one file, and {path} is a directory")
@@ -215,26 +188,79 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             raise HfBatError(f"table {path} is a damaged gzip file: {error}") from error
         except OSError as error:
             raise HfBatError(f"cannot read the table {path}: {error.strerror or error}") from error
+        is_pickle = data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle")
         try:
-            if data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
-                return _from_pickle(data)
-            return _from_json(data)
+            return _read_pickle(data) if is_pickle else _read_json(data)
         except HfBatError as error:
             raise HfBatError(f"table {path}: {error}") from error
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Substitution table",
+    ) -> str:
+        """Write the table to a data set of the Hub, with a card that says how it was built.
+
+        Args:
+            repo_id: `OWNER/NAME`; created if it does not exist.
+            private: Whether a new data set is private. If `None`, the default of the owner.
+            token: Access token. If `None`, that of `hf auth login`.
+            revision: Branch to write to. If `None`, the main branch.
+            commit_message: Message of the commit.
+
+        Returns:
+            The address of exactly this version, for `load`: `hf://datasets/OWNER/NAME@COMMIT`.
+
+        Raises:
+            HfBatError: If the table is empty or the upload failed.
+
+        Example:
+            >>> table = SubstitutionTable({"big": ["large"]})
+            >>> table.push_to_hub("me/synonyms", private=True)  # doctest: +SKIP
+            'hf://datasets/me/synonyms@5a3c...'
+        """
+        from huggingface_hub import HfApi
+
+        if not self:
+            raise HfBatError("the table is empty: nothing was pushed")
+        api = HfApi(token=token)
+        try:
+            repo = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+            with tempfile.TemporaryDirectory() as folder:
+                write_dataset(self, repo.repo_id, Path(folder))
+                commit = api.upload_folder(
+                    repo_id=repo.repo_id,
+                    folder_path=folder,
+                    repo_type="dataset",
+                    revision=revision,
+                    commit_message=commit_message,
+                )
+        except HfBatError:
+            raise
+        except Exception as error:  # of the HTTP library, which the Hub library chooses
+            raise HfBatError(
+                f"cannot push the table to {repo_id}: {first_cause(error)}; check the name and `hf auth "
+                "whoami`, and push again: uploaded files are not uploaded twice"
+            ) from error
+        return f"hf://datasets/{repo.repo_id}@{commit.oid}"
+
 
 def as_table(source: TableSource) -> SubstitutionTable:
-    """The table that was given, whichever way it was.
+    """Return the table of any source of one.
 
     Args:
-        source: a `SubstitutionTable`, a plain mapping of words to replacements, or an address that
-            `SubstitutionTable.load` takes.
+        source: A `SubstitutionTable`, a plain mapping of words to replacements, or a path or address
+            for `SubstitutionTable.load`.
 
     Returns:
-        The table; what was given where it is a `SubstitutionTable`.
+        The table; `source` itself if it is a `SubstitutionTable`.
 
     Raises:
-        HfBatError: no table can be made or read of it.
+        HfBatError: If the source is not a table.
 
     Example:
         >>> as_table({"big": ["large"]})["big"]
@@ -244,20 +270,80 @@ def as_table(source: TableSource) -> SubstitutionTable:
         return source
     if isinstance(source, Mapping):
         return SubstitutionTable(source)
-    if not isinstance(source, (str, Path)):
-        raise HfBatError(f"a table, a mapping or a path is wanted; got {type(source).__name__}")
-    return SubstitutionTable.load(source)
+    if isinstance(source, (str, Path)):
+        return SubstitutionTable.load(source)
+    raise HfBatError(f"expected a table, a mapping or a path, got {type(source).__name__}")
 
 
-def _checked(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+def is_hub_address(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is an address of the Hub.
+
+    Example:
+        >>> is_hub_address("hf://datasets/me/synonyms"), is_hub_address("synonyms.json")
+        (True, False)
+    """
+    return str(path).startswith("hf:/")
+
+
+def fetch_table(address: str | os.PathLike[str]) -> Path:
+    """Download a table, or find it in the cache.
+
+    Args:
+        address: `hf://datasets/OWNER/NAME`, with `@REVISION` for a branch, tag or commit and `/FILE`
+            for another file than `table.json.gz`.
+
+    Returns:
+        The file in the cache of the Hub library.
+
+    Raises:
+        HfBatError: If the address has another form or the file is not available.
+    """
+    parts = _ADDRESS.fullmatch(str(address).rstrip("/"))
+    if parts is None:
+        raise HfBatError(
+            f"a table on the Hub is hf://datasets/OWNER/NAME[@REVISION][/FILE], got {str(address)!r}"
+        )
+    from huggingface_hub import hf_hub_download
+
+    repo, revision, file = parts["repo"], parts["revision"], parts["file"] or TABLE_FILE
+    try:
+        return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
+    except Exception as error:  # of the HTTP library, which the Hub library chooses
+        raise HfBatError(
+            f"cannot fetch the table of {repo} from the Hub: {first_cause(error)}"
+        ) from error
+
+
+def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
+    """Write the files of a table's data set: the table, its words as JSON lines, and a card."""
+    table.save(folder / TABLE_FILE)
+    lines = [
+        json.dumps({"word": word, "replacements": table[word]}, ensure_ascii=False) + "\n"
+        for word in sorted(table)
+    ]
+    data = gzip.compress("".join(lines).encode("utf-8"), mtime=0)
+    (folder / WORDS_FILE).write_bytes(data)
+    card = Template(_CARD.read_text(encoding="utf-8")).substitute(
+        repo=repo,
+        kind=table.metadata.get("kind", "substitutions"),
+        words=f"{len(table):,}",
+        replacements=f"{sum(map(len, table.values())):,}",
+        fingerprint=table.fingerprint,
+        provenance=json.dumps(table.metadata, indent=2, sort_keys=True, ensure_ascii=False),
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Return the words that have replacements, these without repetitions and the word itself."""
     listed = {
-        word: others if type(others) is list else _listed(word, others)
+        word: others if type(others) is list else _list(word, others)
         for word, others in mapping.items()
     }
-    # All at once, for tables are loaded often; which word is wrong is looked up only if one is.
-    plain = set(map(type, chain(listed, *listed.values()))) <= {str}
-    if not plain or "" in listed or not all(chain.from_iterable(listed.values())):
-        _refuse_other_than_words(listed)
+    # One check of all words, because tables are loaded often; only if it fails, one by one.
+    is_plain = set(map(type, chain(listed, *listed.values()))) <= {str}
+    if not is_plain or "" in listed or not all(chain.from_iterable(listed.values())):
+        _refuse(listed)
     words: dict[str, tuple[str, ...]] = {}
     for word, others in listed.items():
         unique = dict.fromkeys(others)
@@ -267,7 +353,7 @@ def _checked(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]
     return words
 
 
-def _listed(word: str, others: Iterable[str]) -> list[str]:
+def _list(word: str, others: Iterable[str]) -> list[str]:
     if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
         raise HfBatError(
             f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
@@ -275,30 +361,30 @@ def _listed(word: str, others: Iterable[str]) -> list[str]:
     return list(others)
 
 
-def _refuse_other_than_words(listed: Mapping[str, list[str]]) -> None:
+def _refuse(listed: Mapping[str, list[str]]) -> None:
     for word, others in listed.items():
-        if not isinstance(word, str) or not word:
-            raise HfBatError(f"a word must be a non-empty string, got {word!r:.80}")
-        for other in others:
-            if not isinstance(other, str) or not other:
-                raise HfBatError(
-                    f"a replacement of {word!r:.80} must be a non-empty string, got {other!r:.80}"
-                )
+        for name, text in (
+            ("a word", word),
+            *((f"a replacement of {word!r:.80}", o) for o in others),
+        ):
+            if not isinstance(text, str) or not text:
+                raise HfBatError(f"{name} must be a non-empty string, got {text!r:.80}")
 
 
-def _from_json(data: bytes) -> SubstitutionTable:
+def _read_json(data: bytes) -> SubstitutionTable:
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise HfBatError(f"not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise HfBatError("expected a JSON object of words and their replacements")
+    # "format" can also be a word of a plain file; its replacements are a list.
     if not isinstance(content.get("format"), str):
         return SubstitutionTable(content, {"built": "plain word lists without a header"})
     if content["format"] != FORMAT:
         raise HfBatError(f"its format is {content['format']!r}, not {FORMAT!r}")
     version = content.get("version")
-    if not isinstance(version, int) or isinstance(version, bool):
+    if type(version) is not int:
         raise HfBatError(f"its header has no whole-number version, got {version!r:.80}")
     if version > VERSION:
         raise HfBatError(
@@ -311,21 +397,21 @@ def _from_json(data: bytes) -> SubstitutionTable:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads containers, strings and numbers; whatever names a class or function is refused.
+    """Unpickler of containers, strings and numbers; it refuses every class, function and reference.
 
-    Every opcode that calls something needs a callable first, and the only ways to get one are these.
+    Every opcode that calls something needs a callable first, and these are the only ways to get one.
     """
 
     def find_class(self, module: str, name: str) -> NoReturn:
-        raise HfBatError(f"refused: the pickle asks for {module}.{name}; nothing of it was run")
+        raise HfBatError(f"refused: the pickle asks for {module}.{name}; nothing in it was run")
 
     def persistent_load(self, identity: Any) -> NoReturn:
         raise HfBatError(
-            "refused: the pickle refers to an object outside it; nothing of it was run"
+            "refused: the pickle refers to an object outside it; nothing in it was run"
         )
 
 
-def _from_pickle(data: bytes) -> SubstitutionTable:
+def _read_pickle(data: bytes) -> SubstitutionTable:
     try:
         content = _PlainUnpickler(io.BytesIO(data)).load()
     except HfBatError:

@@ -1,4 +1,7 @@
-"""Reading word vectors from text files: GloVe, word2vec's text form, counter-fitted; gzipped or not."""
+"""Synonyms from word vectors, by the procedure of the paper's tables and by the one that it describes.
+
+Vectors are read from text files: GloVe, word2vec's text form or counter-fitted, gzipped or not.
+"""
 
 from __future__ import annotations
 
@@ -7,91 +10,187 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from hf_bat.console import progress
+from hf_bat.console import counted, progress
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon.table import SubstitutionTable
+from hf_bat.lexicon.vocabulary import Vocabulary
 
-_CHUNK = 1 << 24
+PROCEDURES = ("components", "topk")
+_BLOCK = 512
+# Similarities are rounded before they are compared, because the order of summing a product depends on
+# the size of the blocks, which must decide neither a threshold nor a tie.
+_DECIMALS = 9
+
+
+def synonyms_from_vectors(
+    path: str | os.PathLike[str],
+    vocabulary: Vocabulary | Iterable[str],
+    procedure: str = "components",
+    threshold: float = 0.8,
+    components_removed: int | None = None,
+    max_size: int = 100,
+) -> SubstitutionTable:
+    """Build the synonyms of a vocabulary from a file of word vectors.
+
+    Args:
+        path: Text file of vectors (GloVe, word2vec's text form, counter-fitted), gzipped or not.
+        vocabulary: The result of `vocabulary_from_splits`, or words.
+        procedure: `"components"` built the tables of the paper (SAFER's; Ye et al. 2020): vectors get
+            unit length, their mean and top principal components are removed, words whose dot product
+            (not normalized again) exceeds the threshold are joined, and a word's set is its whole
+            connected component. `"topk"` is the paper's description: the nearest words with a cosine
+            of at least the threshold. Defaults to `"components"`.
+        threshold: See `procedure`. Defaults to 0.8.
+        components_removed: Number of principal components to remove; the mean goes with any. If
+            `None`, 8 for `"components"` and 0 for `"topk"`.
+        max_size: Largest set, the word itself included: 100 allows 99 replacements. Defaults to 100.
+
+    Returns:
+        The table, nearest first. Its metadata has the options, the hash of the file and the numbers
+        of missing, repeated and skipped words.
+
+    Raises:
+        HfBatError: If the procedure is unknown, an option is out of range, or `read_vectors` raises.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "vectors.txt")
+        ...     _ = path.write_text("big 1.0 0.0\\nlarge 0.9 0.1\\nred 0.0 1.0\\n", encoding="utf-8")
+        ...     table = synonyms_from_vectors(path, ["big", "large", "red"], procedure="topk")
+        >>> dict(table)
+        {'big': ('large',), 'large': ('big',)}
+    """
+    if procedure not in PROCEDURES:
+        raise HfBatError(f"unknown procedure {procedure!r}; known: {', '.join(PROCEDURES)}")
+    if components_removed is None:
+        components_removed = 8 if procedure == "components" else 0
+    if components_removed < 0 or max_size < 2:
+        raise HfBatError(
+            f"components_removed must be 0 or more and max_size 2 or more, got {components_removed} "
+            f"and {max_size}"
+        )
+    if not isinstance(vocabulary, Vocabulary):
+        vocabulary = Vocabulary(tuple(dict.fromkeys(vocabulary)))
+    vectors = read_vectors(path, vocabulary.words)
+    matrix = _normalize(vectors.matrix)
+    if components_removed:
+        matrix = remove_components(matrix, components_removed)
+        if procedure == "topk":
+            matrix = _normalize(matrix)
+    find = find_components if procedure == "components" else find_nearest
+    table = {
+        vectors.words[row]: [vectors.words[other] for other in others]
+        for row, others in find(matrix, threshold, max_size - 1)
+    }
+    metadata: dict[str, Any] = {
+        "kind": "synonyms",
+        "built": "word vectors",
+        "sources": {Path(path).name: vectors.sha256},
+        "options": {
+            "procedure": procedure,
+            "threshold": threshold,
+            "components_removed": components_removed,
+            "max_size": max_size,
+        },
+        "vocabulary": vocabulary.metadata,
+        "counts": vectors.counts,
+    }
+    return SubstitutionTable(table, metadata)
 
 
 class WordVectors(NamedTuple):
-    """The vectors of a vocabulary's words.
+    """The vectors of the words of a vocabulary.
 
     Attributes:
-        words: those that the file has, in the vocabulary's order.
-        matrix: float64, (words, dimensions).
-        report: counts: "words_missing" from the file, "lines_repeated" (the first counts) and
-            "vectors_skipped" (not finite, or all zero); "sha256" of the file.
+        words: The words that the file has, in the order of the vocabulary.
+        matrix: Vectors, float64 of shape (words, dimensions).
+        counts: Numbers of "words_missing" from the file, "lines_repeated" (the first one counts) and
+            "vectors_skipped" (not finite, or all zero).
+        sha256: Hash of the file.
     """
 
     words: list[str]
     matrix: np.ndarray
-    report: dict[str, int | str]
+    counts: dict[str, int]
+    sha256: str
 
 
 def read_vectors(path: str | os.PathLike[str], vocabulary: Iterable[str]) -> WordVectors:
-    """Read the vectors of a vocabulary's words.
+    """Read the vectors of the words of a vocabulary.
 
-    A line is a word and its numbers, separated by spaces; a first line of two whole numbers, as
-    word2vec writes, is skipped. Words are looked up as they are spelt.
+    A line is a word and its numbers, separated by spaces. A first line of two whole numbers, as
+    word2vec writes, is skipped. Words are looked up as they are spelled.
 
     Args:
-        path: the file; gzip is recognised by content.
-        vocabulary: the words wanted.
+        path: The file; gzip is recognized by content.
+        vocabulary: The words.
 
     Raises:
-        HfBatError: the file is missing or damaged, a wanted line has another number of values or a
-            value that is no number (with its line number), or no wanted word is in it.
+        HfBatError: If the file is missing or damaged, has none of the words, or the line of a word
+            has a wrong number of values or a value that is not a number.
     """
     path = Path(path)
     wanted = {word.encode("utf-8", "surrogatepass"): word for word in vocabulary}
     if not wanted:
         raise HfBatError("the vocabulary is empty: there is nothing to look up in the vectors")
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     skipped: set[str] = set()
-    repeated = 0
-    dimensions = 0
-    for number, line in _lines(path):
+    repeated = dimensions = 0
+    for number, line in _read_lines(path):
         if not dimensions:
-            dimensions = _dimensions(path, number, line)
-            if number == 1 and _is_header(line):
+            is_header = number == 1 and [part.isdigit() for part in line.split()] == [True, True]
+            dimensions = int(line.split()[1]) if is_header else len(line.split()) - 1
+            if dimensions < 1:
+                raise HfBatError(f"{path}, line {number}: expected a word and its numbers")
+            if is_header:
                 continue
         word = wanted.get(line.split(None, 1)[0])
-        if word is None or _is_longer_entry(line, dimensions):
+        if word is None or _is_phrase(line, dimensions):
             continue
-        if word in found or word in skipped:
+        if word in vectors or word in skipped:
             repeated += 1
             continue
-        vector = _parse(path, number, line, dimensions)
+        try:
+            vector = np.array(line.split()[1:], dtype=np.float64)
+        except ValueError as error:
+            raise HfBatError(f"{path}, line {number}: not a number ({error})") from error
+        if len(vector) != dimensions:
+            raise HfBatError(f"{path}, line {number}: {len(vector)} values, expected {dimensions}")
         if np.isfinite(vector).all() and vector.any():
-            found[word] = vector
+            vectors[word] = vector
         else:
             skipped.add(word)
-    if not found:
+    if not vectors:
         raise HfBatError(
-            f"none of the vocabulary's {len(wanted)} words has a vector in {path} "
-            "(it must be a text file; word2vec's binary form is not read)"
+            f"none of the vocabulary's {len(wanted)} words has a vector in {path}: it must be a text "
+            "file, not word2vec's binary form"
         )
-    words = [word for word in wanted.values() if word in found]
-    report: dict[str, int | str] = {
-        "words_missing": len(wanted) - len(found) - len(skipped),
+    words = [word for word in wanted.values() if word in vectors]
+    counts = {
+        "words_missing": len(wanted) - len(vectors) - len(skipped),
         "lines_repeated": repeated,
         "vectors_skipped": len(skipped),
-        "sha256": _sha256(path),
     }
-    return WordVectors(words, np.stack([found[word] for word in words]), report)
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 24):
+            digest.update(chunk)
+    matrix = np.stack([vectors[word] for word in words])
+    return WordVectors(words, matrix, counts, digest.hexdigest())
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines without their ends, blank ones left out; with progress on a terminal."""
+def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield numbered lines that are not blank, without their ends."""
     try:
         with open(path, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
+            is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if is_gzip else raw)
             size = path.stat().st_size
             with progress(
                 size, f"reading {path.name}", "B", unit_scale=True, delay=2, leave=False
@@ -104,55 +203,131 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                         yield number, line
     except FileNotFoundError as error:
         raise HfBatError(f"vector file not found: {path}") from error
-    except IsADirectoryError as error:
-        raise HfBatError(f"a vector file is one file, and {path} is a directory") from error
     except (OSError, EOFError) as error:
-        raise HfBatError(f"cannot read the vectors {path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise HfBatError(f"cannot read the vectors {path}: {reason}") from error
 
 
-def _is_header(line: bytes) -> bool:
-    parts = line.split()
-    return len(parts) == 2 and all(part.isdigit() for part in parts)
-
-
-def _dimensions(path: Path, number: int, line: bytes) -> int:
-    if number == 1 and _is_header(line):
-        return int(line.split()[1])
-    count = len(line.split()) - 1
-    if count < 1:
-        raise HfBatError(f"{path}, line {number}: expected a word and its numbers")
-    return count
-
-
-def _is_longer_entry(line: bytes, dimensions: int) -> bool:
-    """Whether a line is of an entry with spaces in it ("at the", in some GloVe files)."""
-    second = line.rsplit(None, dimensions)[0].split()[1:2]
-    return bool(second) and not _is_number(second[0])
-
-
-def _is_number(text: bytes) -> bool:
+def _is_phrase(line: bytes, dimensions: int) -> bool:
+    """Return whether the entry of a line has spaces in it ("at the", in some GloVe files)."""
+    entry = line.rsplit(None, dimensions)[0].split()
     try:
-        float(text)
+        float(entry[1] if len(entry) > 1 else 0)
     except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
-def _parse(path: Path, number: int, line: bytes, dimensions: int) -> np.ndarray:
-    try:
-        vector = np.array(line.split()[1:], dtype=np.float64)
-    except ValueError as error:
-        raise HfBatError(
-            f"{path}, line {number}: not a number among the values ({error})"
-        ) from error
-    if len(vector) != dimensions:
-        raise HfBatError(f"{path}, line {number}: {len(vector)} values, expected {dimensions}")
-    return vector
+def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
+    """Remove the mean and the top principal components ("all but the top", Mu and Viswanath 2018).
+
+    Args:
+        matrix: Vectors of shape (words, dimensions).
+        count: Number of components; more than there are removes all.
+
+    Returns:
+        A matrix of the same shape, not normalized again.
+    """
+    centered = matrix - matrix.mean(axis=0)
+    _, directions = np.linalg.eigh(centered.T @ centered)
+    top = directions[:, max(0, directions.shape[1] - count) :]
+    return centered - (centered @ top) @ top.T
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def find_nearest(
+    matrix: np.ndarray, threshold: float, limit: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Find the nearest rows of each row by dot product.
+
+    Args:
+        matrix: Vectors of shape (words, dimensions).
+        threshold: Least dot product.
+        limit: Largest number of rows for each row.
+
+    Yields:
+        `(row, other rows)`, nearest first, equally near rows in their order; rows without any are
+        left out.
+    """
+    for start in _list_blocks(len(matrix), "finding neighbors"):
+        products = matrix[start : start + _BLOCK] @ matrix.T
+        for offset, similarities in enumerate(products):
+            similarities[start + offset] = -np.inf
+            others = np.flatnonzero(similarities >= threshold - 10.0**-_DECIMALS)
+            values = np.round(similarities[others], _DECIMALS)
+            others, values = others[values >= threshold], values[values >= threshold]
+            if len(others):
+                yield start + offset, _cut(others, values, limit)
+
+
+def find_components(
+    matrix: np.ndarray, threshold: float, limit: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Find the connected component of each row; rows whose dot product exceeds a threshold are joined.
+
+    Args:
+        matrix: Vectors of shape (words, dimensions).
+        threshold: The dot product that joined rows exceed.
+        limit: Largest number of rows for each row.
+
+    Yields:
+        `(row, other rows of its component)`, nearest first; rows that are joined to none are left
+        out.
+    """
+    labels = _label_components(matrix, threshold)
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    for members in np.split(order, starts[1:]):
+        if len(members) < 2:
+            continue
+        for start in range(0, len(members), _BLOCK):
+            rows = members[start : start + _BLOCK]
+            products = np.round(matrix[rows] @ matrix[members].T, _DECIMALS)
+            for offset, (row, similarities) in enumerate(zip(rows, products, strict=True)):
+                similarities[start + offset] = -np.inf
+                everyone = np.arange(len(members))
+                yield int(row), members[_cut(everyone, similarities, min(limit, len(members) - 1))]
+
+
+def _label_components(matrix: np.ndarray, threshold: float) -> np.ndarray:
+    """Return a label per row, which is the first row of its component."""
+    labels = np.arange(len(matrix))
+    for start in _list_blocks(len(matrix), "joining words"):
+        # The rest of the product is its mirror image.
+        products = matrix[start : start + _BLOCK] @ matrix[start:].T
+        rows, columns = np.nonzero(products > threshold - 10.0**-_DECIMALS)
+        joined = np.round(products[rows, columns], _DECIMALS) > threshold
+        labels = _join(labels, rows[joined] + start, columns[joined] + start)
+    return labels
+
+
+def _join(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Merge the components at the ends of each edge: point the higher label to the lower one, follow
+    labels to their ends, and repeat until no edge joins two components."""
+    while True:
+        low = np.minimum(labels[left], labels[right])
+        high = np.maximum(labels[left], labels[right])
+        apart = low != high
+        if not apart.any():
+            return labels
+        left, right = left[apart], right[apart]
+        np.minimum.at(labels, high[apart], low[apart])
+        while not np.array_equal(followed := labels[labels], labels):
+            labels = followed
+
+
+def _cut(others: np.ndarray, similarities: np.ndarray, limit: int) -> np.ndarray:
+    """Return at most `limit` of the rows, by falling similarity."""
+    if len(others) > limit:
+        least = np.partition(similarities, -limit)[-limit]
+        kept = similarities >= least
+        others, similarities = others[kept], similarities[kept]
+    return others[np.argsort(-similarities, kind="stable")[:limit]]
+
+
+def _normalize(matrix: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix / np.where(lengths > 0, lengths, 1.0)
+
+
+def _list_blocks(rows: int, name: str) -> Iterator[int]:
+    return counted(range(0, rows, _BLOCK), name, "block")

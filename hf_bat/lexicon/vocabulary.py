@@ -1,7 +1,7 @@
-"""The words of a task, by frequency, from named splits only; and whether that leaks.
+"""The words of a task, by frequency, from named splits only; and whether they leak.
 
-A synonym table is built over a vocabulary. If a split that is evaluated later feeds it, the table
-knows which words the evaluation holds: the paper's own tables do. So a vocabulary records its splits,
+A synonym table is built over a vocabulary. If a split that is evaluated later is in it, the table
+knows the words of the evaluation, as the paper's own tables do. So a vocabulary records its splits,
 and `leakage_report` compares them with those to be evaluated.
 """
 
@@ -23,12 +23,12 @@ Rows = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words, most frequent first, and where they come from.
+    """Words, most frequent first, and their sources.
 
     Attributes:
-        words: lower-case words by falling frequency, equally frequent ones by the alphabet.
-        min_count: how often a word had to occur.
-        splits: name of each split read -> {"rows": n, "sha256": of its texts}.
+        words: Lower-case words by falling frequency, equally frequent ones in alphabetical order.
+        min_count: Least number of occurrences of a word.
+        splits: Name of each split -> {"rows": n, "sha256": hash of its texts}.
 
     Example:
         >>> vocabulary = Vocabulary(("dog", "cat"))
@@ -42,7 +42,7 @@ class Vocabulary:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a table built over this vocabulary records of it."""
+        """The record of this vocabulary in the metadata of a table."""
         content = "\n".join(self.words).encode("utf-8", "surrogatepass")
         return {
             "words": len(self.words),
@@ -53,40 +53,31 @@ class Vocabulary:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the lower-cased words of sentences, without their trailing punctuation mark.
-
-    Args:
-        texts: the sentences.
-
-    Returns:
-        How often each word occurs.
+    """Count the lower-cased words of sentences, without their trailing punctuation marks.
 
     Example:
         >>> count_words(["A dog.", "a Dog runs"]).most_common(2)
         [('a', 2), ('dog', 2)]
     """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(word.lower() for word in words(text))
-    return counts
+    return Counter(word.lower() for text in texts for word in words(text))
 
 
 def vocabulary_from_splits(
     splits: Mapping[str, Rows], columns: Sequence[str], min_count: int = 2
 ) -> Vocabulary:
-    """Collect the words of the named splits, and of no other.
+    """Collect the words of the named splits.
 
     Args:
-        splits: name -> rows; name every split that is read, usually just "train".
-        columns: the text columns; a missing value in one (None) is no text.
-        min_count: how often a word must occur over all these splits (the paper's tables: 2).
+        splits: Name -> rows of each split, usually only "train".
+        columns: The text columns; a missing value (`None`) counts as no text.
+        min_count: Least number of occurrences of a word over all splits. Defaults to 2, as in the
+            paper's tables.
 
     Returns:
-        The frequent words, most frequent first, with the number of rows and the hash of the texts of each
-        split.
+        The frequent words, most frequent first, with the number of rows and the hash of each split.
 
     Raises:
-        HfBatError: no split, a column that a row lacks, or no word that is frequent enough.
+        HfBatError: If there is no split, a row lacks a column, or no word is frequent enough.
 
     Example:
         >>> rows = [{"premise": "A dog runs.", "hypothesis": "A dog."}]
@@ -98,9 +89,9 @@ def vocabulary_from_splits(
     counts: Counter[str] = Counter()
     sources: dict[str, dict[str, Any]] = {}
     for name, rows in splits.items():
-        texts, number = _texts(name, rows, columns)
+        texts = _read_texts(name, rows, columns)
         counts.update(count_words(text for row in texts for text in row))
-        sources[name] = {"rows": number, "sha256": _hash(texts)}
+        sources[name] = {"rows": len(texts), "sha256": _hash(texts)}
     frequent = [(-count, word) for word, count in counts.items() if count >= min_count]
     if not frequent:
         raise HfBatError(f"no word occurs {min_count} times in the splits {', '.join(splits)}")
@@ -112,17 +103,17 @@ def leakage_report(
     evaluated: Mapping[str, Rows] | Iterable[str],
     columns: Sequence[str] = (),
 ) -> list[str]:
-    """Say which splits that will be evaluated fed a table's vocabulary.
+    """List the splits that will be evaluated although they are in the vocabulary of a table.
 
     Args:
-        metadata: a table's `metadata`, or a vocabulary's.
-        evaluated: names of the splits to be evaluated, or name -> rows, which finds a split that
-            went in under another name too.
-        columns: the text columns; needed with rows.
+        metadata: The `metadata` of a table or a vocabulary.
+        evaluated: Names of the splits to be evaluated, or name -> rows, which also finds a split that
+            the vocabulary has under another name.
+        columns: The text columns; needed with rows.
 
     Returns:
-        One line per leak; an empty list where there is none. A table that does not record its
-        splits gives one line that says so, for then nothing can be excluded.
+        One line per leak, or an empty list. If a table does not record its splits, one line says so,
+        because then no leak can be excluded.
 
     Example:
         >>> rows = [{"text": "A dog and a dog."}]
@@ -138,30 +129,28 @@ def leakage_report(
         return [
             "the table does not record which splits its words come from: a leak cannot be excluded"
         ]
-    with_rows = evaluated if isinstance(evaluated, Mapping) else {}
     report = []
     for name in evaluated:
-        same = [used_name for used_name in used if used_name == name]
-        if not same and name in with_rows:
-            texts, _ = _texts(name, with_rows[name], columns)
-            digest = _hash(texts)
-            same = [used_name for used_name, entry in used.items() if entry.get("sha256") == digest]
-        if same:
-            under = "" if same[0] == name else f" under the name {same[0]!r}"
+        source = name if name in used else None
+        if source is None and isinstance(evaluated, Mapping):
+            digest = _hash(_read_texts(name, evaluated[name], columns))
+            source = next((other for other in used if used[other].get("sha256") == digest), None)
+        if source is not None:
+            under = "" if source == name else f" under the name {source!r}"
             report.append(f"split {name!r} will be evaluated and fed the vocabulary{under}")
     return report
 
 
-def _texts(name: str, rows: Rows, columns: Sequence[str]) -> tuple[list[list[str]], int]:
+def _read_texts(name: str, rows: Rows, columns: Sequence[str]) -> list[list[str]]:
     texts: list[list[str]] = []
     for number, row in enumerate(counted(rows, f"reading split {name}", "row")):
-        absent = [column for column in columns if column not in row]
-        if absent:
-            raise HfBatError(
-                f"split {name!r}, row {number}: no column {absent[0]!r}; it has: {', '.join(row)}"
-            )
+        for column in columns:
+            if column not in row:
+                raise HfBatError(
+                    f"split {name!r}, row {number}: no column {column!r}; it has: {', '.join(row)}"
+                )
         texts.append([row[column] for column in columns if isinstance(row[column], str)])
-    return texts, len(texts)
+    return texts
 
 
 def _hash(texts: list[list[str]]) -> str:

@@ -1,13 +1,18 @@
-"""Substitution tables from WordNet: antonyms by the paper's rule, synonyms by frequent senses."""
+"""Substitution tables from WordNet: antonyms by the paper's rule, synonyms by frequent senses.
+
+Replacements are inflected as the word that they replace. Only certain forms are used: the past tense
+of an irregular verb, which may differ from its participle, is left out, and so are the plurals of
+nouns in consonant + "o" ("photos", but "heroes").
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 
 from hf_bat.console import counted
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon.inflection import inflections
 from hf_bat.lexicon.stoplists import LISTS, stopwords
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, load_wordnet
@@ -15,27 +20,33 @@ from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, loa
 DEFAULT_ANTONYMS = BUNDLED.with_name("default_antonyms.json.gz")
 DEFAULT_SYNONYMS = BUNDLED.with_name("default_synonyms.json.gz")
 DEFAULT_SISTERS = BUNDLED.with_name("default_sisters.json.gz")
+_SIBILANT = re.compile(r"(s|x|z|ch|sh)$")
+_CONSONANT_Y = re.compile(r"[^aeiou]y$")
+_CONSONANT_O = re.compile(r"[^aeiou]o$")
+_VOWELS = re.compile(r"[aeiouy]+")
+# A final consonant that may need doubling: "plan", "refer", but "open".
+_DOUBLING = re.compile(r"[^aeiou][aeiou][bdfgklmnprtvz]$")
+_UNCHANGING = re.compile(r"(burst|cast|cost|hurt|read|thrust)$")
 
 
 def antonyms_from_wordnet(
     words: Iterable[str] | None = None, wordnet: WordNet | None = None
 ) -> SubstitutionTable:
-    """Antonyms by the paper's rule: for each synset of the word and each lemma of it, the lemma's first
-    antonym, single words only.
+    """Build antonyms by the paper's rule: the first antonym of each lemma of each synset of a word.
 
-    An inflected word is looked up by its base forms and gets the base form's antonyms, as in the
+    Only single words are used. An inflected word has the antonyms of its base forms, as in the
     paper's own tables: "hires" -> "fire".
 
     Args:
-        words: the words to look up, lower-cased; where None, every single word that a look-up can
-            lead to an antonym: lemmas, irregular forms, and all regular forms that WordNet's rules
-            take back to them. So nothing is missing for text not yet seen, at the price of forms
-            that nobody writes ("goodder" is there, beside "better").
-        wordnet: where to look; the bundled WordNet where None.
+        words: The words; they are lower-cased. If `None`, every single word that a look-up can take
+            to an antonym: lemmas, irregular forms, and all regular forms that WordNet's rules take
+            back to them. So nothing is missing for unseen text, at the price of forms that nobody
+            writes ("goodder" beside "better").
+        wordnet: The WordNet. If `None`, the bundled one.
 
     Returns:
-        The table, antonyms in the order of WordNet's senses; words without an antonym are left out. Its
-        metadata has WordNet's version and hash, and the options.
+        The table, antonyms in the order of WordNet's senses, without words that have no antonym. Its
+        metadata has the options and WordNet's version and hash.
 
     Example:
         >>> table = antonyms_from_wordnet(["hires", "Hated", "dog"])
@@ -43,16 +54,21 @@ def antonyms_from_wordnet(
         {'hires': ('fire',), 'hated': ('love',)}
     """
     wordnet = wordnet or load_wordnet()
-    scope = "given words" if words is not None else "every form that a look-up can reach"
-    if words is None:
-        words = _words_near_antonyms(wordnet)
-    listed = counted(_lower(words), "antonyms", "word")
-    table = {word: _antonyms(word, wordnet) for word in listed}
-    options: dict[str, object] = {
+    options = {
         "rule": "first antonym of each lemma of each synset",
-        "words": scope,
+        "words": "every form that a look-up can reach" if words is None else "given words",
     }
-    return SubstitutionTable(table, _metadata("antonyms", wordnet, options))
+    listed = _lower(_list_words_near_antonyms(wordnet) if words is None else words)
+    table = {}
+    for word in counted(listed, "antonyms", "word"):
+        antonyms = [
+            first
+            for synset in wordnet.synsets(word)
+            for first, *_ in wordnet.antonyms(synset).values()
+            if "_" not in first and first.lower() != word
+        ]
+        table[word] = antonyms
+    return SubstitutionTable(table, _describe("antonyms", wordnet, options))
 
 
 def synonyms_from_wordnet(
@@ -62,29 +78,29 @@ def synonyms_from_wordnet(
     min_share: float = 0.25,
     exclude: Iterable[str] | None = None,
 ) -> SubstitutionTable:
-    """Synonyms by shared senses, inflected as the word is.
+    """Build synonyms by shared senses, inflected as the word is.
 
-    Two words are synonyms here if they share a synset that is a frequent sense of both: of its
-    occurrences that WordNet's editors tagged, over all parts of speech, at least `min_share` had that
-    sense (for a word never tagged, the first sense of each part of speech counts). A word that was
-    tagged gets only words that were tagged in that sense ("kid" for "child", not "nipper"). The most
-    frequent shared sense comes first. An inflected word gets its synonyms in the same inflection ("cars" ->
-    "automobiles") where that form is certain, and otherwise none.
+    Two words are synonyms if they share a synset that is a frequent sense of both: at least
+    `min_share` of a word's occurrences that WordNet's editors tagged, over all parts of speech, have
+    that sense (of a word that was never tagged, the first sense of each part of speech). A word that
+    was tagged only gets words that were tagged in that sense ("kid" for "child", not "nipper"). The
+    most frequent shared sense is first. An inflected word gets its synonyms in the same inflection
+    ("cars" -> "automobiles") if that form is certain.
 
     Args:
-        words: the words to look up, lower-cased; where None, every single-word lemma of WordNet in
+        words: The words; they are lower-cased. If `None`, every single-word lemma of WordNet in
             letters a-z, with its inflections.
-        wordnet: where to look; the bundled WordNet where None.
-        senses: "frequent" (the default), or "all": every shared sense counts.
-        min_share: the share that makes a sense frequent, 0 to 1.
-        exclude: words that get no synonym and are none; where None, both lists of stop words.
+        wordnet: The WordNet. If `None`, the bundled one.
+        senses: `"frequent"`, or `"all"` to use every shared sense. Defaults to `"frequent"`.
+        min_share: Least share of a frequent sense, 0 to 1. Defaults to 0.25.
+        exclude: Words to leave out, also as synonyms. If `None`, both lists of stop words.
 
     Returns:
-        The table; words without a synonym are left out. Its metadata has WordNet's version and hash, and
-        the options.
+        The table, without words that have no synonym. Its metadata has the options and WordNet's
+        version and hash.
 
     Raises:
-        HfBatError: an unknown `senses` or a `min_share` out of range.
+        HfBatError: If `senses` is unknown or `min_share` is out of range.
 
     Example:
         >>> table = synonyms_from_wordnet(["cars", "the"])
@@ -97,24 +113,19 @@ def synonyms_from_wordnet(
         raise HfBatError(f"min_share must be between 0 and 1, got {min_share}")
     wordnet = wordnet or load_wordnet()
     finder = _SynonymFinder(wordnet, min_share if senses == "frequent" else None)
-    if words is None:
-        words = finder.all_words()
-    listed = counted(_lower(words), "synonyms", "word")
-    table = {word: finder.synonyms(word) for word in listed}
+    listed = _lower(finder.list_words() if words is None else words)
+    table = {word: finder.find(word) for word in counted(listed, "synonyms", "word")}
     options: dict[str, object] = {"senses": senses}
     if senses == "frequent":
         options["min_share"] = min_share
     dropped = frozenset().union(*map(stopwords, LISTS)) if exclude is None else frozenset(exclude)
     options["exclude"] = "stop words: " + ", ".join(LISTS) if exclude is None else sorted(dropped)
-    return SubstitutionTable(table, _metadata("synonyms", wordnet, options)).without(dropped)
+    return SubstitutionTable(table, _describe("synonyms", wordnet, options)).without(dropped)
 
 
-@lru_cache(maxsize=1)
+@cache
 def default_antonyms() -> SubstitutionTable:
-    """The bundled antonyms: `antonyms_from_wordnet()`, prebuilt and shipped.
-
-    Returns:
-        The table, loaded once a process.
+    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`, loaded once per process.
 
     Example:
         >>> default_antonyms()["hated"]
@@ -123,12 +134,11 @@ def default_antonyms() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_ANTONYMS)
 
 
-@lru_cache(maxsize=1)
+@cache
 def default_synonyms() -> SubstitutionTable:
-    """The bundled synonyms: `synonyms_from_wordnet()` without antonyms, prebuilt and shipped.
+    """Return the bundled synonyms, loaded once per process.
 
-    Returns:
-        The table, loaded once a process.
+    They are `synonyms_from_wordnet()` without antonyms.
 
     Example:
         >>> default_synonyms()["automobile"][:2]
@@ -137,16 +147,14 @@ def default_synonyms() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_SYNONYMS)
 
 
-@lru_cache(maxsize=1)
+@cache
 def default_sisters() -> SubstitutionTable:
-    """The bundled sister terms: words of a class that exclude each other, nearest first.
+    """Return the bundled sister terms, nearest first, loaded once per process.
 
-    Colours, animals, fruit, dishes, drinks, materials, vehicles, musical instruments, sports,
-    furniture, clothing, parts of the body, nationalities, days, months, rooms and the like; built by
-    `scripts/build_sister_table.py` from WordNet's classes.
-
-    Returns:
-        The table, loaded once a process.
+    Sister terms are words of one class that exclude each other: colors, animals, fruit, dishes,
+    drinks, materials, vehicles, musical instruments, sports, furniture, clothing, parts of the body,
+    nationalities, days, months, rooms and the like. `scripts/build_sister_table.py` builds them from
+    WordNet's classes.
 
     Example:
         >>> default_sisters()["violin"][:2]
@@ -155,112 +163,178 @@ def default_sisters() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
-def build_default_tables(wordnet: WordNet) -> tuple[SubstitutionTable, SubstitutionTable]:
-    """Build the antonyms and synonyms that ship in the package."""
-    antonyms = antonyms_from_wordnet(wordnet=wordnet)
-    return antonyms, synonyms_from_wordnet(wordnet=wordnet).minus(antonyms)
+def inflect(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
+    """Return the certain inflected forms of a base form.
+
+    Args:
+        lemma: A lower-case base form.
+        pos: Part of speech: "n", "v", "a" or "r".
+        wordnet: The WordNet whose exception lists have the irregular forms.
+
+    Returns:
+        Kind -> form: "base"; for nouns "plural"; for verbs "s", "past" (also the participle) and
+        "ing"; for adjectives "er" and "est". Uncertain forms are left out.
+
+    Example:
+        >>> from hf_bat.lexicon import load_wordnet
+        >>> inflect("stop", "v", load_wordnet())
+        {'base': 'stop', 's': 'stops', 'past': 'stopped', 'ing': 'stopping'}
+        >>> inflect("child", "n", load_wordnet()), inflect("go", "v", load_wordnet())
+        ({'base': 'child', 'plural': 'children'}, {'base': 'go', 'ing': 'going'})
+    """
+    irregular = _index_irregular_forms(wordnet, pos).get(lemma, ())
+    forms: dict[str, str | None] = {"base": lemma}
+    if pos == "n":
+        if lemma.endswith("man"):  # women and firemen, but humans
+            forms["plural"] = lemma[:-2] + "en" if re.fullmatch(r"(\w*wo)?man", lemma) else None
+        else:
+            forms["plural"] = _get_only(irregular) if irregular else _add_s(lemma)
+    elif pos == "v":
+        for kind, ending in (("s", "s"), ("past", "ed"), ("ing", "ing")):
+            forms[kind] = _inflect_verb(lemma, ending, irregular)
+    elif pos == "a":
+        is_short = len(_VOWELS.findall(lemma.removesuffix("e"))) == 1
+        for kind in ("er", "est"):
+            listed = [form for form in irregular if form.endswith(kind)]
+            regular = _add(lemma, kind) if is_short and not _DOUBLING.search(lemma) else None
+            forms[kind] = _get_only(listed) if irregular else regular
+    return {kind: form for kind, form in forms.items() if form}
+
+
+def _inflect_verb(lemma: str, ending: str, irregular: Sequence[str]) -> str | None:
+    listed = [form for form in irregular if form.endswith(ending)]
+    others = [form for form in irregular if not form.endswith(("s", "ing", ending))]
+    if ending == "ed" and (others or _UNCHANGING.search(lemma)):
+        return None
+    if listed or lemma == "be":
+        return _get_only(listed)
+    if ending == "s":
+        return _add_s(lemma)
+    # The lists have most doubled forms ("stopped"), but not all, and no "opened" beside them.
+    return None if _DOUBLING.search(lemma) else _add(lemma, ending)
+
+
+def _get_only(forms: Sequence[str]) -> str | None:
+    return forms[0] if len(forms) == 1 else None
+
+
+def _add_s(lemma: str) -> str | None:
+    if _CONSONANT_O.search(lemma):
+        return None
+    if _SIBILANT.search(lemma):
+        return lemma + "es"
+    return lemma[:-1] + "ies" if _CONSONANT_Y.search(lemma) else lemma + "s"
+
+
+def _add(lemma: str, ending: str) -> str:
+    if ending == "ing":
+        if lemma.endswith("ie"):
+            return lemma[:-2] + "ying"
+        drops_e = lemma.endswith("e") and not lemma.endswith(("ee", "oe", "ye"))
+        return (lemma[:-1] if drops_e else lemma) + ending
+    if lemma.endswith("e"):
+        return lemma + ending[1:]
+    return lemma[:-1] + "i" + ending if _CONSONANT_Y.search(lemma) else lemma + ending
+
+
+@lru_cache(maxsize=16)
+def _index_irregular_forms(wordnet: WordNet, pos: str) -> dict[str, tuple[str, ...]]:
+    """Return base form -> irregular forms, from the exception lists."""
+    forms: dict[str, tuple[str, ...]] = {}
+    for form, bases in wordnet.exceptions[pos].items():
+        for base in bases:
+            if form != base:
+                forms[base] = (*forms.get(base, ()), form)
+    return forms
 
 
 def _lower(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(word.lower() for word in words if word))
 
 
-def _metadata(kind: str, wordnet: WordNet, options: dict[str, object]) -> dict[str, object]:
+def _describe(kind: str, wordnet: WordNet, options: Mapping[str, object]) -> dict[str, object]:
     built = f"WordNet {wordnet.version} ({wordnet.source})"
     sources = {"wordnet": wordnet.sha256}
     return {"kind": kind, "built": built, "sources": sources, "options": options}
 
 
-def _antonyms(word: str, wordnet: WordNet) -> list[str]:
-    found = [
-        first
-        for synset in wordnet.synsets(word)
-        for first, *_ in wordnet.antonyms(synset).values()
-        if "_" not in first
-    ]
-    return [antonym for antonym in dict.fromkeys(found) if antonym.lower() != word]
-
-
-def _words_near_antonyms(wordnet: WordNet) -> list[str]:
-    """Every single word whose look-up reaches a synset that has an antonym."""
-    found: dict[str, None] = {}
+def _list_words_near_antonyms(wordnet: WordNet) -> list[str]:
+    """List every single word whose look-up reaches a synset with an antonym."""
+    words: set[str] = set()
     for synset in wordnet.synsets_with_antonyms():
-        pos = "a" if synset.pos == "s" else synset.pos
         for lemma in synset.lemmas:
             if "_" not in lemma:
-                found.update(dict.fromkeys(_forms(lemma.lower(), pos)))
-    bases = set(found)
-    for pos in POSITIONS:
-        for form, listed in wordnet.exceptions[pos].items():
-            if "_" not in form and bases.intersection(listed):
-                found[form] = None
-    return sorted(found)
-
-
-def _forms(lemma: str, pos: str) -> Iterator[str]:
-    """A lemma, and every string that WordNet's rules of detachment take back to it."""
-    yield lemma
-    for ending, base in DETACHMENTS[pos]:
-        if lemma.endswith(base):
-            yield lemma[: len(lemma) - len(base)] + ending
+                words.add(lemma.lower())
+                # Every string that WordNet's rules of detachment take back to the lemma.
+                for ending, base in DETACHMENTS["a" if synset.pos == "s" else synset.pos]:
+                    if lemma.lower().endswith(base):
+                        words.add(lemma.lower().removesuffix(base) + ending)
+    irregular = {
+        form
+        for pos in POSITIONS
+        for form, bases in wordnet.exceptions[pos].items()
+        if "_" not in form and words.intersection(bases)
+    }
+    return sorted(words | irregular)
 
 
 class _SynonymFinder:
-    """Finds a word's synonyms; `min_share` None admits every sense."""
+    """Finds the synonyms of a word; `min_share` `None` admits every sense."""
 
     def __init__(self, wordnet: WordNet, min_share: float | None) -> None:
         self.wordnet = wordnet
         self.min_share = min_share
         self._lemma_senses: dict[str, dict[int, int]] = {}
 
-    def all_words(self) -> list[str]:
-        return sorted(
-            {
-                form
-                for pos in POSITIONS
-                for lemma in self.wordnet.lemmas(pos)
-                if _is_plain(lemma)
-                for form in inflections(lemma, pos, self.wordnet).values()
-            }
-        )
+    def list_words(self) -> list[str]:
+        forms = {
+            form
+            for pos in POSITIONS
+            for lemma in self.wordnet.lemmas(pos)
+            if _is_plain(lemma)
+            for form in inflect(lemma, pos, self.wordnet).values()
+        }
+        return sorted(forms)
 
-    def synonyms(self, word: str) -> list[str]:
+    def find(self, word: str) -> list[str]:
         analyses = [(base, pos) for pos in POSITIONS for base in self.wordnet.morphy(word, pos)]
-        counts = self._counts(analyses)
-        tagged = any(counts.values())
-        admitted = self._admitted(analyses, counts)
+        counts = self._count_senses(analyses)
+        is_tagged = any(counts.values())
+        admitted = self._admit(analyses, counts)
         ranked: list[tuple[float, str]] = []
         for base, pos in analyses:
-            kinds = [
-                kind for kind, form in inflections(base, pos, self.wordnet).items() if form == word
-            ]
+            forms = inflect(base, pos, self.wordnet)
+            kinds = [kind for kind, form in forms.items() if form == word]
             for number in self.wordnet.senses(base, pos) if kinds else ():
                 if number in admitted:
-                    members = self._members(number, pos, kinds, tagged)
+                    members = self._list_members(number, pos, kinds, is_tagged)
                     ranked += [(-counts[number], form) for form in members]
         return list(dict.fromkeys(form for _, form in sorted(ranked, key=lambda pair: pair[0])))
 
-    def _members(self, number: int, pos: str, kinds: list[str], tagged: bool) -> Iterator[str]:
-        """The words of a synset that often mean it, in its order, inflected alike."""
+    def _list_members(
+        self, number: int, pos: str, kinds: list[str], is_tagged: bool
+    ) -> Iterator[str]:
+        """Yield the words that often have a sense, in the order of its synset, inflected alike."""
         for lemma in self.wordnet.synset(number).lemmas:
-            if not _is_plain(lemma) or number not in self._of_lemma(lemma):
+            if not _is_plain(lemma):
                 continue
-            rare = self.min_share is not None and tagged and not self._of_lemma(lemma)[number]
-            if not rare:
-                forms = inflections(lemma, pos, self.wordnet)
+            count = self._get_senses(lemma).get(number)
+            is_rare = self.min_share is not None and is_tagged and not count
+            if count is not None and not is_rare:
+                forms = inflect(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)
 
-    def _of_lemma(self, lemma: str) -> dict[int, int]:
-        """A lemma's admitted synsets, each with how often it was tagged."""
+    def _get_senses(self, lemma: str) -> dict[int, int]:
+        """Return the admitted synsets of a lemma with their tag counts."""
         if lemma not in self._lemma_senses:
             analyses = [(lemma, pos) for pos in POSITIONS]
-            counts = self._counts(analyses)
-            admitted = self._admitted(analyses, counts)
+            counts = self._count_senses(analyses)
+            admitted = self._admit(analyses, counts)
             self._lemma_senses[lemma] = {number: counts[number] for number in admitted}
         return self._lemma_senses[lemma]
 
-    def _counts(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
-        """The synsets of a word's analyses (base form, part of speech), with their tag counts."""
+    def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
+        """Return the tag counts of the synsets of a word's analyses (base form, part of speech)."""
         counts: dict[int, int] = {}
         for base, pos in analyses:
             senses = self.wordnet.senses(base, pos)
@@ -268,8 +342,8 @@ class _SynonymFinder:
                 counts[number] = counts.get(number, 0) + count
         return counts
 
-    def _admitted(self, analyses: list[tuple[str, str]], counts: dict[int, int]) -> set[int]:
-        """The synsets that a word often means; of a word never tagged, its first senses."""
+    def _admit(self, analyses: list[tuple[str, str]], counts: dict[int, int]) -> set[int]:
+        """Return the frequent synsets of a word, or its first ones if it was never tagged."""
         if self.min_share is None:
             return set(counts)
         total = sum(counts.values())
@@ -279,5 +353,5 @@ class _SynonymFinder:
 
 
 def _is_plain(lemma: str) -> bool:
-    """Whether a lemma is an ordinary word: lower-case letters a-z, three or more of them."""
+    """Return whether a lemma is an ordinary word: three or more lower-case letters a-z."""
     return len(lemma) > 2 and lemma.isascii() and lemma.isalpha() and lemma.islower()

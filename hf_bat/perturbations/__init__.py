@@ -1,8 +1,12 @@
-"""Perturbations: the sentences near an input that training samples and attacks search."""
+"""Perturbations: sets of sentences near an input, which training samples and attacks search."""
 
 from hf_bat.perturbations.base import Edit, Perturbation, Slot, apply_replacement
-from hf_bat.perturbations.build import OBSTINATE_EDITS, build_obstinate, build_perturbations
-from hf_bat.perturbations.mixed import MixedPerturbation
+from hf_bat.perturbations.build import (
+    OBSTINATE_EDITS,
+    MixedPerturbation,
+    build_obstinate,
+    build_perturbations,
+)
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.sampler import PerturbationSampler

@@ -1,23 +1,26 @@
-"""What a perturbation is: a set of sentences near an input, defined once.
+"""Perturbations: sets of sentences near an input, each defined once.
 
-Training *samples* from the set, an attack *searches* it, a certificate *bounds* it. The same object
-serves all three, so that what a model is trained on and what it is attacked with can be compared.
+Training *samples* from a set, an attack *searches* it, a certificate *bounds* it. The same object
+serves all three, so that a model is trained on and attacked with the same set.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from hf_bat.text import detach_punctuation, split_pieces
+from hf_bat.text import detach_punctuation, is_punctuation, split_pieces
 
 Texts = tuple[str, ...]
+# Marks before a word, the word, marks after it.
+Token = tuple[str, str, str]
+T = TypeVar("T")
 
 
 class RandomSource(Protocol):
-    """Anything that draws uniformly from [0, 1): `random.Random`, `numpy.random.Generator`."""
+    """Source of uniform numbers in [0, 1): `random.Random`, `numpy.random.Generator`."""
 
     def random(self) -> float: ...
 
@@ -27,12 +30,12 @@ class Edit:
     """One change to one word of an input.
 
     Args:
-        sentence: which sentence, from 0.
-        position: which white-space token of that sentence, from 0.
-        original: the word as it stood, without its trailing punctuation mark.
-        replacement: what stands there instead; several words, or nothing, where the perturbation
-            inserts or removes words.
-        texts: the whole input after the edit.
+        sentence: Index of the sentence.
+        position: Index of the white-space token in that sentence.
+        original: The word before the edit, without its trailing punctuation mark.
+        replacement: The new text: several words, or none, if the perturbation inserts or removes
+            words.
+        texts: The whole input after the edit.
 
     Example:
         >>> Edit(0, 1, "dog", "cat", ("A cat.",)).texts
@@ -48,13 +51,13 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A word that can be replaced, with all that may stand in its place, nearest first.
+    """A word that can be replaced, with all its replacements, nearest first.
 
     Args:
-        sentence: which sentence, from 0.
-        position: which white-space token of that sentence, from 0.
-        original: the word without its trailing punctuation mark.
-        replacements: words in the original's case, never the original itself, at least one.
+        sentence: Index of the sentence.
+        position: Index of the white-space token in that sentence.
+        original: The word without its trailing punctuation mark.
+        replacements: At least one word, in the case of the original, never the original.
 
     Example:
         >>> Slot(0, 1, "dog", ("hound", "pup")).replacements
@@ -70,8 +73,10 @@ class Slot:
 class Perturbation(ABC):
     """A set of sentences around an input; see `SynonymPerturbation` and `AntonymPerturbation`.
 
+    A subclass needs `name`, `kind`, `candidates` and `describe`.
+
     Attributes:
-        name: the short name used in metric keys and reports, such as `"antonym"`.
+        name: Short name in metric keys and reports, such as `"antonym"`.
         kind: `"fickle"` (the label should survive) or `"obstinate"` (the label should change).
 
     Example:
@@ -80,9 +85,6 @@ class Perturbation(ABC):
         ...     def candidates(self, texts):
         ...         loud = texts[0].upper()
         ...         return [Edit(0, 0, texts[0], loud, (loud, *texts[1:]))] if loud != texts[0] else []
-        ...     def sample(self, texts, rng):
-        ...         edit = self.choose(self.candidates(texts), rng)
-        ...         return edit.texts if edit else None
         ...     def describe(self):
         ...         return {"perturbation": self.name}
         >>> import random
@@ -93,83 +95,180 @@ class Perturbation(ABC):
     name: str
     kind: Literal["fickle", "obstinate"]
 
-    @abstractmethod
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one perturbed input.
+        """Draw one perturbed input; by default one of the candidates.
 
         Args:
-            texts: the sentences of the input, one or two.
-            rng: the source of chance; the same source state gives the same draw.
+            texts: The sentences of the input, one or two.
+            rng: Source of randomness; the same state gives the same draw.
 
         Returns:
-            The perturbed sentences, or None when the draw changes no word: then there is no valid
-            perturbation and the row is masked out of the contrastive terms.
+            The perturbed sentences, or `None` if the draw changes no word: then the row has no
+            valid perturbation and is masked out of the contrastive terms.
         """
+        edit = self.choose(self.candidates(texts), rng)
+        return edit.texts if edit else None
 
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None
     ) -> Texts | None:
         """Draw one perturbed input of a row whose label may be known by name.
 
-        Override it if the name of the label decides what may be drawn, as the label filter does.
+        Override it if the name of the label decides which edits may be drawn, as the label filter
+        does.
 
         Args:
             texts: The sentences of the input, one or two.
-            rng: The source of randomness.
-            label_name: The name of the row's label, or `None` if it is unknown.
+            rng: Source of randomness.
+            label_name: Name of the row's label, or `None` if it is unknown.
 
         Returns:
-            What `sample` returns.
+            The result of `sample`.
         """
         return self.sample(texts, rng)
 
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input that one edit makes, in reading order, nearest replacement first.
+        """List every single edit of an input, in reading order, nearest replacement first.
 
         Args:
-            texts: the sentences of the input, one or two.
+            texts: The sentences of the input, one or two.
 
         Returns:
-            The edits; none where no word can be replaced.
+            The edits; an empty list if no word can be replaced.
         """
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates as `sample` would: each as likely, where not said otherwise.
+        """Draw one of some candidates with the probabilities of `sample`; by default uniformly.
 
         Args:
-            edits: some of what `candidates` gives for one input.
-            rng: the source of chance.
+            edits: Some of the candidates of one input.
+            rng: Source of randomness.
 
         Returns:
-            One of them, None where there are none.
+            One of the edits, or `None` if `edits` is empty.
         """
         return edits[int(rng.random() * len(edits))] if edits else None
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Every choice that changes what `sample` and `candidates` give, ready for JSON."""
+        """Return every choice that changes the draws or candidates, ready for JSON."""
+
+
+class Memo(dict[str, T]):
+    """Results of a function of one string, computed once each.
+
+    A subclass of dict rather than `functools.cache`, because a look-up that succeeds runs no Python
+    code: drawing looks up every token.
+
+    Args:
+        compute: The function.
+        size: The number of results at which all of them are forgotten. Few corpora have more distinct
+            tokens; beyond that the memory matters more than the look-ups. Defaults to 500,000.
+
+    Example:
+        >>> lengths = Memo(len, size=2)
+        >>> lengths["dog"], lengths
+        (3, {'dog': 3})
+    """
+
+    def __init__(self, compute: Callable[[str], T], size: int = 500_000):
+        super().__init__()
+        self.compute, self.size = compute, size
+
+    def __missing__(self, key: str) -> T:
+        if len(self) >= self.size:
+            self.clear()
+        self[key] = result = self.compute(key)
+        return result
 
 
 def apply_replacement(text: str, position: int, replacement: str) -> str:
-    """Put a replacement in the place of one word, keeping spacing and the trailing mark.
+    """Replace one word, keeping the spacing and the trailing punctuation mark.
 
     Args:
-        text: a sentence.
-        position: which white-space token, from 0.
-        replacement: the new word, already in the right case.
+        text: A sentence.
+        position: Index of the white-space token.
+        replacement: The new word, already in the right case.
 
     Returns:
         The new sentence.
 
     Raises:
-        IndexError: the sentence has no such token.
+        IndexError: If the sentence has no such token.
 
     Example:
         >>> apply_replacement("Two  dogs, running.", 1, "cats")
         'Two  cats, running.'
     """
     pieces = split_pieces(text)
+    # A sentence that begins with white space has an empty first piece, which is not a token.
     place = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
     pieces[place] = replacement + detach_punctuation(pieces[place])[1]
     return "".join(pieces)
+
+
+def replace_sentence(texts: Texts, sentence: int, text: str) -> Texts:
+    """Return an input with one of its sentences replaced.
+
+    Example:
+        >>> replace_sentence(("A dog.", "A pet."), 0, "A cat.")
+        ('A cat.', 'A pet.')
+    """
+    return (*texts[:sentence], text, *texts[sentence + 1 :])
+
+
+def split_marks(token: str) -> Token:
+    """Split a token into the marks before its word, the word, and the marks after it.
+
+    Example:
+        >>> split_marks('"runs,"'), split_marks("...")
+        (('"', 'runs', ',"'), ('...', '', ''))
+    """
+    start, end = 0, len(token)
+    while start < end and is_punctuation(token[start]):
+        start += 1
+    while end > start and is_punctuation(token[end - 1]):
+        end -= 1
+    return token[:start], token[start:end], token[end:]
+
+
+def normalize_word(word: str) -> str:
+    """Return a word in lower case, with the typewriter's apostrophe."""
+    return word.lower().replace("\u2019", "'")
+
+
+def delete_token(pieces: Sequence[str], place: int) -> list[str]:
+    """Delete one token of a sentence, with the white space on one side of it.
+
+    The next token receives the marks before the deleted word, the previous token the marks after
+    it. The word that then begins the sentence receives its capital.
+
+    Args:
+        pieces: The result of `hf_bat.text.split_pieces`.
+        place: Index of the piece.
+
+    Returns:
+        The remaining pieces; `[""]` if there are none.
+
+    Example:
+        >>> delete_token(["No", " ", "dogs", " ", "run."], 0), delete_token(["Why", " ", "not?"], 2)
+        (['Dogs', ' ', 'run.'], ['Why?'])
+    """
+    before, word, after = split_marks(pieces[place])
+    kept = list(pieces)
+    if place + 2 < len(kept) and kept[place + 2]:
+        following = kept[place + 2]
+        if word[:1].isupper() and (place == 0 or not word.isupper()):
+            lead, body, rest = split_marks(following)
+            following = lead + body[:1].upper() + body[1:] + rest
+        kept[place + 2] = before + following
+        del kept[place : place + 2]
+        if after and place >= 2:
+            kept[place - 2] += after
+    elif place >= 2:
+        kept[place - 2] += before + after
+        del kept[place - 1 : place + 1]
+    else:
+        return [""]
+    return kept

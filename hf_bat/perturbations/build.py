@@ -1,16 +1,15 @@
-"""From tables to the two perturbations of the paper, the same way for training and for attacks."""
+"""The perturbations of a run, built alike for training and attacks; the registry of obstinate edits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table, default_antonyms, default_synonyms
 from hf_bat.lexicon.table import TableSource
-from hf_bat.methods import DEFAULT_EDITS
-from hf_bat.perturbations.base import Perturbation
-from hf_bat.perturbations.mixed import MixedPerturbation
+from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.substitution import (
@@ -24,7 +23,31 @@ from hf_bat.perturbations.validity import (
     PreferringPerturbation,
 )
 
-OBSTINATE_EDITS = ("antonym", "negation", "sister", "number")
+
+class EditKind(NamedTuple):
+    """A kind of obstinate edit that training can draw.
+
+    Attributes:
+        summary: Its effect on an input, for model cards.
+        build: Builds its perturbation from the run's antonym perturbation, whose options it shares.
+    """
+
+    summary: str
+    build: Callable[[AntonymPerturbation], Perturbation]
+
+
+# The only list of kinds: a new perturbation is its own module and an entry here.
+EDIT_KINDS = {
+    "antonym": EditKind("one word replaced by an antonym", lambda antonym: antonym),
+    "negation": EditKind("a negation put in or taken out", lambda _: NegationPerturbation()),
+    "sister": EditKind(
+        "one word replaced by another of its class that excludes it",
+        lambda antonym: SisterPerturbation(None, antonym.exclude_stopwords, antonym.casing),
+    ),
+    "number": EditKind("one number changed", lambda antonym: NumberPerturbation(antonym.casing)),
+}
+OBSTINATE_EDITS = tuple(EDIT_KINDS)
+DEFAULT_EDITS = ("antonym",)
 LABEL_FILTERS = ("off", "only", "prefer")
 
 
@@ -35,34 +58,35 @@ def build_perturbations(
     exclude_stopwords: bool = True,
     casing: Literal["keep", "authors"] = "keep",
 ) -> tuple[SynonymPerturbation, AntonymPerturbation]:
-    """Make the fickle and the obstinate perturbation from tables, files or the bundled lexicon.
+    """Build the fickle and the obstinate perturbation of the paper.
 
     Args:
-        synonyms: a table, a mapping, the path of one, or None for the bundled lexicon's.
-        antonyms: likewise.
-        drop_antonyms_from_synonyms: take a word's antonyms out of its synonym set.
-        exclude_stopwords: see `SubstitutionPerturbation`.
-        casing: see `SubstitutionPerturbation`.
+        synonyms: A table, a mapping or the path of a table. If `None`, the bundled synonyms.
+        antonyms: A table, a mapping or the path of a table. If `None`, the bundled antonyms.
+        drop_antonyms_from_synonyms: Remove the antonyms of a word from its synonyms. Defaults to
+            `True`.
+        exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
+        casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
 
     Returns:
         The fickle perturbation (synonyms) and the obstinate one (antonyms).
 
     Raises:
-        HfBatError: a table that cannot be read.
+        HfBatError: If a table cannot be read.
 
     Example:
         >>> fickle, obstinate = build_perturbations()
         >>> obstinate.replacements("Hot")
         ('Cold',)
     """
-    opposites = default_antonyms() if antonyms is None else as_table(antonyms)
-    alike = default_synonyms() if synonyms is None else as_table(synonyms)
+    antonym_table = default_antonyms() if antonyms is None else as_table(antonyms)
+    synonym_table = default_synonyms() if synonyms is None else as_table(synonyms)
     # The bundled synonyms were built without the bundled antonyms.
     if drop_antonyms_from_synonyms and not (synonyms is None and antonyms is None):
-        alike = alike.minus(opposites)
+        synonym_table = synonym_table.minus(antonym_table)
     return (
-        SynonymPerturbation(alike, exclude_stopwords, casing),
-        AntonymPerturbation(opposites, exclude_stopwords, casing),
+        SynonymPerturbation(synonym_table, exclude_stopwords, casing),
+        AntonymPerturbation(antonym_table, exclude_stopwords, casing),
     )
 
 
@@ -71,62 +95,131 @@ def build_obstinate(
     edits: Sequence[str] = DEFAULT_EDITS,
     label_filter: str = "off",
 ) -> Perturbation:
-    """Make the obstinate perturbation of the kinds of edits that are asked for.
+    """Build the obstinate perturbation of some kinds of edits.
 
     Args:
-        antonym: the antonym perturbation; its options hold for the sister terms and numbers too.
-        edits: kinds among "antonym", "negation", "sister" and "number". Of several, a draw takes each
-            that a row allows as likely.
-        label_filter: "off"; "only", to draw edits alone that are likely to change the label (see
-            `LabelValidity`); or "prefer", to draw any where a row has no such edit.
+        antonym: The antonym perturbation; its options hold for sister terms and numbers too.
+        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. Each kind that a
+            row allows is equally likely to be drawn. Defaults to `("antonym",)`.
+        label_filter: `"off"`, `"only"` (draw only edits that are likely to change the label, see
+            `LabelValidity`), or `"prefer"` (draw any edit if a row has no such edit). Defaults to
+            `"off"`.
 
     Returns:
-        `antonym` itself where nothing else is asked for; else the perturbation of the one kind, or a
-        `MixedPerturbation` of several; within the filter's wrapper where there is one.
+        The perturbation of the kind (for antonyms, `antonym` itself), or a `MixedPerturbation` of
+        several kinds, wrapped in the label filter if there is one.
 
     Raises:
-        HfBatError: no kind, an unknown one, or one that stands twice; an unknown filter.
+        HfBatError: If a kind or the filter is unknown, a kind is repeated, or there is no kind.
 
     Example:
         >>> _, antonym = build_perturbations()
         >>> build_obstinate(antonym) is antonym, build_obstinate(antonym, ["number"]).name
         (True, 'number')
-        >>> [one.name for one in build_obstinate(antonym, ["antonym", "sister"]).perturbations]
+        >>> [part.name for part in build_obstinate(antonym, ["antonym", "sister"]).perturbations]
         ['antonym', 'sister']
     """
     check_obstinate_edits(edits)
-    makers: dict[str, Callable[[], Perturbation]] = {
-        "antonym": lambda: antonym,
-        "negation": NegationPerturbation,
-        "sister": lambda: SisterPerturbation(None, antonym.exclude_stopwords, antonym.casing),
-        "number": lambda: NumberPerturbation(antonym.casing),
-    }
-    made = [makers[edit]() for edit in edits]
-    whole = made[0] if len(made) == 1 else MixedPerturbation(made)
-    if label_filter == "off":
-        return whole
     if label_filter not in LABEL_FILTERS:
         raise HfBatError(
             f"unknown label_filter {label_filter!r}; known: {', '.join(LABEL_FILTERS)}"
         )
+    parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
+    perturbation = parts[0] if len(parts) == 1 else MixedPerturbation(parts)
+    if label_filter == "off":
+        return perturbation
     wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
-    return wrapper(whole, LabelValidity())
+    return wrapper(perturbation, LabelValidity())
 
 
 def check_obstinate_edits(edits: Sequence[str]) -> None:
-    """Refuse kinds of obstinate edits that there are not.
+    """Check that kinds of obstinate edits are known, different and at least one.
 
     Raises:
-        HfBatError: none, an unknown kind, or one that stands twice.
+        HfBatError: If they are not.
     """
-    if isinstance(edits, str):
-        raise HfBatError(f"obstinate_edits must be a list of kinds, got {edits!r}")
-    if not edits:
-        raise HfBatError(f"obstinate_edits is empty; known: {', '.join(OBSTINATE_EDITS)}")
-    for edit in edits:
-        if edit not in OBSTINATE_EDITS:
-            raise HfBatError(
-                f"unknown obstinate edit {edit!r}; known: {', '.join(OBSTINATE_EDITS)}"
-            )
+    if isinstance(edits, str) or not edits or not set(edits) <= EDIT_KINDS.keys():
+        raise HfBatError(
+            f"obstinate_edits must be a list of {', '.join(OBSTINATE_EDITS)}; got {edits!r}"
+        )
     if len(set(edits)) < len(edits):
-        raise HfBatError(f"obstinate_edits names a kind twice: {', '.join(edits)}")
+        raise HfBatError(f"obstinate_edits repeats a kind: {', '.join(edits)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _MixedEdit(Edit):
+    """An edit that records which perturbations of the mixture have it: "second" for "first" is both an
+    antonym and the next number."""
+
+    sources: tuple[int, ...]
+
+
+class MixedPerturbation(Perturbation):
+    """The union of several obstinate sets.
+
+    A sample takes the perturbations in random order and draws from the first one that has an edit of
+    the input: each kind that the input allows is equally likely, however many edits it has.
+
+    Args:
+        perturbations: At least one obstinate perturbation.
+
+    Raises:
+        HfBatError: If there is none, or one is fickle.
+
+    Example:
+        >>> import random
+        >>> from hf_bat.perturbations import AntonymPerturbation, NumberPerturbation
+        >>> mixed = MixedPerturbation([AntonymPerturbation({"hot": ("cold",)}), NumberPerturbation()])
+        >>> mixed.sample(("Two dogs.",), random.Random(0))
+        ('Three dogs.',)
+        >>> [edit.replacement for edit in mixed.candidates(("Two hot days.",))]
+        ['cold', 'Three', 'Four']
+    """
+
+    name = "mixed"
+    kind = "obstinate"
+
+    def __init__(self, perturbations: Sequence[Perturbation]):
+        if not perturbations:
+            raise HfBatError("a mixture needs at least one perturbation")
+        for part in perturbations:
+            if part.kind != "obstinate":
+                raise HfBatError(
+                    f"a mixture has obstinate edits only; {part.name!r} is {part.kind}"
+                )
+        self.perturbations = tuple(perturbations)
+
+    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+        """Draw from one of the perturbations; see `Perturbation.sample`."""
+        waiting = list(self.perturbations)
+        while waiting:
+            drawn = waiting.pop(int(rng.random() * len(waiting))).sample(texts, rng)
+            if drawn is not None:
+                return drawn
+        return None
+
+    def candidates(self, texts: Texts) -> list[Edit]:
+        """List the edits of each perturbation in turn, without repetitions."""
+        edits: dict[Texts, tuple[Edit, list[int]]] = {}
+        for source, part in enumerate(self.perturbations):
+            for edit in part.candidates(texts):
+                edits.setdefault(edit.texts, (edit, []))[1].append(source)
+        return [
+            _MixedEdit(e.sentence, e.position, e.original, e.replacement, e.texts, tuple(sources))
+            for e, sources in edits.values()
+        ]
+
+    def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
+        """Draw one of some candidates: a kind, then an edit as that kind draws it."""
+        kinds: dict[int, list[Edit]] = {}
+        for edit in edits:
+            assert isinstance(edit, _MixedEdit)
+            for source in edit.sources:
+                kinds.setdefault(source, []).append(edit)
+        if not kinds:
+            return None
+        source = sorted(kinds)[int(rng.random() * len(kinds))]
+        return self.perturbations[source].choose(kinds[source], rng)
+
+    def describe(self) -> dict[str, object]:
+        return {"perturbation": self.name, "of": [part.describe() for part in self.perturbations]}

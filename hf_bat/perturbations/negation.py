@@ -1,4 +1,4 @@
-"""Negation (obstinate): "not" put to one verb, or one "not", "no" or "n't" taken away."""
+"""Negation (obstinate): one verb is negated, or one "not", "no" or "n't" is removed."""
 
 from __future__ import annotations
 
@@ -6,53 +6,61 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations import verbs
-from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
-from hf_bat.perturbations.tokens import Token, core, delete_token, folded
-from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, SUBJECTS, is_negative
+from hf_bat.perturbations.base import (
+    Edit,
+    Perturbation,
+    Texts,
+    Token,
+    delete_token,
+    normalize_word,
+    replace_sentence,
+    split_marks,
+)
+from hf_bat.perturbations.verbs import (
+    BE,
+    DO,
+    HAVE,
+    MODALS,
+    QUESTION_WORDS,
+    SUBJECTS,
+    LexiconTagger,
+    NltkTagger,
+    VerbTagger,
+    get_auxiliary,
+    get_verb_lemma,
+    is_adverb,
+    is_negative,
+)
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
-SOURCES = ("lexicon", "nltk")
 _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
 # Negative forms that are not the positive one and "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
-_UNCONTRACTED = frozenset(("am", "may", "might", "ought"))
-_HOSTS = frozenset(  # before 's that is "is" or "has", not a possessive
-    (
-        "he",
-        "she",
-        "it",
-        "that",
-        "there",
-        "here",
-        "who",
-        "what",
-        "where",
-        "how",
-        "everyone",
-        "someone",
-        "somebody",
-        "everybody",
-    )
-)
+_UNCONTRACTED = ("am", "may", "might", "ought")
+# After these words 's is "is" or "has"; after others it is a possessive.
+_HOSTS = (
+    "he", "she", "it", "that", "there", "here", "who", "what", "where", "how", "everyone", "someone",
+    "somebody", "everybody", "let",
+)  # fmt: skip
 _CLITICS = ("'m", "'re", "'ve", "'ll", "'d")
-_NO_IDIOMS = frozenset(("longer", "matter", "doubt", "sooner", "later", "less", "fewer"))
+_NO_IDIOMS = ("longer", "matter", "doubt", "sooner", "later", "less", "fewer")
 
 
 class NegationPerturbation(Perturbation):
     """The obstinate set of all single negation edits (paper, appendix A.2).
 
-    "not" is put to each verb in turn, with do-support where English wants it ("goes" -> "doesn't go"),
-    or one negation is removed: "not" (not that of "not only" or "or not"), a "no" before a word, "n't".
-    A verb that is already negated is left alone. Case, spacing and punctuation are kept. Taking "n't"
-    from "doesn't go" leaves "does go", as in the authors' attack.
+    Each verb is negated in turn, with do-support where English needs it ("goes" -> "doesn't go"), or
+    one negation is removed: "not" (except that of "not only" and "or not"), "no" before a word, or
+    "n't". A verb that is already negated is left alone. Case, spacing and punctuation are kept.
+    Removing "n't" from "doesn't go" leaves "does go", as in the authors' attack.
 
     Args:
-        pos: how verbs are found: "lexicon" (the bundled WordNet and rules of context) or "nltk" (the
-            averaged perceptron tagger, whose data must be installed).
+        pos: Source of the parts of speech: `"lexicon"` (the bundled WordNet and rules of context) or
+            `"nltk"` (the averaged perceptron tagger, whose data must be installed). Defaults to
+            `"lexicon"`.
 
     Raises:
-        HfBatError: an unknown source; or, at the first use of "nltk", its data is not installed.
+        HfBatError: If the source is unknown, or at the first use of `"nltk"` without its data.
 
     Example:
         >>> negation = NegationPerturbation()
@@ -67,49 +75,43 @@ class NegationPerturbation(Perturbation):
     kind = "obstinate"
 
     def __init__(self, pos: Literal["lexicon", "nltk"] = "lexicon"):
-        if pos not in SOURCES:
-            raise HfBatError(f"unknown part-of-speech source {pos!r}; known: {', '.join(SOURCES)}")
+        if pos not in ("lexicon", "nltk"):
+            raise HfBatError(f"unknown part-of-speech source {pos!r}; known: lexicon, nltk")
         self.pos = pos
-        self._tagger: verbs.VerbTagger | None = None
+        self._tagger: VerbTagger | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A tagger's weights are loaded again sooner than sent.
+        # Loading a tagger again is faster than sending its weights to every worker.
         return {**self.__dict__, "_tagger": None}
 
     @property
-    def tagger(self) -> verbs.VerbTagger:
-        """The source of verb tags, loaded when first used."""
+    def tagger(self) -> VerbTagger:
+        """The source of verb tags, loaded at its first use."""
         if self._tagger is None:
-            self._tagger = verbs.NltkTagger() if self.pos == "nltk" else verbs.LexiconTagger()
+            self._tagger = NltkTagger() if self.pos == "nltk" else LexiconTagger()
         return self._tagger
 
     def candidates(self, texts: Texts) -> list[Edit]:
-        found = []
-        for sentence, text in enumerate(texts):
-            for position, original, replacement, edited in self._edits(text):
-                whole = (*texts[:sentence], edited, *texts[sentence + 1 :])
-                found.append(Edit(sentence, position, original, replacement, whole))
-        return found
-
-    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one of the candidates, each as likely; see `Perturbation.sample`."""
-        edit = self.choose(self.candidates(texts), rng)
-        return edit.texts if edit else None
+        return [
+            Edit(number, position, original, new, replace_sentence(texts, number, edited))
+            for number, text in enumerate(texts)
+            for position, original, new, edited in self._list_edits(text)
+        ]
 
     def describe(self) -> dict[str, object]:
         return {"perturbation": self.name, "pos": self.pos}
 
-    def _edits(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        """Each edit of one sentence: (position, word, replacement, edited sentence)."""
+    def _list_edits(self, text: str) -> Iterator[tuple[int, str, str, str]]:
+        """Yield (position, word, replacement, edited sentence) of each edit of one sentence."""
         pieces = split_pieces(text)
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
-        sentence = _Sentence([core(pieces[i]) for i in places], self.tagger)
+        sentence = _Sentence([split_marks(pieces[i]) for i in places], self.tagger)
         for position, place in enumerate(places):
-            original = detach_punctuation(pieces[place])[0]
-            before, word, after = sentence.tokens[position]
-            new = sentence.negated_form(position)
+            original, mark = detach_punctuation(pieces[place])
+            before, _, after = sentence.tokens[position]
+            new = sentence.negate(position)
             if new is None:
-                new = sentence.positive_form(position)
+                new = sentence.remove_negation(position)
             if new == "":
                 edited = "".join(delete_token(pieces, place))
                 if edited.strip():
@@ -119,101 +121,95 @@ class NegationPerturbation(Perturbation):
                     new = new.replace("'", "\u2019")
                 token = before + new + after
                 edited = "".join([*pieces[:place], token, *pieces[place + 1 :]])
-                kept = detach_punctuation(pieces[place])[1]
-                yield position, original, token[: len(token) - len(kept)], edited
+                yield position, original, token[: len(token) - len(mark)], edited
 
 
 class _Sentence:
-    """A sentence's words with what the rules need to know about each."""
+    """The words of a sentence with their verb tags."""
 
-    def __init__(self, tokens: list[Token], tagger: verbs.VerbTagger):
+    def __init__(self, tokens: list[Token], tagger: VerbTagger):
         self.tokens = tokens
-        self.words = [folded(word) for _, word, _ in tokens]
+        self.words = [normalize_word(word) for _, word, _ in tokens]
         self.tags = tagger.tag(tokens)
-        self.negated = [self._is_negated(i) for i in range(len(tokens))]
 
-    def negated_form(self, i: int) -> str | None:
-        """What stands for word i when its verb is negated; None where it is no verb to negate."""
+    def negate(self, i: int) -> str | None:
+        """Return the negated form of word `i`, or `None` if it is not a verb to negate."""
         word, cased = self.words[i], self.tokens[i][1]
-        if self.negated[i] or is_negative(word) or not word:
+        if not word or is_negative(word) or self._is_negated(i):
             return None
-        if (
-            word.endswith(_CLITICS)
-            or (word.endswith("'s") and word[:-2] in _HOSTS)
-            or word == "let's"
-        ):
-            return cased + _like(" not", cased)
+        if word.endswith(_CLITICS) or (word.endswith("'s") and word[:-2] in _HOSTS):
+            return cased + _match_capitals(" not", cased)
         if word in BE and word not in ("be", "been", "being"):
-            return self._auxiliary(i)
+            return self._negate_auxiliary(i)
         if word in MODALS:
-            return self._auxiliary(i) if self.tags[i] == "MD" or self._next_verb(i) else None
-        tag = self._tag(i)
-        if tag not in ("VB", "VBD", "VBG", "VBN", "VBP", "VBZ"):
+            is_modal = self.tags[i] == "MD" or self._find_next_verb(i)
+            return self._negate_auxiliary(i) if is_modal else None
+        tag = self._mend_tag(i)
+        if tag is None or not tag.startswith("VB"):
             return None
-        if tag in _DO_SUPPORT:
-            if (word in HAVE or word in DO) and self._is_auxiliary(i):
-                return self._auxiliary(i)
-            lemma = {**dict.fromkeys(HAVE, "have"), **dict.fromkeys(DO, "do")}.get(word)
-            lemma = lemma or (word if tag == "VBP" else verbs.verb_lemma(word))
-            return match_case(f"{_DO_SUPPORT[tag]} {lemma}", cased) if lemma else None
-        return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
+        if tag not in _DO_SUPPORT:
+            return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
+        if (word in HAVE or word in DO) and self._is_auxiliary(i):
+            return self._negate_auxiliary(i)
+        if word in HAVE or word in DO:
+            lemma: str | None = "have" if word in HAVE else "do"
+        else:
+            lemma = word if tag == "VBP" else get_verb_lemma(word)
+        return match_case(f"{_DO_SUPPORT[tag]} {lemma}", cased) if lemma else None
 
-    def positive_form(self, i: int) -> str | None:
-        """What stands for word i when its negation goes ("" to delete it); None where it has none."""
-        word, cased = self.words[i], self.tokens[i][1]
+    def remove_negation(self, i: int) -> str | None:
+        """Return word `i` without its negation ("" to delete the word), or `None` if it has none."""
+        word, (_, cased, after) = self.words[i], self.tokens[i]
         following = self.words[i + 1] if i + 1 < len(self.words) else ""
         if word == "not":
-            kept = following == "only" and not self.tokens[i][2]
-            kept = kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
-            return None if kept else ""
+            is_kept = following == "only" and not after
+            is_kept = is_kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
+            return None if is_kept else ""
         if word == "no":
-            bare = following and not self.tokens[i][2]
-            return "" if bare and following not in _NO_IDIOMS else None
+            return "" if following and not after and following not in _NO_IDIOMS else None
         if not is_negative(word) or word in ("never", "n't", "ain't"):
             return None
-        positive = verbs.auxiliary_of(word)
+        positive = get_auxiliary(word)
         return cased[: len(positive)] if word.startswith(positive) else match_case(positive, cased)
 
-    def _tag(self, i: int) -> str | None:
-        """The tag, mended where a tagger takes "go" of "May I go" for a finite form."""
-        asked = i >= 2 and self.words[i - 1] in SUBJECTS
-        helper = verbs.auxiliary_of(self.words[i - 2]) if asked else ""
+    def _mend_tag(self, i: int) -> str | None:
+        """Return the tag of word `i`; taggers mistake "go" of "May I go" for a finite form."""
+        is_asked = i >= 2 and self.words[i - 1] in SUBJECTS
+        helper = get_auxiliary(self.words[i - 2]) if is_asked else ""
         if self.tags[i] == "VBP" and (helper in MODALS or helper in DO):
             return "VB"
         if self.tags[i] == "VB" and i == 0 and self.words[0] in ("do", "have"):
             return "VBP"
         return self.tags[i]
 
-    def _auxiliary(self, i: int) -> str | None:
+    def _negate_auxiliary(self, i: int) -> str | None:
         word, cased = self.words[i], self.tokens[i][1]
         if word in _UNCONTRACTED:
-            # "May I go?" has no place for "not" beside "may"; its main verb has.
-            asked = i + 1 < len(self.words) and self.words[i + 1] in SUBJECTS
-            return None if asked else cased + _like(" not", cased)
+            # "May I go?" has no room for "not" beside "may"; its main verb has.
+            is_asked = i + 1 < len(self.words) and self.words[i + 1] in SUBJECTS
+            return None if is_asked else cased + _match_capitals(" not", cased)
         return match_case(_IRREGULAR.get(word, word + "n't"), cased)
 
     def _is_auxiliary(self, i: int) -> bool:
-        """Whether a form of "have" or "do" helps another verb (or stands for one, at the end)."""
+        """Return whether a form of "have" or "do" helps another verb, or replaces one at the end."""
         if self.words[i] in DO:
-            asks = self._opens(i) and any("?" in after for _, _, after in self.tokens[i:])
-            ends = i + 1 == len(self.words) or bool(self.tokens[i][2])
-            return asks or ends or self._next_verb(i) == "VB"
-        return self._next_verb(i) in ("VBN", "VBD") and not self.tokens[i][2]
+            is_asked = self._opens(i) and any("?" in after for _, _, after in self.tokens[i:])
+            is_last = i + 1 == len(self.words) or bool(self.tokens[i][2])
+            return is_asked or is_last or self._find_next_verb(i) == "VB"
+        return self._find_next_verb(i) in ("VBN", "VBD") and not self.tokens[i][2]
 
     def _opens(self, i: int) -> bool:
-        """Whether a word stands first in its clause, or next to the question word that does."""
-        return i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
+        """Return whether a word is the first in its clause, a question word before it aside."""
+        return i == 0 or self.words[i - 1] in QUESTION_WORDS or bool(self.tokens[i - 1][2])
 
-    def _next_verb(self, i: int) -> str | None:
-        """The tag of the verb that an auxiliary at i helps: the next one, past a subject and adverbs."""
-        opened = self._opens(i)
+    def _find_next_verb(self, i: int) -> str | None:
+        """Return the tag of the verb that the auxiliary `i` helps, past a subject and adverbs."""
+        opens = self._opens(i)
         for j in range(i + 1, len(self.words)):
             if self.tags[j]:
                 return self.tags[j]
-            plain = (
-                not opened and self.words[j] not in SUBJECTS and not verbs.is_adverb(self.words[j])
-            )
-            if plain or self.tokens[j][2]:
+            skipped = opens or self.words[j] in SUBJECTS or is_adverb(self.words[j])
+            if not skipped or self.tokens[j][2]:
                 return None
         return None
 
@@ -221,19 +217,20 @@ class _Sentence:
         if self.words[i + 1 : i + 2] in (["not"], ["no"]) and not self.tokens[i][2]:
             return True
         j = i - 1
-        while j >= 0 and (verbs.is_adverb(self.words[j]) or self.words[j] == "to"):
+        while j >= 0 and (is_adverb(self.words[j]) or self.words[j] == "to"):
             j -= 1
         if j < 0:
             return False
-        if is_negative(self.words[j]):
+        word = self.words[j]
+        if is_negative(word):
             return True
-        helper = self.words[j] in BE or self.words[j] in HAVE or self.words[j] in DO
-        if helper or self.words[j] in MODALS:
+        if word in BE or word in HAVE or word in DO or word in MODALS:
             return self._is_negated(j)
-        # "Don't you like it?": the subject stands between.
-        asked = self.words[j] in SUBJECTS and j > 0 and self.words[j - 1] != "not"
-        return asked and is_negative(self.words[j - 1]) and self.tags[i] is not None
+        # "Don't you like it?": the subject separates the verb from its negation.
+        is_asked = word in SUBJECTS and j > 0 and self.words[j - 1] != "not"
+        return is_asked and is_negative(self.words[j - 1]) and self.tags[i] is not None
 
 
-def _like(ending: str, word: str) -> str:
+def _match_capitals(ending: str, word: str) -> str:
+    # "I'M" is in capitals, "I" and "It" need not be: words of two letters tell too little.
     return ending.upper() if len(word) > 2 and word.isupper() else ending

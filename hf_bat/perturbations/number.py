@@ -1,22 +1,41 @@
-"""Numbers and quantities (obstinate): one of one sentence is replaced by another."""
+"""Numbers and quantities (obstinate): one number of one sentence is replaced by another.
+
+Numbers are read as English writes them: words to ninety-nine, digits and ordinals, also with signs,
+units and in compounds.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from hf_bat.lexicon.numbers import Number, is_of_time, parse_number
+from hf_bat.perturbations.base import normalize_word, split_marks
 from hf_bat.perturbations.substitution import SwapPerturbation
-from hf_bat.perturbations.tokens import core
 from hf_bat.text import detach_punctuation, match_case
 
-# Raised where other edits come of the same text: recipes and the keys of sweeps have it.
+# Raise this if the same text gets other edits: recipe hashes and the keys of sweep runs hold it.
 NUMBER_VERSION = 3
-# Not in numbers to ninety-nine, and exchanged for each other.
+_UNITS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_IRREGULAR_ORDINALS = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
+    "nine": "ninth", "twelve": "twelfth",
+}  # fmt: skip
+_DIGITS = re.compile(
+    r"(?P<before>[^\w.,]{0,2})(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,15})(?P<part>\.\d+)?"
+    r"(?P<after>st|nd|rd|th|[^\W\d_]{1,3}|%|\u00b0)?",
+    re.IGNORECASE,
+)
+_TIME_WORDS = ("am", "pm", "a.m", "p.m", "o'clock", "noon", "midnight")
 _LARGE = ("hundred", "thousand", "million", "billion")
+# Words of a group replace each other.
 _GROUPS = (
     _LARGE,
-    tuple(f"{one}s" for one in _LARGE),
+    tuple(f"{word}s" for word in _LARGE),
     ("twice", "thrice"),
     ("double", "triple"),
     ("duo", "trio", "quartet"),
@@ -24,10 +43,10 @@ _GROUPS = (
     ("everyone", "nobody"),
     ("everything", "nothing"),
 )
-# Quantities whose opposites do not go back to them. "all", "both", "few", "most", "no" and the like are not
-# here: what may stand in their place depends on their neighbours ("all the dogs", "a few", "most beautiful").
 _QUANTITIES = {
-    **{one: tuple(other for other in group if other != one) for group in _GROUPS for one in group},
+    **{word: tuple(w for w in group if w != word) for group in _GROUPS for word in group},
+    # One way only: "few" is often "a few". "all", "both", "most" and "no" are missing because their
+    # replacement depends on their neighbors ("all the dogs", "most beautiful").
     "dozen": ("hundred", "thousand"),
     "dozens": ("hundreds", "thousands"),
     "many": ("few",),
@@ -40,21 +59,22 @@ _QUANTITIES = {
 
 
 class NumberPerturbation(SwapPerturbation):
-    """The obstinate set of all inputs with one number or quantity changed: two -> three, 2 -> 3, many -> few.
+    """The obstinate set of all inputs with one number or quantity changed: two -> three, many -> few.
 
-    Digits stay digits and words stay words, ordinals ordinals; case, grouping commas, decimals, units
-    and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s (or half of n,
-    where that would be under 2) and, under 1,000, 2 n; s is 1, and for a round number the greatest power
-    of ten that divides it. "hundred", "thousand", "million" and "billion" stand for each other, as do
-    their plurals. Quantities are those whose opposite fits nearly wherever they stand: "many" becomes
-    "few" (and not the other way, for there is "a few"); "more" and "less", "everyone" and "nobody", "dozens"
-    and "hundreds", "twice" and "thrice" stand for each other.
+    Digits stay digits, words stay words and ordinals stay ordinals. Case, grouping commas, decimals,
+    units and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s
+    (or half of n, if n - s would be less than 2) and, below 1,000, 2 n. The step s is 1, and for a
+    round number the greatest power of ten that divides it. "hundred", "thousand", "million" and
+    "billion" replace each other, as do their plurals. Quantities are replaced only if their opposite
+    fits nearly everywhere: "many" becomes "few" (but not the reverse, because of "a few"); "more" and
+    "less", "everyone" and "nobody", "dozens" and "hundreds", "twice" and "thrice" replace each other.
 
-    1 is left alone unless ordinal, and no other number becomes it, for "one" is a pronoun as often and its
-    noun is singular. So are 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and ranges.
+    1 is left alone unless it is an ordinal, and no other number becomes 1, because "one" is often a
+    pronoun and its noun is singular. 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and
+    ranges are left alone too.
 
     Args:
-        casing: see `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
 
     Example:
         >>> numbers = NumberPerturbation()
@@ -68,35 +88,148 @@ class NumberPerturbation(SwapPerturbation):
         super().__init__({}, exclude_stopwords=False, casing=casing)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        lower = word.lower()
         number = parse_number(word)
-        if number is not None:
-            values = dict.fromkeys(_values(number))
-            found = [new for value in values if (new := number.write(value))]
-            spelt = number.words
+        if number is None:
+            others, is_spelled = list(_QUANTITIES.get(word.lower(), ())), True
         else:
-            found, spelt = list(_QUANTITIES.get(lower, ())), True
-        keep = self.casing == "keep" and spelt
-        return tuple(match_case(new, word) if keep else new for new in found)
+            values = dict.fromkeys(_list_values(number))
+            others = [new for value in values if (new := number.write(value))]
+            is_spelled = number.words
+        keep = self.casing == "keep" and is_spelled
+        return tuple(match_case(other, word) if keep else other for other in others)
 
     def leaves(self, tokens: Sequence[str], place: int) -> bool:
-        """Whether the word is the number of a time, such as "10" in "10 pm"."""
+        """Return whether the word is the number of a time, such as "10" in "10 pm"."""
         word, mark = detach_punctuation(tokens[place])
         following = "".join(tokens[place + 1 : place + 2])
-        return not mark and is_of_time(core(following)[1]) and parse_number(word) is not None
+        return not mark and _is_time_word(split_marks(following)[1]) and bool(parse_number(word))
 
     def describe(self) -> dict[str, Any]:
         return {"perturbation": self.name, "version": NUMBER_VERSION, "casing": self.casing}
 
 
-def _values(number: Number) -> list[int]:
-    value = number.value
-    least = 1 if number.ordinal else 2
+class Number(NamedTuple):
+    """A number word in its parts; `write` puts another value into the same form.
+
+    Attributes:
+        value: Whole part.
+        ordinal: Whether it is an ordinal ("third").
+        words: Whether it is spelled out.
+        before: Signs before the digits ("$").
+        grouped: Whether commas group the digits.
+        width: Least number of digits, for digits that begin with 0.
+        part: Decimal part of the digits, with its point.
+        after: Sign, unit or ending right after the digits ("%", "km", "rd").
+        rest: The other parts of a compound ("-year-old").
+    """
+
+    value: int
+    ordinal: bool = False
+    words: bool = False
+    before: str = ""
+    grouped: bool = False
+    width: int = 0
+    part: str = ""
+    after: str = ""
+    rest: str = ""
+
+    def write(self, value: int) -> str | None:
+        """Write another value in this number's form, in lower case if it is spelled out.
+
+        Returns:
+            The text, or `None` if the value needs more words than those to ninety-nine.
+
+        Example:
+            >>> [parse_number(text).write(12) for text in ("Two", "first", "3rd", "$1,500.50", "5-year-old")]
+            ['twelve', 'twelfth', '12th', '$12.50', '12-year-old']
+        """
+        if self.words:
+            spelled = _spell(value, self.ordinal)
+            return None if spelled is None else spelled + self.rest
+        digits = f"{value:,}" if self.grouped else str(value).zfill(self.width)
+        after = self.after
+        if self.ordinal:
+            ending = {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+            ending = "th" if value % 100 in (11, 12, 13) else ending
+            after = ending.upper() if after.isupper() else ending
+        return f"{self.before}{digits}{self.part}{after}{self.rest}"
+
+
+def parse_number(word: str) -> Number | None:
+    """Split a number word into its parts.
+
+    Args:
+        word: A word without its trailing punctuation mark, in any case.
+
+    Returns:
+        The number, or `None` if the word is not a number; times, dates and ranges ("10:30", "10pm",
+        "1/2", "3-4") are not.
+
+    Example:
+        >>> parse_number("Twenty-one").value, parse_number("2nd").ordinal, parse_number("1,000").value
+        (21, True, 1000)
+        >>> parse_number("two-story").rest, parse_number("someone"), parse_number("7AM")
+        ('-story', None, None)
+    """
+    parts = word.split("-")
+    for size in (2, 1):  # "twenty-one" before "twenty"
+        spelled = "-".join(parts[:size]).lower()
+        if spelled in _SPELLED:
+            value, ordinal = _SPELLED[spelled]
+            rest = "".join(f"-{part}" for part in parts[size:])
+            return Number(value, ordinal, True, rest=rest) if _is_plain(parts[size:]) else None
+    digits = _DIGITS.fullmatch(parts[0])
+    if digits is None or not _is_plain(parts[1:]):
+        return None
+    whole, after = digits["whole"], digits["after"] or ""
+    if _is_time_word(after):
+        return None
+    return Number(
+        int(whole.replace(",", "")),
+        ordinal=after.lower() in ("st", "nd", "rd", "th"),
+        before=digits["before"],
+        grouped="," in whole,
+        width=len(whole) if whole.startswith("0") else 0,
+        part=digits["part"] or "",
+        after=after,
+        rest=word[len(parts[0]) :],
+    )
+
+
+def _is_plain(rest: Sequence[str]) -> bool:
+    """Return whether a compound goes on in words: "-year-old", but not "-4" of "3-4" or "-pm"."""
+    return all(part.isalpha() and not _is_time_word(part) for part in rest)
+
+
+def _is_time_word(word: str) -> bool:
+    """Return whether a word (without marks around it) makes the number before it a time."""
+    return normalize_word(word) in _TIME_WORDS
+
+
+def _list_values(number: Number) -> list[int]:
+    value, least = number.value, 1 if number.ordinal else 2
     if value < least:
         return []
     step = 1
     while value >= 20 and value % (10 * step) == 0:
         step *= 10
     lower = value - step if value - step >= least else value // 2
-    found = [value + step, lower, 2 * value if value < 1000 else 0]
-    return [one for one in found if one >= least]
+    values = [value + step, lower, 2 * value if value < 1000 else 0]
+    return [other for other in values if other >= least]
+
+
+def _spell(value: int, ordinal: bool) -> str | None:
+    if not 0 <= value <= 99:
+        return None
+    tens, unit = divmod(value, 10)
+    parts = [_UNITS[value]] if value < 20 else [_TENS[tens - 2], *([_UNITS[unit]] if unit else [])]
+    if ordinal:
+        last = parts[-1]
+        regular = (last[:-1] + "ie" if last[-1] == "y" else last) + "th"
+        parts[-1] = _IRREGULAR_ORDINALS.get(last, regular)
+    return "-".join(parts)
+
+
+_SPELLED = {
+    _spell(value, ordinal): (value, ordinal) for value in range(100) for ordinal in (False, True)
+}

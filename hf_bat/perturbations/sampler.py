@@ -18,16 +18,16 @@ _LONG = 2**64 - 1
 
 
 class DrawSource:
-    """The source of chance for one draw: a function of its arguments and nothing else.
+    """The source of randomness of one draw: a function of its arguments and nothing else.
 
-    Hashes of a counter rather than a generator with a state of its own, because a source is made for
-    every draw, and seeding a generator costs as much as perturbing a pair.
+    It hashes a counter instead of keeping a generator, because every draw needs its own source, and
+    seeding a generator takes as long as perturbing a pair.
 
     Args:
-        seed: the run's seed.
-        epoch: the epoch, from 0.
-        idx: the row's number, from 0.
-        stream: which of the row's draws, from 0.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        idx: Number of the row, from 0.
+        stream: Number of the draw for the row, from 0.
 
     Example:
         >>> DrawSource(0, 1, 2, 0).random() == DrawSource(0, 1, 2, 0).random()
@@ -42,7 +42,7 @@ class DrawSource:
         self._values: list[int] = []
 
     def random(self) -> float:
-        """A number drawn uniformly from [0, 1), the same on every machine and Python version."""
+        """Draw a number from [0, 1), the same on every machine and Python version."""
         if not self._values:
             block = self._key + self._blocks.to_bytes(8, "little")
             self._values = list(_BLOCK.unpack(blake2b(block).digest()))
@@ -54,22 +54,21 @@ class DrawSource:
 class PerturbationSampler:
     """Draws the fickle and obstinate versions of rows.
 
-    It keeps no state: what is drawn for a row depends on `(seed, epoch, idx)` alone, so it does not
-    depend on the number of workers, the world size, the order of batches or a resume, and is fresh in
-    each epoch.
+    It has no state. A row's draws depend only on `(seed, epoch, idx)`: not on the number of workers,
+    the world size, the order of batches or a resume, and each epoch has new ones.
 
     Args:
-        columns: the text column, or the two.
-        fickle: what draws the fickle versions; None for none.
-        obstinate: what draws the obstinate versions; None for none.
-        skipped_labels: labels, as they stand in the rows, of which no obstinate version is drawn.
-        num_fickle: fickle draws per row.
-        num_obstinate: obstinate draws per row.
-        seed: the run's seed.
-        label_names: names of the labels, as the rows have them; a label filter makes use of them.
+        columns: The text column, or the two.
+        fickle: Perturbation of the fickle versions. If `None`, none are drawn.
+        obstinate: Perturbation of the obstinate versions. If `None`, none are drawn.
+        skipped_labels: Labels, as the rows have them, without obstinate versions.
+        num_fickle: Number of fickle draws per row. Defaults to 1.
+        num_obstinate: Number of obstinate draws per row. Defaults to 1.
+        seed: Seed of the run. Defaults to 0.
+        label_names: Names of the labels, by the numbers in the rows; a label filter uses them.
 
     Raises:
-        HfBatError: a number of draws below one.
+        HfBatError: If a number of draws is below 1.
 
     Example:
         >>> from hf_bat.perturbations import AntonymPerturbation
@@ -90,48 +89,46 @@ class PerturbationSampler:
     def __post_init__(self) -> None:
         if self.num_fickle < 1 or self.num_obstinate < 1:
             raise HfBatError(
-                f"draws per row must be at least 1; got {self.num_fickle} fickle "
-                f"and {self.num_obstinate} obstinate"
+                f"num_fickle and num_obstinate must be at least 1, got {self.num_fickle} and "
+                f"{self.num_obstinate}"
             )
 
     def label_name(self, row: Mapping[str, Any]) -> str | None:
-        """The name of a row's label; None where it has none, or none is known."""
+        """Return the name of a row's label, or `None` if the label or the names are unknown."""
         label = row.get("label")
         return None if label is None or not self.label_names else self.label_names[label]
 
     def texts(self, row: Mapping[str, Any]) -> Texts:
-        """A row's sentences.
+        """Return the sentences of a row.
 
         Raises:
-            HfBatError: the row has lost its text.
+            HfBatError: If the row lacks a text column.
         """
         try:
             return tuple(row[column] for column in self.columns)
         except KeyError as error:
             raise HfBatError(
-                f"a row has no column {error}; it has: {', '.join(row)}; "
-                "perturbing needs the raw text, so keep its columns"
+                f"a row has no column {error}; it has: {', '.join(row)}; perturbing needs the raw text: "
+                "keep its columns"
             ) from None
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """Draw all of a row's perturbed versions for an epoch.
+        """Draw all perturbed versions of a row for an epoch.
 
         Args:
-            row: the text columns, `idx`, and `label` where labels are skipped.
-            epoch: the epoch, from 0.
+            row: A row with the text columns, `idx`, and `label` if labels are skipped.
+            epoch: Epoch, from 0.
 
         Returns:
-            `{"fickle": [...], "obstinate": [...]}` with one entry a draw, None where it is not valid;
-            a key is absent where there is no such perturbation.
+            `{"fickle": [...], "obstinate": [...]}` with one entry per draw, `None` if it is not
+            valid. A key is absent if the sampler has no such perturbation.
 
         Raises:
-            HfBatError: the row has lost its text or has no `idx`.
+            HfBatError: If the row lacks a text column or `idx`.
         """
         texts, idx, seed = self.texts(row), row.get("idx"), self.seed
         if idx is None:
-            raise HfBatError(
-                "a row has no 'idx'; draws depend on it, so give each row its own number"
-            )
+            raise HfBatError("a row has no 'idx', on which its draws depend: number the rows")
         drawn: dict[str, list[Texts | None]] = {}
         if self.fickle is not None:
             drawn["fickle"] = [
@@ -142,9 +139,9 @@ class PerturbationSampler:
             if self.skipped_labels and row.get("label") in self.skipped_labels:
                 drawn["obstinate"] = [None] * self.num_obstinate
             else:
-                sample, label_name = self.obstinate.sample_for_label, self.label_name(row)
+                sample, name = self.obstinate.sample_for_label, self.label_name(row)
                 drawn["obstinate"] = [
-                    sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), label_name)
+                    sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), name)
                     for k in range(self.num_obstinate)
                 ]
         return drawn

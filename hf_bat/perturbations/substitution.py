@@ -1,55 +1,43 @@
-"""Word substitutions: synonyms (fickle) and antonyms (obstinate)."""
+"""Word substitutions: synonyms (fickle), antonyms and sister terms (obstinate)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon.table import TableSource, as_table
+from hf_bat.lexicon import as_table, default_sisters, stopwords
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
     Edit,
+    Memo,
     Perturbation,
     RandomSource,
     Slot,
     Texts,
     apply_replacement,
+    replace_sentence,
 )
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
 CASINGS = ("keep", "authors")
-# Tokens are looked up once and remembered. A corpus of a million distinct tokens is rare; past that
-# the memory is worth more than the look-ups.
-_MEMO_SIZE = 1_000_000
-
-
-class _Memo(dict[str, tuple[str, ...]]):
-    """token -> the whole tokens that may replace it (case and trailing mark included)."""
-
-    def __init__(self, compute: Callable[[str], tuple[str, ...]]):
-        super().__init__()
-        self.compute = compute
-
-    def __missing__(self, token: str) -> tuple[str, ...]:
-        if len(self) >= _MEMO_SIZE:
-            self.clear()
-        self[token] = options = self.compute(token)
-        return options
 
 
 class SubstitutionPerturbation(Perturbation):
     """Replaces words by others from a table; the base of the synonym and antonym perturbations.
 
     Args:
-        table: a `SubstitutionTable`, a mapping of words to replacements or a table's file. A word is looked
-            up as it stands, then in lower case.
-        exclude_stopwords: leave function words (NLTK's English list) alone. The authors' training does
-            not, although their attack does: 37 stop words have antonyms in each of their tables.
-        casing: `"keep"` gives a replacement the case pattern of the word that it replaces; `"authors"`
-            leaves it in lower case as the authors' code does, which for a cased model is a cue.
+        table: A `SubstitutionTable`, a mapping of words to replacements, or the path of a table. A
+            word is looked up unchanged, then in lower case.
+        exclude_stopwords: Leave function words (NLTK's English list) alone. Defaults to `True`. The
+            authors' training replaces them, although their attack does not: 37 stop words have
+            antonyms in each of their tables.
+        casing: `"keep"` gives a replacement the case pattern of the replaced word; `"authors"` leaves
+            it in lower case as the authors' code does, which a cased model can notice. Defaults to
+            `"keep"`.
 
     Raises:
-        HfBatError: an unknown casing.
+        HfBatError: If the casing is unknown or the table cannot be read.
 
     Example:
         >>> table = {"hot": ("cold",), "not": ("never",)}
@@ -67,29 +55,23 @@ class SubstitutionPerturbation(Perturbation):
     ):
         if casing not in CASINGS:
             raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
-        # A table has a hash, by which files that hold its results are told from another's.
+        # Also a plain mapping becomes a table, whose fingerprint tells results of two tables apart.
         self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
         self.casing = casing
-        self._stopwords: frozenset[str] = frozenset()
-        if exclude_stopwords:
-            from hf_bat.lexicon import stopwords
-
-            self._stopwords = stopwords("nltk")
-        self._options = _Memo(self._replacement_tokens)
+        self._stopwords = stopwords("nltk") if exclude_stopwords else frozenset()
+        self._options = Memo(self._list_options)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What was remembered is cheap to look up again and dear to send to every worker.
-        state = self.__dict__.copy()
-        del state["_options"]
-        return state
+        # Looking words up again is faster than sending the memo to every worker.
+        return {**self.__dict__, "_options": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._options = _Memo(self._replacement_tokens)
+        self._options = Memo(self._list_options)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """The words that may stand in a word's place, in its case, nearest first, without itself.
+        """Return the replacements of a word in its case, nearest first, without the word itself.
 
         Example:
             >>> AntonymPerturbation({"hot": ("cold",)}).replacements("Hot")
@@ -98,21 +80,22 @@ class SubstitutionPerturbation(Perturbation):
         lower = word.lower()
         if lower in self._stopwords:
             return ()
-        found = self.table.get(word) or self.table.get(lower) or ()
+        others = self.table.get(word) or self.table.get(lower) or ()
         if self.casing == "keep":
-            found = tuple(match_case(replacement, word) for replacement in found)
-        return tuple(dict.fromkeys(r for r in found if r.lower() != lower))
+            others = tuple(match_case(other, word) for other in others)
+        return tuple(dict.fromkeys(other for other in others if other.lower() != lower))
 
-    def _replacement_tokens(self, token: str) -> tuple[str, ...]:
+    def _list_options(self, token: str) -> tuple[str, ...]:
+        """Return the whole tokens that may replace a token, with its trailing mark."""
         word, mark = detach_punctuation(token)
-        return tuple(replacement + mark for replacement in self.replacements(word))
+        return tuple(other + mark for other in self.replacements(word))
 
     def leaves(self, tokens: Sequence[str], place: int) -> bool:
-        """Whether a word that has replacements is left alone for the words beside it; none is here.
+        """Return whether a word with replacements is left alone because of its neighbors.
 
         Args:
-            tokens: a sentence's.
-            place: which of them.
+            tokens: The tokens of a sentence.
+            place: Index of the token.
         """
         return False
 
@@ -123,32 +106,25 @@ class SubstitutionPerturbation(Perturbation):
             >>> AntonymPerturbation({"hot": ("cold",)}).slots(("A hot day.",))
             [Slot(sentence=0, position=1, original='hot', replacements=('cold',))]
         """
-        found = []
+        slots = []
         for sentence, text in enumerate(texts):
             tokens = text.split()
             for position, token in enumerate(tokens):
                 if self._options[token] and not self.leaves(tokens, position):
                     word = detach_punctuation(token)[0]
-                    found.append(Slot(sentence, position, word, self.replacements(word)))
-        return found
+                    slots.append(Slot(sentence, position, word, self.replacements(word)))
+        return slots
 
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input that replaces one word once, in reading order, nearest first."""
-        return [
-            Edit(
-                slot.sentence,
-                slot.position,
-                slot.original,
-                replacement,
-                _with_sentence(
-                    texts,
-                    slot.sentence,
-                    apply_replacement(texts[slot.sentence], slot.position, replacement),
-                ),
-            )
-            for slot in self.slots(texts)
-            for replacement in slot.replacements
-        ]
+        """List every input with one word replaced once, in reading order, nearest first."""
+        edits = []
+        for slot in self.slots(texts):
+            sentence, position = slot.sentence, slot.position
+            for new in slot.replacements:
+                text = apply_replacement(texts[sentence], position, new)
+                edited = replace_sentence(texts, sentence, text)
+                edits.append(Edit(sentence, position, slot.original, new, edited))
+        return edits
 
     def describe(self) -> dict[str, object]:
         return {
@@ -163,12 +139,12 @@ class SynonymPerturbation(SubstitutionPerturbation):
     """The fickle set S_x: every word may be replaced by any word of its synonym set (paper, 2.1).
 
     A sample draws each word uniformly from its set, the word itself included, so that several words
-    change at once; a sample in which no word changes is None.
+    change at once. With `casing="authors"` a sample is in lower case throughout.
 
     Args:
-        table: word -> synonyms; see `SubstitutionPerturbation`.
-        exclude_stopwords: see `SubstitutionPerturbation`.
-        casing: see `SubstitutionPerturbation`; with "authors" a sample is in lower case throughout.
+        table: Word -> synonyms; see `SubstitutionPerturbation`.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
 
     Example:
         >>> import random
@@ -201,20 +177,20 @@ class SynonymPerturbation(SubstitutionPerturbation):
 
 
 class SwapPerturbation(SubstitutionPerturbation):
-    """Obstinate sets in which one word of one sentence is replaced: the base of `AntonymPerturbation`.
+    """Obstinate sets with one replaced word in one sentence; the base of `AntonymPerturbation`.
 
-    A sample takes the sentences in a random order, the first that has a word to replace is changed:
+    A sample takes the sentences in random order and changes the first one that has a word to replace:
     one such word drawn uniformly, one of its replacements drawn uniformly.
 
     Args:
-        table: word -> replacements; see `SubstitutionPerturbation`.
-        exclude_stopwords: see `SubstitutionPerturbation`.
-        casing: see `SubstitutionPerturbation`.
+        table: Word -> replacements; see `SubstitutionPerturbation`.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
 
     Example:
-        >>> class ColourPerturbation(SwapPerturbation):
-        ...     name = "colour"
-        >>> swap = ColourPerturbation({"red": ("blue",), "shirt": ("coat",)})
+        >>> class ColorPerturbation(SwapPerturbation):
+        ...     name = "color"
+        >>> swap = ColorPerturbation({"red": ("blue",), "shirt": ("coat",)})
         >>> [edit.texts for edit in swap.candidates(("A red shirt.", "It is red."))]
         [('A blue shirt.', 'It is red.'), ('A red coat.', 'It is red.'), ('A red shirt.', 'It is blue.')]
     """
@@ -235,28 +211,27 @@ class SwapPerturbation(SubstitutionPerturbation):
                 place = places[int(draw() * len(places))]
                 options = options_of[tokens[place]]
                 tokens[place] = options[int(draw() * len(options))]
-                return _with_sentence(texts, sentence, join_tokens(tokens, spaces))
+                return replace_sentence(texts, sentence, join_tokens(tokens, spaces))
         return None
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         """Draw one of some candidates as `sample` draws: a sentence, a word of it, a replacement."""
-        sentences = sorted({edit.sentence for edit in edits})
-        if not sentences:
-            return None
-        sentence = sentences[int(rng.random() * len(sentences))]
-        places = sorted({edit.position for edit in edits if edit.sentence == sentence})
-        place = (sentence, places[int(rng.random() * len(places))])
-        found = [edit for edit in edits if (edit.sentence, edit.position) == place]
-        return found[int(rng.random() * len(found))]
+        for field in ("sentence", "position"):
+            places = sorted({getattr(edit, field) for edit in edits})
+            if not places:
+                return None
+            place = places[int(rng.random() * len(places))]
+            edits = [edit for edit in edits if getattr(edit, field) == place]
+        return super().choose(edits, rng)
 
 
 class AntonymPerturbation(SwapPerturbation):
     """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
 
     Args:
-        table: word -> antonyms; see `SubstitutionPerturbation`.
-        exclude_stopwords: see `SubstitutionPerturbation`.
-        casing: see `SubstitutionPerturbation`.
+        table: Word -> antonyms; see `SubstitutionPerturbation`.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
 
     Example:
         >>> import random
@@ -271,15 +246,14 @@ class AntonymPerturbation(SwapPerturbation):
 
 
 class SisterPerturbation(SwapPerturbation):
-    """One word of one sentence is replaced by a sister term: of the same class, excluding it (obstinate).
+    """The obstinate set of sister terms: one word is replaced by another of its class that excludes it.
 
-    A red shirt is no blue one, a dog no cat, a piano no drum. Classes of the bundled table: see
-    `hf_bat.lexicon.default_sisters`.
+    A red shirt is not blue, a dog is not a cat, a piano is not a drum.
 
     Args:
-        table: word -> sister terms; the bundled lexicon's where None.
-        exclude_stopwords: see `SubstitutionPerturbation`.
-        casing: see `SubstitutionPerturbation`.
+        table: Word -> sister terms. If `None`, `hf_bat.lexicon.default_sisters`.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
 
     Example:
         >>> [edit.texts[0] for edit in SisterPerturbation().candidates(("Summer rain.",))]
@@ -290,16 +264,8 @@ class SisterPerturbation(SwapPerturbation):
 
     def __init__(
         self,
-        table: Mapping[str, Any] | None = None,
+        table: TableSource | None = None,
         exclude_stopwords: bool = True,
         casing: Literal["keep", "authors"] = "keep",
     ):
-        if table is None:
-            from hf_bat.lexicon import default_sisters
-
-            table = default_sisters()
-        super().__init__(table, exclude_stopwords, casing)
-
-
-def _with_sentence(texts: Texts, sentence: int, text: str) -> Texts:
-    return (*texts[:sentence], text, *texts[sentence + 1 :])
+        super().__init__(default_sisters() if table is None else table, exclude_stopwords, casing)

@@ -1,40 +1,47 @@
-"""Toxicity (obstinate, single sentences): a toxic word swapped in, or all toxic words taken out."""
+"""Toxicity (obstinate, single sentences): a toxic word replaces another, or all toxic words go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts, apply_replacement
-from hf_bat.perturbations.tokens import core, delete_token, folded
+from hf_bat.lexicon import load_wordnet, stopwords
+from hf_bat.perturbations.base import (
+    Edit,
+    Perturbation,
+    Texts,
+    apply_replacement,
+    delete_token,
+    normalize_word,
+    split_marks,
+)
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
-# Mild on purpose: for tests and demonstrations. Real work gives its own list.
+# Mild on purpose, for tests and demonstrations; real work needs a list of its own.
 MILD_WORDS = (
-    "idiot", "fool", "moron", "loser", "jerk", "clown",
-    "stupid", "dumb", "pathetic", "ridiculous", "silly",
-    "stupidly", "foolishly",
-    "suck", "stink",
+    "idiot", "fool", "moron", "loser", "jerk", "clown", "stupid", "dumb", "pathetic", "ridiculous",
+    "silly", "stupidly", "foolishly", "suck", "stink",
 )  # fmt: skip
 
 
 class ToxicityPerturbation(Perturbation):
     """The obstinate set for toxicity (paper, Wiki Talk): edits that should change the label.
 
-    A sentence without a toxic word has each of its words swapped for toxic words of the same part of
-    speech (each word's most frequent one in WordNet; function words are left alone). A sentence with
-    toxic words has one edit: all of them removed. A word is toxic if it, or a base form of it, is in
-    the list.
+    If a sentence has no toxic word, each of its words is replaced by toxic words of the same part of
+    speech (the word's most frequent one in WordNet; function words are left alone). If it has toxic
+    words, its only edit removes them all. A word is toxic if it, or a base form of it, is in the list.
 
     Args:
-        words: the toxic words, or a file of them, one a line (`#` begins a comment); a mild built-in
-            list where None. A word that WordNet does not know counts as a noun.
-        max_swaps: how many toxic words are tried in a word's place at most, in the list's order.
+        words: The toxic words, or a file with one word per line (`#` begins a comment); a word that
+            WordNet does not have counts as a noun. If `None`, a mild built-in list.
+        max_swaps: Largest number of toxic words tried for each word, in the order of the list.
+            Defaults to 50.
 
     Raises:
-        HfBatError: the file is missing, or the list is empty or has an entry of several words.
+        HfBatError: If the file is missing, or the list is empty or has an entry of several words.
 
     Example:
         >>> toxic = ToxicityPerturbation(["idiot", "stupid"])
@@ -49,103 +56,91 @@ class ToxicityPerturbation(Perturbation):
 
     def __init__(self, words: Iterable[str] | str | Path | None = None, max_swaps: int = 50):
         if max_swaps < 1:
-            raise HfBatError(f"max_swaps must be at least 1, not {max_swaps}")
-        if words is None:
-            words = MILD_WORDS
-        listed = read_words(words) if isinstance(words, (str, Path)) else words
+            raise HfBatError(f"max_swaps must be at least 1, got {max_swaps}")
+        words = MILD_WORDS if words is None else words
+        listed = _read_words(words) if isinstance(words, (str, Path)) else words
         self.words = tuple(dict.fromkeys(word.strip().lower() for word in listed))
-        several = next((word for word in self.words if len(word.split()) != 1), None)
-        if several is not None or not self.words:
-            what = f"{several!r} is not one word" if self.words else "the list is empty"
-            raise HfBatError(f"toxic words: {what}; give one word a line")
+        if not self.words:
+            raise HfBatError("toxic words: the list is empty")
+        for word in self.words:
+            if len(word.split()) != 1:
+                raise HfBatError(f"toxic words: {word!r} is not one word; give one word per line")
         self.max_swaps = max_swaps
         self._listed = frozenset(self.words)
         self._swaps: dict[str, tuple[str, ...]] = {}
         for word in self.words:
-            pos = _main_part_of_speech(word) or "n"
+            pos = _find_part_of_speech(word) or "n"
             self._swaps[pos] = (*self._swaps.get(pos, ()), word)[:max_swaps]
 
     def is_toxic(self, word: str) -> bool:
-        """Whether a word, or a base form of it, is in the list."""
-        return word in self._listed or not self._listed.isdisjoint(_base_forms(word))
+        """Return whether a word, or a base form of it, is in the list."""
+        return word in self._listed or not self._listed.isdisjoint(_list_base_forms(word))
 
     def candidates(self, texts: Texts) -> list[Edit]:
         if len(texts) != 1:
             raise HfBatError("the toxicity perturbation is for single sentences, not for pairs")
         pieces = split_pieces(texts[0])
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
-        found = [
-            (position, place)
-            for position, place in enumerate(places)
-            if self.is_toxic(folded(core(pieces[place])[1]))
+        toxic = [
+            place
+            for place in places
+            if self.is_toxic(normalize_word(split_marks(pieces[place])[1]))
         ]
-        return self._removal(pieces, found) if found else self._swaps_of(texts[0], pieces, places)
-
-    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one of the candidates, each as likely; see `Perturbation.sample`."""
-        found = self.candidates(texts)
-        return found[int(rng.random() * len(found))].texts if found else None
+        if toxic:
+            return self._remove(pieces, toxic, places.index(toxic[0]))
+        return self._swap(texts[0], [pieces[place] for place in places])
 
     def describe(self) -> dict[str, object]:
+        words = hashlib.sha256("\n".join(self.words).encode("utf-8")).hexdigest()
         return {
             "perturbation": self.name,
-            "words": list(self.words) if self.words == MILD_WORDS else _fingerprint(self.words),
+            # Reports show the built-in list; a user's list is not theirs to publish.
+            "words": list(self.words) if self.words == MILD_WORDS else words,
             "max_swaps": self.max_swaps,
         }
 
-    def _removal(self, pieces: list[str], found: list[tuple[int, int]]) -> list[Edit]:
-        position, place = found[0]
+    def _remove(self, pieces: list[str], places: list[int], position: int) -> list[Edit]:
         left = pieces
-        for _, toxic in reversed(found):
-            left = delete_token(left, toxic)
+        for place in reversed(places):
+            left = delete_token(left, place)
         text = "".join(left)
-        if not any(core(token)[1] for token in text.split()):
-            return []  # nothing but toxic words: no sentence is left
-        return [Edit(0, position, detach_punctuation(pieces[place])[0], "", (text,))]
+        if not any(split_marks(token)[1] for token in text.split()):
+            return []  # every word was toxic: no sentence is left
+        return [Edit(0, position, detach_punctuation(pieces[places[0]])[0], "", (text,))]
 
-    def _swaps_of(self, text: str, pieces: list[str], places: list[int]) -> list[Edit]:
+    def _swap(self, text: str, tokens: Sequence[str]) -> list[Edit]:
         edits = []
-        for position, place in enumerate(places):
-            before, word, _ = core(pieces[place])
-            original = detach_punctuation(pieces[place])[0]
+        for position, token in enumerate(tokens):
+            before, word, _ = split_marks(token)
+            original = detach_punctuation(token)[0]
             tail = original[len(before) + len(word) :]
-            for toxic in self._swaps.get(_main_part_of_speech(folded(word)), ()):
+            for toxic in self._swaps.get(_find_part_of_speech(normalize_word(word)), ()):
                 new = before + match_case(toxic, word) + tail
                 edited = apply_replacement(text, position, new)
                 edits.append(Edit(0, position, original, new, (edited,)))
         return edits
 
 
-def read_words(path: str | Path) -> list[str]:
-    """Read a word list: one word a line, `#` begins a comment.
-
-    Raises:
-        HfBatError: the file cannot be read as UTF-8 text, or has no word.
-    """
+def _read_words(path: str | Path) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise HfBatError(f"word list {path}: {reason}") from error
-    found = [word for line in lines if (word := line.partition("#")[0].strip())]
-    if not found:
+    words = [word for line in lines if (word := line.partition("#")[0].strip())]
+    if not words:
         raise HfBatError(f"word list {path}: it has no word")
-    return found
+    return words
 
 
 @lru_cache(maxsize=100_000)
-def _base_forms(word: str) -> frozenset[str]:
-    from hf_bat.lexicon import load_wordnet
-
-    wordnet = load_wordnet()
-    return frozenset(form for pos in "nv" for form in wordnet.morphy(word, pos))
+def _list_base_forms(word: str) -> frozenset[str]:
+    return frozenset(form for pos in "nv" for form in load_wordnet().morphy(word, pos))
 
 
 @lru_cache(maxsize=100_000)
-def _main_part_of_speech(word: str) -> str:
-    """The part of speech that a word has most often; "" for function and unknown words."""
-    from hf_bat.lexicon import load_wordnet, stopwords
-
+def _find_part_of_speech(word: str) -> str:
+    """Return the most frequent part of speech of a word, "" for function and unknown words."""
     if word in stopwords("nltk"):
         return ""
     wordnet = load_wordnet()
@@ -155,9 +150,3 @@ def _main_part_of_speech(word: str) -> str:
         if (forms := wordnet.morphy(word, pos))
     }
     return max(counts, key=lambda pos: counts[pos]) if counts else ""
-
-
-def _fingerprint(words: Iterable[str]) -> str:
-    import hashlib
-
-    return hashlib.sha256("\n".join(words).encode("utf-8")).hexdigest()

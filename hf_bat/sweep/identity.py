@@ -12,8 +12,9 @@ from typing import Any
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon.hub import fetch_table, is_hub_address
-from hf_bat.methods import DEFAULT_EDITS, METHOD_WEIGHTS, defaults_of
+from hf_bat.lexicon.table import fetch_table, is_hub_address
+from hf_bat.methods import METHOD_WEIGHTS, defaults_of
+from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.sweep.arguments import (
     DEFAULTS,

@@ -15,7 +15,7 @@ import yaml
 from hub_stand_in import HubStandIn
 from training_helpers import ANTONYMS, SYNONYMS, made_rows
 
-from hf_bat.lexicon.hub import _write_files
+from hf_bat.lexicon.table import write_dataset
 
 NLI = ("entailment", "neutral", "contradiction")
 # Configuration -> text columns, label names, and how many rows each split has.
@@ -83,7 +83,7 @@ def serve_tables(hub: HubStandIn) -> None:
     """Put the two tables on a stand-in."""
     for name, table in (("tester/synonyms", SYNONYMS), ("tester/antonyms", ANTONYMS)):
         with tempfile.TemporaryDirectory() as folder:
-            _write_files(table, name, Path(folder))
+            write_dataset(table, name, Path(folder))
             files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
         hub.add(name, files, "datasets")
 

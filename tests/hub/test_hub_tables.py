@@ -4,7 +4,7 @@ import pytest
 
 from hf_bat import HfBatError, SubstitutionTable
 from hf_bat.cli import main
-from hf_bat.lexicon import hub
+from hf_bat.lexicon.table import TABLE_FILE, write_dataset
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_an_empty_table_is_not_pushed():
 
 def test_the_files_of_a_data_set(tmp_path):
     table = SubstitutionTable({"small": ["tiny"], "big": ["large", "huge"]}, {"kind": "synonyms"})
-    hub._write_files(table, "me/words", tmp_path)
-    assert SubstitutionTable.load(tmp_path / hub.TABLE_FILE).fingerprint == table.fingerprint
+    write_dataset(table, "me/words", tmp_path)
+    assert SubstitutionTable.load(tmp_path / TABLE_FILE).fingerprint == table.fingerprint
     card = (tmp_path / "README.md").read_text("utf-8")
     assert table.fingerprint in card and "2 words with 3 replacements" in card
     assert 'SubstitutionTable.load("hf://datasets/me/words")' in card

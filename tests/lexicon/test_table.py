@@ -1,4 +1,4 @@
-"""Substitution tables: content, files, the authors' pickles, and pickles that mean harm."""
+"""Substitution tables: content, files, the authors' pickles, and malicious pickles."""
 
 import gzip
 import json
@@ -39,18 +39,18 @@ def test_file_round_trip(tmp_path_factory, mapping):
         first = (folder / name).read_bytes()
         loaded.save(folder / name)
         assert (folder / name).read_bytes() == first
-    assert sorted(os.listdir(folder)) == ["t.json", "t.json.gz"]  # no temporary file stays
+    assert sorted(os.listdir(folder)) == ["t.json", "t.json.gz"]  # no temporary file is left
 
 
 @given(MAPPINGS, st.randoms())
-def test_fingerprint_is_of_the_content_alone(mapping, random):
+def test_fingerprint_depends_on_the_content_only(mapping, random):
     items = list(mapping.items())
     random.shuffle(items)
     same = SubstitutionTable(dict(items), {"built": "otherwise"})
     assert same.fingerprint == SubstitutionTable(mapping).fingerprint
 
 
-def test_fingerprint_tells_contents_apart():
+def test_different_contents_have_different_fingerprints():
     tables = [
         {"a": ["b", "c"]}, {"a": ["c", "b"]}, {"a": ["b"]}, {"b": ["a"]}, {"a": ["bc"]}, {}
     ]  # fmt: skip
@@ -68,24 +68,12 @@ def test_without(mapping, dropped):
     }
 
 
-def test_minus_drops_an_antonym_whichever_side_lists_it():
+def test_minus_drops_antonyms_listed_by_either_word():
     synonyms = SubstitutionTable({"import": ["importing", "export"], "hot": ["cold", "warm"]})
     antonyms = SubstitutionTable({"export": ["import"], "hot": ["cold"]})
     clean = synonyms.minus(antonyms)
     assert dict(clean) == {"import": ("importing",), "hot": ("warm",)}
     assert clean.metadata["minus"] == antonyms.fingerprint
-
-
-@pytest.mark.parametrize("mapping", [{1: ["a"]}, {"": ["a"]}, {"a": "bc"}, {"a": 3}, {"a": [1]},
-                                     {"a": [["b"]]}, {"a": [""]}, {"a": {"b": 1}}, {"a": None}])  # fmt: skip
-def test_wrong_words_are_refused(mapping):
-    with pytest.raises(HfBatError, match="must be"):
-        SubstitutionTable(mapping)
-
-
-def test_metadata_must_be_plain():
-    with pytest.raises(HfBatError, match="metadata"):
-        SubstitutionTable({}, {"a": object()})
 
 
 def _write(path, content):
@@ -124,13 +112,6 @@ def test_bad_files_are_refused_in_one_line(tmp_path, content, message):
         SubstitutionTable.load(path)
     assert "\n" not in str(raised.value)
     assert str(path) in str(raised.value)
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(HfBatError, match="not found"):
-        SubstitutionTable.load(tmp_path / "none.json")
-    with pytest.raises(HfBatError, match="directory"):
-        SubstitutionTable.load(tmp_path)
 
 
 def test_a_failed_save_leaves_nothing(tmp_path):
@@ -216,13 +197,13 @@ def test_released_synonyms(shared, tmp_path, name, words):
     table = SubstitutionTable.load(path)
     assert len(table) == words
     assert all(word not in others for word, others in table.items())
-    raw = pickle.loads(path.read_bytes())  # plain containers, as the project's own reader has shown
+    raw = pickle.loads(path.read_bytes())  # safe, because the table was loaded above
     assert all(list(table[word]) == [o for o in raw[word]["set"] if o != word] for word in raw)
     table.save(tmp_path / "table.json.gz")
     assert SubstitutionTable.load(tmp_path / "table.json.gz") == table
 
 
-def test_loading_10_000_words_is_quick(tmp_path):
+def test_loading_10_000_words_is_fast(tmp_path):
     table = SubstitutionTable({f"w{i}": [f"w{i + j}" for j in range(1, 6)] for i in range(10_000)})
     table.save(tmp_path / "t.json")
     seconds = []
@@ -230,4 +211,4 @@ def test_loading_10_000_words_is_quick(tmp_path):
         start = time.process_time()
         SubstitutionTable.load(tmp_path / "t.json")
         seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.15  # the benchmark holds it to 0.05 on a quiet machine
+    assert min(seconds) < 0.15  # on an idle machine the benchmark needs 0.05

@@ -1,8 +1,5 @@
 """Vocabularies come from the named splits only, and a leak is reported."""
 
-import pytest
-
-from hf_bat.errors import HfBatError
 from hf_bat.lexicon import (
     count_words,
     default_synonyms,
@@ -50,17 +47,3 @@ def test_leakage_of_tables(tmp_path):
     assert leakage_report(default_synonyms().metadata, ["train"]) == []
     unknown = synonyms_from_vectors(tmp_path / "v.txt", ["dog", "sleeps"], "topk")
     assert "cannot be excluded" in leakage_report(unknown.metadata, ["dev"])[0]
-
-
-@pytest.mark.parametrize(
-    ("splits", "columns", "message"),
-    [
-        ({}, COLUMNS, "at least one"),
-        ({"train": TRAIN}, (), "at least one"),
-        ({"train": TRAIN}, ("sentence",), "row 0: no column 'sentence'.*premise"),
-        ({"dev": [{"premise": "One two."}]}, ("premise",), "no word occurs 2 times"),
-    ],
-)
-def test_bad_input(splits, columns, message):
-    with pytest.raises(HfBatError, match=message):
-        vocabulary_from_splits(splits, columns)

@@ -1,13 +1,14 @@
 """The bundled WordNet against NLTK's reader and the authors' tables; default tables."""
 
+import importlib.util
 import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hf_bat.errors import HfBatError
 from hf_bat.lexicon import (
     SubstitutionTable,
     antonyms_from_wordnet,
@@ -17,11 +18,10 @@ from hf_bat.lexicon import (
     stopwords,
     synonyms_from_wordnet,
 )
-from hf_bat.lexicon.inflection import inflections
-from hf_bat.lexicon.wordnet import BUNDLED, WordNet
-from hf_bat.lexicon.wordnet_files import read_licence, read_relations
-from hf_bat.lexicon.wordnet_tables import build_default_tables
+from hf_bat.lexicon.wordnet import BUNDLED, WordNet, read_relations
+from hf_bat.lexicon.wordnet_tables import inflect
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_wordnet_table.py"
 TASKS = ("mnli", "qqp", "mrpc", "snli")
 
 
@@ -40,6 +40,17 @@ def nltk_wordnet(shared):
 def from_files(nltk_wordnet):
     load_wordnet.cache_clear()
     return load_wordnet("nltk")
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The module of the script that writes the bundled files."""
+    if not SCRIPT.is_file():
+        pytest.skip("the scripts are not in an installed package")
+    spec = importlib.util.spec_from_file_location("build_wordnet_table", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _task_words(shared):
@@ -121,16 +132,16 @@ def test_same_relations_other_than_antonyms_as_nltks_reader(nltk_wordnet):
                     )
 
 
-def test_bundled_equals_the_files(shared, from_files):
+def test_bundled_equals_the_files(shared, from_files, script):
     """The shipped table is what the generator writes, and both sources give the same antonyms."""
     bundled = load_wordnet()
     assert from_files.sha256 == bundled.sha256
     words = _task_words(shared)
     assert antonyms_from_wordnet(words, from_files) == antonyms_from_wordnet(words, bundled)
     assert antonyms_from_wordnet(wordnet=from_files) == default_antonyms()
-    licence = read_licence(shared / "nltk_data/corpora/wordnet.zip")
-    assert BUNDLED.with_name("WORDNET-LICENSE.txt").read_text(encoding="utf-8") == licence
-    assert "Copyright 2006 by Princeton University" in licence
+    stated = script.read_license(shared / "nltk_data/corpora/wordnet.zip")
+    assert BUNDLED.with_name("WORDNET-LICENSE.txt").read_text(encoding="utf-8") == stated
+    assert "Copyright 2006 by Princeton University" in stated
 
 
 @pytest.mark.parametrize(
@@ -176,8 +187,8 @@ def test_default_antonyms_have_every_form_that_a_look_up_reaches():
 
 
 @pytest.mark.slow
-def test_default_tables_are_up_to_date():
-    antonyms, synonyms = build_default_tables(load_wordnet())
+def test_default_tables_are_up_to_date(script):
+    antonyms, synonyms = script.build_default_tables(load_wordnet())
     assert antonyms.fingerprint == default_antonyms().fingerprint
     assert synonyms.fingerprint == default_synonyms().fingerprint
     assert antonyms.metadata == default_antonyms().metadata
@@ -203,10 +214,6 @@ def test_synonyms_are_mutual_senses():
     for word in frequent:
         assert set(frequent[word]) < set(everything[word])
     assert "piece" in everything["man"] and "piece" not in frequent.get("man", ())
-    with pytest.raises(HfBatError, match="min_share"):
-        synonyms_from_wordnet(["a"], min_share=2)
-    with pytest.raises(HfBatError, match="senses"):
-        synonyms_from_wordnet(["a"], senses="some")
 
 
 def test_simlex_rates_the_default_synonyms_high(shared):
@@ -236,31 +243,17 @@ def test_simlex_rates_the_default_synonyms_high(shared):
     ],
 )  # fmt: skip
 def test_inflection(lemma, pos, kind, form):
-    assert inflections(lemma, pos, load_wordnet()).get(kind) == form
+    assert inflect(lemma, pos, load_wordnet()).get(kind) == form
 
 
 def test_nltk_without_its_data(tmp_path):
-    """One line that says what to install, in a process that has no NLTK data."""
+    """The message says what to install; in a process of its own, without NLTK data."""
     code = "from hf_bat.lexicon import load_wordnet; load_wordnet('nltk')"
     done = subprocess.run(
         [sys.executable, "-c", "import nltk.data; nltk.data.path[:] = []\n" + code],
         capture_output=True, text=True, env={"HOME": str(tmp_path), "PATH": ""},
     )  # fmt: skip
-    assert (
-        "HfBatError: NLTK's WordNet is not installed: run `python -m nltk.downloader" in done.stderr
-    )
-
-
-def test_bad_sources(tmp_path):
-    with pytest.raises(HfBatError, match="bundled, nltk"):
-        load_wordnet("other")
-    with pytest.raises(HfBatError, match="not found"):
-        read_relations(tmp_path / "none")
-    with pytest.raises(HfBatError, match="data.noun"):
-        read_relations(tmp_path)
-    (tmp_path / "data.noun").write_text("1 2 3\n")
-    with pytest.raises(HfBatError, match="not a WordNet database"):
-        read_relations(tmp_path)
+    assert "HfBatError" in done.stderr and "nltk.downloader wordnet" in done.stderr
 
 
 def test_a_made_database(tmp_path):
@@ -293,5 +286,3 @@ def test_pickled_wordnet_works_in_another_process():
 def test_stop_words():
     assert len(stopwords("nltk")) == 179 and len(stopwords("textfooler")) == 266
     assert {"the", "not", "is", "don't"} <= stopwords("nltk") & stopwords("textfooler")
-    with pytest.raises(HfBatError, match="nltk, textfooler"):
-        stopwords("spacy")

@@ -1,10 +1,31 @@
-"""The sampler draws through the interface of `Perturbation`, without knowing its class."""
+"""The sampler: draws depend on seed, epoch and row only, and on no class of perturbation."""
 
-from hf_bat.perturbations import Edit, Perturbation, PerturbationSampler
+import collections
+import hashlib
+import json
+
+import pytest
+
+from hf_bat.perturbations import (
+    OBSTINATE_EDITS,
+    Edit,
+    Perturbation,
+    PerturbationSampler,
+    build_obstinate,
+    build_perturbations,
+)
+from hf_bat.perturbations.sampler import DrawSource
+
+PAIRS = [
+    ("Two young men walk in the hot summer sun.", "A man isn't outside."),
+    ("The big red dog doesn't eat his old food!", "A black cat goes home at 10 pm, slowly."),
+    ("A woman in a white shirt is playing the guitar.", "No girl plays the first drum."),
+    ("A tall man by day.", "A person."),
+]
 
 
 class Shout(Perturbation):
-    """A user's perturbation, which knows no label."""
+    """A user's perturbation."""
 
     name, kind = "shout", "obstinate"
 
@@ -29,7 +50,58 @@ def draw(perturbation, label):
     return sampler.draw({"text": "run!", "idx": 0, "label": label}, epoch=0)["obstinate"]
 
 
-def test_a_perturbation_may_draw_by_the_name_of_the_label():
+def test_perturbation_may_use_the_name_of_the_label():
     assert draw(Shout(), 0) == draw(Shout(), 1) == [("RUN!",)]
     assert draw(ShoutAtToxic(), 0) == [None]
     assert draw(ShoutAtToxic(), 1) == [("RUN!",)]
+
+
+def test_draw_depends_on_seed_epoch_idx_and_stream_only():
+    keys = [(s, e, i, k) for s in range(3) for e in range(3) for i in range(3) for k in range(3)]
+    values = {key: DrawSource(*key).random() for key in keys}
+    assert len(set(values.values())) == len(keys)
+    assert values == {key: DrawSource(*key).random() for key in reversed(keys)}
+    # Other machines and versions must draw the same.
+    assert DrawSource(42, 1, 7, 0).random() == 0.9815871485043317
+
+
+def test_real_rows_get_valid_draws_from_the_bundled_lexicon(shared_rows):
+    rows = shared_rows("snli/validation.jsonl.gz", 1000)
+    fickle, obstinate = build_perturbations()
+    sampler = PerturbationSampler(
+        ("premise", "hypothesis"), fickle, obstinate, skipped_labels={1}, num_obstinate=2
+    )
+    valid = collections.Counter()
+    for row in rows:
+        drawn = sampler.draw(row, epoch=0)
+        assert drawn == sampler.draw(row, epoch=0)
+        assert len(drawn["obstinate"]) == 2
+        if row["label"] == 1:
+            assert drawn["obstinate"] == [None, None]
+        for kind, versions in drawn.items():
+            valid[kind] += versions[0] is not None
+            for version in versions:
+                assert version is None or version != sampler.texts(row)
+    assert valid["fickle"] > 600 and valid["obstinate"] > 600
+    fresh = [sampler.draw(row, 0) != sampler.draw(row, 1) for row in rows]
+    assert sum(fresh) > 600
+
+
+@pytest.mark.parametrize(
+    ("label_filter", "digest"),
+    [("off", "6116e69e2560c120"), ("only", "967a26201d858629"), ("prefer", "543892f3a5ab1ccd")],
+)
+def test_draws_of_a_seed_are_frozen(label_filter, digest):
+    """A later version must draw what this one draws: finished runs are compared with new ones."""
+    fickle, antonym = build_perturbations()
+    obstinate = build_obstinate(antonym, OBSTINATE_EDITS, label_filter)
+    names = ("entailment", "neutral", "contradiction")
+    sampler = PerturbationSampler(
+        ("premise", "hypothesis"), fickle, obstinate, num_obstinate=3, seed=42, label_names=names
+    )
+    rows = [
+        {"premise": premise, "hypothesis": hypothesis, "label": idx % 3, "idx": idx}
+        for idx, (premise, hypothesis) in enumerate(PAIRS)
+    ]
+    drawn = [sampler.draw(row, epoch) for row in rows for epoch in range(20)]
+    assert hashlib.sha256(json.dumps(drawn).encode()).hexdigest()[:16] == digest

@@ -1,25 +1,25 @@
-"""Synonym and antonym perturbations: what may be drawn, how often, and from which words."""
+"""Synonyms, antonyms and sister terms: which words are drawn, how often, and in which form."""
 
 import collections
-import gzip
-import json
+import importlib.util
 import pickle
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_bat import HfBatError, SubstitutionTable
+from hf_bat import SubstitutionTable
+from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet
 from hf_bat.perturbations import (
     AntonymPerturbation,
     LabelValidity,
-    PerturbationSampler,
+    SisterPerturbation,
     SynonymPerturbation,
-    build_perturbations,
 )
-from hf_bat.perturbations.sampler import DrawSource
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_sister_table.py"
 TABLE = {
     "dog": ("hound", "pup"),
     "big": ("large",),
@@ -110,20 +110,20 @@ def test_case_and_punctuation_are_kept():
 def test_authors_casing_lowers_all_of_a_fickle_draw_and_one_word_of_an_obstinate_one():
     fickle = SynonymPerturbation({"dog": ("hound",)}, casing="authors")
     drawn = {fickle.sample(("A Big Dog.",), random.Random(seed)) for seed in range(20)}
-    # A text that was only lower-cased is not a perturbed one.
+    # A text that is only lower-cased is not perturbed.
     assert drawn == {None, ("a big hound.",)}
     obstinate = AntonymPerturbation({"dog": ("cat",)}, casing="authors")
     assert obstinate.sample(("A Big Dog.",), random.Random(0)) == ("A Big cat.",)
 
 
-def test_stop_words_are_left_alone_unless_asked():
+def test_stop_words_are_left_alone_by_default():
     pair = ("It is hot.",)
     assert {e.original for e in AntonymPerturbation(TABLE).candidates(pair)} == {"hot"}
     with_stopwords = AntonymPerturbation(TABLE, exclude_stopwords=False)
     assert {e.original for e in with_stopwords.candidates(pair)} == {"is", "hot"}
 
 
-def test_a_replacement_that_is_the_word_in_another_case_is_none():
+def test_replacement_that_differs_in_case_only_is_dropped():
     perturbation = SynonymPerturbation(TABLE, exclude_stopwords=False)
     assert perturbation.replacements("Same") == ("Equal",)
 
@@ -136,12 +136,7 @@ def test_odd_texts_are_perturbed_or_left_alone(text):
         assert bool(perturbation.candidates((text,))) == ("dog" in text)
 
 
-def test_unknown_casing_is_refused():
-    with pytest.raises(HfBatError, match="unknown casing 'upper'; known: keep, authors"):
-        AntonymPerturbation(TABLE, casing="upper")
-
-
-def test_a_perturbation_survives_pickling_with_the_same_draws():
+def test_pickled_perturbation_draws_the_same():
     fickle = SynonymPerturbation(TABLE)
     fickle.sample(("a big dog",), random.Random(0))
     again = pickle.loads(pickle.dumps(fickle))
@@ -157,69 +152,40 @@ def test_the_description_names_the_table_by_its_fingerprint():
     assert described != AntonymPerturbation(table, exclude_stopwords=False).describe()
 
 
-def test_antonyms_are_taken_out_of_synonyms_unless_asked():
-    synonyms = SubstitutionTable({"import": ["export", "importation"]})
-    antonyms = SubstitutionTable({"import": ["export"]})
-    fickle, _ = build_perturbations(synonyms, antonyms)
-    assert fickle.replacements("import") == ("importation",)
-    fickle, _ = build_perturbations(synonyms, antonyms, drop_antonyms_from_synonyms=False)
-    assert fickle.replacements("import") == ("export", "importation")
-
-
-def test_a_table_is_a_table_a_mapping_or_a_file(tmp_path):
-    words = {"import": ["importation"]}
-    SubstitutionTable(words).save(tmp_path / "table.json.gz")
-    tables = [
-        build_perturbations(source, {"hot": ["cold"]})[0].table
-        for source in (SubstitutionTable(words), words, tmp_path / "table.json.gz")
-    ]
-    assert [dict(table) for table in tables] == [{"import": ("importation",)}] * 3
-    with pytest.raises(HfBatError, match="a table, a mapping or a path is wanted; got list"):
-        build_perturbations(["import"])
-
-
-def test_a_draw_depends_on_seed_epoch_idx_and_stream_alone():
-    keys = [(s, e, i, k) for s in range(3) for e in range(3) for i in range(3) for k in range(3)]
-    values = {key: DrawSource(*key).random() for key in keys}
-    assert len(set(values.values())) == len(keys)
-    assert values == {key: DrawSource(*key).random() for key in reversed(keys)}
-    # A frozen value: runs of other machines and versions must draw the same.
-    assert DrawSource(42, 1, 7, 0).random() == 0.9815871485043317
-
-
-def test_real_rows_get_valid_draws_from_the_bundled_lexicon(shared):
-    with gzip.open(shared / "data/snli/validation.jsonl.gz", "rt") as file:
-        rows = [json.loads(line) for line in file][:1000]
-    fickle, obstinate = build_perturbations()
-    sampler = PerturbationSampler(
-        ("premise", "hypothesis"), fickle, obstinate, skipped_labels={1}, num_obstinate=2
-    )
-    valid = collections.Counter()
-    for row in rows:
-        drawn = sampler.draw(row, epoch=0)
-        assert drawn == sampler.draw(row, epoch=0)
-        assert len(drawn["obstinate"]) == 2
-        if row["label"] == 1:
-            assert drawn["obstinate"] == [None, None]
-        for kind, versions in drawn.items():
-            valid[kind] += versions[0] is not None
-            for version in versions:
-                assert version is None or version != sampler.texts(row)
-    assert valid["fickle"] > 600 and valid["obstinate"] > 600
-    fresh = [sampler.draw(row, 0) != sampler.draw(row, 1) for row in rows]
-    assert sum(fresh) > 600
-
-
-def test_a_row_without_its_text_says_so():
-    sampler = PerturbationSampler(("premise",), SynonymPerturbation(TABLE))
-    with pytest.raises(HfBatError, match="no column 'premise'; it has: input_ids, idx"):
-        sampler.draw({"input_ids": [1], "idx": 0}, 0)
-
-
-def test_plain_mappings_have_hashes_too():
-    """Rows files and certificates are told from those of another table by it."""
+def test_description_of_a_plain_mapping_has_its_fingerprint():
+    """It tells rows files and certificates of two tables apart."""
     one, other = ({"hot": ("cold",)}, {"big": ("small",)})
     for kind in (SynonymPerturbation, AntonymPerturbation):
         assert kind(one).describe() != kind(other).describe()
         assert kind(one).describe() == kind(SubstitutionTable(one)).describe()
     assert LabelValidity(one).describe() != LabelValidity(other).describe()
+
+
+@pytest.mark.parametrize(
+    ("word", "sister", "other"),
+    [("red", "blue", "crimson"), ("Dogs", "Cats", "Poodles"), ("cotton", "silk", "fabric"),
+     ("French", "Italian", "European"), ("MONDAY", "TUESDAY", "DAY"), ("guitar", "drum", "violins")],
+)  # fmt: skip
+def test_sister_terms_exclude_each_other(word, sister, other):
+    replacements = SisterPerturbation().replacements(word)
+    assert sister in replacements and other not in replacements
+
+
+def test_bundled_sister_terms_are_not_synonyms_or_hypernyms():
+    wordnet, table, synonyms = load_wordnet(), default_sisters(), default_synonyms()
+    for word, others in table.items():
+        for other in others:
+            assert other not in synonyms.get(word, ()), (word, other)
+            assert word == word.lower() and other == other.lower()
+    dog, poodle = (wordnet.senses(word, "n")[0] for word in ("dog", "poodle"))
+    assert dog in wordnet.parents(poodle) and "poodle" not in table["dog"]
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the scripts are not in an installed package")
+def test_bundled_sister_table_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("build_sister_table", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    table, _ = script.build(load_wordnet())
+    assert table.fingerprint == default_sisters().fingerprint
+    assert table.metadata == default_sisters().metadata

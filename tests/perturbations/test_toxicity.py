@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from hf_bat.errors import HfBatError
 from hf_bat.perturbations import ToxicityPerturbation
 
 
@@ -42,11 +41,6 @@ def test_samples_are_candidates():
     assert drawn == {edit.texts for edit in toxic.candidates(("A good editor writes pages.",))}
 
 
-def test_pairs_are_refused():
-    with pytest.raises(HfBatError, match="single sentences"):
-        ToxicityPerturbation().candidates(("a", "b"))
-
-
 def test_a_users_file(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("# mild\nNumpty\n\ntwit  # British\n", encoding="utf-8")
@@ -55,26 +49,5 @@ def test_a_users_file(tmp_path):
     assert texts_of(toxic, "The twits left.") == ["The left."]
     assert texts_of(toxic, "The editor.") == ["The numpty.", "The twit."]
     assert texts_of(ToxicityPerturbation(path, max_swaps=1), "The editor.") == ["The numpty."]
-    assert isinstance(
-        toxic.describe()["words"], str
-    )  # a hash: the list itself stays out of reports
-
-
-def test_bad_lists_are_refused(tmp_path):
-    empty = tmp_path / "empty.txt"
-    empty.write_text("# nothing\n")
-    binary = tmp_path / "binary.txt"
-    binary.write_bytes(b"\xff\xfe\x00\xd8")
-    for words, message in (
-        (empty, "has no word"),
-        (binary, "not UTF-8"),
-        (tmp_path / "absent.txt", "No such file"),
-        (["two words"], "'two words' is not one word"),
-        ([" "], "not one word"),
-        ([], "the list is empty"),
-        (iter(()), "the list is empty"),
-    ):
-        with pytest.raises(HfBatError, match=message):
-            ToxicityPerturbation(words)
-    with pytest.raises(HfBatError, match="at least 1"):
-        ToxicityPerturbation(max_swaps=0)
+    # A hash, because the list must not appear in reports.
+    assert isinstance(toxic.describe()["words"], str)

@@ -324,7 +324,7 @@ def test_a_key_minds_when_checkpoints_are_written_where_the_best_one_is_the_resu
         (["learning-rate=soft"], "invalid float value: 'soft'"),
         (
             ["method=pairwise", "obstinate_edits=antonym nagation"],
-            "unknown obstinate edit 'nagation'",
+            "'nagation'",
         ),
         (["obstinate_edits=antonym 'negation"], "No closing quotation"),
         (["attacks=antonym synonym,antonym  synonym"], "gives a value twice"),
