@@ -1,7 +1,7 @@
-"""What a person sees in a terminal: progress bars, tables, colours, and nothing at all with `--quiet`.
+"""What a terminal shows: progress bars, tables, colors, and nothing with `--quiet`.
 
-Bars and colours are for terminals: neither is written to a file or a pipe, and colours not where
-NO_COLOR is set (https://no-color.org).
+Bars and colors are written only to terminals, never to a file or a pipe, and colors only if NO_COLOR is
+not set (https://no-color.org).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 def progress(
     total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
-    """A progress bar with a rate, on stderr.
+    """Return a progress bar with a rate, on stderr.
 
     Args:
-        total: how many units there are.
-        what: what is being done; stands before the bar.
-        unit: one of what is counted, such as "row".
-        show: True or False; on a terminal alone where None.
-        **options: anything else that `tqdm` takes, such as `initial`, `delay` (seconds) or `leave`.
+        total: Number of units, or `None` if unknown.
+        what: What is being done, shown in front of the bar.
+        unit: Name of a unit, such as "row".
+        show: Whether to show the bar. If `None`, only on a terminal.
+        **options: Other options of `tqdm`, such as `initial`, `delay` (seconds) or `leave`.
 
     Returns:
         A `tqdm`, which is a context manager with `update(n)`.
@@ -41,18 +41,18 @@ def progress(
     """
     from tqdm import tqdm
 
-    hidden = None if show is None else not show
-    return tqdm(total=total, desc=what, unit=unit, disable=hidden, file=sys.stderr, **options)
+    disable = None if show is None else not show
+    return tqdm(total=total, desc=what, unit=unit, disable=disable, file=sys.stderr, **options)
 
 
 def counted(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
-    """The items one by one, with a bar once they have taken two seconds.
+    """Iterate over items and show a bar after two seconds.
 
     Args:
-        items: what to go over.
-        what: what is being done.
-        unit: what an item is.
-        total: how many items there are; their length where None, if they have one.
+        items: The items.
+        what: What is being done.
+        unit: Name of an item.
+        total: Number of items. If `None`, their length if they have one.
 
     Example:
         >>> list(counted(["a", "b"], "reading", "word"))
@@ -66,20 +66,8 @@ def counted(items: Iterable[T], what: str, unit: str, total: int | None = None) 
             bar.update()
 
 
-def colours(stream: Any) -> bool:
-    """Whether to write colours to a stream: a terminal, NO_COLOR not set, not a dumb one.
-
-    Example:
-        >>> colours(io.StringIO())
-        False
-    """
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return on_terminal(stream)
-
-
 def on_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal, where bars and colours are for somebody.
+    """Return whether a stream is a terminal.
 
     Example:
         >>> on_terminal(io.StringIO())
@@ -89,38 +77,44 @@ def on_terminal(stream: Any) -> bool:
 
 
 def paint(text: str, style: str, stream: Any) -> str:
-    """A text in a style ("bad", "good" or "bold") where the stream shows colours; else as it is.
+    """Return a text in a style ("bad", "good" or "bold") if the stream shows colors, else unchanged.
 
     Example:
         >>> paint("worse", "bad", io.StringIO())
         'worse'
     """
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colours(stream) else text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_colors(stream) else text
 
 
-def align(lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of cells as lines of text in columns.
+def has_colors(stream: Any) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return on_terminal(stream)
+
+
+def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Return rows of cells as lines of text in columns.
 
     Args:
-        lines: rows of as many cells each.
-        left: how many of the first columns are set to the left; the others go to the right.
+        rows: Rows with the same number of cells.
+        left: Number of columns to align on the left; the rest are aligned on the right. Defaults to 1.
 
     Example:
         >>> align([("attack", "rows"), ("antonym", "12")])
         ['attack   rows', 'antonym    12']
     """
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for line in lines
+        for row in rows
     ]
 
 
-class _Nowhere(io.TextIOBase):
-    """Takes all that is written and is never closed, for loggers may keep hold of it."""
+class _Discard(io.TextIOBase):
+    """A stream that discards text. It is never closed, because loggers may keep it."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -128,70 +122,58 @@ class _Nowhere(io.TextIOBase):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing that Python code writes to stdout or stderr is shown while this lasts, log lines included.
+    """Hide everything that Python code writes to stdout or stderr, including log lines.
 
     Example:
         >>> with silence():
         ...     print("not seen")
     """
-    nowhere = _Nowhere()
-    # A handler holds the stream of the time when its library was imported.
-    held = [(handler, handler.stream) for handler in _console_handlers()]
+    nowhere, consoles = _Discard(), (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    # A handler keeps the stream that was stderr when its library was imported.
+    handlers = [
+        (handler, handler.stream)
+        for logger in (logging.root, *logging.root.manager.loggerDict.values())
+        for handler in getattr(logger, "handlers", ())  # placeholders have none
+        # `logging.lastResort`, which some libraries add, has no own stream: it looks up sys.stderr.
+        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") in consoles
+    ]
     with redirect_stdout(nowhere), redirect_stderr(nowhere):
-        for handler, _ in held:
-            handler.setStream(nowhere)
         try:
+            for handler, _ in handlers:
+                handler.setStream(nowhere)
             yield
         finally:
-            for handler, stream in held:
+            for handler, stream in handlers:
                 handler.setStream(stream)
 
 
-def _console_handlers() -> list[logging.StreamHandler[Any]]:
-    """The handlers of all loggers that write to stdout or stderr."""
-    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    known = logging.root.manager.loggerDict.values()  # names of no logger among them
-    loggers = [logging.root, *(one for one in known if isinstance(one, logging.Logger))]
-    handlers = [handler for logger in loggers for handler in logger.handlers]
-    return [
-        handler
-        for handler in handlers
-        # Logging's handler of last resort has no stream of its own: it asks for stderr each time.
-        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") in streams
-    ]
-
-
 def plain_logs() -> None:
-    """From now on log lines of this process have no escapes, unless stderr shows colours.
+    """Remove escapes from all further log lines of this process, unless stderr shows colors.
 
-    transformers writes its report of missing weights in bold, whatever reads it.
+    transformers reports missing weights in bold, even into a file.
 
     Example:
         >>> before = logging.getLogRecordFactory()
         >>> plain_logs()
         >>> logging.setLogRecordFactory(before)
     """
-    if colours(sys.stderr):
+    if has_colors(sys.stderr):
         return
-    make = logging.getLogRecordFactory()
+    make_record = logging.getLogRecordFactory()
 
-    def make_plain(*args: Any, **options: Any) -> logging.LogRecord:
-        record = make(*args, **options)
+    def make_plain_record(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make_record(*args, **options)
         if isinstance(record.msg, str):
             record.msg = _ESCAPE.sub("", record.msg)
         return record
 
-    logging.setLogRecordFactory(make_plain)
+    logging.setLogRecordFactory(make_plain_record)
 
 
 def hide_library_bars() -> None:
-    """Turn off the libraries' own bars (of loading, saving, mapping), which know nothing of terminals.
-
-    Example:
-        >>> hide_library_bars()
-    """
+    """Turn off the bars of datasets, transformers and huggingface_hub, which do not check for a terminal."""
     from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bars()
-    disable_progress_bar()  # and huggingface_hub's
+    disable_progress_bar()  # also of huggingface_hub

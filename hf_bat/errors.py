@@ -1,4 +1,4 @@
-"""The one exception that hf_bat raises for what its user can mend, and what other errors say in one line."""
+"""`HfBatError`, the exception for input that the user can correct, and one-line reasons of other errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 class HfBatError(ValueError):
-    """Bad input, said in one line: what was wrong, where, and what to do.
+    """Invalid input. The message is one line: what is wrong, the value, and what to do.
 
-    The command line prints it and exits with status 2; anything else that is raised is a bug.
+    The command line prints it and exits with status 2. Any other exception is a bug.
 
     Example:
         >>> raise HfBatError("unknown task 'snlii'; known: mnli, snli")
@@ -18,17 +18,17 @@ class HfBatError(ValueError):
 
 
 def first_cause(error: BaseException) -> str:
-    """The first cause of a failed request in one line, without the parameters of its address.
+    """Return the first cause of a failed request in one line, without the query of its URL.
 
     Example:
         >>> first_cause(RuntimeError("403 for url 'http://hub/x?signature=1'\\nmore"))
         "403 for url 'http://hub/x'"
     """
-    said = None
+    server_message = None
     while error.__cause__ is not None:
-        said = said or getattr(error, "server_message", None)
+        server_message = server_message or getattr(error, "server_message", None)
         error = error.__cause__
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # What a server signs an address with is a secret for as long as it is valid.
+    # A signature in the query is a secret as long as it is valid.
     line = re.sub(r"\?[^\s']*", "", line).rstrip(".")
-    return f"{line} ({' '.join(said.split())})" if said else line
+    return f"{line} ({' '.join(server_message.split())})" if server_message else line

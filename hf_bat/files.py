@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and names of models that are folders or on the Hub."""
+"""Write files completely or not at all, and name files and models in messages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 
-# How the names of a model's and its tokenizer's files end, where they do not begin with "tokenizer".
-_OF_A_MODEL = (
+# Ends of the names of a model's and its tokenizer's files, except those that begin with "tokenizer".
+_MODEL_FILES = (
     "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
     ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
 )  # fmt: skip
@@ -24,66 +24,54 @@ def write_atomically(
     what: str | None = None,
     make_folder: bool = False,
 ) -> Path:
-    """Write a file whole or not at all: what was there before stays until all of the new is written.
-
-    A link, a pipe or a device is written to as it is.
+    """Write a file completely or not at all: an old file stays until the new content is written.
 
     Args:
-        path: the file.
-        content: its text, written as UTF-8, or its bytes.
-        what: what to call the file in messages, such as "the table"; nothing where None.
-        make_folder: make its folder where it is missing.
+        path: The file. A link, a pipe or a device is written to directly.
+        content: Text, which is written as UTF-8, or bytes.
+        what: Name of the file in messages, such as "the table".
+        make_folder: Create the file's folder if it is missing. Defaults to `False`.
 
     Returns:
         The path.
 
     Raises:
-        HfBatError: it cannot be written; nothing is left behind then.
+        HfBatError: If the file cannot be written. Nothing is left behind.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_atomically(Path(folder, "new", "note.txt"), "A dog.", make_folder=True)
-        ...     path.read_text(), [one.name for one in path.parent.iterdir()]
+        ...     path.read_text(), [file.name for file in path.parent.iterdir()]
         ('A dog.', ['note.txt'])
     """
     path = Path(path)
-    part: Path | None = None
+    temporary: Path | None = None
     try:
         data = content.encode("utf-8") if isinstance(content, str) else content
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        # /dev/stdout, a pipe or a link is written through, not replaced.
+        # Renaming would replace /dev/stdout, a pipe or a link by a file.
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(data)
             return path
-        # Beside the file, for a file is replaced in one step only within a file system; with the
-        # process's number, for two processes may write the same file.
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        part.write_bytes(data)
-        os.replace(part, path)
+        # In the same folder, because renaming is atomic only within a file system; with the process
+        # id, because another process may write the same file.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HfBatError(f"cannot write {f'{what} ' if what else ''}{path}: {reason}") from error
     finally:
-        if part is not None:
+        if temporary is not None:
             with contextlib.suppress(OSError, ValueError):
-                part.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
     return path
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
-    """Write an object as indented JSON, whole or not at all.
-
-    Args:
-        path: the file.
-        content: what `json` can write.
-
-    Returns:
-        The path.
-
-    Raises:
-        HfBatError: it cannot be written; see `write_atomically`.
+    """Write an object as indented JSON, completely or not at all; see `write_atomically`.
 
     Example:
         >>> import tempfile
@@ -94,34 +82,31 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def identity(path: str | os.PathLike[str]) -> object:
-    """What two paths have in common where they lead to one file, through links too.
+def identify_file(path: str | os.PathLike[str]) -> object:
+    """Return a hashable value that is equal for two paths of the same file, also through links.
 
     Args:
-        path: the file, which need not be there.
-
-    Returns:
-        Something to compare with `==`, or to put into a set.
+        path: The file, which may be missing.
 
     Example:
-        >>> identity("no/../such.json") == identity("such.json")
+        >>> identify_file("no/../such.json") == identify_file("such.json")
         True
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return os.path.realpath(path)
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def of_a_model(name: str) -> bool:
-    """Whether a file of such a name is part of a saved model, of its tokenizer or of its training.
+def is_model_file(name: str) -> bool:
+    """Return whether a file with this name belongs to a saved model, its tokenizer or its training.
 
     Example:
-        >>> [name for name in ("config.json", "tokenizer.json", "results.json") if of_a_model(name)]
+        >>> [name for name in ("config.json", "tokenizer.json", "results.json") if is_model_file(name)]
         ['config.json', 'tokenizer.json']
     """
-    return name.startswith("tokenizer") or name.endswith(_OF_A_MODEL)
+    return name.startswith("tokenizer") or name.endswith(_MODEL_FILES)
 
 
 def get_hub_name(source: str | None) -> str | None:

@@ -1,8 +1,8 @@
-"""Sentences as words: what a word is, how it is put back, and how its case is kept.
+"""Split sentences into words, join them again, and keep the case of replaced words.
 
-A word is a white-space token with at most one trailing punctuation mark detached, as in the paper's
-experiments. Everything else (runs of spaces, tabs, other punctuation) is carried along untouched,
-so that a sentence whose words are put back unchanged is the same string.
+A word is a white-space token without at most one trailing punctuation mark, as in the paper's experiments.
+Everything else (runs of spaces, tabs, other punctuation) is kept, so that joining unchanged words returns
+the same string.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _ASCII_PUNCTUATION = frozenset(string.punctuation)
 
 
 def split_pieces(text: str) -> list[str]:
-    """Split a sentence into tokens and the white space between them, losing nothing.
+    """Split a sentence into tokens and the white space between them, without losing anything.
 
     Args:
-        text: any string.
+        text: Any string.
 
     Returns:
-        Tokens at the even places, white space at the odd ones; `"".join` gives `text` back. A token is
-        empty only at an end of a text that begins or ends with white space (or is empty).
+        Tokens at even positions and white space at odd ones; `"".join` returns `text`. A token is empty only
+        at the start or end of a text that starts or ends with white space (or is empty).
 
     Example:
         >>> split_pieces("A  dog runs.")
@@ -34,14 +34,14 @@ def split_pieces(text: str) -> list[str]:
 
 
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
-    """Split a sentence into tokens and what stands between them, fast for the usual single spaces.
+    """Split a sentence into tokens and the white space between them; fast for single spaces.
 
     Args:
-        text: any string.
+        text: Any string.
 
     Returns:
-        The tokens, and the white space between them, None where that is one space each. As in
-        `split_pieces`, a token is empty only at an end of the text. `join_tokens` puts them back.
+        The tokens, and the white space between them or `None` if it is always one space. Empty tokens are
+        as in `split_pieces`. `join_tokens` is the inverse.
 
     Example:
         >>> split_tokens("A dog."), split_tokens("A  dog.")
@@ -55,7 +55,7 @@ def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
 
 
 def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
-    """Put tokens and the white space between them together again; see `split_tokens`."""
+    """Join tokens and the white space between them; the inverse of `split_tokens`."""
     if spaces is None:
         return " ".join(tokens)
     pieces = [""] * (len(tokens) + len(spaces))
@@ -64,7 +64,7 @@ def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
 
 
 def is_punctuation(character: str) -> bool:
-    """Whether a character is a punctuation mark: ASCII's, or of a Unicode category P.
+    """Return whether a character is ASCII punctuation or in a Unicode category P.
 
     Example:
         >>> is_punctuation("。"), is_punctuation("s")
@@ -76,7 +76,7 @@ def is_punctuation(character: str) -> bool:
 def detach_punctuation(token: str) -> tuple[str, str]:
     """Split a token into its word and at most one trailing punctuation mark.
 
-    A token that is a single character is a word even when it is a mark.
+    A single character is a word even if it is a punctuation mark.
 
     Example:
         >>> detach_punctuation("runs."), detach_punctuation("runs"), detach_punctuation("what?!")
@@ -87,11 +87,11 @@ def detach_punctuation(token: str) -> tuple[str, str]:
     return token, ""
 
 
-def words(text: str) -> Iterator[str]:
-    """Yield a sentence's words, in order, each without its trailing punctuation mark.
+def iterate_words(text: str) -> Iterator[str]:
+    """Yield the words of a sentence in order, each without its trailing punctuation mark.
 
     Example:
-        >>> list(words("Two dogs, running."))
+        >>> list(iterate_words("Two dogs, running."))
         ['Two', 'dogs', 'running']
     """
     for token in text.split():
@@ -99,10 +99,10 @@ def words(text: str) -> Iterator[str]:
 
 
 def match_case(replacement: str, original: str) -> str:
-    """Give a replacement the case pattern of the word that it replaces.
+    """Return a replacement in the case of the word that it replaces.
 
-    ALL CAPITALS stay all capitals (two letters or more), a Capital stays a capital, and anything else
-    leaves the replacement as it is.
+    The replacement of a word in capitals (two letters or more) is in capitals, that of a capitalized word is
+    capitalized, and any other replacement is unchanged.
 
     Example:
         >>> match_case("hound", "Dog"), match_case("hound", "DOG"), match_case("hound", "dog")

@@ -1,4 +1,4 @@
-"""What a terminal shows and a pipe does not: bars, colours, --quiet, the summary table."""
+"""What a terminal shows and a pipe does not: bars, colors, --quiet, the summary table."""
 
 import argparse
 import io
@@ -15,7 +15,7 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_r
 
 from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
-from hf_bat.console import colours, counted, paint, plain_logs, progress, silence
+from hf_bat.console import counted, has_colors, paint, plain_logs, progress, silence
 from hf_bat.summary import read_results, summary_table
 
 OURS = {
@@ -68,10 +68,10 @@ def test_a_baseline_is_a_folder_or_a_file(tmp_path):
     assert read_results(tmp_path) == read_results(file) == THEIRS
 
 
-def test_colours_are_for_terminals_and_never_with_no_color(monkeypatch):
+def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert colours(Terminal()) and not colours(io.StringIO())
+    assert has_colors(Terminal()) and not has_colors(io.StringIO())
     assert paint("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
     assert "\x1b[32mbetter" in summary_table(OURS, THEIRS, Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
@@ -198,7 +198,7 @@ def test_quiet_shows_nothing_and_writes_its_files(name, folder, tmp_path, capfd)
     quiet = [path.read_text() for path in written]
     assert main(flags) == 0
     shown = "".join(capfd.readouterr())
-    assert shown and "\x1b" not in shown, "no colour or bar in a pipe"
+    assert shown and "\x1b" not in shown, "no color or bar in a pipe"
     if name not in TIMED:
         assert [path.read_text() for path in written] == quiet
 

@@ -131,7 +131,7 @@ def test_a_report_replaces_no_file_that_it_shows(flag, name, tmp_path, capsys):
     (tmp_path / "other.json").write_text('{"eval_accuracy": 0.5}')
     contents = {
         "eval_results.json": json.dumps({"eval_accuracy": 0.5}),
-        "rows.jsonl": json.dumps({"attack": "antonym", "outcome": "failed"}),
+        "rows.jsonl": json.dumps({"idx": 0, "attack": "antonym", "outcome": "failed"}),
         "runs/a/result.json": json.dumps({"metrics": {}, "arguments": {}}),
         "x.svg": '<svg xmlns="http://www.w3.org/2000/svg"/>',
     }

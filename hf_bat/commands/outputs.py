@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import identity, of_a_model
+from hf_bat.files import identify_file, is_model_file
 
 # What the commands read, as their flags and arguments are called. `rows` is read by `hf-bat compare` alone.
 _READ = (
@@ -48,14 +48,14 @@ def check_outputs(
             raise HfBatError(f"--{flag}: cannot write {given}: no folder {parent}")
         if Path(given).is_dir():
             raise HfBatError(f"--{flag} {given} is a folder; name a file")
-    kept = {identity(path) for path in (*read, *_named(args, flags), *_of_models(args))}
+    kept = {identify_file(path) for path in (*read, *_named(args, flags), *_of_models(args))}
     written: dict[object, str] = {}
     for flag in flags:
         given = getattr(args, flag)
         # A pipe or a device, such as /dev/stdout, takes what it is given one after the other.
         if not given or (Path(given).exists() and not Path(given).is_file()):
             continue
-        file = identity(given)
+        file = identify_file(given)
         if file in kept:
             raise HfBatError(
                 f"--{flag} {given} would overwrite a file that is read; name another file"
@@ -78,4 +78,4 @@ def _of_models(args: argparse.Namespace) -> list[Path]:
     """The files of a model in the folders that the arguments name: one attacked, one reported on."""
     named = [getattr(args, name, None) for name in ("model", "folder")]
     folders = [Path(one) for one in named if one and Path(one).is_dir()]
-    return [path for folder in folders for path in folder.iterdir() if of_a_model(path.name)]
+    return [path for folder in folders for path in folder.iterdir() if is_model_file(path.name)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import identity
+from hf_bat.files import identify_file
 
 if TYPE_CHECKING:
     from hf_bat.sweep import Run
@@ -123,10 +123,10 @@ def refuse_to_overwrite(root: Path, runs: list[Run]) -> None:
         HfBatError: one line that names the file.
     """
     written = ("sweep.json", "sweep.md", "frontier.png", "frontier.svg")
-    kept = {identity(root / name) for name in written}
+    kept = {identify_file(root / name) for name in written}
     for run in runs:
         for name, value in run.arguments.items():
-            if isinstance(value, str) and value and identity(value) in kept:
+            if isinstance(value, str) and value and identify_file(value) in kept:
                 raise HfBatError(
                     f"the sweep would overwrite {value}, its --{name}; name another --output_dir"
                 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from hf_bat.console import counted
 from hf_bat.errors import HfBatError
-from hf_bat.text import words
+from hf_bat.text import iterate_words
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -59,7 +59,7 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
         >>> count_words(["A dog.", "a Dog runs"]).most_common(2)
         [('a', 2), ('dog', 2)]
     """
-    return Counter(word.lower() for text in texts for word in words(text))
+    return Counter(word.lower() for text in texts for word in iterate_words(text))
 
 
 def vocabulary_from_splits(

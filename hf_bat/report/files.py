@@ -18,7 +18,7 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.reports import find_rows
-from hf_bat.files import of_a_model
+from hf_bat.files import is_model_file
 
 Json = dict[str, Any]
 
@@ -143,7 +143,7 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
         raise HfBatError(f"no such folder: {folder}")
     contents = Contents()
     # Some files of a model are large, and none of them is a result.
-    results = [path for path in sorted(folder.glob("*.json")) if not of_a_model(path.name)]
+    results = [path for path in sorted(folder.glob("*.json")) if not is_model_file(path.name)]
     _read_results(contents, folder, results)
     if not contents.select("histories"):
         _read_results(contents, folder, _find_last_state(folder))
@@ -292,7 +292,7 @@ def _explain_skip(name: str, shown: set[str]) -> str:
     path = PurePosixPath(name)
     if path.name == "config.json" and (path.parent / "result.json").as_posix() in shown:
         return "the settings of the run, whose result is shown"
-    if of_a_model(path.name):
+    if is_model_file(path.name):
         return "of a model or its training"
     source = _SOURCES.get(path.name)
     if source and (path.parent / source).as_posix() in shown:

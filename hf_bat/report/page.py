@@ -15,7 +15,7 @@ from typing import Any
 from hf_bat.attack.label_filter import flat_figures
 from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
-from hf_bat.files import get_model_title, identity, write_atomically
+from hf_bat.files import get_model_title, identify_file, write_atomically
 from hf_bat.report.charts import draw_lines, draw_rates
 from hf_bat.report.files import (
     DAMAGE,
@@ -110,9 +110,9 @@ def write_report(
         ['eval_results.json']
     """
     contents = read_folder(Path(folder), Path(path))
-    protected = set(map(identity, contents.sources))
+    protected = set(map(identify_file, contents.sources))
     for output in (path, *also_written):
-        if identity(output) in protected:
+        if identify_file(output) in protected:
             raise HfBatError(f"{output} is a file that the page shows; name another file to write")
     _skip_damaged(contents)
     if not contents.shown:
