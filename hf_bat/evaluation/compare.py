@@ -15,6 +15,7 @@ from typing import Any
 
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.contrast import FIGURES, group_by_original
 from hf_bat.evaluation.reports import read_both_rows
 from hf_bat.stats import mcnemar, percentile_interval
 
@@ -241,11 +242,12 @@ def compare_contrast(
         consistency 1.0 0.0
         obstinate errors 0.0 1.0
     """
-    sets_a, sets_b = _group_by_original(rows_a, "A"), _group_by_original(rows_b, "B")
+    sets_a, sets_b = group_by_original(rows_a), group_by_original(rows_b)
     if _list_texts(sets_a) != _list_texts(sets_b):
         raise HfBatError("the two models were not given the same contrast rows")
     comparisons = []
-    for figure, count in _CONTRAST_FIGURES.items():
+    for name, count in FIGURES.items():
+        figure = name.replace("accuracy_", "accuracy, ").replace("_", " ")
         counts = [(count(sets_a[idx]), count(sets_b[idx])) for idx in sets_a]
         if any(a[1] for a, _ in counts):
             comparisons.append(compare_counts(counts, "contrast", figure, resamples, seed=seed))
@@ -425,41 +427,6 @@ _ATTACK_FIGURES: dict[str, Callable[[AttackResult], Counts]] = {
 }
 
 
-def _group_by_original(rows: Iterable[Row], model: str) -> dict[Any, list[Row]]:
-    """Return id of an original -> the original, followed by its edits."""
-    sets: dict[Any, list[Row]] = {}
-    for row in rows:
-        missing = [key for key in ("idx", "original_idx", "label", "correct") if key not in row]
-        if missing:
-            raise HfBatError(
-                f"a row of {model} has no {missing[0]!r}; is it a rows file of `hf-bat contrast`?"
-            )
-        is_original = row["original_idx"] is None
-        members = sets.setdefault(row["idx"] if is_original else row["original_idx"], [])
-        members.insert(0 if is_original else len(members), row)
-    return sets
-
-
 def _list_texts(sets: Mapping[Any, Sequence[Row]]) -> dict[Any, list[Any]]:
     # Without labels: each model has its own label numbers.
     return {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}
-
-
-def _count_consistent(rows: Sequence[Row]) -> Counts:
-    has_edits = len(rows) > 1
-    return int(has_edits and all(row["correct"] for row in rows)), int(has_edits)
-
-
-def _count_errors(rows: Sequence[Row], kind: str) -> Counts:
-    label = rows[0]["label"]
-    edits = [row for row in rows[1:] if (row["label"] == label) == (kind == "fickle")]
-    return sum(row["error"] == kind for row in edits), len(edits)
-
-
-_CONTRAST_FIGURES: dict[str, Callable[[Sequence[Row]], Counts]] = {
-    "accuracy, originals": lambda rows: (int(rows[0]["correct"]), 1),
-    "accuracy, edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
-    "consistency": _count_consistent,
-    "fickle errors": lambda rows: _count_errors(rows, "fickle"),
-    "obstinate errors": lambda rows: _count_errors(rows, "obstinate"),
-}

@@ -24,6 +24,7 @@ from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
 Texts = tuple[str, ...]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,23 +79,15 @@ class ContrastReport:
     obstinate_errors: Share
     row_results: tuple[dict[str, Any], ...]
 
-    SHARES = (
-        "accuracy_originals",
-        "accuracy_edits",
-        "consistency",
-        "fickle_errors",
-        "obstinate_errors",
-    )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON values, without `row_results`."""
         counts = {name: getattr(self, name) for name in ("rows", "originals", "edits", "skipped")}
-        return counts | {name: getattr(self, name).to_dict() for name in self.SHARES}
+        return counts | {name: getattr(self, name).to_dict() for name in FIGURES}
 
     def to_markdown(self) -> str:
         """Return a table of the figures, rates in percent."""
         lines = ["| | count | of | % | 95 % interval |", "|---|---:|---:|---:|---:|"]
-        for name in self.SHARES:
+        for name in FIGURES:
             share: Share = getattr(self, name)
             rate = "-" if share.rate is None else f"{100 * share.rate:.1f}"
             bounds = " to ".join(f"{100 * bound:.1f}" for bound in share.interval or ()) or "-"
@@ -193,45 +186,79 @@ def evaluate_contrast(
     predictions = [int(label) for label in predict([row.texts for row in kept])]
     if len(predictions) != len(kept):
         raise HfBatError(f"the model gave {len(predictions)} predictions for {len(kept)} rows")
-    by_idx = {row.idx: row for row in kept}
-    predicted = {row.idx: label for row, label in zip(kept, predictions, strict=True)}
-    correct = {row.idx: predicted[row.idx] == row.label for row in kept}
-    originals = [row for row in kept if row.original_idx is None]
-    edits = [(row, by_idx[row.original_idx]) for row in kept if row.original_idx is not None]
-    errors: dict[int | str, str] = {}
-    sets: dict[int | str, list[bool]] = {}
-    label_kept = 0
-    for edit, original in edits:
-        same_label = edit.label == original.label
-        same_prediction = predicted[edit.idx] == predicted[original.idx]
-        if same_label != same_prediction:
-            errors[edit.idx] = "fickle" if same_label else "obstinate"
-        label_kept += same_label
-        sets.setdefault(original.idx, [correct[original.idx]]).append(correct[edit.idx])
-    kinds = Counter(errors.values())
-    return ContrastReport(
-        rows=len(rows),
-        originals=len(originals),
-        edits=len(edits),
-        skipped=skipped,
-        accuracy_originals=Share(sum(correct[row.idx] for row in originals), len(originals)),
-        accuracy_edits=Share(sum(correct[edit.idx] for edit, _ in edits), len(edits)),
-        consistency=Share(sum(map(all, sets.values())), len(sets)),
-        fickle_errors=Share(kinds["fickle"], label_kept),
-        obstinate_errors=Share(kinds["obstinate"], len(edits) - label_kept),
-        row_results=tuple(
+    by_idx = {row.idx: (row, label) for row, label in zip(kept, predictions, strict=True)}
+    results = []
+    for row, prediction in by_idx.values():
+        error = None
+        if row.original_idx is not None:
+            original, original_prediction = by_idx[row.original_idx]
+            same_label = row.label == original.label
+            if same_label != (prediction == original_prediction):
+                error = "fickle" if same_label else "obstinate"
+        results.append(
             {
                 "idx": row.idx,
                 "original_idx": row.original_idx,
                 "label": row.label,
-                "prediction": predicted[row.idx],
-                "correct": correct[row.idx],
-                "error": errors.get(row.idx),
+                "prediction": prediction,
+                "correct": prediction == row.label,
+                "error": error,
                 "text": hashlib.sha256(json.dumps(row.texts).encode()).hexdigest()[:16],
             }
-            for row in kept
-        ),
+        )
+    sets = group_by_original(results).values()
+    shares: Any = {}
+    for name, count in FIGURES.items():
+        counts = [count(rows_of_set) for rows_of_set in sets]
+        shares[name] = Share(sum(part for part, _ in counts), sum(total for _, total in counts))
+    return ContrastReport(
+        rows=len(rows),
+        originals=len(sets),
+        edits=len(kept) - len(sets),
+        skipped=skipped,
+        row_results=tuple(results),
+        **shares,
     )
+
+
+def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
+    """Return id of an original -> its set: the original, followed by its edits.
+
+    Args:
+        rows: Rows as in `ContrastReport.row_results`.
+    """
+    sets: dict[Any, list[Row]] = {}
+    for row in rows:
+        missing = [key for key in ("idx", "original_idx", "label", "correct") if key not in row]
+        if missing:
+            raise HfBatError(
+                f"a row has no {missing[0]!r}; is it in a rows file of `hf-bat contrast`?"
+            )
+        is_original = row["original_idx"] is None
+        rows_of_set = sets.setdefault(row["idx"] if is_original else row["original_idx"], [])
+        rows_of_set.insert(0 if is_original else len(rows_of_set), row)
+    return sets
+
+
+def _count_consistent(rows: Sequence[Row]) -> tuple[int, int]:
+    has_edits = len(rows) > 1
+    return int(has_edits and all(row["correct"] for row in rows)), int(has_edits)
+
+
+def _count_errors(rows: Sequence[Row], kind: str) -> tuple[int, int]:
+    label = rows[0]["label"]
+    edits = [row for row in rows[1:] if (row["label"] == label) == (kind == "fickle")]
+    return sum(row["error"] == kind for row in edits), len(edits)
+
+
+# Figure -> its count in a set of `group_by_original`, and out of how many.
+FIGURES: dict[str, Callable[[Sequence[Row]], tuple[int, int]]] = {
+    "accuracy_originals": lambda rows: (int(rows[0]["correct"]), 1),
+    "accuracy_edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
+    "consistency": _count_consistent,
+    "fickle_errors": lambda rows: _count_errors(rows, "fickle"),
+    "obstinate_errors": lambda rows: _count_errors(rows, "obstinate"),
+}
 
 
 def contrast_model(
