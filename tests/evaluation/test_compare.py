@@ -81,7 +81,7 @@ def test_bootstrap_draws_whole_rows():
     assert high - low < 2 * 1.96 * math.sqrt(variance) * 0.85
 
 
-def test_the_seed_decides_and_the_order_of_rows_does_not():
+def test_result_depends_on_the_seed_and_not_on_the_order_of_rows():
     rows_a, rows_b = made_rows(1), made_rows(2, rate=0.4)
     comparisons = compare_rows(rows_a, rows_b)
     assert comparisons == compare_rows(rows_a[::-1], random.Random(0).sample(rows_b, len(rows_b)))
@@ -153,7 +153,7 @@ def run_command(*argv):
     return command.run(parser.parse_args([str(word) for word in argv]))
 
 
-def test_a_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
+def test_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
     a, b, _ = reports
     defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
     b.write_text(json.dumps({**json.loads(b.read_text()), "preprocessing_defence": defence}))
@@ -165,7 +165,7 @@ def test_a_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
     assert written["preprocessing_defences"] == {"b": defence} and "smoothed" not in written
 
 
-def test_a_smoothed_model_is_disclosed(reports, tmp_path, capsys):
+def test_smoothed_model_is_disclosed(reports, tmp_path, capsys):
     a, b, _ = reports
     a.write_text(json.dumps({**json.loads(a.read_text()), "smoothed": {"samples": 30}}))
     assert run_command(a, b, "--json", tmp_path / "compared.json") == 0
@@ -322,7 +322,7 @@ def test_original_without_a_scored_edit_does_not_count_for_consistency():
     assert by_figure["consistency"].rate_a == report.consistency.rate == 0.0
 
 
-def test_labels_may_be_numbered_by_the_model_and_texts_must_agree(contrasts):
+def test_contrast_rows_are_paired_by_text_and_not_by_label_number(contrasts):
     first, second = ([dict(row) for row in report.row_results] for report in contrasts)
     for row in second:
         row["label"] = 2 - row["label"]

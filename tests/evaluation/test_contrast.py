@@ -52,7 +52,7 @@ def test_worked_numbers():
     assert (report.rows, report.originals, report.edits, report.skipped) == (8, 3, 5, {})
     assert report.accuracy_originals == Share(2, 3)
     assert report.accuracy_edits == Share(3, 5)
-    assert report.consistency == Share(0, 2)  # the third original has no edit, so it is no set
+    assert report.consistency == Share(0, 2)  # the third original has no edit, so it does not count
     assert report.fickle_errors == Share(
         1, 2
     )  # row 5: label kept, prediction 2 -> 1, though now right
@@ -62,14 +62,14 @@ def test_worked_numbers():
     assert {idx for idx, error in errors.items() if error == "obstinate"} == {3, 6}
 
 
-def test_nothing_to_count_is_null():
+def test_rate_out_of_nothing_is_null():
     report = evaluate_contrast(read([made(0, None, 1)]), predictor(1)).to_dict()
     for name in ("accuracy_edits", "consistency", "fickle_errors", "obstinate_errors"):
         assert report[name] == {"count": 0, "of": 0, "rate": None, "interval": None}
     assert json.loads(json.dumps(report)) == report
 
 
-def test_rows_that_cannot_be_scored_are_counted_not_lost():
+def test_rows_that_cannot_be_scored_are_counted():
     rows = read(
         [made(0, None, -1), made(1, 0, 1), made(2, None, 0), made(3, 2, 1, " "), made(4, 2, 1)]
     )
@@ -80,7 +80,7 @@ def test_rows_that_cannot_be_scored_are_counted_not_lost():
     assert report.rows == report.originals + report.edits + sum(report.skipped.values()) == 5
 
 
-def test_links_as_csv_and_json_readers_give_them():
+def test_ids_of_csv_and_json_are_the_same():
     forms = [
         [made(3, None, 0), made(4, 3, 1)],
         [made("3", "", "0"), made("4", "3", "1")],
@@ -98,7 +98,7 @@ def test_links_as_csv_and_json_readers_give_them():
 
 @pytest.mark.parametrize("form", [int, str, lambda idx: f"{idx}.0"])
 def test_ids_of_64_bits_stay_apart(form):
-    """A float has 53: the second and the third would be one."""
+    """A float has 53 bits: the second and the third id would be equal."""
     first, second, third = 2**53, 2**62 + 1, 2**62 + 2
     rows = [
         made(form(first), None, 0),
@@ -148,7 +148,7 @@ def test_ids_of_64_bits_survive_a_file(tmp_path, name):
     st.randoms(use_true_random=False),
 )
 def test_counts_add_up_and_do_not_depend_on_order(items, rng):
-    """Each item is (label, prediction, number of its original: 0 for none)."""
+    """Each item is (label, prediction, number of its original or 0)."""
     originals = [ContrastRow(n, None, ("w",), 0) for n in range(3)]
     rows = originals + [
         ContrastRow(10 + n, link - 1 if link else None, ("w",), None if label < 0 else label)
@@ -190,7 +190,7 @@ def test_real_edits_against_a_recount(shared_rows):
 
 @pytest.fixture
 def model_folder(tmp_path):
-    """A tiny random BERT classifier with its tokenizer, labels in another order than the data's."""
+    """A tiny random BERT classifier with its tokenizer, whose labels have another order than the data's."""
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -236,7 +236,7 @@ ROWS = [
 ]
 
 
-def test_a_transformers_model_is_asked_as_it_would_answer_alone(model_folder):
+def test_batches_of_a_transformers_model_do_not_change_its_predictions(model_folder):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -297,8 +297,8 @@ def test_command_refuses_rows_without_links(model_folder, tmp_path):
         run_command("--model", model_folder, "--data", path, "--json", tmp_path / "no" / "x.json")
 
 
-def test_prepared_rows_are_read_as_attacks_read_them():
-    """What a trainer made of rows has their label in `label`, whatever the task calls it."""
+def test_prepared_rows_are_read():
+    """Rows that a trainer prepared have their label in `label`, whatever the task calls the column."""
     task = user_task(["text"], ("no", "yes"), label_column="gold")
     raw = [{"text": "Hot.", "gold": "yes"}, {"text": "Cold.", "gold": "no"}]
     prepared = prepare_dataset(raw, task, None, "rows")

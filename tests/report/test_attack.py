@@ -71,7 +71,7 @@ def make_summary(**changes):
     }
 
 
-def test_figures_pairs_and_examples_are_on_the_page():
+def test_page_shows_figures_pairs_and_examples():
     page = Page(render({"antonym": make_summary()}, [make_result(7)], model="mine"))
     text = page.text
     for piece in (
@@ -103,7 +103,7 @@ def test_hostile_text_stays_text():
 
 
 @pytest.mark.parametrize("entry", [make_summary(), {}, {"asr": None, "rows": 0}])
-def test_nothing_outside_the_page_is_needed(entry):
+def test_page_needs_nothing_else(entry):
     source = render({"antonym": entry}, [make_result(0)])
     page = Page(source)
     assert not re.search(r"https?:|url\(|@import|<script|<link", source)

@@ -1,9 +1,10 @@
-"""`hf-bat report`: which files it knows, what the page shows, and that a browser opens it."""
+"""`hf-bat report`: which files it knows, what the page shows, and whether a browser opens it."""
 
 import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from attack_report_rows import attack_row
@@ -12,8 +13,10 @@ from html_page import CHROMIUM, Page
 from hf_bat.attack.report import AttackReport, summarise
 from hf_bat.attack.result import AttackResult
 from hf_bat.cli import main
+from hf_bat.report import page as page_module
 from hf_bat.report.charts import MAX_POINTS, choose_ticks, draw_lines, draw_rates, thin_points
 from hf_bat.report.page import write_report
+from hf_bat.report.rendering import ENVIRONMENT
 
 EVIL = "<script>alert('x')</script>"
 
@@ -24,7 +27,7 @@ def write(path, content):
 
 @pytest.fixture
 def folder(tmp_path):
-    """What a run, an attack, a contrast set and a comparison leave behind, and files of no interest."""
+    """A folder with the results of every command, and files that are no results."""
     out = tmp_path / "out"
     out.mkdir()
     write(out / "train_results.json", {"epoch": 2.0, "train_loss": 1.5, "train_samples": 80})
@@ -70,7 +73,7 @@ def folder(tmp_path):
     return out
 
 
-def test_the_page_shows_what_the_folder_holds(folder, capsys):
+def test_page_shows_all_results_of_the_folder(folder, capsys):
     listed = folder / "listed.json"
     assert main(["report", str(folder), "--json", str(folder.parent / "listed.json")]) == 0
     assert not listed.exists()
@@ -99,7 +102,7 @@ def test_the_page_shows_what_the_folder_holds(folder, capsys):
     assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text
 
 
-def test_a_preprocessing_defence_is_disclosed_wherever_it_stood_before_a_model(folder):
+def test_preprocessing_defence_is_disclosed_in_every_section(folder):
     defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
     for name in ("attack.json", "contrast.json", "certificate.json", "compare.json"):
         write_report(folder, folder / "report.html")
@@ -114,7 +117,7 @@ def test_a_preprocessing_defence_is_disclosed_wherever_it_stood_before_a_model(f
     assert "B: Preprocessing defence" in after
 
 
-def test_a_page_shows_no_token_of_an_older_result(tmp_path):
+def test_page_shows_no_token_of_an_earlier_result(tmp_path):
     arguments = {"method": "safer", "seed": 1, "hub_token": "hf_secret"}
     run = {"key": "01", "arguments": arguments, "metrics": {"eval_accuracy": 0.5}, "steps": 2}
     write(tmp_path / "result.json", run)
@@ -123,7 +126,7 @@ def test_a_page_shows_no_token_of_an_older_result(tmp_path):
     assert "safer, seed 1" in page and "hf_secret" not in page
 
 
-def test_the_page_is_self_contained_and_escaped(folder):
+def test_page_is_self_contained_and_escaped(folder):
     assert main(["report", str(folder), "--quiet"]) == 0
     source = (folder / "report.html").read_text()
     page = Page(source)
@@ -133,10 +136,17 @@ def test_the_page_is_self_contained_and_escaped(folder):
     assert not {name for name in names if name.startswith("on") or name in ("src", "href")}
     assert not re.search(r"url\(|@import|https?://", source)
     assert "prefers-color-scheme: dark" in source and "default-src 'none'" in source
-    assert "img-src" not in source, "no pictures, none allowed"
+    assert "img-src" not in source, "without pictures none are allowed"
 
 
-def test_rows_without_a_report_and_a_state_of_a_checkpoint(tmp_path):
+def test_templates_escape_every_value():
+    assert ENVIRONMENT.autoescape is True
+    for path in Path(page_module.__file__).parent.glob("templates/*"):
+        source = path.read_text()
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source), path
+
+
+def test_rows_without_a_report_and_the_state_of_the_last_checkpoint_are_shown(tmp_path):
     for step in (9, 10):
         checkpoint = tmp_path / f"checkpoint-{step}"
         checkpoint.mkdir()
@@ -150,14 +160,14 @@ def test_rows_without_a_report_and_a_state_of_a_checkpoint(tmp_path):
     assert "Successful edits (all 3)" in text and "100.0 %" in text
 
 
-def test_rows_of_another_hand_that_disclose_nothing_that_is_known(tmp_path):
+def test_unknown_disclosures_of_rows_are_ignored(tmp_path):
     rows = [{**attack_row(0, "succeeded"), "preprocessing_defence": "mine", "smoothed": True}]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["report", str(tmp_path), "--quiet"]) == 0
     assert "defence" not in (tmp_path / "report.html").read_text()
 
 
-def test_rows_that_two_reports_claim_are_given_to_neither(tmp_path):
+def test_rows_that_two_reports_claim_are_not_shown(tmp_path):
     rows = [AttackResult.from_dict(attack_row(0, "succeeded"))]
     report = AttackReport({"antonym": summarise(rows, "obstinate", {})}, {"antonym": rows})
     for name in ("a.json", "b.json"):
@@ -192,7 +202,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_file_is_named_and_the_others_are_shown(name, tmp_path, capsys):
+def test_damaged_file_is_named_and_the_others_are_shown(name, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     write(out / name, DAMAGED[name])
@@ -222,16 +232,18 @@ def test_damaged_rows_leave_their_report_shown(folder, capsys):
     assert "not shown: attack.rows.jsonl: the rows of attack.json, which is not shown" in printed
 
 
-def test_an_unwritable_page_is_one_line(folder, capsys):
+def test_unwritable_page_is_one_line(folder, capsys):
     assert main(["report", str(folder), "--output", str(folder / "no" / "page.html")]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
+def test_charts_leave_out_infinite_points_and_average_long_series():
     assert draw_lines({"loss": [(1, float("nan"))]}, "Loss") == ""
     assert len(thin_points([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
     one = draw_lines({"loss": [(5, 1.0)], "more": [(5, 2.0)]}, EVIL)
-    assert one.count("<circle") == 2  # a run that logged once: points, for a line has no length
+    assert (
+        one.count("<circle") == 2
+    )  # a run that logged once: a line of one point would be invisible
     assert "<circle" not in draw_lines({"loss": [(5, 1.0), (6, 0.5)]}, "Loss")
     assert "NaN" not in one and EVIL not in one
     assert (
@@ -243,7 +255,7 @@ def test_charts_leave_out_what_is_not_finite_and_thin_what_is_long():
 
 
 @pytest.mark.xdist_group("processes")
-def test_a_browser_opens_the_page(folder, tmp_path):
+def test_browser_opens_the_page(folder, tmp_path):
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium on PATH")

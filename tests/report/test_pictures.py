@@ -1,4 +1,4 @@
-"""Pictures in a report: which are held, which are named and why, and that none of them does a thing."""
+"""Pictures in a report: which are shown, which are left out and why, and that none of them runs anything."""
 
 import base64
 import json
@@ -20,13 +20,13 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">{}</svg>'
 GREEN = '<rect width="40" height="40" fill="#00ff00"/>'
 
 
-def png(colour=(0, 0, 255), side=40):
+def png(color=(0, 0, 255), side=40):
     def chunk(kind, data):
         whole = kind + data
         return len(data).to_bytes(4, "big") + whole + zlib.crc32(whole).to_bytes(4, "big")
 
     size = side.to_bytes(4, "big") * 2
-    lines = (b"\0" + bytes(colour) * side) * side
+    lines = (b"\0" + bytes(color) * side) * side
     parts = (
         (b"IHDR", size + bytes([8, 2, 0, 0, 0])),
         (b"IDAT", zlib.compress(lines)),
@@ -40,7 +40,7 @@ def report(folder):
     return done, (folder / "report.html").read_text()
 
 
-def test_a_picture_is_held_whole_and_named(tmp_path):
+def test_picture_is_embedded_and_named(tmp_path):
     (tmp_path / "rates.png").write_bytes(png())
     done, source = report(tmp_path)
     page = Page(source)
@@ -49,16 +49,16 @@ def test_a_picture_is_held_whole_and_named(tmp_path):
     assert attributes["alt"] == "Picture: rates.png" and "rates.png" in page.text
     assert attributes["src"] == "data:image/png;base64," + base64.b64encode(png()).decode()
     assert "default-src 'none'" in source and '; img-src data:"' in source
-    assert report(tmp_path)[0] == done, "the page itself is no file that is left out"
+    assert report(tmp_path)[0] == done, "the page itself is not listed"
 
 
-def test_of_a_png_and_an_svg_of_one_name_one_is_shown(tmp_path):
+def test_png_is_preferred_to_an_svg_of_the_same_name(tmp_path):
     (tmp_path / "both.png").write_bytes(png())
     (tmp_path / "both.svg").write_text(SVG.format(GREEN))
     (tmp_path / "broken.png").write_bytes(png()[:60])
     (tmp_path / "broken.svg").write_text(SVG.format(GREEN))
     done, source = report(tmp_path)
-    assert done["files"] == ["both.png", "broken.svg"], "an SVG stands in for a PNG cut short"
+    assert done["files"] == ["both.png", "broken.svg"], "an SVG replaces a PNG that is cut short"
     assert "both.png" in done["others"]["both.svg"]
     assert Page(source).tags.count("img") == 2
 
@@ -77,7 +77,7 @@ def test_of_a_png_and_an_svg_of_one_name_one_is_shown(tmp_path):
         ("a.svg", b"\xff\xfe\x00"),
     ],
 )
-def test_a_broken_picture_is_said_to_be(tmp_path, name, content):
+def test_broken_picture_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "eval_results.json").write_text('{"eval_accuracy": 0.5}')
     done, source = report(tmp_path)
@@ -85,7 +85,7 @@ def test_a_broken_picture_is_said_to_be(tmp_path, name, content):
     assert "img" not in Page(source).tags
 
 
-def test_too_large_a_picture_and_too_many_are_said_to_be(tmp_path, monkeypatch):
+def test_pictures_that_are_too_large_or_too_many_are_named(tmp_path, monkeypatch):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.png").write_bytes(png())
     (tmp_path / "large.png").write_bytes(png() + bytes(1000))
@@ -115,7 +115,7 @@ def test_hostile_names_are_escaped(tmp_path, capsys):
     assert listed["others"] == {"<i>.txt": "no kind of file that a report shows"}
 
 
-def test_what_is_left_unshown_is_named(tmp_path, capsys):
+def test_files_that_are_not_shown_are_named(tmp_path, capsys):
     (tmp_path / "eval_results.json").write_text('{"eval_accuracy": 0.5}')
     for name in ("model.safetensors", "tokenizer.json", "log.txt", "photo.jpg", ".hidden"):
         (tmp_path / name).write_bytes(b"{}")
@@ -127,13 +127,13 @@ def test_what_is_left_unshown_is_named(tmp_path, capsys):
     assert ".hidden" not in out and "folder" not in out
 
 
-def test_an_unreadable_picture_is_one_reason(tmp_path):
+def test_unreadable_picture_is_one_reason(tmp_path):
     with pytest.raises(HfBatError, match="cannot be read"):
         files.read_picture(tmp_path / "gone.png", 100)
 
 
 @pytest.mark.xdist_group("processes")
-def test_a_browser_draws_them_and_runs_nothing(tmp_path):
+def test_browser_draws_pictures_and_runs_nothing(tmp_path):
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium on PATH")
@@ -153,7 +153,7 @@ def test_a_browser_draws_them_and_runs_nothing(tmp_path):
     page = (out / "report.html").as_uri()
     subprocess.run([browser, *CHROMIUM, *words, page], capture_output=True, timeout=120)
     with image.open(picture) as shown:
-        colours = {colour[:3]: count for count, colour in shown.getcolors(1 << 20)}
-    assert colours[(0, 0, 255)] == 1600 and colours[(0, 255, 0)] == 1600
-    assert (255, 0, 0) not in colours
+        colors = {color[:3]: count for count, color in shown.getcolors(1 << 20)}
+    assert colors[(0, 0, 255)] == 1600 and colors[(0, 255, 0)] == 1600
+    assert (255, 0, 0) not in colors
     assert not re.search("<script", (out / "report.html").read_text())
