@@ -7,6 +7,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hf_bat.commands.outputs import check_outputs
 from hf_bat.commands.task import seed
@@ -25,18 +26,8 @@ examples:
   hf-bat compare A.json B.json
   hf-bat compare A.contrast.json B.contrast.json   (hf-bat contrast --json ... --rows ...)
 """
-_OUTCOMES_HEAD = (
-    "attack",
-    "success",
-    "rows",
-    "ASR A",
-    "ASR B",
-    "B - A",
-    "95 % interval",
-    "A/B only",
-    "p",
-)
-_RATES_HEAD = "attack", "figure", "rows", "A", "B", "B - A", "95 % interval"
+_OUTCOMES_HEAD = "attack|success|rows|ASR A|ASR B|B - A|95 % interval|A/B only|p".split("|")
+_RATES_HEAD = "attack|figure|rows|A|B|B - A|95 % interval".split("|")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,27 +73,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         comparisons = compare_rows(rows_a, rows_b, **options)
         rates = compare_attack_rates(rows_a, rows_b, **options)
-        _print_table(
-            _OUTCOMES_HEAD,
-            [
-                (one.attack, one.definition, str(one.rows))
-                + _format_difference(one.asr_a, one.asr_b, one.difference, one.interval)
-                + (
-                    f"{one.only_a}/{one.only_b}",
-                    "-" if one.p_value is None else f"{one.p_value:.2g}",
-                )
-                for one in comparisons
-            ],
-        )
-        print()
-    _print_table(
-        _RATES_HEAD,
-        [
-            (one.source, one.figure, str(one.rows))
-            + _format_difference(one.rate_a, one.rate_b, one.difference, one.interval)
-            for one in rates
-        ],
-    )
+        lines = [
+            (one.attack, one.definition, str(one.rows), *_format_rates(one, "asr"))
+            + (f"{one.only_a}/{one.only_b}", "-" if one.p_value is None else f"{one.p_value:.2g}")
+            for one in comparisons
+        ]
+        print("\n".join(align([_OUTCOMES_HEAD, *lines], left=2)), end="\n\n")
+    lines = [(one.source, one.figure, str(one.rows), *_format_rates(one, "rate")) for one in rates]
+    print("\n".join(align([_RATES_HEAD, *lines], left=2)))
     if args.json:
         content = {
             "a": path_a,
@@ -132,18 +110,13 @@ def _list_rows_files(paths: Sequence[str]) -> list[Path]:
     return files
 
 
-def _print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    print("\n".join(align([head, *lines], left=2)))
-
-
-def _format_difference(
-    rate_a: float | None,
-    rate_b: float | None,
-    difference: float | None,
-    interval: tuple[float, float] | None,
-) -> tuple[str, ...]:
-    """Format rates in percent, and their difference with its interval in percentage points."""
-    rates = ("-" if rate is None else f"{100 * rate:.1f}" for rate in (rate_a, rate_b))
-    points = "-" if difference is None else f"{100 * difference:+.1f}"
-    bounds = " .. ".join(f"{100 * bound:+.1f}" for bound in interval or ())
-    return (*rates, points, bounds or "-")
+def _format_rates(comparison: Any, name: str) -> tuple[str, ...]:
+    """Format both rates in percent, and their difference with its interval in percentage points."""
+    rates = [getattr(comparison, f"{name}_{side}") for side in ("a", "b")]
+    points = "-" if comparison.difference is None else f"{100 * comparison.difference:+.1f}"
+    bounds = " .. ".join(f"{100 * bound:+.1f}" for bound in comparison.interval or ())
+    return (
+        *("-" if rate is None else f"{100 * rate:.1f}" for rate in rates),
+        points,
+        bounds or "-",
+    )
