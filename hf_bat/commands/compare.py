@@ -26,8 +26,9 @@ examples:
   hf-bat compare A.json B.json
   hf-bat compare A.contrast.json B.contrast.json   (hf-bat contrast --json ... --rows ...)
 """
-_OUTCOMES_HEAD = "attack|success|rows|ASR A|ASR B|B - A|95 % interval|A/B only|p".split("|")
-_RATES_HEAD = "attack|figure|rows|A|B|B - A|95 % interval".split("|")
+_DIFFERENCE = ("B - A", "95 % interval")
+_OUTCOMES_HEAD = ("attack", "success", "rows", "ASR A", "ASR B", *_DIFFERENCE, "A/B only", "p")
+_RATES_HEAD = ("attack", "figure", "rows", "A", "B", *_DIFFERENCE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
