@@ -37,7 +37,7 @@ from hf_bat.objective import (
     row_names,
     stack_versions,
 )
-from hf_bat.pooling import Representation, default_pooling, is_decoder, warn_frozen_head
+from hf_bat.pooling import default_pooling, is_decoder, run_with_vectors, warn_frozen_head
 
 # Warnings are said in the name of the trainer that users know.
 logger = logging.getLogger("hf_bat.trainer")
@@ -220,10 +220,9 @@ class ObjectiveTrainer(HubTrainer):
         batch, owners = stack_versions(inputs, pads, tokenizer.padding_side)
         if not with_vectors:
             return Forward(model(**batch).logits, owners, None)
-        representation = Representation(self.args.pooling or default_pooling(model))
-        with representation.watch(model):
-            outputs = model(**batch, output_hidden_states=representation.needs_hidden_states)
-        return Forward(outputs.logits, owners, representation(outputs, batch["attention_mask"]))
+        pooling = self.args.pooling or default_pooling(model)
+        outputs, vectors = run_with_vectors(model, batch, pooling)
+        return Forward(outputs.logits, owners, vectors)
 
     def _version_parts(
         self, forward: Forward, inputs: Mapping[str, torch.Tensor]

@@ -50,7 +50,7 @@ def collect(
 
     from hf_bat.device import disable_cudnn_attention
     from hf_bat.objective import stack_versions
-    from hf_bat.pooling import Representation
+    from hf_bat.pooling import run_with_vectors
 
     if max_rows < 1:
         raise HfBatError(f"max_rows must be at least 1, not {max_rows}")
@@ -62,15 +62,9 @@ def collect(
     model.eval()
     for batch in trainer.get_perturbed_dataloader(rows):
         stacked, owners = stack_versions(batch, pads, tokenizer.padding_side)
-        representation = Representation(pooling)
-        with (
-            torch.no_grad(),
-            trainer.accelerator.autocast(),
-            disable_cudnn_attention(),
-            representation.watch(model),
-        ):
-            outputs = model(**stacked, output_hidden_states=representation.needs_hidden_states)
-        vectors = representation(outputs, stacked["attention_mask"]).float().cpu().numpy()
+        with torch.no_grad(), trainer.accelerator.autocast(), disable_cudnn_attention():
+            _, representations = run_with_vectors(model, stacked, pooling)
+        vectors = representations.float().cpu().numpy()
         # The stack holds the rows, then their fickle versions, then the obstinate ones; some rows lack one.
         size = len(batch["input_ids"])
         fickle, obstinate = (owners[kind].cpu().numpy() for kind in KINDS[1:])

@@ -272,15 +272,6 @@ def test_workers_train_as_the_main_process_does(tmp_path):
     assert largest_difference(weights_of(alone.model), weights_of(helped.model)) == 0
 
 
-def test_head_input_of_copies_on_several_devices_is_refused():
-    from hf_bat.pooling import Representation
-
-    model = torch.nn.DataParallel(tiny_model("bert"))
-    model.device_ids = [0, 1]
-    with pytest.raises(HfBatError, match="head_input cannot be read from nn.DataParallel"):
-        Representation("head_input").watch(model).__enter__()
-
-
 def test_a_run_does_not_log_what_an_earlier_one_left_over(tmp_path):
     trainer = make_trainer(
         tmp_path, made_rows(16), method="triplet", logging_steps=3, learning_rate=0.0, optim="sgd"
