@@ -1,4 +1,4 @@
-"""Metrics of `evaluate` that ship with the package, so that none is fetched from the Hub."""
+"""Metrics for `evaluate` that are part of the package, so that nothing is fetched from the Hub."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["METRICS", "attack_success_rate", "load", "robustness_score", "wilson
 
 
 def load(name: str, **options: Any) -> Any:
-    """Load one of the packaged metrics; `evaluate.load` of its folder does the same.
+    """Load a packaged metric; `evaluate.load` of its folder does the same.
 
     Args:
-        name: one of `METRICS`.
-        options: for `evaluate.load`. Unless given otherwise, a metric of one process holds its rows in
-            memory, and leaves no file behind.
+        name: One of `METRICS`.
+        **options: Options of `evaluate.load`. `keep_in_memory` defaults to `True` with one process, so that
+            no file is left behind.
 
     Returns:
         An `evaluate.Metric`.
 
     Raises:
-        HfBatError: no packaged metric has this name.
+        HfBatError: If no packaged metric has this name.
 
     Example:
         >>> load("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])

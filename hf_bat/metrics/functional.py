@@ -1,7 +1,4 @@
-"""Rates of attacks as pure functions of counts; nothing here imports more than the standard library.
-
-A rate over nothing is None, never 0 and never NaN.
-"""
+"""Rates of attacks as pure functions of counts, without heavy imports. A rate out of nothing is `None`."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ from hf_bat.stats import check_counts, rate
 
 
 def attack_success_rate(succeeded: int, attempted: int) -> float | None:
-    """The share of attacked examples on which the attack succeeds (lower is better).
+    """Compute the share of attacked examples on which the attack succeeds (lower is better).
 
     Args:
-        succeeded: examples on which it did.
-        attempted: examples attacked: those classified correctly and not skipped for their label.
+        succeeded: Number of examples on which the attack succeeds.
+        attempted: Number of attacked examples: classified correctly and with a label that is not skipped.
 
     Returns:
-        A rate in 0..1; None where nothing was attempted.
+        A rate in [0, 1], or `None` if nothing was attempted.
 
     Raises:
-        HfBatError: counts that cannot be.
+        HfBatError: If the counts are impossible.
 
     Example:
         >>> attack_success_rate(3, 4), attack_success_rate(0, 0)
@@ -35,21 +32,21 @@ def attack_success_rate(succeeded: int, attempted: int) -> float | None:
 def robustness_score(
     accuracy: float | None, synonym_asr: float | None, antonym_asr: float | None
 ) -> float | None:
-    """The harmonic mean of accuracy, 1 - synonym ASR and 1 - strict antonym ASR (higher is better).
+    """Compute the harmonic mean of accuracy, 1 - synonym ASR and 1 - antonym ASR (higher is better).
 
-    Being harmonic, it is near 0 as soon as one of the three is: a model that gains robustness to one
-    kind of edit by losing that to the other does not score.
+    The harmonic mean is near 0 if one of the three is, so a model that gains robustness to one kind of edit
+    and loses it to the other gets a low score.
 
     Args:
-        accuracy: in 0..1, on unperturbed examples.
-        synonym_asr: success rate of the fickle attack, in 0..1.
-        antonym_asr: success rate of the obstinate attack under the strict definition, in 0..1.
+        accuracy: Accuracy on unperturbed examples, in [0, 1].
+        synonym_asr: Success rate of the fickle attack, in [0, 1].
+        antonym_asr: Success rate of the obstinate attack under the strict definition, in [0, 1].
 
     Returns:
-        A score in 0..1; None where any of the three is None.
+        A score in [0, 1], or `None` if one of the three is `None`.
 
     Raises:
-        HfBatError: a rate outside 0..1.
+        HfBatError: If a rate is outside [0, 1].
 
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)
@@ -67,18 +64,18 @@ def robustness_score(
 
 
 def check_flags(name: str, values: Iterable[int], allowed: tuple[int, ...]) -> list[int]:
-    """A column of per-example flags as a list of ints.
+    """Return a column of flags, one per example, as a list of checked integers.
 
     Raises:
-        HfBatError: a value that is not one of `allowed`.
+        HfBatError: If a value is not in `allowed`.
 
     Example:
         >>> check_flags("attempted", [True, 0], (0, 1))
         [1, 0]
     """
     flags = [int(value) for value in values]
-    for place, flag in enumerate(flags):
+    for row, flag in enumerate(flags):
         if flag not in allowed:
             known = ", ".join(map(str, allowed))
-            raise HfBatError(f"{name} must hold {known}; row {place} has {flag}")
+            raise HfBatError(f"{name} must hold {known}; row {row} has {flag}")
     return flags

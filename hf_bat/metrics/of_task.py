@@ -1,4 +1,4 @@
-"""A task's metrics, of the labels as the task numbers them."""
+"""Metrics of a task, computed on the labels as the task numbers them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 def task_metrics(
     task: Task, config: PretrainedConfig
 ) -> Callable[[EvalPrediction], dict[str, float]]:
-    """What a Trainer's `compute_metrics` is for a task: accuracy, and for paraphrases F1.
+    """Return a Trainer's `compute_metrics` for a task: accuracy, and F1 for paraphrases and toxicity.
 
     Args:
-        task: the task, which names its metrics.
-        config: the model's configuration. A model may number the labels in another order than the task,
-            and F1 is of the task's label 1 all the same.
+        task: The task, which names its metrics.
+        config: The model's configuration. F1 is for the task's label 1, however the model numbers it.
 
     Returns:
         A function of an `EvalPrediction` with logits (B, labels) and labels (B,).
@@ -37,16 +36,17 @@ def task_metrics(
         >>> {name: round(value, 3) for name, value in compute(EvalPrediction(logits, labels)).items()}
         {'accuracy': 0.5, 'f1': 0.667}
     """
-    loaded = [load(name) for name in task.metrics]
+    metrics = [load(name) for name in task.metrics]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        # The model's label -> the task's; asked now, for a trainer gives a new head its names.
-        places = np.argsort(label_map(task, config).ids)
-        predicted = places[np.argmax(prediction.predictions, axis=-1)]
-        references = places[np.asarray(prediction.label_ids)]
-        found: dict[str, float] = {}
-        for metric in loaded:
-            found |= metric.compute(predictions=predicted, references=references)
-        return found
+        # Maps the model's labels to the task's. Computed here, because a trainer may name a new head's
+        # labels after this function is made.
+        task_labels = np.argsort(label_map(task, config).ids)
+        predictions = task_labels[np.argmax(prediction.predictions, axis=-1)]
+        references = task_labels[np.asarray(prediction.label_ids)]
+        values: dict[str, float] = {}
+        for metric in metrics:
+            values |= metric.compute(predictions=predictions, references=references)
+        return values
 
     return compute
