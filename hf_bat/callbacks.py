@@ -12,21 +12,15 @@ from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.attack.canonical import defended
-from hf_bat.attack.label_filter import flat_figures
+from hf_bat.attack.figures import is_attack_metric, list_figures
 from hf_bat.attack.transformer import hash_weights
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
-from hf_bat.figures import is_attack_metric
 from hf_bat.metrics.functional import robustness_score
 from hf_bat.perturbations import LabelValidity
 from hf_bat.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
-
-# Figures of a report that become metrics, `eval_<attack>_<figure>`; lower is better but for the last.
-FIGURES = ("asr", "asr_confident", "asr_attackable", "attackable")
-# Of an obstinate attack alone: of a fickle one a high rate is the good one, and `asr` says it.
-OBSTINATE_FIGURES = ("keep_rate",)
 
 
 class RobustnessMeter:
@@ -111,12 +105,10 @@ class RobustnessMeter:
             report = attack.run(rows, max_samples=self.max_samples, known=known)
             self.reports[attack.name] = report
             summary = report[attack.name]
-            obstinate = attack.recipe.goal.kind == "obstinate"
-            names = (*FIGURES, *(OBSTINATE_FIGURES if obstinate else ()))
-            figures = {figure: summary.get(figure) for figure in names} | flat_figures(summary)
-            for figure, value in figures.items():
-                if value is not None:
-                    metrics[f"{prefix}_{attack.name}_{figure}"] = value
+            for figure in list_figures("evaluation"):
+                value = figure.read(summary)
+                if value is not None and attack.recipe.goal.kind in figure.logged_for:
+                    metrics[f"{prefix}_{attack.name}_{figure.name}"] = value
             if accuracy is None:
                 accuracy = summary["accuracy"]
         return metrics | _combined(metrics, prefix, accuracy)

@@ -6,8 +6,8 @@ import math
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
+from hf_bat.attack.figures import check_best_metric, has_obstinate, is_attack_metric
 from hf_bat.errors import HfBatError
-from hf_bat.figures import check_best_metric, has_obstinate, is_attack_metric
 from hf_bat.methods import (
     BALANCED_METHODS,
     CHOICES,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.attack.label_filter import flat_figures
+from hf_bat.attack.figures import Kind, list_figures
 from hf_bat.attack.report import AttackReport
 from hf_bat.callbacks import known_rates
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
@@ -37,21 +37,6 @@ if TYPE_CHECKING:
 _LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
 # Parts of the names of metrics that describe the run and not the model.
 _RUN_METRICS = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
-# Figure of an attack's summary -> the metric's type and title in the index.
-_FIGURES = {
-    "asr": ("attack_success_rate", "attack success rate, strict (lower is better)"),
-    "asr_confident": ("attack_success_rate", "attack success rate, confident (lower is better)"),
-    "asr_attackable": (
-        "attack_success_rate",
-        "attack success rate among the attackable rows, strict (lower is better)",
-    ),
-    "attackable": ("attackable", "share of the attempted rows that the attack can edit"),
-    "keep_rate": ("keep_rate", "share of the edits tried that keep the prediction"),
-}
-_SIDES = {
-    "valid": "edits that likely change the label",
-    "invalid": "edits that likely do not change the label",
-}
 _FORMULAS = {
     "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
     "safer": "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
@@ -147,17 +132,20 @@ class Evaluation:
                 "rows": summary["rows"],
                 "attempted": summary["attempted"],
             }
-            for figure, value in _list_figures(summary).items():
-                kind, title = _name_figure(figure, "asr_confident" in summary)
-                interval = _get_interval(summary, figure)
+            kind: Kind = "obstinate" if "asr_confident" in summary else "fickle"
+            for figure in list_figures("card"):
+                if figure.read(summary) is None:
+                    continue
+                notes = [figure.note, "lower is better" if kind in figure.lower_is_better else ""]
+                interval = figure.read(summary, "_interval")
                 results.append(
                     EvalResult(
                         **common,
-                        metric_type=kind,
-                        metric_value=value,
-                        metric_name=f"{attack}: {title}",
-                        metric_args={"attack": attack, "figure": figure, **about}
-                        | ({"interval_95": interval} if interval else {}),
+                        metric_type=figure.index_type,
+                        metric_value=figure.read(summary),
+                        metric_name=f"{attack}: {figure.title} ({'; '.join(filter(None, notes))})",
+                        metric_args={"attack": attack, "figure": figure.name, **about}
+                        | ({"interval_95": list(interval)} if interval else {}),
                     )
                 )
         return results
@@ -418,26 +406,3 @@ def _list_options(args: Any) -> dict[str, Any]:
             is_text = isinstance(value, (str, Path))
             chosen[option.name] = shorten_source(str(value)) if is_text else value
     return chosen
-
-
-def _list_figures(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the rates of an attack that are known, those of the label filter included."""
-    figures = {figure: summary.get(figure) for figure in _FIGURES} | flat_figures(summary)
-    return {figure: value for figure, value in figures.items() if value is not None}
-
-
-def _name_figure(figure: str, has_two_definitions: bool) -> tuple[str, str]:
-    side, bare = "", figure
-    if figure.startswith(("valid_", "invalid_")):
-        side, bare = figure.split("_", 1)
-    kind, title = _FIGURES[bare]
-    if not has_two_definitions:
-        title = title.replace(", strict", "")
-    return kind, f"{title}, {_SIDES[side]}" if side else title
-
-
-def _get_interval(summary: Mapping[str, Any], figure: str) -> list[float] | None:
-    if figure.startswith("valid_"):
-        summary, figure = summary["label_valid"], figure.removeprefix("valid_")
-    bounds = summary.get(f"{figure}_interval")
-    return list(bounds) if bounds else None

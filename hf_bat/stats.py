@@ -21,6 +21,16 @@ def rate_interval(part: int, whole: int) -> list[float] | None:
     return None if low is None or high is None else [low, high]
 
 
+def format_rate(share: float) -> str:
+    """Format a rate as a percentage.
+
+    Example:
+        >>> format_rate(0.1234)
+        '12.3 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
 @dataclass(frozen=True)
 class Share:
     """A count out of a total, with its rate and 95 % Wilson interval, both `None` if the total is 0.

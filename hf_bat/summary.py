@@ -7,16 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
 from hf_bat.console import align, paint
 from hf_bat.errors import HfBatError
-from hf_bat.figures import is_lower_better
 
-# Ending of a metric's key -> what it is called.
-_ATTACKS = {
-    "asr": "ASR",
-    "asr_confident": "ASR, confident",
-    "keep_rate": "keep rate",
-}
 _FIRST = {"accuracy": "accuracy", "f1": "F1"}
 _LAST = {"robustness": "robustness"}
 
@@ -85,11 +79,12 @@ def labels(metrics: Mapping[str, Any]) -> dict[str, str]:
             if _is_number(value) and key.startswith("eval_") and key.endswith("_mm") == bool(ending)
         }
         chosen = [(name, label) for name, label in _FIRST.items() if name in plain]
-        for figure, label in _ATTACKS.items():
+        parsed = {name: split for name in plain if (split := parse_metric(name)) is not None}
+        for figure in list_figures("summary"):
             chosen += [
-                (name, f"{name.removesuffix(f'_{figure}').replace('_', ' ')} {label}")
-                for name in plain
-                if name.endswith(f"_{figure}")
+                (name, f"{attack.replace('_', ' ')} {figure.short}")
+                for name, (attack, its_figure) in parsed.items()
+                if its_figure is figure
             ]
         chosen += [(name, label) for name, label in _LAST.items() if name in plain]
         found |= {plain[name]: f"{label}{where}" for name, label in chosen}

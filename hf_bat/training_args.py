@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
+from hf_bat.attack.figures import is_lower_better
 from hf_bat.errors import HfBatError
-from hf_bat.figures import is_lower_better
 from hf_bat.method_checks import check_attacks, check_choices, check_options
 from hf_bat.methods import defaults_of
 

@@ -213,8 +213,8 @@ def test_a_best_metric_over_nothing_does_not_stop_the_run(tmp_path, caplog):
             {"attacks": ["synonym"], "metric_for_best_model": "eval_mm_antonym_valid_keep_rate"},
             r"needs attacks=\['antonym'\]",
         ),
-        ({"metric_for_best_model": "eval_synonym_keep_rate"}, "have success rates alone"),
-        ({"metric_for_best_model": "eval_synonym_asr_confident"}, "have success rates alone"),
+        ({"metric_for_best_model": "eval_synonym_keep_rate"}, "keep_rate of fickle"),
+        ({"metric_for_best_model": "eval_synonym_asr_confident"}, "asr_confident of fickle"),
         (
             {"metric_for_best_model": "eval_antonym_asr", "attack_every": "end"},
             "attack_every='eval'",
@@ -346,8 +346,8 @@ def test_a_label_column_beside_the_one_that_the_task_names_is_no_label():
 
 
 def test_the_fickle_attacks_are_those_whose_goal_is_to_flip():
+    from hf_bat.attack.figures import has_obstinate
     from hf_bat.attack.recipes import RECIPES, get_recipe
-    from hf_bat.figures import has_obstinate
 
     for name in RECIPES:
         recipe = get_recipe(name, mlm_model="m")

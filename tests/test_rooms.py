@@ -16,7 +16,7 @@ perturbations canonicalize
 tasks labels data metrics
 losses
 methods objective components pooling collator device lengths
-attack figures
+attack
 certificate evaluation
 callbacks a2t training_args method_checks
 saved_perturbations preview model_card

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hf_bat.attack.constraints import Constraint, MaxWords, NoRepeat, PartOfSpeech, StopWords
 from hf_bat.attack.goals import Goal, get_goal
@@ -165,6 +165,32 @@ class Ingredients:
         return name if self.encoder is not None else f"{name} (no sentence encoder)"
 
 
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that `get_recipe` knows by name.
+
+    Args:
+        make: Makes it from `Ingredients`.
+        kind: "fickle" or "obstinate", the kind of its goal.
+    """
+
+    make: Callable[[Ingredients], Recipe]
+    kind: Literal["fickle", "obstinate"]
+
+
+RECIPES: dict[str, NamedRecipe] = {}
+
+
+def _register(name: str, kind: Literal["fickle", "obstinate"]) -> Callable[[Any], Any]:
+    """Make a recipe known by a name."""
+
+    def add(make: Callable[[Ingredients], Recipe]) -> Callable[[Ingredients], Recipe]:
+        RECIPES[name] = NamedRecipe(make, kind)
+        return make
+
+    return add
+
+
 def _textfooler(name: str, parts: Ingredients, table: SubstitutionTable) -> Recipe:
     return Recipe(
         parts.named(name),
@@ -183,15 +209,12 @@ def _textfooler(name: str, parts: Ingredients, table: SubstitutionTable) -> Reci
     )
 
 
+@_register("paper-synonym", "fickle")
 def _paper_synonym(parts: Ingredients) -> Recipe:
     return _textfooler("paper-synonym", parts, parts.synonym_table())
 
 
-def _textfooler_wordnet(parts: Ingredients) -> Recipe:
-    recipe = _textfooler("textfooler-wordnet", parts, default_synonyms())
-    return replace(recipe, key="textfooler-wordnet")
-
-
+@_register("paper-antonym", "obstinate")
 def _paper_antonym(parts: Ingredients) -> Recipe:
     table = parts.antonym_table()
     return Recipe(
@@ -202,22 +225,13 @@ def _paper_antonym(parts: Ingredients) -> Recipe:
     )
 
 
+@_register("paper-negation", "obstinate")
 def _paper_negation(parts: Ingredients) -> Recipe:
     perturbation = NegationPerturbation(pos=parts.part_of_speech)  # type: ignore[arg-type]
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
 
 
-def _sister(parts: Ingredients) -> Recipe:
-    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
-    constraints = (StopWords("nltk"), parts.pos(verb_noun_swap=False))
-    return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
-
-
-def _number(parts: Ingredients) -> Recipe:
-    perturbation = NumberPerturbation(parts.casing)  # type: ignore[arg-type]
-    return Recipe("number", perturbation, get_goal("keep-strict"))
-
-
+@_register("paper-toxicity", "obstinate")
 def _paper_toxicity(parts: Ingredients) -> Recipe:
     from hf_bat.perturbations.toxicity import ToxicityPerturbation
 
@@ -225,6 +239,20 @@ def _paper_toxicity(parts: Ingredients) -> Recipe:
     return Recipe("paper-toxicity", perturbation, get_goal("keep-strict"))
 
 
+@_register("sister", "obstinate")
+def _sister(parts: Ingredients) -> Recipe:
+    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
+    constraints = (StopWords("nltk"), parts.pos(verb_noun_swap=False))
+    return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
+
+
+@_register("number", "obstinate")
+def _number(parts: Ingredients) -> Recipe:
+    perturbation = NumberPerturbation(parts.casing)  # type: ignore[arg-type]
+    return Recipe("number", perturbation, get_goal("keep-strict"))
+
+
+@_register("a2t", "fickle")
 def _a2t(parts: Ingredients) -> Recipe:
     table = parts.synonym_table()
     nearest = SubstitutionTable({word: others[:20] for word, others in table.items()})
@@ -232,6 +260,7 @@ def _a2t(parts: Ingredients) -> Recipe:
     return _a2t_with("a2t", parts, perturbation)
 
 
+@_register("a2t-mlm", "fickle")
 def _a2t_mlm(parts: Ingredients) -> Recipe:
     if parts.mlm_model is None:
         raise HfBatError("a2t-mlm needs mlm_model, the folder or Hub id of a masked language model")
@@ -262,17 +291,12 @@ def _a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) -> Reci
     )
 
 
-RECIPES: dict[str, Callable[[Ingredients], Recipe]] = {
-    "paper-synonym": _paper_synonym,
-    "paper-antonym": _paper_antonym,
-    "paper-negation": _paper_negation,
-    "paper-toxicity": _paper_toxicity,
-    "sister": _sister,
-    "number": _number,
-    "a2t": _a2t,
-    "a2t-mlm": _a2t_mlm,
-    "textfooler-wordnet": _textfooler_wordnet,
-}
+@_register("textfooler-wordnet", "fickle")
+def _textfooler_wordnet(parts: Ingredients) -> Recipe:
+    recipe = _textfooler("textfooler-wordnet", parts, default_synonyms())
+    return replace(recipe, key="textfooler-wordnet")
+
+
 ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startswith("paper-")}
 
 
@@ -332,7 +356,7 @@ def get_recipe(
             toxic_words,
             mlm_model,
         )
-        recipe = RECIPES[full](parts)
+        recipe = RECIPES[full].make(parts)
     try:
         return replace(recipe, **changes)
     except TypeError as error:

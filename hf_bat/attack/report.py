@@ -5,44 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.label_filter import flat_figures, label_figures
+from hf_bat.attack.figures import FIGURES, Figure, Kind, list_figures
 from hf_bat.attack.result import AttackResult
 from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
-from hf_bat.stats import rate, rate_interval
 
 # What a report, and each line of a rows file, says of a model that is not asked as it is.
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # How many word pairs a summary lists; the rows hold all of them.
 _PAIRS_LISTED = 100
-_COLUMNS = (
-    ("attack", "name"),
-    ("rows", "rows"),
-    ("attempted", "attempted"),
-    ("ASR", "asr"),
-    ("95 %", "asr_interval"),
-    ("ASR confident", "asr_confident"),
-    ("attackable", "attackable"),
-    ("ASR attackable", "asr_attackable"),
-    ("kept swaps", "keep_rate"),
-    ("accuracy", "accuracy"),
-    ("under attack", "accuracy_under_attack"),
-    ("queries a row", "queries_per_row"),
-)
-# Beside these where the attack had the label filter.
-_VALIDITY_COLUMNS = (
-    ("ASR valid", "valid_asr"),
-    ("ASR valid, confident", "valid_asr_confident"),
-    ("kept valid swaps", "valid_keep_rate"),
-    ("kept invalid swaps", "invalid_keep_rate"),
-)
 
 
 @dataclass
@@ -50,13 +27,13 @@ class AttackReport:
     """What one attack or several found.
 
     Args:
-        attacks: attack key -> its summary; see `summarise` for the figures.
+        attacks: attack key -> its summary; see `summarize` for the figures.
         rows: Short name of an attack -> its results, one per row.
         about: the model, the versions, the time taken: what does not belong to the result.
 
     Example:
         >>> row = AttackResult(idx=0, attack="antonym", outcome="failed", queries=1)
-        >>> report = AttackReport({"antonym": summarise([row], "obstinate", {})}, {"antonym": [row]})
+        >>> report = AttackReport({"antonym": summarize([row], "obstinate", {})}, {"antonym": [row]})
         >>> report["antonym"]["asr"]
         0.0
     """
@@ -89,15 +66,11 @@ class AttackReport:
         Returns:
             Name -> rate, a fraction.
         """
-        figures = ("asr", "asr_confident", "attackable", "keep_rate")
         return {
-            f"{prefix}{attack}_{figure}": value
+            f"{prefix}{attack}_{figure.name}": figure.read(summary)
             for attack, summary in self.attacks.items()
-            for figure, value in (
-                *((figure, summary.get(figure)) for figure in figures),
-                *flat_figures(summary).items(),
-            )
-            if value is not None
+            for figure in list_figures("metric")
+            if figure.read(summary) is not None
         }
 
     def save_json(self, path: str | Path) -> None:
@@ -179,16 +152,19 @@ class AttackReport:
 
     def to_markdown(self) -> str:
         """A table of one line an attack, under a line that discloses a preprocessing defence or smoothing."""
-        filtered = any("label_valid" in summary for summary in self.attacks.values())
-        columns = (*_COLUMNS, *(_VALIDITY_COLUMNS if filtered else ()))
-        lines = [
-            "| " + " | ".join(title for title, _ in columns) + " |",
-            "|" + "---|" * len(columns),
-        ]
-        for name, summary in self.attacks.items():
-            known = {**summary, **flat_figures(summary), "name": name}
-            cells = [_cell(key, known.get(key)) for _, key in columns]
-            lines.append("| " + " | ".join(cells) + " |")
+        has_filter = any("label_valid" in summary for summary in self.attacks.values())
+        figures = [f for f in list_figures("table") if has_filter or f.edits == "all"]
+        table = [["attack"], ["---"], *([name] for name in self.attacks)]
+        for figure in figures:
+            values = [figure.format(figure.read(summary)) for summary in self.attacks.values()]
+            columns = [[figure.short, "---", *values]]
+            if figure.interval:
+                bounds = [figure.read(summary, "_interval") for summary in self.attacks.values()]
+                columns.append(["95 %", "---", *map(_format_interval, bounds)])
+            for column in columns:
+                for line, cell in zip(table, column, strict=True):
+                    line.append(cell)
+        lines = [f"| {' | '.join(line)} |" for line in table]
         if defence := disclosure(self.about):
             lines = [defence, "", *lines]
         return "\n".join(lines)
@@ -266,103 +242,79 @@ def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
     return [f"{name}: {line}" for name, line in said if line]
 
 
-def summarise(
-    rows: Sequence[AttackResult],
-    kind: str,
+def summarize(
+    results: Sequence[AttackResult],
+    kind: Kind,
     recipe: Mapping[str, Any],
     validity: LabelValidity | None = None,
 ) -> dict[str, Any]:
-    """Sum rows up.
+    """Summarize the results of one attack.
 
     Args:
-        rows: all results of one attack.
-        kind: the goal's: "fickle" or "obstinate".
-        recipe: the recipe's description, to be kept with the figures.
-        validity: the label filter whose flags the rows' tried edits have.
+        results: All results of the attack.
+        kind: Kind of the attack, "fickle" or "obstinate".
+        recipe: Description of the recipe, which becomes part of the summary.
+        validity: The label filter that marked the tried edits, or `None`.
 
     Returns:
-        Counts (`rows` = `attempted` + `skipped`, `attempted` = `succeeded` + `failed`) and rates in
-        0..1, None where there is nothing to take a rate of: `asr` = succeeded / attempted (strict),
-        `asr_confident`, `attackable` = share of the attempted rows with a candidate
-        (or whose budget ended before one was tried), `asr_attackable`
-        the rate among those, `keep_rate` = share of the candidates tried that keep the prediction,
-        `accuracy` before and `accuracy_under_attack` over the rows that the model answered; the
-        figures per label and per word pair; 95 % Wilson intervals as `*_interval`; with a filter, over
-        all and per label, what `label_figures` gives.
+        The figures of `hf_bat.attack.figures`: counts (`rows` = `attempted` + `skipped`, `attempted` =
+        `succeeded` + `failed`), rates in [0, 1] (`asr` = `succeeded` / `attempted`) and means, `None` out
+        of nothing, with 95 % Wilson intervals as `*_interval`; `skipped_reasons`; with a label filter
+        `label_valid` and `label_invalid`, the figures as if only these edits had been tried; `per_label`,
+        `per_pair` (what came of each word pair) and `recipe`.
     """
-    summary: dict[str, Any] = _counts(rows, kind)
-    summary["skipped_reasons"] = dict(
-        sorted(Counter(row.reason for row in rows if row.outcome == "skipped").items())
-    )
-    scored = [row for row in rows if row.predicted is not None]
-    right = sum(row.predicted == row.label for row in scored)
-    summary["accuracy"] = rate(right, len(scored))
-    summary["accuracy_under_attack"] = rate(right - summary["succeeded"], len(scored))
-    summary["queries"] = sum(row.queries for row in rows)
-    attempted = [row for row in rows if row.outcome != "skipped"]
-    changed = [row for row in rows if row.outcome == "succeeded" and row.words_changed is not None]
-    summary["queries_per_row"] = _mean(row.queries for row in attempted)
-    summary["candidates"] = sum(row.candidates or 0 for row in rows)
-    summary["edits_beyond_cut"] = sum(row.beyond_cut or 0 for row in rows)
-    summary["budget_exhausted"] = sum(bool(row.exhausted) for row in rows)
-    summary["words_changed"] = _mean(row.words_changed or 0 for row in changed)
-    summary["words_changed_rate"] = _mean((row.words_changed or 0) / row.words for row in changed)
-    similar = [row.similarity for row in changed if row.similarity is not None]
-    summary["sentence_similarity"] = _mean(similar)
-    if validity is not None:
-        summary |= label_figures(rows, validity)
-    labels = dict.fromkeys(row.label_name for row in rows if row.label_name is not None)
-    summary["per_label"] = {}
-    for name in sorted(labels, key=str):
-        those = [row for row in rows if row.label_name == name]
-        figures = {} if validity is None else label_figures(those, validity)
-        summary["per_label"][name] = _counts(those, kind) | figures
-    summary["per_pair"] = _pairs(rows, kind)
-    summary["recipe"] = dict(recipe)
-    return summary
-
-
-def _counts(rows: Sequence[AttackResult], kind: str) -> dict[str, Any]:
-    attempted = [row for row in rows if row.outcome != "skipped"]
-    succeeded = sum(row.outcome == "succeeded" for row in attempted)
-    # A budget that ends while words are ranked leaves edits that could have been tried.
-    reachable = [row for row in attempted if row.candidates or row.exhausted]
-    found: dict[str, Any] = {
-        "rows": len(rows),
-        "attempted": len(attempted),
-        "skipped": len(rows) - len(attempted),
-        "succeeded": succeeded,
-        "failed": len(attempted) - succeeded,
-        "asr": rate(succeeded, len(attempted)),
-        "asr_interval": rate_interval(succeeded, len(attempted)),
+    reasons = Counter(result.reason for result in results if not result.is_attempted)
+    names = {result.label_name for result in results if result.label_name is not None}
+    by_label = {
+        name: [result for result in results if result.label_name == name]
+        for name in sorted(names, key=str)
     }
-    if kind == "obstinate":
-        confident = sum(row.outcome_confident == "succeeded" for row in attempted)
-        found["succeeded_confident"] = confident
-        found["asr_confident"] = rate(confident, len(attempted))
-        found["asr_confident_interval"] = rate_interval(confident, len(attempted))
-    found["attackable"] = rate(len(reachable), len(attempted))
-    found["asr_attackable"] = rate(succeeded, len(reachable))
-    tried = sum(row.candidates or 0 for row in reachable)
-    found["keep_rate"] = rate(sum(row.kept or 0 for row in reachable), tried)
-    return found
+    own = [f for f in FIGURES.values() if f.edits == "all" and kind in f.goals]
+    return {
+        **_compute([figure for figure in own if figure.per_label], results),
+        "skipped_reasons": dict(sorted(reasons.items())),
+        **_compute([figure for figure in own if not figure.per_label], results),
+        **_compute_by_validity(results, validity),
+        "per_label": {
+            name: _compute([figure for figure in own if figure.per_label], part)
+            | _compute_by_validity(part, validity)
+            for name, part in by_label.items()
+        },
+        "per_pair": _count_pairs(results, kind),
+        "recipe": dict(recipe),
+    }
 
 
-def _pairs(rows: Sequence[AttackResult], kind: str) -> list[dict[str, Any]]:
-    """Which substitutions fool the model: of each word pair, how often it was tried and what came of it.
+def _compute(figures: Iterable[Figure], results: Sequence[AttackResult]) -> dict[str, Any]:
+    return {key: value for figure in figures for key, value in figure.compute(results).items()}
 
-    An exhaustive search tries every swap; of the others, only the swaps of successes are counted.
+
+def _compute_by_validity(
+    results: Sequence[AttackResult], validity: LabelValidity | None
+) -> dict[str, Any]:
+    """Compute the figures of the edits that pass the label filter, and of the others."""
+    if validity is None:
+        return {}
+    parts = {"valid": {"filter": validity.describe()}, "invalid": {}}
+    for edits, part in parts.items():
+        restricted = [result.restrict(edits == "valid") for result in results]
+        part |= _compute([f for f in FIGURES.values() if f.edits == edits], restricted)
+    return {f"label_{edits}": part for edits, part in parts.items()}
+
+
+def _count_pairs(results: Sequence[AttackResult], kind: Kind) -> list[dict[str, Any]]:
+    """Count how often each word pair was tried and fooled the model.
+
+    An exhaustive search tries every swap; for other searches only the swaps of successes are counted.
     """
     tried: Counter[tuple[str, str]] = Counter()
     fooled: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        if row.outcome == "skipped":
-            continue
+    for row in results:
         for edit in row.tried or ():
             pair = edit.original.lower(), edit.replacement.lower()
             tried[pair] += 1
             fooled[pair] += bool(edit.kept) == (kind == "obstinate")
-        if row.tried is None and row.outcome == "succeeded":
+        if row.tried is None and row.is_success:
             for swap in row.edits or ():
                 pair = swap["original"].lower(), swap["replacement"].lower()
                 tried[pair] += 1
@@ -379,9 +331,8 @@ def _pairs(rows: Sequence[AttackResult], kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return math.fsum(listed) / len(listed) if listed else None
+def _format_interval(bounds: Sequence[float] | None) -> str:
+    return "–".join(f"{100 * bound:.1f}" for bound in bounds or ()) or "–"
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -395,13 +346,3 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def _cell(key: str, value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return "–".join(f"{100 * bound:.1f}" for bound in value)
-    if isinstance(value, float):
-        return f"{value:.1f}" if key == "queries_per_row" else f"{100 * value:.1f} %"
-    return str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal, NamedTuple
 
@@ -129,6 +129,43 @@ class AttackResult(Mapping[str, Any]):
             raise HfBatError(f"row {row['idx']} has a damaged 'tried': {error}") from error
         marks = {name: value for name, value in row.items() if name not in _KEYS}
         return cls(**values, marks=marks)
+
+    @property
+    def is_attempted(self) -> bool:
+        """Whether the row was attacked, with or without success."""
+        return self.outcome != "skipped"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the attack succeeded under the strict definition."""
+        return self.outcome == "succeeded"
+
+    @property
+    def is_attackable(self) -> bool:
+        """Whether the row was attacked and had an edit to try."""
+        # A budget that ends while words are ranked leaves edits that could have been tried.
+        return self.is_attempted and bool(self.candidates or self.exhausted)
+
+    def restrict(self, valid: bool) -> AttackResult:
+        """Return the result as if only some of the edits had been tried.
+
+        Args:
+            valid: `True` for the edits that pass the label filter, `False` for the others.
+        """
+        if self.tried is None:
+            return self
+        tried = [edit for edit in self.tried if edit.valid == valid]
+        kept, raised = sum(edit.kept for edit in tried), sum(edit.raised for edit in tried)
+        return replace(
+            self,
+            outcome="succeeded" if kept else "failed",
+            outcome_confident="succeeded" if raised else "failed",
+            tried=tried,
+            candidates=len(tried),
+            kept=kept,
+            raised=raised,
+            exhausted=False,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, in the order of a rows file."""

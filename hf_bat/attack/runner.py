@@ -12,13 +12,12 @@ from typing import Any
 
 from hf_bat.attack.engine import Counter, Engine
 from hf_bat.attack.goals import kept
-from hf_bat.attack.label_filter import choose_filter, filter_hash, outcomes, tried_edits
 from hf_bat.attack.models import CallableModel, Classifier
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe
-from hf_bat.attack.report import AttackReport, marks_of, summarise
+from hf_bat.attack.report import AttackReport, marks_of, summarize
 from hf_bat.attack.requests import Embed, Request, Score
-from hf_bat.attack.result import AttackResult, count_changed_words
+from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
@@ -92,7 +91,7 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
-        self._validity = choose_filter(label_filter, self.recipe)
+        self._validity = _choose_filter(label_filter, self.recipe)
         unknown = [c for c in self.recipe.skip_columns if c not in self.task.columns]
         if unknown:
             raise HfBatError(
@@ -206,7 +205,7 @@ class Attack:
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
             # None too: rows with flags are not continued by a run that makes none.
-            "label_filter": filter_hash(self._validity)[:16] if self._validity else None,
+            "label_filter": _hash(self._validity.describe())[:16] if self._validity else None,
             "label_reading": self._label_reading(),
         }
         if self.recipe.ranking == "random":
@@ -302,11 +301,11 @@ class Attack:
         )  # fmt: skip
         result.beyond_cut, result.exhausted = problem.beyond_cut, problem.exhausted
         if self.recipe.search == "exhaustive":
-            result.tried = tried_edits(
-                example.texts, problem.tried, self._validity, self._inference_label(label)
-            )
+            result.tried = self._list_tried(problem, label)
             if self._validity is not None:
-                result.outcome_valid, result.outcome_valid_confident = outcomes(result.tried)
+                valid = result.restrict(True)
+                result.outcome_valid = valid.outcome
+                result.outcome_valid_confident = valid.outcome_confident
         if problem.found is None:
             return
         texts = problem.found.texts
@@ -318,6 +317,17 @@ class Attack:
             pair = ["\n".join(example.texts), "\n".join(texts)]
             one, other = yield Embed(self._encoder, pair)
             result.similarity = float(one @ other)
+
+    def _list_tried(self, problem: Problem, label: int) -> list[TriedEdit]:
+        valid: Sequence[int | None] = [None] * len(problem.tried)
+        if self._validity is not None:
+            edits = [edit for edit, _, _ in problem.tried]
+            passing = self._validity.passing(problem.texts, edits, self._inference_label(label))
+            valid = list(map(int, passing))
+        return [
+            TriedEdit(edit.original, edit.replacement, int(kept), int(raised), passes)
+            for (edit, kept, raised), passes in zip(problem.tried, valid, strict=True)
+        ]
 
     def _inference_label(self, label: int) -> str | None:
         names = inference_names(self._labels.data_names)
@@ -338,7 +348,7 @@ class Attack:
             self._labels.data_name(label) or self._label_name(label) for label in self._skipped
         )
         recipe["skipped_labels"] = sorted(filter(None, names))
-        summary = summarise(rows, self.recipe.goal.kind, recipe, self._validity)
+        summary = summarize(rows, self.recipe.goal.kind, recipe, self._validity)
         about = {
             "model": self.model.name,
             **self.model.about(),
@@ -382,6 +392,23 @@ def as_classifier(
     if given:
         raise HfBatError(f"{given[0]} is for transformers models; the function is called as it is")
     return CallableModel(model)
+
+
+def _choose_filter(label_filter: bool | LabelValidity, recipe: Recipe) -> LabelValidity | None:
+    """Return the filter that an attack reports by; a fickle attack has none, its edits keep the label."""
+    if label_filter is False or recipe.goal.kind != "obstinate":
+        return None
+    if recipe.search != "exhaustive":
+        raise HfBatError(
+            f"the label filter needs every edit tried; {recipe.name} searches by {recipe.search}: "
+            "make its search exhaustive or leave the filter out"
+        )
+    return LabelValidity() if label_filter is True else label_filter
+
+
+def _hash(description: Mapping[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _edit_dict(edit: Any) -> dict[str, Any]:

@@ -103,11 +103,10 @@ def check_obstinate(metric: str, runs: list[Run]) -> None:
         HfBatError: one line that names the metrics that they do give.
     """
     from hf_bat.attack import get_recipe
-    from hf_bat.attack.label_filter import FIGURES
+    from hf_bat.attack.figures import list_figures
 
-    figures = ["asr", "asr_confident", "asr_attackable", "keep_rate"]
-    if any(run.arguments.get("attack_label_filter") for run in runs):
-        figures += FIGURES
+    has_filter = any(run.arguments.get("attack_label_filter") for run in runs)
+    figures = [f.name for f in list_figures("evaluation") if has_filter or f.edits == "all"]
     names = dict.fromkeys(n for run in runs for n in run.arguments.get("attacks") or ())
     recipes = [recipe for recipe in map(get_recipe, names) if recipe.goal.kind == "obstinate"]
     known = [f"eval_{recipe.key}_{figure}" for recipe in recipes for figure in figures]

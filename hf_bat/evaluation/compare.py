@@ -8,11 +8,12 @@ models at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import FIGURES, group_by_original
@@ -205,10 +206,12 @@ def compare_attack_rates(
     """
     comparisons = []
     for attack, pairs in _pair_attacks(rows_a, rows_b).items():
-        for figure, count in _ATTACK_FIGURES.items():
-            counts = [(count(a), count(b)) for a, b in pairs]
+        for figure in sorted(list_figures("compare"), key=lambda one: one.per_edit):
+            counts = [(_measure(figure, a), _measure(figure, b)) for a, b in pairs]
             if all(any(pair[side][1] for pair in counts) for side in (0, 1)):
-                comparisons.append(compare_counts(counts, attack, figure, resamples, seed=seed))
+                comparisons.append(
+                    compare_counts(counts, attack, figure.title, resamples, seed=seed)
+                )
     return comparisons
 
 
@@ -406,25 +409,9 @@ def _count_outcome(outcome: str) -> Counts:
     return int(outcome == "succeeded"), int(outcome != "skipped")
 
 
-def _count_correct(row: AttackResult) -> Counts:
-    if row.label is None or row.predicted is None:
-        return 0, 0
-    return int(row.predicted == row.label), 1
-
-
-def _count_kept(row: AttackResult, valid: int | None = None) -> Counts:
-    """Count the tried edits that keep the prediction; with `valid`, of those that the filter marked so."""
-    tried = [] if row.outcome == "skipped" else row.tried or []
-    chosen = [edit for edit in tried if valid is None or edit.valid == valid]
-    return sum(edit.kept for edit in chosen), len(chosen)
-
-
-_ATTACK_FIGURES: dict[str, Callable[[AttackResult], Counts]] = {
-    "accuracy": _count_correct,
-    "keep rate": _count_kept,
-    "keep rate, valid": lambda row: _count_kept(row, valid=1),
-    "keep rate, invalid": lambda row: _count_kept(row, valid=0),
-}
+def _measure(figure: Figure, row: AttackResult) -> Counts:
+    # A search that stops at a success tries other edits for each model, so edits cannot be compared.
+    return (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
 
 
 def _list_texts(sets: Mapping[Any, Sequence[Row]]) -> dict[Any, list[Any]]:

@@ -13,7 +13,8 @@ from xml.parsers import expat
 
 from jinja2 import TemplateError
 
-from hf_bat.attack.report import marks_of, summarise
+from hf_bat.attack.figures import Kind
+from hf_bat.attack.report import marks_of, summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
@@ -249,9 +250,9 @@ def _summarize(rows: list[AttackResult]) -> dict[str, Json]:
     """Return the `attacks` of a report that is made of rows only."""
     summaries: dict[str, Json] = {}
     for attack, attack_rows in group_by_attack((), rows).items():
-        kind = "obstinate" if "outcome_confident" in attack_rows[0] else "fickle"
+        kind: Kind = "obstinate" if "outcome_confident" in attack_rows[0] else "fickle"
         try:
-            summaries[attack] = summarise(attack_rows, kind, {})
+            summaries[attack] = summarize(attack_rows, kind, {})
         except DAMAGE:  # rows that hf_bat did not write are shown without figures
             summaries[attack] = {}
         # Each attack has its own disclosure, because a file may hold rows of several models.

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_bat.attack.label_filter import flat_figures
+from hf_bat.attack.figures import list_figures
 from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_model_title, identify_file, write_atomically
@@ -40,36 +40,6 @@ ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
 add_to_templates(disclosures)
 add_to_templates(group_by_attack)
 
-# Key of an attack's report -> (title, note), in the order of the table.
-_RATES = {
-    "asr": ("attack success rate", "succeeded / attempted"),
-    "asr_confident": (
-        "attack success rate, confident",
-        "prediction kept and its probability higher than before",
-    ),
-    "attackable": ("attackable", "attempted rows that have an edit to try"),
-    "asr_attackable": ("attack success rate of these", "succeeded / rows that have an edit to try"),
-    "keep_rate": ("keep rate", "tried edits that keep the prediction"),
-    "valid_asr": ("attack success rate, valid", "of edits that likely change the label alone"),
-    "valid_asr_confident": ("attack success rate, valid, confident", "of the same edits"),
-    "valid_keep_rate": ("keep rate, valid", "of the same edits"),
-    "invalid_keep_rate": ("keep rate, invalid", "edits that likely leave the label alone"),
-    "accuracy": ("accuracy", "on the rows as they are"),
-    "accuracy_under_attack": ("accuracy under attack", "rows right and not fooled"),
-}
-_FIGURES = {
-    "rows": ("rows", "attempted + skipped"),
-    "attempted": ("attempted", "succeeded + failed"),
-    "skipped": ("skipped", "predicted wrong, or of a label left alone"),
-    "succeeded": ("succeeded", ""),
-    "failed": ("failed", ""),
-    **_RATES,
-    "queries": ("queries", ""),
-    "queries_per_row": ("queries a row", "mean over the attempted"),
-    "words_changed": ("words changed", "mean over the successes"),
-    "sentence_similarity": ("sentence similarity", "mean over the successes"),
-}
-_ALWAYS = ("rows", "asr")
 # The files that a training run leaves; they share a column.
 _RUN_FILES = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
 _COSTS = {
@@ -413,17 +383,22 @@ def chart_attack_rates(reports: Mapping[str, Json]) -> str:
 @add_to_templates
 def tabulate_attacks(attacks: Mapping[str, Json]) -> list[dict[str, Any]]:
     """Return the figures of attacks, one line per figure and one cell (value, interval) per attack."""
-    entries = [{**entry, **flat_figures(entry)} for entry in attacks.values()]
-    return [
-        {
-            "title": title,
-            "note": note,
-            "is_rate": key in _RATES,
-            "cells": [(entry.get(key), entry.get(f"{key}_interval")) for entry in entries],
-        }
-        for key, (title, note) in _FIGURES.items()
-        if key in _ALWAYS or any(entry.get(key) is not None for entry in entries)
-    ]
+    lines = []
+    for figure in list_figures("page"):
+        cells = [
+            (figure.read(entry), figure.read(entry, "_interval")) for entry in attacks.values()
+        ]
+        # A report without a row says so, and why a rate is missing.
+        if figure.name in ("rows", "asr") or any(value is not None for value, _ in cells):
+            lines.append(
+                {
+                    "title": figure.title,
+                    "note": figure.note,
+                    "is_rate": figure.kind == "rate",
+                    "cells": cells,
+                }
+            )
+    return lines
 
 
 @add_to_templates

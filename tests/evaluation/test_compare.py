@@ -217,7 +217,10 @@ TEXTS = ["A.", "B."]
 
 def attack_row(idx, predicted, outcome, tried=None, label=0):
     row = {"idx": idx, "attack": "antonym", "outcome": outcome, "original": TEXTS, "label": label}
-    return {**row, "predicted": predicted, **({} if tried is None else {"tried": tried})}
+    row["predicted"] = predicted
+    if tried is not None:
+        row |= {"candidates": len(tried), "kept": sum(edit[2] for edit in tried), "tried": tried}
+    return row
 
 
 ROWS_A = [

@@ -10,7 +10,7 @@ import pytest
 from attack_report_rows import attack_row
 from html_page import CHROMIUM, Page
 
-from hf_bat.attack.report import AttackReport, summarise
+from hf_bat.attack.report import AttackReport, summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.cli import main
 from hf_bat.report import page as page_module
@@ -46,7 +46,7 @@ def folder(tmp_path):
     rows[1]["original"][1] = EVIL
     rows[1]["perturbed"][1] = EVIL
     results = [AttackResult.from_dict(row) for row in rows]
-    summary = summarise(results, "obstinate", {"name": "paper-antonym"})
+    summary = summarize(results, "obstinate", {"name": "paper-antonym"})
     report = AttackReport({"antonym": summary}, {"antonym": results}, {"model": EVIL})
     report.save_json(out / "attack.json")
     report.save_rows(out / "attack.rows.jsonl")
@@ -169,7 +169,7 @@ def test_unknown_disclosures_of_rows_are_ignored(tmp_path):
 
 def test_rows_that_two_reports_claim_are_not_shown(tmp_path):
     rows = [AttackResult.from_dict(attack_row(0, "succeeded"))]
-    report = AttackReport({"antonym": summarise(rows, "obstinate", {})}, {"antonym": rows})
+    report = AttackReport({"antonym": summarize(rows, "obstinate", {})}, {"antonym": rows})
     for name in ("a.json", "b.json"):
         report.save_json(tmp_path / name)
     report.save_rows(tmp_path / "rows.jsonl")

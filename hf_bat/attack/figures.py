@@ -1,0 +1,348 @@
+"""The figures of an attack, such as its success rate: the only place where one is defined.
+
+`FIGURES` is read by everything that computes or shows a figure: the JSON report, its Markdown table, HTML
+pages, the metrics of an evaluation, the model card, the summary of a run, comparisons of two models and
+the choice of the best model. A new figure is one more entry, such as
+
+    Figure("long_rate", "rate", lambda result: (result.words > 20, 1), "rows of more than 20 words",
+           shown=("table", "page"))
+
+Nothing here imports torch or transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from hf_bat.attack.result import AttackResult
+from hf_bat.errors import HfBatError
+from hf_bat.stats import format_rate, rate, rate_interval
+
+Kind = Literal["fickle", "obstinate"]
+Place = Literal["table", "page", "metric", "evaluation", "summary", "card", "compare"]
+BOTH: tuple[Kind, ...] = ("fickle", "obstinate")
+OBSTINATE: tuple[Kind, ...] = ("obstinate",)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of an attack.
+
+    Args:
+        name: Its key in a report, and the end of its metric key `<attack>_<name>`.
+        kind: "count" (sum over rows), "rate" (sum of parts divided by sum of wholes) or "mean" (over the
+            rows that have a value).
+        measure: Returns what one row contributes: a number for a count, `(part, whole)` for a rate, a
+            number or `None` for a mean.
+        note: Explanation on pages.
+        title: Name on pages, in the model index and in comparisons. Defaults to `name` with spaces.
+        short: Name in Markdown tables and in the summary of a run. Defaults to `title`.
+        shown: Where it is shown besides the JSON report: "table" (Markdown), "page" (HTML), "metric"
+            (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of a run), "card"
+            (model index), "compare" (two models).
+        goals: Kinds of attacks that have it. Defaults to both.
+        logged_for: Kinds of attacks for which an evaluation reports it. Defaults to `goals`.
+        lower_is_better: Kinds of attacks for which a lower value is better. Defaults to none.
+        edits: The edits it is about: "all", or those that the label filter takes for "valid" or "invalid".
+            An attack without a label filter has only figures of all edits.
+        per_label: Whether a report has it for each label too.
+        interval: Whether a report has its 95 % interval too, under `<name>_interval`.
+        per_edit: Whether it is about edits and not about rows. Two models are compared by it only if the
+            search tried every edit, so that both saw the same ones.
+        index_type: Metric type in the model index. Defaults to `name`.
+    """
+
+    name: str
+    kind: Literal["count", "rate", "mean"]
+    measure: Callable[[AttackResult], Any]
+    note: str = ""
+    title: str = ""
+    short: str = ""
+    shown: tuple[Place, ...] = ()
+    goals: tuple[Kind, ...] = BOTH
+    logged_for: tuple[Kind, ...] = ()
+    lower_is_better: tuple[Kind, ...] = ()
+    edits: Literal["all", "valid", "invalid"] = "all"
+    per_label: bool = False
+    interval: bool = False
+    per_edit: bool = False
+    index_type: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
+        object.__setattr__(self, "short", self.short or self.title)
+        object.__setattr__(self, "logged_for", self.logged_for or self.goals)
+        object.__setattr__(self, "index_type", self.index_type or self.name)
+
+    @property
+    def key(self) -> str:
+        """The key in its part of a report, which is `label_valid` or `label_invalid` for some edits."""
+        return self.name.removeprefix(f"{self.edits}_")
+
+    def compute(self, results: Sequence[AttackResult]) -> dict[str, Any]:
+        """Compute the figure, and its interval if it has one.
+
+        Args:
+            results: All results of one attack; restricted to the figure's edits, see `AttackResult.restrict`.
+
+        Returns:
+            Key in a report -> value; `None` for a rate out of nothing and for the mean of nothing.
+        """
+        values = [self.measure(result) for result in results]
+        if self.kind == "count":
+            return {self.key: sum(values)}
+        if self.kind == "mean":
+            values = [value for value in values if value is not None]
+            return {self.key: math.fsum(values) / len(values) if values else None}
+        part, whole = sum(part for part, _ in values), sum(whole for _, whole in values)
+        interval = {f"{self.key}_interval": rate_interval(part, whole)} if self.interval else {}
+        return {self.key: rate(part, whole), **interval}
+
+    def measure_row(self, result: AttackResult) -> Any:
+        """Return what a row contributes, if only the figure's edits had been tried."""
+        return self.measure(
+            result if self.edits == "all" else result.restrict(self.edits == "valid")
+        )
+
+    def read(self, summary: Mapping[str, Any], ending: str = "") -> Any:
+        """Return the figure's value in the summary of an attack, or `None`.
+
+        Args:
+            summary: An entry of `AttackReport.attacks`.
+            ending: "_interval" for the 95 % interval of the figure.
+        """
+        part = summary if self.edits == "all" else summary.get(f"label_{self.edits}", {})
+        return part.get(f"{self.key}{ending}")
+
+    def format(self, value: Any) -> str:
+        """Format a value for a table."""
+        if isinstance(value, float):
+            return format_rate(value) if self.kind == "rate" else f"{value:.1f}"
+        return "–" if value is None else str(value)
+
+
+def _measure_asr(result: AttackResult) -> tuple[int, int]:
+    return int(result.is_success), int(result.is_attempted)
+
+
+def _measure_confident_asr(result: AttackResult) -> tuple[int, int]:
+    return int(result.outcome_confident == "succeeded"), int(result.is_attempted)
+
+
+def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
+    # A row without a prediction was not given to the model: it is neither right nor wrong.
+    is_scored = result.predicted is not None and result.label is not None
+    return int(is_scored and result.predicted == result.label), int(is_scored)
+
+
+def _measure_accuracy_under_attack(result: AttackResult) -> tuple[int, int]:
+    right, scored = _measure_accuracy(result)
+    return right - int(result.is_success), scored
+
+
+def _restrict(name: str, edits: Literal["valid", "invalid"], **changes: Any) -> Figure:
+    """Define a figure of the edits that pass the label filter, or of the others."""
+    figure = _ALL_EDITS[name]
+    effect = "change" if edits == "valid" else "keep"
+    options: dict[str, Any] = {
+        "name": f"{edits}_{name}",
+        "note": f"of edits that likely {effect} the label",
+        "title": f"{figure.title}, {edits}",
+        "short": f"{edits} {figure.short}",
+        "goals": OBSTINATE,
+        "logged_for": OBSTINATE,
+        # Edits that keep the label should keep the prediction too.
+        "lower_is_better": figure.lower_is_better if edits == "valid" else (),
+        "edits": edits,
+    }
+    return replace(figure, **options, **changes)
+
+
+# fmt: off
+_EVERYWHERE: tuple[Place, ...] = ("table", "page", "metric", "evaluation", "summary", "card")
+_ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
+    Figure("rows", "count", lambda result: 1, "attempted + skipped",
+           shown=("table", "page"), per_label=True),
+    Figure("attempted", "count", lambda result: int(result.is_attempted), "succeeded + failed",
+           shown=("table", "page"), per_label=True),
+    Figure("skipped", "count", lambda result: int(not result.is_attempted),
+           "predicted wrong, or of a skipped label", shown=("page",), per_label=True),
+    Figure("succeeded", "count", lambda result: int(result.is_success),
+           shown=("page",), per_label=True),
+    Figure("failed", "count", lambda result: int(result.is_attempted and not result.is_success),
+           shown=("page",), per_label=True),
+    Figure("asr", "rate", _measure_asr, "succeeded / attempted",
+           "attack success rate", "ASR", _EVERYWHERE, lower_is_better=BOTH,
+           per_label=True, interval=True, index_type="attack_success_rate"),
+    Figure("succeeded_confident", "count", lambda result: _measure_confident_asr(result)[0],
+           goals=OBSTINATE, per_label=True),
+    Figure("asr_confident", "rate", _measure_confident_asr,
+           "prediction kept and its probability higher than before",
+           "attack success rate, confident", "ASR, confident", _EVERYWHERE, OBSTINATE,
+           lower_is_better=OBSTINATE, per_label=True, interval=True,
+           index_type="attack_success_rate"),
+    Figure("attackable", "rate",
+           lambda result: (int(result.is_attackable), int(result.is_attempted)),
+           "attempted rows that have an edit to try",
+           shown=("table", "page", "metric", "evaluation", "card"), per_label=True),
+    Figure("asr_attackable", "rate",
+           lambda result: (int(result.is_success), int(result.is_attackable)),
+           "succeeded / attackable rows", "attack success rate of attackable rows",
+           "ASR of attackable", ("table", "page", "evaluation", "card"), lower_is_better=BOTH,
+           per_label=True, index_type="attack_success_rate"),
+    # Evaluations of fickle attacks do not report it, because their success rate says the same.
+    Figure("keep_rate", "rate", lambda result: (result.kept or 0, result.candidates or 0),
+           "tried edits that keep the prediction", shown=(*_EVERYWHERE, "compare"),
+           logged_for=OBSTINATE, lower_is_better=OBSTINATE, per_label=True, per_edit=True),
+    Figure("accuracy", "rate", _measure_accuracy, "on the rows as they are",
+           shown=("table", "page", "compare")),
+    Figure("accuracy_under_attack", "rate", _measure_accuracy_under_attack,
+           "rows predicted right and not fooled", short="under attack", shown=("table", "page")),
+    Figure("queries", "count", lambda result: result.queries, shown=("page",)),
+    Figure("queries_per_row", "mean",
+           lambda result: result.queries if result.is_attempted else None,
+           "mean over the attempted rows", shown=("table", "page")),
+    # Only reported for the edits of the label filter.
+    Figure("kept", "count", lambda result: result.kept or 0, goals=()),
+    Figure("candidates", "count", lambda result: result.candidates or 0),
+    Figure("edits_beyond_cut", "count", lambda result: result.beyond_cut or 0),
+    Figure("budget_exhausted", "count", lambda result: int(result.exhausted or False)),
+    Figure("words_changed", "mean",
+           lambda result: result.words_changed if result.is_success else None,
+           "mean over the successes", shown=("page",)),
+    Figure("words_changed_rate", "mean",
+           lambda result: (result.words_changed or 0) / result.words if result.is_success else None),
+    Figure("sentence_similarity", "mean",
+           lambda result: result.similarity if result.is_success else None,
+           "mean over the successes", shown=("page",)),
+)}
+FIGURES: dict[str, Figure] = _ALL_EDITS | {figure.name: figure for figure in (
+    _restrict("candidates", "valid"),
+    _restrict("kept", "valid"),
+    _restrict("keep_rate", "valid"),
+    _restrict("attackable", "valid", shown=("metric", "evaluation", "card")),
+    _restrict("succeeded", "valid", shown=()),
+    _restrict("succeeded_confident", "valid"),
+    _restrict("asr", "valid"),
+    _restrict("asr_confident", "valid"),
+    _restrict("asr_attackable", "valid", shown=("metric", "evaluation", "card"), interval=True),
+    _restrict("candidates", "invalid"),
+    _restrict("kept", "invalid"),
+    _restrict("keep_rate", "invalid"),
+    _restrict("attackable", "invalid", shown=()),
+)}
+# fmt: on
+
+
+def list_figures(place: Place) -> list[Figure]:
+    """List the figures that are shown in a place; see `Figure`.
+
+    Example:
+        >>> [figure.short for figure in list_figures("summary") if figure.edits == "all"]
+        ['ASR', 'ASR, confident', 'keep rate']
+    """
+    return [figure for figure in FIGURES.values() if place in figure.shown]
+
+
+def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
+    """Split a metric key of an attack.
+
+    Returns:
+        What precedes the figure (the attack, or a data set and the attack) and the figure; `None` for
+        other metrics.
+
+    Example:
+        >>> prefix, figure = parse_metric("eval_antonym_valid_asr")
+        >>> prefix, figure.name
+        ('antonym', 'valid_asr')
+    """
+    name = (metric or "").removeprefix("eval_")
+    matches = [figure for figure in list_figures("evaluation") if name.endswith(f"_{figure.name}")]
+    if not matches:
+        return None
+    figure = max(matches, key=lambda match: len(match.name))
+    return name.removesuffix(f"_{figure.name}"), figure
+
+
+def find_kind(prefix: str) -> Kind:
+    """Return the kind of an attack by the first part of its metric keys; obstinate if it is unknown.
+
+    Example:
+        >>> find_kind("synonym"), find_kind("mismatched_antonym")
+        ('fickle', 'obstinate')
+    """
+    # The recipes need numpy, which `import hf_bat` must not load.
+    from hf_bat.attack.recipes import ALIASES, RECIPES
+
+    attack = prefix.rsplit("_", 1)[-1]
+    recipe = RECIPES.get(ALIASES.get(attack, attack))
+    return "obstinate" if recipe is None else recipe.kind
+
+
+def is_lower_better(metric: str | None) -> bool:
+    """Return whether a metric comes from attacks and its lowest value is the best.
+
+    Example:
+        >>> [is_lower_better(m) for m in ("eval_antonym_asr", "antonym_asr_confident", "eval_accuracy")]
+        [True, True, False]
+        >>> is_lower_better("eval_antonym_invalid_keep_rate")  # these edits likely keep the label
+        False
+        >>> is_lower_better("eval_synonym_keep_rate")  # and all of these should
+        False
+    """
+    parsed = parse_metric(metric)
+    return parsed is not None and find_kind(parsed[0]) in parsed[1].lower_is_better
+
+
+def is_attack_metric(metric: str | None) -> bool:
+    """Return whether only attacks give this metric.
+
+    Example:
+        >>> [is_attack_metric(m) for m in ("eval_robustness", "eval_antonym_asr", "eval_loss")]
+        [True, True, False]
+    """
+    return metric in ("robustness", "eval_robustness") or parse_metric(metric) is not None
+
+
+def has_obstinate(attacks: Sequence[str]) -> bool:
+    """Return whether one of the named attacks is obstinate: its edits should change the prediction.
+
+    Example:
+        >>> has_obstinate(["paper-synonym", "a2t"]), has_obstinate(["synonym", "antonym"])
+        (False, True)
+    """
+    return any(find_kind(name) == "obstinate" for name in attacks)
+
+
+def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:
+    """Check that each evaluation reports the attack metric by which the best model is chosen.
+
+    Args:
+        metric: `metric_for_best_model`.
+        when: `attack_every`.
+        attacks: Names of the attacks.
+
+    Raises:
+        HfBatError: An evaluation would not have the metric.
+    """
+    if not is_attack_metric(metric):
+        return
+    parsed = parse_metric(metric)
+    needed = ["antonym", "synonym"]  # for robustness
+    if parsed is not None:
+        needed = [parsed[0].rsplit("_", 1)[-1]]
+        kind = find_kind(needed[0])
+        if kind not in parsed[1].logged_for:
+            raise HfBatError(
+                f"metric_for_best_model={metric!r}: evaluation does not report {parsed[1].name} of "
+                f"{kind} attacks; use {needed[0]}_asr"
+            )
+    if not {attack.removeprefix("paper-") for attack in attacks}.issuperset(needed):
+        raise HfBatError(f"metric_for_best_model={metric!r} needs attacks={needed}")
+    if when != "eval":
+        raise HfBatError(
+            f"metric_for_best_model={metric!r} is needed at each evaluation: set attack_every='eval'"
+        )
