@@ -289,30 +289,21 @@ def find_components(
 
 
 def _label_components(matrix: np.ndarray, threshold: float) -> np.ndarray:
-    """Return a label per row, which is the first row of its component."""
+    """Return the number of each row's component, in the order of their first rows."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     labels = np.arange(len(matrix))
     for start in _list_blocks(len(matrix), "joining words"):
         # The rest of the product is its mirror image.
         products = matrix[start : start + _BLOCK] @ matrix[start:].T
         rows, columns = np.nonzero(products > threshold - 10.0**-_DECIMALS)
         joined = np.round(products[rows, columns], _DECIMALS) > threshold
-        labels = _join(labels, rows[joined] + start, columns[joined] + start)
+        edges = labels[rows[joined] + start], labels[columns[joined] + start]
+        graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(labels), len(labels)))
+        # Joined block by block, because all edges at once may not fit into memory.
+        labels = connected_components(graph, directed=False)[1][labels]
     return labels
-
-
-def _join(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Merge the components at the ends of each edge: point the higher label to the lower one, follow
-    labels to their ends, and repeat until no edge joins two components."""
-    while True:
-        low = np.minimum(labels[left], labels[right])
-        high = np.maximum(labels[left], labels[right])
-        apart = low != high
-        if not apart.any():
-            return labels
-        left, right = left[apart], right[apart]
-        np.minimum.at(labels, high[apart], low[apart])
-        while not np.array_equal(followed := labels[labels], labels):
-            labels = followed
 
 
 def _cut(others: np.ndarray, similarities: np.ndarray, limit: int) -> np.ndarray:

@@ -89,7 +89,6 @@ class WordNet:
         self._synsets: list[str] = relations["synsets"]
         self._counts: dict[str, dict[str, list[int]]] = relations["counts"]
         self._parents: list[list[int]] = relations["parents"]
-        self._children: dict[int, list[int]] | None = None
         # pos -> lemma -> synsets: one sense follows from the synsets, several have an order.
         self._index: dict[str, dict[str, Any]] = {pos: {} for pos in POSITIONS}
         for number, line in enumerate(self._synsets):
@@ -181,28 +180,6 @@ class WordNet:
         """Return the numbers of the synsets directly above one: hypernyms, or a satellite's head."""
         return list(self._parents[number])
 
-    def sisters(self, synset: Synset | int) -> list[Synset]:
-        """Return the synsets that share a parent with a synset (or its number): co-hyponyms of nouns
-        and verbs, satellites of the same head for adjectives.
-
-        Example:
-            >>> wordnet = load_wordnet()
-            >>> "wolf" in {s.lemmas[0] for s in wordnet.sisters(wordnet.synsets("dog", "n")[0])}
-            True
-        """
-        number = synset if isinstance(synset, int) else synset.number
-        if self._children is None:
-            children: dict[int, list[int]] = {}
-            for child, parents in enumerate(self._parents):
-                for parent in parents:
-                    children.setdefault(parent, []).append(child)
-            self._children = children
-        sisters = dict.fromkeys(
-            sister for parent in self._parents[number] for sister in self._children.get(parent, ())
-        )
-        sisters.pop(number, None)
-        return [self.synset(sister) for sister in sisters]
-
 
 @lru_cache(maxsize=2)
 def load_wordnet(source: str = "bundled") -> WordNet:
@@ -231,12 +208,8 @@ def load_wordnet(source: str = "bundled") -> WordNet:
 
 
 def _find_nltk_wordnet() -> Path:
-    try:
-        import nltk.data
-    except ImportError as error:
-        raise HfBatError(
-            "NLTK is not installed: pip install nltk, or use the bundled WordNet"
-        ) from error
+    import nltk.data
+
     for name in ("corpora/wordnet.zip", "corpora/wordnet"):
         try:
             return Path(str(nltk.data.find(name)))

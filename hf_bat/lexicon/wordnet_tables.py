@@ -284,7 +284,7 @@ class _SynonymFinder:
     def __init__(self, wordnet: WordNet, min_share: float | None) -> None:
         self.wordnet = wordnet
         self.min_share = min_share
-        self._lemma_senses: dict[str, dict[int, int]] = {}
+        self._lemma_counts: dict[str, dict[int, int]] = {}
 
     def list_words(self) -> list[str]:
         forms = {
@@ -299,57 +299,43 @@ class _SynonymFinder:
     def find(self, word: str) -> list[str]:
         analyses = [(base, pos) for pos in POSITIONS for base in self.wordnet.morphy(word, pos)]
         counts = self._count_senses(analyses)
-        is_tagged = any(counts.values())
-        admitted = self._admit(analyses, counts)
         ranked: list[tuple[float, str]] = []
         for base, pos in analyses:
             forms = inflect(base, pos, self.wordnet)
             kinds = [kind for kind, form in forms.items() if form == word]
             for number in self.wordnet.senses(base, pos) if kinds else ():
-                if number in admitted:
-                    members = self._list_members(number, pos, kinds, is_tagged)
+                if number in counts:
+                    members = self._list_members(number, pos, kinds, counts[number])
                     ranked += [(-counts[number], form) for form in members]
         return list(dict.fromkeys(form for _, form in sorted(ranked, key=lambda pair: pair[0])))
 
-    def _list_members(
-        self, number: int, pos: str, kinds: list[str], is_tagged: bool
-    ) -> Iterator[str]:
+    def _list_members(self, number: int, pos: str, kinds: list[str], tagged: int) -> Iterator[str]:
         """Yield the words that often have a sense, in the order of its synset, inflected alike."""
-        for lemma in self.wordnet.synset(number).lemmas:
-            if not _is_plain(lemma):
-                continue
-            count = self._get_senses(lemma).get(number)
-            is_rare = self.min_share is not None and is_tagged and not count
+        for lemma in filter(_is_plain, self.wordnet.synset(number).lemmas):
+            if lemma not in self._lemma_counts:
+                self._lemma_counts[lemma] = self._count_senses([(lemma, pos) for pos in POSITIONS])
+            count = self._lemma_counts[lemma].get(number)
+            is_rare = self.min_share is not None and tagged and not count
             if count is not None and not is_rare:
                 forms = inflect(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)
 
-    def _get_senses(self, lemma: str) -> dict[int, int]:
-        """Return the admitted synsets of a lemma with their tag counts."""
-        if lemma not in self._lemma_senses:
-            analyses = [(lemma, pos) for pos in POSITIONS]
-            counts = self._count_senses(analyses)
-            admitted = self._admit(analyses, counts)
-            self._lemma_senses[lemma] = {number: counts[number] for number in admitted}
-        return self._lemma_senses[lemma]
-
     def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
-        """Return the tag counts of the synsets of a word's analyses (base form, part of speech)."""
+        """Return the tag counts of a word's frequent synsets, or of its first ones if it was never
+        tagged; an analysis is (base form, part of speech)."""
         counts: dict[int, int] = {}
+        first: set[int] = set()
         for base, pos in analyses:
             senses = self.wordnet.senses(base, pos)
+            first.update(senses[:1])
             for number, count in zip(senses, self.wordnet.sense_counts(base, pos), strict=True):
                 counts[number] = counts.get(number, 0) + count
-        return counts
-
-    def _admit(self, analyses: list[tuple[str, str]], counts: dict[int, int]) -> set[int]:
-        """Return the frequent synsets of a word, or its first ones if it was never tagged."""
         if self.min_share is None:
-            return set(counts)
-        total = sum(counts.values())
-        if not total:
-            return {n for base, pos in analyses for n in self.wordnet.senses(base, pos)[:1]}
-        return {n for n, count in counts.items() if count and count >= self.min_share * total}
+            return counts
+        least = self.min_share * sum(counts.values())
+        if not any(counts.values()):
+            return dict.fromkeys(first, 0)
+        return {number: count for number, count in counts.items() if count and count >= least}
 
 
 def _is_plain(lemma: str) -> bool:

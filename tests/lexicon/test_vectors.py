@@ -124,11 +124,6 @@ def test_all_but_the_top():
     assert np.allclose(vectors.remove_components(matrix, 99), 0)
 
 
-def test_joining_labels():
-    labels = vectors._join(np.arange(8), np.array([5, 6, 1, 3]), np.array([6, 3, 7, 0]))
-    assert labels.tolist() == [0, 1, 2, 0, 4, 0, 0, 1]
-
-
 @pytest.mark.parametrize("name", ["v.txt", "v.txt.gz", "misnamed.vec"])
 @pytest.mark.parametrize("header", [False, True])
 def test_file_forms(tmp_path, name, header):

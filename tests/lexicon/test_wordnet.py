@@ -75,14 +75,6 @@ def test_look_up_by_inflected_form():
     assert wordnet.antonyms(wordnet.synsets("hire", "v")[0]) == {"hire": ("fire",)}
 
 
-def test_sisters():
-    wordnet = load_wordnet()
-    dog = wordnet.synsets("dog", "n")[0]
-    sisters = wordnet.sisters(dog)
-    assert {"wolf", "fox"} <= {s.lemmas[0] for s in sisters}
-    assert dog not in sisters
-
-
 @pytest.mark.slow
 def test_same_synsets_and_antonyms_as_nltks_reader(shared, nltk_wordnet):
     """For every word of the authors' eight tables, and some others, inflected ones among them."""
@@ -105,16 +97,15 @@ def test_same_synsets_and_antonyms_as_nltks_reader(shared, nltk_wordnet):
         ], word
 
 
-def test_same_relations_other_than_antonyms_as_nltks_reader(nltk_wordnet):
+def test_same_parents_base_forms_and_counts_as_nltks_reader(nltk_wordnet):
     ours = load_wordnet()
     for word in ("dog", "run", "happy", "person", "walked", "mice"):
         for mine, theirs in zip(ours.synsets(word), nltk_wordnet.synsets(word), strict=True):
-            up = theirs.similar_tos() if theirs.pos() == "s" else None
-            if up is None:
-                up = theirs.hypernyms() + theirs.instance_hypernyms()
-                down = {s for h in up for s in h.hyponyms() + h.instance_hyponyms()}
-                sisters = {tuple(s.lemma_names()) for s in down if s != theirs}
-                assert {s.lemmas for s in ours.sisters(mine)} == sisters
+            above = theirs.hypernyms() + theirs.instance_hypernyms()
+            if theirs.pos() == "s":
+                above = theirs.similar_tos()
+            parents = {ours.synset(number).lemmas for number in ours.parents(mine.number)}
+            assert parents == {tuple(synset.lemma_names()) for synset in above}
         for pos in "nvar":
             lemma = ours.morphy(word, pos)[:1]
             assert lemma == ([nltk_wordnet.morphy(word, pos)] if lemma else [])
