@@ -55,6 +55,12 @@ class Vocabulary:
 def count_words(texts: Iterable[str]) -> Counter[str]:
     """Count the lower-cased words of sentences, without their trailing punctuation marks.
 
+    Args:
+        texts: The sentences.
+
+    Returns:
+        Word -> number of occurrences.
+
     Example:
         >>> count_words(["A dog.", "a Dog runs"]).most_common(2)
         [('a', 2), ('dog', 2)]

@@ -125,7 +125,10 @@ def synonyms_from_wordnet(
 
 @cache
 def default_antonyms() -> SubstitutionTable:
-    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`, loaded once per process.
+    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`.
+
+    Returns:
+        The table, loaded once per process.
 
     Example:
         >>> default_antonyms()["hated"]
@@ -136,9 +139,10 @@ def default_antonyms() -> SubstitutionTable:
 
 @cache
 def default_synonyms() -> SubstitutionTable:
-    """Return the bundled synonyms, loaded once per process.
+    """Return the bundled synonyms, the result of `synonyms_from_wordnet()` without antonyms.
 
-    They are `synonyms_from_wordnet()` without antonyms.
+    Returns:
+        The table, loaded once per process.
 
     Example:
         >>> default_synonyms()["automobile"][:2]
@@ -149,12 +153,15 @@ def default_synonyms() -> SubstitutionTable:
 
 @cache
 def default_sisters() -> SubstitutionTable:
-    """Return the bundled sister terms, nearest first, loaded once per process.
+    """Return the bundled sister terms, nearest first.
 
     Sister terms are words of one class that exclude each other: colors, animals, fruit, dishes,
     drinks, materials, vehicles, musical instruments, sports, furniture, clothing, parts of the body,
     nationalities, days, months, rooms and the like. `scripts/build_sister_table.py` builds them from
     WordNet's classes.
+
+    Returns:
+        The table, loaded once per process.
 
     Example:
         >>> default_sisters()["violin"][:2]

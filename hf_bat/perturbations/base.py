@@ -33,8 +33,7 @@ class Edit:
         sentence: Index of the sentence.
         position: Index of the white-space token in that sentence.
         original: The word before the edit, without its trailing punctuation mark.
-        replacement: The new text: several words, or none, if the perturbation inserts or removes
-            words.
+        replacement: The new text; several words, or none, if the perturbation inserts or removes words.
         texts: The whole input after the edit.
 
     Example:
@@ -103,8 +102,8 @@ class Perturbation(ABC):
             rng: Source of randomness; the same state gives the same draw.
 
         Returns:
-            The perturbed sentences, or `None` if the draw changes no word: then the row has no
-            valid perturbation and is masked out of the contrastive terms.
+            The perturbed sentences, or `None` if the draw changes no word: then the row has no valid
+            perturbation and is masked out of the contrastive terms.
         """
         edit = self.choose(self.candidates(texts), rng)
         return edit.texts if edit else None
@@ -114,16 +113,12 @@ class Perturbation(ABC):
     ) -> Texts | None:
         """Draw one perturbed input of a row whose label may be known by name.
 
-        Override it if the name of the label decides which edits may be drawn, as the label filter
-        does.
+        Override it if the name of the label decides which edits may be drawn, as the label filter does.
 
         Args:
             texts: The sentences of the input, one or two.
             rng: Source of randomness.
             label_name: Name of the row's label, or `None` if it is unknown.
-
-        Returns:
-            The result of `sample`.
         """
         return self.sample(texts, rng)
 
@@ -133,20 +128,14 @@ class Perturbation(ABC):
 
         Args:
             texts: The sentences of the input, one or two.
-
-        Returns:
-            The edits; an empty list if no word can be replaced.
         """
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         """Draw one of some candidates with the probabilities of `sample`; by default uniformly.
 
         Args:
-            edits: Some of the candidates of one input.
+            edits: Some of the candidates of one input. If there are none, the result is `None`.
             rng: Source of randomness.
-
-        Returns:
-            One of the edits, or `None` if `edits` is empty.
         """
         return edits[int(rng.random() * len(edits))] if edits else None
 
@@ -158,26 +147,22 @@ class Perturbation(ABC):
 class Memo(dict[str, T]):
     """Results of a function of one string, computed once each.
 
-    A subclass of dict rather than `functools.cache`, because a look-up that succeeds runs no Python
-    code: drawing looks up every token.
-
-    Args:
-        compute: The function.
-        size: The number of results at which all of them are forgotten. Few corpora have more distinct
-            tokens; beyond that the memory matters more than the look-ups. Defaults to 500,000.
+    Faster than `functools.cache`, because a look-up that succeeds runs no Python code, and every token
+    of a draw is looked up.
 
     Example:
-        >>> lengths = Memo(len, size=2)
+        >>> lengths = Memo(len)
         >>> lengths["dog"], lengths
         (3, {'dog': 3})
     """
 
-    def __init__(self, compute: Callable[[str], T], size: int = 500_000):
+    def __init__(self, compute: Callable[[str], T]):
         super().__init__()
-        self.compute, self.size = compute, size
+        self.compute = compute
 
     def __missing__(self, key: str) -> T:
-        if len(self) >= self.size:
+        # Few corpora have so many distinct tokens; then the memory matters more than the look-ups.
+        if len(self) >= 500_000:
             self.clear()
         self[key] = result = self.compute(key)
         return result
@@ -239,17 +224,10 @@ def normalize_word(word: str) -> str:
 
 
 def delete_token(pieces: Sequence[str], place: int) -> list[str]:
-    """Delete one token of a sentence, with the white space on one side of it.
+    """Delete one token from the result of `split_pieces`, with the white space on one side of it.
 
-    The next token receives the marks before the deleted word, the previous token the marks after
-    it. The word that then begins the sentence receives its capital.
-
-    Args:
-        pieces: The result of `hf_bat.text.split_pieces`.
-        place: Index of the piece.
-
-    Returns:
-        The remaining pieces; `[""]` if there are none.
+    The next token receives the marks before the deleted word, the previous token the marks after it.
+    The word that then begins the sentence receives its capital.
 
     Example:
         >>> delete_token(["No", " ", "dogs", " ", "run."], 0), delete_token(["Why", " ", "not?"], 2)
