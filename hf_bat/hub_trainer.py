@@ -11,7 +11,7 @@ from typing import Any
 
 from hf_bat.errors import HfBatError, first_cause
 from hf_bat.files import get_hub_name
-from hf_bat.model_card import CardFacts, Evaluation, describe_data, even_out_logs, finish_card
+from hf_bat.model_card import Evaluation, describe_data, even_out_logs, finish_card, gather_facts
 from hf_bat.raw_text import RawTextTrainer
 from hf_bat.saved_perturbations import collect_tables
 
@@ -134,7 +134,7 @@ class HubTrainer(RawTextTrainer):
         finally:
             self.state.log_history = log_history
         has_trained = self.state.global_step > 0 and self.train_dataset is not None
-        facts = CardFacts.gather(
+        facts = gather_facts(
             self.model,
             self.args,
             self.task,

@@ -87,12 +87,12 @@ class Evaluation:
         rows: int,
         data: Mapping[str, str],
     ) -> Evaluation:
-        """Take the figures from what `Trainer.evaluate` returned and the attack reports.
+        """Take the figures from the metrics of `Trainer.evaluate`, all with one prefix, and attack reports.
 
         Args:
-            metrics: Metrics with the prefix `name`; others are ignored.
-            reports: Reports of the attacks that ran in this evaluation.
-            name: See `Evaluation`, also for the rest.
+            metrics: Metrics; those without the prefix `name` are ignored.
+            reports: Reports of the attacks in this evaluation.
+            name: See `Evaluation`, also for the other arguments.
             step: Optimizer step.
             rows: Number of rows.
             data: The data set.
@@ -177,119 +177,79 @@ class Evaluation:
         return AttackReport({k: dict(v) for k, v in self.attacks.items()}).to_markdown()
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """The facts that a card states beside the figures of evaluations, as its template reads them.
+def gather_facts(
+    model: Any,
+    args: Any,
+    task: Task | None,
+    *,
+    train_rows: Any = None,
+    tables: Mapping[str, SubstitutionTable] | None = None,
+    evaluations: Sequence[Evaluation] = (),
+    step: int = 0,
+    repo: str | None = None,
+    base: str | None = None,
+) -> dict[str, Any]:
+    """Gather the facts about a model and the run that trained or evaluated it.
 
     Args:
-        name: The model's name, if `Trainer`'s card has none.
-        repo: What a reader gives to `from_pretrained`.
-        base: Name on the Hub of the model that was fine-tuned; `None` if unknown or a folder.
+        model: The model, an adapter or not.
+        args: `BalancedTrainingArguments` of the run.
         task: The task; `None` for tokenized data.
-        label_names: The model's label names, in order.
-        trained_on: Number and source of the training rows; `None` if this run did not train.
-        method: Name of the training method.
-        formula: Its loss, as Markdown.
-        edits: The obstinate edits in words; empty for a method without obstinate versions.
-        distance: Distance between representations.
-        pooling: Pooling of the representations.
-        weights: Weight -> value.
-        options: Method options that differ from their defaults.
-        canonicalize: Whether the model has the preprocessing defense.
-        tables: Name -> table, for each table that the method uses.
-        table_files: Files of tables beside the model.
-        evaluations: Evaluations of the current weights, the last one for each name.
-        is_adapter: Whether the model is a PEFT adapter.
+        train_rows: Prepared training rows; `None` if the run did not train.
+        tables: Name -> table, one entry per table that the method uses.
+        evaluations: All evaluations of the run, in order.
+        step: Step of the model's weights; evaluations of other steps are left out.
+        repo: Name on the Hub. Defaults to `args.hub_model_id`, then to the output folder's name.
+        base: Name on the Hub of the model that was fine-tuned; `None` if unknown or a folder.
+
+    Returns:
+        The variables of the template `templates/model_card.md`, for `finish_card`.
     """
-
-    name: str
-    repo: str
-    base: str | None
-    task: Task | None
-    label_names: Sequence[str]
-    trained_on: str | None
-    method: str
-    formula: str
-    edits: str
-    distance: str
-    pooling: str
-    weights: Mapping[str, Any]
-    options: Mapping[str, Any]
-    canonicalize: bool
-    tables: Mapping[str, SubstitutionTable]
-    table_files: Sequence[str]
-    evaluations: Sequence[Evaluation]
-    is_adapter: bool
-
-    @classmethod
-    def gather(
-        cls,
-        model: Any,
-        args: Any,
-        task: Task | None,
-        *,
-        train_rows: Any = None,
-        tables: Mapping[str, SubstitutionTable] | None = None,
-        evaluations: Sequence[Evaluation] = (),
-        step: int = 0,
-        repo: str | None = None,
-        base: str | None = None,
-    ) -> CardFacts:
-        """Gather the facts about a model and the run that trained or evaluated it.
-
-        Args:
-            model: The model, an adapter or not.
-            args: `BalancedTrainingArguments` of the run.
-            task: The task; `None` for tokenized data.
-            train_rows: Prepared training rows; `None` if the run did not train.
-            tables: Name -> table, for each table that the method uses.
-            evaluations: All evaluations of the run, in order.
-            step: Step of the model's weights; evaluations of other steps are left out.
-            repo: Name on the Hub. Defaults to `args.hub_model_id`, then to the output folder's name.
-            base: Name of the base model.
-        """
-        folder = Path(args.output_dir).resolve()
-        repo = repo or args.hub_model_id or folder.name
-        balanced = args.method in BALANCED_METHODS
-        kinds = args.obstinate_edits or DEFAULT_EDITS
-        edits = [EDIT_KINDS[kind].summary for kind in kinds] if balanced else []
-        config = model.config
-        return cls(
-            name=(args.hub_model_id or folder.name).split("/")[-1],
-            repo=repo,
-            base=base,
-            task=task,
-            label_names=[str(config.id2label[i]) for i in range(config.num_labels)],
-            trained_on=None if train_rows is None else _describe_training_rows(train_rows, task),
-            method=args.method,
-            formula=_describe_loss(args),
-            edits=" or ".join(edits),
-            distance=args.distance,
-            pooling=args.pooling or default_pooling(model),
-            weights={
-                name: getattr(args, name)
-                for name in METHOD_WEIGHTS[args.method]
-                if getattr(args, name) is not None  # unset without a label filter to need it
-            },
-            options=_list_options(args),
-            canonicalize=bool(args.canonicalize),
-            tables=tables or {},
-            table_files=[
-                f"{name}.json.gz" for name in tables or {} if (folder / f"{name}.json.gz").is_file()
-            ],
-            evaluations=list({e.name: e for e in evaluations if e.step == step}.values()),
-            is_adapter=hasattr(model, "peft_config"),
-        )
+    folder = Path(args.output_dir).resolve()
+    name = args.hub_model_id or folder.name
+    edits = args.obstinate_edits or DEFAULT_EDITS if args.method in BALANCED_METHODS else ()
+    id2label = {
+        number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
+    }
+    rows = f"{len(train_rows):,} rows" if hasattr(train_rows, "__len__") else "a stream of rows"
+    source = _format_data(describe_data(train_rows, task, "train"))
+    return {
+        "version": __version__,
+        "name": name.split("/")[-1],
+        "repo": repo or name,
+        "base": base,
+        "task": task,
+        "id2label": id2label,
+        "is_adapter": hasattr(model, "peft_config"),
+        "trained_on": None if train_rows is None else f"{rows} of {source}",
+        "method": args.method,
+        "formula": _describe_loss(args),
+        "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
+        "distance": args.distance,
+        "pooling": args.pooling or default_pooling(model),
+        # A weight is None without the label filter that it needs.
+        "weights": {
+            weight: getattr(args, weight)
+            for weight in METHOD_WEIGHTS[args.method]
+            if getattr(args, weight) is not None
+        },
+        "options": _list_options(args),
+        "canonicalize": args.canonicalize,
+        "tables": tables or {},
+        "table_files": [f.name for t in tables or {} if (f := folder / f"{t}.json.gz").is_file()],
+        # The last evaluation of each set.
+        "evaluations": list({e.name: e for e in evaluations if e.step == step}.values()),
+    }
 
 
-def finish_card(path: Path, facts: CardFacts, own_tags: Sequence[str]) -> None:
+def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -> None:
     """Put our text and figures into the card that `Trainer.create_model_card` has written.
 
     Its metadata, hyper-parameters, results and versions are kept.
 
     Args:
         path: The card, `README.md` of the output folder.
-        facts: What the card states.
+        facts: Facts from `gather_facts`.
         own_tags: Tags that the card must have.
 
     Raises:
@@ -299,25 +259,25 @@ def finish_card(path: Path, facts: CardFacts, own_tags: Sequence[str]) -> None:
 
     written = ModelCard.load(path, ignore_metadata_errors=True)
     data = written.data
-    name = (data.model_name or facts.name).split("/")[-1]
-    data.base_model = base = facts.base or get_hub_name(data.get("base_model"))
+    evaluations: Sequence[Evaluation] = facts["evaluations"]
+    name = (data.model_name or facts["name"]).split("/")[-1]
+    data.base_model = base = facts["base"] or get_hub_name(data.get("base_model"))
     data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
-    data.library_name = "peft" if facts.is_adapter else "transformers"
+    data.library_name = "peft" if facts["is_adapter"] else "transformers"
     data.pipeline_tag = "text-classification"
-    # Only the last evaluation of each data set: the index has one entry for each.
-    by_data = {tuple(sorted(e.data.items())): e.results() for e in facts.evaluations}
+    # The index has one entry per data set.
+    by_data = {tuple(sorted(e.data.items())): e.results() for e in evaluations}
     data.eval_results = [result for results in by_data.values() for result in results] or None
     data.model_name = name if data.eval_results else None  # it is the name of the index's entry
     measures = {result.metric_type for result in data.eval_results or []}
     data.metrics = sorted(measures - {"attackable", "keep_rate"}) or None
-    hub_data = {e.data["type"] for e in facts.evaluations if "/" in e.data["type"]}
+    hub_data = {e.data["type"] for e in evaluations if "/" in e.data["type"]}
     data.datasets = sorted(hub_data) or data.datasets
     _, heading, rest = written.text.partition("## Training procedure\n")
     text = _load_template().render(
-        **{f.name: getattr(facts, f.name) for f in fields(facts)}
-        | {"name": name, "base": base, "metadata": data.to_yaml(), "version": __version__},
-        attacked=any(evaluation.attacks for evaluation in facts.evaluations),
-        id2label=dict(enumerate(facts.label_names)),
+        {**facts, "name": name, "base": base},
+        metadata=data.to_yaml(),
+        attacked=any(evaluation.attacks for evaluation in evaluations),
         procedure=(heading + rest.partition("\n## ")[0]).strip(),
     )
     write_atomically(path, re.sub(r"\n{3,}", "\n\n", text), "the model card")
@@ -379,11 +339,6 @@ def _format_data(data: Mapping[str, str]) -> str:
         return f"`{data['type']}` (rows of the user's own)"
     configuration = f", `{data['config']}`" if "config" in data else ""
     return f"`{data['type']}`{configuration}, split `{data['split']}`"
-
-
-def _describe_training_rows(rows: Any, task: Task | None) -> str:
-    number = f"{len(rows):,} rows" if hasattr(rows, "__len__") else "a stream of rows"
-    return f"{number} of {_format_data(describe_data(rows, task, 'train'))}"
 
 
 def _describe_loss(args: Any) -> str:
