@@ -262,7 +262,7 @@ class AdversarialCallback(TrainerCallback):
 
     def _make_rows(self) -> AdversarialRows | None:
         trainer, args = self.trainer, self.trainer.args
-        if args.method != "a2t" or trainer.task is None:
+        if not args.get_method().attacks_rows or trainer.task is None:
             return None
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise HfBatError(

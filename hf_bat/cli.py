@@ -17,7 +17,6 @@ from importlib import import_module
 from hf_bat.attack.ranks import leave
 from hf_bat.console import paint, plain_logs, silence
 from hf_bat.errors import HfBatError
-from hf_bat.methods import METHOD_WEIGHTS
 from hf_bat.version import __version__
 
 # Name -> (module, the line that `hf-bat --help` shows), in the order shown.
@@ -81,12 +80,12 @@ class _ListAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from hf_bat.attack import ALIASES, RECIPES
+        from hf_bat.methods import METHODS
         from hf_bat.tasks import TASKS
 
-        for method, weights in METHOD_WEIGHTS.items():
-            print(
-                f"method  {method:<11} {', '.join(f'{k} {v}' for k, v in weights.items())}".rstrip()
-            )
+        for name, method in METHODS.items():
+            weights = ", ".join(f"{weight} {value}" for weight, value in method.weights.items())
+            print(f"method  {name:<11} {weights}".rstrip())
         short = {recipe: name for name, recipe in ALIASES.items()}
         for recipe in RECIPES:
             print(f"attack  {short.get(recipe, recipe):<11} recipe {recipe}")

@@ -10,9 +10,11 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
+from hf_bat.labels import label_map
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
-from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.perturbations.validity import LabelValidity, inference_names
+from hf_bat.tasks import Task
 
 
 class PerturbationCollator:
@@ -229,6 +231,27 @@ class PerturbationCollator:
         shared = slice(-width, None) if self.tokenizer.padding_side == "left" else slice(width)
         same = encoded["input_ids"][:, shared] == anchors["input_ids"][owners][:, shared]
         return ~(same_length & same.all(-1))
+
+
+def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...]]:
+    """Return what drawing depends on among a task's labels, as the model numbers them.
+
+    Args:
+        task: The rows' task.
+        config: The model's configuration.
+
+    Returns:
+        The labels whose rows get no obstinate version, and the names of all labels for the label
+        filter (none unless the task is an inference task).
+    """
+    labels = label_map(task, config)
+    skipped = (labels.model_label(name, "the task") for name in task.skipped_labels)
+    names = [labels.data_name(label) for label in range(len(labels.model_names))]
+    known = [name for name in names if name is not None]
+    return (
+        frozenset(label for label in skipped if label is not None),
+        inference_names(known) if len(known) == len(names) else (),
+    )
 
 
 def _padding(

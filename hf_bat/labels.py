@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.tasks import Task
+from hf_bat.tasks import Task, with_label_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -335,3 +335,25 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
                 "or give your task label names"
             )
     return tuple(names)
+
+
+def name_labels(config: Any, task: Task) -> Task:
+    """Make a model's label names and a task's agree where one of them has none.
+
+    A model that only has LABEL_0, LABEL_1, ... gets the task's names; a task without names gets the
+    model's.
+
+    Args:
+        config: The model's configuration; changed in place.
+        task: The rows' task.
+
+    Returns:
+        The task, with label names.
+    """
+    names = task.label_names
+    if not names:
+        return with_label_names(task, [config.id2label[i] for i in range(config.num_labels)])
+    if not has_named_labels(config) and config.num_labels == len(names):
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: i for i, name in enumerate(names)}
+    return task

@@ -1,29 +1,37 @@
-"""The training methods: the weights and options that each one takes, and what may be given for them."""
+"""The training methods: each is one object with its weights, its versions and its loss terms.
+
+`BalancedTrainer` adds a method's terms to the cross-entropy on the anchors. A method of your own is a
+subclass of `Method`, given as `BalancedTrainer(..., method=MyMethod())`; nothing else changes. See
+docs/howto/own-loss.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-# method -> the weights it takes, with their defaults (the paper's best, appendix C.2).
-METHOD_WEIGHTS: dict[str, dict[str, float]] = {
-    "normal": {},
-    "safer": {},
-    "a2t": {"adversarial_weight": 1.0},
-    "pairwise": {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
-    "triplet": {"contrastive_weight": 1.0, "margin": 1.0},
-    "likelihood": {
-        "alpha": 1.0,
-        "beta": 1.0,
-        "margin": 1.0,
-        "other_margin": 0.15,
-        "other_limit": 0.4,
-        "contrastive_weight": 0.0,
-    },
-}
-# Methods whose loss is made of distances, and those that draw obstinate versions at all.
-CONTRASTIVE_METHODS = ("pairwise", "triplet")
-BALANCED_METHODS = (*CONTRASTIVE_METHODS, "likelihood")
+import torch
+
+from hf_bat.errors import HfBatError
+from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
+from hf_bat.objective import Distances, Forward, Term, tile_draws
+
+DEFAULT_METHOD = "normal"
+# Options that a method with obstinate versions accepts, beside its weights.
+BALANCED_OPTIONS = (
+    "distance",
+    "pooling",
+    "label_filter",
+    "obstinate_edits",
+    "num_fickle",
+    "num_obstinate",
+    "weight_warmup_steps",
+    "clean_epochs",
+    "exclude_stopwords",
+)
+# The weights that are fields of the training arguments.
 WEIGHTS = (
     "alpha",
     "beta",
@@ -33,79 +41,397 @@ WEIGHTS = (
     "other_limit",
     "adversarial_weight",
 )
-# Of the triplet term beside the likelihood terms, whose own margin is in nats.
+# Margin of the triplet term beside the likelihood terms, whose own margin is in nats.
 TRIPLET_MARGIN = 1.0
-# Options that the method "likelihood" has for that term alone.
-OF_TRIPLET_TERM = ("distance", "pooling", "mask")
-_A2T_OPTIONS = (
-    "attack_interval",
-    "attack_share",
-    "attack_budget",
-    "a2t_candidates",
-    "mlm_model",
-    "encoder",
-)
-# option -> the methods that use it. Given to another method it would be ignored, so it is refused.
-OPTION_METHODS: dict[str, tuple[str, ...]] = {
-    "distance": BALANCED_METHODS,
-    "pooling": BALANCED_METHODS,
-    "mask": ("triplet", "likelihood"),
-    "label_filter": BALANCED_METHODS,
-    "obstinate_edits": BALANCED_METHODS,
-    "num_fickle": BALANCED_METHODS,
-    "num_obstinate": BALANCED_METHODS,
-    "weight_warmup_steps": BALANCED_METHODS,
-    "clean_epochs": ("safer", "a2t", *BALANCED_METHODS),
-    **dict.fromkeys(_A2T_OPTIONS, ("a2t",)),
-    # The attack of A2T leaves them alone whatever one says.
-    "exclude_stopwords": tuple(method for method in METHOD_WEIGHTS if method != "a2t"),
-}
-CHOICES = {
-    "distance": ("cosine", "euclidean", "manhattan"),
-    "pooling": ("cls", "mean", "max", "last", "head_input"),
-    "mask": ("paper", "authors"),
-    "casing": ("keep", "authors"),
-    "attack_every": ("eval", "epoch", "end"),
-    "label_filter": ("off", "only", "prefer"),
-    "a2t_candidates": ("table", "mlm"),
-}
-# option -> its least value.
-LEAST = {
-    "num_fickle": 1,
-    "num_obstinate": 1,
-    "clean_epochs": 0,
-    "attack_interval": 1,
-    "attack_budget": 1,
-}
-# The label filter where none is given: the paper's protocol has none.
-DEFAULT_FILTERS = {"likelihood": "prefer"}
-# Weights of versions that the label filter does not pass, which it must let be drawn and tell apart.
-OF_OTHERS = ("other_margin", "other_limit")
 
 
-def defaults_of(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a method takes for the options that are left out, where that is its own or another option's say.
+@dataclass(frozen=True)
+class LossSettings:
+    """The numbers and choices that a method's terms are computed with.
 
     Args:
-        method: a key of `METHOD_WEIGHTS`.
-        given: the options; None stands for one that is left out, as its absence does.
+        weights: The method's weights by name, as the training arguments have them now.
+        distance: `"cosine"`, `"euclidean"` or `"manhattan"`.
+        mask: The triplet loss's mask rule, `"paper"` or `"authors"`.
+        cross_entropy: Takes logits (P, labels) and labels (P,) and returns the sum over rows, with
+            the run's class weights and label smoothing.
+    """
 
-    Returns:
-        Option -> what it is where it is left out, the given ones too.
+    weights: Mapping[str, float]
+    distance: str
+    mask: str
+    cross_entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A training method: what it draws for each row, and what it adds to the loss.
+
+    Args:
+        name: The name that `BalancedTrainingArguments(method=...)` takes.
+        formula: The loss as Markdown, for the model card.
+        weights: Weight -> default. Names among the arguments' fields (`alpha`, `beta`,
+            `contrastive_weight`, `margin`, ...) can be set there; a weight of another name is best a
+            field of the subclass.
+        draws: The versions that are drawn for each row: `()`, `("fickle",)` or
+            `("fickle", "obstinate")`.
+        options: The training arguments that the method uses; others are refused.
+        defaults: Option -> default where the method's differs from the arguments'.
+        uses_vectors: Whether the terms need representations. Defaults to `False`.
+        perturbs_anchor: Whether a fickle draw replaces the anchor. Defaults to `False`.
+        attacks_rows: Whether the fickle versions are found by attacking the model when an epoch
+            starts. Defaults to `False`.
 
     Example:
-        >>> defaults_of("triplet", {})
-        {'clean_epochs': 0, 'label_filter': 'off', 'contrastive_weight': 1.0, 'margin': 1.0}
-        >>> defaults_of("likelihood", {"other_margin": 0.5})["other_limit"]
-        0.5
+        >>> get_method("triplet").weights
+        {'contrastive_weight': 1.0, 'margin': 1.0}
     """
-    found: dict[str, Any] = {"clean_epochs": 1 if method == "a2t" else 0}
-    if method in BALANCED_METHODS:
-        found["label_filter"] = DEFAULT_FILTERS.get(method, "off")
-    weights = dict(METHOD_WEIGHTS[method])
-    if (given.get("label_filter") or found.get("label_filter")) != "prefer":
-        weights = {name: value for name, value in weights.items() if name not in OF_OTHERS}
-    if "other_limit" in weights and given.get("other_margin") is not None:
-        # A limit below a margin that was given would contradict it.
-        weights["other_limit"] = max(weights["other_limit"], given["other_margin"])
-    return found | weights
+
+    name: str = ""
+    formula: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    draws: tuple[str, ...] = ("fickle", "obstinate")
+    options: tuple[str, ...] = BALANCED_OPTIONS
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    uses_vectors: bool = False
+    perturbs_anchor: bool = False
+    attacks_rows: bool = False
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        """Return the components that the versions of one micro-batch add to the loss.
+
+        Args:
+            forward: The model's outputs for B anchors and their versions; only called if the batch
+                has versions.
+            settings: Weights and choices.
+
+        Returns:
+            Component -> `Term`. The names appear in the training log; begin them with `loss_`. Each
+            total is a sum over the micro-batch, so that its mean over the accumulation window and all
+            ranks is exact.
+        """
+        return {}
+
+    def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Count what the terms' means divide by, if it is not among `hf_bat.objective.count_items`'s.
+
+        Args:
+            batch: A training batch; called before the model has seen it.
+
+        Returns:
+            Name -> scalar; the same names for every batch.
+        """
+        return {}
+
+    def needs_vectors(self, weights: Mapping[str, Any]) -> bool:
+        """Return whether the terms need representations with these weights."""
+        return self.uses_vectors
+
+    def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the method's value of each option and weight that is left out.
+
+        Args:
+            given: Option -> value; `None` counts as left out.
+
+        Example:
+            >>> get_method("triplet").fill_defaults({})
+            {'clean_epochs': 0, 'label_filter': 'off', 'contrastive_weight': 1.0, 'margin': 1.0}
+        """
+        filled: dict[str, Any] = {"clean_epochs": 0}
+        if "label_filter" in self.options:
+            filled["label_filter"] = "off"
+        return filled | {**self.defaults, **self.weights}
+
+    def list_unused(self, options: Mapping[str, Any]) -> set[str]:
+        """Return the weights and options of methods that this one does not use.
+
+        Args:
+            options: Option -> value; some are used only together with another.
+
+        Example:
+            >>> sorted({"alpha", "margin", "mask"} & get_method("pairwise").list_unused({}))
+            ['mask']
+        """
+        known = {name for method in METHODS.values() for name in (*method.options, *method.weights)}
+        unused = {*known, *WEIGHTS} - {*self.options, *self.weights}
+        # `eval_distances` measures distances for every method.
+        return unused - ({"distance", "pooling"} if options.get("eval_distances") else set())
+
+    def check_options(self, args: Any) -> None:
+        """Check options that depend on each other.
+
+        Args:
+            args: `BalancedTrainingArguments` with defaults filled in.
+
+        Raises:
+            HfBatError: Two options contradict each other.
+        """
+
+    def write_formula(self, args: Any) -> str:
+        """Return the loss as Markdown for a run's arguments."""
+        return self.formula
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the method draws obstinate versions."""
+        return "obstinate" in self.draws
+
+
+@dataclass(frozen=True)
+class Pairwise(Method):
+    """Pull fickle versions toward the anchor, push obstinate ones away (paper, equation 3)."""
+
+    uses_vectors: bool = True
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        weights = settings.weights
+        terms, fickle, obstinate = log_distances(forward, settings.distance)
+        pull, push = pairwise_terms(
+            fickle.values[fickle.mask], obstinate.values[obstinate.mask], weights["margin"]
+        )
+        terms["loss_fickle"] = Term(pull.sum(), "fickle", weights["alpha"])
+        terms["loss_obstinate"] = Term(push.sum(), "obstinate", weights["beta"])
+        return terms
+
+
+@dataclass(frozen=True)
+class Triplet(Method):
+    """Keep obstinate versions farther away than fickle ones by a margin (paper, equation 4)."""
+
+    uses_vectors: bool = True
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        return add_triplets(forward, settings, settings.weights["margin"])
+
+
+@dataclass(frozen=True)
+class Likelihood(Method):
+    """Train on fickle versions, and make the label less likely on obstinate ones (this package's)."""
+
+    def needs_vectors(self, weights: Mapping[str, Any]) -> bool:
+        return bool(weights.get("contrastive_weight"))
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        weights = settings.weights
+        terms = add_fickle_entropy(forward, settings, weights["alpha"])
+        obstinate = forward.versions["obstinate"]
+        assert forward.labels is not None
+        labels = forward.labels[obstinate.owners]
+        anchor = log_likelihood(forward.logits[obstinate.owners], labels)
+        version = log_likelihood(obstinate.logits, labels)
+        margin: float | torch.Tensor = weights["margin"]
+        limit: float | torch.Tensor = math.inf
+        if obstinate.passes is not None:
+            # With `label_filter="only"` these two have no value, and every version passes.
+            other_margin, other_limit = weights["other_margin"], weights["other_limit"]
+            margin = torch.where(obstinate.passes, weights["margin"], other_margin or 0.0)
+            other_limit = math.inf if other_limit is None else other_limit
+            limit = torch.where(obstinate.passes, math.inf, other_limit)
+        losses = likelihood_terms(anchor, version, margin, limit)
+        terms["loss_obstinate"] = Term(losses.sum(), "obstinate", weights["beta"])
+        terms["label_drop"] = Term((anchor - version).sum(), "obstinate", None)
+        if forward.vectors is not None:
+            terms |= add_triplets(forward, settings, TRIPLET_MARGIN)
+        return terms
+
+    def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        filled = super().fill_defaults(given)
+        if (given.get("label_filter") or filled["label_filter"]) != "prefer":
+            return {name: v for name, v in filled.items() if name not in _OTHER_WEIGHTS}
+        if given.get("other_margin") is not None:
+            # A limit below a margin that the user chose would contradict it.
+            filled["other_limit"] = max(filled["other_limit"], given["other_margin"])
+        return filled
+
+    def check_options(self, args: Any) -> None:
+        for name in _OTHER_WEIGHTS:
+            if getattr(args, name) is not None and args.label_filter != "prefer":
+                raise HfBatError(
+                    f"{name}={getattr(args, name)} needs label_filter='prefer'; with "
+                    f"{args.label_filter!r} all obstinate versions are treated alike"
+                )
+        margin, limit = args.other_margin, args.other_limit
+        if margin is not None and limit is not None and limit < margin:
+            raise HfBatError(
+                f"other_limit={limit} is below other_margin={margin}: give a limit of at least the margin"
+            )
+
+    def list_unused(self, options: Mapping[str, Any]) -> set[str]:
+        unused = super().list_unused(options)
+        if options.get("contrastive_weight"):
+            return unused
+        of_triplets = {"mask"} if options.get("eval_distances") else {"distance", "pooling", "mask"}
+        return unused | of_triplets
+
+    def write_formula(self, args: Any) -> str:
+        if args.label_filter != "prefer":
+            return self.formula
+        return (
+            f"{self.formula[:-1]}; for edits that likely do not change the label the term is "
+            "`max(0, other_margin - drop) + max(0, drop - other_limit)`."
+        )
+
+
+@dataclass(frozen=True)
+class AdversarialRows(Method):
+    """Train on the rows and on versions that an attack found against the model (Yoo and Qi 2021)."""
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        return add_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
+
+    def check_options(self, args: Any) -> None:
+        if args.a2t_candidates == "mlm" and args.mlm_model is None:
+            raise HfBatError(
+                "a2t_candidates='mlm' needs mlm_model, the folder or Hub id of a masked language model"
+            )
+        if args.a2t_candidates != "mlm" and args.mlm_model is not None:
+            raise HfBatError(f"mlm_model={args.mlm_model!r} needs a2t_candidates='mlm'")
+
+
+def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Distances, Distances]:
+    """Return the mean distances as logged components, and the fickle and obstinate distances."""
+    fickle = forward.measure_distances("fickle", distance)
+    obstinate = forward.measure_distances("obstinate", distance)
+    terms = {
+        "fickle_distance": Term(fickle.values.sum(), "fickle", None),
+        "obstinate_distance": Term(obstinate.values.sum(), "obstinate", None),
+    }
+    return terms, fickle, obstinate
+
+
+def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
+    """Return the triplet term and the logged distances.
+
+    With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
+    the shorter list starts again.
+    """
+    terms, fickle, obstinate = log_distances(forward, settings.distance)
+    draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
+    losses, counted = triplet_terms(
+        tile_draws(fickle.values, draws).flatten(),
+        tile_draws(obstinate.values, draws).flatten(),
+        tile_draws(fickle.mask, draws).flatten(),
+        tile_draws(obstinate.mask, draws).flatten(),
+        margin,
+        settings.mask,
+    )
+    weight = settings.weights["contrastive_weight"]
+    terms["loss_triplet"] = Term(losses[counted].sum(), "triplet", weight)
+    return terms
+
+
+def add_fickle_entropy(forward: Forward, settings: LossSettings, weight: float) -> dict[str, Term]:
+    """Return the cross-entropy on the fickle versions, with the anchors' labels."""
+    fickle = forward.versions["fickle"]
+    assert forward.labels is not None
+    total = settings.cross_entropy(fickle.logits, forward.labels[fickle.owners])
+    return {"loss_ce_fickle": Term(total, "fickle_rows", weight)}
+
+
+# Weights of versions that do not pass the label filter, which only `"prefer"` draws and tells apart.
+_OTHER_WEIGHTS = ("other_margin", "other_limit")
+
+# The defaults of `pairwise` and `triplet` are the paper's best (appendix C.2).
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "normal",
+            "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
+            draws=(),
+            options=("exclude_stopwords",),
+        ),
+        Method(
+            "safer",
+            "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
+            draws=("fickle",),
+            options=("clean_epochs", "exclude_stopwords"),
+            perturbs_anchor=True,
+        ),
+        AdversarialRows(
+            "a2t",
+            "`L = CE(x) + adversarial_weight * mean CE(x_adv)`, the mean over the rows `x_adv` that an "
+            "attack found against the model as it trained (A2T, Yoo and Qi 2021).",
+            {"adversarial_weight": 1.0},
+            draws=("fickle",),
+            options=(
+                "clean_epochs",
+                "attack_interval",
+                "attack_share",
+                "attack_budget",
+                "a2t_candidates",
+                "mlm_model",
+                "encoder",
+            ),
+            defaults={"clean_epochs": 1},
+            attacks_rows=True,
+        ),
+        Pairwise(
+            "pairwise",
+            "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
+            "each mean over the valid pairs.",
+            {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
+        ),
+        Triplet(
+            "triplet",
+            "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
+            {"contrastive_weight": 1.0, "margin": 1.0},
+            options=(*BALANCED_OPTIONS, "mask"),
+        ),
+        Likelihood(
+            "likelihood",
+            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin - drop) "
+            "+ contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, where "
+            "`drop = log p(y|x) - log p(y|x_o)`.",
+            {
+                "alpha": 1.0,
+                "beta": 1.0,
+                "margin": 1.0,
+                "other_margin": 0.15,
+                "other_limit": 0.4,
+                "contrastive_weight": 0.0,
+            },
+            options=(*BALANCED_OPTIONS, "mask"),
+            defaults={"label_filter": "prefer"},
+        ),
+    )
+}
+
+
+_BUILT_IN = frozenset(METHODS)
+
+
+def get_method(name: str) -> Method:
+    """Return a registered method.
+
+    Args:
+        name: Its name, such as `"triplet"`.
+
+    Raises:
+        HfBatError: There is no such method.
+
+    Example:
+        >>> get_method("safer").draws
+        ('fickle',)
+    """
+    if name not in METHODS:
+        raise HfBatError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def register_method(method: Method) -> Method:
+    """Make a method of yours known by its name, for `BalancedTrainingArguments(method=name)`.
+
+    Args:
+        method: An instance of a `Method` subclass.
+
+    Returns:
+        The same method.
+
+    Raises:
+        HfBatError: It has no name, or the name of a method of this package.
+    """
+    if not method.name or method.name in _BUILT_IN:
+        raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")
+    METHODS[method.name] = method
+    return method

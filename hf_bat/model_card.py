@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,9 @@ from typing import TYPE_CHECKING, Any
 from hf_bat.attack.figures import Kind, list_figures
 from hf_bat.attack.report import AttackReport
 from hf_bat.callbacks import known_rates
+from hf_bat.errors import first_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
-from hf_bat.methods import (
-    BALANCED_METHODS,
-    METHOD_WEIGHTS,
-    WEIGHTS,
-    defaults_of,
-)
+from hf_bat.methods import WEIGHTS
 from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
 from hf_bat.pooling import default_pooling
 from hf_bat.tasks import Task
@@ -37,23 +35,6 @@ if TYPE_CHECKING:
 _LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
 # Parts of the names of metrics that describe the run and not the model.
 _RUN_METRICS = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
-_FORMULAS = {
-    "normal": "`L = CE(x)`: cross-entropy on the rows as they are, without perturbations.",
-    "safer": "`L = CE(x_f)`: cross-entropy on a fickle version of each row (SAFER, Ye et al. 2020).",
-    "a2t": "`L = CE(x) + adversarial_weight * mean CE(x_adv)`, the mean over the rows `x_adv` that an attack "
-    "found against the model as it trained (A2T, Yoo and Qi 2021).",
-    "pairwise": "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
-    "each mean over the valid pairs.",
-    "triplet": "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
-    "likelihood": "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin - drop) "
-    "+ contrastive_weight * mean max(0, d(x, x_f) + 1 - d(x, x_o))`, where "
-    "`drop = log p(y|x) - log p(y|x_o)`{others}.",
-}
-# For the method likelihood, if its label filter separates these edits from the rest.
-_OTHERS = (
-    "; for edits that likely do not change the label the term is "
-    "`max(0, other_margin - drop) + max(0, drop - other_limit)`"
-)
 
 
 @dataclass(frozen=True)
@@ -207,7 +188,8 @@ def gather_facts(
     """
     folder = Path(args.output_dir).resolve()
     name = args.hub_model_id or folder.name
-    edits = args.obstinate_edits or DEFAULT_EDITS if args.method in BALANCED_METHODS else ()
+    method = args.get_method()
+    edits = args.obstinate_edits or DEFAULT_EDITS if method.is_balanced else ()
     id2label = {
         number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
     }
@@ -223,15 +205,15 @@ def gather_facts(
         "is_adapter": hasattr(model, "peft_config"),
         "trained_on": None if train_rows is None else f"{rows} of {source}",
         "method": args.method,
-        "formula": _describe_loss(args),
+        "formula": method.write_formula(args),
         "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
         "distance": args.distance,
         "pooling": args.pooling or default_pooling(model),
         # A weight is None without the label filter that it needs.
         "weights": {
             weight: getattr(args, weight)
-            for weight in METHOD_WEIGHTS[args.method]
-            if getattr(args, weight) is not None
+            for weight in method.weights
+            if getattr(args, weight, None) is not None
         },
         "options": _list_options(args),
         "canonicalize": args.canonicalize,
@@ -304,22 +286,26 @@ def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
     return {"type": path, "name": task.name, **config, "split": str(rows.split or split)}
 
 
-def even_out_logs(logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a log with the same figures in every evaluation, as `Trainer`'s table of them requires.
+@contextmanager
+def even_out_logs(state: Any) -> Iterator[None]:
+    """Give every evaluation in a trainer's log the same figures for a while.
 
-    Not every evaluation attacks, and some rates are over zero rows: these figures become a dash.
+    `Trainer`'s table of results requires that, but not every evaluation attacks, and some rates are
+    over zero rows: these figures become a dash.
 
     Args:
-        logs: `TrainerState.log_history`.
+        state: The `TrainerState`.
     """
-    evaluations = [log for log in logs if "eval_loss" in log]
-    names = dict.fromkeys(name for log in evaluations for name in log)
-    return [
-        {name: known_rates(log).get(name, "–") for name in names}
-        if "eval_loss" in log
-        else dict(log)
+    logs = state.log_history
+    names = dict.fromkeys(name for log in logs if "eval_loss" in log for name in log)
+    state.log_history = [
+        {name: known_rates(log).get(name, "–") for name in names} if "eval_loss" in log else log
         for log in logs
     ]
+    try:
+        yield
+    finally:
+        state.log_history = logs
 
 
 def _load_template() -> Any:
@@ -341,9 +327,26 @@ def _format_data(data: Mapping[str, str]) -> str:
     return f"`{data['type']}`{configuration}, split `{data['split']}`"
 
 
-def _describe_loss(args: Any) -> str:
-    loss = _FORMULAS.get(args.method, f"The loss of `{args.method}` is described in hf_bat's docs.")
-    return loss.format(others=_OTHERS if args.label_filter == "prefer" else "")
+def explain_failed_upload(
+    error: Exception, repo: str, folder: str, branch: str | None, call: str
+) -> str:
+    """Return the message for an upload that failed: where the model is and how to try again.
+
+    Args:
+        error: What the Hub's library raised.
+        repo: Name of the repository.
+        folder: Local folder of the model.
+        branch: Branch to commit to; `None` for the main one.
+        call: The Python call that tries again.
+    """
+    # What begins with "_" holds texts of training rows; `Trainer` never uploads it.
+    command = f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
+    if branch:
+        command += f" --revision {shlex.quote(branch)}"
+    return (
+        f"the upload to {repo} failed: {first_cause(error)}; the model is complete in {folder}: try again "
+        f"with {call}, or with `{command}`"
+    )
 
 
 def _list_options(args: Any) -> dict[str, Any]:
@@ -352,7 +355,7 @@ def _list_options(args: Any) -> dict[str, Any]:
 
     left_out = {"method", *WEIGHTS, "attacks", "max_attack_samples", "attack_every"}
     left_out |= {f.name for f in fields(TrainingArguments)}
-    method_defaults = defaults_of(args.method, {})
+    method_defaults = args.get_method().fill_defaults({})
     chosen = {}
     for option in fields(args):
         value = getattr(args, option.name)

@@ -1,40 +1,43 @@
-"""The training objective on one micro-batch: what is stacked, what is counted, what is summed.
+"""One micro-batch of the training objective: stack the versions, run the model once, form means.
 
-Everything here is a function of tensors; the Trainer supplies the model and the window's counts.
+The way of a batch: `count_items` says what the means of its accumulation window divide by,
+`run_forward` runs the model over the anchors and their valid versions in one pass, a
+`hf_bat.methods.Method` turns the `Forward` into `Term`s, and `BalancedTrainer.compute_loss` adds them
+up with `mean_over`. `LossMeter` averages the components for the log.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
+from hf_bat.device import cast_to_double, get_double_dtype
 from hf_bat.errors import HfBatError
-from hf_bat.losses import (
-    likelihood_terms,
-    log_likelihood,
-    pair_distance,
-    pairwise_terms,
-    triplet_terms,
-)
+from hf_bat.losses import pair_distance
+from hf_bat.pooling import run_with_vectors
 
 KINDS = ("fickle", "obstinate")
-# Denominators of a window's means, in the order in which `count_items` gives them.
-CE, FICKLE, OBSTINATE, TRIPLET, CE_FICKLE = range(5)
 
 Batch = Mapping[str, torch.Tensor]
 
 
-class Part(NamedTuple):
-    """One component of the loss: a sum, which denominator it goes over, and its weight.
+class Term(NamedTuple):
+    """One component of the loss.
 
-    A weight of None marks a component that is logged and not trained on.
+    Args:
+        total: Sum over the micro-batch, a scalar.
+        over: Name of the count that the window's mean divides by, such as `"fickle"`; see
+            `count_items`.
+        weight: Factor of the mean in the loss. A component with `None` is logged but not trained on.
     """
 
     total: torch.Tensor
-    over: int
+    over: str
     weight: float | None
 
 
@@ -45,137 +48,184 @@ class Distances(NamedTuple):
     mask: torch.Tensor
 
 
-class Forward(NamedTuple):
-    """What a forward pass over anchors and versions gave.
+@dataclass(frozen=True)
+class Versions:
+    """The model's outputs for the P valid versions of one kind; each of the B anchors has D draws.
 
-    `logits` (N, labels) and `vectors` (N, H), None where not asked for, are stacked as `stack_versions`
-    stacks; `owners` is its second result, empty where there are no versions.
+    Args:
+        owners: Row of the anchor that each version belongs to, shape (P,).
+        mask: Which draws are valid, shape (B, D); P of them, in row-major order.
+        logits: Shape (P, labels).
+        vectors: Representations, shape (P, H); `None` if the method needs none.
+        passes: Which versions pass the label filter, shape (P,); `None` without a filter.
+    """
+
+    owners: torch.Tensor
+    mask: torch.Tensor
+    logits: torch.Tensor
+    vectors: torch.Tensor | None
+    passes: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward pass over B anchors and their valid versions gave.
+
+    Args:
+        logits: The anchors' logits, shape (B, labels).
+        labels: Shape (B,); `None` for a batch without labels.
+        vectors: The anchors' representations, shape (B, H); `None` if the method needs none.
+        versions: Kind (`"fickle"`, `"obstinate"`) -> `Versions`; empty in a clean epoch.
     """
 
     logits: torch.Tensor
-    owners: Mapping[str, torch.Tensor]
+    labels: torch.Tensor | None
     vectors: torch.Tensor | None
+    versions: Mapping[str, Versions]
+
+    def measure_distances(self, kind: str, distance: str = "cosine") -> Distances:
+        """Return the distances of each anchor to its versions of one kind.
+
+        Args:
+            kind: `"fickle"` or `"obstinate"`.
+            distance: `"cosine"`, `"euclidean"` or `"manhattan"`. Defaults to `"cosine"`.
+
+        Returns:
+            `Distances` with values and mask of shape (B, D).
+        """
+        versions = self.versions[kind]
+        assert self.vectors is not None and versions.vectors is not None
+        values = pair_distance(self.vectors[versions.owners], versions.vectors, distance)
+        table = torch.zeros(versions.mask.shape, dtype=values.dtype, device=values.device)
+        return Distances(table.masked_scatter(versions.mask, values), versions.mask)
 
 
-def anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
-    """What the model is fed for the anchors alone: no labels, no `idx`, no perturbed versions."""
+def select_anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
+    """Return the model's inputs for the anchors: no labels, no `idx`, no versions."""
     left_out = ("labels", "idx", *(f"{kind}_" for kind in KINDS))
     return {key: value for key, value in batch.items() if not key.startswith(left_out)}
 
 
 def has_versions(batch: Batch) -> bool:
-    """Whether a batch carries perturbed versions to forward beside its anchors."""
+    """Return whether a batch carries versions that need a forward pass beside the anchors'."""
     return any(f"{kind}_input_ids" in batch for kind in KINDS)
 
 
-def stack_versions(
-    batch: Batch, pad_values: Mapping[str, int], padding_side: str
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Put the anchors and their valid versions under one another; the rest is not computed.
+def stack_versions(batch: Batch, tokenizer: Any) -> dict[str, torch.Tensor]:
+    """Stack the anchors and their valid versions into one batch; invalid draws are left out.
 
     Args:
-        batch: B anchors, with versions as `PerturbationCollator` emits them.
-        pad_values: padding by key; 0 where absent.
-        padding_side: `"right"` or `"left"`.
+        batch: B anchors with versions, as `PerturbationCollator` returns them.
+        tokenizer: Gives the padding values and the padding side.
 
     Returns:
-        The model's inputs of N >= B rows, the anchors first, then the valid fickle versions, then
-        the obstinate ones; and for each kind present the row (of B) that each version belongs to.
+        The model's inputs for N >= B rows: the anchors, the valid fickle versions, then the valid
+        obstinate ones.
     """
+    pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     stacked = {}
-    for key, anchors in anchor_inputs(batch).items():
+    for key, anchors in select_anchor_inputs(batch).items():
         groups = [anchors]
         for kind in KINDS:
             if f"{kind}_{key}" in batch:
                 groups.append(batch[f"{kind}_{key}"][batch[f"{kind}_mask"]])
         width = max(group.shape[1] for group in groups)
-        fill = pad_values.get(key, 0)
-        stacked[key] = torch.cat([_widen(group, width, fill, padding_side) for group in groups])
-    owners = {
-        kind: batch[f"{kind}_mask"].nonzero()[:, 0]
-        for kind in KINDS
-        if f"{kind}_input_ids" in batch
-    }
-    return stacked, owners
+        fill = pads.get(key, 0)
+        stacked[key] = torch.cat(
+            [_widen(group, width, fill, tokenizer.padding_side) for group in groups]
+        )
+    return stacked
 
 
-def _widen(rows: torch.Tensor, width: int, fill: int, side: str) -> torch.Tensor:
-    missing = width - rows.shape[1]
-    if not missing:
-        return rows
-    room = (missing, 0) if side == "left" else (0, missing)
-    return torch.nn.functional.pad(rows, room, value=fill)
-
-
-def measure_distances(
-    representations: torch.Tensor,
-    owners: Mapping[str, torch.Tensor],
+def run_forward(
+    model: nn.Module,
     batch: Batch,
-    distance: str,
-) -> dict[str, Distances]:
-    """Distances of each anchor to its versions.
+    tokenizer: Any = None,
+    pooling: str | None = None,
+    anchors_only: bool = False,
+) -> Forward:
+    """Run the model once over a batch's anchors and their valid versions.
+
+    One stacked pass, because it is one DDP synchronization, and repeated passes of models with
+    buffers hit an in-place error under DDP.
 
     Args:
-        representations: (N, H), stacked as `stack_versions` stacks.
-        owners: as `stack_versions` gives them.
-        batch: the batch that was stacked.
-        distance: `"cosine"`, `"euclidean"` or `"manhattan"`.
-
-    Returns:
-        For each kind its distances, (B, D) for D draws a row.
+        model: The wrapped model.
+        batch: A batch of `PerturbationCollator`, or a tokenized one.
+        tokenizer: The model's tokenizer; needed if the batch has versions.
+        pooling: How to form representations; see `hf_bat.pooling`. `None` for none.
+        anchors_only: Ignore the batch's versions. Defaults to `False`.
     """
+    labels = batch.get("labels")
+    if anchors_only or not has_versions(batch):
+        return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
+    inputs = stack_versions(batch, tokenizer)
+    vectors = None
+    if pooling is None:
+        outputs = model(**inputs)
+    else:
+        outputs, vectors = run_with_vectors(model, inputs, pooling)
     start = len(batch["input_ids"])
-    measured = {}
-    for kind, rows in owners.items():
+    anchors = slice(start)
+    versions = {}
+    for kind in KINDS:
+        if f"{kind}_input_ids" not in batch:
+            continue
         mask = batch[f"{kind}_mask"]
-        versions = representations[start : start + len(rows)]
-        start += len(rows)
-        found = pair_distance(representations[rows], versions, distance)
-        values = torch.zeros(mask.shape, dtype=found.dtype, device=found.device)
-        measured[kind] = Distances(values.masked_scatter(mask, found), mask)
-    return measured
+        owners = mask.nonzero()[:, 0]
+        rows = slice(start, start + len(owners))
+        passes = batch.get(f"{kind}_passes")
+        versions[kind] = Versions(
+            owners,
+            mask,
+            outputs.logits[rows],
+            None if vectors is None else vectors[rows],
+            None if passes is None else passes[mask],
+        )
+        start = rows.stop
+    return Forward(
+        outputs.logits[anchors], labels, None if vectors is None else vectors[anchors], versions
+    )
 
 
-def count_items(batch: Batch, mask: str, class_weights: torch.Tensor | None) -> torch.Tensor:
-    """The denominators that a micro-batch adds to its window.
+def count_items(
+    batch: Batch, mask: str = "paper", class_weights: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """Count what the means over an accumulation window divide by.
 
     Args:
-        batch: a training batch with `labels` (B,).
-        mask: triplet's mask rule.
-        class_weights: (labels,) or None.
+        batch: A training batch with `labels` (B,).
+        mask: The triplet loss's mask rule. Defaults to `"paper"`.
+        class_weights: Shape (labels,), or `None`.
 
     Returns:
-        (5,) on the batch's device: the rows (or the sum of their class weights), the valid fickle
-        pairs, the valid obstinate pairs, the triplets that count, and the valid fickle versions (or
-        the sum of their class weights).
+        Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
+        (valid pairs), `"triplet"` (triplets that count) and `"fickle_rows"` (valid fickle versions,
+        or the sum of their class weights). Every name is there for every batch, so that all ranks
+        reduce the same counts.
     """
     labels = batch["labels"]
-    counts = torch.zeros(5, device=labels.device)
     weights = torch.ones_like(labels) if class_weights is None else class_weights[labels]
-    counts[CE] = weights.sum()
-    masks = [batch.get(f"{kind}_mask") for kind in KINDS]
-    for place, found in zip((FICKLE, OBSTINATE), masks, strict=True):
-        if found is not None:
-            counts[place] = found.sum()
-    if masks[0] is not None:
-        counts[CE_FICKLE] = (weights * masks[0].sum(1)).sum()
-    if masks[0] is not None and masks[1] is not None:
-        draws = max(masks[0].shape[1], masks[1].shape[1])
-        either = _tile(masks[0], draws) | _tile(masks[1], draws)
-        counts[TRIPLET] = either.numel() if mask == "authors" else either.sum()
-    return counts
+    zero = torch.zeros((), device=labels.device)
+    counts = dict.fromkeys(("rows", *KINDS, "triplet", "fickle_rows"), zero)
+    counts["rows"] = weights.sum()
+    masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_mask" in batch}
+    counts |= {kind: valid.sum() for kind, valid in masks.items()}
+    if "fickle" in masks:
+        counts["fickle_rows"] = (weights * masks["fickle"].sum(1)).sum()
+    if len(masks) == len(KINDS):
+        draws = max(valid.shape[1] for valid in masks.values())
+        either = tile_draws(masks["fickle"], draws) | tile_draws(masks["obstinate"], draws)
+        counts["triplet"] = zero + either.numel() if mask == "authors" else either.sum()
+    return {name: count.float() for name, count in counts.items()}
 
 
 def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """A sum over what it counts; 0, with a gradient of 0, where that is nothing.
+    """Divide a sum by a count; return 0 with a gradient of 0 if the count is 0.
 
     Args:
-        total: the sum, a scalar.
-        count: rows, pairs or class weights, a scalar of 0 or more.
-
-    Returns:
-        The mean. With label smoothing a row's sum is not 0 where its class weighs nothing, and yet it is
-        no part of a mean over no weight.
+        total: A scalar. With label smoothing it may differ from 0 although all class weights are 0.
+        count: Rows, pairs or class weights; a scalar of 0 or more.
 
     Example:
         >>> mean_over(torch.tensor(3.0), torch.tensor(2.0)), mean_over(torch.tensor(3.0), torch.tensor(0.0))
@@ -184,205 +234,118 @@ def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return torch.where(count > 0, total, 0 * total) / torch.where(count > 0, count, 1)
 
 
+def tile_draws(values: torch.Tensor, draws: int) -> torch.Tensor:
+    """Repeat the columns of (B, D) from the first on until there are `draws` columns."""
+    return values[:, torch.arange(draws, device=values.device) % values.shape[1]]
+
+
 def check_labels(batch: Batch, num_labels: int) -> None:
-    """Refuse a batch of tokenised rows whose labels are not all classes; raw rows are read before.
+    """Check the labels of a tokenized batch; raw rows are checked when they are prepared.
 
     Args:
-        batch: with `labels` (B,) and, where it has one, `idx` (B,), which names the rows.
-        num_labels: how many the model has.
+        batch: With `labels` (B,).
+        num_labels: The model's number of labels.
 
     Raises:
-        HfBatError: a label is none of them, such as -1 and -100 for no label.
+        HfBatError: A label is not a class, such as -1 or -100 for a missing one.
 
     Example:
         >>> check_labels({"labels": torch.tensor([0, 2])}, 3)
     """
     labels = batch["labels"]
-    wrong = (labels < 0) | (labels >= num_labels)
-    if not bool(wrong.any()):
-        return
-    place = int(wrong.nonzero()[0])
-    row = f"row {int(batch['idx'][place])}" if "idx" in batch else f"row {place} of a batch"
-    raise HfBatError(
-        f"label {int(labels[place])} of {row} is none of the model's 0..{num_labels - 1}: leave "
-        "rows without a label out"
-    )
-
-
-def contrastive_parts(
-    method: str,
-    weights: Mapping[str, float],
-    mask: str,
-    distances: Mapping[str, Distances],
-) -> dict[str, Part]:
-    """The contrastive components of a micro-batch.
-
-    Args:
-        method: `"pairwise"` or `"triplet"`.
-        weights: `alpha`, `beta`, `margin`; or `contrastive_weight`, `margin`.
-        mask: triplet's mask rule.
-        distances: of both kinds.
-
-    Returns:
-        Component name -> `Part`. With several draws the t-th triplet of a row takes its t-th fickle
-        and t-th obstinate draw, the shorter list starting again.
-    """
-    fickle, obstinate = distances["fickle"], distances["obstinate"]
-    margin = weights["margin"]
-    parts = {
-        "fickle_distance": Part(fickle.values.sum(), FICKLE, None),
-        "obstinate_distance": Part(obstinate.values.sum(), OBSTINATE, None),
-    }
-    if method == "pairwise":
-        fickle_terms, obstinate_terms = pairwise_terms(
-            fickle.values[fickle.mask], obstinate.values[obstinate.mask], margin
+    wrong = labels[(labels < 0) | (labels >= num_labels)]
+    if len(wrong):
+        raise HfBatError(
+            f"label {int(wrong[0])} is not one of the model's labels 0..{num_labels - 1}: "
+            "remove rows without a label"
         )
-        parts["loss_fickle"] = Part(fickle_terms.sum(), FICKLE, weights["alpha"])
-        parts["loss_obstinate"] = Part(obstinate_terms.sum(), OBSTINATE, weights["beta"])
-    else:
-        draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
-        terms, counted = triplet_terms(
-            _tile(fickle.values, draws).flatten(),
-            _tile(obstinate.values, draws).flatten(),
-            _tile(fickle.mask, draws).flatten(),
-            _tile(obstinate.mask, draws).flatten(),
-            margin,
-            mask,
-        )
-        parts["loss_triplet"] = Part(terms[counted].sum(), TRIPLET, weights["contrastive_weight"])
-    return parts
-
-
-def likelihood_parts(
-    weights: Mapping[str, float],
-    forward: Forward,
-    batch: Batch,
-    cross_entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> dict[str, Part]:
-    """The components of the method "likelihood": what each version says of the anchor's label.
-
-    Args:
-        weights: `alpha` (fickle), `beta` (obstinate), `margin` (nats, for versions that the
-            label-validity filter passes), `other_margin` and `other_limit` (for the others: by how much
-            less likely the label should be at least, and at most).
-        forward: of the stacked batch.
-        batch: the batch that was stacked; `obstinate_passes` (B, D) says which draws the filter passes,
-            all where it is absent.
-        cross_entropy: logits and labels to a sum over rows.
-
-    Returns:
-        `loss_ce_fickle`, `loss_obstinate`, and, not trained on, `label_drop`: by how much an obstinate
-        version lowers the label's log-probability.
-    """
-    logits, owners, _ = forward
-    labels, start = batch["labels"], len(batch["input_ids"])
-    parts, versions = {}, {}
-    for kind, rows in owners.items():
-        versions[kind] = logits[start : start + len(rows)]
-        start += len(rows)
-    if "fickle" in owners:
-        total = cross_entropy(versions["fickle"], labels[owners["fickle"]])
-        parts["loss_ce_fickle"] = Part(total, CE_FICKLE, weights["alpha"])
-    if "obstinate" in owners:
-        rows = owners["obstinate"]
-        anchor = log_likelihood(logits[rows], labels[rows])
-        obstinate = log_likelihood(versions["obstinate"], labels[rows])
-        margin: float | torch.Tensor = weights["margin"]
-        limit: float | torch.Tensor = math.inf
-        if "obstinate_passes" in batch:
-            passes = batch["obstinate_passes"][batch["obstinate_mask"]]
-            # Without weights of their own (`label_filter="only"`) there are no others.
-            other_margin, other_limit = weights["other_margin"], weights["other_limit"]
-            margin = torch.where(passes, weights["margin"], other_margin or 0.0)
-            limit = torch.where(passes, math.inf, math.inf if other_limit is None else other_limit)
-        terms = likelihood_terms(anchor, obstinate, margin, limit)
-        parts["loss_obstinate"] = Part(terms.sum(), OBSTINATE, weights["beta"])
-        parts["label_drop"] = Part((anchor - obstinate).sum(), OBSTINATE, None)
-    return parts
 
 
 def check_finite(
-    loss: torch.Tensor, parts: Mapping[str, Part], forward: Forward, batch: Batch, step: int
+    value: Any, name: str, step: int, sums: Mapping[str, torch.Tensor] | None = None
 ) -> None:
-    """Stop a run whose loss is no longer a finite number, before the weights are.
+    """Stop the run if the loss or the gradient's norm is not finite, before the weights change.
 
     Args:
-        loss: the micro-batch's loss, a scalar.
-        parts: its components.
-        forward: what the model gave.
-        batch: the micro-batch; its `idx` (B,), where it has one, names the rows.
-        step: the optimizer step, from 1.
+        value: The loss or the norm; `None` if it was not measured.
+        name: What it is, for the message.
+        step: The optimizer step, from 1.
+        sums: Component -> sum over the micro-batch, for the message.
 
     Raises:
-        HfBatError: it is not finite; the message has the step, the components and the rows.
-    """
-    if bool(torch.isfinite(loss)):
-        return
-    broken = ~torch.isfinite(forward.logits).all(-1)
-    guilty = broken[: len(batch["labels"])].clone()
-    start = len(guilty)
-    for rows in forward.owners.values():
-        guilty[rows[broken[start : start + len(rows)]]] = True
-        start += len(rows)
-    if not guilty.any():
-        guilty[:] = True
-    names = row_names(batch)
-    sums = {name: part.total for name, part in parts.items()}
-    raise HfBatError(
-        f"the loss is not finite at step {step} (sums over the batch: {_listed_sums(sums)}; rows "
-        f"{_listed_rows(names.to(guilty.device)[guilty], 20)}): the run was stopped and the last "
-        "checkpoint left as it is; lower the learning rate, or look at these rows"
-    )
-
-
-def check_gradient(
-    norm: Any,
-    sums: Mapping[str, torch.Tensor],
-    rows: Sequence[torch.Tensor],
-    step: int,
-    process: str = "",
-) -> None:
-    """Stop a run whose gradient is no longer a finite number, before the weights are.
-
-    The loss may be one all the same: a root or a norm at 0, or too large a sum on the way back.
-
-    Args:
-        norm: of the gradient, as the Trainer measures it for its log; None where it does not.
-        sums: of the loss's components over the accumulation window, scalars.
-        rows: the ids of the window's rows, a tensor a micro-batch.
-        step: the optimizer step, from 1.
-        process: whose rows these are, where there are several, such as ` of process 0 of 2`.
-
-    Raises:
-        HfBatError: it is not finite; the message has the step, the components and the rows.
+        HfBatError: The value is not finite.
 
     Example:
-        >>> check_gradient(torch.tensor(0.7), {}, [], 1)
+        >>> check_finite(torch.tensor(0.7), "loss", 1)
     """
-    if norm is None or math.isfinite(norm := float(norm)):
+    if value is None:
         return
-    # Which of the rows it is cannot be told from a sum over them: more are named than for a loss.
-    listed = _listed_rows(torch.cat([ids.cpu() for ids in rows]), 256) if rows else "unknown"
+    number = value.item() if isinstance(value, torch.Tensor) else float(value)
+    if math.isfinite(number):
+        return
+    parts = "".join(f"; {part} {total.item():.4g}" for part, total in (sums or {}).items())
     raise HfBatError(
-        f"the gradient is not finite at step {step} (its norm {norm:.4g}; sums over the step's batches"
-        f"{process}: {_listed_sums(sums)}; rows {listed}): the run was stopped before the weights "
-        "changed and the last checkpoint left as it is; lower the learning rate, or look at these rows"
+        f"the {name} is not finite at step {step} ({number:.4g}{parts}): the run was stopped before the "
+        "weights changed, and the last checkpoint is unharmed; lower the learning rate or look for broken "
+        "rows"
     )
 
 
-def row_names(batch: Batch) -> torch.Tensor:
-    """What a message calls a batch's rows, (B,): their `idx`, their places where there is none."""
-    return batch["idx"] if "idx" in batch else torch.arange(len(batch["labels"]))
+class LossMeter:
+    """Sums and counts of the loss's components since the last log.
+
+    A component's mean is its sum over its count, each added up over micro-batches and ranks first, so
+    that a batch with few valid pairs has little weight. Nothing is communicated until `take_means`.
+
+    Example:
+        >>> meter = LossMeter()
+        >>> meter.add("loss_ce", torch.tensor(3.0), torch.tensor(2.0))
+        >>> meter.add("loss_ce", torch.tensor(1.0), torch.tensor(2.0))
+        >>> meter.take_means(lambda names: names, lambda totals: totals)
+        {'loss_ce': 1.0}
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, total: torch.Tensor, count: torch.Tensor) -> None:
+        """Add a micro-batch's sum and count, both scalars; they are detached."""
+        pair = torch.stack([cast_to_double(total.detach()), cast_to_double(count.detach())])
+        # Without float64 on the device (MPS), sums over thousands of rows would lose digits there.
+        if get_double_dtype(pair.device) != torch.float64:
+            pair = pair.cpu()
+        start = torch.zeros(2, dtype=torch.float64, device=pair.device)
+        self._totals[name] = self._totals.get(name, start) + pair
+
+    def take_means(
+        self,
+        gather_names: Callable[[list[str]], Sequence[str]],
+        reduce: Callable[[torch.Tensor], torch.Tensor],
+    ) -> dict[str, float]:
+        """Return the means of what was counted on all ranks, and start again.
+
+        Args:
+            gather_names: Returns the names of all ranks, in rank order. A rank may have had no batch
+                with some component.
+            reduce: Sums a tensor (components, 2) over ranks. Every rank must call both.
+        """
+        totals, self._totals = self._totals, {}
+        names = list(dict.fromkeys(gather_names(list(totals))))
+        if not names:
+            return {}
+        nothing = torch.zeros(2, dtype=torch.float64)
+        table = torch.stack([totals.get(name, nothing).cpu() for name in names])
+        return {
+            name: total / count
+            for name, (total, count) in zip(names, reduce(table).tolist(), strict=True)
+            if count
+        }
 
 
-def _listed_rows(names: torch.Tensor, most: int) -> str:
-    return ", ".join(map(str, names[:most].tolist())) + (", ..." if len(names) > most else "")
-
-
-def _listed_sums(sums: Mapping[str, torch.Tensor]) -> str:
-    return ", ".join(f"{name} {total.item():.4g}" for name, total in sums.items()) or "none"
-
-
-def _tile(values: torch.Tensor, draws: int) -> torch.Tensor:
-    """Repeat the columns of (B, D) from the start until there are `draws`."""
-    return values[:, torch.arange(draws, device=values.device) % values.shape[1]]
+def _widen(rows: torch.Tensor, width: int, fill: int, side: str) -> torch.Tensor:
+    missing = width - rows.shape[1]
+    if not missing:
+        return rows
+    return nn.functional.pad(
+        rows, (missing, 0) if side == "left" else (0, missing), value=float(fill)
+    )

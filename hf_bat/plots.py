@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hf_bat.console import counted
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
-from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.methods import METHODS
 from hf_bat.stats import t_interval
 
 if TYPE_CHECKING:
@@ -582,7 +582,7 @@ def _number_names(names: Iterable[str]) -> dict[str, int]:
         {'antonym ASR': 0, 'synonym ASR': 1}
     """
     names = list(dict.fromkeys(names))
-    methods = {name: number for number, name in enumerate(METHOD_WEIGHTS)}
+    methods = {name: number for number, name in enumerate(METHODS)}
     first = len(methods) if any(name in methods for name in names) else 0
     others = [name for name in names if name not in methods]
     return {

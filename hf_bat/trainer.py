@@ -1,55 +1,96 @@
-"""`BalancedTrainer`: a `transformers.Trainer` that trains on anchor, fickle and obstinate inputs."""
+"""`BalancedTrainer`: a `transformers.Trainer` that trains on anchor, fickle and obstinate inputs.
+
+In reading order: what a trainer is made of, rows to batches, the loss, evaluation and logs, what users
+call, and the Hub. The mathematics is in `hf_bat.methods` and `hf_bat.objective`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import logging
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import TrainingArguments
+import torch.nn.functional as F
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import nn
+from transformers import Trainer, TrainerCallback
+from transformers.modeling_outputs import SequenceClassifierOutput
 
-from hf_bat.a2t import AdversarialCallback, get_adversarial_folder
-from hf_bat.callbacks import (
-    RobustnessMeter,
-    attacks_now,
-    note_missing,
-    robustness_objective,
+from hf_bat.a2t import AdversarialCallback, AdversarialSampler, get_adversarial_folder
+from hf_bat.callbacks import RobustnessMeter, attacks_now, note_missing, robustness_objective
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.collator import PerturbationCollator, read_labels
+from hf_bat.data import add_column, prepare_dataset
+from hf_bat.device import disable_cudnn_attention, get_double_dtype
+from hf_bat.errors import HfBatError, first_cause
+from hf_bat.files import get_hub_name
+from hf_bat.labels import check_single_label, label_map, name_labels
+from hf_bat.lengths import check_length
+from hf_bat.lexicon.table import TableSource
+from hf_bat.methods import WEIGHTS, LossSettings, Method
+from hf_bat.model_card import (
+    Evaluation,
+    describe_data,
+    even_out_logs,
+    explain_failed_upload,
+    finish_card,
+    gather_facts,
 )
-from hf_bat.device import disable_cudnn_attention
-from hf_bat.errors import HfBatError
-from hf_bat.labels import label_map
 from hf_bat.objective import (
     KINDS,
-    measure_distances,
+    Forward,
+    LossMeter,
+    Term,
+    check_finite,
+    check_labels,
+    count_items,
+    mean_over,
+    run_forward,
 )
-from hf_bat.objective_trainer import ObjectiveTrainer
+from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbations
+from hf_bat.perturbations.build import DEFAULT_EDITS
+from hf_bat.pooling import default_pooling, is_decoder, warn_frozen_head
 from hf_bat.preview import Preview
-from hf_bat.saved_perturbations import save_perturbations
+from hf_bat.saved_perturbations import collect_tables, save_perturbations
+from hf_bat.tasks import Task, get_task
+from hf_bat.training_args import (
+    BalancedTrainingArguments,
+    check_canonicalizer,
+    check_collator,
+)
+
+logger = logging.getLogger(__name__)
 
 
-class BalancedTrainer(ObjectiveTrainer):
+class BalancedTrainer(Trainer):
     """Drop-in `Trainer` for Balanced Adversarial Training (paper, section 4.1).
 
-    Each training step makes one forward pass over the anchors and their valid fickle and obstinate
-    versions, and adds the method's contrastive term to the cross-entropy on the anchors. Means are
-    taken over the whole accumulation window and all ranks, so that 16 x 1, 4 x 4 and two ranks of 8
-    give one gradient. Evaluation and prediction see unperturbed inputs and return logits alone.
+    Each training step runs the model once over the anchors and their valid fickle and obstinate
+    versions, and adds the method's terms to the cross-entropy on the anchors. Means are taken over the
+    whole accumulation window and all ranks, so that 16 x 1, 4 x 4 and two ranks of 8 give the same
+    gradient. Evaluation and prediction see unperturbed inputs and return only logits.
 
     Args:
-        model: a single-label sequence classifier; or give `model_init`.
+        model: A single-label sequence classifier. Alternatively, give `model_init`.
         args: `BalancedTrainingArguments`.
-        data_collator: a `PerturbationCollator` of your own; made from the rest where None.
-        train_dataset: raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`.
-        eval_dataset: the same, or a dict of them.
-        processing_class: the tokenizer.
-        task: a task's name or a `Task`. Without it the data must be tokenised, the method `normal`.
-        synonyms: a `SubstitutionTable`, a mapping or the path of one; the bundled lexicon's where None.
-        antonyms: likewise.
-        **kwargs: all else that `Trainer` takes.
+        data_collator: A `PerturbationCollator` of yours. If `None`, made from the other arguments.
+        train_dataset: Raw rows (`datasets.Dataset` or list of dicts) with the text columns, a label
+            and optionally `idx`.
+        eval_dataset: Raw rows, or a dict of them.
+        processing_class: The tokenizer.
+        task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
+        synonyms: A `SubstitutionTable`, a mapping, or the path of one. If `None`, the bundled
+            lexicon's.
+        antonyms: Likewise for antonyms.
+        method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names.
+        **kwargs: Everything else that `Trainer` takes.
 
     Raises:
-        HfBatError: what the data, the model or the options cannot do together, in one line.
+        HfBatError: Data, model and options do not fit together.
 
     Example:
         >>> trainer = BalancedTrainer(
@@ -59,44 +100,485 @@ class BalancedTrainer(ObjectiveTrainer):
         >>> trainer.train()  # doctest: +SKIP
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        #: Attacks at evaluation, and keeps their last reports; None where none is asked for.
+    # compute_loss divides by the whole window's counts, so that Trainer must not divide again.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: BalancedTrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        *,
+        task: str | Task | None = None,
+        synonyms: TableSource | None = None,
+        antonyms: TableSource | None = None,
+        method: Method | None = None,
+        **kwargs: Any,
+    ):
+        args = BalancedTrainingArguments("tmp_trainer") if args is None else args
+        if not isinstance(args, BalancedTrainingArguments):
+            raise HfBatError(f"args must be BalancedTrainingArguments; got {type(args).__name__}")
+        if method is not None:
+            args.use_method(method)
+        self.task = get_task(task) if task is not None else None
+        self._synonyms, self._antonyms = synonyms, antonyms
+        self._own_collator = data_collator
+        self._perturbation_cache: dict[Any, tuple[Any, Any]] = {}
+        self._eval_rows: dict[str, Any] = {}
+        if kwargs.get("compute_loss_func") is not None and (
+            args.class_weights or args.label_smoothing_factor
+        ):
+            raise HfBatError(
+                "compute_loss_func replaces the cross-entropy, so that class_weights and "
+                "label_smoothing_factor have no effect: leave one of them out"
+            )
+        if isinstance(data_collator, PerturbationCollator) or None not in (task, data_collator):
+            check_collator(data_collator, args)
+        if self.task is None:
+            args.check_tokenized(synonyms is not None or antonyms is not None)
+        elif processing_class is None:
+            raise HfBatError("give the tokenizer as processing_class=")
+        super().__init__(
+            model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
+        )
+        # The model's own loss may be normalized in any way; compute_loss works on its logits.
+        self.model_accepts_loss_kwargs = False
+        self._check_model()
+        #: Figures of the evaluations since training last began, in order, for the model card.
+        self.evaluations: list[Evaluation] = []
+        # Counts of the current accumulation window over all ranks, by name.
+        self._window: dict[str, torch.Tensor] | None = None
+        self._steps_per_epoch = 1
+        self._defense = self._read_defense()
+        # Mean class weight of the evaluation set. Needed because Trainer weights batch losses by
+        # batch size.
+        self._mean_class_weight: float | None = None
+        self._loss_meter = LossMeter()
+        if self.task is not None:
+            self._complete_config(self.model)
+            self._prepare_own_rows()
+            self.data_collator = self._own_collator or self._make_collator()
+        #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
         self.meter = self._make_meter()
-        #: Attacks training rows for the method "a2t".
+        #: Attacks training rows when an epoch starts; idle for most methods.
         self.adversary = AdversarialCallback(self)
+        self.add_callback(_RunCallback(self))
         self.add_callback(self.adversary)
 
-    # ---- evaluation ---------------------------------------------------------------------------
+    def _check_model(self) -> None:
+        args, model = self.args, self.model
+        check_single_label(model.config)
+        weights, labels = args.class_weights, model.config.num_labels
+        if weights is not None and len(weights) != labels:
+            raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")
+        if args.pooling == "cls" and is_decoder(model):
+            logger.warning(
+                "pooling='cls' takes the first token, which sees no other token in a decoder; 'last' "
+                "(the default for this model), 'mean' or 'head_input' see the whole text"
+            )
+        warn_frozen_head(model)
+        if self.task is not None:
+            # Found out now rather than by the first long row.
+            check_length(model.config, args.max_seq_length, "max_seq_length")
+            if self._own_collator is not None:
+                check_canonicalizer(self._own_collator, self.canonicalizer)
+                check_length(model.config, self._own_collator.max_length, "max_length")
+
+    # ---- rows to batches ----------------------------------------------------------------------
+
+    def _prepare_own_rows(self) -> None:
+        if self.train_dataset is not None:
+            self.train_dataset = self._prepare(self.train_dataset, "training set")
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {
+                name: self._prepare(rows, f"evaluation set {name!r}")
+                for name, rows in self.eval_dataset.items()
+            }
+        elif self.eval_dataset is not None:
+            self.eval_dataset = self._prepare(self.eval_dataset, "evaluation set")
+
+    def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
+        """Return rows with text columns, `label` as the model numbers it, and `idx`."""
+        if self.task is None:
+            return rows
+        dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
+        column = self.args.length_column_name
+        if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
+            # Trainer takes lengths from `input_ids`, which raw rows do not have.
+            texts = [dataset[c][:] for c in self.task.columns]
+            limit = self.args.max_seq_length
+            ids = self.processing_class(*texts, truncation=True, max_length=limit)["input_ids"]
+            dataset = add_column(dataset, column, [len(row) for row in ids])
+        return dataset
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        model = super().call_model_init(trial)
+        # The first call comes from Trainer.__init__, before there is a tokenizer.
+        if self.task is not None and hasattr(self, "processing_class"):
+            self._complete_config(model)
+        return model
+
+    def _complete_config(self, model: nn.Module) -> None:
+        """Add the task's label names and the padding token (GPT-2 has none) to a model's configuration."""
+        self.task = name_labels(model.config, self.task)
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = self.processing_class.pad_token_id
+
+    @property
+    def perturbations(self) -> tuple[Any, Any]:
+        """The fickle and the obstinate perturbation made from the tables and options."""
+        args = self.args
+        tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
+        edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
+        # Keyed by options, because a hyperparameter search changes them between runs.
+        if (tables, edits) not in self._perturbation_cache:
+            fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)
+            made = fickle, build_obstinate(antonym, *edits)
+            self._perturbation_cache = {(tables, edits): made}
+        return self._perturbation_cache[tables, edits]
+
+    def used_perturbations(self) -> tuple[Perturbation, ...]:
+        """Return what the method draws from: nothing, the fickle perturbation, or both."""
+        kinds = self.args.get_method().draws
+        if self.args.a2t_candidates == "mlm":
+            return ()  # a language model's predictions, not a table
+        if kinds and self._own_collator is not None:
+            return tuple(getattr(self._own_collator.sampler, kind) for kind in kinds)
+        return self.perturbations[: len(kinds)] if kinds else ()
+
+    def _read_defense(self) -> tuple[bool, str] | None:
+        """Return the options that the preprocessing defense depends on; `None` without one."""
+        args = self.args
+        return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
+
+    @cached_property
+    def canonicalizer(self) -> Canonicalizer | None:
+        """The preprocessing defense over the words of the synonym table; `None` without one."""
+        if not self.args.canonicalize:
+            return None
+        if self.args.get_method().draws:
+            logger.warning(
+                "canonicalize makes a fickle version read like its row, so that method=%r has few valid "
+                "fickle versions",
+                self.args.method,
+            )
+        return Canonicalizer(self.perturbations[0].table, self.args.casing)
+
+    def _make_collator(self, **overrides: Any) -> PerturbationCollator:
+        """Return the collator that draws what the method needs."""
+        args, method, task = self.args, self.args.get_method(), self.task
+        assert task is not None
+        skipped, names = read_labels(task, self.model.config)
+        filters = args.label_filter in ("only", "prefer")
+        versions = {} if method.attacks_rows else dict(zip(method.draws, self.perturbations))  # noqa: B905
+        options = {
+            **versions,
+            "skipped_labels": skipped,
+            "label_names": names,
+            "num_fickle": args.num_fickle,
+            "num_obstinate": args.num_obstinate,
+            "clean_epochs": args.clean_epochs or 0,
+            "max_length": args.max_seq_length,
+            "seed": args.seed if args.data_seed is None else args.data_seed,
+            "canonicalizer": self.canonicalizer,
+            "perturb_anchor": method.perturbs_anchor,
+            # Tells which obstinate versions pass the filter, which draws others too with "prefer".
+            "validity": self.perturbations[1].validity if filters else None,
+        }
+        columns = task.columns
+        collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
+        if method.attacks_rows and not overrides:
+            collator.sampler = AdversarialSampler.from_arguments(args, columns)
+        return collator
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.task is not None:
+            wanted = [*self.task.columns, "idx", self.args.length_column_name]
+            self._signature_columns += [c for c in wanted if c not in self._signature_columns]
+
+    def get_train_dataloader(self) -> Any:
+        self.args.check_method()  # a hyperparameter search may have changed the arguments
+        if self._defense != self._read_defense():
+            raise HfBatError(
+                "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
+                "because evaluation has the same defense: make another trainer"
+            )
+        if self.task is not None and self.train_dataset is not None:
+            self.train_dataset = self._prepare(self.train_dataset, "training set")
+        if self.task is not None and self._own_collator is None:
+            collator = self._make_collator()
+            # Another loader of the same run must not fall behind in the epoch.
+            collator.follow(self.data_collator)
+            self.data_collator = collator
+        loader = super().get_train_dataloader()
+        if self.args.dataloader_persistent_workers:
+            # Such a loader draws a seed when it first starts, which is at another step in a resumed
+            # run: not from the global generator, which dropout uses.
+            getattr(loader, "base_dataloader", loader).generator = torch.Generator()
+        return loader
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        key = eval_dataset if isinstance(eval_dataset, str) else "eval"
+        if isinstance(eval_dataset, str):
+            rows = self.eval_dataset[eval_dataset]
+        else:
+            rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if self._eval_rows.get(key) is not rows:
+            # Trainer keeps a loader with persistent workers by key, also if the rows are others.
+            getattr(self, "_eval_dataloaders", {}).pop(key, None)
+            self._eval_rows[key] = rows
+        if rows is not None:
+            rows = self._prepare(rows, "evaluation set")
+            if isinstance(eval_dataset, str):
+                self.eval_dataset[eval_dataset] = self._eval_rows[key] = rows
+            else:
+                eval_dataset = rows
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        return super().get_test_dataloader(
+            self._prepare(test_dataset, "prediction set", keep_all=True)
+        )
+
+    def get_perturbed_dataloader(self, rows: Any) -> Any:
+        """Return batches of rows, in order, with one fickle and one obstinate draw each."""
+        sampler = getattr(self._own_collator, "sampler", None)
+        collator = self._make_collator(
+            fickle=getattr(sampler, "fickle", None) or self.perturbations[0],
+            obstinate=getattr(sampler, "obstinate", None) or self.perturbations[1],
+            perturb_anchor=False,
+            clean_epochs=0,
+            num_fickle=1,
+            num_obstinate=1,
+        )
+        loader = self._get_dataloader(
+            dataset=self._prepare(rows, "evaluation set"),
+            description="Evaluation",
+            batch_size=self.args.eval_batch_size,
+            sampler_fn=self._get_eval_sampler,
+        )
+        return _collate_with(loader, collator)
+
+    def _get_dataloader(
+        self, dataset: Any, description: str, *args: Any, is_training: bool = False, **kwargs: Any
+    ) -> Any:
+        """Build a loader; only training has the collator that draws."""
+        loader = super()._get_dataloader(
+            dataset, description, *args, is_training=is_training, **kwargs
+        )
+        if is_training or not isinstance(self.data_collator, PerturbationCollator):
+            return loader
+        # Trainer knows a single collator.
+        return _collate_with(loader, self.data_collator.clean())
+
+    # ---- the loss -----------------------------------------------------------------------------
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """Take an accumulation window's batches and count what its means divide by, on all ranks."""
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if batches and "labels" in batches[0]:
+            if self.task is None and self.compute_loss_func is None:
+                for batch in batches:
+                    check_labels(batch, self.model.config.num_labels)
+            counts = [self._count(batch) for batch in batches]
+            totals = torch.stack([torch.stack(list(count.values())) for count in counts]).sum(0)
+            totals = self.accelerator.reduce(totals.to(device), reduction="sum")
+            self._window = dict(zip(counts[0], totals.unbind(), strict=True))
+        return batches, num_items
+
+    def _count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        weights = self._class_weights(batch["labels"].device)
+        own = self.args.get_method().count(batch)
+        return count_items(batch, self.args.mask, weights) | {k: v.float() for k, v in own.items()}
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        # Around the backward pass, too: gradient checkpointing repeats the forward pass in it.
+        with disable_cudnn_attention():
+            return super().training_step(*args, **kwargs)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the loss of one micro-batch, scaled so that the sum over a window is its mean.
+
+        Args:
+            model: The wrapped model.
+            inputs: A batch of `PerturbationCollator`, or a tokenized one with `labels`.
+            return_outputs: Also return the anchors' logits. Defaults to `False`.
+            num_items_in_batch: Passed to `compute_loss_func`, which divides by it.
+
+        Returns:
+            The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
+        """
+        method, counts = self.args.get_method(), self._count(inputs)
+        settings = self._loss_settings()
+        forward = run_forward(
+            model,
+            inputs,
+            self.processing_class,
+            self._pooling(model) if method.needs_vectors(settings.weights) else None,
+            # A user's collator may draw versions that the method does not use.
+            anchors_only=not method.draws,
+        )
+        window, ranks = counts, 1
+        if model.training and self._window is not None:
+            window, ranks = self._window, self.accelerator.num_processes
+        elif self._mean_class_weight is not None:
+            rows = torch.tensor(len(forward.logits) * self._mean_class_weight)
+            window = {**counts, "rows": rows.to(forward.logits.device)}
+        terms = method.terms(forward, settings) if forward.versions else {}
+        loss = torch.zeros((), device=forward.logits.device)
+        if self.compute_loss_func is None:
+            entropy = self._cross_entropy(forward.logits, inputs["labels"])
+            terms["loss_ce"] = Term(entropy, "rows", 1.0)
+        else:
+            loss = self._users_loss(forward, num_items_in_batch)
+        warmup = self._weight_warmup()
+        for name, term in terms.items():
+            if term.weight is not None:
+                weight = term.weight * (1.0 if name == "loss_ce" else warmup)
+                # The gradients are averaged over ranks afterward, and the counts are of all ranks.
+                loss = loss + weight * mean_over(term.total, window[term.over]) * ranks
+        if model.training:
+            sums = {name: term.total for name, term in terms.items()}
+            check_finite(loss, "loss", self.state.global_step + 1, sums)
+            self._note_components(terms, counts, inputs)
+        output = SequenceClassifierOutput(logits=forward.logits)
+        return (loss, output) if return_outputs else loss
+
+    def _loss_settings(self) -> LossSettings:
+        # Read anew for each batch, because a hyperparameter search changes the arguments.
+        args, method = self.args, self.args.get_method()
+        weights = {**method.weights, **{name: getattr(args, name) for name in WEIGHTS}}
+        return LossSettings(weights, args.distance, args.mask, self._cross_entropy)
+
+    def _pooling(self, model: nn.Module) -> str:
+        return self.args.pooling or default_pooling(model)
+
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(
+            logits.float(),
+            labels,
+            weight=self._class_weights(logits.device),
+            reduction="sum",
+            label_smoothing=self.args.label_smoothing_factor,
+        )
+
+    def _class_weights(self, device: torch.device) -> torch.Tensor | None:
+        weights = self.args.class_weights
+        return None if weights is None else torch.tensor(weights, device=device)
+
+    def _users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
+        output = SequenceClassifierOutput(logits=forward.logits)
+        loss = self.compute_loss_func(output, forward.labels, num_items_in_batch=num_items)
+        if self.args.average_tokens_across_devices and num_items is not None:
+            # `num_items` is of all ranks, and the gradients are averaged over them afterward.
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+    def _weight_warmup(self) -> float:
+        """Return the factor of the weights of perturbed versions, 0..1."""
+        steps = self.args.weight_warmup_steps
+        steps = steps if steps >= 1 else steps * self.state.max_steps
+        if steps == 0:
+            return 1.0
+        clean = getattr(self.data_collator, "clean_epochs", 0)
+        done = self.state.global_step + 1 - clean * self._steps_per_epoch
+        return min(1.0, max(0.0, done / steps))
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        # Trainer measures the norm between clipping and the optimizer's step, and it is the same on all
+        # ranks: they stop together, without another pass over the parameters.
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        scaler = self.accelerator.scaler
+        # The scaler of fp16 skips such a step and lowers its scale; DeepSpeed has done its own step.
+        is_skipped = scaler is not None and scaler.is_enabled()
+        if not is_skipped and not self.is_deepspeed_enabled:
+            check_finite(norm, "gradient", self.state.global_step + 1)
+        return norm
+
+    # ---- evaluation and logs ------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Evaluate as `Trainer.evaluate` does, and keep the figures for the model card.
+
+        Args:
+            eval_dataset: Raw rows, a dict of them, or `None` for the trainer's.
+            ignore_keys: As for `Trainer`.
+            metric_key_prefix: Prefix of the metrics' names. The card has one section for each prefix,
+                the last evaluation under it.
+        """
+        reports_before = self.meter.reports if self.meter else None
+        metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
+        if not isinstance(rows, dict):  # Trainer calls this method for each set of a dict
+            reports = self.meter.reports if self.meter else {}
+            evaluation = Evaluation.from_metrics(
+                metrics,
+                () if reports is reports_before else reports.values(),
+                name=metric_key_prefix,
+                step=self._step_of_weights(),
+                rows=self._rows_evaluated,
+                data=describe_data(rows, self.task, metric_key_prefix),
+            )
+            self.evaluations.append(evaluation)
+        return metrics
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
-        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        """Run `Trainer`'s loop; add distances and attack metrics, except to predictions."""
         prefix = kwargs.get("metric_key_prefix", "eval")
-        if self.args.eval_distances and self.task is not None and description != "Prediction":
-            for name, value in self.perturbation_distances(dataloader.dataset).items():
-                output.metrics[f"{prefix}_{name}"] = value
-        if (
-            self.meter is not None
-            and description != "Prediction"
-            and attacks_now(self.args.attack_every, self.state, self.is_in_train)
-        ):
+        rows = dataloader.dataset
+        self._mean_class_weight = self._mean_weight_of(rows)
+        try:
+            with disable_cudnn_attention():
+                output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        finally:
+            self._mean_class_weight = None
+        self._rows_evaluated = output.num_samples
+        if description == "Prediction":
+            return output
+        if self.args.eval_distances and self.task is not None:
+            distances = self.perturbation_distances(rows)
+            output.metrics.update({f"{prefix}_{name}": v for name, v in distances.items()})
+        if self.meter and attacks_now(self.args.attack_every, self.state, self.is_in_train):
             accuracy = output.metrics.get(f"{prefix}_accuracy")
-            rows = dataloader.dataset
             output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
             note_missing(output.metrics, self.args.metric_for_best_model)
         return output
 
-    def _make_meter(self) -> RobustnessMeter | None:
-        """What attacks at evaluation, from the arguments; None where no attack is asked for."""
-        args = self.args
-        if not args.attacks:
+    def _mean_weight_of(self, rows: Any) -> float | None:
+        """Return the mean class weight of rows; `None` without weights or without readable labels."""
+        weights = self.args.class_weights
+        if weights is None or not isinstance(rows, Dataset):
             return None
-        if self.task is None:
-            raise HfBatError("attacks need raw text: give the trainer a task=")
+        column = next((name for name in ("labels", "label") if name in rows.column_names), None)
+        labels = rows.with_format(None)[column][:] if column else []
+        if not labels or not all(label in range(len(weights)) for label in labels):
+            return None
+        return sum(weights[label] for label in labels) / len(labels)
+
+    def _make_meter(self) -> RobustnessMeter | None:
+        args = self.args
+        if not args.attacks or self.task is None:
+            return None
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise HfBatError(
-                "attacks at evaluation need the whole model on each rank, which FSDP and DeepSpeed "
-                "do not keep: attack the saved model with `hf-bat attack`"
+                "attacks= needs the whole model on each rank, which FSDP and DeepSpeed do not keep: attack "
+                "the saved model with `hf-bat attack`"
             )
         return RobustnessMeter(
             args.attacks,
@@ -113,59 +595,88 @@ class BalancedTrainer(ObjectiveTrainer):
         )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
-        """Mean distance of rows to one fickle and one obstinate draw each, dropout off.
+        """Measure the mean distance of rows to one fickle and one obstinate draw, dropout off.
 
         Args:
-            rows: raw rows, as for `evaluate`.
+            rows: Raw rows, as for `evaluate`.
 
         Returns:
-            `fickle_distance`, `obstinate_distance` (means over the rows that have a valid draw) and
-            `fickle_valid`, `obstinate_valid` (the share of rows that have one), over all ranks.
+            `fickle_distance` and `obstinate_distance` (means over rows with a valid draw), `fickle_valid`
+            and `obstinate_valid` (the share of such rows), over all ranks.
         """
-        loader = self.get_perturbed_dataloader(rows)
         model = self.model_wrapped
         was_training = model.training
         model.eval()
-        found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
-        for batch in loader:
+        values: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
+        for batch in self.get_perturbed_dataloader(rows):
             with torch.no_grad(), self.accelerator.autocast(), disable_cudnn_attention():
                 inputs = self._prepare_inputs(batch)
-                forward = self._forward(model, inputs, with_vectors=True)
-            if forward.vectors is None:
-                continue
-            distances = measure_distances(
-                forward.vectors, forward.owners, inputs, self.args.distance
-            )
-            for kind, (values, mask) in distances.items():
-                values = values[:, 0].masked_fill(~mask[:, 0], float("nan"))
-                found[kind].append(self.accelerator.gather_for_metrics(values).cpu())
+                forward = run_forward(
+                    model, inputs, self.processing_class, self._pooling(self.model)
+                )
+            for kind in forward.versions:
+                distances, mask = forward.measure_distances(kind, self.args.distance)
+                distances = distances[:, 0].masked_fill(~mask[:, 0], float("nan"))
+                values[kind].append(self.accelerator.gather_for_metrics(distances).cpu())
         model.train(was_training)
         metrics = {}
-        for kind, gathered in found.items():
-            values = torch.cat(gathered)
-            valid = values[~values.isnan()]
+        for kind, batches in values.items():
+            drawn = torch.cat(batches)
+            valid = drawn[~drawn.isnan()]
             if len(valid):
                 metrics[f"{kind}_distance"] = valid.mean().item()
-            metrics[f"{kind}_valid"] = len(valid) / len(values)
+            metrics[f"{kind}_valid"] = len(valid) / len(drawn)
         return metrics
 
-    # ---- what a user asks for -----------------------------------------------------------------
+    def _note_components(
+        self,
+        terms: Mapping[str, Term],
+        counts: Mapping[str, torch.Tensor],
+        inputs: Mapping[str, torch.Tensor],
+    ) -> None:
+        for name, term in terms.items():
+            self._loss_meter.add(name, term.total, counts[term.over])
+        for kind in KINDS:
+            mask = inputs.get(f"{kind}_mask")
+            if mask is not None:
+                draws = torch.tensor(float(mask.numel()), device=mask.device)
+                self._loss_meter.add(f"{kind}_valid", mask.sum(), draws)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the loss's components to a training log."""
+        if "loss" in logs:
+            device = self.args.device
+
+            def sum_over_ranks(totals: torch.Tensor) -> torch.Tensor:
+                totals = totals.to(device, get_double_dtype(device))
+                return self.accelerator.reduce(totals, reduction="sum").cpu()
+
+            means = self._loss_meter.take_means(gather_object, sum_over_ranks)
+            logs = {**logs, **{name: round(value, 6) for name, value in means.items()}}
+        super().log(logs, start_time)
+
+    # ---- what users call ----------------------------------------------------------------------
 
     def preview(self, n: int = 10, rows: Any = None) -> Preview:
-        """Look at rows with the perturbed versions that the first perturbed epoch will draw.
+        """Show rows with the versions that the first perturbed epoch will draw.
 
         Args:
-            n: how many rows to show.
-            rows: raw rows; the training set where None.
+            n: Number of rows to show. Defaults to 10.
+            rows: Raw rows. If `None`, the training set.
 
         Returns:
-            A `Preview`: `print` it to see the rows, words marked, and the share that has each kind.
+            A `Preview`: `print` it to see the rows with changed words marked, and the share of rows
+            that has each kind of version.
+
+        Raises:
+            HfBatError: There is no raw text, or the versions are found by attack.
         """
         if self.task is None:
             raise HfBatError("preview needs raw text: give the trainer a task=")
-        if self.args.method == "a2t":
+        method = self.args.get_method()
+        if method.attacks_rows:
             raise HfBatError(
-                "the versions of method='a2t' are found when an epoch starts, by attack: see "
+                f"method={method.name!r} finds its versions when an epoch starts: see "
                 f"{get_adversarial_folder(self.args)} then"
             )
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
@@ -173,25 +684,21 @@ class BalancedTrainer(ObjectiveTrainer):
             raise HfBatError("nothing to preview: give rows= or a train_dataset")
         collator = self._own_collator
         if collator is None:
-            # Of "normal", which draws nothing, what the tables would give.
-            drawn = (
-                self.perturbations if self.args.method == "normal" else self.used_perturbations()
-            )
-            collator = self._make_collator(
-                **dict(zip(("fickle", "obstinate"), drawn, strict=False))
-            )
+            # A method that draws nothing shows what the tables would give.
+            drawn = dict(zip(method.draws or KINDS, self.perturbations, strict=False))
+            collator = self._make_collator(**drawn)
         names = label_map(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 
     def save_perturbations(self, output_dir: str | Path) -> dict[str, str]:
-        """Write the tables that the method uses, and a description with their hashes.
+        """Write the tables that the method draws from, with a description and their hashes.
 
         Args:
-            output_dir: where `perturbations.json` and the tables go; see
+            output_dir: Folder of `perturbations.json` and the tables; see
                 `hf_bat.saved_perturbations.save_perturbations`.
 
         Returns:
-            The fingerprint of each table written, by its name; empty for a method without tables.
+            Table name -> fingerprint; empty for a method without tables.
         """
         attack = self.adversary.rows.recipe if self.adversary.rows is not None else None
         return save_perturbations(
@@ -200,8 +707,8 @@ class BalancedTrainer(ObjectiveTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.canonicalize:  # whoever loads the model must know of its defence
-            self.save_perturbations(output_dir or cast(str, self.args.output_dir))
+        if self.args.canonicalize:  # whoever loads the model must know about its defense
+            self.save_perturbations(output_dir or str(self.args.output_dir))
 
     def hyperparameter_search(
         self,
@@ -211,57 +718,174 @@ class BalancedTrainer(ObjectiveTrainer):
         direction: Any = "maximize",
         **kwargs: Any,
     ) -> Any:
-        """`Trainer.hyperparameter_search`, by default for the largest `robustness_objective`.
+        """Search as `Trainer` does, by default for the highest `robustness_objective`.
 
-        Each trial starts from the arguments as they are now, and they are back when the search ends.
+        Each trial starts from the method and options that the arguments have now, so that a space may
+        name the weights of one method only for its trials.
         """
+        given = self.args.given_options()
+
+        def start_trial(trial: Any) -> Any:
+            self.args.restore_options(given)
+            return hp_space(trial)
+
+        space = start_trial if callable(hp_space) else hp_space
         objective = compute_objective or robustness_objective
-        self._before_search = self.args.given_options()
-        self._before_trial: dict[str, Any] = {}
         try:
-            return super().hyperparameter_search(hp_space, objective, n_trials, direction, **kwargs)
+            return super().hyperparameter_search(space, objective, n_trials, direction, **kwargs)
         finally:
-            self._end_search()
+            self.args.restore_options(given)
 
-    def train(
+    # ---- the Hub ------------------------------------------------------------------------------
+
+    def create_model_card(
         self,
-        resume_from_checkpoint: str | bool | None = None,
-        trial: Any = None,
-        ignore_keys_for_eval: list[str] | None = None,
-    ) -> Any:
-        """`Trainer.train`; a search's trial starts from the arguments of before the search."""
-        if self.hp_search_backend is not None and trial is not None:
-            # Before the Trainer seeds and makes the model, which is before it sets the trial's arguments.
-            self._restore_arguments()
-        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write `README.md`: `Trainer`'s card with the method, tables, attacks, limits and citation.
 
-    def _hp_search_setup(self, trial: Any) -> None:
-        """Set a trial's arguments, and note what they were."""
-        own = {f.name for f in fields(TrainingArguments) if f.init}
-        before = {name: getattr(self.args, name) for name in own}
+        The figures are those of `evaluate` calls on the weights that the model has now. Arguments are
+        `Trainer`'s; `tags` are added to `hf_bat` and the method's name, and a local folder as
+        `finetuned_from` is not named.
+        """
+        if not self.is_world_process_zero():
+            return
+        has_trained = self.state.global_step > 0 and self.train_dataset is not None
+        used = self.used_perturbations() if has_trained else ()
+        facts = gather_facts(
+            self.model,
+            self.args,
+            self.task,
+            train_rows=self.train_dataset if has_trained else None,
+            tables=collect_tables(used, self.canonicalizer) if has_trained else {},
+            evaluations=self.evaluations,
+            step=self._step_of_weights(),
+            repo=self.hub_model_id,
+            base=get_hub_name(finetuned_from),
+        )
+        own_tags = ["hf_bat", self.args.method]
+        if hasattr(self.model, "add_model_tags"):
+            self.model.add_model_tags(own_tags)
+        given = [tags] if isinstance(tags, str) else list(tags or [])
+        tags, tasks = [*own_tags, *given], tasks or "text-classification"
+        with even_out_logs(self.state):
+            super().create_model_card(
+                language, license, tags, model_name, facts["base"], tasks, **kwargs
+            )
+        finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
+        # The last step of `push_to_hub` on this machine: what fails after it is the upload.
+        self._is_uploading = True
+
+    def _step_of_weights(self) -> int:
+        """Return the step that the model's weights are from, which may be the best one's."""
+        best = self.state.best_global_step
+        if self.args.load_best_model_at_end and best and not self.is_in_train:
+            return best
+        return self.state.global_step
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Create the repository on the Hub, before training if `push_to_hub` is set.
+
+        Raises:
+            HfBatError: It cannot be created.
+        """
         try:
-            super()._hp_search_setup(trial)
-        finally:
-            if self.hp_search_backend is not None and trial is not None:
-                self._before_trial = {
-                    name: value
-                    for name, value in before.items()
-                    if getattr(self.args, name) is not value
-                }
-        self.args.check_method()
+            super().init_hf_repo(token, private)
+        except Exception as error:  # the Hub's library may use any HTTP library
+            name = self.args.hub_model_id or "the repository"
+            raise HfBatError(
+                f"cannot create {name} on the Hub: {first_cause(error)}; check the name and "
+                "`hf auth whoami`, or leave push_to_hub out and push later"
+            ) from error
 
-    def _restore_arguments(self) -> None:
-        """Take back what the last trial has set: of transformers' own arguments no others, for a search's
-        backend sets some of them for all trials."""
-        for name, value in {**self._before_trial, **self._before_search}.items():
-            setattr(self.args, name, value)
-        self._before_trial = {}
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Push the model with its card; if the upload fails, the local model is complete.
 
-    def _end_search(self) -> None:
-        was_set = bool(self._before_trial)
-        self._restore_arguments()
-        self.args.check_method()
-        # What the Trainer has derived from the last trial's; DeepSpeed is set up anew by trials alone.
-        self._train_batch_size = self.args.train_batch_size
-        if was_set and not self.is_deepspeed_enabled:
-            self.create_accelerator_and_postprocess()
+        Args:
+            commit_message: Message of the commit.
+            blocking: Wait for the upload. If `False`, a failure shows in the returned future.
+            token: Token with write permission. If `None`, `hub_token` or the one you logged in with.
+            revision: Branch to commit to.
+            private: Whether a repository that is created here is private.
+            **kwargs: Passed to `create_model_card`.
+
+        Raises:
+            HfBatError: The upload failed; the message says where the model is and how to try again.
+        """
+        for config in getattr(self.model, "peft_config", {}).values():
+            base = config.base_model_name_or_path
+            if base and get_hub_name(base) is None:
+                logger.warning(
+                    "the adapter's base model is a local folder, which others cannot load: set "
+                    "base_model_name_or_path in the adapter's configuration to its name on the Hub"
+                )
+        self._is_uploading = False
+        try:
+            return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+        except HfBatError:
+            raise
+        except Exception as error:
+            if not self._is_uploading:
+                raise
+            branch = self.args.hub_revision if revision is None else revision
+            call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
+            raise HfBatError(
+                explain_failed_upload(error, self.hub_model_id, self.args.output_dir, branch, call)
+            ) from error
+
+
+class _RunCallback(TrainerCallback):
+    """Start a run afresh, and tell the collator which epoch's draws to make.
+
+    A run that resumes inside an epoch continues with that epoch's draws.
+    """
+
+    def __init__(self, trainer: BalancedTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        # What an earlier run left behind is not part of this one.
+        trainer._loss_meter, trainer.evaluations = LossMeter(), []
+        batches = kwargs["train_dataloader"]
+        if hasattr(batches, "__len__"):
+            trainer._steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
+        collator = trainer.data_collator
+        if not isinstance(collator, PerturbationCollator) or not args.get_method().draws:
+            return
+        args.check_epochs(collator.clean_epochs)
+        if 0 < state.max_steps <= collator.clean_epochs * trainer._steps_per_epoch:
+            logger.warning(
+                "max_steps=%d ends within clean_epochs=%d (%d steps per epoch): this run never perturbs "
+                "a row, although method=%r",
+                state.max_steps,
+                collator.clean_epochs,
+                trainer._steps_per_epoch,
+                args.method,
+            )
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if isinstance(self.trainer.data_collator, PerturbationCollator):
+            self.trainer.data_collator.set_epoch(int(state.epoch or 0))
+
+
+def _collate_with(loader: Any, collator: Any) -> Any:
+    """Give a loader another collator before it is first iterated."""
+    # accelerate iterates over the loader that it wraps.
+    for part in (loader, getattr(loader, "base_dataloader", loader)):
+        part.collate_fn = collator
+    return loader

@@ -1,86 +1,136 @@
-"""Arguments of `BalancedTrainer`: those of `TrainingArguments`, and the method's own."""
+"""`BalancedTrainingArguments`: `TrainingArguments` with the choices of Balanced Adversarial Training."""
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any
 
 from transformers import TrainingArguments
 
-from hf_bat.attack.figures import is_lower_better
+from hf_bat.attack.figures import (
+    check_best_metric,
+    has_obstinate,
+    is_attack_metric,
+    is_lower_better,
+)
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
-from hf_bat.method_checks import check_attacks, check_choices, check_options
-from hf_bat.methods import defaults_of
+from hf_bat.methods import DEFAULT_METHOD, METHODS, Method, get_method
+from hf_bat.perturbations.build import check_obstinate_edits
+
+# Option -> the values it may have.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "distance": ("cosine", "euclidean", "manhattan"),
+    "pooling": ("cls", "mean", "max", "last", "head_input"),
+    "mask": ("paper", "authors"),
+    "casing": ("keep", "authors"),
+    "attack_every": ("eval", "epoch", "end"),
+    "label_filter": ("off", "only", "prefer"),
+    "a2t_candidates": ("table", "mlm"),
+}
+# Option -> its least and its largest value.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "num_fickle": (1, math.inf),
+    "num_obstinate": (1, math.inf),
+    "clean_epochs": (0, math.inf),
+    "attack_interval": (1, math.inf),
+    "attack_budget": (1, math.inf),
+    "attack_share": (1e-9, 1),
+    "weight_warmup_steps": (0, math.inf),
+    "max_attack_samples": (1, math.inf),
+    "max_seq_length": (4, math.inf),
+    "alpha": (0, math.inf),
+    "beta": (0, math.inf),
+    "contrastive_weight": (0, math.inf),
+    "margin": (0, math.inf),
+    "other_margin": (0, math.inf),
+    "other_limit": (0, math.inf),
+    "adversarial_weight": (0, math.inf),
+}
 
 
 @dataclass
 class BalancedTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the choices of Balanced Adversarial Training.
+    """`TrainingArguments` with the options of Balanced Adversarial Training.
 
-    A weight that is None takes the method's default; one given to a method that has no such weight
-    is an error, and so is an option that the method would ignore.
+    A weight of `None` takes the method's default. A weight or option that the method does not use is
+    an error when it is changed from its default.
 
     Args:
-        method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle draw; Ye et al. 2020),
-            `"a2t"` (cross-entropy on adversarial rows too; Yoo and Qi 2021),
-            `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1), or
+        method: Training method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle
+            draw; Ye et al. 2020), `"a2t"` (cross-entropy on adversarial rows too; Yoo and Qi 2021),
+            `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1),
             `"likelihood"` (cross-entropy on the fickle version too, and a hinge that makes the label
-            less likely on the obstinate one; this package's own).
-        alpha: weight of the fickle versions (pairwise and likelihood; default 1.0).
-        beta: weight of the obstinate versions (pairwise 1.2, likelihood 1.0).
-        contrastive_weight: the paper's lambda (triplet; default 1.0), and of a triplet term, of margin
-            1.0, beside the likelihood terms (default 0.0).
-        margin: how far an obstinate version should be (default 1.0): in units of the distance
-            (pairwise, triplet) or, in nats, by how much less likely the label should be (likelihood).
-        other_margin: likelihood's margin of obstinate versions that the label filter does not pass
-            (nats; default 0.15: such an edit should not speak for the label).
-        other_limit: the most (nats; default 0.4) by which such a version should lower the label's
-            log-probability: the label likely stays.
-        label_filter: which obstinate edits are drawn: `"off"` any (the paper's protocol), `"only"` those
-            likely to change the label, `"prefer"` those where a row has one and any otherwise; where
-            None, `"off"`, for likelihood `"prefer"`.
-        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`.
-        pooling: the representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, or
-            `"head_input"`, what the final linear layer is fed; where None, as the model's own head:
-            `"cls"`, `"last"` for a decoder, what the configuration of a ModernBERT, EuroBERT or XLNet names.
-        mask: triplet's mask rule, `"paper"` (both parts masked, mean over rows that have a valid
-            version) or `"authors"` (only the obstinate part masked, mean over all rows).
-        num_fickle: fickle draws a row.
-        num_obstinate: obstinate draws a row.
-        clean_epochs: first epochs that train as `normal` (default 1 for a2t and 0 for the others); fewer
-            than `num_train_epochs`, or training is refused. Where `max_steps` ends a run in them, it warns.
-        adversarial_weight: weight of the cross-entropy on adversarial rows (a2t; default 1.0).
-        attack_interval: epochs from one attack on training rows to the next (a2t).
-        attack_share: share of the training rows attacked each time, above 0 and at most 1 (a2t).
-        attack_budget: the most queries that the attack may spend on a row (a2t).
-        a2t_candidates: what the attack puts in a word's place: `"table"`, the word's nearest synonyms, or
-            `"mlm"`, what `mlm_model` predicts there.
-        mlm_model: the folder or Hub id of a masked language model (a2t with `"mlm"`).
-        encoder: the folder or Hub id of a sentence encoder: the attack keeps to edits of a cosine
-            similarity of 0.9 or more (a2t); no such bound where None.
-        weight_warmup_steps: optimizer steps after the clean epochs over which the contrastive weights
-            rise linearly from 0; below 1, a share of all steps.
-        max_seq_length: tokens after which an input is cut; None for the tokenizer's limit.
-        exclude_stopwords: no perturbation of function words.
-        drop_antonyms_from_synonyms: a word's antonyms are taken out of its synonym set.
-        casing: `"keep"` the case of replaced words, or `"authors"` (lower case).
-        class_weights: weights of the classes in the cross-entropy, in the model's label order.
-        eval_distances: let `evaluate` report the mean distances of fickle and obstinate versions too.
-        obstinate_edits: kinds of obstinate edits that are drawn, of `"antonym"`, `"negation"`,
-            `"sister"` and `"number"`; where None, antonyms alone (the paper's protocol).
-        canonicalize: map each word to the representative of its component of the synonym table before
-            the tokenizer, in training and evaluation (`hf_bat.canonicalize`); reports disclose it.
-        attacks: attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`; their metrics
-            are `eval_antonym_asr`, `eval_antonym_asr_confident`, ..., fractions of which lower is better.
-        max_attack_samples: attack the first so many evaluation rows, right or wrong; all where None.
-        attack_label_filter: also report obstinate attacks by whether their edits pass the label filter
-            (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...).
-        attack_every: `"eval"` (each evaluation), `"epoch"` (those at the end of an epoch) or `"end"`
-            (those after training).
+            less likely on the obstinate one; this package's own), or a registered method of yours.
+            Defaults to `"normal"`.
+        alpha: Weight of the fickle versions (pairwise and likelihood). Defaults to 1.0.
+        beta: Weight of the obstinate versions. Defaults to 1.2 for pairwise and 1.0 for likelihood.
+        contrastive_weight: The paper's lambda, the weight of the triplet term. Defaults to 1.0 for
+            triplet and 0.0 for likelihood, where the term's margin is 1.0.
+        margin: How far an obstinate version should be: in units of the distance (pairwise, triplet),
+            or, in nats, by how much less likely the label should be (likelihood). Defaults to 1.0.
+        other_margin: Likelihood's margin in nats for obstinate versions that do not pass the label
+            filter; such an edit should not speak for the label. Defaults to 0.15.
+        other_limit: Maximum in nats by which such a version should lower the label's
+            log-probability, because the label likely stays. Defaults to 0.4.
+        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`. Defaults to
+            `"cosine"`.
+        pooling: The representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer,
+            or `"head_input"`, the input of the final linear layer. If `None`, follows the model's
+            head: `"last"` for decoders, what the configuration of ModernBERT, EuroBERT or XLNet
+            names, `"cls"` for others.
+        mask: The triplet loss's mask rule: `"paper"` (both parts masked, mean over rows with a valid
+            version) or `"authors"` (only the obstinate part masked, mean over all rows). Defaults to
+            `"paper"`.
+        label_filter: Which obstinate edits are drawn: `"off"` (any; the paper's protocol), `"only"`
+            (those that likely change the label) or `"prefer"` (those if the row has one, else any).
+            Defaults to `"prefer"` for likelihood and `"off"` for other methods.
+        num_fickle: Fickle draws per row. Defaults to 1.
+        num_obstinate: Obstinate draws per row. Defaults to 1.
+        clean_epochs: Number of first epochs that train as `normal`; must be less than
+            `num_train_epochs`. Defaults to 1 for a2t and 0 for other methods.
+        adversarial_weight: Weight of the cross-entropy on adversarial rows (a2t). Defaults to 1.0.
+        attack_interval: Epochs between two attacks on training rows (a2t). Defaults to 1.
+        attack_share: Share of the training rows attacked each time, above 0 and at most 1 (a2t).
+            Defaults to 0.2.
+        attack_budget: Maximum number of queries per attacked row (a2t). Defaults to 200.
+        a2t_candidates: Replacements that the attack tries: `"table"` (nearest synonyms) or `"mlm"`
+            (predictions of `mlm_model`). Defaults to `"table"`.
+        mlm_model: Folder or Hub id of a masked language model (a2t with `"mlm"`).
+        encoder: Folder or Hub id of a sentence encoder; the attack keeps only edits with a cosine
+            similarity of at least 0.9 (a2t). If `None`, similarity is not checked.
+        weight_warmup_steps: Optimizer steps after the clean epochs over which the weights of
+            perturbed versions rise linearly from 0; below 1, a share of all steps. Defaults to 0.
+        max_seq_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the
+            tokenizer's limit. Defaults to 128.
+        exclude_stopwords: Leave function words unperturbed. Defaults to `True`.
+        drop_antonyms_from_synonyms: Remove a word's antonyms from its synonym set. Defaults to
+            `True`.
+        casing: Case of replacements: `"keep"` (the replaced word's) or `"authors"` (lower case).
+            Defaults to `"keep"`.
+        class_weights: Weights of the classes in the cross-entropy, in the model's label order.
+        eval_distances: Let `evaluate` report the mean distances of fickle and obstinate versions.
+            Defaults to `False`.
+        obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
+            `"number"`. If `None`, only antonyms (the paper's protocol).
+        canonicalize: Map each word to the representative of its synonym set before tokenization, in
+            training and evaluation (`hf_bat.canonicalize`); reports disclose it. Defaults to `False`.
+        attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`. Their metrics
+            are `eval_antonym_asr`, `eval_antonym_asr_confident`, ...: fractions, lower is better.
+        max_attack_samples: Number of evaluation rows to attack, right or wrong; `None` for all.
+            Defaults to 500.
+        attack_label_filter: Also report obstinate edits by whether they pass the label filter
+            (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...). Defaults to
+            `False`.
+        attack_every: When to attack: `"eval"` (each evaluation), `"epoch"` (evaluations at the end
+            of an epoch) or `"end"` (evaluations after training). Defaults to `"eval"`.
 
     Raises:
-        HfBatError: an unknown method or choice, or an option that the method does not have.
+        HfBatError: A value or combination that is not possible, in one line.
 
     Example:
         >>> args = BalancedTrainingArguments("out", method="triplet", report_to="none")
@@ -89,12 +139,12 @@ class BalancedTrainingArguments(TrainingArguments):
     """
 
     method: str = field(
-        default="normal",
-        metadata={"help": "Training method: normal, safer, a2t, pairwise, triplet or likelihood."},
+        default=DEFAULT_METHOD,
+        metadata={"help": f"Training method: {', '.join(METHODS)}."},
     )
     alpha: float | None = field(
         default=None,
-        metadata={"help": "Pairwise, likelihood: weight of the fickle versions. Default 1.0."},
+        metadata={"help": "Weight of the fickle versions (pairwise, likelihood). Default 1.0."},
     )
     beta: float | None = field(
         default=None,
@@ -111,22 +161,22 @@ class BalancedTrainingArguments(TrainingArguments):
     margin: float | None = field(
         default=None,
         metadata={
-            "help": "How far an obstinate version should be. Default 1.0: of the distance (pairwise, "
-            "triplet), or nats by which the label should be less likely (likelihood)."
+            "help": "How far an obstinate version should be, in units of the distance (pairwise, triplet) "
+            "or nats by which the label should be less likely (likelihood). Default 1.0."
         },
     )
     other_margin: float | None = field(
         default=None,
         metadata={
-            "help": "Likelihood: margin (nats) of obstinate versions that the label-validity filter "
-            "does not pass. Default 0.15."
+            "help": "Margin in nats for obstinate versions that do not pass the label filter (likelihood). "
+            "Default 0.15."
         },
     )
     other_limit: float | None = field(
         default=None,
         metadata={
-            "help": "Likelihood: the most (nats) by which an obstinate version that the label-validity "
-            "filter does not pass should lower the label's log-probability. Default 0.4."
+            "help": "Maximum in nats by which such a version should lower the label's log-probability "
+            "(likelihood). Default 0.4."
         },
     )
     distance: str = field(
@@ -135,15 +185,17 @@ class BalancedTrainingArguments(TrainingArguments):
     pooling: str | None = field(
         default=None,
         metadata={
-            "help": "Representation: cls, mean, max, last or head_input. Default: the model's own head's."
+            "help": "Representation: cls, mean, max, last or head_input. Default: as the model's head."
         },
     )
-    mask: str = field(default="paper", metadata={"help": "Triplet's mask rule: paper or authors."})
+    mask: str = field(
+        default="paper", metadata={"help": "Mask rule of the triplet loss: paper or authors."}
+    )
     label_filter: str | None = field(
         default=None,
         metadata={
-            "help": "Obstinate draws: off (any edit; the paper), only (edits likely to change the label) "
-            "or prefer (those where a row has one). Default off, for likelihood prefer."
+            "help": "Obstinate draws: off (any edit; the paper), only (edits that likely change the label) "
+            "or prefer (those if the row has one). Default off; prefer for likelihood."
         },
     )
     num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
@@ -151,60 +203,67 @@ class BalancedTrainingArguments(TrainingArguments):
     clean_epochs: int | None = field(
         default=None,
         metadata={
-            "help": "First epochs on unperturbed rows alone, fewer than num_train_epochs. Default 1 for "
-            "a2t, else 0."
+            "help": "Number of first epochs without perturbations, less than num_train_epochs. Default 0; 1 "
+            "for a2t."
         },
     )
     adversarial_weight: float | None = field(
         default=None,
-        metadata={"help": "A2T: weight of the cross-entropy on adversarial rows. Default 1.0."},
+        metadata={"help": "Weight of the cross-entropy on adversarial rows (a2t). Default 1.0."},
     )
     attack_interval: int = field(
-        default=1, metadata={"help": "A2T: epochs from one attack on training rows to the next."}
+        default=1, metadata={"help": "Epochs between two attacks on training rows (a2t)."}
     )
     attack_share: float = field(
-        default=0.2, metadata={"help": "A2T: share of the training rows attacked each time."}
+        default=0.2, metadata={"help": "Share of the training rows attacked each time (a2t)."}
     )
     attack_budget: int = field(
-        default=200, metadata={"help": "A2T: most queries that the attack may spend on a row."}
+        default=200, metadata={"help": "Maximum number of queries per attacked row (a2t)."}
     )
     a2t_candidates: str = field(
         default="table",
-        metadata={"help": "A2T: candidates from the synonym table, or mlm, a masked LM's."},
+        metadata={
+            "help": "Replacements to try: table (synonyms) or mlm (a masked language model's) (a2t)."
+        },
     )
     mlm_model: str | None = field(
-        default=None, metadata={"help": "A2T with mlm: a folder or Hub id of a masked LM."}
+        default=None,
+        metadata={"help": "Folder or Hub id of a masked language model (a2t with mlm)."},
     )
     encoder: str | None = field(
         default=None,
-        metadata={"help": "A2T: a sentence encoder, for edits of similarity 0.9 or more alone."},
+        metadata={
+            "help": "Sentence encoder; keep only edits with a similarity of at least 0.9 (a2t)."
+        },
     )
     weight_warmup_steps: float = field(
         default=0.0,
         metadata={
-            "help": "Steps after the clean epochs over which the contrastive weights rise from 0; "
+            "help": "Steps after the clean epochs over which the weights of perturbed versions rise from 0; "
             "below 1, a share of all steps."
         },
     )
     max_seq_length: int | None = field(
         default=128,
-        metadata={"help": "Tokens after which an input is cut; longer ones are truncated."},
+        metadata={"help": "Maximum input length in tokens; longer inputs are truncated."},
     )
     exclude_stopwords: bool = field(
         default=True, metadata={"help": "Leave function words unperturbed."}
     )
     drop_antonyms_from_synonyms: bool = field(
-        default=True, metadata={"help": "Take a word's antonyms out of its synonym set."}
+        default=True, metadata={"help": "Remove a word's antonyms from its synonym set."}
     )
     casing: str = field(
         default="keep",
         metadata={
-            "help": "Case of replacements: keep the replaced word's, or authors' lower case."
+            "help": "Case of replacements: keep (the replaced word's) or authors (lower case)."
         },
     )
     class_weights: list[float] | None = field(
         default=None,
-        metadata={"help": "Class weights of the cross-entropy, in the model's label order."},
+        metadata={
+            "help": "Weights of the classes in the cross-entropy, in the model's label order."
+        },
     )
     eval_distances: bool = field(
         default=False,
@@ -214,105 +273,304 @@ class BalancedTrainingArguments(TrainingArguments):
     obstinate_edits: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Kinds of obstinate edits: antonym, negation, sister, number. Default antonym; of "
-            "several, a draw takes each kind that a row allows as likely."
+            "help": "Kinds of obstinate edits: antonym, negation, sister, number; with several, each kind "
+            "that a row allows is equally likely. Default antonym."
         },
     )
     canonicalize: bool = field(
         default=False,
         metadata={
-            "help": "Preprocessing defence: map each word to its synonyms' representative before the "
-            "tokenizer, in training and evaluation."
+            "help": "Preprocessing defense: map each word to a representative of its synonyms before "
+            "tokenization, in training and evaluation."
         },
     )
     attacks: list[str] | None = field(
         default=None,
-        metadata={"help": "Attacks that evaluation runs, such as: antonym synonym negation."},
+        metadata={"help": "Attacks to run at evaluation, such as: antonym synonym negation."},
     )
     max_attack_samples: int | None = field(
         default=500,
-        metadata={"help": "Attack the first N evaluation rows, right or wrong."},
+        metadata={"help": "Number of evaluation rows to attack, right or wrong."},
     )
     attack_label_filter: bool = field(
         default=False,
-        metadata={"help": "Report obstinate edits that likely change the label apart too."},
+        metadata={
+            "help": "Also report edits that likely change the label separately (obstinate attacks)."
+        },
     )
     attack_every: str = field(
         default="eval",
         metadata={
-            "help": "Attack at each evaluation (eval), an epoch's (epoch), or after training (end)."
+            "help": "When to attack: eval (each evaluation), epoch (at the end of an epoch) or end (after "
+            "training)."
         },
     )
-
-    # Options that `check_method` gave their defaults; an attribute, pickled and copied, and no field.
-    _filled: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         if getattr(self, "greater_is_better", None) is None and is_lower_better(
             self.metric_for_best_model
         ):
-            # `TrainingArguments` takes all but a loss for better when greater: the worst model.
+            # `TrainingArguments` assumes that greater is better unless the name ends in "loss", and
+            # would load the model that is attacked most easily.
             self.greater_is_better = False
         super().__post_init__()
         self.check_method()
-        check_attacks(self)
+        self._check_attacks()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The Trainer pickles its arguments beside the model and pushes that file too.
-        return {**self.__dict__, "hub_token": None}
+    # ---- the method ---------------------------------------------------------------------------
 
-    def __copy__(self) -> BalancedTrainingArguments:
-        # Copies stay in this process: they keep the token.
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        return made
+    def get_method(self) -> Method:
+        """Return the method: the object given to the trainer, or the registered one named `method`."""
+        own: Method | None = self.__dict__.get("_own_method")
+        return own if own is not None and own.name == self.method else get_method(self.method)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> BalancedTrainingArguments:
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return made
+    def use_method(self, method: Method) -> None:
+        """Train with a method object of the user's.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in self._filled:  # a choice from now on
-            self.__dict__["_filled"] = self._filled - {name}
-
-    def _fill(self, name: str, value: Any) -> None:
-        """Set a default that holds for this method alone."""
-        setattr(self, name, value)
-        self.__dict__["_filled"] = self._filled | {name}
-
-    def given_options(self) -> dict[str, Any]:
-        """The options that `TrainingArguments` does not have, without defaults that a method filled in."""
-        own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
-        return {name: None if name in self._filled else getattr(self, name) for name in sorted(own)}
-
-    def check_method(self) -> None:
-        """Check the method's options against each other and fill in its weights' defaults.
-
-        Done again when training starts, for a hyper-parameter search sets arguments in between: what
-        an earlier check filled in is the other method's default then, and no choice of the user's.
+        Args:
+            method: The object; `method` becomes its name, and its weights' defaults are filled in.
 
         Raises:
-            HfBatError: see the class.
+            HfBatError: `method` already names another one.
         """
-        for name in self._filled:
-            setattr(self, name, None)
+        if self.method not in (DEFAULT_METHOD, method.name):
+            raise HfBatError(
+                f"method={self.method!r} in the arguments, {method.name!r} given to the trainer: name "
+                "one of them"
+            )
+        self.__dict__["_own_method"] = method
+        self.method = method.name
+        self.check_method()
+
+    def check_method(self) -> None:
+        """Check the method's options, and fill in the defaults of its weights.
+
+        Also called when training starts, because a hyperparameter search changes arguments after they
+        were made: what was filled in for another method is then replaced.
+
+        Raises:
+            HfBatError: See the class.
+        """
+        filled: dict[str, Any] = self.__dict__.get("_filled", {})
+        for name, value in filled.items():
+            if getattr(self, name) == value:
+                setattr(self, name, None)
         if self.class_weights is not None:
-            # Plain numbers whatever they come in, a tensor or an array: the arguments are written as JSON.
+            # A tensor or an array becomes plain numbers, because the arguments are saved as JSON.
             try:
                 self.class_weights = [float(weight) for weight in self.class_weights]
             except (TypeError, ValueError) as error:
                 raise HfBatError(
-                    f"class_weights must be a number for each label; got {self.class_weights!r}"
+                    f"class_weights must be one number per label; got {self.class_weights!r}"
                 ) from error
-        check_choices(self)
-        self._fill_defaults()
-        check_options(self)
+        method = self.get_method()
+        filled = {
+            name: value
+            for name, value in method.fill_defaults(self.__dict__).items()
+            if getattr(self, name, value) is None
+        }
+        for name, value in filled.items():
+            setattr(self, name, value)
+        # An attribute and no field: it does not appear in saved arguments.
+        self.__dict__["_filled"] = filled
+        self._check_values()
+        self._check_use(method)
+        method.check_options(self)
 
-    def _fill_defaults(self) -> None:
-        """Give what was left out the method's default."""
-        for name, default in defaults_of(self.method, self.__dict__).items():
-            if getattr(self, name) is None:
-                self._fill(name, default)
+    def given_options(self) -> dict[str, Any]:
+        """Return the options beyond `TrainingArguments`, `None` where the method's default was filled in."""
+        own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
+        filled = self.__dict__.get("_filled", {})
+        return {name: None if name in filled else getattr(self, name) for name in sorted(own)}
+
+    def restore_options(self, given: Mapping[str, Any]) -> None:
+        """Set the options back to what `given_options` returned, and fill in the method's defaults."""
+        for name, value in given.items():
+            setattr(self, name, value)
+        self.__dict__["_filled"] = {}
+        self.check_method()
+
+    def check_epochs(self, clean_epochs: int) -> None:
+        """Check that some epoch is perturbed; otherwise the run would train as `normal`.
+
+        Called by whoever is about to train, because evaluation needs no epochs.
+
+        Args:
+            clean_epochs: The number of first epochs without perturbations.
+
+        Raises:
+            HfBatError: The run ends within its clean epochs.
+        """
+        epochs = self.num_train_epochs
+        if self.get_method().draws and self.max_steps <= 0 and 0 < epochs <= clean_epochs:
+            raise HfBatError(
+                f"num_train_epochs={epochs} ends within clean_epochs={clean_epochs}, so that "
+                f"method={self.method!r} would never perturb a row: raise num_train_epochs or lower "
+                "clean_epochs"
+            )
+
+    # ---- checks -------------------------------------------------------------------------------
+
+    def check_tokenized(self, has_tables: bool = False) -> None:
+        """Check that no option needs raw text, for a trainer without a task.
+
+        Args:
+            has_tables: Whether the trainer was given synonyms or antonyms. Defaults to `False`.
+
+        Raises:
+            HfBatError: An option does.
+        """
+        needs_text = {
+            f"method={self.method!r}": bool(self.get_method().draws),
+            "synonyms= or antonyms=": has_tables,
+            "eval_distances": self.eval_distances,
+            "canonicalize": self.canonicalize,
+            "attacks": bool(self.attacks),
+        }
+        for option, is_given in needs_text.items():
+            if is_given:
+                raise HfBatError(f"{option} needs raw text: give task=, for example task='snli'")
+
+    def _check_values(self) -> None:
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                bound = (
+                    f"at least {math.ceil(least)}"
+                    if most == math.inf
+                    else f"above 0, at most {most}"
+                )
+                raise HfBatError(f"{name} must be {bound}; got {value}")
+        if self.obstinate_edits is not None:
+            check_obstinate_edits(self.obstinate_edits)
+        if list(self.label_names or ["labels"]) != ["labels"]:
+            raise HfBatError(
+                f"label_names={self.label_names} names the model's input that holds the labels, which is "
+                "'labels' here; to name the classes, use the task (--class_names)"
+            )
+        weights = self.class_weights
+        if weights is not None and not (sum(weights) > 0 and min(weights) >= 0):
+            raise HfBatError(f"class_weights must not be negative or all zero; got {weights}")
+
+    def _check_use(self, method: Method) -> None:
+        """Check that the method uses each option that was changed from its default."""
+        defaults = {f.name: f.default for f in fields(self)} | {"clean_epochs": 0}
+        for name in sorted(method.list_unused(self.__dict__)):
+            value = getattr(self, name)
+            if value != defaults[name]:
+                users = [m.name for m in METHODS.values() if name in (*m.options, *m.weights)]
+                raise HfBatError(
+                    f"{name}={value} has no effect with method={self.method!r} and these options; it "
+                    f"belongs to {', '.join(users)}"
+                )
+
+    def _check_attacks(self) -> None:
+        if self.attack_label_filter and not has_obstinate(self.attacks or ()):
+            raise HfBatError(
+                "attack_label_filter needs an obstinate attack in attacks=, such as 'antonym'"
+            )
+        if self.attacks:
+            check_best_metric(self.metric_for_best_model, self.attack_every, self.attacks)
+        elif is_attack_metric(self.metric_for_best_model):
+            raise HfBatError(
+                f"metric_for_best_model={self.metric_for_best_model!r} comes from attacks: give attacks="
+            )
+
+    # ---- copies -------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The Trainer pickles its arguments beside the model and pushes that file, too.
+        return {**self.__dict__, "hub_token": None}
+
+    def __copy__(self) -> BalancedTrainingArguments:
+        # Copies stay in this process, so they keep the token.
+        args = object.__new__(type(self))
+        args.__dict__.update(self.__dict__)
+        return args
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BalancedTrainingArguments:
+        args = object.__new__(type(self))
+        memo[id(self)] = args
+        args.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return args
+
+
+def check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
+    """Check that a user's collator draws what the method needs, as the arguments say.
+
+    Args:
+        collator: The trainer's `data_collator`.
+        args: The training arguments.
+
+    Raises:
+        HfBatError: It does not.
+    """
+    method = args.get_method()
+    if not isinstance(collator, PerturbationCollator):
+        raise HfBatError(
+            f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
+        )
+    if method.attacks_rows:
+        raise HfBatError(f"method={method.name!r} makes its own versions: leave data_collator out")
+    sampler = collator.sampler
+    for kind in method.draws:
+        if getattr(sampler, kind) is None:
+            raise HfBatError(
+                f"method={method.name!r} needs {kind} versions: give your data_collator {kind}="
+            )
+    if method.draws and collator.perturb_anchor != method.perturbs_anchor:
+        raise HfBatError(
+            f"method={method.name!r} needs perturb_anchor={method.perturbs_anchor} in your data_collator"
+        )
+    validity = collator.validity or getattr(sampler.obstinate, "validity", None)
+    if args.label_filter in ("only", "prefer") and validity is None:
+        raise HfBatError(
+            f"label_filter={args.label_filter!r} has no effect with a custom data_collator: pass "
+            "validity= to the collator or set label_filter='off'"
+        )
+    if (collator.canonicalizer is not None) != args.canonicalize:
+        raise HfBatError(
+            "canonicalize=True and a canonicalizer= of your data_collator need each other: attacks and "
+            "saved models follow the argument"
+        )
+    # An option that the collator decides is left out or says what the collator has.
+    decided = {
+        "num_fickle": sampler.num_fickle,
+        "num_obstinate": sampler.num_obstinate,
+        "clean_epochs": collator.clean_epochs,
+        "max_seq_length": collator.max_length,
+    }
+    tables = ("obstinate_edits", "exclude_stopwords", "drop_antonyms_from_synonyms", "casing")
+    given = args.given_options()
+    for name in (*decided, *tables):
+        default = args.__dataclass_fields__[name].default
+        if given[name] not in (default, decided.get(name, default)):
+            raise HfBatError(
+                f"{name}={given[name]} has no effect with a custom data_collator: set it there and leave "
+                "it out of the arguments"
+            )
+
+
+def check_canonicalizer(
+    collator: PerturbationCollator, canonicalizer: Canonicalizer | None
+) -> None:
+    """Check that a user's collator rewrites texts as attacks do.
+
+    Args:
+        collator: The user's.
+        canonicalizer: What the trainer makes of its arguments.
+
+    Raises:
+        HfBatError: They differ.
+    """
+    wanted = getattr(canonicalizer, "fingerprint", None)
+    if getattr(collator.canonicalizer, "fingerprint", None) != wanted:
+        raise HfBatError(
+            "your data_collator's canonicalizer differs from the one that attacks use: make it as "
+            "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), with the arguments' casing "
+            "and drop_antonyms_from_synonyms"
+        )

@@ -6,16 +6,8 @@ from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat import AntonymPerturbation, PerturbationCollator, SynonymPerturbation
-from hf_bat.objective import (
-    CE,
-    FICKLE,
-    OBSTINATE,
-    TRIPLET,
-    contrastive_parts,
-    count_items,
-    measure_distances,
-    stack_versions,
-)
+from hf_bat.methods import LossSettings, get_method
+from hf_bat.objective import KINDS, count_items, run_forward, stack_versions
 
 DRAWS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
@@ -70,13 +62,15 @@ def reference_distances(model, batch):
     return found
 
 
-def measured(model, batch, side="right"):
-    stacked, owners = stack_versions(batch, {"input_ids": 0}, side)
+def run(model, batch, side="right"):
+    """Return the forward pass over a batch and its versions, without a gradient."""
     with torch.no_grad():
-        states = model(**stacked, output_hidden_states=True).hidden_states[-1]
-    first = stacked["attention_mask"].int().argmax(-1)
-    vectors = states[torch.arange(len(states)), first]
-    return stacked, measure_distances(vectors, owners, batch, "cosine")
+        return run_forward(model, batch, tokenizer_for_made_rows(padding_side=side), "cls")
+
+
+def compute_terms(method, forward, distance="cosine", mask="paper", **weights):
+    """Return a method's terms of a forward pass."""
+    return get_method(method).terms(forward, LossSettings(weights, distance, mask, None))
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -84,7 +78,9 @@ def measured(model, batch, side="right"):
 def test_one_stacked_forward_gives_the_distances_of_separate_ones(draws, side):
     model = tiny_model("bert").eval()
     batch = collated(made_rows(10), *draws, side=side)
-    stacked, distances = measured(model, batch, side)
+    stacked = stack_versions(batch, tokenizer_for_made_rows(padding_side=side))
+    forward = run(model, batch, side)
+    distances = {kind: forward.measure_distances(kind) for kind in KINDS}
     reference = reference_distances(model, batch)
     valid = sum(int(batch[f"{kind}_mask"].sum()) for kind in ("fickle", "obstinate"))
     assert len(stacked["input_ids"]) == 10 + valid, "rows without a valid version are not computed"
@@ -152,29 +148,25 @@ def loop_terms(reference, margin, rule):
 def test_terms_and_counts_are_those_of_loops_over_rows(draws, rule):
     model = tiny_model("bert").eval()
     batch = collated(made_rows(10, seed=4), *draws)
-    distances = measured(model, batch)[1]
+    forward = run(model, batch)
     fickle, obstinate, triplet = loop_terms(reference_distances(model, batch), 0.6, rule)
-    counts = count_items(batch, rule, None)
-    assert counts[CE] == 10
-    assert [counts[i].item() for i in (FICKLE, OBSTINATE, TRIPLET)] == [
+    counts = count_items(batch, rule)
+    assert counts["rows"] == 10
+    assert [counts[name].item() for name in (*KINDS, "triplet")] == [
         fickle[1],
         obstinate[1],
         triplet[1],
     ]
-    pairwise = contrastive_parts(
-        "pairwise", {"alpha": 0.5, "beta": 2.0, "margin": 0.6}, rule, distances
-    )
+    pairwise = compute_terms("pairwise", forward, mask=rule, alpha=0.5, beta=2.0, margin=0.6)
     assert pairwise["loss_fickle"].total.item() == pytest.approx(fickle[0], abs=1e-5)
     assert pairwise["loss_obstinate"].total.item() == pytest.approx(obstinate[0], abs=1e-5)
-    assert (pairwise["loss_fickle"].weight, pairwise["loss_obstinate"].weight) == (0.5, 2.0)
-    assert (pairwise["loss_fickle"].over, pairwise["loss_obstinate"].over) == (FICKLE, OBSTINATE)
-    parts = contrastive_parts(
-        "triplet", {"contrastive_weight": 3.0, "margin": 0.6}, rule, distances
-    )
-    assert parts["loss_triplet"].total.item() == pytest.approx(triplet[0], abs=1e-5)
-    assert parts["loss_triplet"].weight == 3.0 and parts["loss_triplet"].over == TRIPLET
-    assert parts["fickle_distance"].weight is None
-    assert parts["fickle_distance"].total.item() == pytest.approx(fickle[0], abs=1e-5)
+    assert pairwise["loss_fickle"][1:] == ("fickle", 0.5)
+    assert pairwise["loss_obstinate"][1:] == ("obstinate", 2.0)
+    terms = compute_terms("triplet", forward, mask=rule, contrastive_weight=3.0, margin=0.6)
+    assert terms["loss_triplet"].total.item() == pytest.approx(triplet[0], abs=1e-5)
+    assert terms["loss_triplet"][1:] == ("triplet", 3.0)
+    assert terms["fickle_distance"].weight is None
+    assert terms["fickle_distance"].total.item() == pytest.approx(fickle[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["pairwise", "triplet"])
@@ -185,23 +177,22 @@ def test_nothing_valid_gives_finite_values_and_a_zero_gradient(method, rule):
     ]
     batch = collated(rows, num_fickle=2)
     model = tiny_model("bert")
-    stacked, owners = stack_versions(batch, {}, "right")
-    assert len(stacked["input_ids"]) == 3
-    states = model(**stacked, output_hidden_states=True).hidden_states[-1]
-    distances = measure_distances(states[:, 0], owners, batch, "euclidean")
+    forward = run_forward(model, batch, tokenizer_for_made_rows(), "cls")
+    assert all(len(versions.logits) == 0 for versions in forward.versions.values())
     weights = {"alpha": 1.0, "beta": 1.0, "contrastive_weight": 1.0, "margin": 1.0}
-    parts = contrastive_parts(method, weights, rule, distances)
-    assert all(part.total.item() == 0.0 for part in parts.values())
-    (sum(part.total for part in parts.values()) + states.sum() * 0).backward()
+    terms = compute_terms(method, forward, "euclidean", rule, **weights)
+    assert all(term.total.item() == 0.0 for term in terms.values())
+    (sum(term.total for term in terms.values()) + forward.vectors.sum() * 0).backward()
     for name, value in model.named_parameters():
         assert value.grad is None or (value.grad == 0).all(), name
-    counts = count_items(batch, rule, None)
+    counts = count_items(batch, rule)
     # The authors' mean is over all rows, so each of the two draws of each row counts.
-    assert counts.tolist() == [3, 0, 0, 6 if rule == "authors" else 0, 0]
+    expected = [3, 0, 0, 6 if rule == "authors" else 0, 0]
+    assert [count.item() for count in counts.values()] == expected
 
 
 def test_class_weights_are_summed_over_the_rows():
     batch = {"labels": torch.tensor([0, 2, 2, 1])}
     counts = count_items(batch, "paper", torch.tensor([1.0, 0.25, 2.0]))
-    assert counts.tolist() == [5.25, 0, 0, 0, 0]
-    assert count_items(batch, "authors", None).tolist() == [4, 0, 0, 0, 0]
+    assert [count.item() for count in counts.values()] == [5.25, 0, 0, 0, 0]
+    assert count_items(batch, "authors")["rows"] == 4

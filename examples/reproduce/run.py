@@ -35,7 +35,7 @@ from outputs import lacking, write_outputs
 from hf_bat import HfBatError
 from hf_bat.attack import get_recipe
 from hf_bat.console import hide_library_bars, on_terminal, silence
-from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.methods import METHODS
 from hf_bat.sweep import Run, finished, make_run, parse_flags, run_all
 from hf_bat.sweep.flags import split_words
 from hf_bat.sweep.plan import check_taken, fitting
@@ -123,9 +123,9 @@ def choose(args: argparse.Namespace) -> Experiment:
     experiment = EXPERIMENTS[args.name]
     settings = experiment.settings
     if args.methods:
-        unknown = [method for method in args.methods if method not in METHOD_WEIGHTS]
+        unknown = [method for method in args.methods if method not in METHODS]
         if unknown:
-            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHOD_WEIGHTS)}")
+            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         if not takes_methods(experiment):
             raise HfBatError(f"--methods is for tables that compare methods, not {args.name}")
         printed = {(s.model, s.method): s for s in settings}

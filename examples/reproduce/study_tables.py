@@ -24,7 +24,7 @@ from experiments import EXPERIMENTS, Experiment, Setting
 from outputs import draw as draw_picture
 from outputs import markdown
 
-from hf_bat.methods import defaults_of
+from hf_bat.methods import get_method
 
 METHODS = (
     "normal",
@@ -246,7 +246,7 @@ def _grouped(name: str, results: Sequence[Mapping[str, Any]]) -> list[tuple[Sett
 def _trained_with(result: Run) -> dict[str, Any]:
     """A run's arguments, its method's defaults among them: another figure's run may leave those out."""
     given = result["arguments"]
-    return {**defaults_of(given["method"], given), **given}
+    return {**get_method(given["method"]).fill_defaults(given), **given}
 
 
 def _reproduced(experiment: Experiment, groups: Sequence[Any]) -> Iterator[str]:

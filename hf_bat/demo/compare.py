@@ -23,7 +23,7 @@ from hf_bat.console import on_terminal
 from hf_bat.demo.rows import demo_rows
 from hf_bat.demo.swaps import antonym_swaps, predict, synonym_draws
 from hf_bat.errors import HfBatError
-from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.methods import METHODS
 from hf_bat.perturbations import build_perturbations
 from hf_bat.tasks import get_task
 from hf_bat.trainer import BalancedTrainer
@@ -57,9 +57,9 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         available = len(demo_rows("train"))
-        unknown = [method for method in self.methods if method not in METHOD_WEIGHTS]
+        unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
-            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHOD_WEIGHTS)}")
+            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise HfBatError("give at least one method, and each only once")
         if not 1 <= self.train_rows <= available:

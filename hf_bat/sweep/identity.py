@@ -13,7 +13,7 @@ from typing import Any
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import fetch_table, is_hub_address
-from hf_bat.methods import METHOD_WEIGHTS, defaults_of
+from hf_bat.methods import DEFAULT_METHOD, get_method
 from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.sweep.arguments import (
@@ -55,12 +55,12 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(found[name], float) and found[name].is_integer():
             found[name] = int(found[name])
     # An option that is not given and one given its method's default are the same.
-    method = arguments.get("method", "normal")
-    for name, default in {**_EDITS, **defaults_of(method, arguments)}.items():
+    method = get_method(arguments.get("method", DEFAULT_METHOD))
+    for name, default in {**_EDITS, **method.fill_defaults(arguments)}.items():
         if name in found and found[name] == default:
             del found[name]
     # Weights stand there, given or not, since before other options had defaults of a method.
-    for name, weight in METHOD_WEIGHTS[method].items():
+    for name, weight in method.weights.items():
         found.setdefault(name, weight)
     if arguments.get("canonicalize"):
         found["canonicalize"] = MAPPING_VERSION

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.method_checks import check_epochs
-from hf_bat.methods import METHOD_WEIGHTS, OF_TRIPLET_TERM, OPTION_METHODS, WEIGHTS
+from hf_bat.methods import DEFAULT_METHOD, METHODS
 from hf_bat.sweep.flags import build_arguments, check_own
 from hf_bat.sweep.identity import argument_defaults, identity
 
@@ -116,17 +115,11 @@ def fitting(arguments: Mapping[str, Any]) -> dict[str, Any]:
         >>> fitting({"method": "normal", "alpha": 1.0, "seed": 1})
         {'method': 'normal', 'seed': 1}
     """
-    method = arguments.get("method", "normal")
-    weights = METHOD_WEIGHTS.get(method)
-    if weights is None:
+    method = METHODS.get(arguments.get("method", DEFAULT_METHOD))
+    if method is None:
         return dict(arguments)  # `make_run` says that there is no such method
-    foreign = {name for name in WEIGHTS if name not in weights}
-    foreign |= {name for name, methods in OPTION_METHODS.items() if method not in methods}
-    if method == "likelihood" and not arguments.get("contrastive_weight"):
-        foreign |= {*OF_TRIPLET_TERM}
-    if arguments.get("eval_distances"):
-        foreign -= {"distance", "pooling"}  # which every method is measured by then
-    return {name: value for name, value in arguments.items() if name not in foreign}
+    unused = method.list_unused(arguments)
+    return {name: value for name, value in arguments.items() if name not in unused}
 
 
 def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
@@ -158,7 +151,7 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
     run, training = build_arguments(arguments, "checked")
     if run.representations < 0:
         raise HfBatError(f"--representations must be at least 0, not {run.representations}")
-    check_epochs(training, training.clean_epochs)
+    training.check_epochs(training.clean_epochs)
     content = json.dumps([identity(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
     return Run(key, arguments, tuple(launcher))

@@ -9,8 +9,8 @@ from training_helpers import logged, made_rows, make_trainer
 
 from hf_bat import device
 from hf_bat.attack import Attack, SentenceEncoder, TransformersModel
-from hf_bat.components import ComponentMeter
 from hf_bat.device import cast_to_double, get_double_dtype
+from hf_bat.objective import LossMeter
 
 PAIR = ("A hot day.", "The man is sleeping.")
 
@@ -65,6 +65,6 @@ def test_attacks_and_training_run(without_double, tmp_path):
 
 
 def test_the_meter_of_components(without_double):
-    meter = ComponentMeter(("loss",))
+    meter = LossMeter()
     meter.add("loss", torch.tensor(3.0), torch.tensor(2.0))
-    assert meter.means(lambda totals: totals) == {"loss": 1.5}
+    assert meter.take_means(lambda names: names, lambda totals: totals) == {"loss": 1.5}

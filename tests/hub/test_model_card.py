@@ -22,7 +22,7 @@ from training_helpers import (
 from hf_bat import HfBatError, get_task
 from hf_bat.errors import first_cause
 from hf_bat.files import get_hub_name
-from hf_bat.methods import METHOD_WEIGHTS
+from hf_bat.methods import METHODS
 from hf_bat.model_card import Evaluation, _list_options
 
 TOKEN = "hf_thisisasecretofthetests"
@@ -255,11 +255,11 @@ def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
     assert "likely change the label" in index["valid_asr"].metric_name
 
 
-@pytest.mark.parametrize("method", [*METHOD_WEIGHTS])
+@pytest.mark.parametrize("method", [*METHODS])
 def test_the_card_of_each_method(tmp_path, method):
     text = card_after_training(tmp_path, method=method)
     assert f"Method `{method}`" in text and "`L = CE(" in text
-    assert all(f"`{name}`: {value}" in text for name, value in METHOD_WEIGHTS[method].items())
+    assert all(f"`{name}`: {value}" in text for name, value in METHODS[method].weights.items())
     assert "Options other than the defaults" not in text
     assert text.count("| synonyms | 6 |") == (method != "normal")
 

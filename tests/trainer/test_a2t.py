@@ -27,7 +27,8 @@ from hf_bat.a2t import (
     read_rows,
 )
 from hf_bat.attack import Attack
-from hf_bat.objective import CE, CE_FICKLE, Forward, count_items, likelihood_parts
+from hf_bat.methods import LossSettings, get_method
+from hf_bat.objective import Forward, Versions, count_items
 from hf_bat.tasks import user_task
 
 TOKENIZER = tokenizer_for_made_rows()
@@ -205,17 +206,20 @@ def test_the_loss_by_hand():
         "labels": torch.tensor([0, 0]),
         "fickle_mask": torch.tensor([[True], [False]]),
     }
-    forward = Forward(logits, {"fickle": torch.tensor([0])}, None)
+    mask = batch["fickle_mask"]
+    versions = {"fickle": Versions(torch.tensor([0]), mask, logits[2:], None, None)}
+    forward = Forward(logits[:2], batch["labels"], None, versions)
 
     def cross_entropy(logits, labels):
         return F.cross_entropy(logits, labels, reduction="sum")
 
-    parts = likelihood_parts({"alpha": 0.5}, forward, batch, cross_entropy)
-    counts = count_items(batch, "paper", None)
-    assert set(parts) == {"loss_ce_fickle"}
-    part = parts["loss_ce_fickle"]
-    assert part.total.item() == pytest.approx(np.log(4)) and part.weight == 0.5
-    assert counts[part.over] == counts[CE_FICKLE] == 1 and counts[CE] == 2
+    settings = LossSettings({"adversarial_weight": 0.5}, "cosine", "paper", cross_entropy)
+    terms = get_method("a2t").terms(forward, settings)
+    counts = count_items(batch)
+    assert set(terms) == {"loss_ce_fickle"}
+    term = terms["loss_ce_fickle"]
+    assert term.total.item() == pytest.approx(np.log(4)) and term.weight == 0.5
+    assert counts[term.over] == 1 and counts["rows"] == 2
 
 
 def test_the_first_loss_is_both_cross_entropies(tmp_path, rows):

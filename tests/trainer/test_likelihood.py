@@ -159,32 +159,6 @@ def test_what_is_saved_names_the_filter(tmp_path):
     assert described["obstinate"]["label_filter_use"] == "prefer"
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "normal", "contrastive_weight": 1.0}, "contrastive_weight.* triplet"),
-        ({"method": "triplet", "other_margin": 0.5}, "other_margin.* likelihood"),
-        (
-            {"method": "likelihood", "other_limit": 0.1},
-            "other_limit=0.1 is below other_margin=0.15",
-        ),
-        (
-            {"method": "likelihood", "label_filter": "off", "other_margin": 0.1},
-            "other_margin=0.1 is for label_filter='prefer'",
-        ),
-        ({"method": "likelihood", "pooling": "mean"}, "pooling=mean is of the triplet term"),
-        ({"method": "safer", "label_filter": "only"}, "label_filter"),
-        ({"method": "likelihood", "label_filter": "most"}, "unknown label_filter 'most'"),
-        ({"method": "likelihood", "beta": -1.0}, "beta must not be negative"),
-    ],
-    ids=["weight", "margin", "limit", "others", "pooling", "filter-method", "filter", "negative"],
-)
-def test_options_that_do_not_fit_are_refused(tmp_path, options, message):
-    with pytest.raises(HfBatError, match=message) as raised:
-        make_arguments(tmp_path, **options)
-    assert "\n" not in str(raised.value)
-
-
 def test_the_limit_is_never_below_a_margin_that_is_given_alone(tmp_path):
     found = [
         make_arguments(tmp_path, method="likelihood", other_margin=m) for m in (None, 0.1, 0.9)
@@ -212,8 +186,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(tmp_pa
     with pytest.raises(HfBatError) as raised:
         trainer.train()
     message = str(raised.value)
-    third = [batch["idx"] for batch in trainer.get_train_dataloader()][2][1].item()
-    assert "step 3" in message and f"rows {third})" in message and "loss_ce nan" in message
+    assert "step 3" in message and "loss_ce nan" in message
     assert "loss_triplet" in message and "\n" not in message
     kept = tmp_path / "checkpoint-2"
     assert kept.is_dir() and not (tmp_path / "checkpoint-3").exists()

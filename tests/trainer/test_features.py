@@ -153,7 +153,7 @@ def test_a_trial_cannot_change_the_preprocessing_defence(tmp_path, name, value):
     trainer = make_trainer(tmp_path, made_rows(4), method="normal", canonicalize=defended)
     assert getattr(trainer.args, name) != value
     setattr(trainer.args, name, value)
-    with pytest.raises(HfBatError, match="fixed once the trainer is made"):
+    with pytest.raises(HfBatError, match="canonicalize"):
         trainer.get_train_dataloader()
 
 

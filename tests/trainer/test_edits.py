@@ -10,7 +10,6 @@ from training_helpers import (
     ANTONYMS,
     SYNONYMS,
     made_rows,
-    make_arguments,
     make_trainer,
     tokenizer_for_made_rows,
 )
@@ -65,7 +64,7 @@ def test_the_defence_is_applied_to_every_input(tmp_path, caplog):
             trainer_options={"eval_dataset": made_rows(5)},
         )
         batch = trainer.data_collator([{**row} for row in made_rows(12)])
-    assert "has few valid fickle versions left" in caplog.text
+    assert "canonicalize" in caplog.text
     read = {
         text
         for key in ("input_ids", "obstinate_input_ids")
@@ -113,75 +112,31 @@ def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
     assert read_defense(tmp_path / "plain") is None
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"method": "triplet", "obstinate_edits": ["antonyms"]},
-            "'antonyms'",
-        ),
-        ({"method": "triplet", "obstinate_edits": []}, "obstinate_edits"),
-        ({"method": "safer", "obstinate_edits": ["number"]}, "does not apply to method='safer'"),
-        ({"attack_label_filter": True}, "give attacks="),
-        ({"attack_label_filter": True, "attacks": ["synonym"]}, "for obstinate attacks"),
-    ],
-)
-def test_bad_options(tmp_path, options, message):
-    with pytest.raises(HfBatError, match=message):
-        make_arguments(tmp_path, **options)
-
-
-def test_the_defence_needs_raw_text_and_the_trainers_own_collator(tmp_path):
-    with pytest.raises(HfBatError, match="canonicalize rewrites raw text"):
-        make_trainer(
-            tmp_path,
-            canonicalize=True,
-            method="normal",
-            trainer_options=dict.fromkeys(("task", "synonyms", "antonyms")),
-        )
-    collator = PerturbationCollator(tokenizer_for_made_rows(), ("premise", "hypothesis"))
-    with pytest.raises(HfBatError, match="would pass your data_collator by"):
-        make_trainer(
-            tmp_path,
-            canonicalize=True,
-            method="normal",
-            trainer_options={"data_collator": collator},
-        )
-
-
 def own_collator(canonicalizer):
     columns = ("premise", "hypothesis")
     return PerturbationCollator(tokenizer_for_made_rows(), columns, canonicalizer=canonicalizer)
 
 
 @pytest.mark.parametrize(
-    ("canonicalize", "own", "message"),
+    ("canonicalize", "own"),
     [
-        (False, CANONICAL, "your data_collator has a canonicalizer, .*: set canonicalize=True"),
-        (
-            True,
-            Canonicalizer({"dog": ["hound"]}),
-            "has another canonicalizer than .*the table of synonyms=",
-        ),
-        # A function that rewrites texts has no fingerprint by which it could be disclosed.
-        (False, str.lower, "your data_collator has a canonicalizer, .*: set canonicalize=True"),
-        (True, str.lower, "has another canonicalizer than canonicalize=True"),
+        (False, CANONICAL),
+        (True, None),
+        (True, Canonicalizer({"dog": ["hound"]})),
+        # A function that rewrites texts has no fingerprint to disclose.
+        (False, str.lower),
+        (True, str.lower),
     ],
 )
-def test_a_collator_whose_defence_is_not_that_of_attacks_is_refused(
-    tmp_path, canonicalize, own, message
+@pytest.mark.parametrize("has_task", [True, False])
+def test_a_collator_with_another_defense_than_attacks_is_refused(
+    tmp_path, canonicalize, own, has_task
 ):
-    options = {"trainer_options": {"data_collator": own_collator(own)}, "method": "normal"}
-    with pytest.raises(HfBatError, match=message) as caught:
-        make_trainer(tmp_path, made_rows(4), canonicalize=canonicalize, **options)
+    options = {} if has_task else dict.fromkeys(("task", "synonyms", "antonyms"))
+    options["data_collator"] = own_collator(own)
+    with pytest.raises(HfBatError, match="canonicalize") as caught:
+        make_trainer(tmp_path, None, canonicalize=canonicalize, trainer_options=options)
     assert "\n" not in str(caught.value)
-
-
-def test_a_collator_whose_defence_nothing_would_disclose_is_refused_without_a_task(tmp_path):
-    options = dict.fromkeys(("task", "synonyms", "antonyms"))
-    options["data_collator"] = own_collator(CANONICAL)
-    with pytest.raises(HfBatError, match="your data_collator has a canonicalizer"):
-        make_trainer(tmp_path, method="normal", trainer_options=options)
 
 
 def test_a_collator_with_the_trainers_own_defence_trains_and_discloses_it(tmp_path):
