@@ -11,19 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from hf_bat.report.rendering import ENVIRONMENT, format_rate
+from hf_bat.report.rendering import ENVIRONMENT
 
 Point = tuple[float, float]
 
 MAX_POINTS = 300
-MAX_NAME = 48  # characters
-WIDTH = 820
-# Line charts: the plot ends at RIGHT, names follow.
-HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 270, 12, 232, 56, 600
-DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "12 4", "1 2")  # 7, and 6 colors: 42 looks
+# The plot in a line chart of 820 by 270 pixels; names are to the right of it.
+LEFT, RIGHT, TOP, BOTTOM = 56, 600, 12, 232
 NAME_GAP = 15  # least distance between names, in pixels
-# Rate charts: bars begin after the column of names.
-BAR_HEIGHT, BAR_LEFT, BAR_SPAN = 22, 320, 430
 
 
 def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = "step") -> Markup:
@@ -60,24 +55,14 @@ def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = 
 
     placed = [[(scale_x(x), scale_y(y)) for x, y in points] for points in lines.values()]
     name_ys = spread_names([points[-1][1] for points in placed])
-    return _draw(
-        "line_chart",
-        title,
-        HEIGHT,
-        left=LEFT,
-        right=RIGHT,
-        bottom=BOTTOM,
+    return ENVIRONMENT.get_template("charts.html").module.line_chart(  # type: ignore[attr-defined]
+        title=title,
         x_name=x_name,
         x_ticks=[
-            (scale_x(x), f"{x:g}")
-            for x in choose_ticks(min(xs), max(xs))
-            if min(xs) <= x <= max(xs)
+            (scale_x(x), x) for x in choose_ticks(min(xs), max(xs)) if min(xs) <= x <= max(xs)
         ],
-        y_ticks=[(scale_y(y), f"{y:g}") for y in y_ticks],
-        lines=[
-            {"name": name, "points": points, "name_y": y, "dashes": DASHES[number % len(DASHES)]}
-            for number, (name, points, y) in enumerate(zip(lines, placed, name_ys, strict=True))
-        ],
+        y_ticks=[(scale_y(y), y) for y in y_ticks],
+        lines=list(zip(lines, placed, name_ys, strict=True)),
     )
 
 
@@ -95,28 +80,7 @@ def draw_rates(rates: Sequence[tuple[str, float, Sequence[float] | None]], title
         >>> ">40.0 %</text>" in draw_rates([("antonym", 0.4, (0.3, 0.5))], "ASR")
         True
     """
-    if not rates:
-        return Markup("")
-
-    def scale_x(rate: float) -> float:
-        return BAR_LEFT + BAR_SPAN * rate
-
-    bars = [
-        {
-            "name": name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",
-            "middle": BAR_HEIGHT * number + BAR_HEIGHT / 2,
-            "width": BAR_SPAN * rate,
-            "interval": [scale_x(bound) for bound in interval] if interval else None,
-            "text": format_rate(rate),
-            "text_x": scale_x(max(rate, interval[1]) if interval else rate) + 8,
-        }
-        for number, (name, rate, interval) in enumerate(rates)
-    ]
-    bottom = BAR_HEIGHT * len(rates)
-    x_ticks = [(scale_x(percent / 100), f"{percent} %") for percent in (0, 25, 50, 75, 100)]
-    return _draw(
-        "rate_chart", title, bottom + 26, left=BAR_LEFT, bottom=bottom, x_ticks=x_ticks, bars=bars
-    )
+    return ENVIRONMENT.get_template("charts.html").module.rate_chart(rates, title)  # type: ignore[attr-defined]
 
 
 def thin_points(points: Sequence[Point]) -> list[Point]:
@@ -164,8 +128,3 @@ def spread_names(heights: Sequence[float]) -> list[float]:
         spread[below] = max(spread[below], spread[above] + NAME_GAP)
     overflow = max(0.0, max(spread) - BOTTOM)
     return [height - overflow for height in spread]
-
-
-def _draw(macro: str, title: str, height: int, **values: object) -> Markup:
-    module = ENVIRONMENT.get_template("charts.html").module
-    return getattr(module, macro)({"title": title, "width": WIDTH, "height": height, **values})
