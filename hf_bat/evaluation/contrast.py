@@ -222,11 +222,7 @@ def evaluate_contrast(
 
 
 def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
-    """Return id of an original -> its set: the original, followed by its edits.
-
-    Args:
-        rows: Rows as in `ContrastReport.row_results`.
-    """
+    """Return id of an original -> its rows in `row_results`: the original, followed by its edits."""
     sets: dict[Any, list[Row]] = {}
     for row in rows:
         missing = [key for key in ("idx", "original_idx", "label", "correct") if key not in row]

@@ -311,9 +311,6 @@ def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, 
 
     A browser runs no script in an `<img>` and fetches nothing for it, whatever an SVG holds.
 
-    Args:
-        paths: Name -> file.
-
     Returns:
         Name -> data URI of the pictures to show, and name -> reason of the others.
     """
@@ -341,15 +338,7 @@ def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, 
 
 
 def read_picture(path: Path, room: int) -> bytes:
-    """Read a picture and check that it is whole.
-
-    Args:
-        path: PNG or SVG file.
-        room: Number of bytes that the page can still hold.
-
-    Raises:
-        HfBatError: If the picture is damaged, too large or cannot be read.
-    """
+    """Read a PNG or SVG picture, and check that it is whole and fits into `room` bytes."""
     try:
         size = path.stat().st_size
         if size > MAX_PICTURE_BYTES:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_bat.attack.figures import list_figures
+from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_model_title, identify_file, write_atomically
@@ -124,13 +124,7 @@ def render_attack_page(report: AttackReport) -> str:
 
 
 def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Join the names of files that are not shown for the same reason.
-
-    Args:
-        skipped: File -> reason.
-
-    Returns:
-        (names, reason), sorted by the first name.
+    """Return (names, reason) of files that are not shown, those with the same reason together.
 
     Example:
         >>> group_reasons({"log.txt": "no kind", "x.json": "no result", "lock": "no kind"})
@@ -216,13 +210,7 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
 
 
 def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) -> dict[str, Any]:
-    """Return an experiment of the paper: our figures next to the paper's, and what differs.
-
-    Args:
-        name: File name of the `results.json`; pictures in the same folder belong to it.
-        content: What `examples/reproduce/run.py` wrote.
-        pictures: Names of all pictures.
-    """
+    """Return an experiment of the paper: our figures next to the paper's, what differs, its pictures."""
     settings = content["settings"]
     metrics = dict.fromkeys(metric for setting in settings for metric in setting["ours"])
     printed = {metric for setting in settings for metric in setting.get("paper_percent") or ()}
@@ -237,7 +225,8 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
             figures.append(_average_percent(setting["ours"].get(metric)))
             if metric in printed:
                 figures.append(_read_percent((setting.get("paper_percent") or {}).get(metric)))
-        varied = join_options(setting.get("options") or {})
+        options = (setting.get("options") or {}).items()
+        varied = ", ".join(f"{key.replace('_', ' ')} {format_number(v)}" for key, v in options)
         method = f"{setting.get('method')}{f' ({varied})' if varied else ''}"
         names = (str(setting.get("task")).upper(), setting.get("paper_model"), method)
         lines.append({"names": names, "seeds": len(setting.get("runs") or ()), "figures": figures})
@@ -253,11 +242,6 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
         "disclosures": disclose_runs(runs),
         "pictures": [picture for picture in pictures if PurePosixPath(picture).parent == folder],
     }
-
-
-def join_options(options: Mapping[str, Any]) -> str:
-    """Write the options that tell settings of a method apart."""
-    return ", ".join(f"{k.replace('_', ' ')} {format_number(v)}" for k, v in options.items())
 
 
 def _average_percent(shares: Any) -> tuple[float, float | None] | None:
@@ -374,30 +358,20 @@ def chart_attack_rates(reports: Mapping[str, Json]) -> str:
         prefix = "" if len(reports) == 1 else f"{strip_ending(name)}: "
         for attack, entry in report["attacks"].items():
             for key, ending in (("asr", ""), ("asr_confident", ", confident")):
-                if _is_number(entry.get(key)):
-                    interval = entry.get(f"{key}_interval")
-                    bars.append((f"{prefix}{attack}{ending}", entry[key], interval))
+                if _is_number(rate := entry.get(key)):
+                    bars.append((f"{prefix}{attack}{ending}", rate, entry.get(f"{key}_interval")))
     return draw_rates(bars, "Attack success rates with 95 % intervals")
 
 
 @add_to_templates
-def tabulate_attacks(attacks: Mapping[str, Json]) -> list[dict[str, Any]]:
-    """Return the figures of attacks, one line per figure and one cell (value, interval) per attack."""
+def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any]]]:
+    """Return the figures of attacks, each with one cell (value, interval) per attack."""
     lines = []
     for figure in list_figures("page"):
-        cells = [
-            (figure.read(entry), figure.read(entry, "_interval")) for entry in attacks.values()
-        ]
-        # A report without a row says so, and why a rate is missing.
+        cells = [(figure.read(one), figure.read(one, "_interval")) for one in attacks.values()]
+        # Without rows these figures say so, and why the rate is missing.
         if figure.name in ("rows", "asr") or any(value is not None for value, _ in cells):
-            lines.append(
-                {
-                    "title": figure.title,
-                    "note": figure.note,
-                    "is_rate": figure.kind == "rate",
-                    "cells": cells,
-                }
-            )
+            lines.append((figure, cells))
     return lines
 
 

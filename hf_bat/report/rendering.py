@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hf_bat.stats import clip_to_share
+from hf_bat.stats import clip_to_share, format_rate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,16 +33,12 @@ def add_to_templates(function: F) -> F:
     return function
 
 
+add_to_templates(format_rate)
+
+
 @add_to_templates
 def mark_edits(before: str, after: str) -> Markup:
-    """Mark the words that an edit removed and inserted.
-
-    Args:
-        before: Original text.
-        after: Edited text.
-
-    Returns:
-        One line of HTML with `<del>` and `<ins>`.
+    """Mark the words that an edit removed and inserted, as HTML.
 
     Example:
         >>> print(mark_edits("He goes <home>.", "He doesn't go <home>."))
@@ -75,12 +71,6 @@ def format_number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-@add_to_templates
-def format_rate(rate: float) -> str:
-    """Format a rate in [0, 1] as a percentage."""
-    return f"{100 * rate:.1f} %"
 
 
 @add_to_templates
