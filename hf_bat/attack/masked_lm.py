@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from hf_bat.perturbations.base import (
     Slot,
     Texts,
     apply_replacement,
+    list_edits,
 )
 from hf_bat.text import detach_punctuation, match_case
 
@@ -68,6 +70,7 @@ class MaskedLMPerturbation(Perturbation):
 
     name = "masked-lm"
     kind = "fickle"
+    asks_model = True
 
     def __init__(
         self,
@@ -98,19 +101,16 @@ class MaskedLMPerturbation(Perturbation):
         return self._slots[texts]
 
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input that replaces one word once, in reading order, likeliest first."""
-        return [
-            Edit(slot.sentence, slot.position, slot.original, new, _edited(texts, slot, new))
-            for slot in self.slots(texts)
-            for new in slot.replacements
-        ]
+        """List every input with one word replaced once, in reading order, likeliest first."""
+        return [edit for slot in self.slots(texts) for edit in list_edits(texts, slot)]
 
-    def replacements_at(self, texts: Texts, sentence: int, position: int) -> tuple[str, ...]:
-        """What may stand in the place of one white-space token, likeliest first."""
-        for slot in self.slots(texts):
-            if (slot.sentence, slot.position) == (sentence, position):
-                return slot.replacements
-        return ()
+    def edits_at(
+        self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
+    ) -> list[Edit]:
+        for slot in self.slots(start):
+            if (slot.sentence, slot.position) == (sentence, start_position):
+                return list_edits(texts, replace(slot, position=position))
+        return []
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw each word uniformly from itself and its candidates; None where no word changes."""

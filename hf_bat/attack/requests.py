@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hf_bat.attack.masked_lm import MaskedLMPerturbation
-from hf_bat.perturbations.base import Texts
+from hf_bat.perturbations.base import Perturbation, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Propose:
     """Edits of an input by a perturbation that asks a model of its own; answered by None when
     `perturbation.candidates(texts)` has them ready."""
 
-    perturbation: MaskedLMPerturbation
+    perturbation: Perturbation
     texts: Texts
 
 

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_bat.attack.goals import kept
-from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.attack.state import Place, State
-from hf_bat.perturbations.base import Edit, Texts, apply_replacement
-from hf_bat.perturbations.substitution import SubstitutionPerturbation
+from hf_bat.perturbations.base import Edit, Texts, apply_replacement, replace_sentence
 from hf_bat.text import detach_punctuation, split_pieces
 
 if TYPE_CHECKING:
@@ -134,8 +132,8 @@ def exhaustive(problem: Problem) -> Asking:
 def greedy(problem: Problem) -> Asking:
     """Word after word by importance; at each the best replacement is kept if it comes nearer the goal."""
     start, goal, label = problem.start, problem.goal, problem.label
-    edits = yield from every_edit(problem, problem.texts)
-    edits = admissible(problem, start, edits)
+    listing = Listing(problem, start, (yield from every_edit(problem, problem.texts)))
+    edits = admissible(problem, start, listing.edits)
     places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
     order = yield from rank(problem, places)
     state, score = start, _score_before(problem)
@@ -143,7 +141,7 @@ def greedy(problem: Problem) -> Asking:
         now = state.place_of(place)
         if now is None:
             continue
-        edits = admissible(problem, state, edits_at(problem, state, now), count=False)
+        edits = admissible(problem, state, listing.edits_at(state, now, place), count=False)
         edits, similarities = yield from similar_enough(problem, state, edits)
         if not edits:
             continue
@@ -227,9 +225,50 @@ def rank(problem: Problem, places: list[Place]) -> Asking:
 def every_edit(problem: Problem, texts: Texts) -> Asking:
     """Every single edit of an input."""
     perturbation = problem.recipe.perturbation
-    if isinstance(perturbation, MaskedLMPerturbation):
+    if perturbation.asks_model:
         yield Propose(perturbation, texts)
     return perturbation.candidates(texts)
+
+
+class Listing:
+    """The edits of a text by the word that they edit, listed once for each text.
+
+    A search goes from word to word of the same text until it takes an edit, so listing all candidates at
+    each word would take quadratic time.
+
+    Args:
+        problem: The row under attack.
+        state: Its unedited state.
+        edits: All candidates of that state.
+    """
+
+    def __init__(self, problem: Problem, state: State, edits: list[Edit]):
+        self.problem, self.state, self.edits = problem, state, edits
+        self._by_place = _group_by_place(edits)
+
+    def edits_at(self, state: State, place: Place, start_place: Place) -> list[Edit]:
+        """Return the edits of one word.
+
+        Args:
+            state: The state of the row.
+            place: Where the word is in this state.
+            start_place: Where it was in the unedited text.
+        """
+        if state is not self.state:
+            perturbation = self.problem.recipe.perturbation
+            edits = perturbation.edits_at(state.texts, *place, self.problem.texts, start_place[1])
+            if edits is not None:
+                return edits
+            self.state, self.edits = state, perturbation.candidates(state.texts)
+            self._by_place = _group_by_place(self.edits)
+        return self._by_place.get(place, [])
+
+
+def _group_by_place(edits: Iterable[Edit]) -> dict[Place, list[Edit]]:
+    by_place: dict[Place, list[Edit]] = {}
+    for edit in edits:
+        by_place.setdefault((edit.sentence, edit.position), []).append(edit)
+    return by_place
 
 
 def admissible(
@@ -282,28 +321,6 @@ def similar_enough(problem: Problem, state: State, edits: list[Edit]) -> Asking:
     return [edits[i] for i in chosen], least[chosen]
 
 
-def edits_at(problem: Problem, state: State, place: Place) -> list[Edit]:
-    """The edits of the word at a place of the text as it stands."""
-    sentence, position = place
-    perturbation, texts = problem.recipe.perturbation, state.texts
-    tokens = texts[sentence].split()
-    word = detach_punctuation(tokens[position])[0]
-    if isinstance(perturbation, SubstitutionPerturbation):
-        options = () if perturbation.leaves(tokens, position) else perturbation.replacements(word)
-    elif isinstance(perturbation, MaskedLMPerturbation):
-        before = state.origin[sentence][position]
-        if before is None:
-            return []
-        options = perturbation.replacements_at(problem.texts, sentence, before)
-    else:
-        return [e for e in perturbation.candidates(texts) if (e.sentence, e.position) == place]
-    return [
-        Edit(sentence, position, word, new, _with(texts, sentence, edited))
-        for new in options
-        for edited in (apply_replacement(texts[sentence], position, new),)
-    ]
-
-
 def _score_before(problem: Problem) -> float:
     """The goal's score of the unedited input, from its gold probability."""
     before = problem.gold_before
@@ -314,7 +331,7 @@ def _masked(texts: Texts, place: Place, put: str) -> Texts:
     """The texts with one word masked, or taken out with the space before it."""
     sentence, position = place
     if put:
-        return _with(texts, sentence, apply_replacement(texts[sentence], position, put))
+        return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, put))
     pieces = split_pieces(texts[sentence])
     at = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
     mark = detach_punctuation(pieces[at])[1]
@@ -322,8 +339,4 @@ def _masked(texts: Texts, place: Place, put: str) -> Texts:
         pieces[at - 1 : at + 1] = [mark]
     else:
         pieces[:2] = [mark]
-    return _with(texts, sentence, "".join(pieces))
-
-
-def _with(texts: Texts, sentence: int, text: str) -> Texts:
-    return (*texts[:sentence], text, *texts[sentence + 1 :])
+    return replace_sentence(texts, sentence, "".join(pieces))

@@ -77,6 +77,8 @@ class Perturbation(ABC):
     Attributes:
         name: Short name in metric keys and reports, such as `"antonym"`.
         kind: `"fickle"` (the label should survive) or `"obstinate"` (the label should change).
+        asks_model: Whether `prepare` should be called with many inputs before their candidates are listed,
+            because a model proposes them. Defaults to `False`.
 
     Example:
         >>> class Shout(Perturbation):
@@ -93,6 +95,7 @@ class Perturbation(ABC):
 
     name: str
     kind: Literal["fickle", "obstinate"]
+    asks_model: bool = False
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one perturbed input; by default one of the candidates.
@@ -130,6 +133,29 @@ class Perturbation(ABC):
             texts: The sentences of the input, one or two.
         """
 
+    def edits_at(
+        self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
+    ) -> list[Edit] | None:
+        """List the edits of one word in the middle of an attack.
+
+        Override it if that is faster than `candidates`, which a greedy attack otherwise calls once for each
+        text that it comes to.
+
+        Args:
+            texts: The sentences of the input as edited so far.
+            sentence: Index of the sentence.
+            position: Index of the word's white-space token.
+            start: The unedited input.
+            start_position: Index of the same token in the sentence of `start`.
+
+        Returns:
+            The edits of the word, nearest replacement first, or `None` to use `candidates`.
+        """
+        return None
+
+    def prepare(self, inputs: Sequence[Texts]) -> None:  # noqa: B027 (optional to override)
+        """Prepare the candidates of several inputs together; see `asks_model`."""
+
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         """Draw one of some candidates with the probabilities of `sample`; by default uniformly.
 
@@ -166,6 +192,16 @@ class Memo(dict[str, T]):
             self.clear()
         self[key] = result = self.compute(key)
         return result
+
+
+def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
+    """List the edits that replace one word, one for each of its replacements."""
+    sentence, position = slot.sentence, slot.position
+    return [
+        Edit(sentence, position, slot.original, new, replace_sentence(texts, sentence, text))
+        for new in slot.replacements
+        for text in (apply_replacement(texts[sentence], position, new),)
+    ]
 
 
 def apply_replacement(text: str, position: int, replacement: str) -> str:

@@ -15,7 +15,7 @@ from hf_bat.perturbations.base import (
     RandomSource,
     Slot,
     Texts,
-    apply_replacement,
+    list_edits,
     replace_sentence,
 )
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
@@ -117,14 +117,15 @@ class SubstitutionPerturbation(Perturbation):
 
     def candidates(self, texts: Texts) -> list[Edit]:
         """List every input with one word replaced once, in reading order, nearest first."""
-        edits = []
-        for slot in self.slots(texts):
-            sentence, position = slot.sentence, slot.position
-            for new in slot.replacements:
-                text = apply_replacement(texts[sentence], position, new)
-                edited = replace_sentence(texts, sentence, text)
-                edits.append(Edit(sentence, position, slot.original, new, edited))
-        return edits
+        return [edit for slot in self.slots(texts) for edit in list_edits(texts, slot)]
+
+    def edits_at(
+        self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
+    ) -> list[Edit]:
+        tokens = texts[sentence].split()
+        word = detach_punctuation(tokens[position])[0]
+        options = () if self.leaves(tokens, position) else self.replacements(word)
+        return list_edits(texts, Slot(sentence, position, word, options))
 
     def describe(self) -> dict[str, object]:
         return {
