@@ -106,6 +106,7 @@ def _list_rows_files(paths: Sequence[str]) -> list[Path]:
 
     files = []
     for path in paths:
+        # What is wrong with a report is told when it is compared.
         with contextlib.suppress(HfBatError):
             files.append(find_rows(Path(path), read_report(path)))
     return files

@@ -173,6 +173,7 @@ def compare_rows(
     comparisons = []
     for attack, pairs in _pair_attacks(rows_a, rows_b).items():
         for definition, key in DEFINITIONS.items():
+            # A definition that the rows of one model lack cannot be paired.
             if all(any(key in pair[side] for pair in pairs) for side in (0, 1)):
                 # Files of earlier versions have no confident outcome of skipped rows.
                 outcomes = [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs]
@@ -252,6 +253,7 @@ def compare_contrast(
     for name, count in FIGURES.items():
         figure = name.replace("accuracy_", "accuracy, ").replace("_", " ")
         counts = [(count(sets_a[idx]), count(sets_b[idx])) for idx in sets_a]
+        # The totals of both are equal, because they depend only on the labels.
         if any(a[1] for a, _ in counts):
             comparisons.append(compare_counts(counts, "contrast", figure, resamples, seed=seed))
     return comparisons
@@ -288,6 +290,7 @@ def compare_counts(
     import numpy as np
 
     table = np.array([[*a, *b] for a, b in counts], dtype=float).reshape(len(counts), 4)
+    # Rows with equal counts are interchangeable: drawing how often each kind comes is much faster.
     distinct, repeats = np.unique(table, axis=0, return_counts=True)
     sums = _compare_sums(distinct, repeats, resamples, confidence, seed)
     return RateComparison(source, figure, len(counts), *sums)
@@ -298,6 +301,7 @@ def _compare_outcomes(
 ) -> Comparison:
     """Compare the outcomes (of A, of B) of each row."""
     counts = Counter(outcomes)
+    # All nine pairs in a fixed order, because the draws of a seed depend on it.
     pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
     table = [[n for outcome in pair for n in _count_outcome(outcome)] for pair in pairs]
     sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, 0.95, seed)
@@ -343,6 +347,7 @@ def _compare_sums(
     # Drawing rows with replacement is drawing how often each distinct row comes, from a multinomial.
     rows = repeats.sum()
     drawn = np.random.default_rng(seed).multinomial(rows, repeats / rows, size=resamples) @ table
+    # A resample without an attacked row has no rate: NaN, which the interval leaves out.
     with np.errstate(invalid="ignore"):
         differences = drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1]
     return rate_a, rate_b, rate_b - rate_a, percentile_interval(differences, confidence)

@@ -129,6 +129,7 @@ def read_contrast_set(
             fault = "has no idx" if idx is None else f"repeats idx {idx}"
             raise HfBatError(f"row {number} of the contrast set {fault}; each row needs its own")
         texts = tuple("" if row[c] is None else str(row[c]) for c in columns)
+        # An empty cell is `None` in JSON and "" in CSV.
         label = get_label(row[label_column], f"row {number} of the contrast set")
         contrast[idx] = ContrastRow(idx, normalize_id(row["original_idx"]), texts, label)
     for edit in contrast.values():
@@ -203,6 +204,7 @@ def evaluate_contrast(
                 "prediction": prediction,
                 "correct": prediction == row.label,
                 "error": error,
+                # A comparison checks with it that both models read the same texts.
                 "text": hashlib.sha256(json.dumps(row.texts).encode()).hexdigest()[:16],
             }
         )
@@ -231,6 +233,7 @@ def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
                 f"a row has no {missing[0]!r}; is it in a rows file of `hf-bat contrast`?"
             )
         is_original = row["original_idx"] is None
+        # Edits can come before their original.
         rows_of_set = sets.setdefault(row["idx"] if is_original else row["original_idx"], [])
         rows_of_set.insert(0 if is_original else len(rows_of_set), row)
     return sets
@@ -339,6 +342,7 @@ def normalize_id(value: Any) -> int | str | None:
         >>> normalize_id(3.0), normalize_id(" 3 "), normalize_id("a"), normalize_id("")
         (3, 3, 'a', None)
     """
+    # NaN, the empty cell of a data frame, is not equal to itself.
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, float):

@@ -36,6 +36,7 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
         HfBatError: If there is none.
     """
     named = report.get("rows_file")
+    # Commands name it relative to the report, so that both can be moved together.
     candidates = [path.parent / str(named), Path(str(named))] if named else []
     candidates += [path.with_suffix(ending) for ending in _ROWS_ENDINGS]
     for candidate in (*candidates, path.parent / "rows.jsonl"):
@@ -71,6 +72,7 @@ def read_both_rows(
     if kind == "attacks":
         _check_same_recipes(report_a["attacks"], report_b["attacks"])
     files = rows or (find_rows(path_a, report_a), find_rows(path_b, report_b))
+    # One `rows.jsonl` next to two reports can only belong to one of them.
     if not rows and files[0] == files[1] and path_a.resolve() != path_b.resolve():
         raise HfBatError(
             f"{files[0]} would be the rows of both {path_a} and {path_b}; give both files with "

@@ -43,6 +43,7 @@ def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = 
     if not lines:
         return Markup("")
     xs, ys = zip(*(point for points in lines.values() for point in points), strict=True)
+    # The y axis includes 0, so that small differences look small.
     y_ticks = choose_ticks(min(0.0, *ys), max(ys))
 
     def scale_x(x: float) -> float:
@@ -112,11 +113,12 @@ def choose_ticks(low: float, high: float, intervals: int = 5) -> list[float]:
         >>> choose_ticks(0, 1.7)
         [0.0, 0.5, 1.0, 1.5, 2.0]
     """
-    if high <= low:
+    if high <= low:  # a constant line needs an axis too
         high = low + 1
     step = 10 ** math.floor(math.log10((high - low) / intervals))
     step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= intervals)
     first, last = math.floor(low / step), math.ceil(high / step)
+    # Rounded, because 3 * 0.1 is not 0.3 in binary.
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
@@ -126,5 +128,6 @@ def spread_names(heights: Sequence[float]) -> list[float]:
     spread = list(heights)
     for above, below in zip(order, order[1:], strict=False):
         spread[below] = max(spread[below], spread[above] + NAME_GAP)
+    # All names move up together if the lowest is below the plot.
     overflow = max(0.0, max(spread) - BOTTOM)
     return [height - overflow for height in spread]

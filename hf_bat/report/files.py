@@ -123,6 +123,7 @@ class Contents:
         """Leave out a file: a report together with its rows, or rows only."""
         self.files.pop(name, None)
         self.skipped[name] = reason
+        # A copy, because entries are removed.
         for report, rows in list(self.row_files.items()):
             if name in (report, rows):
                 del self.rows[report], self.row_files[report]
@@ -146,9 +147,11 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
     # Some files of a model are large, and none of them is a result.
     results = [path for path in sorted(folder.glob("*.json")) if not is_model_file(path.name)]
     _read_results(contents, folder, results)
+    # A run that was stopped has no final state, but its checkpoints have one.
     if not contents.select("histories"):
         _read_results(contents, folder, _find_last_state(folder))
     _read_all_rows(contents, folder)
+    # A reproduction has a folder for each experiment.
     _read_results(contents, folder, sorted(folder.glob("*/results.json")))
     _read_runs(contents, folder)
     files = _list_files(contents, folder, page)
@@ -191,7 +194,7 @@ def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> No
         name = path.relative_to(folder).as_posix()
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, RecursionError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:  # RecursionError: nested too deep
             contents.skipped[name] = f"cannot be read ({error})"
             continue
         if isinstance(content, dict) and any(holds(content) for holds in KINDS.values()):
@@ -217,12 +220,14 @@ def _read_all_rows(contents: Contents, folder: Path) -> None:
             claims[name] = find_rows(folder / name, report)
         except (HfBatError, OSError):  # OSError: the named file has an impossible name
             continue
+    # A file next to two reports belongs to one of them, and nothing tells to which.
     claimed = Counter(path.resolve() for path in claims.values())
     for name, path in claims.items():
         if (count := claimed[path.resolve()]) > 1:
             contents.skipped[path.name] = f"the rows of which report? ({count} fit)"
         else:
             _read_rows(contents, name, path)
+    # An attack that was stopped leaves rows without a report.
     for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz"))):
         if path.resolve() not in claimed:
             _read_rows(contents, path.name, path)
@@ -277,13 +282,14 @@ def _read_runs(contents: Contents, folder: Path) -> None:
 def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str, Path]:
     """Return name -> path of the files in the folder and in the folders of its reproductions."""
     names = contents.select("reproductions")
+    # The pictures of an experiment are next to its results.
     folders = dict.fromkeys((folder, *((folder / name).parent for name in names)))
     return {
         path.relative_to(folder).as_posix(): path
         for part in folders
         for path in sorted(part.glob("*"))
         if path.is_file()
-        and not path.name.startswith(".")
+        and not path.name.startswith(".")  # temporary files, and those of the system
         # A picture stays listed, so that the page never replaces one.
         and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }
@@ -340,6 +346,7 @@ def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, 
 def read_picture(path: Path, room: int) -> bytes:
     """Read a PNG or SVG picture, and check that it is whole and fits into `room` bytes."""
     try:
+        # Checked before reading, because a folder may hold huge pictures.
         size = path.stat().st_size
         if size > MAX_PICTURE_BYTES:
             limit = f"{size:,} bytes, at most {MAX_PICTURE_BYTES:,}"
@@ -356,12 +363,14 @@ def read_picture(path: Path, room: int) -> bytes:
 
 
 def _is_whole_png(data: bytes) -> bool:
+    # The second part is the last chunk, which is missing if the file was cut short.
     return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND\xaeB`\x82" in data
 
 
 def _is_whole_svg(data: bytes) -> bool:
     """Return whether a browser would draw the data: complete XML with an SVG element as its root."""
     tags: list[str] = []
+    # With namespaces, because browsers do not draw an `<svg>` outside of SVG's.
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = lambda tag, _: tags.append(tag) if not tags else None
     try:

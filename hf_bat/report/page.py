@@ -80,6 +80,7 @@ def write_report(
         ['eval_results.json']
     """
     contents = read_folder(Path(folder), Path(path))
+    # Files are compared by identity, because a link can give one file two names.
     protected = set(map(identify_file, contents.sources))
     for output in (path, *also_written):
         if identify_file(output) in protected:
@@ -155,6 +156,7 @@ def _skip_damaged(contents: Contents) -> None:
 def _find_damage(contents: Contents) -> str:
     """Return why the contents cannot be rendered, or an empty string."""
     try:
+        # Rendering tests all that the templates need from a file.
         _render_folder("", contents)
     except DAMAGE as error:
         reason = " ".join(make_printable(f"{type(error).__name__}: {error}").split())
@@ -170,6 +172,7 @@ def _render_folder(folder: str, contents: Contents) -> str:
         _describe_reproduction(name, content, contents.pictures)
         for name, content in contents.select("reproductions").items()
     ]
+    # A picture of an experiment is shown there and not a second time below.
     shown_pictures = {name for one in reproductions for name in one["pictures"]}
     return ENVIRONMENT.get_template("folder.html").render(
         title=f"Report: {folder}",
@@ -195,6 +198,7 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     notes: dict[str, str] = {}
     for name, content in contents.select("metrics").items():
         run = "this run" if name in _RUN_FILES else strip_ending(name).removesuffix("/result")
+        # The files of one run repeat and complete each other.
         runs[run] = runs.get(run, {}) | select_metrics(content)
         notes[run] = name_run(content) if is_run(content) else ""
     rates = {key: title for metrics in runs.values() for key, title in labels(metrics).items()}
@@ -217,6 +221,7 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
     heads: list[str] = []
     lines: list[Json] = []
     for metric in metrics:
+        # A metric without a label, such as one of a user, keeps its key.
         title = labels({metric: 0.0}).get(metric, metric)
         heads += [f"{title}, ours"] + [f"{title}, paper"] * (metric in printed)
     for setting in settings:
@@ -332,6 +337,7 @@ def chart_training(history: Sequence[Any]) -> dict[str, str]:
 def chart_evaluations(history: Any, x_name: str, title: str) -> str:
     """Return a chart of evaluations; an empty string for a single one, whose figures are in the table."""
     lines = _list_points(history if isinstance(history, list) else [], x_name)
+    # Without keep rates, which would double the number of lines.
     titles = labels({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
     series = {label: lines[key] for key, label in titles.items()}
     is_line = any(len(points) > 1 for points in series.values())
@@ -379,6 +385,7 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any
 def describe_recipe(recipe: Mapping[str, Any]) -> Json:
     """Return the parts of a recipe that fit on one line, with its hash shortened."""
     plain = select_plain(recipe)
+    # The whole hash is in the recipe's details.
     if "hash" in plain:
         plain["hash"] = str(plain["hash"])[:12]
     return {"recipe": plain.pop("name", None), **plain}
@@ -397,6 +404,7 @@ def disclose_sides(content: Json) -> list[str]:
 @add_to_templates
 def disclose_attacks(report: Json) -> list[str]:
     """Return the disclosures of an attack report, or of each attack of a rows file."""
+    # An attack's own disclosure has priority, because a rows file may hold several models.
     entries = report["attacks"] or {"": {}}
     return disclosures((name, report | entry) for name, entry in entries.items())
 
@@ -415,4 +423,5 @@ def strip_ending(name: str) -> str:
 
 
 def _is_number(value: Any) -> bool:
+    # `bool` is a subclass of `int`.
     return isinstance(value, (int, float)) and not isinstance(value, bool)

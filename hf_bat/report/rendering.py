@@ -17,7 +17,8 @@ from hf_bat.stats import clip_to_share, format_rate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# `StrictUndefined`: a missing value is an error, so that a damaged file is noticed.
+# `autoescape`: texts and file names may hold HTML. `StrictUndefined`: a missing value is an error, so
+# that a damaged file is noticed.
 ENVIRONMENT = Environment(
     loader=PackageLoader("hf_bat.report"),
     autoescape=True,
@@ -45,6 +46,7 @@ def mark_edits(before: str, after: str) -> Markup:
         He <del>goes</del> <ins>doesn&#39;t go</ins> &lt;home&gt;.
     """
     old, new = before.split(), after.split()
+    # `autojunk` would ignore the frequent words of long texts.
     parts: list[str | Markup] = []
     for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         removed, inserted = " ".join(old[i:j]), " ".join(new[k:m])
