@@ -128,8 +128,8 @@ def read_contrast_set(
         if idx is None or idx in contrast:
             fault = "has no idx" if idx is None else f"repeats idx {idx}"
             raise HfBatError(f"row {number} of the contrast set {fault}; each row needs its own")
+        # A missing text is `None` in JSON and "" in CSV.
         texts = tuple("" if row[c] is None else str(row[c]) for c in columns)
-        # An empty cell is `None` in JSON and "" in CSV.
         label = get_label(row[label_column], f"row {number} of the contrast set")
         contrast[idx] = ContrastRow(idx, normalize_id(row["original_idx"]), texts, label)
     for edit in contrast.values():

@@ -299,7 +299,12 @@ def name_run(content: Json) -> str:
     """Return the arguments that tell runs apart best; a run's key is a hash."""
     arguments = content["arguments"]
     seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
-    return f"{arguments.get('method', 'normal')}{seed}"
+    if "method" in arguments:
+        return f"{arguments['method']}{seed}"
+    # Imported if needed, because it loads torch.
+    from hf_bat.methods import DEFAULT_METHOD
+
+    return f"{DEFAULT_METHOD}{seed}"
 
 
 @add_to_templates
