@@ -1,8 +1,8 @@
 """The command `hf-bat`.
 
 A subcommand is a module of `hf_bat.commands` with `HELP`, `EPILOG`, `add_arguments(parser)` and
-`run(args) -> int`. It is imported when it is asked for, and it imports what is heavy inside `run`,
-so that `hf-bat --help` is there at once.
+`run(args) -> int`. Only the module of the chosen subcommand is imported, and it imports heavy libraries
+inside `run`, so that `hf-bat --help` is fast.
 """
 
 from __future__ import annotations
@@ -15,48 +15,22 @@ from contextlib import nullcontext
 from importlib import import_module
 
 from hf_bat.attack.ranks import leave
+from hf_bat.commands.options import add_shared
 from hf_bat.console import paint, plain_logs, silence
 from hf_bat.errors import HfBatError
 from hf_bat.version import __version__
 
-# Name -> (module, the line that `hf-bat --help` shows), in the order shown.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (
-        "hf_bat.commands.demo",
-        "train a small encoder with and without balanced training and compare",
-    ),
-    "lexicon": (
-        "hf_bat.commands.lexicon",
-        "build, convert and look at the tables of synonyms and antonyms",
-    ),
-    "perturb": (
-        "hf_bat.commands.perturb",
-        "show rows with the versions that training would draw",
-    ),
-    "attack": (
-        "hf_bat.commands.attack",
-        "attack a classifier: which edits change its prediction, which fail to",
-    ),
-    "certify": (
-        "hf_bat.commands.certify",
-        "certify a smoothed classifier: rows that no synonym substitution flips",
-    ),
-    "contrast": (
-        "hf_bat.commands.contrast",
-        "score a classifier on rows that people edited",
-    ),
-    "compare": (
-        "hf_bat.commands.compare",
-        "pair two models' attack rows: difference, interval, McNemar's test",
-    ),
-    "sweep": (
-        "hf_bat.commands.sweep",
-        "train over a grid of arguments and draw the fickle/obstinate frontier",
-    ),
-    "report": (
-        "hf_bat.commands.report",
-        "turn an output folder into one HTML page",
-    ),
+# Module of `hf_bat.commands` -> the line that `hf-bat --help` shows, in this order.
+COMMANDS = {
+    "demo": "train a small encoder with and without balanced training and compare",
+    "lexicon": "build, convert, describe and upload tables of synonyms and antonyms",
+    "perturb": "show rows with the versions that training would draw",
+    "attack": "attack a classifier: which edits change its prediction, which fail to",
+    "certify": "certify a smoothed classifier: rows that no synonym substitution flips",
+    "contrast": "score a classifier on rows that people edited",
+    "compare": "pair two models' attack rows: difference, interval, McNemar's test",
+    "sweep": "train over a grid of arguments and draw the fickle/obstinate frontier",
+    "report": "turn an output folder into one HTML page",
 }
 
 _EPILOG = """\
@@ -69,14 +43,14 @@ _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in the one form that all of hf-bat's errors have."""
+    """Reports errors in one line, like all errors of hf-bat."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
 
 
 class _ListAction(argparse.Action):
-    """`--list`: prints and exits, as `--version` does."""
+    """Prints the methods, attacks and tasks and exits, like `--version`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from hf_bat.attack import ALIASES, RECIPES
@@ -96,13 +70,13 @@ class _ListAction(argparse.Action):
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the whole command line.
+    """Build the parser of the command line.
 
     Args:
-        chosen: the subcommand whose arguments are needed; only its module is imported.
+        chosen: The subcommand whose options are needed. Only its module is imported.
 
     Returns:
-        A parser whose result has `run`, the chosen subcommand's function.
+        A parser whose result has `run`, the function of the chosen subcommand.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -117,11 +91,11 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         "--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks"
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, (module_name, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         if name != chosen:
             subparsers.add_parser(name, help=summary)
             continue
-        module = import_module(module_name)
+        module = import_module(f"hf_bat.commands.{name}")
         subparser = subparsers.add_parser(
             name,
             help=summary,
@@ -131,23 +105,9 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(subparser)
-        _add_quiet(subparser)
+        add_shared(subparser, "--quiet")
         subparser.set_defaults(run=module.run)
     return parser
-
-
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    """`--quiet` for a command, and for its actions where it has some."""
-    parser.add_argument(
-        "--quiet",
-        action="store_true",
-        default=argparse.SUPPRESS,  # an action must not undo what stands before it
-        help="show nothing but errors; files are written all the same",
-    )
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                _add_quiet(inner)
 
 
 def _describe(error: Exception) -> str:
@@ -160,10 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: the arguments after the program's name; those of the process where None.
+        argv: The arguments after the program's name. Defaults to `sys.argv[1:]`.
 
     Returns:
-        The exit status: 0 done, 2 bad input (one line on stderr says which), 130 interrupted.
+        The exit status: 0 for success, 2 for bad input (one line on stderr says which), 130 if interrupted.
 
     Example:
         >>> main(["--version"])
@@ -173,24 +133,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         plain_logs()
         if not sys.stderr.isatty():
-            # The libraries' own bars, too, are for terminals; they read this when they are imported.
+            # Hugging Face libraries read these when they are imported. Their bars are for terminals too.
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
     try:
-        args = parser.parse_args(arguments)  # prints, too: --list, --help
+        args = parser.parse_args(arguments)
         if args.command is None:
             parser.print_help()
             return 0
-        quiet = getattr(args, "quiet", False)
-        if quiet and argv is None:
-            # What torch warns of outside Python; no command has imported it yet.
-            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        with silence() if quiet else nullcontext():
+        with silence() if "quiet" in args else nullcontext():
             status = int(args.run(args))
-        sys.stdout.flush()  # here, where a closed pipe can still be caught
+        sys.stdout.flush()  # raises BrokenPipeError here rather than when Python exits
         if argv is None:
             leave()
         return status
@@ -198,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("hf-bat: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): let the interpreter flush what is left into nothing.
+        # The reader has gone (`| head`), so what Python flushes when it exits must go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:

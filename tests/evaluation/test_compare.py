@@ -186,8 +186,6 @@ def test_command(reports, tmp_path, capsys):
     assert "Preprocessing defence" not in shown
     with pytest.raises(HfBatError, match="recipes"):
         run_command(a, other)
-    with pytest.raises(HfBatError, match="--resamples"):
-        run_command(a, b, "--resamples", 0)
 
 
 def test_models_with_label_names_of_different_case_are_compared(tmp_path):

@@ -15,7 +15,7 @@ from hf_bat.saved_perturbations import load_canonicalizer, read_defense
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 CASE = Path(__file__).parent.parent / "helpers" / "defence_case.py"
-WARNED = "was trained with the preprocessing defence canonicalize"
+WARNED = "was trained with the preprocessing defense canonicalize"
 
 
 def run(hub, folder, *words, **changes):

@@ -72,29 +72,6 @@ def test_convert_and_info(tmp_path, capsys):
     assert default_antonyms().fingerprint in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("info {tmp}/none.json", "not found"),
-        ("convert {data} --output {tmp}/no/t.json", "no folder"),
-        ("build synonyms --threshold 0.5 --output {tmp}/t", "needs --vectors"),
-        ("build antonyms --vectors {data} --output {tmp}/t", "leave --vectors out"),
-        ("build synonyms --vectors {data} --output {tmp}/t", "need words"),
-        ("build synonyms --vectors {data} --wordnet nltk --output {tmp}/t", "not both"),
-        ("build antonyms --data {data} --output {tmp}/t", "--task NAME or --columns"),
-        ("build antonyms --data {data} --columns text --output {tmp}/t", "no column"),
-        ("build antonyms --task snli --output {tmp}/t", "needs --data"),
-        ("build antonyms --vocabulary {tmp}/none --output {tmp}/t", "cannot read"),
-        ("build antonyms --data {data} --task snli --min_count 0 --output {tmp}/t", "1 or more"),
-    ],
-)
-def test_bad_input_writes_nothing(tmp_path, data, arguments, message):
-    filled = [argument.format(tmp=tmp_path, data=data) for argument in arguments.split()]
-    with pytest.raises(HfBatError, match=message):
-        _run(*filled)
-    assert not (tmp_path / "t").exists()
-
-
 def test_an_empty_table_is_not_written(tmp_path):
     (tmp_path / "words.txt").write_text("xyzzy\n")
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "t.json"]

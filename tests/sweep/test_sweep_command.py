@@ -190,8 +190,8 @@ def test_a_frontier_metric_that_no_run_has_is_one_line(tmp_path, capsys):
     for metric in ("foo", "eval_number_asr", "eval_synonym_asr", "eval_antonym_valid_asr"):
         status, error = say(attacks, metric)
         assert status == 2 and error.count("\n") == 1
-        assert f"--obstinate {metric}: no run will have it; known: eval_antonym_asr, " in error
+        assert f"--obstinate {metric}" in error and "eval_antonym_asr, " in error
         assert "eval_sister_keep_rate" in error
-    assert "known: none, for --attacks names no obstinate attack" in say("", "foo")[1]
+    assert "--attacks names no obstinate attack" in say("", "foo")[1]
     assert say(attacks, "eval_sister_asr") == say(attacks, "eval_antonym_asr_mm") == (0, "")
     assert say(f"{attacks} --attack_label_filter", "eval_antonym_valid_asr") == (0, "")

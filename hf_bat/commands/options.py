@@ -1,0 +1,284 @@
+"""Options that several commands share, and how their values are read: task, model, rows, output files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.files import identify_file, is_model_file
+
+if TYPE_CHECKING:
+    from hf_bat.attack.models import Classifier
+    from hf_bat.tasks import Task
+
+# Options and arguments that name files a command reads. `--rows` is an input of `hf-bat compare` only.
+_INPUTS = (
+    "data", "reports", "rows", "table", "synonyms", "antonyms", "toxic_words", "canonicalize", "vectors",
+    "vocabulary", "evaluated",
+)  # fmt: skip
+
+
+def parse_count(text: str) -> int:
+    """Parse a whole number of at least 1, as an argparse type.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is another number, or none.
+
+    Example:
+        >>> parse_count("7")
+        7
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text}")
+    return int(text)
+
+
+def parse_seed(text: str) -> int:
+    """Parse a seed that both numpy and torch accept, as an argparse type.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not a whole number from 0 to 2**32 - 1.
+
+    Example:
+        >>> parse_seed("7")
+        7
+    """
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a seed from 0 to {2**32 - 1}; got {text}")
+    return int(text)
+
+
+# Option -> its keywords for argparse, and `also`: its other spellings.
+_SHARED: dict[str, dict[str, Any]] = {
+    "--task": {
+        "also": ["--task_name"],
+        "dest": "task_name",
+        "help": "a known task: its columns and labels",
+    },
+    "--columns": {"nargs": "+", "help": "one or two text columns, for a task of yours"},
+    "--label-column": {
+        "also": ["--label_column"],
+        "default": "label",
+        "help": "label column, for a task of yours",
+    },
+    "--label-names": {
+        "also": ["--class_names"],
+        "dest": "class_names",
+        "metavar": "NAME",
+        "nargs": "+",
+        "default": [],
+        "help": "label names in their order, for a task of yours",
+    },
+    "--data": {
+        "also": ["--validation_file"],
+        "required": True,
+        "help": "csv, tsv, json, jsonl or parquet",
+    },
+    "--max-samples": {"type": int, "metavar": "N", "help": "use only the first N rows"},
+    "--model": {"required": True, "help": "folder or Hub id of a sequence classifier"},
+    "--tokenizer": {"help": "its tokenizer (default: the model's)"},
+    "--max-seq-length": {
+        "type": int,
+        "help": "maximum tokens, as in training (default: the model's limit)",
+    },
+    "--batch-size": {"type": int, "help": "inputs per forward pass (default: CPU 32, GPU 256)"},
+    "--device": {"help": "cpu, cuda, cuda:1 (default: a GPU if available)"},
+    "--dtype": {"default": "float32", "help": "float32 (default), bfloat16 or float16"},
+    "--canonicalize": {
+        "nargs": "?",
+        "const": "",
+        "metavar": "FILE",
+        "help": "rewrite texts in canonical words, a preprocessing defense that the report discloses, by "
+        "this synonym table (default: the one used in training, else the bundled lexicon's)",
+    },
+    "--synonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
+    "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
+    "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
+    "--seed": {"type": parse_seed, "default": 0, "help": "seed (default: %(default)s)"},
+    "--json": {"metavar": "FILE", "help": "write what is printed, and more, as JSON"},
+    "--quiet": {
+        "action": "store_true",
+        # With a default, the parser of `info` would undo `hf-bat lexicon --quiet info`.
+        "default": argparse.SUPPRESS,
+        "help": "print only errors; files are still written",
+    },
+}
+TASK = ("--task", "--columns", "--label-column", "--label-names")
+MODEL = ("--model", "--tokenizer")
+EXECUTION = ("--max-seq-length", "--batch-size", "--device", "--dtype")
+
+
+def add_shared(parser: Any, *names: str, **changes: Any) -> None:
+    """Add options that several commands have.
+
+    Args:
+        parser: A parser, or a group of its options.
+        *names: The options, in their first spelling.
+        **changes: Keywords of `add_argument` that differ in this command.
+    """
+    for name in names:
+        keywords = {**_SHARED[name], **changes}
+        parser.add_argument(name, *keywords.pop("also", ()), **keywords)
+
+
+def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
+    """Return the task that `--task` names or `--columns` describes.
+
+    Args:
+        args: The values of the options `TASK`, and of `--skipped-labels` if the command has it.
+        default: The task if neither is given.
+
+    Raises:
+        HfBatError: If both or neither are given, the task is unknown, or it would ignore an option.
+    """
+    from hf_bat.tasks import task_of_arguments
+
+    name = args.task_name or (None if args.columns else default)
+    if bool(name) == bool(args.columns):
+        raise HfBatError("give either --task or --columns")
+    return task_of_arguments({**vars(args), "task_name": name})
+
+
+def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
+    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given.
+
+    Args:
+        args: The values of the options `MODEL`, `EXECUTION` and `--canonicalize`.
+        task: The task.
+        rows: The rows to classify, which may declare label names.
+
+    Raises:
+        HfBatError: If the model or a table cannot be loaded, or the labels do not fit the task.
+    """
+    from hf_bat.attack.ranks import own_device
+    from hf_bat.attack.runner import as_classifier
+
+    device = own_device(args.device)
+    model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
+    _warn_about_unnamed_labels(model, task, rows)
+    return defend_model(model, args)
+
+
+def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None:
+    from hf_bat.attack.ranks import rank_and_world
+    from hf_bat.data import labels_of
+    from hf_bat.labels import has_named_labels
+
+    if model.config is None or not task.label_names or has_named_labels(model.config):
+        return
+    # On every rank, because it raises if the labels do not fit.
+    names = labels_of(rows, task, model.config)[1].model_names
+    if rank_and_world()[0] == 0:
+        # Nothing tells which label LABEL_0 is, and a wrong order makes every figure wrong.
+        order = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+        _warn(
+            f"{model.name} has no label names; its outputs are read as {order}. If the accuracy is at chance "
+            "level or below, name them (id2label) in its config.json"
+        )
+
+
+def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
+    """Put a model behind the preprocessing defense of `--canonicalize`; warn if it was trained with another.
+
+    Args:
+        model: The model of `args.model`.
+        args: With `canonicalize`, `model` and, if the command has it, `casing`.
+
+    Returns:
+        The defended model, or the model itself if the option is not given.
+
+    Raises:
+        HfBatError: If the table, or the record of the defense next to the model, cannot be read.
+    """
+    from hf_bat.attack.canonical import CanonicalizedModel
+    from hf_bat.canonicalize import Canonicalizer
+    from hf_bat.lexicon import SubstitutionTable
+    from hf_bat.saved_perturbations import load_canonicalizer, match_record, read_defense
+
+    trained = read_defense(args.model)
+    if args.canonicalize is None:
+        if trained is not None:
+            _warn(
+                f"{args.model} was trained with the preprocessing defense {trained.get('name')}; without "
+                "--canonicalize it reads text that it was not trained on"
+            )
+        return model
+    if trained and not args.canonicalize:
+        return CanonicalizedModel(model, load_canonicalizer(args.model))
+    table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
+    canonicalizer = match_record(table, trained) if trained else None
+    if canonicalizer is None:
+        if trained:
+            _warn(f"{args.model} was trained with another mapping than {args.canonicalize} gives")
+        canonicalizer = Canonicalizer(table, getattr(args, "casing", "keep"))
+    return CanonicalizedModel(model, canonicalizer)
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def check_outputs(
+    args: argparse.Namespace, *names: str, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Check, before a command does its work, that its output files can be written and replace no input.
+
+    Args:
+        args: The command's arguments.
+        names: The options that name an output file, without dashes; one without a value is skipped.
+        inputs: Files that the command reads although no option names them.
+
+    Raises:
+        HfBatError: If an output is a folder or in a missing folder, is a file that the command reads, belongs
+            to a model, or is also the output of another option.
+
+    Example:
+        >>> check_outputs(argparse.Namespace(json="/no/such/folder/x.json", rows=None), "json", "rows")
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: --json: cannot write /no/such/folder/x.json: no folder /no/such/folder
+        >>> check_outputs(argparse.Namespace(data="d.jsonl", json="./d.jsonl"), "json")
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: --json ./d.jsonl would overwrite a file that is read; name another file
+    """
+    protected = {identify_file(path) for path in (*inputs, *_list_inputs(args, names))}
+    written: dict[object, str] = {}
+    for name in names:
+        value = getattr(args, name)
+        if not value:
+            continue
+        path, folder = Path(value), Path(value).absolute().parent
+        if not folder.is_dir():
+            raise HfBatError(f"--{name}: cannot write {value}: no folder {folder}")
+        if path.is_dir():
+            raise HfBatError(f"--{name} {value} is a folder; name a file")
+        # A pipe or a device such as /dev/stdout takes several outputs, one after the other.
+        if path.exists() and not path.is_file():
+            continue
+        if not os.access(folder, os.W_OK):
+            raise HfBatError(f"--{name}: cannot write {value}: folder {folder} is not writable")
+        file = identify_file(path)
+        if file in protected:
+            raise HfBatError(
+                f"--{name} {value} would overwrite a file that is read; name another file"
+            )
+        if file in written:
+            raise HfBatError(
+                f"--{written[file]} and --{name} are one file, {value}; give each its own"
+            )
+        written[file] = name
+
+
+def _list_inputs(args: argparse.Namespace, outputs: Iterable[str]) -> list[str | Path]:
+    """Return the files that the arguments name as inputs, and the files of a model among them."""
+    values = [getattr(args, name, None) for name in _INPUTS if name not in outputs]
+    lists = [value if isinstance(value, (list, tuple)) else [value] for value in values]
+    files: list[str | Path] = [path for paths in lists for path in paths if path]
+    for folder in (getattr(args, "model", None), getattr(args, "folder", None)):
+        if folder and Path(folder).is_dir():
+            files += [path for path in Path(folder).iterdir() if is_model_file(path.name)]
+    return files
