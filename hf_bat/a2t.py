@@ -17,7 +17,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, SentenceSimilarity, get_recipe
-from hf_bat.attack.canonical import defended
+from hf_bat.attack.canonical import prepare_classifier
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
@@ -206,7 +206,16 @@ class AdversarialRows:
             self._check_rows(chosen, path)
             return {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        attack = self._make_attack(model)
+        classifier = prepare_classifier(
+            model, self.tokenizer, self.recipe.max_length, self.dtype, self.canonicalizer
+        )
+        attack = Attack(
+            self.recipe,
+            classifier,
+            task=self.task,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
         # replace=True: rows of other weights are from an earlier run. Rows of the same weights are from this
         # run, killed during the attack or resumed from before it, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
@@ -217,17 +226,6 @@ class AdversarialRows:
         if summary["asr"] is not None:
             figures["adversarial_asr"] = round(summary["asr"], 6)
         return figures
-
-    def _make_attack(self, model: Any) -> Attack:
-        options: dict[str, Any] = {"batch_size": self.batch_size, "progress": self.progress}
-        if self.canonicalizer is None:
-            return Attack(
-                self.recipe, model, self.tokenizer, self.task, dtype=self.dtype, **options
-            )
-        behind = defended(
-            model, self.tokenizer, self.canonicalizer, self.recipe.max_length, self.dtype
-        )
-        return Attack(self.recipe, behind, task=self.task, **options)
 
     def _check_rows(self, chosen: Any, path: Path) -> None:
         """Refuse a file that cannot be the one with which the epoch began."""

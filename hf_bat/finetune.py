@@ -21,7 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.attack.transformer import load
-from hf_bat.callbacks import known_rates
+from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
@@ -218,7 +218,7 @@ def evaluate_sets(
             metrics = None if suffix else known
             if metrics is None:
                 metrics = trainer.evaluate(rows[f"validation{suffix}"], metric_key_prefix=prefix)
-            for name, value in known_rates(metrics).items():
+            for name, value in drop_missing_metrics(metrics).items():
                 combined[f"{name.replace(prefix, 'eval', 1)}{suffix}"] = value
     return combined
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.attack.figures import Kind, list_figures
 from hf_bat.attack.report import AttackReport
-from hf_bat.callbacks import known_rates
+from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.errors import first_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
@@ -299,7 +299,9 @@ def even_out_logs(state: Any) -> Iterator[None]:
     logs = state.log_history
     names = dict.fromkeys(name for log in logs if "eval_loss" in log for name in log)
     state.log_history = [
-        {name: known_rates(log).get(name, "–") for name in names} if "eval_loss" in log else log
+        {name: drop_missing_metrics(log).get(name, "–") for name in names}
+        if "eval_loss" in log
+        else log
         for log in logs
     ]
     try:

@@ -21,7 +21,12 @@ from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_bat.a2t import AdversarialCallback, AdversarialSampler, get_adversarial_folder
-from hf_bat.callbacks import RobustnessMeter, attacks_now, note_missing, robustness_objective
+from hf_bat.callbacks import (
+    RobustnessMeter,
+    add_missing_metric,
+    robustness_objective,
+    should_attack,
+)
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator, read_labels
 from hf_bat.data import add_column, prepare_dataset
@@ -554,10 +559,10 @@ class BalancedTrainer(Trainer):
         if self.args.eval_distances and self.task is not None:
             distances = self.perturbation_distances(rows)
             output.metrics.update({f"{prefix}_{name}": v for name, v in distances.items()})
-        if self.meter and attacks_now(self.args.attack_every, self.state, self.is_in_train):
+        if self.meter and should_attack(self.args.attack_every, self.state, self.is_in_train):
             accuracy = output.metrics.get(f"{prefix}_accuracy")
             output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
-            note_missing(output.metrics, self.args.metric_for_best_model)
+            add_missing_metric(output.metrics, self.args.metric_for_best_model)
         return output
 
     def _mean_weight_of(self, rows: Any) -> float | None:

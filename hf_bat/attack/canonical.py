@@ -14,27 +14,26 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.perturbations.base import Texts
 
 
-def defended(
+def prepare_classifier(
     model: Any,
     tokenizer: Any,
-    canonicalizer: Canonicalizer,
     max_length: int | None = None,
     dtype: str = "float32",
-) -> CanonicalizedModel:
-    """A model in training as its preprocessing defence has it answer.
+    canonicalizer: Canonicalizer | None = None,
+) -> Classifier:
+    """Prepare a model in training for an attack, through its preprocessing defense if it has one.
 
     Args:
-        model: a transformers classifier.
-        tokenizer: its tokenizer.
-        canonicalizer: the defence.
-        max_length: where inputs are cut.
-        dtype: of its answers; see `Attack`.
+        model: A transformers classifier.
+        tokenizer: Its tokenizer.
+        max_length: Maximum input length in tokens.
+        dtype: Precision of the predictions; see `Attack`.
+        canonicalizer: The preprocessing defense. Defaults to none.
     """
     from hf_bat.attack.runner import as_classifier
 
-    return CanonicalizedModel(
-        as_classifier(model, tokenizer, max_length, None, dtype), canonicalizer
-    )
+    classifier = as_classifier(model, tokenizer, max_length, None, dtype)
+    return classifier if canonicalizer is None else CanonicalizedModel(classifier, canonicalizer)
 
 
 class CanonicalizedModel(Classifier):

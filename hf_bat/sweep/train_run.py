@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from hf_bat.attack.ranks import leave
-from hf_bat.callbacks import attacks_now, known_rates
+from hf_bat.callbacks import drop_missing_metrics, should_attack
 from hf_bat.console import plain_logs
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.representations import collect, distances, separation
@@ -118,7 +118,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
             ending = role.removeprefix("validation")
             last = evaluated_last(trainer) if role == "validation" else None
             measured = last or trainer.evaluate(rows[role])
-            found |= {f"{name}{ending}": v for name, v in known_rates(measured).items()}
+            found |= {f"{name}{ending}": v for name, v in drop_missing_metrics(measured).items()}
         # What follows training is its last epoch, and then another set.
         epochs = epochs or _evaluations(trainer)
     result = {
@@ -126,7 +126,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         "arguments": without_secrets(config["arguments"]),
         "identity": config["identity"],
         "metrics": {name: value for name, value in found.items() if name.startswith("eval_")},
-        "epochs": [known_rates(epoch) for epoch in epochs],
+        "epochs": [drop_missing_metrics(epoch) for epoch in epochs],
         "train": {**trained.metrics, "resumed": checkpoint is not None},
         "steps": trainer.state.max_steps,
         "rows": {role: len(split) for role, split in rows.items()},
@@ -190,7 +190,7 @@ def evaluated_last(trainer: BalancedTrainer) -> dict[str, Any] | None:
         return None  # none, or of other weights
     if args.fp16_full_eval or args.bf16_full_eval:
         return None  # the Trainer converts the weights for an evaluation after training alone
-    if args.attacks and not attacks_now(args.attack_every, trainer.state, in_training=True):
+    if args.attacks and not should_attack(args.attack_every, trainer.state, in_training=True):
         return None
     return logs[-1]
 
