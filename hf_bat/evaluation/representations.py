@@ -49,30 +49,27 @@ def collect(
     import torch
 
     from hf_bat.device import disable_cudnn_attention
-    from hf_bat.objective import stack_versions
-    from hf_bat.pooling import run_with_vectors
+    from hf_bat.objective import run_forward
 
     if max_rows < 1:
         raise HfBatError(f"max_rows must be at least 1, not {max_rows}")
-    tokenizer: Any = trainer.processing_class
-    pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     parts: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     model: Any = trainer.model
     was_training = model.training
     model.eval()
     for batch in trainer.get_perturbed_dataloader(rows):
-        stacked, owners = stack_versions(batch, pads, tokenizer.padding_side)
         with torch.no_grad(), trainer.accelerator.autocast(), disable_cudnn_attention():
-            _, representations = run_with_vectors(model, stacked, pooling)
-        vectors = representations.float().cpu().numpy()
-        # The stack holds the rows, then their fickle versions, then the obstinate ones; some rows lack one.
-        size = len(batch["input_ids"])
-        fickle, obstinate = (owners[kind].cpu().numpy() for kind in KINDS[1:])
-        both = np.intersect1d(fickle, obstinate)
-        parts["anchor"].append(vectors[both])
-        parts["fickle"].append(vectors[size + np.flatnonzero(np.isin(fickle, both))])
-        first = size + len(fickle)
-        parts["obstinate"].append(vectors[first + np.flatnonzero(np.isin(obstinate, both))])
+            forward = run_forward(model, batch, trainer.processing_class, pooling)
+        owners = {kind: forward.versions[kind].owners.cpu().numpy() for kind in KINDS[1:]}
+        # A row may lack one version: only rows with both are comparable.
+        both = np.intersect1d(owners["fickle"], owners["obstinate"])
+        vectors: dict[str, Any] = {
+            "anchor": forward.vectors,
+            **{kind: forward.versions[kind].vectors for kind in owners},
+        }
+        for kind, tensor in vectors.items():
+            is_kept = np.isin(owners.get(kind, np.arange(len(tensor))), both)
+            parts[kind].append(tensor.float().cpu().numpy()[is_kept])
         if sum(map(len, parts["anchor"])) >= max_rows:
             break
     model.train(was_training)
