@@ -13,6 +13,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_bat"
 METHODS = {"normal", "safer", "a2t", "pairwise", "triplet", "likelihood"}
@@ -161,22 +162,23 @@ def name_module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def main() -> None:
-    """Print the table, or the places behind one of its figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="*")
-    parser.add_argument("--list", choices=["markers", "names", "comments"])
-    args = parser.parse_args()
-    lines = code_lines = comments = words = markers = docstrings = marked = 0
-    functions = verbs = 0
+def measure(paths: list[str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Measure the Python files at or below some paths.
+
+    Args:
+        paths: Files or folders; the whole package if there are none.
+
+    Returns:
+        Figures by name, and the places behind the figures: `markers`, `names` and `comments`.
+    """
+    lines = code_lines = words = markers = docstrings = marked = functions = verbs = 0
     naming = set()
-    sources = {path: path.read_text("utf-8") for path in list_files(args.paths)}
+    places: dict[str, list[str]] = {"markers": [], "names": [], "comments": []}
+    sources = {path: path.read_text("utf-8") for path in list_files(paths)}
     trees = {path: ast.parse(source) for path, source in sources.items()}
-    modules = {name_module(path) for path in sources}
     for path, source in sources.items():
         tree = trees[path]
         lines += source.count("\n")
-        spoken = []
         covered: set[int] = set()
         for node in ast.walk(tree):
             has_body = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
@@ -184,48 +186,59 @@ def main() -> None:
                 covered |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
             if isinstance(node, ast.Constant) and node.value in METHODS:
                 naming.add(name_module(path))
-        found = list_comments(source)
-        only_comment = {
-            n for n, line in enumerate(source.split("\n"), 1) if line.strip()[:1] == "#"
+        covered |= {
+            number
+            for number, line in enumerate(source.split("\n"), 1)
+            if not line.strip() or line.strip().startswith("#")
         }
-        blank = {n for n, line in enumerate(source.split("\n"), 1) if not line.strip()}
-        code_lines += source.count("\n") + 1 - len(covered | only_comment | blank)
-        comments += len(found)
-        if args.list == "comments":
-            for line, text in found:
-                print(f"{path}:{line}: {text}")
-        spoken = [(line, text, False) for line, text in found] + list(list_strings(tree))
+        code_lines += source.count("\n") + 1 - len(covered)
+        comments = list_comments(source)
+        places["comments"] += [f"{path}:{line}: {text}" for line, text in comments]
+        spoken = [(line, text, False) for line, text in comments] + list(list_strings(tree))
         for line, text, is_docstring in spoken:
-            hits = MARKERS.findall(text)
+            hits = list(MARKERS.finditer(text))
             words += len(text.split())
             markers += len(hits)
             docstrings += is_docstring
             marked += is_docstring and bool(hits)
-            if args.list == "markers":
-                for hit in MARKERS.finditer(text):
-                    around = text[max(0, hit.start() - 30) : hit.end() + 30]
-                    print(f"{path}:{line}: [{hit[0].strip()}] ...{' '.join(around.split())}...")
+            for hit in hits:
+                around = " ".join(text[max(0, hit.start() - 30) : hit.end() + 30].split())
+                places["markers"].append(f"{path}:{line}: [{hit[0].strip()}] ...{around}...")
         for line, name in list_functions(tree):
             functions += 1
             verbs += is_verb_name(name)
-            if args.list == "names" and not is_verb_name(name):
-                print(f"{path}:{line}: {name}")
-    if args.list:
-        return
+            if not is_verb_name(name):
+                places["names"].append(f"{path}:{line}: {name}")
+    modules = {name_module(path) for path in sources}
     graph = {name_module(p): find_imports(p, trees[p], modules) - {name_module(p)} for p in sources}
-    rows = {
+    figures = {
         "files": len(sources),
         "lines": lines,
         "code lines": code_lines,
-        "comments per 100 code lines": f"{100 * comments / max(1, code_lines):.1f}",
-        "archaic turns per 1,000 words": f"{1000 * markers / max(1, words):.1f}",
-        "docstrings with one": f"{100 * marked / max(1, docstrings):.0f} %",
-        "function names that begin with a verb": f"{100 * verbs / max(1, functions):.0f} %",
-        "modules that name a method": f"{len(naming)}: {', '.join(sorted(naming))}",
-        "import circles": find_circles(graph) or "none",
+        "comments per 100 code lines": 100 * len(places["comments"]) / max(1, code_lines),
+        "archaic turns per 1,000 words": 1000 * markers / max(1, words),
+        "docstrings with one, in percent": 100 * marked / max(1, docstrings),
+        "function names that begin with a verb, in percent": 100 * verbs / max(1, functions),
+        "modules that name a method": sorted(naming),
+        "import circles": find_circles(graph),
     }
-    for name, value in rows.items():
-        print(f"{name}: {value}")
+    return figures, places
+
+
+def main() -> None:
+    """Print the figures, or the places behind one of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="*")
+    parser.add_argument("--list", choices=["markers", "names", "comments"])
+    args = parser.parse_args()
+    figures, places = measure(args.paths)
+    if args.list:
+        print("\n".join(places[args.list]))
+        return
+    for name, value in figures.items():
+        if isinstance(value, list):
+            value = f"{len(value)}: {', '.join(map(str, value))}" if value else "none"
+        print(f"{name}: {value:.1f}" if isinstance(value, float) else f"{name}: {value}")
 
 
 if __name__ == "__main__":
