@@ -1,32 +1,32 @@
-# `make demo` and `make test` set up .venv by themselves; they need Python 3.11 and a package registry.
+# Every target sets up .venv if needed, which takes Python 3.11 and a package registry.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# One thread per test process, so that parallel workers do not fight over the cores.
+# One thread per test process, because parallel workers share the cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench clean
+.PHONY: help setup demo test test-all check format docs bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## make .venv with the package, the demo's model and the developers' tools
+setup: $(VENV)/.installed ## create .venv with the package, the demo's model and the developer tools
 
-# The stamp is written last: an interrupted set-up is taken up again, and a change of setup.py or of
-# the constraints installs anew.
+# The stamp is written last, so that an interrupted setup is repeated. A change of setup.py or of the
+# constraints installs again.
 $(VENV)/.installed: setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null 2>&1 || [ -x $(BIN)/python ] || { \
-	  echo "make: $(PYTHON) not found: install Python 3.11, or name another: make PYTHON=python3 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making $(VENV) with $(PYTHON)"; \
+	  echo "make: $(PYTHON) not found: install Python 3.11, or choose another: make PYTHON=python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "creating $(VENV) with $(PYTHON)"; \
 	  $(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "make: '$(PYTHON) -m venv' failed: its venv module is missing (Debian: apt install python3.11-venv)" >&2; exit 1; }; }
-	@echo "installing hf_bat and its dependencies into $(VENV) (some minutes the first time)"
+	@echo "installing hf_bat and its dependencies into $(VENV) (a few minutes the first time)"
 	@$(PIP) -e '.[demo,dev]' || { \
 	  echo "make: the installation failed; pip's message is above. Is the package registry reachable?" >&2; exit 1; }
 	@touch $@
@@ -34,10 +34,13 @@ $(VENV)/.installed: setup.py constraints.txt
 demo: $(VENV)/.installed ## train normal and triplet on the shipped data and compare them (under 5 minutes)
 	@HF_HUB_OFFLINE=1 $(BIN)/hf-bat demo
 
-test: $(VENV)/.installed ## run all tests, the docstrings' examples included
+test: $(VENV)/.installed ## run the tests and the examples in docstrings, without slow ones (6 minutes)
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(VENV)/.installed ## run all tests
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
 
-check: $(VENV)/.installed ## lint, formatting and types
+check: $(VENV)/.installed ## check lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -46,7 +49,7 @@ format: $(VENV)/.installed ## format the code and sort its imports
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(VENV)/.installed ## build the documentation into site/, warnings being errors
+docs: $(VENV)/.installed ## build the documentation into site/; warnings are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "documentation: site/index.html"
 

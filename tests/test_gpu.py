@@ -1,6 +1,6 @@
 """What is trained, attacked and certified on a GPU is what a processor computes.
 
-Skipped where there is none. Where there is one: make test PYTEST_ARGS=tests/test_gpu.py
+Skipped where there is none. Where there is one: make test-all PYTEST_ARGS=tests/test_gpu.py
 """
 
 import os
