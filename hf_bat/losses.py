@@ -1,12 +1,9 @@
-"""The contrastive losses of Balanced Adversarial Training as pure functions of tensors.
+"""The losses of Balanced Adversarial Training as pure functions of tensors (paper, section 4.1).
 
-Two levels: `pairwise_loss` and `triplet_loss` take representations and return a mean, for use in any
-training loop; `pairwise_terms` and `triplet_terms` take distances and return one term a pair, for a
-caller that forms the mean itself, over an accumulation window or over ranks. `likelihood_terms`, of the
-package's own method, takes log-likelihoods likewise.
-
-All calculate in float32 at least, inside autocast too. Source of the contrastive ones: Chen, Ji and
-Evans (2022), section 4.1.
+`pairwise_loss` and `triplet_loss` take representations and return a mean, for use in any training loop.
+`pairwise_terms`, `triplet_terms` and `likelihood_terms` return one term per pair, for a caller that forms
+the mean over an accumulation window or over ranks. All compute in float32 or float64, also inside
+autocast.
 """
 
 from __future__ import annotations
@@ -33,21 +30,21 @@ MASKS = ("paper", "authors")
 
 
 def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") -> torch.Tensor:
-    """Distance of each vector in `a` to the one at the same place in `b`.
+    """Compute the distance of each vector in `a` to the one at the same place in `b`.
 
-    The gradient is finite everywhere: zero where the two vectors are equal, and, for the cosine,
-    zero where either is all zeros (its distance to anything is 1 there). NaN stays NaN.
+    The gradient is finite everywhere: zero if the two vectors are equal, and, for the cosine, zero if
+    either is all zeros (its distance to anything is 1 then). NaN stays NaN.
 
     Args:
-        a: (..., H).
-        b: (..., H), of `a`'s shape or one that broadcasts to it.
-        distance: `"cosine"`, which is 1 - cos, 0 to 2; `"euclidean"`; or `"manhattan"`.
+        a: Shape (..., H).
+        b: Shape (..., H), or one that broadcasts to it.
+        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`. Defaults to `"cosine"`.
 
     Returns:
-        (...), in float32, or float64 if given that.
+        Shape (...), float32, or float64 for float64 inputs.
 
     Raises:
-        HfBatError: unknown distance.
+        HfBatError: The distance is unknown.
 
     Example:
         >>> a, b = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0])
@@ -56,8 +53,8 @@ def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") ->
     """
     if distance not in DISTANCES:
         raise HfBatError(f"unknown distance {distance!r}; known: {', '.join(DISTANCES)}")
-    with _no_autocast(a):
-        a, b = _at_least_float32(a), _at_least_float32(b)
+    with _disable_autocast(a):
+        a, b = _raise_precision(a), _raise_precision(b)
         if distance == "cosine":
             return _cosine_distance(a, b)
         difference = a - b
@@ -69,11 +66,11 @@ def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") ->
 def pairwise_terms(
     fickle_distance: torch.Tensor, obstinate_distance: torch.Tensor, margin: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The pairwise loss's terms, without weights: d(x, x_f) and max(0, m - d(x, x_o)).
+    """Compute the pairwise loss's terms without weights: d(x, x_f) and max(0, m - d(x, x_o)).
 
     Args:
-        fickle_distance: (N,), of anchors to their fickle versions, valid pairs only.
-        obstinate_distance: (M,), of anchors to their obstinate versions, valid pairs only.
+        fickle_distance: Distances of anchors to their fickle versions, valid pairs only, shape (N,).
+        obstinate_distance: Distances to their obstinate versions, valid pairs only, shape (M,).
         margin: m, in the distance's unit.
 
     Returns:
@@ -83,9 +80,9 @@ def pairwise_terms(
         >>> pairwise_terms(torch.tensor([0.2]), torch.tensor([0.25, 1.5]), margin=1.0)
         (tensor([0.2000]), tensor([0.7500, 0.0000]))
     """
-    with _no_autocast(fickle_distance):
-        obstinate = torch.relu(margin - _at_least_float32(obstinate_distance))
-        return _at_least_float32(fickle_distance), obstinate
+    with _disable_autocast(fickle_distance):
+        obstinate = torch.relu(margin - _raise_precision(obstinate_distance))
+        return _raise_precision(fickle_distance), obstinate
 
 
 def triplet_terms(
@@ -96,26 +93,25 @@ def triplet_terms(
     margin: float,
     mask: str = "paper",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The triplet loss's terms: max(0, d(x, x_f) + (m - d(x, x_o))), with what is missing left out.
+    """Compute the triplet loss's terms: max(0, d(x, x_f) + (m - d(x, x_o))), missing parts left out.
 
-    Whatever stands where a mask is false and the rule heeds it, be it NaN, reaches neither value nor
-    gradient.
+    A distance that is masked out reaches neither value nor gradient, even if it is NaN.
 
     Args:
-        fickle_distance: (B,), of anchors to their fickle versions.
-        obstinate_distance: (B,), of anchors to their obstinate versions.
-        fickle_mask: (B,), true where the fickle version is valid.
-        obstinate_mask: (B,), true where the obstinate version is valid.
+        fickle_distance: Distances of anchors to their fickle versions, shape (B,).
+        obstinate_distance: Distances to their obstinate versions, shape (B,).
+        fickle_mask: True if the fickle version is valid, shape (B,).
+        obstinate_mask: True if the obstinate version is valid, shape (B,).
         margin: m, in the distance's unit.
-        mask: `"paper"` leaves out either part where its version is missing, and rows without both
-            do not count; `"authors"`, as in the paper's released code, leaves out the obstinate part
-            alone, takes the fickle distance as given, and every row counts.
+        mask: `"paper"` leaves out either part if its version is missing, and rows without both do not
+            count. `"authors"`, as in the paper's released code, leaves out only the obstinate part, and
+            every row counts. Defaults to `"paper"`.
 
     Returns:
-        Terms (B,), zero where not counted; and which of them a mean counts, (B,) bool.
+        Terms (B,), zero if not counted, and which of them a mean counts, (B,) bool.
 
     Raises:
-        HfBatError: unknown mask rule.
+        HfBatError: The mask rule is unknown.
 
     Example:
         >>> yes, no = torch.tensor([True, True]), torch.tensor([True, False])
@@ -124,32 +120,32 @@ def triplet_terms(
     """
     _check_mask_rule(mask)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
-    with _no_autocast(fickle_distance):
-        pull = _at_least_float32(fickle_distance)
+    with _disable_autocast(fickle_distance):
+        pull = _raise_precision(fickle_distance)
         if mask == "paper":
             pull = pull.masked_fill(~fickle_mask, 0.0)
-        push = margin - _at_least_float32(obstinate_distance)
+        push = margin - _raise_precision(obstinate_distance)
         terms = torch.relu(pull + push.masked_fill(~obstinate_mask, 0.0))
     counted = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask | obstinate_mask
     return terms, counted
 
 
 def log_likelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """log p(y|x), in nats.
+    """Compute log p(y|x) in nats.
 
     Args:
-        logits: (P, labels).
-        labels: (P,).
+        logits: Shape (P, labels).
+        labels: Shape (P,).
 
     Returns:
-        (P,), in float32 or float64.
+        Shape (P,), float32 or float64.
 
     Example:
         >>> log_likelihood(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).exp()
         tensor([0.5000])
     """
-    with _no_autocast(logits):
-        scores = _at_least_float32(logits).log_softmax(-1)
+    with _disable_autocast(logits):
+        scores = _raise_precision(logits).log_softmax(-1)
         return scores.gather(-1, labels[:, None])[:, 0]
 
 
@@ -159,21 +155,21 @@ def likelihood_terms(
     margin: float | torch.Tensor,
     limit: float | torch.Tensor = math.inf,
 ) -> torch.Tensor:
-    """The obstinate terms of the method "likelihood": max(0, m - d) + max(0, d - l).
+    """Compute the obstinate terms of the method "likelihood": max(0, m - d) + max(0, d - l).
 
     d = log p(y|x) - log p(y|x_o) is by how much the obstinate version makes the anchor's label y less
-    likely. A term is zero where d is between the margin m and the limit l. With m = 0 it asks only that
-    the edit does not speak *for* the label; a limit keeps an edit that leaves the label alone from
-    being taken for one that changes it.
+    likely. A term is zero if d is between the margin m and the limit l. With m = 0, an edit must only not
+    speak *for* the label. A limit keeps an edit that does not change the label from being treated as
+    one that does.
 
     Args:
-        anchor: (P,), log p(y|x) of each pair's anchor.
-        obstinate: (P,), log p(y|x_o) of its obstinate version.
-        margin: m, in nats, a number or one for each pair (P,).
-        limit: l, likewise.
+        anchor: log p(y|x) of each pair's anchor, shape (P,).
+        obstinate: log p(y|x_o) of its obstinate version, shape (P,).
+        margin: m in nats, a number or one per pair (P,).
+        limit: l in nats, a number or one per pair (P,). Defaults to infinity.
 
     Returns:
-        Terms (P,), in float32 or float64.
+        Terms (P,), float32 or float64.
 
     Example:
         >>> likelihood_terms(torch.tensor([-0.25]), torch.tensor([-0.5]), margin=1.0)
@@ -181,8 +177,8 @@ def likelihood_terms(
         >>> likelihood_terms(torch.tensor([-0.25]), torch.tensor([-1.25]), margin=0.125, limit=0.5)
         tensor([0.5000])
     """
-    with _no_autocast(anchor):
-        drop = _at_least_float32(anchor) - _at_least_float32(obstinate)
+    with _disable_autocast(anchor):
+        drop = _raise_precision(anchor) - _raise_precision(obstinate)
         return torch.relu(margin - drop) + torch.relu(drop - limit)
 
 
@@ -197,26 +193,26 @@ def pairwise_loss(
     margin: float = 1.0,
     distance: str = "cosine",
 ) -> torch.Tensor:
-    """alpha * mean d(x, x_f) + beta * mean max(0, m - d(x, x_o)), each over its valid pairs.
+    """Compute alpha * mean d(x, x_f) + beta * mean max(0, m - d(x, x_o)), each over its valid pairs.
 
-    A mean over no pair is zero, with a zero gradient.
+    A mean over no pair is zero with a zero gradient.
 
     Args:
-        anchor: (B, H), representations of the originals, x.
-        fickle: (B, H), of their fickle versions, x_f.
-        obstinate: (B, H), of their obstinate versions, x_o.
-        fickle_mask: (B,), true where the fickle version is valid.
-        obstinate_mask: (B,), true where the obstinate version is valid.
-        alpha: weight of the fickle pairs.
-        beta: weight of the obstinate pairs.
-        margin: m, in the distance's unit.
-        distance: as in `pair_distance`.
+        anchor: Representations of the originals x, shape (B, H).
+        fickle: Representations of their fickle versions x_f, shape (B, H).
+        obstinate: Representations of their obstinate versions x_o, shape (B, H).
+        fickle_mask: True if the fickle version is valid, shape (B,).
+        obstinate_mask: True if the obstinate version is valid, shape (B,).
+        alpha: Weight of the fickle pairs. Defaults to 1.0.
+        beta: Weight of the obstinate pairs. Defaults to 1.2.
+        margin: m, in the distance's unit. Defaults to 1.0.
+        distance: As in `pair_distance`. Defaults to `"cosine"`.
 
     Returns:
-        A scalar, in float32 or float64.
+        A scalar, float32 or float64.
 
     Raises:
-        HfBatError: unknown distance.
+        HfBatError: The distance is unknown.
 
     Example:
         >>> x, x_f = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])
@@ -230,7 +226,7 @@ def pairwise_loss(
         _masked_distance(anchor, obstinate, obstinate_mask, distance),
         margin,
     )
-    with _no_autocast(anchor):
+    with _disable_autocast(anchor):
         pull = _mean_where(fickle_terms, fickle_mask)
         return alpha * pull + beta * _mean_where(obstinate_terms, obstinate_mask)
 
@@ -245,25 +241,25 @@ def triplet_loss(
     mask: str = "paper",
     distance: str = "cosine",
 ) -> torch.Tensor:
-    """The mean of max(0, d(x, x_f) + (m - d(x, x_o))) over the rows that count.
+    """Compute the mean of max(0, d(x, x_f) + (m - d(x, x_o))) over the rows that count.
 
-    Where none counts it is zero, with a zero gradient.
+    If no row counts it is zero with a zero gradient.
 
     Args:
-        anchor: (B, H), representations of the originals, x.
-        fickle: (B, H), of their fickle versions, x_f.
-        obstinate: (B, H), of their obstinate versions, x_o.
-        fickle_mask: (B,), true where the fickle version is valid.
-        obstinate_mask: (B,), true where the obstinate version is valid.
-        margin: m, in the distance's unit.
-        mask: `"paper"` or `"authors"`, as in `triplet_terms`.
-        distance: as in `pair_distance`.
+        anchor: Representations of the originals x, shape (B, H).
+        fickle: Representations of their fickle versions x_f, shape (B, H).
+        obstinate: Representations of their obstinate versions x_o, shape (B, H).
+        fickle_mask: True if the fickle version is valid, shape (B,).
+        obstinate_mask: True if the obstinate version is valid, shape (B,).
+        margin: m, in the distance's unit. Defaults to 1.0.
+        mask: `"paper"` or `"authors"`, as in `triplet_terms`. Defaults to `"paper"`.
+        distance: As in `pair_distance`. Defaults to `"cosine"`.
 
     Returns:
-        A scalar, in float32 or float64.
+        A scalar, float32 or float64.
 
     Raises:
-        HfBatError: unknown distance or mask rule.
+        HfBatError: The distance or the mask rule is unknown.
 
     Example:
         >>> x, x_f = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])
@@ -273,26 +269,24 @@ def triplet_loss(
     """
     _check_mask_rule(mask)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
-    heeded = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask
+    # The authors' rule uses the fickle distance even if nothing was replaced.
+    used = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask
     terms, counted = triplet_terms(
-        _masked_distance(anchor, fickle, heeded, distance),
+        _masked_distance(anchor, fickle, used, distance),
         _masked_distance(anchor, obstinate, obstinate_mask, distance),
         fickle_mask,
         obstinate_mask,
         margin,
         mask,
     )
-    with _no_autocast(anchor):
+    with _disable_autocast(anchor):
         return _mean_where(terms, counted)
 
 
 def _masked_distance(
     a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor, distance: str
 ) -> torch.Tensor:
-    """`pair_distance` of rows (B, H), those where the mask is false replaced by zeros beforehand.
-
-    Masking the distance afterwards would not do: the gradient of a masked NaN is NaN.
-    """
+    # Masking the distance afterward would not do: the gradient of a masked NaN is NaN.
     hidden = ~mask[:, None]
     return pair_distance(a.masked_fill(hidden, 0.0), b.masked_fill(hidden, 0.0), distance)
 
@@ -302,30 +296,30 @@ def _mean_where(terms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _cosine_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    # Half the squared distance of unit vectors is 1 - cos, and exact where the two are equal, which
+    # Half the squared distance of unit vectors is 1 - cos, and it is exact for equal vectors, which
     # 1 minus a product of rounded numbers is not.
-    (a, a_is_zero), (b, b_is_zero) = _unit(a), _unit(b)
+    (a, a_is_zero), (b, b_is_zero) = _normalize(a), _normalize(b)
     return ((a - b).square().sum(-1) / 2).masked_fill(a_is_zero | b_is_zero, 1.0)
 
 
-def _unit(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (..., H) at length one, and which of them (...) were too short to have a direction."""
+def _normalize(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return vectors (..., H) of length one, and which (...) were too short to have a direction."""
     squared = vectors.square().sum(-1, keepdim=True)
     is_zero = squared <= torch.finfo(vectors.dtype).tiny
     return vectors * squared.masked_fill(is_zero, 1.0).rsqrt(), is_zero[..., 0]
 
 
 def _safe_sqrt(values: torch.Tensor) -> torch.Tensor:
-    """The square root, with gradient zero at zero rather than infinite."""
+    # The gradient of the root at zero is infinite; here it is zero.
     is_zero = values == 0
     return values.masked_fill(is_zero, 1.0).sqrt().masked_fill(is_zero, 0.0)
 
 
-def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+def _raise_precision(values: torch.Tensor) -> torch.Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _no_autocast(values: torch.Tensor) -> AbstractContextManager[None]:
+def _disable_autocast(values: torch.Tensor) -> AbstractContextManager[None]:
     return torch.autocast(values.device.type, enabled=False)
 
 

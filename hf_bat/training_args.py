@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from transformers import TrainingArguments
@@ -53,6 +55,22 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+def copy_help(cls: type) -> type:
+    """Use the class's docstring as the help of its fields, which the command line shows.
+
+    Args:
+        cls: A dataclass whose docstring has an `Args` section.
+    """
+    section = inspect.getdoc(cls).split("Args:\n")[1].split("\n\nRaises:")[0]
+    texts = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    for name, text in texts:
+        # argparse formats help texts with "%".
+        plain = " ".join(text.split()).replace("`", "").replace("%", "%%")
+        cls.__dataclass_fields__[name].metadata = {"help": plain}
+    return cls
+
+
+@copy_help
 @dataclass
 class BalancedTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the options of Balanced Adversarial Training.
@@ -138,173 +156,40 @@ class BalancedTrainingArguments(TrainingArguments):
         (1.0, 1.0, None)
     """
 
-    method: str = field(
-        default=DEFAULT_METHOD,
-        metadata={"help": f"Training method: {', '.join(METHODS)}."},
-    )
-    alpha: float | None = field(
-        default=None,
-        metadata={"help": "Weight of the fickle versions (pairwise, likelihood). Default 1.0."},
-    )
-    beta: float | None = field(
-        default=None,
-        metadata={
-            "help": "Weight of the obstinate versions. Default pairwise 1.2, likelihood 1.0."
-        },
-    )
-    contrastive_weight: float | None = field(
-        default=None,
-        metadata={
-            "help": "Weight of the triplet term (lambda). Default triplet 1.0, likelihood 0.0."
-        },
-    )
-    margin: float | None = field(
-        default=None,
-        metadata={
-            "help": "How far an obstinate version should be, in units of the distance (pairwise, triplet) "
-            "or nats by which the label should be less likely (likelihood). Default 1.0."
-        },
-    )
-    other_margin: float | None = field(
-        default=None,
-        metadata={
-            "help": "Margin in nats for obstinate versions that do not pass the label filter (likelihood). "
-            "Default 0.15."
-        },
-    )
-    other_limit: float | None = field(
-        default=None,
-        metadata={
-            "help": "Maximum in nats by which such a version should lower the label's log-probability "
-            "(likelihood). Default 0.4."
-        },
-    )
-    distance: str = field(
-        default="cosine", metadata={"help": "Distance: cosine, euclidean or manhattan."}
-    )
-    pooling: str | None = field(
-        default=None,
-        metadata={
-            "help": "Representation: cls, mean, max, last or head_input. Default: as the model's head."
-        },
-    )
-    mask: str = field(
-        default="paper", metadata={"help": "Mask rule of the triplet loss: paper or authors."}
-    )
-    label_filter: str | None = field(
-        default=None,
-        metadata={
-            "help": "Obstinate draws: off (any edit; the paper), only (edits that likely change the label) "
-            "or prefer (those if the row has one). Default off; prefer for likelihood."
-        },
-    )
-    num_fickle: int = field(default=1, metadata={"help": "Fickle draws per row."})
-    num_obstinate: int = field(default=1, metadata={"help": "Obstinate draws per row."})
-    clean_epochs: int | None = field(
-        default=None,
-        metadata={
-            "help": "Number of first epochs without perturbations, less than num_train_epochs. Default 0; 1 "
-            "for a2t."
-        },
-    )
-    adversarial_weight: float | None = field(
-        default=None,
-        metadata={"help": "Weight of the cross-entropy on adversarial rows (a2t). Default 1.0."},
-    )
-    attack_interval: int = field(
-        default=1, metadata={"help": "Epochs between two attacks on training rows (a2t)."}
-    )
-    attack_share: float = field(
-        default=0.2, metadata={"help": "Share of the training rows attacked each time (a2t)."}
-    )
-    attack_budget: int = field(
-        default=200, metadata={"help": "Maximum number of queries per attacked row (a2t)."}
-    )
-    a2t_candidates: str = field(
-        default="table",
-        metadata={
-            "help": "Replacements to try: table (synonyms) or mlm (a masked language model's) (a2t)."
-        },
-    )
-    mlm_model: str | None = field(
-        default=None,
-        metadata={"help": "Folder or Hub id of a masked language model (a2t with mlm)."},
-    )
-    encoder: str | None = field(
-        default=None,
-        metadata={
-            "help": "Sentence encoder; keep only edits with a similarity of at least 0.9 (a2t)."
-        },
-    )
-    weight_warmup_steps: float = field(
-        default=0.0,
-        metadata={
-            "help": "Steps after the clean epochs over which the weights of perturbed versions rise from 0; "
-            "below 1, a share of all steps."
-        },
-    )
-    max_seq_length: int | None = field(
-        default=128,
-        metadata={"help": "Maximum input length in tokens; longer inputs are truncated."},
-    )
-    exclude_stopwords: bool = field(
-        default=True, metadata={"help": "Leave function words unperturbed."}
-    )
-    drop_antonyms_from_synonyms: bool = field(
-        default=True, metadata={"help": "Remove a word's antonyms from its synonym set."}
-    )
-    casing: str = field(
-        default="keep",
-        metadata={
-            "help": "Case of replacements: keep (the replaced word's) or authors (lower case)."
-        },
-    )
-    class_weights: list[float] | None = field(
-        default=None,
-        metadata={
-            "help": "Weights of the classes in the cross-entropy, in the model's label order."
-        },
-    )
-    eval_distances: bool = field(
-        default=False,
-        metadata={"help": "Report mean fickle and obstinate distances when evaluating."},
-    )
-
-    obstinate_edits: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Kinds of obstinate edits: antonym, negation, sister, number; with several, each kind "
-            "that a row allows is equally likely. Default antonym."
-        },
-    )
-    canonicalize: bool = field(
-        default=False,
-        metadata={
-            "help": "Preprocessing defense: map each word to a representative of its synonyms before "
-            "tokenization, in training and evaluation."
-        },
-    )
-    attacks: list[str] | None = field(
-        default=None,
-        metadata={"help": "Attacks to run at evaluation, such as: antonym synonym negation."},
-    )
-    max_attack_samples: int | None = field(
-        default=500,
-        metadata={"help": "Number of evaluation rows to attack, right or wrong."},
-    )
-    attack_label_filter: bool = field(
-        default=False,
-        metadata={
-            "help": "Also report edits that likely change the label separately (obstinate attacks)."
-        },
-    )
-    attack_every: str = field(
-        default="eval",
-        metadata={
-            "help": "When to attack: eval (each evaluation), epoch (at the end of an epoch) or end (after "
-            "training)."
-        },
-    )
+    method: str = DEFAULT_METHOD
+    alpha: float | None = None
+    beta: float | None = None
+    contrastive_weight: float | None = None
+    margin: float | None = None
+    other_margin: float | None = None
+    other_limit: float | None = None
+    distance: str = "cosine"
+    pooling: str | None = None
+    mask: str = "paper"
+    label_filter: str | None = None
+    num_fickle: int = 1
+    num_obstinate: int = 1
+    clean_epochs: int | None = None
+    adversarial_weight: float | None = None
+    attack_interval: int = 1
+    attack_share: float = 0.2
+    attack_budget: int = 200
+    a2t_candidates: str = "table"
+    mlm_model: str | None = None
+    encoder: str | None = None
+    weight_warmup_steps: float = 0.0
+    max_seq_length: int | None = 128
+    exclude_stopwords: bool = True
+    drop_antonyms_from_synonyms: bool = True
+    casing: str = "keep"
+    class_weights: list[float] | None = None
+    eval_distances: bool = False
+    obstinate_edits: list[str] | None = None
+    canonicalize: bool = False
+    attacks: list[str] | None = None
+    max_attack_samples: int | None = 500
+    attack_label_filter: bool = False
+    attack_every: str = "eval"
 
     def __post_init__(self) -> None:
         if getattr(self, "greater_is_better", None) is None and is_lower_better(
@@ -484,7 +369,10 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def __getstate__(self) -> dict[str, Any]:
         # The Trainer pickles its arguments beside the model and pushes that file, too.
-        return {**self.__dict__, "hub_token": None}
+        state = {**self.__dict__, "hub_token": None}
+        # A class of the user's may not be importable where the file is read.
+        state.pop("_own_method", None)
+        return state
 
     def __copy__(self) -> BalancedTrainingArguments:
         # Copies stay in this process, so they keep the token.
