@@ -47,7 +47,7 @@ class PackagedMetric(evaluate.Metric):
     citation: str = CHEN_2022  # overrides a property of evaluate, which reads it from `_info`
 
     def _info(self) -> evaluate.MetricInfo:
-        description, _, inputs = inspect.getdoc(type(self)).partition("\n\n")
+        description, _, inputs = (inspect.getdoc(type(self)) or "").partition("\n\n")
         return evaluate.MetricInfo(
             description=description,
             citation=self.citation,
