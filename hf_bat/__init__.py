@@ -1,7 +1,7 @@
 """Balanced Adversarial Training (Chen, Ji and Evans, EMNLP 2022) for `transformers`.
 
-Public names are loaded when they are first used, so that `import hf_bat` is quick, reaches no
-network and changes no logging.
+Public names are loaded on first use, so that `import hf_bat` is fast and does not touch the network or
+logging.
 
 Example:
     >>> import hf_bat
@@ -28,24 +28,20 @@ if TYPE_CHECKING:
     from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
 
-# Public name -> the module that defines it.
+# Module -> the public names that it defines.
 _HOMES = {
-    "AntonymPerturbation": "hf_bat.perturbations",
-    "Attack": "hf_bat.attack",
-    "AttackReport": "hf_bat.attack",
-    "BalancedTrainer": "hf_bat.trainer",
-    "BalancedTrainingArguments": "hf_bat.training_args",
-    "CertificateReport": "hf_bat.certificate.report",
-    "HfBatError": "hf_bat.errors",
-    "NegationPerturbation": "hf_bat.perturbations",
-    "PerturbationCollator": "hf_bat.collator",
-    "RobustnessCallback": "hf_bat.callbacks",
-    "SmoothedClassifier": "hf_bat.certificate.smoothing",
-    "SubstitutionTable": "hf_bat.lexicon",
-    "SynonymPerturbation": "hf_bat.perturbations",
-    "Task": "hf_bat.tasks",
-    "certify": "hf_bat.certificate.certificate",
-    "get_task": "hf_bat.tasks",
+    "hf_bat.attack": ["Attack", "AttackReport"],
+    "hf_bat.callbacks": ["RobustnessCallback"],
+    "hf_bat.certificate.certificate": ["certify"],
+    "hf_bat.certificate.report": ["CertificateReport"],
+    "hf_bat.certificate.smoothing": ["SmoothedClassifier"],
+    "hf_bat.collator": ["PerturbationCollator"],
+    "hf_bat.errors": ["HfBatError"],
+    "hf_bat.lexicon": ["SubstitutionTable"],
+    "hf_bat.perturbations": ["AntonymPerturbation", "NegationPerturbation", "SynonymPerturbation"],
+    "hf_bat.tasks": ["Task", "get_task"],
+    "hf_bat.trainer": ["BalancedTrainer"],
+    "hf_bat.training_args": ["BalancedTrainingArguments"],
 }
 
 __all__ = [
@@ -69,11 +65,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value  # found directly from now on
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a terminal shows: progress bars, tables, colors, and nothing with `--quiet`.
+"""Show progress bars, tables and colors on a terminal, and nothing with `--quiet`.
 
 Bars and colors are written only to terminals, never to a file or a pipe, and colors only if NO_COLOR is
 not set (https://no-color.org).
@@ -11,33 +11,27 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_STYLES = {"bad": "31", "good": "32", "bold": "1"}
+# ANSI codes for red and green.
+_STYLES = {"bad": "31", "good": "32"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def progress(
     total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
-    """Return a progress bar with a rate, on stderr.
+    """Return a `tqdm` progress bar on stderr.
 
     Args:
         total: Number of units, or `None` if unknown.
-        what: What is being done, shown in front of the bar.
+        what: Description in front of the bar.
         unit: Name of a unit, such as "row".
         show: Whether to show the bar. If `None`, only on a terminal.
         **options: Other options of `tqdm`, such as `initial`, `delay` (seconds) or `leave`.
-
-    Returns:
-        A `tqdm`, which is a context manager with `update(n)`.
-
-    Example:
-        >>> with progress(2, "rows", "row", show=False) as bar:
-        ...     bar.update(2)
     """
     from tqdm import tqdm
 
@@ -46,43 +40,22 @@ def progress(
 
 
 def counted(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over items and show a bar after two seconds.
-
-    Args:
-        items: The items.
-        what: What is being done.
-        unit: Name of an item.
-        total: Number of items. If `None`, their length if they have one.
+    """Iterate over items with a progress bar that appears after two seconds.
 
     Example:
         >>> list(counted(["a", "b"], "reading", "word"))
         ['a', 'b']
     """
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    with progress(total, what, unit, delay=2, leave=False) as bar:
-        for item in items:
-            yield item
-            bar.update()
+    yield from progress(total, what, unit, iterable=items, delay=2, leave=False)
 
 
 def on_terminal(stream: Any) -> bool:
-    """Return whether a stream is a terminal.
-
-    Example:
-        >>> on_terminal(io.StringIO())
-        False
-    """
+    """Return whether a stream is a terminal."""
     return bool(getattr(stream, "isatty", lambda: False)())
 
 
 def paint(text: str, style: str, stream: Any) -> str:
-    """Return a text in a style ("bad", "good" or "bold") if the stream shows colors, else unchanged.
-
-    Example:
-        >>> paint("worse", "bad", io.StringIO())
-        'worse'
-    """
+    """Return a text in a style ("bad" or "good") if the stream shows colors, else unchanged."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_colors(stream) else text
 
 
@@ -93,11 +66,7 @@ def has_colors(stream: Any) -> bool:
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return rows of cells as lines of text in columns.
-
-    Args:
-        rows: Rows with the same number of cells.
-        left: Number of columns to align on the left; the rest are aligned on the right. Defaults to 1.
+    """Return rows of cells as lines of text in columns, of which the first `left` are left-aligned.
 
     Example:
         >>> align([("attack", "rows"), ("antonym", "12")])
@@ -122,12 +91,7 @@ class _Discard(io.TextIOBase):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Hide everything that Python code writes to stdout or stderr, including log lines.
-
-    Example:
-        >>> with silence():
-        ...     print("not seen")
-    """
+    """Hide everything that Python code writes to stdout or stderr, including log lines."""
     nowhere, consoles = _Discard(), (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     # A handler keeps the stream that was stderr when its library was imported.
     handlers = [
@@ -151,11 +115,6 @@ def plain_logs() -> None:
     """Remove escapes from all further log lines of this process, unless stderr shows colors.
 
     transformers reports missing weights in bold, even into a file.
-
-    Example:
-        >>> before = logging.getLogRecordFactory()
-        >>> plain_logs()
-        >>> logging.setLogRecordFactory(before)
     """
     if has_colors(sys.stderr):
         return

@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class Preparation(NamedTuple):
-    """What `prepare_dataset` has checked in a dataset; stored as the dataset's attribute `prepared_for`.
+    """A record of the checks of `prepare_dataset`, which is the dataset's attribute `prepared_for`.
 
-    `datasets` copies the attribute when it filters rows, which keeps them prepared, and when it renames,
-    removes or formats columns. That is why the features are compared too.
+    `datasets` copies the attribute when it filters rows, which keeps them prepared, but also when it renames,
+    removes or formats columns. That is why the features and the format are compared too.
     """
 
     columns: tuple[str, ...]
@@ -39,15 +39,12 @@ def prepare_dataset(
     A dataset that is already prepared for this task and model is returned as it is, without reading its rows.
 
     Args:
-        rows: See `as_dataset`.
+        rows: A `datasets.Dataset`, a list of dicts, or a map-style torch dataset of dicts.
         task: The task.
         config: The model's configuration, or `None` without a model.
         name: Name of the rows in messages, such as `"training set"`.
         keep_all: Keep every row (for prediction, which must answer each). A missing text becomes an empty
             one; if any label is missing or labels have no names, the label column is removed.
-
-    Returns:
-        A `datasets.Dataset` with the task's text columns, `label` and `idx`.
 
     Raises:
         HfBatError: If a column is missing, a label is invalid, an `idx` is repeated, or no row is left.
@@ -93,14 +90,7 @@ def prepare_dataset(
 
 
 def as_dataset(rows: Any) -> Dataset:
-    """Return rows in any usual form as a `datasets.Dataset`.
-
-    Args:
-        rows: A `datasets.Dataset`, a list of dicts, or a map-style torch dataset of dicts.
-
-    Raises:
-        HfBatError: If the rows cannot be indexed (a streaming dataset) or are not dicts.
-    """
+    """Return rows in any form that `prepare_dataset` takes as a `datasets.Dataset`."""
     from datasets import Dataset
 
     if isinstance(rows, Dataset):
@@ -137,15 +127,7 @@ def _get_format(rows: Any) -> str | None:
 
 
 def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """Return the label column of rows, and how the model numbers their labels.
-
-    Args:
-        rows: A `datasets.Dataset`, or rows in any other form.
-        task: The task.
-        config: The model's configuration, or `None` without a model.
-
-    Raises:
-        HfBatError: If the labels do not match the model's; see `label_map`.
+    """Return the label column of rows in any form, and how the model numbers their labels; see `label_map`.
 
     Example:
         >>> from hf_bat.tasks import get_task
@@ -158,14 +140,7 @@ def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[s
 
 
 def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
-    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one.
-
-    Example:
-        >>> from hf_bat.tasks import user_task
-        >>> task = user_task(["text"], label_column="gold")
-        >>> label_column_of([{"text": "A dog.", "gold": 0, "label": 1}], task, None)
-        'gold'
-    """
+    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one."""
     features = getattr(rows, "features", None) or {}
     names = declared_names(rows, "label")
     if task.label_column in features or names is None or "idx" not in features:
@@ -192,15 +167,9 @@ def _is_ready(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
 
 
 def add_column(dataset: Dataset, column: str, values: Sequence[Any]) -> Dataset:
-    """Return a dataset with one more column, which stays prepared if it was.
-
-    Args:
-        dataset: A dataset from `prepare_dataset`.
-        column: Name of the new column.
-        values: One value per row.
-    """
-    mark = getattr(dataset, "prepared_for", None)
+    """Add a column with one value per row to a dataset from `prepare_dataset`, which stays prepared."""
     extended = dataset.add_column(column, list(values))
+    mark = getattr(dataset, "prepared_for", None)  # prepared with `keep_all`, it has none
     if mark is not None:
         extended.prepared_for = mark._replace(features=extended.features)
     return extended

@@ -71,22 +71,12 @@ def write_atomically(
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
-    """Write an object as indented JSON, completely or not at all; see `write_atomically`.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder, "a.json"), {"rows": 2}).read_text().split()
-        ['{', '"rows":', '2', '}']
-    """
+    """Write an object as indented JSON, completely or not at all; see `write_atomically`."""
     return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def identify_file(path: str | os.PathLike[str]) -> object:
     """Return a hashable value that is equal for two paths of the same file, also through links.
-
-    Args:
-        path: The file, which may be missing.
 
     Example:
         >>> identify_file("no/../such.json") == identify_file("such.json")
@@ -94,7 +84,7 @@ def identify_file(path: str | os.PathLike[str]) -> object:
     """
     try:
         status = os.stat(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # the file is missing
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
 

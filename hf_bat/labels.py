@@ -49,14 +49,8 @@ class LabelMap:
         Args:
             value: A name; an integer, which is the position of a name, or a name if all names are integers
                 other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a
-                missing label.
-            where: The row, for the message.
-
-        Returns:
-            The label. If no label has a name (a function as the model), the value's own number.
-
-        Raises:
-            HfBatError: If the value is not a label.
+                missing label. If no label has a name (the model is a function), the label itself.
+            where: The row, as errors name it.
 
         Example:
             >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
@@ -84,11 +78,7 @@ class LabelMap:
         return self.ids[number] if names else number
 
     def named(self, name: str, where: str) -> int | None:
-        """Return the model's label for a name that the data or the model uses, or `None`.
-
-        Raises:
-            HfBatError: If the name matches several labels that differ only in case.
-        """
+        """Return the model's label for a name that the data or the model uses, or `None`."""
         for names in (self.aliases, self.data_names):
             position = find_name(name, names, where)
             if position is not None:
@@ -128,18 +118,10 @@ class LabelMap:
 
 
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
-    """Return the position of a label name among others, compared exactly or else case-insensitively.
+    """Return the position of a label name among others, or `None` if it is missing.
 
-    Args:
-        name: The name.
-        names: The names to search. `-`, `_` and spaces are equivalent, as are cases.
-        where: The row or the model, for the message.
-
-    Returns:
-        The position, or `None` if the name is missing.
-
-    Raises:
-        HfBatError: If there is no exact match and several that differ only in case.
+    Without an exact match, case does not matter and `-`, `_` and spaces are equivalent. Several such matches
+    are an error, which names the row or model `where`.
 
     Example:
         >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
@@ -147,19 +129,19 @@ def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """
     if name in names:
         return list(names).index(name)
-    matches = [i for i, other in enumerate(names) if _fold(other) == _fold(name)]
+    matches = [i for i, other in enumerate(names) if _normalize(other) == _normalize(name)]
     if len(matches) > 1:
         options = " or ".join(repr(names[i]) for i in matches)
         raise HfBatError(f"label {name!r} in {where} may be {options}; use the exact name")
     return matches[0] if matches else None
 
 
-def _fold(name: str) -> str:
+def _normalize(name: str) -> str:
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _match_all(names: Sequence[str], others: Sequence[str]) -> bool:
-    return {_fold(name) for name in names} == {_fold(name) for name in others}
+    return {_normalize(name) for name in names} == {_normalize(name) for name in others}
 
 
 def _parse_class(text: str) -> int | None:
@@ -200,24 +182,22 @@ def label_map(
 ) -> LabelMap:
     """Reconcile the labels of the data with the model's, by name if both have names.
 
+    A model without label names (or a function) gets the order of the task's names, or of the data's if the
+    task has none. Names that only number the classes, such as "0" and "LABEL_0", mean the classes with those
+    numbers unless a class has that name: the task's classes, or else the model's.
+
     Args:
         task: The task. Its label names are the data's unless the dataset declares its own.
-        config: The model's configuration, or `None` without one (a function).
+        config: The model's configuration, or `None` for a function.
         data_names: The names that the dataset declares for its integers.
 
-    Returns:
-        The map. A model without label names (or a function) gets the task's order, or the data's if the
-        task has no names. Names that only number the classes, such as "0" and "LABEL_0", stand for the
-        classes with those numbers unless a class has that name: the task's classes, or else the model's.
-
     Raises:
-        HfBatError: If the model is not a single-label classifier, or its number of labels or their names
-            differ from the data's.
+        HfBatError: If the model is not a single-label classifier, or its labels differ from the data's.
 
     Example:
         >>> from transformers import BertConfig
-        >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
         >>> from hf_bat.tasks import get_task
+        >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
         >>> label_map(get_task("snli"), config).model_label(0, "row 0")
         1
     """
@@ -237,7 +217,7 @@ def label_map(
             model_names = task.label_names
         elif numbers is None:
             model_names = names
-        else:  # numbers of classes are not an order of their own
+        else:  # names that number classes say nothing about the model's order
             in_order = sorted(zip(numbers, names, strict=True))
             model_names = task.label_names or tuple(name for _, name in in_order)
     classes = model_names if _parse_classes(task.label_names) else task.label_names or model_names
@@ -262,12 +242,7 @@ def label_map(
 
 
 def declared_names(rows: Any, column: str) -> Sequence[str] | None:
-    """Return the names that a `datasets.Dataset` declares for the integers of a column, else `None`.
-
-    Example:
-        >>> declared_names([{"label": 0}], "label") is None
-        True
-    """
+    """Return the names that a `datasets.Dataset` declares for the integers of a column, else `None`."""
     feature = (getattr(rows, "features", None) or {}).get(column)
     return getattr(feature, "names", None)
 
@@ -275,16 +250,11 @@ def declared_names(rows: Any, column: str) -> Sequence[str] | None:
 def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     """Return the label names of rows: the task's, those that the dataset declares, or those that occur.
 
-    Args:
-        rows: A dataset with the task's label column.
-        task: The task.
-
-    Returns:
-        Names in the order of the integer labels. Strings are in alphabetical order, and in numerical order
-        if they are digits; integers are LABEL_0, LABEL_1, ... "-" without "+" is a missing label.
+    Strings that occur are in alphabetical order, or in numerical order if they are digits; integers are
+    LABEL_0, LABEL_1, ... "-" without "+" is a missing label.
 
     Raises:
-        HfBatError: If neither the task nor the rows have label names.
+        HfBatError: If the rows have no class labels.
     """
     if task.label_names:
         return task.label_names
@@ -328,7 +298,7 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
     names = sorted(values)
     by_fold: dict[str, str] = {}
     for name in names:
-        other = by_fold.setdefault(_fold(name), name)
+        other = by_fold.setdefault(_normalize(name), name)
         if other != name:
             raise HfBatError(
                 f"labels {other!r} and {name!r} of column {column!r} may be the same; use one spelling "

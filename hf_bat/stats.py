@@ -104,7 +104,7 @@ def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, fl
     Args:
         successes: Number of successes, from 0 to `trials`.
         trials: Number of independent trials with the same probability.
-        risk: Probability in (0, 1) that the lower bound exceeds the true value, and likewise that the
+        risk: Probability in (0, 1) that the lower bound exceeds the true value, and that the
             upper bound is below it.
 
     Returns:

@@ -143,7 +143,7 @@ def get_task(name: str | Task) -> Task:
         name: A name in `TASKS` (case does not matter, `_` counts as `-`), or a `Task`, which is returned.
 
     Raises:
-        HfBatError: If the name is unknown; the message suggests the closest one.
+        HfBatError: If the name is unknown.
 
     Example:
         >>> get_task("SNLI").columns
@@ -314,17 +314,8 @@ def _detect_tsv_quoting(path: Path) -> int:
     return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
 
 
-def load_hub_split(task: Task, role: str, revision: str | None = None) -> Dataset:
-    """Load a split of a task from the Hub.
-
-    Args:
-        task: A task with a Hub dataset.
-        role: A key of `task.splits`, such as `"validation_mm"`.
-        revision: Revision of the dataset. If `None`, the latest.
-
-    Raises:
-        HfBatError: If the task has no Hub dataset or no split of that role, or it cannot be loaded.
-    """
+def load_hub_split(task: Task, role: str) -> Dataset:
+    """Load the split of a task with this role (a key of `task.splits`) from the Hub."""
     if task.hub is None:
         raise HfBatError(f"task {task.name!r} has no dataset on the Hub; give local files")
     if role not in task.splits:
@@ -335,7 +326,7 @@ def load_hub_split(task: Task, role: str, revision: str | None = None) -> Datase
 
     path, configuration = task.hub
     try:
-        return load_dataset(path, configuration, split=task.splits[role], revision=revision)
+        return load_dataset(path, configuration, split=task.splits[role])
     except Exception as error:
         raise HfBatError(
             f"cannot load {path} ({task.splits[role]}) from the Hub: {str(error).splitlines()[0]}; "

@@ -17,14 +17,10 @@ _ASCII_PUNCTUATION = frozenset(string.punctuation)
 
 
 def split_pieces(text: str) -> list[str]:
-    """Split a sentence into tokens and the white space between them, without losing anything.
+    """Split a sentence into tokens (at even positions) and the white space between them.
 
-    Args:
-        text: Any string.
-
-    Returns:
-        Tokens at even positions and white space at odd ones; `"".join` returns `text`. A token is empty only
-        at the start or end of a text that starts or ends with white space (or is empty).
+    `"".join` returns the text. A token is empty only at the start or end of a text that starts or ends with
+    white space (or is empty).
 
     Example:
         >>> split_pieces("A  dog runs.")
@@ -36,12 +32,7 @@ def split_pieces(text: str) -> list[str]:
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
     """Split a sentence into tokens and the white space between them; fast for single spaces.
 
-    Args:
-        text: Any string.
-
-    Returns:
-        The tokens, and the white space between them or `None` if it is always one space. Empty tokens are
-        as in `split_pieces`. `join_tokens` is the inverse.
+    The white space is `None` if it is always one space. `join_tokens` is the inverse.
 
     Example:
         >>> split_tokens("A dog."), split_tokens("A  dog.")

@@ -61,7 +61,7 @@ def test_using_every_name_changes_no_verbosity():
 
 def test_public_names_are_sorted_and_there():
     assert sorted(hf_bat.__all__) == hf_bat.__all__
-    assert set(hf_bat.__all__) == set(hf_bat._HOMES) <= set(dir(hf_bat))
+    assert set(hf_bat.__all__) == set().union(*hf_bat._HOMES.values()) <= set(dir(hf_bat))
     for name in hf_bat.__all__:
         assert getattr(hf_bat, name).__name__ == name
 

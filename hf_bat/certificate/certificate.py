@@ -2,7 +2,7 @@
 
 Ye, Gong and Liu, "SAFER: A structure-free approach for certified robustness to adversarial word
 substitutions", ACL 2020. Let p be the probability that the smoothed classifier votes for a label at the
-input x, and Q the smallest overlap of x's smoothing distribution with that of any edited input. At each
+input x, and Q the smallest overlap of the smoothing distributions of x and any edited input. At each
 edited input the vote goes to that label with a probability of at least p - (1 - Q). If this exceeds one
 half, no edit changes the smoothed classifier's answer.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import operator
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ KEY = "certificate"
 # 32 votes out of 32 bound the probability above 0.85 at a confidence of 0.95.
 _FIRST_LOOK = 32
 # Draws that choose the label of a row without one. Certifying with the same draws would be biased
-# (Cohen, Rosenfeld and Kolter 2019), so they have a purpose (a stream of draws) of their own.
+# (Cohen, Rosenfeld and Kolter 2019), so they are a separate stream of draws.
 _SELECTION_SAMPLES = 100
 _SELECTION = 1
 # Limits the memory for samples of all rows in flight.
@@ -117,8 +116,8 @@ def certify(
         The report, with figures such as `report["certified_accuracy"]` and one dict per row in `report.rows`.
 
     Raises:
-        HfBatError: If there is no synonym table, an option is out of range, `samples` are too few to certify
-            anything, rows are invalid, or the rows file belongs to another run.
+        HfBatError: If the synonym table is missing, an option is out of range, `samples` are too few to
+            certify anything, rows are invalid, or the rows file belongs to another run.
 
     Example:
         >>> def model(pairs):
@@ -151,12 +150,14 @@ def certify(
     task = get_task(task)
     examples = read_examples(rows, task, classifier.config, max_samples)
     if not examples:
-        raise HfBatError("there are no rows to certify")
+        raise HfBatError("no rows to certify")
     label_names = labels_of(rows, task, classifier.config)[1].model_names
     rank, world = rank_and_world()
+    # Rows in flight share batches; the limit keeps the memory for their samples constant.
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
     if rows_file is not None:
+        # A rows file is resumed only by a run with the same three.
         identity = {
             "setting": setting.hash[:16],
             "model": classifier.identity[:16],
@@ -169,7 +170,7 @@ def certify(
         searches = (
             (partial(_certify_row, setting, label_names, example), None) for example in share
         )
-        show = False if rank else progress
+        show = False if rank else progress  # one bar, not one per rank
         with progress_bar(len(share) + done, "certify", "row", show=show, initial=done) as bar:
             attempted = certified = 0
             for results in engine.run(searches):
@@ -245,9 +246,9 @@ class Setting:
 
     def compute_qualities(self, texts: Texts) -> dict[str, float]:
         """Compute Q of an input for each adversary."""
-        overlaps = self.smoothing.list_overlaps(texts)
+        compute = self.smoothing.compute_quality
         return {
-            name: math.prod(overlaps if name == UNLIMITED else overlaps[: int(name)])
+            name: compute(texts, None if name == UNLIMITED else int(name))
             for name in self.adversaries
         }
 
@@ -289,17 +290,18 @@ def _certify_row(
         "label_name": name_label(label),
         "queries": 0,
     }
-    if example.reason not in (None, NO_LABEL):
+    if example.reason not in (None, NO_LABEL):  # the text is empty or broken
         return row
     del row["reason"]
     draw = setting.smoothing.draw
     selection = draw(texts, _SELECTION_SAMPLES, purpose=_SELECTION) if label is None else []
+    # One request for both: draws that equal the text cost no further query.
     probabilities = yield Score([texts, *selection])
     plain, num_labels = int(probabilities[0].argmax()), probabilities.shape[1]
     certified = label
-    if certified is None:
+    if certified is None:  # by a majority vote
         certified = int(np.bincount(probabilities[1:].argmax(axis=1)).argmax())
-    if not 0 <= certified < num_labels:
+    if not 0 <= certified < num_labels:  # the labels of a function are checked only here
         raise HfBatError(
             f"row {example.idx} has label {label}, but the model returns {num_labels} probabilities "
             "(labels count from 0)"
@@ -338,11 +340,8 @@ def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]
     """Return the numbers of samples after which the votes are counted, each about twice the one before.
 
     To count again and again and stop at a favorable result would break a confidence level that is meant
-    for one look. So the looks are fixed in advance and `Tally` divides the risk among them.
-
-    Args:
-        samples: Maximum number of samples, which is the last look.
-        early_stopping: If `False`, return one look, after all samples. Defaults to `True`.
+    for one look. So the looks are fixed in advance and `Tally` divides the risk among them. The last look is
+    after all samples; without `early_stopping` it is the only one.
 
     Example:
         >>> schedule_looks(2000), schedule_looks(2000, early_stopping=False), schedule_looks(50)

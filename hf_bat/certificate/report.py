@@ -16,6 +16,7 @@ Row = Mapping[str, Any]
 CERTIFIED, NOT_CERTIFIED, ABSTAINED = "certified", "not certified", "abstained"
 SKIPPED, NO_LABEL, UNLIMITED = "skipped", "no label", "unlimited"
 _OUTCOMES = (CERTIFIED, NOT_CERTIFIED, ABSTAINED)
+# Part of every report, so that nobody takes the figures for those of the plain model.
 STATEMENT = (
     "This certifies the smoothed classifier, the majority vote over random draws from the synonym sets "
     "of the table, never the plain model: of each certified row, at confidence {confidence} per row, no "
@@ -100,19 +101,14 @@ class CertificateReport:
 
 
 def summarize(rows: Sequence[Row], adversaries: Sequence[str], confidence: float) -> dict[str, Any]:
-    """Summarize certified rows.
-
-    Args:
-        rows: All rows; see `CertificateReport`.
-        adversaries: Names of the adversaries: "0", "1", ... and "unlimited".
-        confidence: Confidence of the certificate of a row.
+    """Compute the figures of certified rows against the given adversaries ("0", "1", ... and "unlimited").
 
     Returns:
-        Counts (`rows` = `attempted` + `skipped`, `attempted` = `labelled` + `unlabelled`). Under
-        `adversaries`, for each of them, `certified` + `not certified` + `abstained` = `attempted` and the
-        certified accuracy: the share of labeled rows that are certified, with a Wilson interval.
-        `certified_accuracy` is that against any number of substitutions. `accuracy_plain` and
-        `accuracy_smoothed` (by votes, without a bound). A rate out of nothing is `None`.
+        Counts (`rows` = `attempted` + `skipped`, `attempted` = `labelled` + `unlabelled`); by adversary
+        the outcomes of each (`certified` + `not certified` + `abstained` = `attempted`) and its certified
+        accuracy, the share of labeled rows that are certified, with a Wilson interval; `certified_accuracy`
+        against any number of substitutions; `accuracy_plain` and `accuracy_smoothed` (by votes, without a
+        bound). A rate out of nothing is `None`.
     """
     attempted = [row for row in rows if row["outcome"] != SKIPPED]
     labeled = [row for row in attempted if row["label"] is not None]

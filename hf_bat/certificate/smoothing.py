@@ -48,7 +48,7 @@ class Smoothing:
         seed: Seed of the draws. Defaults to 0.
 
     Raises:
-        HfBatError: If there is no table, or it is empty or unreadable.
+        HfBatError: If the table is missing, empty or unreadable.
 
     Example:
         >>> smoothing = Smoothing({"dog": ["hound"], "hound": ["dog"], "big": ["large"]})
@@ -74,18 +74,14 @@ class Smoothing:
     def draw(self, texts: Texts, count: int, first: int = 0, purpose: int = 0) -> list[Texts]:
         """Draw from the smoothing distribution of an input.
 
-        A draw depends only on its number, the seed, the purpose and the texts.
-
-        Args:
-            texts: Sentences of the input.
-            count: Number of draws.
-            first: Number of the first draw. Defaults to 0.
-            purpose: Draws for different purposes are independent. Defaults to 0.
+        A draw depends only on its number, which counts from `first`, and on the seed, the purpose and the
+        texts. Draws for different purposes are independent.
         """
         center = self.uncase(texts)
         encoded = json.dumps(center).encode("ascii")
         key = int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
         sample = self.perturbation.sample
+        # `sample` returns None if no word has a replacement.
         return [
             sample(center, DrawSource(self.seed, purpose, key, number)) or center
             for number in range(first, first + count)
@@ -103,13 +99,12 @@ class Smoothing:
         """Compute q_w, the smallest overlap of P(w) with P(n) over all n in N(w), the replacements of w.
 
         The overlap of two uniform distributions, the sum of the smaller probabilities, is
-        |P(w) & P(n)| / max(|P(w)|, |P(n)|). It is 1 for a word without replacements, and 0 if a replacement
-        has several words, because it would shift the words after it.
+        |P(w) & P(n)| / max(|P(w)|, |P(n)|). It is 1 for a word without replacements.
         """
         if token not in self._overlaps:
             choices = self.list_choices(token)
-            # The adversary edits the text as written, and for the casing "authors" its look-up may return
-            # another set than that of the lowercase word that is drawn from: "US" is not "us".
+            # The adversary edits the text as written. With the casing "authors" its set may differ from the
+            # lowercase word's, which is drawn from: "US" is not "us".
             edits = self.perturbation.candidates((token,))
             replacements = {*choices[1:], *(edit.texts[0] for edit in edits)}
             overlap = 1.0
@@ -117,26 +112,20 @@ class Smoothing:
                 others = self.list_choices(replacement)
                 common = len({*choices} & {*others})
                 overlap = min(overlap, common / max(len(choices), len(others)))
+            # A replacement of several words shifts the words after it.
             if any(len(word.split()) > 1 for word in (*choices, *replacements)):
                 overlap = 0.0
             self._overlaps[token] = overlap
         return self._overlaps[token]
 
-    def list_overlaps(self, texts: Texts) -> list[float]:
-        """Return q_w of every word of an input in ascending order."""
-        return sorted(self.compute_overlap(token) for text in texts for token in text.split())
-
     def compute_quality(self, texts: Texts, radius: int | None = None) -> float:
-        """Compute Q, a lower bound of the overlap of an input's distribution with that of any edit of it.
+        """Compute Q, a lower bound of the overlap of the distributions of an input and any edit of it.
 
         Words are drawn independently, so overlaps multiply. 1 - Q bounds the total variation distance, and
-        with it the difference in the probability of any label.
-
-        Args:
-            texts: Sentences of the input.
-            radius: Maximum number of words that the adversary replaces. If `None`, any number.
+        with it the difference in the probability of any label. The adversary replaces at most `radius` words.
         """
-        return math.prod(self.list_overlaps(texts)[:radius])
+        overlaps = sorted(self.compute_overlap(token) for text in texts for token in text.split())
+        return math.prod(overlaps[:radius])  # the adversary replaces the words that overlap least
 
     def describe(self) -> dict[str, Any]:
         """Return every choice that affects the draws, ready for JSON."""
@@ -148,16 +137,10 @@ def build_perturbation(
     exclude_stopwords: bool = False,
     casing: Literal["keep", "authors"] = "keep",
 ) -> SynonymPerturbation:
-    """Return the perturbation to smooth over, built from a table if necessary.
+    """Return the perturbation to smooth over, built from a table if necessary; see `SynonymPerturbation`.
 
-    Args:
-        synonyms: See `Smoothing`.
-        exclude_stopwords: See `SynonymPerturbation`. Defaults to `False`, so that the certificate covers
-            everything that the attack `synonym` tries with the same table.
-        casing: See `SynonymPerturbation`.
-
-    Raises:
-        HfBatError: If there is no table, or it is empty or unreadable.
+    Stop words are included by default, so that the certificate covers everything that the attack `synonym`
+    tries with the same table.
     """
     if isinstance(synonyms, SynonymPerturbation):
         return synonyms
@@ -173,8 +156,8 @@ class SmoothedClassifier(Classifier):
     """The smoothed version of a classifier, which can be attacked or used like any other.
 
     The probability of a label is its share of the votes: the fraction of samples to which the classifier
-    gives it. The samples of an input depend only on the seed and its text, so answers depend neither on
-    the batch nor on the order. An input costs up to `samples` queries, fewer if draws coincide.
+    gives it. The samples of an input depend only on the seed and its text, so answers do not depend on the
+    batch or the order. An input costs up to `samples` queries, fewer if draws coincide.
 
     Args:
         model: A `Classifier`, or anything else that `hf_bat.attack.Attack` accepts as a model.
@@ -185,7 +168,7 @@ class SmoothedClassifier(Classifier):
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: If there is no synonym table, `samples` is below 1, or the model cannot be loaded.
+        HfBatError: If the synonym table is missing, `samples` is below 1, or the model cannot be loaded.
 
     Example:
         >>> def model(pairs):
