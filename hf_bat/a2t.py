@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
-
 from hf_bat.attack import Attack, SentenceSimilarity, get_recipe
 from hf_bat.attack.canonical import prepare_classifier
 from hf_bat.canonicalize import Canonicalizer
@@ -96,7 +94,7 @@ class AdversarialSampler(PerturbationSampler):
 
     folder: Path = Path()
     schedule: AttackSchedule = AttackSchedule(0, 1, 1.0, 0)
-    # Versions of the last attack only: a persistent worker reads those of the next epoch itself.
+    # Versions of the last attack only: a persistent worker reads the file of the next one itself.
     _versions: dict[int, dict[int, Texts]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -127,7 +125,7 @@ class AdversarialSampler(PerturbationSampler):
         return {"fickle": [self._versions[attack_epoch].get(row["idx"])]}
 
 
-class AdversarialRows:
+class RowAttacker:
     """Attacks training rows when epochs start, and checks the attacked rows when a run resumes.
 
     Args:
@@ -173,7 +171,7 @@ class AdversarialRows:
         self.task = replace(task, label_column="label")
         self.tokenizer, self.canonicalizer = tokenizer, canonicalizer
         self.batch_size = args.eval_batch_size
-        self.dtype = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+        self.dtype = args.autocast_dtype
         self.progress = False if args.disable_tqdm else None
         # Load all models of the recipe now: an error must not wait until the clean epochs are over.
         self._recipe_hash = self.recipe.hash[:16]
@@ -240,53 +238,6 @@ class AdversarialRows:
                 f"cannot resume inside an epoch: {path} is incomplete, or from another attack, seed or "
                 "training set; resume from the end of an epoch or start a new run"
             )
-
-
-class AdversarialCallback(TrainerCallback):
-    """Attacks a `BalancedTrainer`'s training rows when epochs start, if its method is "a2t".
-
-    Args:
-        trainer: The trainer.
-
-    Raises:
-        HfBatError: See `AdversarialRows`; or the model is split over ranks.
-    """
-
-    def __init__(self, trainer: Any):
-        self.trainer = trainer
-        #: The attack in the loop; `None` for another method.
-        self.rows = self._make_rows()
-        self._is_trial = False
-
-    def _make_rows(self) -> AdversarialRows | None:
-        trainer, args = self.trainer, self.trainer.args
-        if not args.get_method().attacks_rows or trainer.task is None:
-            return None
-        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-            raise HfBatError(
-                "method='a2t' attacks with the whole model on each rank, which FSDP and DeepSpeed do "
-                "not keep: train on one device or with plain data parallelism"
-            )
-        synonyms, antonyms = (perturbation.table for perturbation in trainer.perturbations)
-        return AdversarialRows(
-            args, trainer.task, trainer.processing_class, synonyms, antonyms, trainer.canonicalizer
-        )
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Follow the arguments that a hyper-parameter search sets, and those restored after it."""
-        if state.is_hyper_param_search or self._is_trial:
-            self.rows = self._make_rows()
-        self._is_trial = state.is_hyper_param_search
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attack, and log the figures of the attack."""
-        if self.rows is not None:
-            trainer = self.trainer
-            figures = self.rows.start_epoch(
-                trainer.model, trainer.train_dataset, state.epoch or 0.0
-            )
-            if figures:
-                trainer.log(figures)
 
 
 def get_adversarial_folder(args: BalancedTrainingArguments) -> Path:

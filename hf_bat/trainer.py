@@ -20,7 +20,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from hf_bat.a2t import AdversarialCallback, AdversarialSampler, get_adversarial_folder
+from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
 from hf_bat.callbacks import (
     RobustnessMeter,
     add_missing_metric,
@@ -168,10 +168,9 @@ class BalancedTrainer(Trainer):
             self.data_collator = self._own_collator or self._make_collator()
         #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
         self.meter = self._make_meter()
-        #: Attacks training rows when an epoch starts; idle for most methods.
-        self.adversary = AdversarialCallback(self)
+        #: Attacks training rows when an epoch starts; `None` for most methods.
+        self.adversary = self._make_adversary()
         self.add_callback(_RunCallback(self))
-        self.add_callback(self.adversary)
 
     def _check_model(self) -> None:
         args, model = self.args, self.model
@@ -580,24 +579,37 @@ class BalancedTrainer(Trainer):
         args = self.args
         if not args.attacks or self.task is None:
             return None
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise HfBatError(
-                "attacks= needs the whole model on each rank, which FSDP and DeepSpeed do not keep: attack "
-                "the saved model with `hf-bat attack`"
-            )
+        self._check_whole_model("attacks=")
         return RobustnessMeter(
             args.attacks,
             self.task,
             self.processing_class,
             max_samples=args.max_attack_samples,
             batch_size=args.eval_batch_size,
-            dtype="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+            dtype=args.autocast_dtype,
             max_length=args.max_seq_length,
             synonyms=self._synonyms,
             antonyms=self._antonyms,
             label_filter=args.attack_label_filter,
             canonicalizer=self.canonicalizer,
         )
+
+    def _make_adversary(self) -> RowAttacker | None:
+        args = self.args
+        if not args.get_method().attacks_rows or self.task is None:
+            return None
+        self._check_whole_model(f"method={args.method!r}")
+        synonyms, antonyms = (perturbation.table for perturbation in self.perturbations)
+        return RowAttacker(
+            args, self.task, self.processing_class, synonyms, antonyms, self.canonicalizer
+        )
+
+    def _check_whole_model(self, option: str) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise HfBatError(
+                f"{option} attacks with the whole model on each rank, which FSDP and DeepSpeed do not keep: "
+                "train with plain data parallelism, or attack the saved model with `hf-bat attack`"
+            )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
         """Measure the mean distance of rows to one fickle and one obstinate draw, dropout off.
@@ -705,7 +717,7 @@ class BalancedTrainer(Trainer):
         Returns:
             Table name -> fingerprint; empty for a method without tables.
         """
-        attack = self.adversary.rows.recipe if self.adversary.rows is not None else None
+        attack = None if self.adversary is None else self.adversary.recipe
         return save_perturbations(
             output_dir, self.args.method, self.used_perturbations(), self.canonicalizer, attack
         )
@@ -740,6 +752,7 @@ class BalancedTrainer(Trainer):
             return super().hyperparameter_search(space, objective, n_trials, direction, **kwargs)
         finally:
             self.args.restore_options(given)
+            self.adversary = self._make_adversary()
 
     # ---- the Hub ------------------------------------------------------------------------------
 
@@ -854,7 +867,7 @@ class BalancedTrainer(Trainer):
 
 
 class _RunCallback(TrainerCallback):
-    """Start a run afresh, and tell the collator which epoch's draws to make.
+    """Start a run afresh; at each epoch, tell the collator whose draws to make, and attack rows.
 
     A run that resumes inside an epoch continues with that epoch's draws.
     """
@@ -866,6 +879,8 @@ class _RunCallback(TrainerCallback):
         trainer = self.trainer
         # What an earlier run left behind is not part of this one.
         trainer._loss_meter, trainer.evaluations = LossMeter(), []
+        if state.is_hyper_param_search:
+            trainer.adversary = trainer._make_adversary()
         batches = kwargs["train_dataloader"]
         if hasattr(batches, "__len__"):
             trainer._steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
@@ -884,8 +899,13 @@ class _RunCallback(TrainerCallback):
             )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if isinstance(self.trainer.data_collator, PerturbationCollator):
-            self.trainer.data_collator.set_epoch(int(state.epoch or 0))
+        trainer, epoch = self.trainer, state.epoch or 0.0
+        if isinstance(trainer.data_collator, PerturbationCollator):
+            trainer.data_collator.set_epoch(int(epoch))
+        if trainer.adversary is not None:
+            figures = trainer.adversary.start_epoch(trainer.model, trainer.train_dataset, epoch)
+            if figures:
+                trainer.log(figures)
 
 
 def _collate_with(loader: Any, collator: Any) -> Any:

@@ -262,6 +262,11 @@ class BalancedTrainingArguments(TrainingArguments):
         self._check_use(method)
         method.check_options(self)
 
+    @property
+    def autocast_dtype(self) -> str:
+        """Name of the precision of attacks: "bfloat16" or "float16" as in training, else "float32"."""
+        return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
+
     def given_options(self) -> dict[str, Any]:
         """Return the options beyond `TrainingArguments`, `None` where the method's default was filled in."""
         own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}

@@ -186,7 +186,7 @@ def test_an_attack_leaves_model_and_random_numbers_alone(tmp_path, rows):
     model = trainer.model.train()
     before = weights_of(model)
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    found = trainer.adversary.rows.start_epoch(model, trainer.train_dataset, 0.0)
+    found = trainer.adversary.start_epoch(model, trainer.train_dataset, 0.0)
     assert found["adversarial_found"] > 5
     assert model.training and all(p.grad is None for p in model.parameters())
     assert largest_difference(before, weights_of(model)) == 0
@@ -426,7 +426,7 @@ def test_labels_that_model_and_data_number_differently(tmp_path, rows):
         for row in rows
     ]  # fmt: skip
     trainer = make(tmp_path, named, model=model, trainer_options={"task": task})
-    found = trainer.adversary.rows.start_epoch(model, trainer.train_dataset, 0.0)
+    found = trainer.adversary.start_epoch(model, trainer.train_dataset, 0.0)
     assert found["adversarial_asr"] > 0
     for row in attack_rows(tmp_path, 0):
         assert row["label"] == rows[row["idx"]]["label"] and row["outcome"] != "skipped"
@@ -440,7 +440,7 @@ def test_what_it_used_is_saved(tmp_path, rows):
     assert table.fingerprint == written["synonyms"]
     described = json.loads((tmp_path / "perturbations.json").read_text())
     assert described["method"] == "a2t" and described["attack"]["budget"] == 200
-    assert described["attack"]["hash"] == trainer.adversary.rows.recipe.hash
+    assert described["attack"]["hash"] == trainer.adversary.recipe.hash
 
 
 def test_candidates_of_a_masked_language_model_and_an_encoder(tmp_path, rows):
@@ -454,7 +454,7 @@ def test_candidates_of_a_masked_language_model_and_an_encoder(tmp_path, rows):
     )  # fmt: skip
     trainer.train()
     found = attack_rows(tmp_path / "out", 0)
-    recipe = trainer.adversary.rows.recipe
+    recipe = trainer.adversary.recipe
     assert recipe.name == "a2t-mlm" and found[0]["attack"] == "a2t-mlm"
     assert {row["recipe"] for row in found} == {recipe.hash[:16]}
     assert all(row["similarity"] >= 0.9 for row in found if row["outcome"] == "succeeded")
