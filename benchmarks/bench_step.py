@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
-from hf_bat.objective import anchor_inputs, has_versions, stack_versions
+from hf_bat.objective import select_anchor_inputs, has_versions, stack_versions
 from hf_bat.tasks import load_split
 
 
@@ -66,7 +66,7 @@ class Stepper:
         if trainer.args.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        inputs = anchor_inputs(batch)
+        inputs = select_anchor_inputs(batch)
         if has_versions(batch):
             inputs = stack_versions(batch, {}, "right")[0]
         return seconds, int(inputs["attention_mask"].sum())
