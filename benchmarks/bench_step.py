@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
-from hf_bat.objective import select_anchor_inputs, has_versions, stack_versions
+from hf_bat.objective import has_versions, select_anchor_inputs, stack_versions
 from hf_bat.tasks import load_split
 
 
