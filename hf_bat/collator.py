@@ -1,4 +1,4 @@
-"""The collator: perturbs raw text on the fly and tokenises what comes out."""
+"""The collator: perturbs raw text on the fly and tokenizes the result."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from hf_bat.tasks import Task
 class PerturbationCollator:
     """Makes training batches of anchors with fickle and obstinate versions from raw text.
 
-    It keeps no state but the epoch: see `PerturbationSampler`, which makes the draws.
+    Its only state is the epoch: see `PerturbationSampler`, which draws the versions.
 
     Args:
-        tokenizer: the model's tokenizer; must have a padding token.
-        columns: the text column, or the two.
-        fickle: what draws the fickle versions; None for none.
-        obstinate: what draws the obstinate versions; None for none.
-        skipped_labels: labels (as the model numbers them) of which no obstinate version is drawn.
-        num_fickle: fickle draws per row, F.
-        num_obstinate: obstinate draws per row, O.
-        perturb_anchor: put the fickle version in the anchor's place, as SAFER trains; then no
-            `fickle_input_ids` is emitted.
-        clean_epochs: number of first epochs that go unperturbed.
-        max_length: tokens after which an input is cut; None for the tokenizer's limit.
-        pad_to_multiple_of: pad lengths up to a multiple of this.
-        seed: the run's seed.
-        validity: tells which obstinate draws are likely to change the label; then `obstinate_passes`
-            is emitted.
-        label_names: names of the labels, as the rows have them, for `validity` and a label filter.
-        with_idx: emit the rows' `idx`, which training names rows by.
-        canonicalizer: a preprocessing defence, through which every text goes before the tokenizer.
+        tokenizer: The model's tokenizer; it must have a padding token.
+        columns: The one or two text columns.
+        fickle: Perturbation that draws the fickle versions. If `None`, there are none.
+        obstinate: Perturbation that draws the obstinate versions. If `None`, there are none.
+        skipped_labels: Labels, as the model numbers them, whose rows get no obstinate version.
+        num_fickle: Number of fickle draws per row, F. Defaults to 1.
+        num_obstinate: Number of obstinate draws per row, O. Defaults to 1.
+        perturb_anchor: Replace the anchor by its fickle version, as SAFER trains; then there are no
+            `fickle_input_ids`. Defaults to `False`.
+        clean_epochs: Number of first epochs without perturbations. Defaults to 0.
+        max_length: Maximum input length in tokens. If `None`, the tokenizer's limit.
+        pad_to_multiple_of: Pad lengths to a multiple of this.
+        seed: Seed of the run. Defaults to 0.
+        validity: Tells which obstinate draws likely change the label; adds `obstinate_passes`.
+        label_names: Names of the labels in the rows, for `validity` and a label filter.
+        with_idx: Add the rows' `idx`. Defaults to `True`.
+        canonicalizer: Preprocessing defense that rewrites every text before the tokenizer.
 
     Raises:
-        HfBatError: no padding token, a count below one, or an anchor to perturb with nothing.
+        HfBatError: The padding token is missing, a number of draws is below one, or the fickle
+            perturbation for `perturb_anchor` is missing.
 
     Example:
         >>> from hf_bat.perturbations import SynonymPerturbation
@@ -99,32 +99,24 @@ class PerturbationCollator:
         self.validity = validity
         self.with_idx = with_idx
         self.canonicalizer = canonicalizer
-        # In shared memory: workers that outlive an epoch must see the next one's number.
+        # Shared memory, because persistent workers must see the number of the next epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     @property
     def epoch(self) -> int:
-        """The epoch whose draws are made, from 0."""
+        """Current epoch, from 0, on which the draws depend."""
         return int(self._epoch.item())
 
     def set_epoch(self, epoch: int) -> None:
-        """Move on to an epoch, in this process and in running workers.
-
-        Args:
-            epoch: its number, from 0; the draws of a row depend on it.
-        """
+        """Set the epoch, from 0, in this process and in running workers."""
         self._epoch.fill_(epoch)
 
     def follow(self, other: PerturbationCollator) -> None:
-        """Be in the epoch that another collator is in, from now on.
-
-        Args:
-            other: whose epoch counts.
-        """
+        """Share the epoch counter of another collator."""
         self._epoch = other._epoch
 
     def clean(self) -> PerturbationCollator:
-        """The same collator without perturbations, for evaluation and prediction."""
+        """Return the same collator without perturbations, for evaluation and prediction."""
         return PerturbationCollator(
             self.tokenizer,
             self.sampler.columns,
@@ -135,55 +127,53 @@ class PerturbationCollator:
         )
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Collate rows of B.
+        """Collate B rows.
 
         Args:
-            rows: dicts with the text columns, and `label` and `idx` where the data has them (a row
-                needs `idx` to be perturbed).
+            rows: Dicts with the text columns and, if known, `label` and `idx` (needed to perturb a row).
 
         Returns:
-            The tokenizer's outputs (B, T) for the anchors; `labels` (B,); `idx` (B,); and, in a perturbed
-            epoch, `fickle_input_ids` (B, F, T') with the tokenizer's other outputs alike, `fickle_mask`
-            (B, F) true where the draw is valid, the same for `obstinate_*`, and with a `validity`
-            `obstinate_passes` (B, O), true where a valid draw is likely to change the label. A draw
-            that is not valid holds padding alone.
+            The tokenizer's outputs for the anchors, (B, T) each; `labels` and `idx`, (B,); and in a
+            perturbed epoch `fickle_input_ids` (B, F, T') and the tokenizer's other outputs in the same
+            shape, `fickle_mask` (B, F), true at valid draws, and the same for `obstinate_*`; with a
+            `validity` also `obstinate_passes` (B, O), true at valid draws that likely change the label.
+            A draw that is not valid consists of padding.
         """
         anchors = [self.sampler.texts(row) for row in rows]
-        drawn: dict[str, list[list[Texts | None]]] = {}
+        versions: dict[str, list[list[Texts | None]]] = {}
         epoch = self.epoch
         if epoch >= self.clean_epochs:
             for row in rows:
-                for kind, versions in self.sampler.draw(row, epoch).items():
-                    drawn.setdefault(kind, []).append(versions)
+                for kind, draws in self.sampler.draw(row, epoch).items():
+                    versions.setdefault(kind, []).append(draws)
         batch: dict[str, torch.Tensor] = {}
-        if self.perturb_anchor and drawn:
-            first = [versions[0] for versions in drawn.pop("fickle")]
+        if self.perturb_anchor and versions:
+            first = [draws[0] for draws in versions.pop("fickle")]
             anchors = [version or anchor for version, anchor in zip(first, anchors, strict=True)]
             batch["fickle_mask"] = torch.tensor([[version is not None] for version in first])
         encoded = self._tokenize(anchors)
-        batch.update(encoded)
-        for kind, table in drawn.items():
-            batch.update(self._tokenize_draws(kind, table, encoded))
+        batch |= encoded
+        for kind, rows_of_draws in versions.items():
+            batch |= self._tokenize_draws(kind, rows_of_draws, encoded)
         if all(row.get("label") is not None for row in rows):
             batch["labels"] = torch.tensor([row["label"] for row in rows])
-        if self.validity is not None and "obstinate" in drawn:
-            batch["obstinate_passes"] = self._passes(rows, anchors, drawn["obstinate"])
+        if self.validity is not None and "obstinate" in versions:
+            names = [self.sampler.label_name(row) for row in rows]
+            batch["obstinate_passes"] = torch.tensor(
+                [
+                    [
+                        version is not None
+                        and self.validity.changes_label_of(anchor, version, name)
+                        for version in draws
+                    ]
+                    for anchor, draws, name in zip(
+                        anchors, versions["obstinate"], names, strict=True
+                    )
+                ]
+            )
         if self.with_idx and all(row.get("idx") is not None for row in rows):
             batch["idx"] = torch.tensor([row["idx"] for row in rows])
         return batch
-
-    def _passes(
-        self,
-        rows: Sequence[dict[str, Any]],
-        anchors: Sequence[Texts],
-        draws: Sequence[Sequence[Texts | None]],
-    ) -> torch.Tensor:
-        assert self.validity is not None
-        changes_label, found = self.validity.changes_label_of, []
-        for row, anchor, versions in zip(rows, anchors, draws, strict=True):
-            name = self.sampler.label_name(row)
-            found.append([v is not None and changes_label(anchor, v, name) for v in versions])
-        return torch.tensor(found)
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
         sentences = [list(column) for column in zip(*inputs, strict=True)]
@@ -196,41 +186,46 @@ class PerturbationCollator:
             max_length=self.max_length,
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
-        # Made here, for the tokenizer's own `return_tensors` takes as long as tokenising does.
+        # Not by `return_tensors`, which takes as long as the tokenization itself.
         return {key: torch.tensor(value) for key, value in encoded.items()}
 
     def _tokenize_draws(
-        self, kind: str, draws: list[list[Texts | None]], anchors: dict[str, torch.Tensor]
+        self,
+        kind: str,
+        rows_of_draws: list[list[Texts | None]],
+        anchors: dict[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        mask = torch.tensor([[version is not None for version in row] for row in draws])
-        valid = [version for row in draws for version in row if version is not None]
-        if not valid:
-            return {f"{kind}_mask": mask} | {
-                f"{kind}_{key}": _padding(key, self.tokenizer, (*mask.shape, 1), value.dtype)
-                for key, value in anchors.items()
-            }
-        encoded = self._tokenize(valid)
+        mask = torch.tensor([[version is not None for version in row] for row in rows_of_draws])
+        valid = [version for row in rows_of_draws for version in row if version is not None]
+        # Without a valid version, one column of padding.
+        encoded = self._tokenize(valid) if valid else {k: v[:0, :1] for k, v in anchors.items()}
+        pads = {
+            "input_ids": self.tokenizer.pad_token_id,
+            "token_type_ids": self.tokenizer.pad_token_type_id,
+        }
         out = {}
         for key, value in encoded.items():
-            full = _padding(key, self.tokenizer, (*mask.shape, value.shape[-1]), value.dtype)
-            full[mask] = value
-            out[f"{kind}_{key}"] = full
-        # An edit that lies beyond the cut leaves the tokens as they were: nothing was perturbed.
-        mask[mask.clone()] = self._differs(encoded, anchors, mask.nonzero()[:, 0])
+            shape = (*mask.shape, value.shape[-1])
+            out[f"{kind}_{key}"] = torch.full(shape, pads.get(key, 0), dtype=value.dtype)
+            out[f"{kind}_{key}"][mask] = value
+        # An edit beyond the cut leaves the tokens unchanged: such a version is not valid.
+        mask[mask.clone()] = self._differ(encoded, anchors, owners=mask.nonzero()[:, 0])
         return out | {f"{kind}_mask": mask}
 
-    def _differs(
+    def _differ(
         self,
-        encoded: dict[str, torch.Tensor],
+        versions: dict[str, torch.Tensor],
         anchors: dict[str, torch.Tensor],
         owners: torch.Tensor,
     ) -> torch.Tensor:
-        same_length = encoded["attention_mask"].sum(-1) == anchors["attention_mask"].sum(-1)[owners]
-        # Inputs of one length stand alike in the width that both batches have, on the padded side.
-        width = min(encoded["input_ids"].shape[1], anchors["input_ids"].shape[1])
+        """Tell which versions have other tokens than the anchors that own them."""
+        lengths = (inputs["attention_mask"].sum(-1) for inputs in (versions, anchors))
+        version_lengths, anchor_lengths = lengths
+        # Inputs of equal length can be compared in the columns that both batches have.
+        width = min(versions["input_ids"].shape[1], anchors["input_ids"].shape[1])
         shared = slice(-width, None) if self.tokenizer.padding_side == "left" else slice(width)
-        same = encoded["input_ids"][:, shared] == anchors["input_ids"][owners][:, shared]
-        return ~(same_length & same.all(-1))
+        same = versions["input_ids"][:, shared] == anchors["input_ids"][owners][:, shared]
+        return (version_lengths != anchor_lengths[owners]) | ~same.all(-1)
 
 
 def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -252,10 +247,3 @@ def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...
         frozenset(label for label in skipped if label is not None),
         inference_names(known) if len(known) == len(names) else (),
     )
-
-
-def _padding(
-    key: str, tokenizer: PreTrainedTokenizerBase, shape: tuple[int, ...], dtype: torch.dtype
-) -> torch.Tensor:
-    values = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    return torch.full(shape, values.get(key, 0), dtype=dtype)

@@ -1,4 +1,4 @@
-"""See before you train: rows with their perturbed versions, the changed words marked."""
+"""A look at rows and their perturbed versions before training, with the changed words marked."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hf_bat.console import counted
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
 
-# Enough to know a share to half a per cent, and a second's work.
-_MOST_ROWS = 20_000
+# Enough for shares that are exact to half a percent; takes about a second.
+_MAX_ROWS = 20_000
 
 
 class Preview:
     """Rows beside the versions that training would draw, and the share of rows that have each kind.
 
     Args:
-        rows: rows with the sampler's columns, `idx`, and maybe `label`.
-        sampler: what draws.
-        n: how many rows `str` shows; the shares are over all rows, or the first 20,000.
-        epoch: whose draws.
-        label_names: names for integer labels.
+        rows: Rows with the sampler's columns, `idx`, and optionally `label`.
+        sampler: Draws the versions.
+        n: Number of rows that `str` shows; the shares are over all rows, at most the first 20,000.
+        epoch: Epoch whose versions are drawn, from 0. Defaults to 0.
+        label_names: Names of integer labels.
 
     Example:
         >>> from hf_bat.perturbations import AntonymPerturbation
@@ -45,61 +45,54 @@ class Preview:
     ):
         self.columns = tuple(sampler.columns)
         self.label_names = tuple(label_names)
-        self.total = min(len(rows), _MOST_ROWS)
+        self.total = min(len(rows), _MAX_ROWS)
         self.rows: list[dict[str, Any]] = []
         valid: dict[str, int] = {}
         for row in counted(islice(rows, self.total), "drawing", "row", self.total):
-            drawn = sampler.draw(row, epoch)
-            for kind, versions in drawn.items():
+            draws = sampler.draw(row, epoch)
+            for kind, versions in draws.items():
                 valid[kind] = valid.get(kind, 0) + any(v is not None for v in versions)
             if len(self.rows) < n:
                 shown = {key: row[key] for key in ("idx", "label") if key in row}
-                self.rows.append({**shown, "anchor": sampler.texts(row), **drawn})
-        #: kind -> share of those rows that have at least one valid draw
+                self.rows.append({**shown, "anchor": sampler.texts(row), **draws})
+        #: kind -> share of the rows that have at least one valid draw
         self.shares: dict[str, float] = {
             kind: count / self.total for kind, count in valid.items() if self.total
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The rows shown and the shares, ready for JSON."""
+        """Return the rows shown and the shares, ready for JSON."""
         return {"rows": self.rows, "total": self.total, "shares": self.shares}
 
     def __str__(self) -> str:
         lines = []
         for row in self.rows:
-            lines.append(f"row {row['idx']}{self._label(row)}")
-            lines += self._sentences("anchor", row["anchor"], row["anchor"])
+            label = row.get("label")
+            if isinstance(label, int) and 0 <= label < len(self.label_names):
+                label = self.label_names[label]
+            lines.append(f"row {row['idx']}" + ("" if label is None else f" ({label})"))
+            lines += self._format_version("anchor", row["anchor"], row["anchor"])
             for kind in ("fickle", "obstinate"):
                 for version in row.get(kind, ()):
-                    if version is None:
-                        lines.append(f"  {kind:<10} -")
-                    else:
-                        lines += self._sentences(kind, row["anchor"], version)
+                    lines += self._format_version(kind, row["anchor"], version)
         shares = ", ".join(f"{kind} {100 * share:.1f} %" for kind, share in self.shares.items())
         lines.append(
             f"{len(self.rows)} of {self.total} rows shown; rows with a valid draw: {shares or 'none'}"
         )
         return "\n".join(lines)
 
-    def _label(self, row: Mapping[str, Any]) -> str:
-        label = row.get("label")
-        if label is None:
-            return ""
-        named = isinstance(label, int) and 0 <= label < len(self.label_names)
-        return f" ({self.label_names[label] if named else label})"
-
-    def _sentences(self, kind: str, anchor: Texts, version: Texts) -> list[str]:
+    def _format_version(self, kind: str, anchor: Texts, version: Texts | None) -> list[str]:
+        if version is None:
+            return [f"  {kind:<10} -"]
         width = max(map(len, self.columns))
         return [
-            f"  {kind if place == 0 else '':<10} {column:>{width}}: {mark_changes(before, after)}"
-            for place, (column, before, after) in enumerate(
-                zip(self.columns, anchor, version, strict=True)
-            )
+            f"  {'' if i else kind:<10} {column:>{width}}: {mark_changes(anchor[i], version[i])}"
+            for i, column in enumerate(self.columns)
         ]
 
 
 def mark_changes(before: str, after: str) -> str:
-    """Write a perturbed sentence with what was replaced in square brackets.
+    """Return the perturbed sentence with each replacement in square brackets.
 
     Example:
         >>> mark_changes("A hot day.", "A cold day."), mark_changes("It goes.", "It doesn't go.")
@@ -111,14 +104,14 @@ def mark_changes(before: str, after: str) -> str:
         if tag == "equal":
             parts += old[i:j]
         elif j - i == m - k:
-            parts += [_mark(a, b) for a, b in zip(old[i:j], new[k:m], strict=True)]
+            parts += [_mark_word(a, b) for a, b in zip(old[i:j], new[k:m], strict=True)]
         else:
             parts.append(f"[{' '.join(old[i:j])} -> {' '.join(new[k:m])}]")
     return " ".join(parts)
 
 
-def _mark(old: str, new: str) -> str:
-    # A trailing mark that both have stays outside the brackets.
+def _mark_word(old: str, new: str) -> str:
+    # A final mark that both have stays outside the brackets.
     if len(old) > 1 and len(new) > 1 and old[-1] == new[-1] and not old[-1].isalnum():
         return f"[{old[:-1]} -> {new[:-1]}]{old[-1]}"
     return f"[{old} -> {new}]"
