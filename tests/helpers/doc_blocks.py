@@ -1,7 +1,7 @@
-"""The code blocks of README and docs: found, parsed with the real parsers, and run.
+"""Find the code blocks of README and docs, parse them with the real parsers, and run them.
 
 A block that cannot be run has a line before its fence that says why:
-`<!-- not run: needs the Hub -->`. It is parsed all the same.
+`<!-- not run: needs the Hub -->`. It is still parsed.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from hf_bat.sweep import parse_flags, read_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "examples", "docs")
-# Fences that show something rather than do something.
+# Languages of blocks that only show something.
 SHOWN = ("text", "json", "yaml", "ini", "bibtex")
 RUN = ("python", "bash")
 _FENCE = re.compile(
     r"^(?:<!-- not run(?P<reason>.*?)-->\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
-# Commands whose flags are known here, and what may stand before one.
+# Scripts whose flags are checked, and the commands that may launch them.
 _SCRIPT = re.compile(r"(examples|benchmarks|scripts)/[\w/]+\.py$")
 _LAUNCHERS = ("accelerate", "python", "torchrun")
-# What no word of a command of others has.
+# Matches words of our commands only.
 _OURS = re.compile(rf"\bhf-bat\b|\bhf_bat\.\w|{_SCRIPT.pattern}")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `reason` says why it is not run, None where it is."""
+    """A fenced block. If it is not run, `reason` says why."""
 
     page: Path
     line: int
@@ -55,51 +55,53 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def pages() -> list[Path]:
-    """README, the examples' pages, and all of docs, sorted."""
-    found = []
+def list_pages() -> list[Path]:
+    """Return README, the pages of the examples, and all of docs, sorted."""
+    pages = []
     for name in PAGES:
         path = ROOT / name
-        found += sorted(path.rglob("*.md")) if path.is_dir() else [path]
-    return found
+        pages += sorted(path.rglob("*.md")) if path.is_dir() else [path]
+    return pages
 
 
-def blocks(page: Path) -> list[Block]:
-    """The blocks of a page in order."""
+def list_blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page in order."""
     text = page.read_text("utf-8")
-    found = []
+    blocks = []
     for match in _FENCE.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         reason = match["reason"] and match["reason"].removeprefix(":").strip()
-        found.append(Block(page, line, match["language"], match["code"], reason))
-    assert text.count("\n```") == 2 * len(found), f"{page}: a fence that is not understood"
-    return found
+        blocks.append(Block(page, line, match["language"], match["code"], reason))
+    assert text.count("\n```") == 2 * len(blocks), f"{page}: a fence is not closed"
+    return blocks
 
 
-def commands(code: str) -> list[list[str]]:
-    """The commands of a bash block as words: continued lines joined, loops, variables set before a
-    command and comments left out."""
-    found = []
+def list_commands(code: str) -> list[list[str]]:
+    """Return the commands of a bash block as words.
+
+    Continued lines are joined. Loops, comments, and variables set before a command are left out.
+    """
+    commands = []
     for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line.strip().removeprefix("do "), comments=True)
         while words and re.match(r"[A-Z_]+=", words[0]):
             words.pop(0)
         if words and words[0] not in ("for", "done", "do"):
-            found.append(words)
-    return found
+            commands.append(words)
+    return commands
 
 
 def check_flags(words: list[str], where: str) -> bool:
-    """Whether the command is one of ours; its flags are parsed by its own parser.
+    """Return whether a command is one of ours, after checking its flags with its parser.
 
-    Words such as `$FILE` or `DIR` stand for values, and `...` for flags that are left out.
+    Words such as `$FILE` or `DIR` are values, and `...` means flags that are left out.
     """
-    parse = _parser_of(words)
+    parse = _get_parser(words)
     if parse is None:
         ours = [word for word in words if _OURS.search(word)]
         assert not ours, f"{where}: {ours[0]} in a command that is not understood"
         return False
-    with _nothing_required() if "..." in words else nullcontext():
+    with _require_nothing() if "..." in words else nullcontext():
         try:
             parse()
         except SystemExit as stop:
@@ -109,8 +111,8 @@ def check_flags(words: list[str], where: str) -> bool:
     return True
 
 
-def _parser_of(words: list[str]) -> Callable[[], object] | None:
-    """What parses the flags of a command of ours, by whatever it is launched."""
+def _get_parser(words: list[str]) -> Callable[[], object] | None:
+    """Return a function that parses the flags of a command of ours, or `None` for other commands."""
     words = [word for word in words if word != "..."]
     if words[0] == "hf-bat":
         return partial(_parse_cli, words[1:])
@@ -125,13 +127,13 @@ def _parser_of(words: list[str]) -> Callable[[], object] | None:
 def _parse_cli(flags: list[str]) -> None:
     chosen = next((word for word in flags if word in COMMANDS), None)
     args = build_parser(chosen).parse_args(flags)
-    if chosen == "sweep":  # whose flags hold flags
+    if chosen == "sweep":  # its flags contain the flags of runs
         parse_flags(args.base)
         read_grid(args.grid)
 
 
-class _Parsed(Exception):
-    """The flags were parsed: nothing more is to be done."""
+class _ParsedError(Exception):
+    """Ends a script when it has parsed its flags."""
 
 
 def _parse_script(script: str, flags: list[str]) -> None:
@@ -143,25 +145,25 @@ def _parse_script(script: str, flags: list[str]) -> None:
 
     def parse_and_end(*args, **options):
         parse(*args, **options)
-        raise _Parsed
+        raise _ParsedError
 
-    with pytest.MonkeyPatch.context() as patch, suppress(_Parsed):
+    with pytest.MonkeyPatch.context() as patch, suppress(_ParsedError):
         patch.setattr(sys, "argv", [script, *flags])
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
         getattr(module, "parse_arguments", module.main)()
 
 
 @contextmanager
-def _nothing_required() -> Iterator[None]:
+def _require_nothing() -> Iterator[None]:
     parse = argparse.ArgumentParser.parse_known_args
 
-    def parse_what_there_is(self, *args, **options):
+    def parse_without_required(self, *args, **options):
         for action in self._actions:
             action.required = False
         return parse(self, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_what_there_is)
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_without_required)
         yield
 
 
@@ -177,9 +179,7 @@ def run_command(words: list[str], where: str) -> None:
         finally:
             sys.argv = saved
     else:
-        raise AssertionError(
-            f"{where}: cannot run {words[0]!r} here; say why not, before the fence"
-        )
+        raise AssertionError(f"{where}: cannot run {words[0]!r} here; say why not before the fence")
     assert not status, f"{where}: status {status} of {' '.join(words)}"
 
 
@@ -188,8 +188,8 @@ def load(script: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"docs_{script.stem}", script)
     assert spec and spec.loader, script
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(script.parent))  # as for a script that is run: its neighbours
+    sys.modules[spec.name] = module  # dataclasses look up their module
+    sys.path.insert(0, str(script.parent))  # as Python does for a script
     try:
         spec.loader.exec_module(module)
     finally:
