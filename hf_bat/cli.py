@@ -16,7 +16,7 @@ from importlib import import_module
 
 from hf_bat.attack.ranks import leave
 from hf_bat.commands.options import add_shared
-from hf_bat.console import paint, plain_logs, silence
+from hf_bat.console import apply_style, hide_output, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.version import __version__
 
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: 0
     """
     if argv is None:
-        plain_logs()
+        strip_log_escapes()
         if not sys.stderr.isatty():
             # Hugging Face libraries read these when they are imported. Their bars are for terminals too.
             for library in ("HF_HUB", "HF_DATASETS"):
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 0
-        with silence() if "quiet" in args else nullcontext():
+        with hide_output() if "quiet" in args else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # raises BrokenPipeError here rather than when Python exits
         if argv is None:
@@ -158,7 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:
-        print(f"hf-bat: {paint('error:', 'bad', sys.stderr)} {_describe(error)}", file=sys.stderr)
+        print(
+            f"hf-bat: {apply_style('error:', 'bad', sys.stderr)} {_describe(error)}",
+            file=sys.stderr,
+        )
         return 2
 
 

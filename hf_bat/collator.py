@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
-from hf_bat.labels import label_map
+from hf_bat.labels import reconcile_labels
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.perturbations.validity import LabelValidity, inference_names
@@ -239,9 +239,9 @@ def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...
         The labels whose rows get no obstinate version, and the names of all labels for the label
         filter (none unless the task is an inference task).
     """
-    labels = label_map(task, config)
-    skipped = (labels.model_label(name, "the task") for name in task.skipped_labels)
-    names = [labels.data_name(label) for label in range(len(labels.model_names))]
+    labels = reconcile_labels(task, config)
+    skipped = (labels.read_label(name, "the task") for name in task.skipped_labels)
+    names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
     known = [name for name in names if name is not None]
     return (
         frozenset(label for label in skipped if label is not None),

@@ -21,7 +21,7 @@ _STYLES = {"bad": "31", "good": "32"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def progress(
+def open_bar(
     total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
     """Return a `tqdm` progress bar on stderr.
@@ -39,14 +39,14 @@ def progress(
     return tqdm(total=total, desc=what, unit=unit, disable=disable, file=sys.stderr, **options)
 
 
-def counted(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
     """Iterate over items with a progress bar that appears after two seconds.
 
     Example:
-        >>> list(counted(["a", "b"], "reading", "word"))
+        >>> list(track(["a", "b"], "reading", "word"))
         ['a', 'b']
     """
-    yield from progress(total, what, unit, iterable=items, delay=2, leave=False)
+    yield from open_bar(total, what, unit, iterable=items, delay=2, leave=False)
 
 
 def on_terminal(stream: Any) -> bool:
@@ -54,7 +54,7 @@ def on_terminal(stream: Any) -> bool:
     return bool(getattr(stream, "isatty", lambda: False)())
 
 
-def paint(text: str, style: str, stream: Any) -> str:
+def apply_style(text: str, style: str, stream: Any) -> str:
     """Return a text in a style ("bad" or "good") if the stream shows colors, else unchanged."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_colors(stream) else text
 
@@ -90,7 +90,7 @@ class _Discard(io.TextIOBase):
 
 
 @contextmanager
-def silence() -> Iterator[None]:
+def hide_output() -> Iterator[None]:
     """Hide everything that Python code writes to stdout or stderr, including log lines."""
     nowhere, consoles = _Discard(), (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     # A handler keeps the stream that was stderr when its library was imported.
@@ -111,7 +111,7 @@ def silence() -> Iterator[None]:
                 handler.setStream(stream)
 
 
-def plain_logs() -> None:
+def strip_log_escapes() -> None:
     """Remove escapes from all further log lines of this process, unless stderr shows colors.
 
     transformers reports missing weights in bold, even into a file.

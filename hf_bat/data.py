@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_bat.errors import HfBatError
-from hf_bat.labels import LabelMap, declared_names, has_named_labels, label_map, names_of
+from hf_bat.labels import (
+    LabelMap,
+    get_declared_names,
+    has_named_labels,
+    list_label_names,
+    reconcile_labels,
+)
 from hf_bat.tasks import Task
 
 if TYPE_CHECKING:
@@ -59,15 +65,15 @@ def prepare_dataset(
     )
     _check_columns(dataset, task, name)
     dataset = _add_idx(dataset, name)
-    column = label_column_of(dataset, task, config)
+    column = find_label_column(dataset, task, config)
     label_names: tuple[str, ...] = ()
     labels: list[int | None] = [None] * len(dataset)
     if column in dataset.column_names:
-        mapped = label_map(task, config, declared_names(dataset, column))
+        mapped = reconcile_labels(task, config, get_declared_names(dataset, column))
         label_names = mapped.model_names
         if label_names:
             labels = [
-                mapped.model_label(value, f"row {i} of the {name}")
+                mapped.read_label(value, f"row {i} of the {name}")
                 for i, value in enumerate(dataset[column])
             ]
     elif not keep_all:
@@ -94,7 +100,7 @@ def as_dataset(rows: Any) -> Dataset:
     from datasets import Dataset
 
     if isinstance(rows, Dataset):
-        return plain(rows)
+        return drop_format(rows)
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise HfBatError(
             f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
@@ -106,7 +112,7 @@ def as_dataset(rows: Any) -> Dataset:
     return Dataset.from_list([dict(row) for row in listed])
 
 
-def plain(rows: Any) -> Any:
+def drop_format(rows: Any) -> Any:
     """Return rows with Python values, without the tensors or frames that `set_format` asks for.
 
     A label that is a tensor equals its number but is not found in a set of numbers. A transform
@@ -115,7 +121,7 @@ def plain(rows: Any) -> Any:
     Example:
         >>> from datasets import Dataset
         >>> rows = Dataset.from_list([{"label": 1}]).with_format("torch")
-        >>> plain(rows)[0], plain([{"label": 1}])
+        >>> drop_format(rows)[0], drop_format([{"label": 1}])
         ({'label': 1}, [{'label': 1}])
     """
     return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
@@ -126,27 +132,27 @@ def _get_format(rows: Any) -> str | None:
     return options.get("type") if isinstance(options, Mapping) else None
 
 
-def labels_of(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """Return the label column of rows in any form, and how the model numbers their labels; see `label_map`.
+def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
+    """Return the label column of rows in any form, and how the model numbers their labels.
 
     Example:
         >>> from hf_bat.tasks import get_task
-        >>> column, labels = labels_of([{"label": 2}], get_task("snli"), None)
+        >>> column, labels = find_labels([{"label": 2}], get_task("snli"), None)
         >>> column, labels.data_names[2]
         ('label', 'contradiction')
     """
-    column = label_column_of(rows, task, config)
-    return column, label_map(task, config, declared_names(rows, column))
+    column = find_label_column(rows, task, config)
+    return column, reconcile_labels(task, config, get_declared_names(rows, column))
 
 
-def label_column_of(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
+def find_label_column(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
     """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one."""
     features = getattr(rows, "features", None) or {}
-    names = declared_names(rows, "label")
+    names = get_declared_names(rows, "label")
     if task.label_column in features or names is None or "idx" not in features:
         return task.label_column
-    expected = label_map(task, config).model_names
-    if config is not None and not has_named_labels(config) and expected == names_of(config):
+    expected = reconcile_labels(task, config).model_names
+    if config is not None and not has_named_labels(config) and expected == list_label_names(config):
         # The model has no names, so prepared rows have the names that their data declared.
         is_prepared = len(names) == len(expected)
     else:
@@ -162,7 +168,7 @@ def _is_ready(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
         and mark.columns == task.columns
         and mark.features == rows.features
         and _get_format(rows) is None
-        and mark.label_names == label_map(task, config, mark.label_names).model_names
+        and mark.label_names == reconcile_labels(task, config, mark.label_names).model_names
     )
 
 

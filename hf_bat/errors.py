@@ -17,11 +17,11 @@ class HfBatError(ValueError):
     """
 
 
-def first_cause(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """Return the first cause of a failed request in one line, without the query of its URL.
 
     Example:
-        >>> first_cause(RuntimeError("403 for url 'http://hub/x?signature=1'\\nmore"))
+        >>> describe_cause(RuntimeError("403 for url 'http://hub/x?signature=1'\\nmore"))
         "403 for url 'http://hub/x'"
     """
     server_message = None

@@ -22,14 +22,14 @@ from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.attack.transformer import load
 from hf_bat.callbacks import drop_missing_metrics
-from hf_bat.console import hide_library_bars, on_terminal, plain_logs, silence
+from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
-from hf_bat.labels import label_names_of, names_of
-from hf_bat.metrics.of_task import task_metrics
+from hf_bat.labels import find_label_names, list_label_names
+from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments
 from hf_bat.summary import read_results, summary_table
-from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
+from hf_bat.tasks import Task, build_task, load_hub_split, load_split, with_label_names
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments
 
@@ -80,7 +80,7 @@ def choose_task(arguments: Mapping[str, Any]) -> Task:
     """
     if (arguments.get("task_name") is None) == (arguments.get("columns") is None):
         raise HfBatError("give either --task_name or --columns")
-    return task_of_arguments(arguments)
+    return build_task(arguments)
 
 
 def load_rows(
@@ -158,7 +158,7 @@ def make_trainer(
         train_dataset=rows.get("train"),
         eval_dataset=rows.get("validation"),
         processing_class=tokenizer,
-        compute_metrics=task_metrics(task, model.config),
+        compute_metrics=build_compute_metrics(task, model.config),
         task=task,
         synonyms=run.synonyms,
         antonyms=run.antonyms,
@@ -170,14 +170,14 @@ def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
     if task.label_names:
         return task
     if "train" in rows:
-        return with_label_names(task, label_names_of(rows["train"], task))
+        return with_label_names(task, find_label_names(rows["train"], task))
     # Rows that are only scored may lack a class, or hold placeholders.
     if _has_head(config):
-        return with_label_names(task, names_of(config))
+        return with_label_names(task, list_label_names(config))
     first = next(iter(rows.values()))
     if task.label_column not in first.column_names:
         return task
-    return with_label_names(task, label_names_of(first, task))
+    return with_label_names(task, find_label_names(first, task))
 
 
 def _check_head(name: str, config: Any, labels: int) -> None:
@@ -473,9 +473,9 @@ def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
         The exit status: 0, 2 for bad input, 130 if interrupted.
     """
     try:
-        with silence() if _asks_for_quiet(argv) else nullcontext():
+        with hide_output() if _asks_for_quiet(argv) else nullcontext():
             arguments, args = parse_arguments(argv, parser)
-        with silence() if arguments.quiet else nullcontext():
+        with hide_output() if arguments.quiet else nullcontext():
             logging.basicConfig(
                 format="%(asctime)s %(levelname)s %(name)s: %(message)s",
                 level=logging.INFO if args.should_log else logging.WARNING,
@@ -498,7 +498,7 @@ def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """Run the main function of a program that trains, and exit with the status that it returns."""
-    plain_logs()
+    strip_log_escapes()
     status = main()
     if status == 0:
         leave()

@@ -41,7 +41,7 @@ class LabelMap:
     aliases: tuple[str, ...] = ()
     declared: bool = False
 
-    def model_label(self, value: object, where: str) -> int | None:
+    def read_label(self, value: object, where: str) -> int | None:
         """Return the model's label for a value of the label column, or `None` for a missing label.
 
         Training, attacks, certificates and contrast sets all read labels with this function.
@@ -53,15 +53,15 @@ class LabelMap:
             where: The row, as errors name it.
 
         Example:
-            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).model_label("Yes", "row 0")
+            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).read_label("Yes", "row 0")
             1
-            >>> LabelMap((), (), ()).model_label("2", "row 0")
+            >>> LabelMap((), (), ()).read_label("2", "row 0")
             2
         """
         if value is None or value == "":
             return None
         if isinstance(value, str):
-            label = self.named(value, where)
+            label = self.find_label(value, where)
             if label is not None or value.strip() == NO_GOLD:
                 return label
         number = self._parse_number(value, where)
@@ -77,7 +77,7 @@ class LabelMap:
             raise HfBatError(f"label {number} in {where} is out of range {known}")
         return self.ids[number] if names else number
 
-    def named(self, name: str, where: str) -> int | None:
+    def find_label(self, name: str, where: str) -> int | None:
         """Return the model's label for a name that the data or the model uses, or `None`."""
         for names in (self.aliases, self.data_names):
             position = find_name(name, names, where)
@@ -85,7 +85,7 @@ class LabelMap:
                 return self.ids[position]
         return find_name(name, self.model_names, where)
 
-    def data_name(self, label: int | None) -> str | None:
+    def get_data_name(self, label: int | None) -> str | None:
         """Return the data's name for one of the model's labels, or `None`."""
         names: dict[int | None, str] = dict(zip(self.ids, self.data_names, strict=True))
         return names.get(label)
@@ -157,7 +157,7 @@ def _parse_classes(names: Sequence[str]) -> list[int] | None:
     return numbers if sorted(numbers) == list(range(len(names))) else None
 
 
-def names_of(config: PretrainedConfig) -> tuple[str, ...]:
+def list_label_names(config: PretrainedConfig) -> tuple[str, ...]:
     """Return a model's label names in the order of its outputs."""
     return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
 
@@ -177,7 +177,7 @@ def check_single_label(config: PretrainedConfig) -> None:
         )
 
 
-def label_map(
+def reconcile_labels(
     task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
 ) -> LabelMap:
     """Reconcile the labels of the data with the model's, by name if both have names.
@@ -198,13 +198,13 @@ def label_map(
         >>> from transformers import BertConfig
         >>> from hf_bat.tasks import get_task
         >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
-        >>> label_map(get_task("snli"), config).model_label(0, "row 0")
+        >>> reconcile_labels(get_task("snli"), config).read_label(0, "row 0")
         1
     """
     model_names: tuple[str, ...] = ()
     if config is not None:
         check_single_label(config)
-        model_names = names_of(config)
+        model_names = list_label_names(config)
     names = tuple(data_names or task.label_names or model_names)
     if config is not None and len(names) != config.num_labels:
         raise HfBatError(
@@ -241,13 +241,13 @@ def label_map(
     return LabelMap(model_names, meanings, tuple(positions), names, declared=bool(data_names))
 
 
-def declared_names(rows: Any, column: str) -> Sequence[str] | None:
+def get_declared_names(rows: Any, column: str) -> Sequence[str] | None:
     """Return the names that a `datasets.Dataset` declares for the integers of a column, else `None`."""
     feature = (getattr(rows, "features", None) or {}).get(column)
     return getattr(feature, "names", None)
 
 
-def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
+def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     """Return the label names of rows: the task's, those that the dataset declares, or those that occur.
 
     Strings that occur are in alphabetical order, or in numerical order if they are digits; integers are
@@ -261,7 +261,7 @@ def label_names_of(rows: Dataset, task: Task) -> tuple[str, ...]:
     column = task.label_column
     if column not in rows.column_names:
         raise HfBatError(f"the rows have no column {column!r}; give your task label names")
-    declared = declared_names(rows, column)
+    declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)
     no_classes = HfBatError(f"column {column!r} has no class labels; give your task label names")

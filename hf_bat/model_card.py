@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hf_bat.attack.figures import Kind, list_figures
 from hf_bat.attack.report import AttackReport
 from hf_bat.callbacks import drop_missing_metrics
-from hf_bat.errors import first_cause
+from hf_bat.errors import describe_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
 from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
@@ -346,7 +346,7 @@ def explain_failed_upload(
     if branch:
         command += f" --revision {shlex.quote(branch)}"
     return (
-        f"the upload to {repo} failed: {first_cause(error)}; the model is complete in {folder}: try again "
+        f"the upload to {repo} failed: {describe_cause(error)}; the model is complete in {folder}: try again "
         f"with {call}, or with `{command}`"
     )
 

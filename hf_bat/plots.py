@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.console import counted
+from hf_bat.console import track
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.methods import METHODS
@@ -427,7 +427,7 @@ def tsne(
         columns = min(len(panels), 2 if width < 5 else 4)
         height = width / max(columns, 1) + 0.25
         figure, axes = _make_grid(len(panels), width, height, columns, extra=0.3)
-        shown = counted(panels.items(), "t-SNE", "panel", len(panels))
+        shown = track(panels.items(), "t-SNE", "panel", len(panels))
         for axis, (title, vectors) in zip(axes, shown, strict=True):
             points = _project(vectors, perplexity, seed)
             for number, kind in enumerate(_KINDS):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from hf_bat.console import counted
+from hf_bat.console import track
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
 
@@ -48,7 +48,7 @@ class Preview:
         self.total = min(len(rows), _MAX_ROWS)
         self.rows: list[dict[str, Any]] = []
         valid: dict[str, int] = {}
-        for row in counted(islice(rows, self.total), "drawing", "row", self.total):
+        for row in track(islice(rows, self.total), "drawing", "row", self.total):
             draws = sampler.draw(row, epoch)
             for kind, versions in draws.items():
                 valid[kind] = valid.get(kind, 0) + any(v is not None for v in versions)

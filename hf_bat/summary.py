@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
-from hf_bat.console import align, paint
+from hf_bat.console import align, apply_style
 from hf_bat.errors import HfBatError
 
 _FIRST = {"accuracy": "accuracy", "f1": "F1"}
@@ -56,7 +56,7 @@ def summary_table(
         verdicts.append("" if verdict == "-" else verdict)
     styles = {"better": "good", "worse": "bad"}
     return "\n".join(
-        f"{line}  {paint(word, styles[word], stream) if word in styles else word}".rstrip()
+        f"{line}  {apply_style(word, styles[word], stream) if word in styles else word}".rstrip()
         for line, word in zip(align(rows), verdicts, strict=True)
     )
 

@@ -192,25 +192,8 @@ def with_label_names(task: Task, names: Sequence[str]) -> Task:
     return task if task.label_names else replace(task, label_names=tuple(names))
 
 
-def refuse_own_flags(task: Task, given: Mapping[str, Any]) -> None:
-    """Refuse flags that describe the user's own task next to a known one, which would ignore them.
-
-    Args:
-        task: The known task.
-        given: Flag -> its value, or whether it is given.
-
-    Example:
-        >>> refuse_own_flags(TASKS["snli"], {"--label-names": [], "--skipped-labels": ["neutral"]})
-        Traceback (most recent call last):
-        hf_bat.errors.HfBatError: --skipped-labels is for --columns; task snli has its own
-    """
-    for flag, value in given.items():
-        if value:
-            raise HfBatError(f"{flag} is for --columns; task {task.name} has its own")
-
-
-def task_of_arguments(arguments: Mapping[str, Any]) -> Task:
-    """Return the task that the arguments of a training run name or describe.
+def build_task(arguments: Mapping[str, Any]) -> Task:
+    """Return the task that the arguments of a command or a training run name or describe.
 
     Args:
         arguments: `task_name`; or `columns` and optionally `label_column`, `class_names` and
@@ -220,19 +203,20 @@ def task_of_arguments(arguments: Mapping[str, Any]) -> Task:
         HfBatError: If the task is unknown or would ignore an argument.
 
     Example:
-        >>> task_of_arguments({"columns": ["text"], "label_column": "intent"}).label_column
+        >>> build_task({"columns": ["text"], "label_column": "intent"}).label_column
         'intent'
     """
-    own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
     label_column = arguments.get("label_column") or "label"
-    if arguments.get("task_name") is not None:
-        task = get_task(arguments["task_name"])
-        given = {"label_column": label_column != "label", **own}
-        refuse_own_flags(task, {f"--{name}": value for name, value in given.items()})
-    else:
+    own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
+    if arguments.get("task_name") is None:
         task = user_task(
             arguments["columns"], own["class_names"], own["skipped_labels"], label_column
         )
+    else:
+        task = get_task(arguments["task_name"])
+        for name, value in {"label_column": label_column != "label", **own}.items():
+            if value:
+                raise HfBatError(f"--{name} is for --columns; task {task.name} has its own")
     if arguments.get("validation_mm_file") and "validation_mm" not in task.splits:
         raise HfBatError(
             f"--validation_mm_file is for the mismatched set of mnli; task {task.name} has none"

@@ -31,9 +31,9 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator, read_labels
 from hf_bat.data import add_column, prepare_dataset
 from hf_bat.device import disable_cudnn_attention, get_double_dtype
-from hf_bat.errors import HfBatError, first_cause
+from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
-from hf_bat.labels import check_single_label, label_map, name_labels
+from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.methods import WEIGHTS, LossSettings, Method
@@ -704,7 +704,7 @@ class BalancedTrainer(Trainer):
             # A method that draws nothing shows what the tables would give.
             drawn = dict(zip(method.draws or KINDS, self.perturbations, strict=False))
             collator = self._make_collator(**drawn)
-        names = label_map(self.task, self.model.config).model_names
+        names = reconcile_labels(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 
     def save_perturbations(self, output_dir: str | Path) -> dict[str, str]:
@@ -818,7 +818,7 @@ class BalancedTrainer(Trainer):
         except Exception as error:  # the Hub's library may use any HTTP library
             name = self.args.hub_model_id or "the repository"
             raise HfBatError(
-                f"cannot create {name} on the Hub: {first_cause(error)}; check the name and "
+                f"cannot create {name} on the Hub: {describe_cause(error)}; check the name and "
                 "`hf auth whoami`, or leave push_to_hub out and push later"
             ) from error
 

@@ -13,7 +13,7 @@ import pytest
 
 from hf_bat import HfBatError, __version__, cli
 from hf_bat.sweep import make_grid, parse_flags
-from hf_bat.tasks import task_of_arguments
+from hf_bat.tasks import build_task
 
 
 @pytest.fixture
@@ -153,6 +153,6 @@ def test_a_reader_that_stops_before_the_list_is_not_an_error():
 def test_a_sweep_reads_the_flags_of_a_user_task():
     base = "--model_name_or_path m --columns text --label_column gold --class_names a b --skipped_labels a"
     (run,) = make_grid(parse_flags(base), {})
-    task = task_of_arguments(run.arguments)
+    task = build_task(run.arguments)
     assert (task.label_column, task.label_names) == ("gold", ("a", "b"))
     assert (task.columns, task.skipped_labels) == (("text",), ("a",))

@@ -15,7 +15,7 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_r
 
 from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
-from hf_bat.console import counted, has_colors, paint, plain_logs, progress, silence
+from hf_bat.console import apply_style, has_colors, hide_output, open_bar, strip_log_escapes, track
 from hf_bat.summary import read_results, summary_table
 
 OURS = {
@@ -72,7 +72,7 @@ def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert has_colors(Terminal()) and not has_colors(io.StringIO())
-    assert paint("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert apply_style("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
     assert "\x1b[32mbetter" in summary_table(OURS, THEIRS, Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in summary_table(OURS, THEIRS, Terminal())
@@ -81,9 +81,9 @@ def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
 def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
     for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
-        with progress(10, "rows", "row") as bar:
+        with open_bar(10, "rows", "row") as bar:
             bar.update(10)
-        assert list(counted(range(3), "words", "word")) == [0, 1, 2]
+        assert list(track(range(3), "words", "word")) == [0, 1, 2]
         assert ("row/s" in stream.getvalue()) == shown
 
 
@@ -99,7 +99,7 @@ def logger_of(stream):
 def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with open(tmp_path / "log.txt", "w") as file, logger_of(sys.stderr) as logger, logger_of(file):
-        with pytest.raises(ValueError), silence():
+        with pytest.raises(ValueError), hide_output():
             logger.warning("inside")
             raise ValueError
         logger.warning("after")
@@ -114,7 +114,7 @@ def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     for stream, shown in ((Terminal(), "\x1b[1mbold\x1b[0m 1\n"), (io.StringIO(), "bold 1\n")):
         monkeypatch.setattr(sys, "stderr", stream)
-        plain_logs()
+        strip_log_escapes()
         with logger_of(stream) as logger:
             logger.warning("\x1b[1mbold\x1b[0m %d", 1)
         assert stream.getvalue() == shown

@@ -13,7 +13,7 @@ from hf_bat import HfBatError, get_task
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
 from hf_bat.data import add_column, prepare_dataset
-from hf_bat.labels import label_map, label_names_of
+from hf_bat.labels import find_label_names, reconcile_labels
 from hf_bat.tasks import (
     TASKS,
     load_split,
@@ -88,7 +88,7 @@ def test_the_case_of_a_label_does_not_matter_unless_it_tells_two_apart():
     two = user_task(["premise"], ["us", "US", "Other"])
     dataset = prepare_dataset(rows_of(["us", "US", "other"]), two, config_with(), "rows")
     assert dataset["label"][:] == [0, 1, 2] and dataset.features["label"].names[:2] == ["us", "US"]
-    assert label_map(two, config_with(["Us", "US", "us"][1:] + ["OTHER"])).ids == (1, 0, 2)
+    assert reconcile_labels(two, config_with(["Us", "US", "us"][1:] + ["OTHER"])).ids == (1, 0, 2)
 
 
 def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
@@ -104,7 +104,7 @@ def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
     stars = user_task(["premise"], ["1", "2", "3"])
     dataset = prepare_dataset(rows_of(["1", "3", "2"]), stars, config_with(["3", "2", "1"]), "rows")
     assert dataset["label"][:] == [2, 0, 1]
-    assert label_map(stars, None).model_label("3", "row 0") == 2
+    assert reconcile_labels(stars, None).read_label("3", "row 0") == 2
 
 
 @pytest.mark.parametrize("other", [2, "maybe", -1, None])
@@ -131,8 +131,8 @@ def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes(
     nameless = user_task(["premise", "hypothesis"])
     for config in (config_with(), model):
         assert prepare_dataset(rows, nameless, config, "rows")["label"][:] == [2, 0, 1]
-    assert label_map(get_task("snli"), None, ["2", "0", "1"]).model_label(0, "row 0") == 2
-    stars = label_map(nameless, config_with(), ["1", "2", "3"])
+    assert reconcile_labels(get_task("snli"), None, ["2", "0", "1"]).read_label(0, "row 0") == 2
+    stars = reconcile_labels(nameless, config_with(), ["1", "2", "3"])
     assert stars.model_names == ("1", "2", "3"), "these are no numbers of three classes"
 
 
@@ -151,7 +151,7 @@ def test_eleven_classes_that_class_encoding_put_in_the_order_of_the_alphabet():
     rows = rows.cast_column("label", datasets.ClassLabel(names=names))
     words = config_with([f"w{n:02}" for n in range(11)], num_labels=11)
     nameless = user_task(["premise", "hypothesis"])
-    named = with_label_names(nameless, label_names_of(rows, nameless))
+    named = with_label_names(nameless, find_label_names(rows, nameless))
     expected = [int(name) for name in names]
     for task in (nameless, named):
         assert prepare_dataset(rows, task, words, "rows")["label"][:] == expected
@@ -199,14 +199,14 @@ def test_whatever_stands_for_no_label_is_dropped_and_names_no_class(missing, cap
     labels = [str(n) if isinstance(missing, str) else float(n) for n in (0, 1)]
     rows = datasets.Dataset.from_list(rows_of([*labels, missing]))
     task = user_task(["premise", "hypothesis"])
-    assert label_names_of(rows, task) == ("LABEL_0", "LABEL_1")
+    assert find_label_names(rows, task) == ("LABEL_0", "LABEL_1")
     dataset = prepare_dataset(rows, task, config_with(num_labels=2), "training set")
     assert dataset["label"][:] == [0, 1] and "1 without a label" in caplog.text
 
 
 def test_a_minus_is_a_label_beside_a_plus():
     rows = datasets.Dataset.from_list(rows_of(["+", "-"]))
-    assert label_names_of(rows, user_task(["premise"])) == ("+", "-")
+    assert find_label_names(rows, user_task(["premise"])) == ("+", "-")
     signs = user_task(["premise"], ["+", "-"])
     assert prepare_dataset(rows, signs, config_with(num_labels=2), "rows")["label"][:] == [0, 1]
 
@@ -228,25 +228,25 @@ def test_columns_of_the_hub_are_renamed():
 def test_label_names_are_found_in_the_data():
     task = user_task(["text"])
     rows = datasets.Dataset.from_list
-    assert label_names_of(
+    assert find_label_names(
         rows([{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}]), task
     ) == (
         "no",
         "yes",
     )
-    assert label_names_of(rows([{"text": "a", "label": 2}]), task) == (
+    assert find_label_names(rows([{"text": "a", "label": 2}]), task) == (
         "LABEL_0",
         "LABEL_1",
         "LABEL_2",
     )
     digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
-    assert label_names_of(digits, task) == ("2", "10"), "no class that does not occur"
+    assert find_label_names(digits, task) == ("2", "10"), "no class that does not occur"
     numbered = rows([{"text": "a", "label": f"LABEL_{n}"} for n in (10, 2)])
-    assert label_names_of(numbered, task) == ("LABEL_2", "LABEL_10")
+    assert find_label_names(numbered, task) == ("LABEL_2", "LABEL_10")
     from_zero = rows([{"text": "a", "label": str(n)} for n in (10, *range(10))])
-    assert label_names_of(from_zero, task) == tuple(f"LABEL_{i}" for i in range(11))
+    assert find_label_names(from_zero, task) == tuple(f"LABEL_{i}" for i in range(11))
     stars = rows([{"text": "a", "label": f"{n}.0"} for n in (3, 1, 2)])
-    assert label_names_of(stars, task) == ("1", "2", "3")
+    assert find_label_names(stars, task) == ("1", "2", "3")
     found = prepare_dataset(stars, with_label_names(task, ("1", "2", "3")), None, "rows")
     assert found["label"][:] == [2, 0, 1]
 

@@ -34,7 +34,7 @@ from outputs import lacking, write_outputs
 
 from hf_bat import HfBatError
 from hf_bat.attack import get_recipe
-from hf_bat.console import hide_library_bars, on_terminal, silence
+from hf_bat.console import hide_library_bars, hide_output, on_terminal
 from hf_bat.methods import METHODS
 from hf_bat.sweep import Run, finished, make_run, parse_flags, run_all
 from hf_bat.sweep.flags import split_words
@@ -279,7 +279,7 @@ def plan(
 def main(argv: Sequence[str]) -> int:
     """Run what the flags ask for; return the exit status."""
     args, extra = parse_arguments(argv)
-    with silence() if args.quiet else nullcontext():
+    with hide_output() if args.quiet else nullcontext():
         return work(args, extra)
 
 

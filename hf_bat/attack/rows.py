@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from hf_bat.attack.ranks import gather, wait
 from hf_bat.attack.result import AttackResult
-from hf_bat.data import labels_of, plain
+from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import LabelMap
@@ -58,8 +58,8 @@ def read_examples(
     Raises:
         HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
     """
-    rows = plain(rows)
-    column, labels = labels_of(rows, task, config)
+    rows = drop_format(rows)
+    column, labels = find_labels(rows, task, config)
     numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
     # With no other names than the model's, only labels given by name mean the same to each model;
     # training numbers such labels by the alphabet.
@@ -82,7 +82,7 @@ def read_examples(
             )
         seen.add(idx)
         value = row.get(column)
-        label = labels.model_label(value, where)
+        label = labels.read_label(value, where)
         reason = "no label" if label is None else None
         if list(texts) != given:
             reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
@@ -98,14 +98,14 @@ def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
     """The model's label -> its name's place, in the first order of names that all are the data's."""
     for names in orders:
         try:
-            return {labels.model_label(n, "the task"): place for place, n in enumerate(names)}
+            return {labels.read_label(n, "the task"): place for place, n in enumerate(names)}
         except HfBatError:  # the data set itself has other names than the task
             continue
     return {}
 
 
 def _is_name(value: object, labels: LabelMap) -> bool:
-    return isinstance(value, str) and labels.named(value, "the data") is not None
+    return isinstance(value, str) and labels.find_label(value, "the data") is not None
 
 
 def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:

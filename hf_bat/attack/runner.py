@@ -21,10 +21,10 @@ from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
 from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
-from hf_bat.console import progress
-from hf_bat.data import labels_of
+from hf_bat.console import open_bar
+from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
-from hf_bat.labels import label_map
+from hf_bat.labels import reconcile_labels
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, inference_names
 from hf_bat.tasks import Task, get_task
@@ -100,7 +100,7 @@ class Attack:
             )
         # An empty input has no edit; a perturbation that is not for so many sentences says so.
         self.recipe.perturbation.candidates(("",) * len(self.task.columns))
-        self._labels = label_map(self.task, self.model.config)
+        self._labels = reconcile_labels(self.task, self.model.config)
         self._skipped = self._skipped_labels()
         self._encoder: SentenceEncoder | None = next(
             (r.encoder for r in self.recipe.constraints if isinstance(r, SentenceSimilarity)), None
@@ -110,7 +110,7 @@ class Attack:
         names = self.recipe.skip_labels
         if names is None:
             names = self.task.skipped_labels if self.recipe.goal.kind == "obstinate" else ()
-        found = {name: self._labels.named(name, "skip_labels") for name in names}
+        found = {name: self._labels.find_label(name, "skip_labels") for name in names}
         for name, label in found.items():
             if label is None:
                 raise HfBatError(
@@ -154,7 +154,7 @@ class Attack:
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         if not examples:
             raise HfBatError("there are no rows to attack")
-        _, self._labels = labels_of(rows, self.task, self.model.config)
+        _, self._labels = find_labels(rows, self.task, self.model.config)
         self._skipped = self._skipped_labels()
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)
@@ -181,7 +181,7 @@ class Attack:
                 f"task {self.task.name!r} has {len(self.task.columns)} texts "
                 f"({', '.join(self.task.columns)}); got {len(texts)}"
             )
-        gold = None if label is None else self._labels.model_label(label, "the text")
+        gold = None if label is None else self._labels.read_label(label, "the text")
         reason = None if all(text.strip() for text in texts) else "empty text"
         search = partial(self._search, Example(0, texts, gold, reason), trust=gold is None)
         return next(
@@ -226,7 +226,7 @@ class Attack:
         searches = ((partial(self._search, e), self.recipe.budget) for e in examples)
         total = len(examples) + already
         show = False if rank else self.progress
-        with progress(total, self.name, "row", show=show, initial=already) as bar:
+        with open_bar(total, self.name, "row", show=show, initial=already) as bar:
             succeeded = attempted = 0
             for results in engine.run(searches):
                 yield results
@@ -331,7 +331,7 @@ class Attack:
 
     def _inference_label(self, label: int) -> str | None:
         names = inference_names(self._labels.data_names)
-        return self._labels.data_name(label) if names else None
+        return self._labels.get_data_name(label) if names else None
 
     def _label_name(self, label: int | None) -> str | None:
         names = self._labels.model_names
@@ -345,7 +345,7 @@ class Attack:
         recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
         # By the data's names: those of two models may differ in case.
         names = (
-            self._labels.data_name(label) or self._label_name(label) for label in self._skipped
+            self._labels.get_data_name(label) or self._label_name(label) for label in self._skipped
         )
         recipe["skipped_labels"] = sorted(filter(None, names))
         summary = summarize(rows, self.recipe.goal.kind, recipe, self._validity)

@@ -37,8 +37,8 @@ from hf_bat.certificate.report import (
     summarize,
 )
 from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource
-from hf_bat.console import progress as progress_bar
-from hf_bat.data import labels_of
+from hf_bat.console import open_bar
+from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import clopper_pearson
@@ -151,7 +151,7 @@ def certify(
     examples = read_examples(rows, task, classifier.config, max_samples)
     if not examples:
         raise HfBatError("no rows to certify")
-    label_names = labels_of(rows, task, classifier.config)[1].model_names
+    label_names = find_labels(rows, task, classifier.config)[1].model_names
     rank, world = rank_and_world()
     # Rows in flight share batches; the limit keeps the memory for their samples constant.
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
@@ -171,7 +171,7 @@ def certify(
             (partial(_certify_row, setting, label_names, example), None) for example in share
         )
         show = False if rank else progress  # one bar, not one per rank
-        with progress_bar(len(share) + done, "certify", "row", show=show, initial=done) as bar:
+        with open_bar(len(share) + done, "certify", "row", show=show, initial=done) as bar:
             attempted = certified = 0
             for results in engine.run(searches):
                 yield results

@@ -136,12 +136,12 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
     Raises:
         HfBatError: If both or neither are given, the task is unknown, or it would ignore an option.
     """
-    from hf_bat.tasks import task_of_arguments
+    from hf_bat.tasks import build_task
 
     name = args.task_name or (None if args.columns else default)
     if bool(name) == bool(args.columns):
         raise HfBatError("give either --task or --columns")
-    return task_of_arguments({**vars(args), "task_name": name})
+    return build_task({**vars(args), "task_name": name})
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
@@ -166,13 +166,13 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
 
 def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None:
     from hf_bat.attack.ranks import rank_and_world
-    from hf_bat.data import labels_of
+    from hf_bat.data import find_labels
     from hf_bat.labels import has_named_labels
 
     if model.config is None or not task.label_names or has_named_labels(model.config):
         return
     # On every rank, because it raises if the labels do not fit.
-    names = labels_of(rows, task, model.config)[1].model_names
+    names = find_labels(rows, task, model.config)[1].model_names
     if rank_and_world()[0] == 0:
         # Nothing tells which label LABEL_0 is, and a wrong order makes every figure wrong.
         order = ", ".join(f"{number} {name}" for number, name in enumerate(names))

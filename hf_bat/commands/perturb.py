@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the rows and return 0."""
-    from hf_bat.data import labels_of, prepare_dataset
+    from hf_bat.data import find_labels, prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.perturbations.validity import inference_names
     from hf_bat.preview import Preview
@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
     data = load_split(args.data)
     # The data may declare the labels in another order than the task.
-    labels = labels_of(data, task, None)[1]
-    skipped = [labels.named(name, "the task") for name in task.skipped_labels]
+    labels = find_labels(data, task, None)[1]
+    skipped = [labels.find_label(name, "the task") for name in task.skipped_labels]
     sampler = PerturbationSampler(
         task.columns,
         fickle,

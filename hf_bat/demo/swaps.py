@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_bat.console import progress
+from hf_bat.console import open_bar
 from hf_bat.device import disable_cudnn_attention
 from hf_bat.perturbations import Perturbation
 
@@ -41,7 +41,7 @@ def predict(
     model.eval()
     order = sorted(range(len(inputs)), key=lambda i: sum(map(len, inputs[i])))
     classes = np.empty(len(inputs), dtype=np.int64)
-    with progress(len(inputs), description, "input", leave=False) as bar:
+    with open_bar(len(inputs), description, "input", leave=False) as bar:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             columns = [list(column) for column in zip(*(inputs[i] for i in chosen), strict=True)]

@@ -17,8 +17,8 @@ from typing import Any
 from hf_bat.attack.engine import Engine
 from hf_bat.attack.requests import Score
 from hf_bat.attack.runner import as_classifier
-from hf_bat.console import progress as progress_bar
-from hf_bat.data import labels_of, plain
+from hf_bat.console import open_bar
+from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
@@ -110,7 +110,7 @@ def read_contrast_set(
             and optionally `idx`, which defaults to the position.
         columns: One or two text columns.
         get_label: Takes a value of the label column and a description of the row, and returns the model's
-            label, or `None` for a missing one; for example `hf_bat.labels.LabelMap.model_label`.
+            label, or `None` for a missing one; for example `hf_bat.labels.LabelMap.read_label`.
         label_column: Name of the label column. Defaults to "label".
 
     Raises:
@@ -304,10 +304,10 @@ def contrast_model(
     """
     task = get_task(task)
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
-    rows = plain(rows)
-    column, labels = labels_of(rows, task, classifier.config)
+    rows = drop_format(rows)
+    column, labels = find_labels(rows, task, classifier.config)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
-    contrast = read_contrast_set(renamed, task.columns, labels.model_label, column)
+    contrast = read_contrast_set(renamed, task.columns, labels.read_label, column)
     return evaluate_contrast(
         contrast, lambda inputs: predict_labels(classifier, inputs, batch_size, progress)
     )
@@ -326,7 +326,7 @@ def predict_labels(
         return search, None
 
     labels = [0] * len(inputs)
-    with progress_bar(len(inputs), "contrast", "row", show=progress) as bar:
+    with open_bar(len(inputs), "contrast", "row", show=progress) as bar:
         engine = Engine(classifier, batch_size)
         for answers in engine.run(ask(number, texts) for number, texts in enumerate(inputs)):
             for number, label in answers:

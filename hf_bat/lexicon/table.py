@@ -24,7 +24,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
 
-from hf_bat.errors import HfBatError, first_cause
+from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import write_atomically
 
 # A table, a plain mapping, or the path of a table.
@@ -243,7 +243,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             raise
         except Exception as error:  # of the HTTP library, which the Hub library chooses
             raise HfBatError(
-                f"cannot push the table to {repo_id}: {first_cause(error)}; check the name and `hf auth "
+                f"cannot push the table to {repo_id}: {describe_cause(error)}; check the name and `hf auth "
                 "whoami`, and push again: uploaded files are not uploaded twice"
             ) from error
         return f"hf://datasets/{repo.repo_id}@{commit.oid}"
@@ -310,7 +310,7 @@ def fetch_table(address: str | os.PathLike[str]) -> Path:
         return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
     except Exception as error:  # of the HTTP library, which the Hub library chooses
         raise HfBatError(
-            f"cannot fetch the table of {repo} from the Hub: {first_cause(error)}"
+            f"cannot fetch the table of {repo} from the Hub: {describe_cause(error)}"
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from hf_bat.console import counted, progress
+from hf_bat.console import open_bar, track
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
@@ -192,7 +192,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             raw.seek(0)
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if is_gzip else raw)
             size = path.stat().st_size
-            with progress(
+            with open_bar(
                 size, f"reading {path.name}", "B", unit_scale=True, delay=2, leave=False
             ) as bar:
                 for number, line in enumerate(stream, start=1):
@@ -321,4 +321,4 @@ def _normalize(matrix: np.ndarray) -> np.ndarray:
 
 
 def _list_blocks(rows: int, name: str) -> Iterator[int]:
-    return counted(range(0, rows, _BLOCK), name, "block")
+    return track(range(0, rows, _BLOCK), name, "block")

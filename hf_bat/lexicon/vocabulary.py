@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hf_bat.console import counted
+from hf_bat.console import track
 from hf_bat.errors import HfBatError
 from hf_bat.text import iterate_words
 
@@ -149,7 +149,7 @@ def leakage_report(
 
 def _read_texts(name: str, rows: Rows, columns: Sequence[str]) -> list[list[str]]:
     texts: list[list[str]] = []
-    for number, row in enumerate(counted(rows, f"reading split {name}", "row")):
+    for number, row in enumerate(track(rows, f"reading split {name}", "row")):
         for column in columns:
             if column not in row:
                 raise HfBatError(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from hf_bat.console import counted
+from hf_bat.console import track
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.stoplists import LISTS, stopwords
 from hf_bat.lexicon.table import SubstitutionTable
@@ -60,7 +60,7 @@ def antonyms_from_wordnet(
     }
     listed = _lower(_list_words_near_antonyms(wordnet) if words is None else words)
     table = {}
-    for word in counted(listed, "antonyms", "word"):
+    for word in track(listed, "antonyms", "word"):
         antonyms = [
             first
             for synset in wordnet.synsets(word)
@@ -114,7 +114,7 @@ def synonyms_from_wordnet(
     wordnet = wordnet or load_wordnet()
     finder = _SynonymFinder(wordnet, min_share if senses == "frequent" else None)
     listed = _lower(finder.list_words() if words is None else words)
-    table = {word: finder.find(word) for word in counted(listed, "synonyms", "word")}
+    table = {word: finder.find(word) for word in track(listed, "synonyms", "word")}
     options: dict[str, object] = {"senses": senses}
     if senses == "frequent":
         options["min_share"] = min_share

@@ -120,13 +120,13 @@ def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any,
     Raises:
         HfBatError: arguments that are missing, unknown or do not go together.
     """
-    from hf_bat.tasks import task_of_arguments
+    from hf_bat.tasks import build_task
 
     if arguments.get("model_name_or_path") is None:
         raise HfBatError("the runs' flags name no --model_name_or_path")
     if (arguments.get("task_name") is None) == (arguments.get("columns") is None):
         raise HfBatError("the runs' flags need either --task_name or --columns")
-    task_of_arguments(arguments)
+    build_task(arguments)
     try:
         run, training = _run_parser().parse_dict(
             {**DEFAULTS, **arguments, "output_dir": output_dir}

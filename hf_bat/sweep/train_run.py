@@ -26,17 +26,17 @@ from transformers import (
 
 from hf_bat.attack.ranks import leave
 from hf_bat.callbacks import drop_missing_metrics, should_attack
-from hf_bat.console import plain_logs
+from hf_bat.console import strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.representations import collect, distances, separation
 from hf_bat.files import write_json
-from hf_bat.labels import label_names_of
-from hf_bat.metrics.of_task import task_metrics
+from hf_bat.labels import find_label_names
+from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.saved_perturbations import collect_tables
 from hf_bat.sweep.arguments import RunArguments, row_files, row_limit, without_secrets
 from hf_bat.sweep.flags import build_arguments
 from hf_bat.sweep.schedule import MODEL
-from hf_bat.tasks import Task, load_hub_split, load_split, task_of_arguments, with_label_names
+from hf_bat.tasks import Task, build_task, load_hub_split, load_split, with_label_names
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.version import __version__
 
@@ -53,10 +53,10 @@ def load_rows(run: RunArguments, task: Task) -> dict[str, Any]:
 
 def make_trainer(run: RunArguments, training: Any) -> tuple[BalancedTrainer, dict[str, Any]]:
     """The trainer of a run, and its rows by role."""
-    task = task_of_arguments(vars(run))
+    task = build_task(vars(run))
     with training.main_process_first(desc="loading the data"):
         rows = load_rows(run, task)
-    task = with_label_names(task, label_names_of(rows["train"], task))
+    task = with_label_names(task, find_label_names(rows["train"], task))
     set_seed(training.seed)  # of the new head's weights
     try:
         tokenizer = AutoTokenizer.from_pretrained(run.model_name_or_path)
@@ -72,7 +72,7 @@ def make_trainer(run: RunArguments, training: Any) -> tuple[BalancedTrainer, dic
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
-        compute_metrics=task_metrics(task, model.config),
+        compute_metrics=build_compute_metrics(task, model.config),
         task=task,
         synonyms=run.synonyms,
         antonyms=run.antonyms,
@@ -233,7 +233,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    plain_logs()
+    strip_log_escapes()
     status = main(sys.argv[1:])
     if status == 0:
         leave()

@@ -6,7 +6,7 @@ from transformers import BertConfig
 
 from hf_bat import get_task
 from hf_bat.data import prepare_dataset
-from hf_bat.labels import label_map, label_names_of
+from hf_bat.labels import find_label_names, reconcile_labels
 from hf_bat.tasks import Task, load_hub_split, load_split, user_task
 
 SNLI = get_task("snli")
@@ -22,14 +22,14 @@ def bad_rows(name, keyword, rows, task=SNLI):
 
 
 def bad_model(name, keyword, task=SNLI, **options):
-    """Return the bad call of `label_map` with this model."""
-    return BadCall(name, lambda _: label_map(task, BertConfig(**options)), keyword)
+    """Return the bad call of `reconcile_labels` with this model."""
+    return BadCall(name, lambda _: reconcile_labels(task, BertConfig(**options)), keyword)
 
 
 def bad_column(name, keyword, *labels):
-    """Return the bad call of `label_names_of` with this label column."""
+    """Return the bad call of `find_label_names` with this label column."""
     rows = datasets.Dataset.from_list([{"text": "A.", "label": label} for label in labels])
-    return BadCall(name, lambda _: label_names_of(rows, user_task(["text"])), keyword)
+    return BadCall(name, lambda _: find_label_names(rows, user_task(["text"])), keyword)
 
 
 def load_bad_file(folder, name, content):

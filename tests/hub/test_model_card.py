@@ -20,7 +20,7 @@ from training_helpers import (
 )
 
 from hf_bat import HfBatError, get_task
-from hf_bat.errors import first_cause
+from hf_bat.errors import describe_cause
 from hf_bat.files import get_hub_name
 from hf_bat.methods import METHODS
 from hf_bat.model_card import Evaluation, _list_options
@@ -368,4 +368,4 @@ def test_the_cause_is_the_first_one_with_what_the_server_said():
         except KeyError as inner:
             raise Refused("outer") from inner
     except Refused as error:
-        assert first_cause(error) == "'inner' (no rights to write)"
+        assert describe_cause(error) == "'inner' (no rights to write)"

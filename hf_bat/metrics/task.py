@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hf_bat.labels import label_map
+from hf_bat.labels import reconcile_labels
 from hf_bat.metrics import load
 from hf_bat.tasks import Task
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, PretrainedConfig
 
 
-def task_metrics(
+def build_compute_metrics(
     task: Task, config: PretrainedConfig
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return a Trainer's `compute_metrics` for a task: accuracy, and F1 for paraphrases and toxicity.
@@ -31,7 +31,7 @@ def task_metrics(
         >>> from transformers import BertConfig, EvalPrediction
         >>> from hf_bat.tasks import get_task
         >>> config = BertConfig(id2label={0: "duplicate", 1: "not_duplicate"})
-        >>> compute = task_metrics(get_task("qqp"), config)
+        >>> compute = build_compute_metrics(get_task("qqp"), config)
         >>> logits, labels = np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([0, 0])
         >>> {name: round(value, 3) for name, value in compute(EvalPrediction(logits, labels)).items()}
         {'accuracy': 0.5, 'f1': 0.667}
@@ -41,7 +41,7 @@ def task_metrics(
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         # Maps the model's labels to the task's. Computed here, because a trainer may name a new head's
         # labels after this function is made.
-        task_labels = np.argsort(label_map(task, config).ids)
+        task_labels = np.argsort(reconcile_labels(task, config).ids)
         predictions = task_labels[np.argmax(prediction.predictions, axis=-1)]
         references = task_labels[np.asarray(prediction.label_ids)]
         values: dict[str, float] = {}

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from transformers import BertConfig, EvalPrediction
 
 from hf_bat import get_task
-from hf_bat.metrics.of_task import task_metrics
+from hf_bat.metrics.task import build_compute_metrics
 
 
 @pytest.mark.parametrize("names", [("not_duplicate", "duplicate"), ("duplicate", "not_duplicate")])
@@ -17,14 +17,14 @@ def test_f1_is_of_the_tasks_positive_class(names):
     own = {True: names.index("duplicate"), False: names.index("not_duplicate")}
     logits = np.eye(2)[[own[bool(one)] for one in said]]
     labels = np.array([own[bool(one)] for one in gold])
-    found = task_metrics(get_task("qqp"), config)(EvalPrediction(logits, labels))
+    found = build_compute_metrics(get_task("qqp"), config)(EvalPrediction(logits, labels))
     assert found["f1"] == pytest.approx(f1_score(gold, said))
     assert found["accuracy"] == pytest.approx(accuracy_score(gold, said))
 
 
 def test_a_head_may_get_its_names_later():
     config = BertConfig(num_labels=2)
-    compute = task_metrics(get_task("qqp"), config)
+    compute = build_compute_metrics(get_task("qqp"), config)
     config.id2label = {0: "duplicate", 1: "not_duplicate"}  # as a trainer does
     found = compute(EvalPrediction(np.eye(2), np.array([0, 0])))
     assert found == {"accuracy": 0.5, "f1": pytest.approx(2 / 3)}
