@@ -176,18 +176,13 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         if is_hub_address(path):
             path = fetch_table(path)
         path = Path(path)
-        if path.is_dir():
-            raise HfBatError(f"a table is one file, and {path} is a directory")
         try:
             data = path.read_bytes()
             if data[:2] == b"\x1f\x8b":
                 data = gzip.decompress(data)
-        except FileNotFoundError as error:
-            raise HfBatError(f"table not found: {path}") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise HfBatError(f"table {path} is a damaged gzip file: {error}") from error
-        except OSError as error:
-            raise HfBatError(f"cannot read the table {path}: {error.strerror or error}") from error
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or f"damaged gzip file ({error})"
+            raise HfBatError(f"cannot read the table {path}: {reason}") from error
         is_pickle = data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle")
         try:
             return _read_pickle(data) if is_pickle else _read_json(data)
@@ -336,14 +331,23 @@ def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
 
 def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Return the words that have replacements, these without repetitions and the word itself."""
-    listed = {
-        word: others if type(others) is list else _list(word, others)
-        for word, others in mapping.items()
-    }
-    # One check of all words, because tables are loaded often; only if it fails, one by one.
-    is_plain = set(map(type, chain(listed, *listed.values()))) <= {str}
-    if not is_plain or "" in listed or not all(chain.from_iterable(listed.values())):
-        _refuse(listed)
+    listed: dict[str, list[str]] = {}
+    for word, others in mapping.items():
+        if type(others) is not list:
+            if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
+                raise HfBatError(
+                    f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
+                )
+            others = list(others)
+        listed[word] = others
+    # All words are checked at once, because tables are loaded often; the slow loop finds the wrong one.
+    types = set(map(type, chain(listed, *listed.values())))
+    if not types <= {str} or "" in listed or not all(chain.from_iterable(listed.values())):
+        for word, others in listed.items():
+            for text in (word, *others):
+                if not isinstance(text, str) or not text:
+                    entry = f"{text!r:.80} in the entry of {word!r:.80}"
+                    raise HfBatError(f"a word must be a non-empty string, got {entry}")
     words: dict[str, tuple[str, ...]] = {}
     for word, others in listed.items():
         unique = dict.fromkeys(others)
@@ -351,24 +355,6 @@ def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
         if unique:
             words[word] = tuple(unique)
     return words
-
-
-def _list(word: str, others: Iterable[str]) -> list[str]:
-    if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
-        raise HfBatError(
-            f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
-        )
-    return list(others)
-
-
-def _refuse(listed: Mapping[str, list[str]]) -> None:
-    for word, others in listed.items():
-        for name, text in (
-            ("a word", word),
-            *((f"a replacement of {word!r:.80}", o) for o in others),
-        ):
-            if not isinstance(text, str) or not text:
-                raise HfBatError(f"{name} must be a non-empty string, got {text!r:.80}")
 
 
 def _read_json(data: bytes) -> SubstitutionTable:
@@ -384,11 +370,9 @@ def _read_json(data: bytes) -> SubstitutionTable:
     if content["format"] != FORMAT:
         raise HfBatError(f"its format is {content['format']!r}, not {FORMAT!r}")
     version = content.get("version")
-    if type(version) is not int:
-        raise HfBatError(f"its header has no whole-number version, got {version!r:.80}")
-    if version > VERSION:
+    if type(version) is not int or version > VERSION:
         raise HfBatError(
-            f"it has format version {version}, and this hf_bat reads up to {VERSION}; upgrade hf_bat"
+            f"it has format version {version!r:.80}, and this hf_bat reads up to {VERSION}: upgrade it"
         )
     words, metadata = content.get("words"), content.get("metadata", {})
     if not isinstance(words, dict) or not isinstance(metadata, dict):

@@ -201,8 +201,6 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     line = line.strip(b" \t\r\n")
                     if line:
                         yield number, line
-    except FileNotFoundError as error:
-        raise HfBatError(f"vector file not found: {path}") from error
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HfBatError(f"cannot read the vectors {path}: {reason}") from error

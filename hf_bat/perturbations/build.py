@@ -1,4 +1,4 @@
-"""The perturbations of a run, built alike for training and attacks; the registry of obstinate edits."""
+"""The perturbations of a run, for training and attacks, and the registry of obstinate edits."""
 
 from __future__ import annotations
 
@@ -98,19 +98,18 @@ def build_obstinate(
     """Build the obstinate perturbation of some kinds of edits.
 
     Args:
-        antonym: The antonym perturbation; its options hold for sister terms and numbers too.
-        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. Each kind that a
-            row allows is equally likely to be drawn. Defaults to `("antonym",)`.
+        antonym: The antonym perturbation, whose options hold for sister terms and numbers too.
+        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. Each kind that a row
+            allows is drawn equally often. Defaults to `("antonym",)`.
         label_filter: `"off"`, `"only"` (draw only edits that are likely to change the label, see
-            `LabelValidity`), or `"prefer"` (draw any edit if a row has no such edit). Defaults to
-            `"off"`.
+            `LabelValidity`), or `"prefer"` (draw any edit if a row has no such edit). Defaults to `"off"`.
 
     Returns:
-        The perturbation of the kind (for antonyms, `antonym` itself), or a `MixedPerturbation` of
-        several kinds, wrapped in the label filter if there is one.
+        The perturbation of one kind (for antonyms, `antonym` itself) or a `MixedPerturbation`, wrapped
+        in the label filter if it is on.
 
     Raises:
-        HfBatError: If a kind or the filter is unknown, a kind is repeated, or there is no kind.
+        HfBatError: If a kind or the filter is unknown, a kind is repeated, or `edits` is empty.
 
     Example:
         >>> _, antonym = build_perturbations()
@@ -133,11 +132,7 @@ def build_obstinate(
 
 
 def check_obstinate_edits(edits: Sequence[str]) -> None:
-    """Check that kinds of obstinate edits are known, different and at least one.
-
-    Raises:
-        HfBatError: If they are not.
-    """
+    """Raise `HfBatError` unless `edits` are one or more known kinds, without repetitions."""
     if isinstance(edits, str) or not edits or not set(edits) <= EDIT_KINDS.keys():
         raise HfBatError(
             f"obstinate_edits must be a list of {', '.join(OBSTINATE_EDITS)}; got {edits!r}"
@@ -148,8 +143,8 @@ def check_obstinate_edits(edits: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MixedEdit(Edit):
-    """An edit that records which perturbations of the mixture have it: "second" for "first" is both an
-    antonym and the next number."""
+    """An edit with the perturbations that have it: "second" is both an antonym of "first" and the next
+    number."""
 
     sources: tuple[int, ...]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Literal
 
+import hf_bat.perturbations.verbs as verbs
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import (
     Edit,
@@ -16,23 +18,9 @@ from hf_bat.perturbations.base import (
     replace_sentence,
     split_marks,
 )
-from hf_bat.perturbations.verbs import (
-    BE,
-    DO,
-    HAVE,
-    MODALS,
-    QUESTION_WORDS,
-    SUBJECTS,
-    LexiconTagger,
-    NltkTagger,
-    VerbTagger,
-    get_auxiliary,
-    get_verb_lemma,
-    is_adverb,
-    is_negative,
-)
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
+Tagger = verbs.LexiconTagger | verbs.NltkTagger
 _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
 # Negative forms that are not the positive one and "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
@@ -50,14 +38,13 @@ class NegationPerturbation(Perturbation):
     """The obstinate set of all single negation edits (paper, appendix A.2).
 
     Each verb is negated in turn, with do-support where English needs it ("goes" -> "doesn't go"), or
-    one negation is removed: "not" (except that of "not only" and "or not"), "no" before a word, or
-    "n't". A verb that is already negated is left alone. Case, spacing and punctuation are kept.
-    Removing "n't" from "doesn't go" leaves "does go", as in the authors' attack.
+    one negation is removed: "not" (but not in "not only" and "or not"), "no" before a word, or "n't".
+    A verb that is already negated does not change. Case, spacing and punctuation are kept. Removing
+    "n't" from "doesn't go" leaves "does go", as in the authors' attack.
 
     Args:
         pos: Source of the parts of speech: `"lexicon"` (the bundled WordNet and rules of context) or
-            `"nltk"` (the averaged perceptron tagger, whose data must be installed). Defaults to
-            `"lexicon"`.
+            `"nltk"` (the averaged perceptron tagger and its data). Defaults to `"lexicon"`.
 
     Raises:
         HfBatError: If the source is unknown, or at the first use of `"nltk"` without its data.
@@ -78,18 +65,15 @@ class NegationPerturbation(Perturbation):
         if pos not in ("lexicon", "nltk"):
             raise HfBatError(f"unknown part-of-speech source {pos!r}; known: lexicon, nltk")
         self.pos = pos
-        self._tagger: VerbTagger | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Loading a tagger again is faster than sending its weights to every worker.
-        return {**self.__dict__, "_tagger": None}
+        return {name: value for name, value in vars(self).items() if name != "tagger"}
 
-    @property
-    def tagger(self) -> VerbTagger:
+    @cached_property
+    def tagger(self) -> Tagger:
         """The source of verb tags, loaded at its first use."""
-        if self._tagger is None:
-            self._tagger = NltkTagger() if self.pos == "nltk" else LexiconTagger()
-        return self._tagger
+        return verbs.NltkTagger() if self.pos == "nltk" else verbs.LexiconTagger()
 
     def candidates(self, texts: Texts) -> list[Edit]:
         return [
@@ -127,7 +111,7 @@ class NegationPerturbation(Perturbation):
 class _Sentence:
     """The words of a sentence with their verb tags."""
 
-    def __init__(self, tokens: list[Token], tagger: VerbTagger):
+    def __init__(self, tokens: list[Token], tagger: Tagger):
         self.tokens = tokens
         self.words = [normalize_word(word) for _, word, _ in tokens]
         self.tags = tagger.tag(tokens)
@@ -135,13 +119,13 @@ class _Sentence:
     def negate(self, i: int) -> str | None:
         """Return the negated form of word `i`, or `None` if it is not a verb to negate."""
         word, cased = self.words[i], self.tokens[i][1]
-        if not word or is_negative(word) or self._is_negated(i):
+        if not word or verbs.is_negative(word) or self._is_negated(i):
             return None
         if word.endswith(_CLITICS) or (word.endswith("'s") and word[:-2] in _HOSTS):
             return cased + _match_capitals(" not", cased)
-        if word in BE and word not in ("be", "been", "being"):
+        if word in verbs.BE and word not in ("be", "been", "being"):
             return self._negate_auxiliary(i)
-        if word in MODALS:
+        if word in verbs.MODALS:
             is_modal = self.tags[i] == "MD" or self._find_next_verb(i)
             return self._negate_auxiliary(i) if is_modal else None
         tag = self._mend_tag(i)
@@ -149,12 +133,12 @@ class _Sentence:
             return None
         if tag not in _DO_SUPPORT:
             return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
-        if (word in HAVE or word in DO) and self._is_auxiliary(i):
+        if (word in verbs.HAVE or word in verbs.DO) and self._is_auxiliary(i):
             return self._negate_auxiliary(i)
-        if word in HAVE or word in DO:
-            lemma: str | None = "have" if word in HAVE else "do"
+        if word in verbs.HAVE or word in verbs.DO:
+            lemma: str | None = "have" if word in verbs.HAVE else "do"
         else:
-            lemma = word if tag == "VBP" else get_verb_lemma(word)
+            lemma = word if tag == "VBP" else verbs.get_verb_lemma(word)
         return match_case(f"{_DO_SUPPORT[tag]} {lemma}", cased) if lemma else None
 
     def remove_negation(self, i: int) -> str | None:
@@ -167,16 +151,16 @@ class _Sentence:
             return None if is_kept else ""
         if word == "no":
             return "" if following and not after and following not in _NO_IDIOMS else None
-        if not is_negative(word) or word in ("never", "n't", "ain't"):
+        if not verbs.is_negative(word) or word in ("never", "n't", "ain't"):
             return None
-        positive = get_auxiliary(word)
+        positive = verbs.get_auxiliary(word)
         return cased[: len(positive)] if word.startswith(positive) else match_case(positive, cased)
 
     def _mend_tag(self, i: int) -> str | None:
         """Return the tag of word `i`; taggers mistake "go" of "May I go" for a finite form."""
-        is_asked = i >= 2 and self.words[i - 1] in SUBJECTS
-        helper = get_auxiliary(self.words[i - 2]) if is_asked else ""
-        if self.tags[i] == "VBP" and (helper in MODALS or helper in DO):
+        is_asked = i >= 2 and self.words[i - 1] in verbs.SUBJECTS
+        helper = verbs.get_auxiliary(self.words[i - 2]) if is_asked else ""
+        if self.tags[i] == "VBP" and (helper in verbs.MODALS or helper in verbs.DO):
             return "VB"
         if self.tags[i] == "VB" and i == 0 and self.words[0] in ("do", "have"):
             return "VBP"
@@ -186,13 +170,13 @@ class _Sentence:
         word, cased = self.words[i], self.tokens[i][1]
         if word in _UNCONTRACTED:
             # "May I go?" has no room for "not" beside "may"; its main verb has.
-            is_asked = i + 1 < len(self.words) and self.words[i + 1] in SUBJECTS
+            is_asked = i + 1 < len(self.words) and self.words[i + 1] in verbs.SUBJECTS
             return None if is_asked else cased + _match_capitals(" not", cased)
         return match_case(_IRREGULAR.get(word, word + "n't"), cased)
 
     def _is_auxiliary(self, i: int) -> bool:
         """Return whether a form of "have" or "do" helps another verb, or replaces one at the end."""
-        if self.words[i] in DO:
+        if self.words[i] in verbs.DO:
             is_asked = self._opens(i) and any("?" in after for _, _, after in self.tokens[i:])
             is_last = i + 1 == len(self.words) or bool(self.tokens[i][2])
             return is_asked or is_last or self._find_next_verb(i) == "VB"
@@ -200,7 +184,7 @@ class _Sentence:
 
     def _opens(self, i: int) -> bool:
         """Return whether a word is the first in its clause, a question word before it aside."""
-        return i == 0 or self.words[i - 1] in QUESTION_WORDS or bool(self.tokens[i - 1][2])
+        return i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
 
     def _find_next_verb(self, i: int) -> str | None:
         """Return the tag of the verb that the auxiliary `i` helps, past a subject and adverbs."""
@@ -208,7 +192,7 @@ class _Sentence:
         for j in range(i + 1, len(self.words)):
             if self.tags[j]:
                 return self.tags[j]
-            skipped = opens or self.words[j] in SUBJECTS or is_adverb(self.words[j])
+            skipped = opens or self.words[j] in verbs.SUBJECTS or verbs.is_adverb(self.words[j])
             if not skipped or self.tokens[j][2]:
                 return None
         return None
@@ -217,18 +201,18 @@ class _Sentence:
         if self.words[i + 1 : i + 2] in (["not"], ["no"]) and not self.tokens[i][2]:
             return True
         j = i - 1
-        while j >= 0 and (is_adverb(self.words[j]) or self.words[j] == "to"):
+        while j >= 0 and (verbs.is_adverb(self.words[j]) or self.words[j] == "to"):
             j -= 1
         if j < 0:
             return False
         word = self.words[j]
-        if is_negative(word):
+        if verbs.is_negative(word):
             return True
-        if word in BE or word in HAVE or word in DO or word in MODALS:
+        if word in verbs.AUXILIARIES:
             return self._is_negated(j)
         # "Don't you like it?": the subject separates the verb from its negation.
-        is_asked = word in SUBJECTS and j > 0 and self.words[j - 1] != "not"
-        return is_asked and is_negative(self.words[j - 1]) and self.tags[i] is not None
+        is_asked = word in verbs.SUBJECTS and j > 0 and self.words[j - 1] != "not"
+        return is_asked and verbs.is_negative(self.words[j - 1]) and self.tags[i] is not None
 
 
 def _match_capitals(ending: str, word: str) -> str:

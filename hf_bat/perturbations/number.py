@@ -1,8 +1,4 @@
-"""Numbers and quantities (obstinate): one number of one sentence is replaced by another.
-
-Numbers are read as English writes them: words to ninety-nine, digits and ordinals, also with signs,
-units and in compounds.
-"""
+"""Numbers and quantities (obstinate): one number of one sentence is replaced by another."""
 
 from __future__ import annotations
 
@@ -34,34 +30,23 @@ _TIME_WORDS = ("am", "pm", "a.m", "p.m", "o'clock", "noon", "midnight")
 _LARGE = ("hundred", "thousand", "million", "billion")
 # Words of a group replace each other.
 _GROUPS = (
-    _LARGE,
-    tuple(f"{word}s" for word in _LARGE),
-    ("twice", "thrice"),
-    ("double", "triple"),
-    ("duo", "trio", "quartet"),
-    ("more", "less"),
-    ("everyone", "nobody"),
-    ("everything", "nothing"),
-)
+    _LARGE, tuple(f"{word}s" for word in _LARGE), ("twice", "thrice"), ("double", "triple"),
+    ("duo", "trio", "quartet"), ("more", "less"), ("everyone", "nobody"), ("everything", "nothing"),
+)  # fmt: skip
+# The others work one way only, because "few" is often "a few". "all", "both", "most" and "no" are
+# missing because their replacement depends on their neighbors ("all the dogs", "most beautiful").
 _QUANTITIES = {
     **{word: tuple(w for w in group if w != word) for group in _GROUPS for word in group},
-    # One way only: "few" is often "a few". "all", "both", "most" and "no" are missing because their
-    # replacement depends on their neighbors ("all the dogs", "most beautiful").
-    "dozen": ("hundred", "thousand"),
-    "dozens": ("hundreds", "thousands"),
-    "many": ("few",),
-    "numerous": ("few",),
-    "countless": ("few",),
-    "fewer": ("more",),
-    "everybody": ("nobody",),
+    "dozen": ("hundred", "thousand"), "dozens": ("hundreds", "thousands"), "many": ("few",),
+    "numerous": ("few",), "countless": ("few",), "fewer": ("more",), "everybody": ("nobody",),
     "none": ("all",),
-}
+}  # fmt: skip
 
 
 class NumberPerturbation(SwapPerturbation):
     """The obstinate set of all inputs with one number or quantity changed: two -> three, many -> few.
 
-    Digits stay digits, words stay words and ordinals stay ordinals. Case, grouping commas, decimals,
+    Numbers are words to ninety-nine, digits and ordinals of either. Case, grouping commas, decimals,
     units and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s
     (or half of n, if n - s would be less than 2) and, below 1,000, 2 n. The step s is 1, and for a
     round number the greatest power of ten that divides it. "hundred", "thousand", "million" and
@@ -69,9 +54,9 @@ class NumberPerturbation(SwapPerturbation):
     fits nearly everywhere: "many" becomes "few" (but not the reverse, because of "a few"); "more" and
     "less", "everyone" and "nobody", "dozens" and "hundreds", "twice" and "thrice" replace each other.
 
-    1 is left alone unless it is an ordinal, and no other number becomes 1, because "one" is often a
-    pronoun and its noun is singular. 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and
-    ranges are left alone too.
+    1 stays unless it is an ordinal, and no other number becomes 1, because "one" is often a pronoun
+    and its noun is singular. 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and ranges
+    stay too.
 
     Args:
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
@@ -197,7 +182,7 @@ def parse_number(word: str) -> Number | None:
 
 
 def _is_plain(rest: Sequence[str]) -> bool:
-    """Return whether a compound goes on in words: "-year-old", but not "-4" of "3-4" or "-pm"."""
+    """Return whether the rest of a compound is words: "-year-old", but not "-4" of "3-4" or "-pm"."""
     return all(part.isalpha() and not _is_time_word(part) for part in rest)
 
 

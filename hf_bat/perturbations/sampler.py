@@ -54,8 +54,8 @@ class DrawSource:
 class PerturbationSampler:
     """Draws the fickle and obstinate versions of rows.
 
-    It has no state. A row's draws depend only on `(seed, epoch, idx)`: not on the number of workers,
-    the world size, the order of batches or a resume, and each epoch has new ones.
+    It has no state. A row's draws depend only on `(seed, epoch, idx)`: not on the number of workers, the
+    world size, the order of batches or a resume, and each epoch has new ones.
 
     Args:
         columns: The text column, or the two.

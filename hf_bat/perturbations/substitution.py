@@ -29,12 +29,11 @@ class SubstitutionPerturbation(Perturbation):
     Args:
         table: A `SubstitutionTable`, a mapping of words to replacements, or the path of a table. A
             word is looked up unchanged, then in lower case.
-        exclude_stopwords: Leave function words (NLTK's English list) alone. Defaults to `True`. The
-            authors' training replaces them, although their attack does not: 37 stop words have
-            antonyms in each of their tables.
-        casing: `"keep"` gives a replacement the case pattern of the replaced word; `"authors"` leaves
-            it in lower case as the authors' code does, which a cased model can notice. Defaults to
-            `"keep"`.
+        exclude_stopwords: Do not replace function words (NLTK's English list). The authors' training
+            replaces them, although their attack does not: 37 stop words have antonyms in each of
+            their tables. Defaults to `True`.
+        casing: `"keep"` gives a replacement the case pattern of the replaced word; `"authors"` leaves it in
+            lower case as the authors' code does, which a cased model can notice. Defaults to `"keep"`.
 
     Raises:
         HfBatError: If the casing is unknown or the table cannot be read.
@@ -91,12 +90,7 @@ class SubstitutionPerturbation(Perturbation):
         return tuple(other + mark for other in self.replacements(word))
 
     def leaves(self, tokens: Sequence[str], place: int) -> bool:
-        """Return whether a word with replacements is left alone because of its neighbors.
-
-        Args:
-            tokens: The tokens of a sentence.
-            place: Index of the token.
-        """
+        """Return whether the token at index `place`, which has replacements, stays for its neighbors."""
         return False
 
     def slots(self, texts: Texts) -> list[Slot]:
@@ -143,9 +137,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
     change at once. With `casing="authors"` a sample is in lower case throughout.
 
     Args:
-        table: Word -> synonyms; see `SubstitutionPerturbation`.
-        exclude_stopwords: See `SubstitutionPerturbation`.
-        casing: See `SubstitutionPerturbation`.
+        table: Word -> synonyms; all arguments are those of `SubstitutionPerturbation`.
 
     Example:
         >>> import random
@@ -184,9 +176,7 @@ class SwapPerturbation(SubstitutionPerturbation):
     one such word drawn uniformly, one of its replacements drawn uniformly.
 
     Args:
-        table: Word -> replacements; see `SubstitutionPerturbation`.
-        exclude_stopwords: See `SubstitutionPerturbation`.
-        casing: See `SubstitutionPerturbation`.
+        table: Word -> replacements; all arguments are those of `SubstitutionPerturbation`.
 
     Example:
         >>> class ColorPerturbation(SwapPerturbation):
@@ -230,9 +220,7 @@ class AntonymPerturbation(SwapPerturbation):
     """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
 
     Args:
-        table: Word -> antonyms; see `SubstitutionPerturbation`.
-        exclude_stopwords: See `SubstitutionPerturbation`.
-        casing: See `SubstitutionPerturbation`.
+        table: Word -> antonyms; all arguments are those of `SubstitutionPerturbation`.
 
     Example:
         >>> import random

@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
-# Mild on purpose, for tests and demonstrations; real work needs a list of its own.
+# Mild on purpose, for tests and demonstrations; real work needs another list.
 MILD_WORDS = (
     "idiot", "fool", "moron", "loser", "jerk", "clown", "stupid", "dumb", "pathetic", "ridiculous",
     "silly", "stupidly", "foolishly", "suck", "stink",
@@ -30,15 +30,14 @@ MILD_WORDS = (
 class ToxicityPerturbation(Perturbation):
     """The obstinate set for toxicity (paper, Wiki Talk): edits that should change the label.
 
-    If a sentence has no toxic word, each of its words is replaced by toxic words of the same part of
-    speech (the word's most frequent one in WordNet; function words are left alone). If it has toxic
-    words, its only edit removes them all. A word is toxic if it, or a base form of it, is in the list.
+    If a sentence has no toxic word, each word is replaced by toxic words of its most frequent part of
+    speech in WordNet; function words stay. If it has toxic words, its only edit removes them all. A word
+    is toxic if it, or a base form of it, is in the list.
 
     Args:
         words: The toxic words, or a file with one word per line (`#` begins a comment); a word that
             WordNet does not have counts as a noun. If `None`, a mild built-in list.
-        max_swaps: Largest number of toxic words tried for each word, in the order of the list.
-            Defaults to 50.
+        max_swaps: Number of toxic words to try for each word, in the order of the list. Defaults to 50.
 
     Raises:
         HfBatError: If the file is missing, or the list is empty or has an entry of several words.

@@ -23,29 +23,29 @@ from hf_bat.perturbations.base import (
     split_marks,
 )
 from hf_bat.perturbations.number import parse_number
-from hf_bat.perturbations.verbs import BE, DO, HAVE, MODALS, is_negative
+from hf_bat.perturbations.verbs import AUXILIARIES, is_negative
 
-_AUXILIARIES = frozenset((*BE, *HAVE, *DO, *MODALS))
+# Sentence, index of the first changed word, old words, new words.
+_Change = tuple[int, int, list[str], list[str]]
 
 
 class LabelValidity:
     """Test whether an obstinate edit is likely to change the label.
 
-    A replacement passes if the other sentence has the old word or the new word: unchanged, in another
-    inflection, or as a synonym. The new word counts because the edit may undo a contradiction ("hot",
-    "cold"). A word that its own sentence has a second time does not count, because the sentence still
-    says the same about it. A negation passes if the other sentence has the negated verb; if that verb
-    is an auxiliary, or if "not" or "no" is added or removed, the next content word counts instead
-    ("is not *sleeping*", "no *dogs*").
+    A replacement passes if the other sentence has the old or the new word: unchanged, inflected or as a
+    synonym. The new word counts because the edit may undo a contradiction ("hot", "cold"). A word that
+    its sentence has twice does not count, because the sentence still says the same about it. A negation
+    passes if the other sentence has the negated verb; if that verb is an auxiliary, or if "not" or "no"
+    is added or removed, the next content word counts instead ("is not *sleeping*", "no *dogs*").
 
-    If the name of the gold label is known, the test is sharper. In an entailment the new word does
-    not count, and every replacement in the hypothesis passes, because the premise does not imply the
+    If the gold label is known by name, the test is sharper. In an entailment the new word does not
+    count, and every replacement in the hypothesis passes, because the premise does not imply the
     opposite of its implications. In a contradiction only the new word counts, because any other
     replacement leaves a contradiction.
 
     The test uses no model and is the same for inference and paraphrase. It is a likelihood: an edit
-    that passes may keep its label, and one that fails may change it. If an input has one sentence,
-    there is nothing to compare it with, and every edit passes.
+    that passes may keep its label, and one that fails may change it. If the input is one sentence, there
+    is nothing to compare, and every edit passes.
 
     Args:
         synonyms: Word -> words of the same meaning, such as a `SubstitutionTable`. If `None`, the
@@ -76,7 +76,7 @@ class LabelValidity:
 
     def _prepare(self) -> None:
         self._wordnet = load_wordnet()
-        self._stopwords = stopwords("nltk") | _AUXILIARIES
+        self._stopwords = stopwords("nltk") | AUXILIARIES
         self._words = Memo(lambda token: normalize_word(split_marks(token)[1]))
         self._forms = Memo(self._find_forms)
         self._near = Memo(self._find_near)
@@ -95,11 +95,8 @@ class LabelValidity:
         Args:
             texts: The input before the edit.
             edit: A candidate of an obstinate perturbation for this input.
-            label: Name of the input's label; "entailment" and "contradiction" sharpen the test.
-                Defaults to `None` (unknown).
-
-        Returns:
-            Whether the edit passes; always true for an input of one sentence.
+            label: Name of the input's label, of which "entailment" and "contradiction" sharpen the
+                test. If `None`, unknown.
         """
         return self.passing(texts, [edit], label)[0]
 
@@ -107,25 +104,22 @@ class LabelValidity:
         """Run `changes_label` on several edits of one input, faster than one by one."""
         if len(texts) == 1:
             return [True] * len(edits)
-        pair = _Sentences(self, texts, label)
-        passes = []
+        changes = []
         for edit in edits:
-            words, new_words = self._split(edit.original), self._split(edit.replacement)
-            start, old, new = _find_difference(words, new_words)
-            passes.append(pair.mention(edit.sentence, edit.position + start, old, new))
-        return passes
+            start, old, new = _find_change(
+                self._split(edit.original), self._split(edit.replacement)
+            )
+            changes.append((edit.sentence, edit.position + start, old, new))
+        return self._test(texts, changes, label)
 
     def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
         """Return whether a drawn version is likely to have another label.
 
         Args:
             texts: The input.
-            perturbed: The same input with changed words in one or more sentences.
+            perturbed: The same input with changed words in one or more sentences. If no word differs,
+                the result is false.
             label: As in `changes_label`.
-
-        Returns:
-            Whether a changed sentence passes; always true for an input of one sentence, false if no
-            word differs.
 
         Raises:
             HfBatError: If the two have different numbers of sentences.
@@ -134,17 +128,45 @@ class LabelValidity:
             raise HfBatError(f"{len(texts)} sentences were perturbed to {len(perturbed)}")
         if len(texts) == 1:
             return True
-        pair = _Sentences(self, texts, label)
-        for sentence, text in enumerate(perturbed):
-            if text != texts[sentence]:
-                start, old, new = _find_difference(pair.words[sentence], self._split(text))
-                if (old or new) and pair.mention(sentence, start, old, new):
-                    return True
-        return False
+        changes = []
+        for sentence, (before, after) in enumerate(zip(texts, perturbed, strict=True)):
+            start, old, new = _find_change(self._split(before), self._split(after))
+            if old or new:
+                changes.append((sentence, start, old, new))
+        return any(self._test(texts, changes, label))
 
     def describe(self) -> dict[str, object]:
         """Return every choice that changes which edits pass, ready for JSON."""
         return {"filter": "label_validity", "version": 2, "synonyms": self.synonyms.fingerprint}
+
+    def _test(self, texts: Texts, changes: Sequence[_Change], label: str | None) -> list[bool]:
+        """Return whether the other sentence of a pair mentions each change."""
+        sentences = [self._split(text) for text in texts]
+        forms = [{form for word in words for form in self._forms[word]} for words in sentences]
+        return [
+            self._is_mentioned(change, sentences[change[0]], forms[1 - change[0]], label)
+            for change in changes
+        ]
+
+    def _is_mentioned(
+        self, change: _Change, words: list[str], other_forms: set[str], label: str | None
+    ) -> bool:
+        sentence, start, old, new = change
+        end = start + len(old)
+        if not (old and new) or any(map(is_negative, (*old, *new))):
+            content = self._select_content(old) or self._select_content(words[end:])[:1]
+            return any(not other_forms.isdisjoint(self._near[word]) for word in content)
+        label = (label or "").lower()
+        if label == "entailment" and sentence == 1:
+            return True
+        # A wrong premise undoes an entailment, the new word undoes a contradiction; with another
+        # label, or an unknown one, either word may.
+        deciding = {"entailment": old, "contradiction": new}.get(label, [*old, *new])
+        staying = {form for word in (*words[:start], *words[end:]) for form in self._forms[word]}
+        return any(
+            not other_forms.isdisjoint(self._near[word]) and staying.isdisjoint(self._forms[word])
+            for word in deciding
+        )
 
     def _split(self, text: str) -> list[str]:
         """Return the normalized words of a text without marks; a token of marks is empty."""
@@ -170,43 +192,6 @@ class LabelValidity:
         forms = self._forms[word]
         synonyms = (other for form in forms for other in self.synonyms.get(form, ()))
         return forms.union(*(self._forms[other] for other in synonyms))
-
-
-class _Sentences:
-    """The words of an input, and for each sentence the forms of all words of the others."""
-
-    def __init__(self, validity: LabelValidity, texts: Texts, label: str | None):
-        self.validity = validity
-        self.label = (label or "").lower()
-        self.words = [validity._split(text) for text in texts]
-        self._other_forms: dict[int, set[str]] = {}
-
-    def mention(self, sentence: int, start: int, old: list[str], new: list[str]) -> bool:
-        """Return whether the other sentences mention a change of `old`, from word `start`, to `new`."""
-        words, end = self.words[sentence], start + len(old)
-        forms, select_content = self.validity._forms, self.validity._select_content
-        if not (old and new) or any(map(is_negative, (*old, *new))):
-            content = select_content(old) or select_content(words[end:])[:1]
-            return bool(self._select_known(sentence, content))
-        if self.label == "entailment" and sentence == len(self.words) - 1:
-            return True
-        # A wrong premise undoes an entailment, the new word undoes a contradiction; with another
-        # label, or an unknown one, either word may.
-        deciding = {"entailment": old, "contradiction": new}.get(self.label, [*old, *new])
-        known = self._select_known(sentence, deciding)
-        staying = {form for word in (*words[:start], *words[end:]) for form in forms[word]}
-        return any(staying.isdisjoint(forms[word]) for word in known)
-
-    def _select_known(self, sentence: int, words: Sequence[str]) -> list[str]:
-        """Return the words that the other sentences have, or have a synonym of."""
-        if sentence not in self._other_forms:
-            others = (words for number, words in enumerate(self.words) if number != sentence)
-            forms = self.validity._forms
-            self._other_forms[sentence] = {
-                form for words in others for word in words for form in forms[word]
-            }
-        other_forms, near = self._other_forms[sentence], self.validity._near
-        return [word for word in words if not other_forms.isdisjoint(near[word])]
 
 
 class FilteredPerturbation(Perturbation):
@@ -318,7 +303,7 @@ def inference_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) if known else ()
 
 
-def _find_difference(before: list[str], after: list[str]) -> tuple[int, list[str], list[str]]:
+def _find_change(before: list[str], after: list[str]) -> tuple[int, list[str], list[str]]:
     """Return where two sentences begin to differ, and the words of each up to their common end."""
     shortest = min(len(before), len(after))
     start = 0

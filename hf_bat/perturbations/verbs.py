@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import load_wordnet
@@ -26,6 +26,7 @@ BE = {"is": "VBZ", "are": "VBP", "was": "VBD", "were": "VBD", "am": "VBP",
 HAVE = {"has": "VBZ", "have": "VBP", "had": "VBD"}
 DO = {"does": "VBZ", "do": "VBP", "did": "VBD"}
 MODALS = _set("can could will would shall should may might must ought")
+AUXILIARIES = frozenset((*BE, *HAVE, *DO, *MODALS))
 SUBJECTS = _set("i you he she it we they there this that these those who someone")
 QUESTION_WORDS = _set("what why how when where who which whom")
 _NEGATIVES = _set("not never n't cannot")
@@ -38,7 +39,7 @@ _OPENERS = _set(
     "against about after before around across along down off up out inside outside beneath above "
     "below towards toward without within upon among per than"
 )
-# These open a clause, which may have a finite verb of its own.
+# These open a clause, which may have another finite verb.
 _JOINTS = _set(
     "and or but nor so because while when where if that which who what why how whom as until since "
     "although though whether then"
@@ -46,8 +47,7 @@ _JOINTS = _set(
 _DETERMINERS = _set(
     "a an the my your his her its our their some any no every each another this that"
 )
-# Irregular forms that are only participles. WordNet's exception list does not separate them from
-# past forms.
+# Irregular forms that are only participles; WordNet's exceptions do not separate them from past forms.
 _PARTICIPLES = _set(
     "beaten become begun bitten blown broken chosen done drawn driven drunk eaten fallen flown forgotten "
     "forgiven frozen given gone gotten grown hidden known mistaken proven ridden risen rung seen sewn "
@@ -56,8 +56,8 @@ _PARTICIPLES = _set(
 )
 _SAME_PARTICIPLES = _set("become come run overcome")
 _UNCHANGED = _set("bet burst cast cost cut hit hurt let put quit read set shut split spread")
-# Least share of verb uses in WordNet's tag counts for a word to pass as a verb: at the start of a
-# sentence, in a place where it may be one, and right after a subject.
+# Least share of verb uses for a word to pass as a verb: at the start of a sentence, in a place where
+# it may be one, and right after a subject.
 _SURE, _LIKELY, _POSSIBLE = 0.9, 0.5, 0.25
 # Negative form without its apostrophe, or irregular -> auxiliary.
 _NEGATIVE_FORMS = {
@@ -73,13 +73,6 @@ _NEGATIVE_FORMS = {
     "cannot": "can",
     "shan't": "shall",
 }
-
-
-class VerbTagger(Protocol):
-    """Tags the verbs of a sentence."""
-
-    def tag(self, tokens: Sequence[Token]) -> Tags:
-        """Return the verb tag of each token, `None` if it is not a verb."""
 
 
 def is_negative(word: str) -> bool:
@@ -106,7 +99,7 @@ def get_verb_lemma(word: str) -> str | None:
         for base in wordnet.exceptions["v"].get(word, ())
         if base != word and wordnet.senses(base, "v")
     ]
-    # "saw" is a verb of its own, but far more often the past of "see".
+    # "saw" is also a base form, but far more often the past of "see".
     if irregular and _count_uses(irregular[0], "v") >= _count_uses(word, "v"):
         return irregular[0]
     return next(iter(wordnet.morphy(word, "v")), None)
@@ -171,6 +164,7 @@ class LexiconTagger:
     """
 
     def tag(self, tokens: Sequence[Token]) -> Tags:
+        """Return the verb tag of each token, `None` if it is not a verb."""
         tags: Tags = []
         clause = _Clause()
         words = [normalize_word(word) for _, word, _ in tokens]
@@ -182,15 +176,15 @@ class LexiconTagger:
 
 
 class _Clause:
-    """State of reading a clause: the class of the last word, whether the clause has its finite verb, and
-    whether a modal or a form of "do" still waits for its base form."""
+    """The state of a clause: the class of its last word, whether it has its finite verb, and whether a
+    modal or a form of "do" still waits for its base form."""
 
     def __init__(self) -> None:
         self.last, self.previous, self.last_tag = "start", "", ""
         self.end()
 
     def end(self) -> None:
-        """Note a punctuation mark: the next words may have a finite verb of their own."""
+        """Note a punctuation mark: the next words may have another finite verb."""
         self.finite = self.waiting = self.plural = False
 
     def read(self, word: str, following: str) -> str | None:
@@ -231,11 +225,9 @@ class _Clause:
             return ("VB", "verb") if word == "do" and self.waiting else (DO[word], "do")
         if word == "to":
             return None, "to"
-        is_subject = word in SUBJECTS
-        has_verb = following in BE or following in HAVE or following in DO or following in MODALS
-        if word in _OPENERS and not (is_subject and has_verb):
+        if word in _OPENERS and not (word in SUBJECTS and following in AUXILIARIES):
             return None, "determiner" if word in _DETERMINERS else "opener"
-        if is_subject:
+        if word in SUBJECTS:
             return None, "subject"
         if word in _JOINTS:
             return None, "joint"
@@ -291,16 +283,13 @@ class _Clause:
 
 
 class NltkTagger:
-    """Tagger by NLTK's averaged perceptron, which uses the whole sentence.
-
-    Raises:
-        HfBatError: If NLTK or its data is not installed.
-    """
+    """Tagger by NLTK's averaged perceptron, which uses the whole sentence."""
 
     def __init__(self) -> None:
         self._tagger = load_nltk_tagger()
 
     def tag(self, tokens: Sequence[Token]) -> Tags:
+        """Return the verb tag of each token, `None` if it is not a verb."""
         parts = [
             [*before, *_split_clitics(word.replace("\u2019", "'")), *after]
             for before, word, after in tokens
@@ -319,16 +308,12 @@ def load_nltk_tagger() -> Any:
     """Load NLTK's averaged perceptron tagger.
 
     Raises:
-        HfBatError: If NLTK or its data is not installed.
+        HfBatError: If its data is not installed.
     """
-    try:
-        from nltk.tag.perceptron import PerceptronTagger
+    from nltk.tag.perceptron import PerceptronTagger
 
+    try:
         return PerceptronTagger()
-    except ImportError as error:
-        raise HfBatError(
-            "parts of speech from NLTK need it: pip install nltk, or choose 'lexicon'"
-        ) from error
     except LookupError as error:
         raise HfBatError(
             "parts of speech from NLTK need the tagger's data: run `python -m nltk.downloader "

@@ -50,7 +50,7 @@ CALLS = [
         for words in WRONG_WORDS
     ),
     BadCall("metadata", lambda _: SubstitutionTable({}, {"a": object()}), "metadata"),
-    BadCall("no table", lambda f: SubstitutionTable.load(f / "none.json"), "not found"),
+    BadCall("no table", lambda f: SubstitutionTable.load(f / "none.json"), "none.json"),
     BadCall("folder for a table", lambda f: SubstitutionTable.load(f), "directory"),
     *(
         BadCall(
@@ -60,7 +60,7 @@ CALLS = [
         )
         for content, keyword in VECTORS.items()
     ),
-    BadCall("no vectors", lambda f: synonyms_from_vectors(f / "none", ["a"]), "not found"),
+    BadCall("no vectors", lambda f: synonyms_from_vectors(f / "none", ["a"]), "none"),
     BadCall("folder for vectors", lambda f: synonyms_from_vectors(f, ["a"]), "directory"),
     BadCall("no words", lambda f: build_synonyms(f, words=()), "empty"),
     BadCall("procedure", lambda f: build_synonyms(f, procedure="knn"), "'knn'"),
