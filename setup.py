@@ -42,7 +42,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["hf_bat", "hf_bat.*"]),
     package_data={
-        "hf_bat": ["py.typed", "metrics/*/README.md", "templates/*.md"],
+        "hf_bat": ["py.typed", "metrics/*/README.md", "templates/*"],
         "hf_bat.lexicon": ["data/*"],
         "hf_bat.demo": ["data/*"],
         "hf_bat.report": ["templates/*"],

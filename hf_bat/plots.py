@@ -49,31 +49,7 @@ _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 _BASELINE = "normal training"
 _DASH = (4.0, 2.0)
 _KINDS = ("anchor", "fickle", "obstinate")
-_SETTINGS: Any = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
-    "font.size": 8.0,
-    "axes.titlesize": 8.0,
-    "axes.labelsize": 8.0,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "legend.fontsize": 7.0,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4.0,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "hf_bat",  # the ids in the file are the same each time
-    "savefig.dpi": 200.0,
-}
-
+_STYLE = Path(__file__).parent / "templates" / "plots.mplstyle"
 
 # ---- metrics over epochs and over values of a hyper-parameter ---------------------------------
 
@@ -530,12 +506,11 @@ def distance_histograms(
 def _apply_style() -> Iterator[None]:
     """Use our settings inside the `with` block; matplotlib's settings are restored after it."""
     try:
-        import matplotlib
+        import matplotlib.style
     except ImportError as error:
         raise HfBatError('pictures need matplotlib: pip install "hf_bat[plots]"') from error
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # ignores a user's matplotlibrc
-        matplotlib.rcParams.update(_SETTINGS)
+    # after_reset: a user's matplotlibrc must not change the pictures.
+    with matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
 
