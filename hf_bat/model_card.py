@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -46,7 +46,7 @@ class Evaluation:
         step: Optimizer step whose weights were evaluated.
         rows: Number of evaluated rows.
         data: `type`, `name` and, if known, `config` and `split` of the data set; see `describe_data`.
-        metrics: Metric -> value, without the prefix.
+        metrics: Metrics as `Trainer.evaluate` returns them.
         attacks: Attack -> its summary, as in `AttackReport.attacks`. Defaults to no attacks.
     """
 
@@ -57,42 +57,13 @@ class Evaluation:
     metrics: Mapping[str, float]
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def from_metrics(
-        cls,
-        metrics: Mapping[str, float],
-        reports: Iterable[AttackReport],
-        *,
-        name: str,
-        step: int,
-        rows: int,
-        data: Mapping[str, str],
-    ) -> Evaluation:
-        """Take the figures from the metrics of `Trainer.evaluate`, all with one prefix, and attack reports.
-
-        Args:
-            metrics: Metrics; those without the prefix `name` are ignored.
-            reports: Reports of the attacks in this evaluation.
-            name: See `Evaluation`, also for the other arguments.
-            step: Optimizer step.
-            rows: Number of rows.
-            data: The data set.
-        """
-        start = f"{name}_"
-        own = {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
-        attacks = {
-            attack: {key: value for key, value in summary.items() if key != "per_pair"}
-            for report in reports
-            for attack, summary in report.attacks.items()
-        }
-        return cls(name, step, rows, data, own, attacks)
-
-    def results(self) -> list[EvalResult]:
+    def to_results(self) -> list[EvalResult]:
         """Return the figures as `model-index` has them, without rates over zero rows.
 
         Example:
-            >>> evaluation = Evaluation("eval", 9, 4, {"type": "snli", "name": "snli"}, {"accuracy": 0.75})
-            >>> [(result.metric_type, result.metric_value) for result in evaluation.results()]
+            >>> data, metrics = {"type": "snli", "name": "snli"}, {"eval_accuracy": 0.75}
+            >>> results = Evaluation("eval", 9, 4, data, metrics).to_results()
+            >>> [(result.metric_type, result.metric_value) for result in results]
             [('accuracy', 0.75)]
         """
         from huggingface_hub import EvalResult
@@ -104,7 +75,7 @@ class Evaluation:
         }
         results = [
             EvalResult(**common, metric_type=name, metric_value=value, metric_name=name)
-            for name, value in self.model_metrics().items()
+            for name, value in self.get_model_metrics().items()
         ]
         for attack, summary in self.attacks.items():
             about = {
@@ -131,31 +102,18 @@ class Evaluation:
                 )
         return results
 
-    def model_metrics(self) -> dict[str, float]:
-        """Return the metrics of the model itself, without those of attacks and of the run."""
+    def get_model_metrics(self) -> dict[str, float]:
+        """Return the model's metrics by their names without prefix; those of attacks are left out."""
         return {
             name: value
-            for name, value in self.metrics.items()
-            if isinstance(value, (int, float))
+            for key, value in self.metrics.items()
+            for name in (key.removeprefix(f"{self.name}_"),)
+            if name != key
+            and isinstance(value, (int, float))
             and math.isfinite(value)
             and not any(part in name for part in _RUN_METRICS)
             and not any(name.startswith(f"{attack}_") for attack in self.attacks)
         }
-
-    @property
-    def source(self) -> str:
-        """The data set in words; the split only if it is one of the Hub's.
-
-        Example:
-            >>> data = {"type": "nyu-mll/glue", "config": "qqp", "split": "validation"}
-            >>> Evaluation("eval", 9, 4, data, {}).source
-            '`nyu-mll/glue`, `qqp`, split `validation`'
-        """
-        return _format_data(self.data)
-
-    def attack_table(self) -> str:
-        """Return a Markdown table with one line for each attack."""
-        return AttackReport({k: dict(v) for k, v in self.attacks.items()}).to_markdown()
 
 
 def gather_facts(
@@ -194,7 +152,7 @@ def gather_facts(
         number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
     }
     rows = f"{len(train_rows):,} rows" if hasattr(train_rows, "__len__") else "a stream of rows"
-    source = _format_data(describe_data(train_rows, task, "train"))
+    source = _name_data(describe_data(train_rows, task, "train"))
     return {
         "version": __version__,
         "name": name.split("/")[-1],
@@ -248,7 +206,7 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
     data.library_name = "peft" if facts["is_adapter"] else "transformers"
     data.pipeline_tag = "text-classification"
     # The index has one entry per data set.
-    by_data = {tuple(sorted(e.data.items())): e.results() for e in evaluations}
+    by_data = {tuple(sorted(e.data.items())): e.to_results() for e in evaluations}
     data.eval_results = [result for results in by_data.values() for result in results] or None
     data.model_name = name if data.eval_results else None  # it is the name of the index's entry
     measures = {result.metric_type for result in data.eval_results or []}
@@ -316,13 +274,22 @@ def _load_template() -> Any:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["code"] = lambda value: f"`{value}`"
-    environment.filters["percent"] = lambda bounds: "–".join(f"{100 * b:.1f}" for b in bounds)
+    environment.filters |= {
+        "code": lambda value: f"`{value}`",
+        "name_data": _name_data,
+        "table": lambda attacks: AttackReport(attacks).to_markdown(),
+    }
     path = Path(__file__).parent / "templates" / "model_card.md"
     return environment.from_string(path.read_text(encoding="utf-8"))
 
 
-def _format_data(data: Mapping[str, str]) -> str:
+def _name_data(data: Mapping[str, str]) -> str:
+    """Return the name of a data set for the text; the split only of one from the Hub.
+
+    Example:
+        >>> _name_data({"type": "nyu-mll/glue", "config": "qqp", "split": "validation"})
+        '`nyu-mll/glue`, `qqp`, split `validation`'
+    """
     if "/" not in data["type"]:
         return f"`{data['type']}` (rows of the user's own)"
     configuration = f", `{data['config']}`" if "config" in data else ""

@@ -531,13 +531,14 @@ class BalancedTrainer(Trainer):
         rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
         if not isinstance(rows, dict):  # Trainer calls this method for each set of a dict
             reports = self.meter.reports if self.meter else {}
-            evaluation = Evaluation.from_metrics(
+            attacks = {} if reports is reports_before else reports
+            evaluation = Evaluation(
+                metric_key_prefix,
+                self._step_of_weights(),
+                self._rows_evaluated,
+                describe_data(rows, self.task, metric_key_prefix),
                 metrics,
-                () if reports is reports_before else reports.values(),
-                name=metric_key_prefix,
-                step=self._step_of_weights(),
-                rows=self._rows_evaluated,
-                data=describe_data(rows, self.task, metric_key_prefix),
+                {attack: report[attack] for attack, report in attacks.items()},
             )
             self.evaluations.append(evaluation)
         return metrics

@@ -61,12 +61,12 @@ def test_the_index_reads_back_to_the_same_values(pushed):
     trainer, text = pushed
     data = ModelCard(text).data
     (evaluation,) = trainer.evaluations
-    assert data.eval_results == evaluation.results()
+    assert data.eval_results == evaluation.to_results()
     found = {}
     for result in data.eval_results:
         about = result.metric_args or {}
         found[result.metric_type, about.get("attack"), about.get("figure")] = result
-    assert found["accuracy", None, None].metric_value == evaluation.metrics["accuracy"]
+    assert found["accuracy", None, None].metric_value == evaluation.metrics["eval_accuracy"]
     for attack, report in trainer.meter.reports.items():
         summary = report[attack]
         for figure in ("asr", "asr_confident"):
@@ -150,7 +150,7 @@ def test_figures_of_other_weights_are_left_out(tmp_path):
     assert [e.step for e in trainer.evaluations] == [1, 2]
     trainer.create_model_card()
     (result,) = ModelCard.load(tmp_path / "README.md").data.eval_results
-    assert result.metric_value == trainer.evaluations[best - 1].metrics["accuracy"]
+    assert result.metric_value == trainer.evaluations[best - 1].metrics["eval_accuracy"]
     assert "No attack was run on this model" in (tmp_path / "README.md").read_text("utf-8")
 
 
@@ -235,7 +235,7 @@ def test_a_rate_over_nothing_is_not_in_the_index():
     recipe = {"name": "r", "hash": "0" * 64}
     summary = {"recipe": recipe, "rows": 3, "attempted": 0, "asr": None, "asr_interval": None}
     found = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, {}, {"synonym": summary})
-    assert found.results() == []
+    assert found.to_results() == []
 
 
 def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
@@ -243,11 +243,11 @@ def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
     valid = {"asr": 0.2, "asr_interval": [0.1, 0.3], "keep_rate": 0.125}
     recipe = {"name": "r", "hash": "0" * 64}
     summary = {"recipe": recipe, "rows": 3, "attempted": 2, **found, "label_valid": valid}
-    metrics = {"accuracy": 1.0, "antonym_valid_asr": 0.2, "loss": 0.1, "samples_per_second": 3.0}
+    metrics = {"eval_accuracy": 1.0, "eval_antonym_valid_asr": 0.2, "eval_loss": 0.1, "epoch": 3.0}
     evaluation = Evaluation("eval", 0, 3, {"type": "t", "name": "t"}, metrics, {"antonym": summary})
     index = {
         (result.metric_args or {}).get("figure", result.metric_type): result
-        for result in evaluation.results()
+        for result in evaluation.to_results()
     }
     assert set(index) == {"accuracy", "asr", "asr_confident", "valid_asr", "valid_keep_rate"}
     assert index["asr"].metric_args["interval_95"] == [0.4, 0.6]
