@@ -52,6 +52,7 @@ setup(
         "accelerate>=1.1",
         "datasets>=3.0",
         "evaluate>=0.4.1",
+        "filelock>=3.13",
         "jinja2>=3.1",
         "nltk>=3.9",
         "numpy>=1.26",

@@ -26,6 +26,7 @@ from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_lo
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
 from hf_bat.labels import find_label_names, list_label_names
+from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments
 from hf_bat.summary import read_results, summary_table
@@ -67,20 +68,6 @@ class FinetuneArguments(RunArguments):
 
 
 # ---- the parts of a run: task, rows, model, trainer, evaluation ----------------------------------
-
-
-def choose_task(arguments: Mapping[str, Any]) -> Task:
-    """Return the task that the arguments name (`task_name`) or describe (`columns`, ...).
-
-    Args:
-        arguments: Values of `RunArguments`.
-
-    Raises:
-        HfBatError: Both are given, or neither, or the task is unknown.
-    """
-    if (arguments.get("task_name") is None) == (arguments.get("columns") is None):
-        raise HfBatError("give either --task_name or --columns")
-    return build_task(arguments)
 
 
 def load_rows(
@@ -245,14 +232,16 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
     _check_used(arguments, args)
-    task = choose_task(vars(arguments))
+    task = build_task(vars(arguments))
     baseline = read_results(arguments.baseline) if arguments.baseline else None
     checkpoint = _prepare_output_dir(args)
     asked = {"train": args.do_train, "validation": args.do_eval, "test": args.do_predict}
     rows = load_rows(arguments, task, args, [role for role, is_asked in asked.items() if is_asked])
     trainer = make_trainer(arguments, task, args, rows)
     if args.do_train:
-        if args.method not in ("normal", "a2t") and trainer.is_world_process_zero():
+        method = get_method(args.method)
+        # An attack finds the versions only when an epoch starts.
+        if method.draws and not method.attacks_rows and trainer.is_world_process_zero():
             print(trainer.preview(3), flush=True)
         train(trainer, checkpoint)
     if args.do_eval:

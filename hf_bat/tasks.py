@@ -200,12 +200,14 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
             `skipped_labels` for the user's own task. `validation_mm_file` is for MNLI only.
 
     Raises:
-        HfBatError: If the task is unknown or would ignore an argument.
+        HfBatError: If both or neither are given, or if the task is unknown or would ignore an argument.
 
     Example:
         >>> build_task({"columns": ["text"], "label_column": "intent"}).label_column
         'intent'
     """
+    if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
+        raise HfBatError("give either --task or --columns")
     label_column = arguments.get("label_column") or "label"
     own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
     if arguments.get("task_name") is None:

@@ -103,7 +103,7 @@ def test_blocks_and_reasons_are_understood():
         ("python examples/by_feature/lora.py --no_such_flag", "does not take"),
         ("python benchmarks/bench_tables.py --no-such-flag", "does not take"),
         ("python scripts/build_demo_data.py --no-such-flag", "does not take"),
-        ("python -m hf_bat.sweep.train_run o/config.json", "not understood"),
+        ("python -m hf_bat.sweep.worker o/config.json", "not understood"),
         ("cd o && hf-bat demo", "not understood"),
         ("nohup python benchmarks/bench_tables.py t.pkl", "not understood"),
     ],

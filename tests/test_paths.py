@@ -4,7 +4,7 @@ import json
 
 from hf_bat.attack.rows import RowsFile
 from hf_bat.report.files import read_folder
-from hf_bat.sweep.train_run import last_whole_checkpoint
+from hf_bat.sweep.worker import find_checkpoint
 from hf_bat.tasks import load_split
 
 ODD = "run [1] *?"
@@ -37,5 +37,5 @@ def test_reports_and_checkpoints_are_found(tmp_path):
     checkpoint.mkdir(parents=True)
     state = {"global_step": 3, "log_history": [{"loss": 1.0, "step": 3}]}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
-    assert last_whole_checkpoint(tmp_path / ODD) == str(checkpoint)
+    assert find_checkpoint(tmp_path / ODD) == str(checkpoint)
     assert read_folder(tmp_path / ODD).shown == {"checkpoint-3/trainer_state.json"}

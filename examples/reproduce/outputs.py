@@ -23,7 +23,7 @@ from hf_bat.plots import (
     value_panels,
 )
 from hf_bat.sweep.schedule import folder_of
-from hf_bat.sweep.summary import defence_of
+from hf_bat.sweep.summary import find_defense
 
 Result = Mapping[str, Any]
 Groups = Sequence[tuple[Setting, Sequence[Result]]]
@@ -149,7 +149,7 @@ def _what_differs(groups: Groups, scale: str) -> list[str]:
         "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
         "synonym attack.",
         *sorted(
-            filter(None, {disclosure({"preprocessing_defence": defence_of(r)}) for r in results})
+            filter(None, {disclosure({"preprocessing_defence": find_defense(r)}) for r in results})
         ),
     ]
 

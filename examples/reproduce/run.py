@@ -37,8 +37,7 @@ from hf_bat.attack import get_recipe
 from hf_bat.console import hide_library_bars, hide_output, on_terminal
 from hf_bat.methods import METHODS
 from hf_bat.sweep import Run, finished, make_run, parse_flags, run_all
-from hf_bat.sweep.flags import split_words
-from hf_bat.sweep.plan import check_taken, fitting
+from hf_bat.sweep.grid import check_used, drop_unused, split_words
 from hf_bat.sweep.schedule import list_runs
 from hf_bat.tasks import TASKS
 
@@ -197,7 +196,7 @@ def arguments_of(
         if found[BATCH] % args.processes:
             raise HfBatError(f"a batch of {found[BATCH]} cannot be shared by {args.processes}")
         found[BATCH] //= args.processes
-    return fitting(found)
+    return drop_unused(found)
 
 
 def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
@@ -269,7 +268,7 @@ def plan(
         [arguments_of(setting, seed, args, extra) for seed in seeds]
         for setting in experiment.settings
     ]
-    check_taken(extra, [one for of_setting in arguments for one in of_setting])
+    check_used(extra, [one for of_setting in arguments for one in of_setting])
     return [
         Planned(setting, tuple(make_run(one, launcher) for one in of_setting))
         for setting, of_setting in zip(experiment.settings, arguments, strict=True)

@@ -139,8 +139,6 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
     from hf_bat.tasks import build_task
 
     name = args.task_name or (None if args.columns else default)
-    if bool(name) == bool(args.columns):
-        raise HfBatError("give either --task or --columns")
     return build_task({**vars(args), "task_name": name})
 
 

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train the runs, write and print the table and return 0."""
     from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid, run_all
-    from hf_bat.sweep.flags import split_words
+    from hf_bat.sweep.grid import split_words
     from hf_bat.sweep.schedule import list_runs
     from hf_bat.sweep.summary import FICKLE, OBSTINATE, group_runs, write_summary
 

@@ -29,8 +29,8 @@ from hf_bat.report.files import (
 )
 from hf_bat.report.rendering import ENVIRONMENT, add_to_templates, format_number, select_plain
 from hf_bat.summary import labels
-from hf_bat.sweep.arguments import without_secrets
-from hf_bat.sweep.summary import defence_of
+from hf_bat.sweep.key import drop_secrets
+from hf_bat.sweep.summary import find_defense
 from hf_bat.version import __version__
 
 MAX_EXAMPLES = 40
@@ -311,7 +311,7 @@ def name_run(content: Json) -> str:
 def list_facts(part: Any) -> Json:
     """Return the values of a part of a run that fit on one line."""
     # Results of earlier versions may hold a token.
-    values = without_secrets(part) if isinstance(part, Mapping) else {}
+    values = drop_secrets(part) if isinstance(part, Mapping) else {}
     facts = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     for key, value in facts.items():
         if isinstance(value, list):
@@ -417,7 +417,7 @@ def disclose_attacks(report: Json) -> list[str]:
 @add_to_templates
 def disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the disclosures of the preprocessing defences of runs, each once."""
-    defences = [("", {"preprocessing_defence": defence_of(run)}) for run in runs]
+    defences = [("", {"preprocessing_defence": find_defense(run)}) for run in runs]
     return sorted({line for defence in defences for line in disclosures([defence])})
 
 

@@ -1,11 +1,10 @@
-"""Grids of trainings that are never run twice: plan, run side by side, sum up.
+"""Sweeps: grids of training runs that run side by side, resume after an interruption and are compared.
 
-A run's folder is named by a hash of all that its result depends on, so that an interrupted sweep goes on
-where it was, and two sweeps into one folder share what they have in common.
+The folder of a run is named by a hash of everything that its result depends on. So a finished run is never
+made again, and two sweeps into one folder share the runs that they have in common.
 """
 
-from hf_bat.sweep.flags import parse_flags, read_grid
-from hf_bat.sweep.plan import Run, make_grid, make_run
+from hf_bat.sweep.grid import Run, make_grid, make_run, parse_flags, read_grid
 from hf_bat.sweep.schedule import finished, folder_of, run_all
 from hf_bat.sweep.summary import Group, group_runs, markdown, write_summary
 

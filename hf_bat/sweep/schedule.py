@@ -1,4 +1,4 @@
-"""Runs side by side in processes of their own; what is finished is never run again."""
+"""Run the runs of a sweep side by side, each in a process of its own; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
-from hf_bat.sweep.arguments import without_secrets
-from hf_bat.sweep.identity import identity
-from hf_bat.sweep.plan import Run
+from hf_bat.files import write_json
+from hf_bat.sweep.grid import Run
+from hf_bat.sweep.key import drop_secrets, identify
 
-MODEL = "model"  # the folder of a run's model, within the run's
-_WORKER = "hf_bat.sweep.train_run"
-_POLL = 0.2  # seconds between looks at the running processes
-_NEWS = 60.0  # seconds between lines of progress where there is no terminal
+MODEL = "model"  # folder of the trained model in a run's folder
+LOCK = "lock"  # file that the worker of a run holds locked
+_WORKER = "hf_bat.sweep.worker"
+_POLL_SECONDS = 0.2
+_NEWS_SECONDS = 60.0  # between lines of progress if there is no terminal
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Where a run's configuration, log and result are.
+    """Return the folder of a run's configuration, log and result.
 
     Args:
-        root: the sweep's folder.
-        key: the run's.
-
-    Returns:
-        The run's folder, there or not.
+        root: Folder of the sweep.
+        key: Key of the run.
 
     Example:
         >>> folder_of(Path("sweeps"), "0123456789abcdef").as_posix()
@@ -47,17 +47,17 @@ def folder_of(root: Path, key: str) -> Path:
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """The result of a run.
+    """Read the result of a run.
 
     Args:
-        root: the sweep's folder.
-        run: which run.
+        root: Folder of the sweep.
+        run: The run.
 
     Returns:
-        What it wrote to `result.json`; None where it has not finished.
+        The content of its `result.json`, or `None` if it has not finished.
 
     Raises:
-        HfBatError: its file is not what a run writes.
+        HfBatError: The file was not written by this run.
 
     Example:
         >>> finished(Path("sweeps"), Run("0123456789abcdef", {})) is None
@@ -75,37 +75,26 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HfBatError(
-            f"{path} is no result of a run ({error}); remove it to run again"
+            f"{path} is not a result of a run ({error}); remove it to make the run again"
         ) from error
 
 
-def check_models(runs: Sequence[Run], root: Path) -> None:
-    """Refuse runs whose model is to be kept, and that finished without keeping it.
+def _check_models(runs: Sequence[Run], root: Path) -> None:
+    """Check that finished runs kept their models, if `keep_model` asks for them.
 
-    They are not made again by themselves, as no finished run is: their figures may stand in tables.
-
-    Args:
-        runs: all of them.
-        root: the sweep's folder.
-
-    Raises:
-        HfBatError: which they are, and what to do.
-
-    Example:
-        >>> check_models([Run("0123456789abcdef", {"keep_model": True})], Path("sweeps"))  # not made yet
+    Such runs are not made again without the user's consent, because tables may hold their figures.
     """
-    bare = [
+    folders = [
         folder_of(root, run.key)
         for run in runs
         if run.arguments.get("keep_model")
         and not (folder_of(root, run.key) / MODEL).is_dir()
         and finished(root, run) is not None
     ]
-    if bare:
-        are, them = ("is", "it") if len(bare) == 1 else ("are", "them")
+    if folders:
         raise HfBatError(
-            f"--keep_model: {len(bare)} of {len(runs)} runs {are} finished and kept no model: remove "
-            f"{' '.join(map(str, bare))} to make {them} again, or leave the flag out"
+            f"--keep_model: {len(folders)} of {len(runs)} runs finished without keeping the model: "
+            f"remove {' '.join(map(str, folders))} to make them again, or omit the flag"
         )
 
 
@@ -114,7 +103,7 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
 
     Args:
         runs: All runs of the sweep.
-        root: The sweep's folder.
+        root: Folder of the sweep.
         varied: Names of the arguments that tell the runs apart.
 
     Returns:
@@ -129,7 +118,7 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
         0123456789abcdef  to make   seed=1
         1 of 1 runs to make
     """
-    check_models(runs, root)
+    _check_models(runs, root)
     results = {run.key: finished(root, run) for run in runs}
     lines = [
         f"{run.key}  {'finished' if results[run.key] else 'to make '}  {run.label(varied)}"
@@ -137,7 +126,7 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
     ]
     seconds = [result["seconds"] for result in results.values() if result and "seconds" in result]
     count = sum(result is None for result in results.values())
-    mean = f"; a finished run took {duration(fmean(seconds))} on average" if seconds else ""
+    mean = f"; a finished run took {format_duration(fmean(seconds))} on average" if seconds else ""
     return "\n".join([*lines, f"{count} of {len(runs)} runs to make{mean}"])
 
 
@@ -146,7 +135,6 @@ class _Process:
     run: Run
     popen: subprocess.Popen[bytes]
     slot: int
-    lock: int
 
 
 def run_all(
@@ -157,24 +145,24 @@ def run_all(
 ) -> list[str]:
     """Make all runs that are not finished, `jobs` at a time.
 
-    On the CPU each of several jobs has one thread; with several GPUs each job has one, in turn, also where
-    there is one job: with all of them its batch, and so its result, would be another. A run
-    that another process is making is left to it. An interruption, SIGTERM or SIGHUP ends the running
-    ones, which go on from their last checkpoint the next time.
+    With several jobs on the CPU, each has one thread. With several GPUs each job has one, even if there
+    is one job only: on all of them the batch, and so the result, would be another. A run that another
+    process is making is left to it. An interruption, SIGTERM or SIGHUP ends the running processes; the
+    next call resumes them from their last checkpoints.
 
     Args:
-        runs: what is to be finished.
-        root: the sweep's folder.
-        jobs: processes at a time.
-        announce: called with a line on what happens; where None the lines go to stderr, and on a
-            terminal the last one is written over.
+        runs: The runs.
+        root: Folder of the sweep.
+        jobs: Number of processes at a time.
+        announce: Called with each line of progress. If `None`, the lines go to stderr, and on a terminal
+            the last one is updated in place.
 
     Returns:
-        A line for each run that did not finish: which, why, and where its log is.
+        A line for each run that did not finish: which one, why, and where its log is.
 
     Raises:
-        HfBatError: the folder cannot be written, the system cannot lock runs (Windows), or a finished run
-            has not kept the model that it is to keep (`keep_model`).
+        HfBatError: The folder cannot be written, the system is Windows, or a finished run has not kept
+            its model (`keep_model`).
         SystemExit: SIGTERM or SIGHUP came.
 
     Example:
@@ -183,21 +171,23 @@ def run_all(
         []
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))
-    check_models(runs, root)
+    _check_models(runs, root)
     pending = deque(run for run in runs if finished(root, run) is None)
-    if pending:
-        _check_system()
+    if pending and not hasattr(os, "killpg"):
+        raise HfBatError(
+            "runs of a sweep need process groups, which Windows lacks: use Linux, macOS or WSL, or make "
+            "each run with examples/run_glue_bat.py"
+        )
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
-    terminal = announce is None and on_terminal(sys.stderr)
-    progress = _ProgressLine(root, list(pending), say, terminal)
+    progress = _ProgressLine(root, list(pending), say, announce is None and on_terminal(sys.stderr))
     running: list[_Process] = []
-    failures = []
-    with _ending_signals() as signals:
+    failures: dict[str, str] = {}
+    with _defer_signals() as signals:
         try:
             while (pending or running) and not signals:
                 while pending and len(running) < jobs and not signals:
@@ -205,86 +195,75 @@ def run_all(
                     process = _start(pending.popleft(), root, slot, jobs, say)
                     if process is not None:
                         running.append(process)
-                time.sleep(_POLL)
+                time.sleep(_POLL_SECONDS)
                 for process in [p for p in running if p.popen.poll() is not None]:
                     running.remove(process)
-                    os.close(process.lock)
-                    failure = _failure(root, process)
+                    failure = _describe_failure(root, process)
                     if failure:
-                        failures.append(failure)
+                        failures[process.run.key] = failure
                         say(failure)
-                    progress.ended(process.run, len(running))
-                progress.tick(len(running))
+                    progress.count(process.run, len(running))
+                progress.update(len(running))
         finally:
-            _stop(running)  # before anything is said, for the terminal may have gone
+            _stop(running)  # before any output, because the terminal may be gone
             progress.close()
-    left = [run for run in runs if finished(root, run) is None]
-    named = " ".join(failures)
-    failures += [f"run {r.key}: another process is making it" for r in left if r.key not in named]
-    return failures
+    for run in runs:
+        if finished(root, run) is None:
+            failures.setdefault(run.key, f"run {run.key}: another process is making it")
+    return list(failures.values())
 
 
 @contextmanager
-def _ending_signals() -> Iterator[list[int]]:
-    """Note the signals that would end this process on the spot, its workers left running in sessions of
-    their own; it ends by the first at the end of the block.
+def _defer_signals() -> Iterator[list[int]]:
+    """Collect the signals that would end this process at once and leave its workers running.
 
-    A handler of the caller's own, and a signal that is ignored (`nohup`), stay as they are. Only the main
-    thread may handle signals; elsewhere none is noted.
+    At the end of the block the process exits if one came. Handlers of the caller and ignored signals
+    (`nohup`) are left alone. Only the main thread may handle signals; elsewhere none is collected.
     """
-    noted: list[int] = []
-    ours: list[int] = []
+    received: list[int] = []
+    deferred: list[int] = []
     if threading.current_thread() is threading.main_thread():
-        # There is no SIGHUP on Windows.
-        ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        ours = [number for number in ends if signal.getsignal(number) == signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, lambda number, frame: noted.append(number))
+        # Windows has no SIGHUP.
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        deferred = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in deferred:
+        signal.signal(number, lambda number, frame: received.append(number))
     try:
-        yield noted
+        yield received
     finally:
-        for number in ours:
+        for number in deferred:
             signal.signal(number, signal.SIG_DFL)
-        if noted:
-            raise SystemExit(128 + noted[0])
+        if received:
+            raise SystemExit(128 + received[0])
 
 
-def _check_system() -> None:
-    """Refuse a system without what keeps a run to one process and ends it with all its children."""
+def _is_locked(folder: Path) -> bool:
+    """Return whether the worker of a run is alive, whoever started it."""
     try:
-        import fcntl  # noqa: F401
-    except ImportError as error:
-        raise HfBatError(
-            "runs of a sweep need file locks and process groups, which this system has not: use Linux or "
-            "macOS (on Windows, WSL), or make each run by itself with examples/run_glue_bat.py"
-        ) from error
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _start(
     run: Run, root: Path, slot: int, jobs: int, say: Callable[[str], None]
 ) -> _Process | None:
-    """Start a run unless another process holds it or has just finished it."""
-    import fcntl
-
+    """Start a run unless another process is making it or has just finished it."""
     folder = folder_of(root, run.key)
     folder.mkdir(exist_ok=True)
-    # The worker inherits the lock: it lasts as long as anything works on the run.
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        say(f"run {run.key}: another process is making it; left to that one")
+    if _is_locked(folder):
+        say(f"run {run.key}: another process is making it")
         return None
     if finished(root, run) is not None:
-        os.close(lock)
         return None
-    arguments = without_secrets(run.arguments)
-    config = {"key": run.key, "identity": identity(arguments), "arguments": arguments}
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    arguments = drop_secrets(run.arguments)
+    config = {"key": run.key, "identity": identify(arguments), "arguments": arguments}
+    write_json(folder / "config.json", config)
     (folder / "progress.json").unlink(missing_ok=True)
-    launcher = [*run.launcher] or [sys.executable]
-    if launcher[:2] == ["accelerate", "launch"]:  # this environment's, on the PATH or not
+    launcher = list(run.launcher) or [sys.executable]
+    if launcher[:2] == ["accelerate", "launch"]:
+        # The one of this environment, which need not be on the PATH.
         launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
     with open(folder / "log.txt", "ab") as log:
@@ -296,18 +275,17 @@ def _start(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(run, slot, jobs),
-                pass_fds=(lock,),
-                start_new_session=True,  # an interruption reaches the workers through us alone
+                env=_make_environment(run, slot, jobs),
+                # Ctrl-C must reach the workers through this process only.
+                start_new_session=True,
             )
         except OSError as error:
-            os.close(lock)
             raise HfBatError(f"cannot start {command[0]}: {error.strerror}") from error
-    return _Process(run, popen, slot, lock)
+    return _Process(run, popen, slot)
 
 
-def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
-    # The libraries' bars are for terminals, and this goes to a file.
+def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
+    """Return the environment of a run: threads, its GPU, and no progress bars in its log."""
     hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
     environment = hidden | os.environ
     environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
@@ -325,109 +303,103 @@ def _environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
     return environment
 
 
-def _failure(root: Path, process: _Process) -> str | None:
-    """Why a run that ended has no result."""
-    status = process.popen.returncode
-    if status == 0 and finished(root, process.run) is not None:
+def _describe_failure(root: Path, process: _Process) -> str | None:
+    """Return why a process left no result; `None` if it did, or if another process makes the run."""
+    status, folder = process.popen.returncode, folder_of(root, process.run.key)
+    if finished(root, process.run) is not None or _is_locked(folder):
         return None
-    log = folder_of(root, process.run.key) / "log.txt"
-    if status < 0:  # its last line is but what it was at
-        reason = f"ended by {_signal_name(-status)}"
+    log = folder / "log.txt"
+    if status < 0:  # the last line of the log is unrelated
+        reason = f"ended by {_name_signal(-status)}"
         if -status == signal.SIGKILL:
-            reason += ", as the system does where memory runs out"
+            reason += ", perhaps because memory ran out"
     else:
         lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
-        said = [line for line in lines if line and not line.startswith("$ ")]
-        reason = said[-1] if said else f"exit status {status}"
+        output = [line for line in lines if line and not line.startswith("$ ")]
+        reason = output[-1] if output else f"exit status {status}"
     return f"run {process.run.key} failed: {reason} (log: {log})"
 
 
-def _signal_name(number: int) -> str:
+def _name_signal(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # the real-time ones have no names
+    except ValueError:  # real-time signals have no names
         return f"signal {number}"
 
 
 def _stop(running: Sequence[_Process]) -> None:
-    """End the workers, launchers' children included."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
+    """End the processes with all their children, which launchers have."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         for process in running:
             if process.popen.poll() is None:
-                os.killpg(process.popen.pid, sent)
+                os.killpg(process.popen.pid, number)
         for process in running:
             try:
                 process.popen.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 continue
-    for process in running:
-        os.close(process.lock)
 
 
 class _ProgressLine:
-    """How many runs are done, at what rate, and how long the rest will take at that rate."""
+    """Shows how many runs are done and how long the rest takes at the same rate."""
 
     def __init__(
-        self,
-        root: Path,
-        runs: Sequence[Run],
-        say: Callable[[str], None],
-        terminal: bool,
+        self, root: Path, runs: Sequence[Run], say: Callable[[str], None], is_terminal: bool
     ):
-        self.root, self.say = root, say
-        self.runs = {run.key: run for run in runs}
-        self.over: set[str] = set()
-        self.start = time.monotonic()
-        self.told = self.start
-        self.terminal = terminal
+        self.root, self.say, self.is_terminal = root, say, is_terminal
+        self.keys = [run.key for run in runs]
+        self.done: set[str] = set()
+        self.start = self.shown = time.monotonic()
 
-    def ended(self, run: Run, running: int) -> None:
-        self.over.add(run.key)
-        if not self.terminal:
-            self.say(self.line(running))
+    def count(self, run: Run, running: int) -> None:
+        """Count a run as done."""
+        self.done.add(run.key)
+        if not self.is_terminal:
+            self.say(self.format(running))
 
-    def tick(self, running: int) -> None:
+    def update(self, running: int) -> None:
+        """Show the line if the last one is old enough."""
         now = time.monotonic()
-        if running and now - self.told > (1.0 if self.terminal else _NEWS):
-            self.told = now
-            if self.terminal:
-                print(f"\r\x1b[2K{self.line(running)}", end="", file=sys.stderr, flush=True)
+        if running and now - self.shown > (1.0 if self.is_terminal else _NEWS_SECONDS):
+            self.shown = now
+            if self.is_terminal:
+                print(f"\r\x1b[2K{self.format(running)}", end="", file=sys.stderr, flush=True)
             else:
-                self.say(self.line(running))
+                self.say(self.format(running))
 
     def close(self) -> None:
-        if self.terminal and self.runs:
+        if self.is_terminal and self.keys:
             print(file=sys.stderr)
 
-    def line(self, running: int) -> str:
-        """Such as `3/12 runs, 2 running, 31 % of the work, 0.4 runs/min, about 22 min left`."""
-        done = sum(map(self._share, self.runs)) / len(self.runs)
+    def format(self, running: int) -> str:
+        """Return a line such as `3/12 runs, 2 running, 31 % done, about 22 min left`."""
+        share = sum(map(self._read_share, self.keys)) / len(self.keys)
         elapsed = time.monotonic() - self.start
-        parts = [f"{len(self.over)}/{len(self.runs)} runs", f"{running} running"]
-        parts.append(f"{100 * done:.0f} % of the work")
-        if 0 < done < 1:
-            rate = done * len(self.runs) / elapsed * 3600
-            parts += [f"{rate:.1f} runs/h", f"about {duration(elapsed * (1 - done) / done)} left"]
-        elif done:
-            parts.append(f"{duration(elapsed)} in all")
+        parts = [f"{len(self.done)}/{len(self.keys)} runs", f"{running} running"]
+        parts.append(f"{100 * share:.0f} % done")
+        if 0 < share < 1:
+            parts.append(f"about {format_duration(elapsed * (1 - share) / share)} left")
+        elif share:
+            parts.append(f"{format_duration(elapsed)} in total")
         return ", ".join(parts)
 
-    def _share(self, key: str) -> float:
-        if key in self.over:
+    def _read_share(self, key: str) -> float:
+        """Return how much of a run is done, from 0 to 1."""
+        if key in self.done:
             return 1.0
         try:
-            path = folder_of(self.root, key) / "progress.json"
-            noted = json.loads(path.read_text(encoding="utf-8"))
-            return float(min(1.0, noted["step"] / noted["steps"]))
+            text = (folder_of(self.root, key) / "progress.json").read_text(encoding="utf-8")
+            progress = json.loads(text)
+            return float(min(1.0, progress["step"] / progress["steps"]))
         except (OSError, ValueError, KeyError, ZeroDivisionError):
             return 0.0
 
 
-def duration(seconds: float) -> str:
-    """A time in words.
+def format_duration(seconds: float) -> str:
+    """Format a time for people.
 
     Example:
-        >>> duration(42), duration(400), duration(9000), duration(400_000)
+        >>> format_duration(42), format_duration(400), format_duration(9000), format_duration(400_000)
         ('42 s', '7 min', '2.5 h', '4.6 days')
     """
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""Results of runs, seeds taken together, as JSON, Markdown, LaTeX and the frontier."""
+"""Summaries of sweeps: runs that differ in their seed are grouped; JSON, a Markdown table, the frontier."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from hf_bat.attack.report import disclosures
 from hf_bat.files import write_atomically
 from hf_bat.stats import clip_to_share, t_interval
 from hf_bat.summary import labels
-from hf_bat.sweep.plan import SEEDS, Run
+from hf_bat.sweep.grid import Run
 
-# The rates that the frontier shows where none is chosen.
+_SEEDS = ("seed", "data_seed")
+# The default axes of the frontier.
 OBSTINATE, FICKLE = "eval_antonym_asr_confident", "eval_synonym_asr"
+_NOTE = """
+Percent; in brackets the 95 % t-interval of the mean over seeds (none for one seed), clipped to 0 and
+100. Lower attack success rates (ASR) are better. So are lower keep rates of obstinate attacks, except for
+"invalid" edits, which likely keep the label.
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs that differ in their seed only.
 
     Attributes:
-        name: `name=value` of what tells this group from the others.
-        arguments: of the first run.
-        runs: the keys of the runs.
-        values: metric -> a figure a seed, those that a run lacks left out.
-        defence: the preprocessing defence of the runs; None without one.
+        name: `name=value` of the arguments that tell this group from the others.
+        arguments: Arguments of the first run.
+        runs: Keys of the runs.
+        values: Metric -> one figure per run; runs without the metric are left out.
+        defence: The preprocessing defense of the runs, or `None`.
 
     Example:
         >>> group = Group("method=normal", {"method": "normal"}, ("01", "02"), {"eval_loss": [0.5, 0.75]})
@@ -44,7 +50,7 @@ class Group:
     defence: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, with mean, standard deviation and 95 % t-interval of each metric."""
+        """Return the group as JSON values: mean, standard deviation and 95 % t-interval of each metric."""
         metrics = {
             name: {
                 "values": values,
@@ -54,30 +60,30 @@ class Group:
             }
             for name, values in self.values.items()
         }
-        defence = {"preprocessing_defence": self.defence} if self.defence else {}
-        return {"name": self.name, "runs": list(self.runs), "metrics": metrics, **defence}
+        defense = {"preprocessing_defence": self.defence} if self.defence else {}
+        return {"name": self.name, "runs": list(self.runs), "metrics": metrics, **defense}
 
 
-def defence_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The preprocessing defence of a run; None without one.
+def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the preprocessing defense of a run, or `None`.
 
     Args:
-        result: the run's. One of a version that did not record the defence has it in its arguments alone.
+        result: Result of the run. Early versions recorded a defense in its arguments only.
     """
     arguments = result.get("arguments")
-    asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")
-    return result.get("preprocessing_defence") or ({"name": "canonicalize"} if asked else None)
+    is_asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")
+    return result.get("preprocessing_defence") or ({"name": "canonicalize"} if is_asked else None)
 
 
 def group_runs(
     runs: Sequence[Run], results: Mapping[str, Mapping[str, Any]], varied: Sequence[str]
 ) -> list[Group]:
-    """Put runs that differ in their seed alone together.
+    """Group the runs that differ in their seed only.
 
     Args:
-        runs: in their order.
-        results: key -> result; runs without one are left out.
-        varied: the arguments that name a group.
+        runs: The runs.
+        results: Key -> result. Runs without one are left out.
+        varied: Names of the arguments that name a group.
 
     Returns:
         The groups, in the order of their first runs.
@@ -91,44 +97,33 @@ def group_runs(
     members: dict[str, list[Run]] = {}
     for run in runs:
         if run.key in results:
-            rest = {name: v for name, v in run.arguments.items() if name not in SEEDS}
+            rest = {name: v for name, v in run.arguments.items() if name not in _SEEDS}
             members.setdefault(repr(rest), []).append(run)
-    names = [name for name in varied if name not in SEEDS]
+    names = [name for name in varied if name not in _SEEDS]
     groups = []
     for alike in members.values():
-        found = [results[run.key]["metrics"] for run in alike]
-        keys = dict.fromkeys(key for metrics in found for key in metrics)
-        values = {
-            key: [float(metrics[key]) for metrics in found if _is_known(metrics.get(key))]
-            for key in keys
-        }
-        groups.append(
-            Group(
-                alike[0].label(names),
-                alike[0].arguments,
-                tuple(run.key for run in alike),
-                {key: figures for key, figures in values.items() if figures},
-                defence_of(results[alike[0].key]),
-            )
-        )
+        values: dict[str, list[float]] = {}
+        for run in alike:
+            for name, value in results[run.key]["metrics"].items():
+                # Early results have NaN for a rate over nothing.
+                if value is not None and math.isfinite(value):
+                    values.setdefault(name, []).append(float(value))
+        first = alike[0]
+        keys = tuple(run.key for run in alike)
+        defense = find_defense(results[first.key])
+        groups.append(Group(first.label(names), first.arguments, keys, values, defense))
     return groups
 
 
-def _is_known(value: Any) -> bool:
-    """Whether there is a figure: none of a rate over nothing, nor the NaN that older results have for it."""
-    return value is not None and math.isfinite(value)
-
-
 def markdown(groups: Sequence[Group]) -> str:
-    """A table of the groups: means in per cent, and 95 % t-intervals over seeds where there are several.
-
-    Above it stands what is to be disclosed of preprocessing defences.
+    """Format groups as a Markdown table: means in percent and 95 % t-intervals over seeds.
 
     Args:
-        groups: the table's lines.
+        groups: The rows of the table.
 
     Returns:
-        Markdown, with a column for each rate that some group has.
+        The table, with a column for each rate that some group has, below the disclosures of
+        preprocessing defenses.
 
     Example:
         >>> group = Group("method=normal", {}, ("01",), {"eval_accuracy": [0.75]})
@@ -137,32 +132,31 @@ def markdown(groups: Sequence[Group]) -> str:
         |---|---|---|
         | method=normal | 1 | 75.00 |
     """
-    shown = _headings(groups)
-    said = disclosures((group.name, {"preprocessing_defence": group.defence}) for group in groups)
-    lines = [
-        *(text for line in said for text in (line, "")),
-        "| run | seeds | " + " | ".join(shown.values()) + " |",
-        "|---" * (2 + len(shown)) + "|",
-    ]
+    titles = _name_columns(groups)
+    lines: list[str] = []
+    for line in disclosures((g.name, {"preprocessing_defence": g.defence}) for g in groups):
+        lines += [line, ""]
+    lines.append("| run | seeds | " + " | ".join(titles.values()) + " |")
+    lines.append("|---" * (2 + len(titles)) + "|")
     for group in groups:
-        cells = [_cell(group.values.get(name, [])) for name in shown]
+        cells = [_format_cell(group.values.get(name, [])) for name in titles]
         lines.append(f"| {group.name} | {len(group.runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _headings(groups: Sequence[Group]) -> dict[str, str]:
-    """Metric -> its heading, of all that some group has, in the order of the columns."""
+def _name_columns(groups: Sequence[Group]) -> dict[str, str]:
+    """Return metric -> title of all rates that some group has, in the order of the columns."""
     return labels({name: values[0] for group in groups for name, values in group.values.items()})
 
 
-def _cell(values: Sequence[float]) -> str:
+def _format_cell(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    interval = t_interval(values)
     mean = f"{100 * fmean(values):.2f}"
+    interval = t_interval(values)
     if interval is None:
         return mean
-    low, high = clip_to_share(interval)  # all that is shown are shares
+    low, high = clip_to_share(interval)
     return f"{mean} ({100 * low:.2f} to {100 * high:.2f})"
 
 
@@ -174,21 +168,21 @@ def write_summary(
     obstinate: str = OBSTINATE,
     fickle: str = FICKLE,
 ) -> list[Path]:
-    """Write `sweep.json`, `sweep.md` and, where both rates are there, `frontier.png` and `.svg`.
+    """Write `sweep.json`, `sweep.md` and, if a run has both rates, `frontier.png` and `frontier.svg`.
 
     Args:
-        root: the sweep's folder.
-        runs: of the sweep.
-        results: key -> result.
-        varied: the grid's arguments.
-        obstinate: the metric of the frontier's vertical axis.
-        fickle: of the horizontal one.
+        root: Folder of the sweep.
+        runs: Runs of the sweep.
+        results: Key -> result.
+        varied: Names of the grid's arguments.
+        obstinate: Metric of the vertical axis of the frontier.
+        fickle: Metric of the horizontal axis.
 
     Returns:
         The files.
 
     Raises:
-        HfBatError: a file cannot be written.
+        HfBatError: A file cannot be written.
 
     Example:
         >>> import tempfile
@@ -198,6 +192,9 @@ def write_summary(
         ...     [path.name for path in write_summary(Path(folder), [run], results, ["method"])]
         ['sweep.json', 'sweep.md']
     """
+    # Imports torch.
+    from hf_bat.methods import DEFAULT_METHOD
+
     groups = group_runs(runs, results, varied)
     content = {
         "varied": list(varied),
@@ -205,33 +202,29 @@ def write_summary(
         "groups": [group.to_dict() for group in groups],
         "runs": [results[run.key] for run in runs if run.key in results],
     }
-    note = (
-        "\nPer cent; in brackets the 95 % t-interval of the mean over seeds (none for one seed), cut off "
-        "at 0 and 100. Lower attack success rates (ASR) are better, and lower keep rates of obstinate "
-        "attacks, but for those called invalid, of edits that likely keep the label.\n"
-    )
+    text = json.dumps(content, indent=1) + "\n"
     written = [
-        write_atomically(
-            root / "sweep.json", json.dumps(content, indent=1) + "\n", make_folder=True
-        ),
-        write_atomically(root / "sweep.md", markdown(groups) + note),
+        write_atomically(root / "sweep.json", text, make_folder=True),
+        write_atomically(root / "sweep.md", markdown(groups) + _NOTE),
     ]
-    points = [
-        {
-            "name": group.name.removeprefix(f"method={method}").strip() or method,
-            "group": f"{method}, {group.defence['name']}" if group.defence else method,
-            "fickle": group.values[fickle],
-            "obstinate": group.values[obstinate],
-        }
-        for group in groups
-        if fickle in group.values and obstinate in group.values
-        for method in [str(group.arguments.get("method", "normal"))]
-    ]
+    points = []
+    for group in groups:
+        if fickle in group.values and obstinate in group.values:
+            method = str(group.arguments.get("method", DEFAULT_METHOD))
+            points.append(
+                {
+                    "name": group.name.removeprefix(f"method={method}").strip() or method,
+                    "group": f"{method}, {group.defence['name']}" if group.defence else method,
+                    "fickle": group.values[fickle],
+                    "obstinate": group.values[obstinate],
+                }
+            )
     if points:
+        # Imports matplotlib.
         from hf_bat.plots import frontier, save
 
-        headings = _headings(groups)
-        label = f"obstinate: {headings.get(obstinate, obstinate)} (%)"
-        x_label = f"fickle: {headings.get(fickle, fickle)} (%)"
-        written += save(frontier(points, x_label=x_label, y_label=label), root / "frontier")
+        titles = _name_columns(groups)
+        y_label = f"obstinate: {titles.get(obstinate, obstinate)} (%)"
+        x_label = f"fickle: {titles.get(fickle, fickle)} (%)"
+        written += save(frontier(points, x_label=x_label, y_label=y_label), root / "frontier")
     return written

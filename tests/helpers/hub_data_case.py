@@ -17,8 +17,8 @@ from tiny_models import tiny_model  # noqa: E402
 from training_helpers import ANTONYMS, SYNONYMS, tokenizer_for_made_rows  # noqa: E402
 
 from hf_bat import BalancedTrainer, finetune  # noqa: E402
-from hf_bat.sweep import finished, train_run  # noqa: E402
-from hf_bat.sweep.identity import identity  # noqa: E402
+from hf_bat.sweep import finished, worker  # noqa: E402
+from hf_bat.sweep.key import identify  # noqa: E402
 from hf_bat.sweep.schedule import folder_of  # noqa: E402
 
 reproduce = importlib.import_module("run")
@@ -61,8 +61,8 @@ def run_here(runs, root, *_):
             config = folder_of(root, run.key) / "config.json"
             config.parent.mkdir(parents=True)
             content = {"key": run.key, "arguments": run.arguments}
-            config.write_text(json.dumps(content | {"identity": identity(run.arguments)}))
-            assert train_run.main([str(config)]) == 0
+            config.write_text(json.dumps(content | {"identity": identify(run.arguments)}))
+            assert worker.main([str(config)]) == 0
     return []
 
 
@@ -114,7 +114,7 @@ def main(out):
         "--antonyms",
         str(out / "antonyms.json.gz"),
     ]
-    finetune.BalancedTrainer = train_run.BalancedTrainer = NotingTrainer
+    finetune.BalancedTrainer = NotingTrainer
     reproduce.run_all = run_here
     for name in ("table6", "table1"):
         found[name] = reproduced(name, flags, out)

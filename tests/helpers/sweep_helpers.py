@@ -1,13 +1,10 @@
-"""What the tests of sweeps share: a base, and a stand-in for the process that makes a run."""
+"""Helpers of the tests of sweeps: arguments of a run, and a replacement of the worker."""
 
-from hf_bat.sweep import (
-    folder_of,
-)
+from hf_bat.sweep import folder_of
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
 
-
-# Stands in for a training: counts its starts, and does what its seed says the first time.
+# Counts its starts; some seeds fail the first time.
 WORKER = """
 import json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1]).parent
@@ -19,7 +16,7 @@ if seed == 13 and first:
     print("step 3 of 10", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 if seed == 14:
-    print("train_run: error: no such thing", file=sys.stderr)
+    print("error: broken on purpose", file=sys.stderr)
     sys.exit(2)
 if seed == 15:
     (folder / "pid").write_text(str(os.getpid()))
@@ -33,6 +30,7 @@ result = {"key": config["key"], "arguments": config["arguments"], "metrics": met
 """
 
 
-def starts(root, run):
+def count_starts(root, run):
+    """Return how often the worker of a run was started."""
     path = folder_of(root, run.key) / "starts"
     return len(path.read_text()) if path.exists() else 0

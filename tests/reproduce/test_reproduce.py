@@ -625,8 +625,8 @@ def tiny_world(tmp_path_factory):
 @pytest.mark.xdist_group("reproduce")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, monkeypatch, capsys):
-    from hf_bat.sweep import finished, train_run
-    from hf_bat.sweep.identity import identity
+    from hf_bat.sweep import finished, worker
+    from hf_bat.sweep.key import identify
     from hf_bat.sweep.schedule import folder_of
 
     folder, flags = tiny_world
@@ -637,8 +637,8 @@ def test_every_experiment_runs_as_far_as_two_steps(script, tiny_world, name, mon
                 config = folder_of(root, run.key) / "config.json"
                 config.parent.mkdir(parents=True, exist_ok=True)
                 content = {"key": run.key, "arguments": run.arguments}
-                config.write_text(json.dumps(content | {"identity": identity(run.arguments)}))
-                assert train_run.main([str(config)]) == 0, capsys.readouterr().err
+                config.write_text(json.dumps(content | {"identity": identify(run.arguments)}))
+                assert worker.main([str(config)]) == 0, capsys.readouterr().err
         return []
 
     monkeypatch.setattr(script, "run_all", here)

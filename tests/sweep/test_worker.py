@@ -1,8 +1,9 @@
-"""What one run of a sweep trains, measures and keeps."""
+"""One run of a sweep: training, measurements, result file and resuming."""
 
 import json
 
 import pytest
+from filelock import FileLock
 from html_page import Page
 from tiny_models import tiny_model
 from training_helpers import (
@@ -15,15 +16,9 @@ from training_helpers import (
 
 from hf_bat import HfBatError
 from hf_bat.report.page import write_report
-from hf_bat.sweep import (
-    finished,
-    folder_of,
-    make_run,
-    run_all,
-)
+from hf_bat.sweep import finished, folder_of, make_run, run_all, worker
 from hf_bat.sweep.summary import write_summary
-from hf_bat.sweep.train_run import last_whole_checkpoint, table_hashes, train_and_measure
-from hf_bat.sweep.train_run import main as make_one
+from hf_bat.sweep.worker import find_checkpoint, hash_tables, main, train_and_measure
 
 
 @pytest.fixture
@@ -43,7 +38,7 @@ def tiny_run(tmp_path):
     return make_run(arguments)
 
 
-def test_a_run_s_result_has_its_preprocessing_defence(tiny_run, tmp_path):
+def test_result_has_the_preprocessing_defense(tiny_run, tmp_path):
     flags = {"method": "normal", "canonicalize": True, "max_steps": 1, "representations": 0}
     config = {"key": "a", "identity": {}, "arguments": {**tiny_run.arguments, **flags}}
     (tmp_path / "run").mkdir()
@@ -56,21 +51,19 @@ def test_a_run_s_result_has_its_preprocessing_defence(tiny_run, tmp_path):
     assert "<p>Preprocessing defence: canonicalize (" in page.split("<h2>Run: ")[1]
 
 
-def test_a_run_keeps_its_model_where_its_sweep_looks_for_it(tiny_run, tmp_path):
+def test_run_keeps_its_model_where_the_sweep_looks_for_it(tiny_run, tmp_path):
     arguments = {**tiny_run.arguments, "max_steps": 1, "representations": 0, "keep_model": True}
     run = make_run(arguments)
     folder = folder_of(tmp_path / "s", run.key)
     folder.mkdir(parents=True)
     config = {"key": run.key, "identity": {}, "arguments": run.arguments}
     (folder / "config.json").write_text(json.dumps(config))
-    assert make_one([str(folder / "config.json")]) == 0
+    assert main([str(folder / "config.json")]) == 0
     assert (folder / "model" / "model.safetensors").exists()
     assert run_all([run], tmp_path / "s", announce=lambda line: None) == []
 
 
-def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_path, monkeypatch):
-    from hf_bat.sweep import train_run
-
+def test_killed_run_resumes_and_ends_with_the_same_result(tiny_run, tmp_path, monkeypatch):
     config = {"key": tiny_run.key, "identity": {}, "arguments": tiny_run.arguments}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir(), cut.mkdir()
@@ -79,25 +72,36 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     class Killed(Exception):
         pass
 
-    def stop(self, args, state, control, **kwargs):
+    def kill(self, args, state, control, **kwargs):
         if state.global_step == 2:
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(train_run._Progress, "on_step_begin", stop, raising=False)
+        patched.setattr(worker._ProgressCallback, "on_step_begin", kill, raising=False)
         with pytest.raises(Killed):
             train_and_measure(cut, config)
-    (cut / "trainer" / "checkpoint-9").mkdir()  # cut short while it was written
+    (cut / "trainer" / "checkpoint-9").mkdir()  # incomplete
     result = train_and_measure(cut, config)
     assert result["train"]["resumed"] and not expected["train"]["resumed"]
     for name in ("eval_loss", "eval_accuracy", "eval_synonym_asr"):
         assert result["metrics"][name] == expected["metrics"][name]
     assert result["steps"] == 3 and result["rows"] == {"train": 16, "validation": 30}
     assert result["tables"]["synonyms"] == SYNONYMS.fingerprint
-    found = result["representations"]
-    assert found["rows"] == 5 and len(found["distances"]["fickle"]) == 5
-    assert 0 <= found["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
-    assert last_whole_checkpoint(cut / "trainer").endswith("checkpoint-3")
+    kept = result["representations"]
+    assert kept["rows"] == 5 and len(kept["distances"]["fickle"]) == 5
+    assert 0 <= kept["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
+    assert find_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+def test_worker_leaves_a_locked_or_finished_run_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(worker, "train_and_measure", lambda *_: pytest.fail("trained"))
+    command = [str(tmp_path / "config.json")]
+    with FileLock(tmp_path / "lock"):
+        assert main(command) == 2
+    assert "another process" in capsys.readouterr().err
+    (tmp_path / "result.json").write_text("{}")
+    assert main(command) == 2
+    assert (tmp_path / "result.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize(
@@ -115,14 +119,14 @@ def test_a_run_cut_short_goes_on_and_ends_as_if_it_had_not_been(tiny_run, tmp_pa
         ({"canonicalize": True}, {"canonical"}),
     ],
 )
-def test_a_result_has_the_hash_of_every_table(tmp_path, options, names):
-    hashes = table_hashes(make_trainer(tmp_path, made_rows(4), **options))
+def test_result_has_the_hash_of_every_table(tmp_path, options, names):
+    hashes = hash_tables(make_trainer(tmp_path, made_rows(4), **options))
     assert hashes.keys() == names
     known = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
     assert all(hashes[name] == known[name] for name in names & known.keys())
 
 
-def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
+def test_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_path):
     changes = {"eval_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 2}
     left_out = ("save_strategy", "save_steps", "max_steps", "representations", "attacks")
     arguments = {k: v for k, v in tiny_run.arguments.items() if k not in left_out} | changes
@@ -131,12 +135,12 @@ def test_a_run_that_loads_the_best_model_is_planned_as_it_is_made(tiny_run, tmp_
     (tmp_path / "best").mkdir()
     result = train_and_measure(tmp_path / "best", config)
     assert result["metrics"]["eval_loss"] == min(log["eval_loss"] for log in result["epochs"])
-    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0], "each once"
+    assert [log["epoch"] for log in result["epochs"]] == [1.0, 2.0]
     with pytest.raises(HfBatError, match="load_best_model_at_end"):
         make_run({**arguments, "eval_strategy": "steps"})
 
 
-def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
+def test_report_shows_a_run_and_its_sweep(tiny_run, tmp_path):
     pytest.importorskip("matplotlib")
     changes = {"eval_strategy": "epoch", "num_train_epochs": 2}
     left_out = ("save_strategy", "save_steps", "max_steps")
@@ -146,17 +150,19 @@ def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
     folder.mkdir(parents=True)
     config = {"key": run.key, "identity": {}, "arguments": run.arguments}
     (folder / "config.json").write_text(json.dumps(config))
-    assert make_one([str(folder / "config.json")]) == 0
-    for place in (folder, root):  # no table of the sweep yet: its runs are shown
+    assert main([str(folder / "config.json")]) == 0
+    # There is no table of the sweep yet, so its runs are shown.
+    for place in (folder, root):
         done = write_report(place, place / "report.html")
         name = str((folder / "result.json").relative_to(place))
         assert done["files"] == [name]
         page = Page((place / "report.html").read_text())
         assert page.tags.count("table") == 1 and page.tags.count("svg") == 1
-        for words in ("training rows16", "evaluated rows30", "epochs2", "Evaluation by epoch", run.key,
+        text = " ".join(page.text.split())
+        for words in ("training rows 16", "evaluated rows 30", "epochs 2", "Evaluation by epoch", run.key,
                       "method: pairwise", "attacks: synonym", "silhouette: ", "pairwise, seed 3",
                       SYNONYMS.fingerprint, "torch: "):  # fmt: skip
-            assert words in page.text.replace("\n", ""), words
+            assert words in text, words
     result = finished(root, run)
     write_summary(root, [run], {run.key: result}, ["method"], obstinate="eval_accuracy")
     done = write_report(root, root / "report.html")
@@ -170,12 +176,10 @@ def test_a_run_and_its_sweep_have_a_report(tiny_run, tmp_path):
 
 @pytest.fixture
 def epochs_run(tiny_run, monkeypatch):
-    """`make(folder, **changes)`: a run of two epochs, each evaluated; its result, and evaluations made."""
-    from hf_bat.sweep import train_run
+    """Return a function that makes a run of two epochs: its result, and the number of evaluations."""
+    evaluate, counted = worker.BalancedTrainer.evaluate, []
 
-    evaluate, counted = train_run.BalancedTrainer.evaluate, []
-
-    def counting(self, *args, **kwargs):
+    def count(self, *args, **kwargs):
         counted.append(self.state.global_step)
         return evaluate(self, *args, **kwargs)
 
@@ -188,18 +192,14 @@ def epochs_run(tiny_run, monkeypatch):
         result = train_and_measure(folder, {"key": "k", "identity": {}, "arguments": arguments})
         return result, len(counted)
 
-    monkeypatch.setattr(train_run.BalancedTrainer, "evaluate", counting)
+    monkeypatch.setattr(worker.BalancedTrainer, "evaluate", count)
     return make
 
 
-def test_the_last_epoch_is_measured_once(epochs_run, tmp_path, monkeypatch):
-    """An evaluation and its attacks were made twice on the same weights and rows: 139 of 777 seconds."""
-    from hf_bat.sweep import train_run
-
+def test_last_epoch_is_evaluated_once(epochs_run, tmp_path, monkeypatch):
     result, evaluations = epochs_run(tmp_path / "once")
     assert evaluations == 2
-    # As it was: by an evaluation after training.
-    monkeypatch.setattr(train_run, "evaluated_last", lambda trainer: None)
+    monkeypatch.setattr(worker, "find_final_evaluation", lambda trainer: None)
     expected, evaluations = epochs_run(tmp_path / "again")
     assert evaluations == 3
     assert result.keys() == expected.keys()
@@ -221,8 +221,8 @@ def test_the_last_epoch_is_measured_once(epochs_run, tmp_path, monkeypatch):
         ({"eval_strategy": "no"}, 1),
     ],
 )
-def test_an_evaluation_after_training_that_would_tell_more_is_made(
+def test_run_evaluates_after_training_if_that_measures_more(
     epochs_run, tmp_path, changes, evaluations
 ):
-    result, made = epochs_run(tmp_path / "run", **changes)
-    assert made == evaluations and "eval_synonym_asr" in result["metrics"]
+    result, count = epochs_run(tmp_path / "run", **changes)
+    assert count == evaluations and "eval_synonym_asr" in result["metrics"]

@@ -1,0 +1,327 @@
+"""Grids of runs: flags become arguments, each combination is checked and gets its key."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from hf_bat.errors import HfBatError
+from hf_bat.sweep.key import DEFAULTS, SweepArguments, get_defaults, identify
+from hf_bat.tasks import build_task
+
+_ALIASES = {"lambda": "contrastive_weight"}
+# Arguments that a sweep sets itself, and why the user cannot.
+_RESERVED = {
+    "output_dir": "each run has its own folder",
+    "resume_from_checkpoint": "runs resume by themselves",
+    "hub_token": "results would hold it; log in with `hf auth login` or set HF_TOKEN",
+}
+_NO_PUSH = (
+    "all runs would push to one repository; give --keep_model, and push a run's model afterwards "
+    "with `hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
+)
+# transformers accepts any number for these.
+_COUNTS = (
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "max_train_samples",
+    "max_eval_samples",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run with its evaluation.
+
+    Attributes:
+        key: 16 hexadecimal digits. Runs whose results must be equal have the same key.
+        arguments: Arguments of the run that were given, by name.
+        launcher: Command that launches the run, such as `accelerate launch --multi_gpu`. If empty, it
+            is Python.
+
+    Example:
+        >>> Run("0123456789abcdef", {"method": "normal", "seed": 1}).label(["method", "seed"])
+        'method=normal seed=1'
+    """
+
+    key: str
+    arguments: Mapping[str, Any]
+    launcher: tuple[str, ...] = ()
+
+    def label(self, names: Sequence[str]) -> str:
+        """Return `name=value` of the named arguments that the run has, or "the base"."""
+        shown = [f"{name}={self.arguments[name]}" for name in names if name in self.arguments]
+        return " ".join(shown) or "the base"
+
+
+# ---- flags ---------------------------------------------------------------------------------------
+
+
+def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
+    """Parse the flags of a run: those of `examples/run_glue_bat.py` that a sweep does not set itself.
+
+    Args:
+        words: The flags, as one string or as words.
+
+    Returns:
+        The arguments that were given, with typed values, in the order of the flags.
+
+    Raises:
+        HfBatError: An unknown flag, an invalid value, or an argument that the sweep sets itself.
+
+    Example:
+        >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
+        {'task_name': 'snli', 'learning_rate': 2e-05, 'bf16': True, 'attacks': ['antonym', 'synonym']}
+    """
+    words = split_words(words, "the runs' flags") if isinstance(words, str) else list(words)
+    arguments = dict(vars(_get_partial_parser().parse_args(words)))
+    check_reserved(arguments)
+    for name in ("do_train", "do_eval"):
+        if arguments.get(name) is False:
+            raise HfBatError(f"leave --{name} False out: every run trains and evaluates")
+    order = [word.removeprefix("--").split("=")[0] for word in words]
+    # An alias is not in the order, and comes first.
+    place = {name: order.index(name) if name in order else -1 for name in arguments}
+    return dict(sorted(arguments.items(), key=lambda item: place[item[0]]))
+
+
+def split_words(text: str, source: str) -> list[str]:
+    """Split words as a shell does.
+
+    Args:
+        text: The words.
+        source: Where they come from, for the message.
+
+    Raises:
+        HfBatError: A quotation is not closed.
+
+    Example:
+        >>> split_words("launch --name 'two words'", "--launcher")
+        ['launch', '--name', 'two words']
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise HfBatError(f"{source}: {str(error).lower()}; close or escape the quotes") from error
+
+
+def check_reserved(names: Iterable[str]) -> None:
+    """Check that no argument is one that the sweep sets itself.
+
+    Raises:
+        HfBatError: One is. The message does not show the value, which may be a secret.
+    """
+    for name in names:
+        is_push = name == "push_to_hub" or name.startswith("hub_")
+        reason = _RESERVED.get(name, _NO_PUSH if is_push else None)
+        if reason:
+            raise HfBatError(f"leave --{name} out of the runs' flags: {reason}")
+
+
+@lru_cache(maxsize=1)
+def _get_partial_parser() -> Any:
+    """Return a parser that requires no flag, and whose result holds only what was given."""
+    import argparse
+
+    parser = _make_parser()
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    return parser
+
+
+def _make_parser() -> Any:
+    # Imports torch.
+    from transformers import HfArgumentParser
+
+    from hf_bat.training_args import BalancedTrainingArguments
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise HfBatError(f"the runs' flags: {message}")
+
+    return Parser((SweepArguments, BalancedTrainingArguments), add_help=False, allow_abbrev=False)
+
+
+def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any, Any]:
+    """Create the argument objects of a run.
+
+    Args:
+        arguments: Arguments of the run.
+        output_dir: Output folder of its trainer.
+
+    Returns:
+        `SweepArguments` and `BalancedTrainingArguments`.
+
+    Raises:
+        HfBatError: Arguments are missing, unknown, or do not fit together.
+    """
+    if arguments.get("model_name_or_path") is None:
+        raise HfBatError("the runs' flags name no --model_name_or_path")
+    build_task(arguments)
+    try:
+        run, training = _make_parser().parse_dict(
+            {**DEFAULTS, **arguments, "output_dir": output_dir}
+        )
+    except HfBatError:
+        raise
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        raise HfBatError(f"the runs' flags: {str(error).splitlines()[0]}") from error
+    return run, training
+
+
+def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
+    """Parse the axes of a grid.
+
+    Args:
+        axes: Each is `name=value,value,...`; `lambda` means `contrastive_weight`. Members of a list are
+            separated by spaces: `attacks=antonym,antonym synonym`.
+
+    Returns:
+        Name -> typed values, in the given order.
+
+    Raises:
+        HfBatError: Another form, an unknown name, an invalid value, or an axis or value given twice.
+
+    Example:
+        >>> read_grid(["alpha=0.5,1", "seed=1,2"])
+        {'alpha': [0.5, 1.0], 'seed': [1, 2]}
+        >>> read_grid(["obstinate_edits=antonym,antonym negation"])
+        {'obstinate_edits': [['antonym'], ['antonym', 'negation']]}
+    """
+    grid: dict[str, list[Any]] = {}
+    lists = {action.dest for action in _get_partial_parser()._actions if action.nargs == "+"}
+    for axis in axes:
+        name, equals, text = axis.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        name = _ALIASES.get(name, name)
+        check_reserved([name])  # before messages that show the whole axis, which may hold a secret
+        values = [value.strip() for value in text.split(",")]
+        if not equals or not name or not all(values):
+            raise HfBatError(f"--grid {axis!r} is not of the form name=value,value,...")
+        if name in grid:
+            raise HfBatError(f"--grid names {name} twice")
+        try:
+            words = [shlex.split(value) if name in lists else [value] for value in values]
+            grid[name] = [parse_flags([f"--{name}", *members])[name] for members in words]
+        except ValueError as error:  # an HfBatError is one too
+            raise HfBatError(f"--grid {axis!r}: {error}") from error
+        if len(set(map(str, grid[name]))) < len(values):
+            raise HfBatError(f"--grid {axis!r} gives a value twice")
+    return grid
+
+
+# ---- runs ----------------------------------------------------------------------------------------
+
+
+def make_grid(
+    base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], launcher: Sequence[str] = ()
+) -> list[Run]:
+    """Create a run for each combination of the grid's values.
+
+    If the grid varies the method, weights and options are left out for methods that do not have
+    them: `method=normal,pairwise` with `alpha=0.5,1` makes three runs.
+
+    Args:
+        base: Arguments of every run.
+        grid: Name -> values. If empty, there is one run, of the base.
+        launcher: See `Run`.
+
+    Returns:
+        The runs, each once; values of the last name change fastest.
+
+    Raises:
+        HfBatError: A combination cannot be run.
+
+    Example:
+        >>> runs = make_grid({"model_name_or_path": "MODEL", "task_name": "snli"}, {"seed": [1, 2]})
+        >>> [run.label(["seed"]) for run in runs]
+        ['seed=1', 'seed=2']
+    """
+    combinations = [
+        {**base, **dict(zip(grid, values, strict=True))}
+        for values in itertools.product(*grid.values())
+    ]
+    if "method" in grid:
+        combinations = [drop_unused(arguments) for arguments in combinations]
+        check_used([*base, *grid], combinations)
+    runs: dict[str, Run] = {}
+    for arguments in combinations:
+        run = make_run(arguments, launcher)
+        runs.setdefault(run.key, run)
+    return list(runs.values())
+
+
+def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) -> None:
+    """Check that each argument is used by some run.
+
+    Args:
+        given: Names of the arguments that the user gave.
+        combinations: Arguments of each run, as `drop_unused` returns them.
+
+    Raises:
+        HfBatError: No run uses one of them.
+
+    Example:
+        >>> check_used(["alpha"], [{"method": "normal"}, {"method": "pairwise", "alpha": 1.0}])
+    """
+    methods = dict.fromkeys(arguments["method"] for arguments in combinations)
+    for name in given:
+        if not any(name in arguments for arguments in combinations):
+            raise HfBatError(
+                f"--{name} is used by none of these runs (methods: {', '.join(methods)}); omit it"
+            )
+
+
+def drop_unused(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without weights and options that their method does not have.
+
+    Example:
+        >>> drop_unused({"method": "normal", "alpha": 1.0, "seed": 1})
+        {'method': 'normal', 'seed': 1}
+    """
+    # Imports torch.
+    from hf_bat.methods import DEFAULT_METHOD, METHODS
+
+    method = METHODS.get(arguments.get("method", DEFAULT_METHOD))
+    # make_run reports an unknown method.
+    unused = set() if method is None else method.list_unused(arguments)
+    return {name: value for name, value in arguments.items() if name not in unused}
+
+
+def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
+    """Check the arguments of a run and compute its key.
+
+    Args:
+        arguments: Arguments of the run. A default counts the same if it is given, apart from
+            `pooling`, whose default depends on the model.
+        launcher: See `Run`.
+
+    Raises:
+        HfBatError: The arguments do not fit together, or a file is missing.
+
+    Example:
+        >>> run = make_run({"model_name_or_path": "MODEL", "task_name": "snli"})
+        >>> run.key == make_run({**run.arguments, "method": "normal"}).key  # the default
+        True
+    """
+    arguments = dict(sorted(arguments.items()))
+    defaults = get_defaults()
+    check_reserved(name for name, value in arguments.items() if value != defaults.get(name, value))
+    for name in _COUNTS:
+        value = arguments.get(name)
+        if value is not None and value < 1:
+            raise HfBatError(f"--{name} must be at least 1, not {value}")
+    run, training = build_arguments(arguments, "checked")
+    if run.representations < 0:
+        raise HfBatError(f"--representations must be at least 0, not {run.representations}")
+    training.check_epochs(training.clean_epochs)
+    content = json.dumps([identify(arguments), list(launcher)], sort_keys=True)
+    key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
+    return Run(key, arguments, tuple(launcher))

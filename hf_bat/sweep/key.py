@@ -1,0 +1,182 @@
+"""The key of a run: a hash of everything that its result depends on.
+
+A finished run is found again by its key, so a change here makes all runs of users be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hf_bat.canonicalize import MAPPING_VERSION
+from hf_bat.errors import HfBatError
+from hf_bat.lexicon.table import fetch_table, is_hub_address
+from hf_bat.perturbations.build import DEFAULT_EDITS
+from hf_bat.perturbations.number import NUMBER_VERSION
+from hf_bat.run_arguments import RunArguments
+
+
+@dataclass
+class SweepArguments(RunArguments):
+    """Arguments of a sweep's run that are not hyperparameters."""
+
+    representations: int = field(
+        default=0,
+        metadata={"help": "Save the vectors of the first N rows and of their versions."},
+    )
+    keep_model: bool = field(default=False, metadata={"help": "Keep the trained model."})
+
+
+# Files and model folders enter the key by their content, so that they may be moved.
+_FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+_TABLES = ("synonyms", "antonyms")
+_MODELS = ("model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model")
+# Defaults of a run, where they differ from those of BalancedTrainingArguments.
+DEFAULTS = {
+    # One checkpoint, to resume from. It is deleted when the run has finished.
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+# Never written into a configuration or a result, which users pass on to others.
+_SECRETS = ("hub_token",)
+# Arguments that change no figure of the result, apart from the exceptions in `_list_exceptions`.
+# Two that look as if they belonged here do not: with dataloader_persistent_workers dropout draws
+# other numbers, and with save_only_model a run is resumed without the state of its optimizer.
+_IMMATERIAL = (
+    "cache_dir", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
+    "ddp_timeout", "disable_tqdm", "do_eval", "do_predict", "do_train", "keep_model", "log_level",
+    "log_level_replica", "log_on_each_node", "logging_first_step", "logging_steps",
+    "logging_strategy", "project", "report_to", "run_name", "save_steps", "save_strategy",
+    "save_total_limit",
+)  # fmt: skip
+
+
+def drop_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that may be written into a file.
+
+    Example:
+        >>> drop_secrets({"seed": 1, "hub_token": "hf_X"})
+        {'seed': 1}
+    """
+    return {name: value for name, value in arguments.items() if name not in _SECRETS}
+
+
+def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what a run's result depends on.
+
+    Args:
+        arguments: Arguments of the run.
+
+    Returns:
+        The arguments that differ from their defaults and change the result, with a hash of the content
+        in place of a file or folder. Data and models of the Hub count by name, its tables by content.
+
+    Raises:
+        HfBatError: A file is missing, or a table cannot be fetched from the Hub.
+    """
+    # Imports torch.
+    from hf_bat.methods import DEFAULT_METHOD, get_method
+
+    defaults = {**get_defaults(), **DEFAULTS}
+    exceptions = _list_exceptions(arguments)
+    parts = {
+        name: value
+        for name, value in drop_secrets(arguments).items()
+        if (name in exceptions or name not in _IMMATERIAL)
+        and not (name in defaults and value == defaults[name])
+    }
+    for name in exceptions & parts.keys():
+        # Flags read steps as floats, because they may be a share of all steps.
+        if isinstance(parts[name], float) and parts[name].is_integer():
+            parts[name] = int(parts[name])
+    method = get_method(arguments.get("method", DEFAULT_METHOD))
+    own_defaults = {"obstinate_edits": list(DEFAULT_EDITS), **method.fill_defaults(arguments)}
+    parts = {
+        name: value
+        for name, value in parts.items()
+        if not (name in own_defaults and value == own_defaults[name])
+    }
+    # Keys have always held the weights of a method, whether they were given or not.
+    for name, weight in method.weights.items():
+        parts.setdefault(name, weight)
+    if arguments.get("canonicalize"):
+        parts["canonicalize"] = MAPPING_VERSION
+    if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):
+        parts["number"] = NUMBER_VERSION
+    for name in _FILES:
+        if arguments.get(name) is not None:
+            parts[name] = {"sha256": _hash_file(_fetch_file(arguments[name], name), name)}
+    for name in _MODELS:
+        if arguments.get(name) is not None and Path(arguments[name]).is_dir():
+            parts[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
+    return parts
+
+
+def _list_exceptions(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Return the arguments of `_IMMATERIAL` that change the result of this run after all."""
+    names = set()
+    if arguments.get("load_best_model_at_end"):
+        names.add("save_strategy")
+        if arguments.get("save_strategy", DEFAULTS["save_strategy"]) == "steps":
+            names.add("save_steps")
+    # Without eval_steps the Trainer evaluates when it logs.
+    if arguments.get("eval_strategy") == "steps" and not arguments.get("eval_steps"):
+        names.add("logging_steps")
+    if arguments.get("dataloader_in_order") is False:
+        names.add("dataloader_num_workers")
+    return frozenset(names)
+
+
+@lru_cache(maxsize=1)
+def get_defaults() -> dict[str, Any]:
+    """Return the default of each argument that has one."""
+    # Imports torch.
+    from hf_bat.training_args import BalancedTrainingArguments
+
+    both = (*fields(SweepArguments), *fields(BalancedTrainingArguments))
+    return {field.name: field.default for field in both if field.default is not MISSING}
+
+
+def _fetch_file(path: str, name: str) -> str:
+    """Return the path of a local file; a table of the Hub is downloaded."""
+    if name not in _TABLES or not is_hub_address(path):
+        return path
+    try:
+        return str(fetch_table(path))
+    except HfBatError as error:
+        raise HfBatError(f"--{name} {path}: {error}") from error
+
+
+def _hash_file(path: str, name: str) -> str:
+    try:
+        status = os.stat(path)
+        return _hash_content(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise HfBatError(f"--{name} {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=256)
+def _hash_content(path: str, size: int, changed: int) -> str:
+    """Hash a file; size and time of change are there for the cache, so that a new content is read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _hash_model(folder: Path, name: str) -> str:
+    """Hash weights, configuration and tokenizer of a model folder, but no cards or checkpoints."""
+    if not (folder / "config.json").is_file():
+        raise HfBatError(f"--{name} {folder} holds no model: it has no config.json")
+    endings = (".json", ".txt", ".model", ".safetensors", ".bin")
+    files = sorted(path for path in folder.iterdir() if path.suffix in endings and path.is_file())
+    parts = [f"{path.name} {_hash_file(str(path), name)}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
