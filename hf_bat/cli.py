@@ -84,6 +84,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         description="Balanced Adversarial Training for transformers.",
         epilog=_EPILOG,
         formatter_class=raw,
+        # An abbreviation would change its meaning when an option is added.
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hf-bat {__version__}")
@@ -93,6 +94,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         if name != chosen:
+            # Its name is enough for the list of commands and for errors.
             subparsers.add_parser(name, help=summary)
             continue
         module = import_module(f"hf_bat.commands.{name}")
@@ -148,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = int(args.run(args))
         sys.stdout.flush()  # raises BrokenPipeError here rather than when Python exits
         if argv is None:
+            # Only in a process of our own: a caller in Python may still use its process group.
             leave()
         return status
     except KeyboardInterrupt:
@@ -158,10 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:
-        print(
-            f"hf-bat: {apply_style('error:', 'bad', sys.stderr)} {_describe(error)}",
-            file=sys.stderr,
-        )
+        # Everything else is a bug and keeps its traceback.
+        label = apply_style("error:", "bad", sys.stderr)
+        print(f"hf-bat: {label} {_describe(error)}", file=sys.stderr)
         return 2
 
 

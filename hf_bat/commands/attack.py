@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-labels",
         "--skipped-labels",
         "--skipped_labels",
-        nargs="*",
+        nargs="*",  # none at all: attack every label
         help="labels not to attack (default: the task's)",
     )
     attack.add_argument(
@@ -123,17 +123,19 @@ def run(args: argparse.Namespace) -> int:
         model = _smooth_model(model, args)
     attacks = [
         Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **keywords)
-        for name in dict.fromkeys(args.attacks)
+        for name in dict.fromkeys(args.attacks)  # an attack named twice runs once
     ]
     if args.label_filter and all(attack.recipe.goal.kind == "fickle" for attack in attacks):
         raise HfBatError("--label-filter needs an obstinate attack, such as antonym, in --attacks")
+    # Every process gets the whole report; one prints and writes it.
     is_main = rank_and_world()[0] == 0
     if args.print_recipes and is_main:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
         _attack_text(attacks, model, args)
         return 0
-    known: dict[Any, Any] = {}  # the model's answers, which the attacks share
+    # Answers of the model that attacks share: the first query of a row is the same for all.
+    known: dict[Any, Any] = {}
     report = reduce(
         or_, [attack.run(rows, args.rows, args.max_samples, known=known) for attack in attacks]
     )
@@ -178,6 +180,7 @@ def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
     )
     keywords = {name: getattr(args, name) for name in names}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
+    # Left out if not given, because `None` is not the recipe's default.
     if args.skip_labels is not None:
         keywords["skip_labels"] = tuple(args.skip_labels)
     if args.budget is not None:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         train_rows=args.train_rows,
         output_dir=args.output_dir,
     )
-    options.check_outputs(args, "json")
+    options.check_outputs(args, "json")  # now, because training takes minutes
     start = time.perf_counter()
     results = run_demo(settings, announce=lambda line: print(line, file=sys.stderr, flush=True))
     results["seconds"] = round(time.perf_counter() - start, 1)
@@ -90,6 +90,7 @@ def format_table(results: dict[str, Any]) -> str:
         for value in methods.values():
             for key in keys:
                 value = value[key]
+            # A rate of no rows is `None`.
             cells.append("-" if value is None else f"{value:.1%}")
         lines.append(cells)
     lines.append(["training, seconds", *(f"{m['train_seconds']:.1f}" for m in methods.values())])

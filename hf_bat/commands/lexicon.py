@@ -141,6 +141,7 @@ def run(args: argparse.Namespace) -> int:
         report = _describe(args.table, args.words)
     else:
         table = _load(args.table)
+        # `None` is the default of the owner; `False` would force a public dataset.
         pushed = table.push_to_hub(args.repo_id, private=args.private or None)
         report = {"pushed": pushed, **_summarize(table)}
     _print_report(report)
@@ -172,6 +173,7 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
             vocabulary.words if vocabulary else None, load_wordnet(args.wordnet or "bundled")
         )
         if vocabulary:
+            # So that `leakage_report` can tell later whether evaluation rows fed the table.
             table.metadata["vocabulary"] = vocabulary.metadata
         return table
     if vocabulary is None:
@@ -188,6 +190,7 @@ def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
     if args.data and args.vocabulary:
         raise HfBatError("give --data or --vocabulary, not both")
     if not args.data:
+        # These would be ignored.
         for name in ("task", "columns", "min_count", "evaluated"):
             if getattr(args, name):
                 raise HfBatError(f"--{name} needs --data")
@@ -246,6 +249,7 @@ def _describe(name: str, words: list[str]) -> dict[str, Any]:
     table = _load(name)
     without_antonyms = table.minus(default_antonyms())
     shared = sum(map(len, table.values())) - sum(map(len, without_antonyms.values()))
+    # Words spread over the alphabet show more of a table than its first words.
     step = max(1, len(table) // _SAMPLE_SIZE)
     return {
         "table": name,

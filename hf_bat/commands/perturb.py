@@ -80,12 +80,14 @@ def run(args: argparse.Namespace) -> int:
         task.columns,
         fickle,
         obstinate,
+        # The data may have fewer labels than the task.
         frozenset(label for label in skipped if label is not None),
         args.num_fickle,
         args.num_obstinate,
         args.seed,
         inference_names(labels.model_names),
     )
+    # `keep_all`, because rows without a label can be perturbed too.
     rows = prepare_dataset(data, task, None, f"file {args.data}", keep_all=True)
     preview = Preview(rows, sampler, args.n, args.epoch, labels.model_names)
     print(preview)

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if name in base:
             raise HfBatError(f"--base and --grid both set {name}")
     runs = make_grid(base, grid, split_words(args.launcher, "--launcher"))
+    # Before hours of training, because the metric is read at the end.
     if args.obstinate is not None:
         _check_metric(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
