@@ -35,7 +35,7 @@ def open_bar(
     """
     from tqdm import tqdm
 
-    disable = None if show is None else not show
+    disable = None if show is None else not show  # `None`: unless stderr is a terminal
     return tqdm(total=total, desc=what, unit=unit, disable=disable, file=sys.stderr, **options)
 
 
@@ -61,7 +61,7 @@ def apply_style(text: str, style: str, stream: Any) -> str:
 
 def has_colors(stream: Any) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
+        return False  # a dumb terminal shows escapes as text
     return on_terminal(stream)
 
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.labels import (
-    LabelMap,
-    get_declared_names,
-    has_named_labels,
-    list_label_names,
-    reconcile_labels,
-)
+from hf_bat.labels import LabelMap, get_declared_names, reconcile_labels
 from hf_bat.tasks import Task
 
 if TYPE_CHECKING:
@@ -22,18 +16,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
-
-
-class Preparation(NamedTuple):
-    """A record of the checks of `prepare_dataset`, which is the dataset's attribute `prepared_for`.
-
-    `datasets` copies the attribute when it filters rows, which keeps them prepared, but also when it renames,
-    removes or formats columns. That is why the features and the format are compared too.
-    """
-
-    columns: tuple[str, ...]
-    label_names: tuple[str, ...]
-    features: Any
 
 
 def prepare_dataset(
@@ -57,7 +39,7 @@ def prepare_dataset(
     """
     from datasets import ClassLabel
 
-    if _is_ready(rows, task, config):
+    if _is_prepared(rows, task, config):
         return rows
     dataset = as_dataset(rows)
     dataset = dataset.rename_columns(
@@ -91,7 +73,8 @@ def prepare_dataset(
         return dataset
     dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(label_names)))
     if not keep_all:
-        dataset.prepared_for = Preparation(task.columns, label_names, dataset.features)
+        # Trainer calls this function before each evaluation; the mark makes that cheap.
+        dataset.prepared_for = (task.columns, dataset.features)
     return dataset
 
 
@@ -106,6 +89,7 @@ def as_dataset(rows: Any) -> Dataset:
             f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
             "so give a datasets.Dataset or a list of dicts"
         )
+    # Not `list(rows)`, because a torch dataset need not be iterable.
     listed = [rows[i] for i in range(len(rows))]
     if not all(isinstance(row, Mapping) for row in listed):
         raise HfBatError("each row must be a dict of columns")
@@ -148,50 +132,46 @@ def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple
 def find_label_column(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
     """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one."""
     features = getattr(rows, "features", None) or {}
+    is_replaced = task.label_column not in features and "idx" in features
+    return "label" if is_replaced and _match_model(rows, task, config) else task.label_column
+
+
+def _match_model(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
+    """Return whether the column `label` numbers the labels as the model does."""
     names = get_declared_names(rows, "label")
-    if task.label_column in features or names is None or "idx" not in features:
-        return task.label_column
-    expected = reconcile_labels(task, config).model_names
-    if config is not None and not has_named_labels(config) and expected == list_label_names(config):
-        # The model has no names, so prepared rows have the names that their data declared.
-        is_prepared = len(names) == len(expected)
-    else:
-        is_prepared = list(names) == list(expected)
-    return "label" if is_prepared else task.label_column
+    return names is not None and tuple(names) == reconcile_labels(task, config, names).model_names
 
 
-def _is_ready(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
-    """Return whether `prepare_dataset` has checked these very rows for this task and model."""
-    mark = getattr(rows, "prepared_for", None)
+def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
+    """Return whether `prepare_dataset` has checked these very rows for this task and model.
+
+    `datasets` copies the mark when it filters rows, which keeps them prepared, but also when it renames,
+    removes or formats columns. That is why the features and the format are compared too.
+    """
+    columns, features = getattr(rows, "prepared_for", (None, None))
     return (
-        isinstance(mark, Preparation)
-        and mark.columns == task.columns
-        and mark.features == rows.features
+        columns == task.columns
+        and features == rows.features
         and _get_format(rows) is None
-        and mark.label_names == reconcile_labels(task, config, mark.label_names).model_names
+        and _match_model(rows, task, config)
     )
 
 
 def add_column(dataset: Dataset, column: str, values: Sequence[Any]) -> Dataset:
     """Add a column with one value per row to a dataset from `prepare_dataset`, which stays prepared."""
     extended = dataset.add_column(column, list(values))
-    mark = getattr(dataset, "prepared_for", None)  # prepared with `keep_all`, it has none
-    if mark is not None:
-        extended.prepared_for = mark._replace(features=extended.features)
+    if hasattr(dataset, "prepared_for"):  # not after `keep_all`
+        extended.prepared_for = (dataset.prepared_for[0], extended.features)
     return extended
 
 
 def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
     missing = [column for column in task.columns if column not in dataset.column_names]
-    if missing and "input_ids" in dataset.column_names:
-        raise HfBatError(
-            f"the {name} is already tokenized and has no text column {missing[0]!r}; pass the raw rows, "
-            "which the collator tokenizes"
-        )
     if missing:
-        raise HfBatError(
-            f"the {name} has no column {missing[0]!r}; it has: {', '.join(dataset.column_names)}"
-        )
+        hint = f"it has: {', '.join(dataset.column_names)}"
+        if "input_ids" in dataset.column_names:
+            hint = "it is already tokenized; pass the raw rows, which the collator tokenizes"
+        raise HfBatError(f"the {name} has no column {missing[0]!r}; {hint}")
 
 
 def _add_idx(dataset: Dataset, name: str) -> Dataset:
@@ -203,6 +183,7 @@ def _add_idx(dataset: Dataset, name: str) -> Dataset:
         raise HfBatError(
             f"column 'idx' of the {name} must hold row numbers from 0; drop it to number the rows"
         )
+    # Rows with the same number would get the same draws.
     if len(set(values)) < len(values):
         repeated = Counter(values).most_common(1)[0][0]
         raise HfBatError(
@@ -215,6 +196,7 @@ def _fill_texts(dataset: Dataset, task: Task) -> Dataset:
     for column in task.columns:
         texts = dataset[column][:]
         if not all(isinstance(text, str) for text in texts):
+            # Prediction must answer these rows, too.
             filled = ["" if text is None else str(text) for text in texts]
             dataset = dataset.remove_columns(column).add_column(column, filled)
     return dataset
@@ -229,17 +211,13 @@ def _drop_unusable(
         for column in task.columns
         for i, text in enumerate(dataset[column])
         if not isinstance(text, str) or not text.strip()
-    } - unlabeled
+    } - unlabeled  # a dropped row is counted once
     dropped = unlabeled | empty
     if not dropped:
         return dataset, labels
     logger.warning(
-        "%s: dropped %d of %d rows (%d without a label, %d with an empty text)",
-        name,
-        len(dropped),
-        len(dataset),
-        len(unlabeled),
-        len(empty),
+        f"{name}: dropped {len(dropped)} of {len(dataset)} rows ({len(unlabeled)} without a label, "
+        f"{len(empty)} with an empty text)"
     )
     keep = [i for i in range(len(dataset)) if i not in dropped]
     if not keep:

@@ -62,6 +62,7 @@ class LabelMap:
             return None
         if isinstance(value, str):
             label = self.find_label(value, where)
+            # "-" is also a name, next to "+".
             if label is not None or value.strip() == NO_GOLD:
                 return label
         number = self._parse_number(value, where)
@@ -79,6 +80,7 @@ class LabelMap:
 
     def find_label(self, name: str, where: str) -> int | None:
         """Return the model's label for a name that the data or the model uses, or `None`."""
+        # The data's own spelling comes first: another label may have the name in the model.
         for names in (self.aliases, self.data_names):
             position = find_name(name, names, where)
             if position is not None:
@@ -220,6 +222,7 @@ def reconcile_labels(
         else:  # names that number classes say nothing about the model's order
             in_order = sorted(zip(numbers, names, strict=True))
             model_names = task.label_names or tuple(name for _, name in in_order)
+    # The task's own names say nothing if they only number the classes.
     classes = model_names if _parse_classes(task.label_names) else task.label_names or model_names
     meanings = names
     if numbers and len(numbers) == len(classes) and not _match_all(names, model_names):
@@ -269,7 +272,7 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     if any(isinstance(value, (list, dict)) for value in found):
         raise no_classes
     values = {value for value in found if not _is_missing(value)}
-    if "+" not in values:
+    if "+" not in values:  # which would make "-" a label
         values.discard(NO_GOLD)
     if values and all(isinstance(value, str) for value in values):
         return _sort_names(values, column)

@@ -119,7 +119,7 @@ def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, fl
         >>> clopper_pearson(0, 0, 0.05)
         (0.0, 1.0)
     """
-    from scipy.stats import beta
+    from scipy.stats import beta  # slow to import
 
     check_counts(successes, trials)
     failures = trials - successes
@@ -179,7 +179,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """
     from scipy.stats import binomtest
 
-    total = only_a + only_b
+    total = only_a + only_b  # pairs on which both models agree say nothing about their difference
     return float(binomtest(only_a, total, 0.5).pvalue) if total else 1.0
 
 
@@ -193,6 +193,7 @@ def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float
     import numpy as np
 
     tail = 100 * (1 - confidence) / 2
+    # A resample without attempted rows has no rate.
     low, high = np.nanpercentile(resamples, [tail, 100 - tail])
     return float(low), float(high)
 

@@ -83,13 +83,8 @@ class Task:
         return len(self.columns) == 2
 
 
-_SNLI = Task(
-    "snli",
-    ("premise", "hypothesis"),
-    ("entailment", "neutral", "contradiction"),
-    ("neutral",),
-    hub=("stanfordnlp/snli", None),
-)
+# Columns, label names and skipped labels of natural language inference.
+_NLI = ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"), ("neutral",)
 _MNLI_SPLITS = {
     "train": "train",
     "validation": "validation_matched",
@@ -97,43 +92,42 @@ _MNLI_SPLITS = {
     "test": "test_matched",
     "test_mm": "test_mismatched",
 }
-_QQP = Task(
-    "qqp",
-    ("question1", "question2"),
-    ("not_duplicate", "duplicate"),
-    ("not_duplicate",),
-    metrics=("accuracy", "f1"),
-    hub=("nyu-mll/glue", "qqp"),
+# F1 for tasks whose classes are of very different size.
+_METRICS = ("accuracy", "f1")
+_LISTED = (
+    Task("mnli", *_NLI, hub=("nyu-mll/glue", "mnli"), splits=_MNLI_SPLITS),
+    Task(
+        "mrpc",
+        ("sentence1", "sentence2"),
+        ("not_equivalent", "equivalent"),
+        ("not_equivalent",),
+        metrics=_METRICS,
+        hub=("nyu-mll/glue", "mrpc"),
+    ),
+    Task(
+        "qqp",
+        ("question1", "question2"),
+        ("not_duplicate", "duplicate"),
+        ("not_duplicate",),
+        metrics=_METRICS,
+        hub=("nyu-mll/glue", "qqp"),
+    ),
+    Task(
+        "sick",
+        *_NLI,
+        hub=("RobZamp/sick", None),
+        renames={"sentence_A": "premise", "sentence_B": "hypothesis"},
+    ),
+    Task("snli", *_NLI, hub=("stanfordnlp/snli", None)),
+    Task(
+        "wiki-toxic",
+        ("comment_text",),
+        ("non", "toxic"),
+        metrics=_METRICS,
+        hub=("OxAISH-AL-LLM/wiki_toxic", None),
+    ),
 )
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        replace(_SNLI, name="mnli", hub=("nyu-mll/glue", "mnli"), splits=_MNLI_SPLITS),
-        replace(
-            _QQP,
-            name="mrpc",
-            columns=("sentence1", "sentence2"),
-            label_names=("not_equivalent", "equivalent"),
-            skipped_labels=("not_equivalent",),
-            hub=("nyu-mll/glue", "mrpc"),
-        ),
-        _QQP,
-        replace(
-            _SNLI,
-            name="sick",
-            hub=("RobZamp/sick", None),
-            renames={"sentence_A": "premise", "sentence_B": "hypothesis"},
-        ),
-        _SNLI,
-        Task(
-            "wiki-toxic",
-            ("comment_text",),
-            ("non", "toxic"),
-            metrics=("accuracy", "f1"),
-            hub=("OxAISH-AL-LLM/wiki_toxic", None),
-        ),
-    )
-}
+TASKS: dict[str, Task] = {task.name: task for task in _LISTED}
 
 
 def get_task(name: str | Task) -> Task:
@@ -151,7 +145,7 @@ def get_task(name: str | Task) -> Task:
     """
     if isinstance(name, Task):
         return name
-    key = str(name).lower().replace("_", "-")
+    key = str(name).lower().replace("_", "-")  # the Hub has "wiki_toxic"
     if key not in TASKS:
         near = difflib.get_close_matches(key, TASKS, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -216,6 +210,7 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
         )
     else:
         task = get_task(arguments["task_name"])
+        # They would be ignored.
         for name, value in {"label_column": label_column != "label", **own}.items():
             if value:
                 raise HfBatError(f"--{name} is for --columns; task {task.name} has its own")
@@ -251,6 +246,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     path = Path(path)
     if not path.is_file():
         raise HfBatError(f"data file not found: {path}")
+    # The ending of "dev.jsonl.gz" is ".jsonl".
     suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
     if suffix not in _FORMATS:
         raise HfBatError(
@@ -292,11 +288,13 @@ def _detect_tsv_quoting(path: Path) -> int:
     with open_text(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
         try:
             for cells in csv.reader(file, delimiter="\t", strict=True):
+                # A quote that was text has swallowed a row.
                 if any("\t" in cell and "\n" in cell for cell in cells):
                     return csv.QUOTE_NONE
                 widths.add(len(cells))
         except csv.Error:
             return csv.QUOTE_NONE
+    # Quoted cells give every row the same number of cells; blank lines have none.
     return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
 
 
@@ -313,7 +311,7 @@ def load_hub_split(task: Task, role: str) -> Dataset:
     path, configuration = task.hub
     try:
         return load_dataset(path, configuration, split=task.splits[role])
-    except Exception as error:
+    except Exception as error:  # many kinds: no network, no access, no such dataset
         raise HfBatError(
             f"cannot load {path} ({task.splits[role]}) from the Hub: {str(error).splitlines()[0]}; "
             "give --train_file and --validation_file to use local files"

@@ -12,7 +12,7 @@ import string
 import unicodedata
 from collections.abc import Iterator
 
-_SPACES = re.compile(r"(\s+)")
+_SPACES = re.compile(r"(\s+)")  # a group, so that splitting keeps the white space
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
 
 
@@ -39,6 +39,7 @@ def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
         ((['A', 'dog.'], None), (['A', 'dog.'], ['  ']))
     """
     tokens = text.split()
+    # Most sentences have single spaces, for which no regular expression is needed.
     if tokens == text.split(" "):
         return tokens, None
     pieces = split_pieces(text)
@@ -92,8 +93,8 @@ def iterate_words(text: str) -> Iterator[str]:
 def match_case(replacement: str, original: str) -> str:
     """Return a replacement in the case of the word that it replaces.
 
-    The replacement of a word in capitals (two letters or more) is in capitals, that of a capitalized word is
-    capitalized, and any other replacement is unchanged.
+    A word in capitals (two letters or more) is replaced in capitals, a capitalized word is replaced by a
+    capitalized one, and any other replacement is unchanged.
 
     Example:
         >>> match_case("hound", "Dog"), match_case("hound", "DOG"), match_case("hound", "dog")
@@ -101,6 +102,7 @@ def match_case(replacement: str, original: str) -> str:
     """
     if original.islower() or not original:
         return replacement
+    # "I" and "A" are capitalized, not in capitals.
     if len(original) > 1 and original.isupper():
         return replacement.upper()
     if original[0].isupper():

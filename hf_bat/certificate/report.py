@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 CERTIFIED, NOT_CERTIFIED, ABSTAINED = "certified", "not certified", "abstained"
 SKIPPED, NO_LABEL, UNLIMITED = "skipped", "no label", "unlimited"
 _OUTCOMES = (CERTIFIED, NOT_CERTIFIED, ABSTAINED)
-# Part of every report, so that nobody takes the figures for those of the plain model.
+# Part of every report, so that nobody takes the plain model for certified.
 STATEMENT = (
     "This certifies the smoothed classifier, the majority vote over random draws from the synonym sets "
     "of the table, never the plain model: of each certified row, at confidence {confidence} per row, no "

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         max_samples=args.max_samples,
         batch_size=args.batch_size,
     )
-    if rank_and_world()[0] == 0:
+    if rank_and_world()[0] == 0:  # every rank has the whole report
         print(report.to_markdown())
         if args.json:
             report.save_json(args.json)

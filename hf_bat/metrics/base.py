@@ -1,4 +1,4 @@
-"""What the packaged `evaluate` metrics share."""
+"""Base class of the packaged `evaluate` metrics."""
 
 from __future__ import annotations
 

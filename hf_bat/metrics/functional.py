@@ -60,6 +60,7 @@ def robustness_score(
             "robustness_score takes fractions in 0..1, got "
             f"accuracy {accuracy}, synonym_asr {synonym_asr}, antonym_asr {antonym_asr}"
         )
+    # The limit of the harmonic mean at 0 is 0.
     return 3 / sum(1 / part for part in parts) if all(parts) else 0.0
 
 

@@ -11,7 +11,7 @@ from hf_bat.stats import rate
 
 
 class RobustnessGap(base.PackagedMetric):
-    """The robustness gap is the success rate of the obstinate (antonym) attack minus that of the fickle
+    """The robustness gap is the difference of two success rates: obstinate (antonym) attack minus fickle
     (synonym) attack. Training against only one kind of edit widens it; 0 is balance, not robustness. The
     score `robustness` combines both with accuracy: the harmonic mean of accuracy, 1 - synonym ASR and
     1 - antonym ASR.
