@@ -109,8 +109,7 @@ def read_contrast_set(
         rows: Dicts with the text columns, the label column, `original_idx` (empty or null for an original)
             and optionally `idx`, which defaults to the position.
         columns: One or two text columns.
-        get_label: Takes a value of the label column and a description of the row, and returns the model's
-            label, or `None` for a missing one; for example `hf_bat.labels.LabelMap.read_label`.
+        get_label: Takes a value of the label column and a description of the row; returns the model's label.
         label_column: Name of the label column. Defaults to "label".
 
     Raises:

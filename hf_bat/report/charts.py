@@ -1,17 +1,13 @@
-"""Two kinds of SVG chart: lines over steps, and rates with their intervals.
+"""Place lines, ticks and names in a chart; `templates/charts.html` draws them as plain SVG.
 
-A chart is plain SVG with text: no script, no library, readable in light and dark. Lines differ by dash
-pattern and by the name at their end, not by color only.
+Lines differ by dash pattern and by the name at their end, not by color only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-from markupsafe import Markup
-
-from hf_bat.report.rendering import ENVIRONMENT
+from typing import Any
 
 Point = tuple[float, float]
 
@@ -21,27 +17,25 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 600, 12, 232
 NAME_GAP = 15  # least distance between names, in pixels
 
 
-def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = "step") -> Markup:
-    """Draw lines over a common axis.
+def place_lines(series: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
+    """Place lines and ticks in a chart, in pixels.
 
     Args:
         series: Name -> points (x, y), ordered by x. Points that are not finite are left out; more than
             `MAX_POINTS` are averaged in groups.
-        title: Description for people who cannot see the chart.
-        x_name: Name of the x axis. Defaults to "step".
 
     Returns:
-        An SVG element, or an empty string if there is no point.
+        `x_ticks` and `y_ticks`, each (pixel, value), and `lines`, each (name, points, y of the name);
+        empty if there is no point.
 
     Example:
-        >>> chart = draw_lines({"loss": [(1, 0.5), (2, 0.25)]}, "Loss")
-        >>> chart.startswith("<svg") and ">loss</text>" in chart, draw_lines({}, "Nothing")
-        (True, Markup(''))
+        >>> place_lines({"loss": [(1, 0.0), (2, 1.0)]})["lines"]
+        [('loss', [(56.0, 232.0), (600.0, 12.0)], 12.0)]
     """
     thinned = {name: thin_points(points) for name, points in series.items()}
     lines = {name: points for name, points in thinned.items() if points}
     if not lines:
-        return Markup("")
+        return {}
     xs, ys = zip(*(point for points in lines.values() for point in points), strict=True)
     # The y axis includes 0, so that small differences look small.
     y_ticks = choose_ticks(min(0.0, *ys), max(ys))
@@ -56,32 +50,13 @@ def draw_lines(series: Mapping[str, Sequence[Point]], title: str, x_name: str = 
 
     placed = [[(scale_x(x), scale_y(y)) for x, y in points] for points in lines.values()]
     name_ys = spread_names([points[-1][1] for points in placed])
-    return ENVIRONMENT.get_template("charts.html").module.line_chart(  # type: ignore[attr-defined]
-        title=title,
-        x_name=x_name,
-        x_ticks=[
+    return {
+        "x_ticks": [
             (scale_x(x), x) for x in choose_ticks(min(xs), max(xs)) if min(xs) <= x <= max(xs)
         ],
-        y_ticks=[(scale_y(y), y) for y in y_ticks],
-        lines=list(zip(lines, placed, name_ys, strict=True)),
-    )
-
-
-def draw_rates(rates: Sequence[tuple[str, float, Sequence[float] | None]], title: str) -> Markup:
-    """Draw rates as bars from 0 to 100 %, each with its interval.
-
-    Args:
-        rates: (name, rate in [0, 1], (low, high) or `None`).
-        title: Description for people who cannot see the chart.
-
-    Returns:
-        An SVG element, or an empty string without rates.
-
-    Example:
-        >>> ">40.0 %</text>" in draw_rates([("antonym", 0.4, (0.3, 0.5))], "ASR")
-        True
-    """
-    return ENVIRONMENT.get_template("charts.html").module.rate_chart(rates, title)  # type: ignore[attr-defined]
+        "y_ticks": [(scale_y(y), y) for y in y_ticks],
+        "lines": list(zip(lines, placed, name_ys, strict=True)),
+    }
 
 
 def thin_points(points: Sequence[Point]) -> list[Point]:

@@ -16,7 +16,7 @@ from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_model_title, identify_file, write_atomically
-from hf_bat.report.charts import draw_lines, draw_rates
+from hf_bat.report.charts import place_lines
 from hf_bat.report.files import (
     DAMAGE,
     Contents,
@@ -322,9 +322,9 @@ def list_facts(part: Any) -> Json:
 
 
 @add_to_templates
-def chart_training(history: Sequence[Any]) -> dict[str, str]:
+def chart_training(history: Sequence[Any]) -> dict[str, Json]:
     """Return title -> chart of the logged values of a training run."""
-    charts: dict[str, str] = {}
+    charts: dict[str, Json] = {}
     for title, prefix, names in (
         ("Loss and its components", "loss_", ("loss",)),
         ("Distance of anchor and version", "distance_", ("fickle_distance", "obstinate_distance")),
@@ -332,21 +332,20 @@ def chart_training(history: Sequence[Any]) -> dict[str, str]:
     ):
         lines = _list_points(history, "step")
         chosen = {k: v for k, v in lines.items() if k in names or k.startswith(prefix)}
-        charts[title] = draw_lines(chosen, title)
-    title = "Evaluation while training (shares)"
-    charts[title] = chart_evaluations(history, "step", title)
+        charts[title] = place_lines(chosen)
+    charts["Evaluation while training (shares)"] = chart_evaluations(history, "step")
     return {title: chart for title, chart in charts.items() if chart}
 
 
 @add_to_templates
-def chart_evaluations(history: Any, x_name: str, title: str) -> str:
-    """Return a chart of evaluations; an empty string for a single one, whose figures are in the table."""
+def chart_evaluations(history: Any, x_name: str) -> Json:
+    """Return a chart of evaluations; empty for a single one, whose figures are in the table."""
     lines = _list_points(history if isinstance(history, list) else [], x_name)
     # Without keep rates, which would double the number of lines.
     titles = labels({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
     series = {label: lines[key] for key, label in titles.items()}
     is_line = any(len(points) > 1 for points in series.values())
-    return draw_lines(series, title, x_name) if is_line else ""
+    return place_lines(series) if is_line else {}
 
 
 def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[float, float]]]:
@@ -362,8 +361,8 @@ def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[fl
 
 
 @add_to_templates
-def chart_attack_rates(reports: Mapping[str, Json]) -> str:
-    """Return a chart of the success rates of all attacks."""
+def list_attack_rates(reports: Mapping[str, Json]) -> list[tuple[str, float, Any]]:
+    """Return (name, rate, interval) of the success rates of all attacks."""
     bars: list[tuple[str, float, Any]] = []
     for name, report in reports.items():
         prefix = "" if len(reports) == 1 else f"{strip_ending(name)}: "
@@ -371,7 +370,7 @@ def chart_attack_rates(reports: Mapping[str, Json]) -> str:
             for key, ending in (("asr", ""), ("asr_confident", ", confident")):
                 if _is_number(rate := entry.get(key)):
                     bars.append((f"{prefix}{attack}{ending}", rate, entry.get(f"{key}_interval")))
-    return draw_rates(bars, "Attack success rates with 95 % intervals")
+    return bars
 
 
 @add_to_templates
@@ -416,9 +415,9 @@ def disclose_attacks(report: Json) -> list[str]:
 
 @add_to_templates
 def disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the disclosures of the preprocessing defences of runs, each once."""
-    defences = [("", {"preprocessing_defence": find_defense(run)}) for run in runs]
-    return sorted({line for defence in defences for line in disclosures([defence])})
+    """Return the disclosures of the preprocessing defenses of runs, each once."""
+    defenses = [("", {"preprocessing_defence": find_defense(run)}) for run in runs]
+    return sorted({line for defense in defenses for line in disclosures([defense])})
 
 
 @add_to_templates

@@ -153,7 +153,7 @@ def run_command(*argv):
     return command.run(parser.parse_args([str(word) for word in argv]))
 
 
-def test_preprocessing_defence_is_disclosed(reports, tmp_path, capsys):
+def test_preprocessing_defense_is_disclosed(reports, tmp_path, capsys):
     a, b, _ = reports
     defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
     b.write_text(json.dumps({**json.loads(b.read_text()), "preprocessing_defence": defence}))

@@ -14,7 +14,7 @@ from hf_bat.attack.report import AttackReport, summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.cli import main
 from hf_bat.report import page as page_module
-from hf_bat.report.charts import MAX_POINTS, choose_ticks, draw_lines, draw_rates, thin_points
+from hf_bat.report.charts import MAX_POINTS, choose_ticks, place_lines, thin_points
 from hf_bat.report.page import write_report
 from hf_bat.report.rendering import ENVIRONMENT
 
@@ -102,7 +102,7 @@ def test_page_shows_all_results_of_the_folder(folder, capsys):
     assert "consistency" in text and "McNemar" in text and "−" in text and "abc123" in text
 
 
-def test_preprocessing_defence_is_disclosed_in_every_section(folder):
+def test_preprocessing_defense_is_disclosed_in_every_section(folder):
     defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
     for name in ("attack.json", "contrast.json", "certificate.json", "compare.json"):
         write_report(folder, folder / "report.html")
@@ -164,7 +164,8 @@ def test_unknown_disclosures_of_rows_are_ignored(tmp_path):
     rows = [{**attack_row(0, "succeeded"), "preprocessing_defence": "mine", "smoothed": True}]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["report", str(tmp_path), "--quiet"]) == 0
-    assert "defence" not in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text().lower()
+    assert "preprocessing def" not in page and "smoothed" not in page
 
 
 def test_rows_that_two_reports_claim_are_not_shown(tmp_path):
@@ -238,20 +239,23 @@ def test_unwritable_page_is_one_line(folder, capsys):
 
 
 def test_charts_leave_out_infinite_points_and_average_long_series():
-    assert draw_lines({"loss": [(1, float("nan"))]}, "Loss") == ""
+    charts = ENVIRONMENT.get_template("charts.html").module
+    assert place_lines({"loss": [(1, float("nan"))]}) == {}
     assert len(thin_points([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
-    one = draw_lines({"loss": [(5, 1.0)], "more": [(5, 2.0)]}, EVIL)
-    assert (
-        one.count("<circle") == 2
-    )  # a run that logged once: a line of one point would be invisible
-    assert "<circle" not in draw_lines({"loss": [(5, 1.0), (6, 0.5)]}, "Loss")
-    assert "NaN" not in one and EVIL not in one
-    assert (
-        Page(draw_rates([("a" * 100, 0.0, None), ("b", 1.0, (0.9, 1.0))], "ASR")).tags[0] == "svg"
-    )
+    points = place_lines({"loss": [(5, 1.0)], EVIL: [(5, 2.0), (5, float("inf"))]})
+    source = str(charts.line_chart(points, EVIL))
+    assert source.count("<circle") == 2  # a run that logged once: a line of one point is invisible
+    assert "nan" not in source.lower() and "inf" not in source and EVIL not in source
+    assert Page(source).text.count(EVIL) == 2
+    line = place_lines({"loss": [(5, 1.0), (6, 0.5)]})
+    assert "<circle" not in charts.line_chart(line, "Loss")
+    rates = [(EVIL * 10, 0.0, None), ("b", 1.0, (0.9, 1.0))]
+    source = str(charts.rate_chart(rates, EVIL))
+    assert Page(source).tags[0] == "svg" and EVIL not in source
+    assert Page(source).text.count(EVIL) == 2  # the title, and the part of the name that is shown
     for low, high in ((0, 1e-6), (-3, 7), (1e4, 36_000), (0.5, 0.5)):
-        found = choose_ticks(low, high)
-        assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 8
+        ticks = choose_ticks(low, high)
+        assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 8
 
 
 @pytest.mark.xdist_group("processes")
