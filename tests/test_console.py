@@ -1,4 +1,4 @@
-"""What a terminal shows and a pipe does not: bars, colors, --quiet, the summary table."""
+"""Bars and colors are for terminals only; --quiet; the summary table."""
 
 import argparse
 import io
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_summary_names_what_is_better():
+def test_summary_says_which_is_better():
     lines = summary_table(OURS, THEIRS, io.StringIO()).splitlines()
     assert lines[0].split() == ["this", "model", "baseline", "difference"]
     assert [line.split("  ")[0] for line in lines[1:]] == [
@@ -49,12 +49,12 @@ def test_the_summary_names_what_is_better():
     assert cells["robustness"] == ["20.0", "%", "-", "-"]
 
 
-def test_the_summary_without_a_baseline_and_without_figures():
+def test_summary_without_baseline_or_figures():
     assert "76.8 %" in summary_table(OURS) and "baseline" not in summary_table(OURS)
     assert summary_table({"eval_loss": 1.0, "epoch": 1}) == ""
 
 
-def test_a_baseline_is_a_folder_or_a_file(tmp_path):
+def test_baseline_is_a_folder_or_a_file(tmp_path):
     file = tmp_path / "eval_results.json"
     with pytest.raises(HfBatError, match="eval_results.json: No such file"):
         read_results(tmp_path)
@@ -88,17 +88,17 @@ def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
 
 
 @contextmanager
-def logger_of(stream):
-    """A logger whose handler has held a stream since before."""
+def log_to(stream):
+    """Return a logger whose handler keeps this stream."""
     logger, handler = logging.getLogger("test_console"), logging.StreamHandler(stream)
     logger.addHandler(handler)
     yield logger
     logger.removeHandler(handler)
 
 
-def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
+def test_hide_output_includes_log_lines_and_ends(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with open(tmp_path / "log.txt", "w") as file, logger_of(sys.stderr) as logger, logger_of(file):
+    with open(tmp_path / "log.txt", "w") as file, log_to(sys.stderr) as logger, log_to(file):
         with pytest.raises(ValueError), hide_output():
             logger.warning("inside")
             raise ValueError
@@ -107,15 +107,15 @@ def test_silence_holds_for_log_lines_and_ends(monkeypatch, tmp_path):
     assert (tmp_path / "log.txt").read_text() == "inside\nafter\n"
 
 
-def test_log_lines_have_no_escapes_but_on_terminals(monkeypatch):
-    # Python's own: a test before may have run a command, which changes it for good.
+def test_log_lines_have_escapes_only_on_terminals(monkeypatch):
+    # An earlier test may have run a command, which changes the factory permanently.
     monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for stream, shown in ((Terminal(), "\x1b[1mbold\x1b[0m 1\n"), (io.StringIO(), "bold 1\n")):
         monkeypatch.setattr(sys, "stderr", stream)
         strip_log_escapes()
-        with logger_of(stream) as logger:
+        with log_to(stream) as logger:
             logger.warning("\x1b[1mbold\x1b[0m %d", 1)
         assert stream.getvalue() == shown
 
@@ -143,7 +143,7 @@ def test_every_command_and_action_has_quiet(name):
         assert "--quiet" in parser.format_help()
 
 
-def test_quiet_stands_before_or_after_an_action():
+def test_quiet_comes_before_or_after_an_action():
     parser = build_parser("lexicon")
     for words in (["--quiet", "info", "t"], ["info", "t", "--quiet"]):
         assert parser.parse_args(["lexicon", *words]).quiet
@@ -168,7 +168,7 @@ def folder(tmp_path_factory):
     return path
 
 
-# All commands but the demo, which trains for minutes.
+# All commands except the demo, which trains for minutes.
 QUIET_RUNS = {
     "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym "
     "--antonyms {f}/antonyms.json --rows {o}/rows.jsonl --html {o}/a.html --json {o}/a.json",
@@ -179,13 +179,13 @@ QUIET_RUNS = {
     "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
     "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
     "report": "report {f} --output {o}/a.html --json {o}/a.json",
-    # What it makes without --dry_run is in its own tests, on a terminal.
+    # Its tests cover runs without --dry_run, on a terminal.
     "sweep": "sweep --base '--model_name_or_path {f}/model --task snli' --output_dir {o} --dry_run",
 }
-TIMED = ("attack", "certify")  # what they write has times in it
+TIMED = ("attack", "certify")  # their files contain times
 
 
-def test_quiet_is_seen_of_every_command():
+def test_quiet_is_tested_for_every_command():
     assert QUIET_RUNS.keys() == COMMANDS.keys() - {"demo"}
 
 
@@ -203,7 +203,7 @@ def test_quiet_shows_nothing_and_writes_its_files(name, folder, tmp_path, capfd)
         assert [path.read_text() for path in written] == quiet
 
 
-def test_quiet_still_says_errors(folder, capfd):
+def test_quiet_still_prints_errors(folder, capfd):
     assert main(["perturb", "--task", "snli", "--data", "absent.jsonl", "--quiet"]) == 2
     out, error = capfd.readouterr()
     assert out == "" and error.startswith("hf-bat: error: ") and "absent.jsonl" in error

@@ -1,4 +1,4 @@
-"""Rows made ready: labels by name, unusable rows dropped with a count, bad rows refused."""
+"""Tasks, labels and rows: labels by name, unusable rows dropped and counted, files of every format."""
 
 import csv
 import gzip
@@ -37,7 +37,7 @@ def rows_of(labels, **extra):
     ]
 
 
-def test_known_tasks_skip_the_labels_that_the_paper_skips():
+def test_tasks_skip_the_labels_that_the_paper_skips():
     assert {name: task.skipped_labels for name, task in TASKS.items()} == {
         "mnli": ("neutral",),
         "snli": ("neutral",),
@@ -49,7 +49,7 @@ def test_known_tasks_skip_the_labels_that_the_paper_skips():
     assert [task.name for task in TASKS.values() if not task.is_pair] == ["wiki-toxic"]
 
 
-def test_labels_are_reconciled_by_name_with_a_model_of_another_order():
+def test_labels_are_reconciled_by_name():
     model = config_with(["CONTRADICTION", "ENTAILMENT", "NEUTRAL"])
     dataset = prepare_dataset(rows_of([0, 1, 2]), get_task("snli"), model, "rows")
     assert dataset["label"][:] == [1, 2, 0]
@@ -76,7 +76,7 @@ def test_prepared_rows_are_known_until_something_changes():
     assert other["label"][:] == [2, 1, 0, 2]
 
 
-def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_task():
+def test_model_without_names_gets_the_order_of_the_task():
     dataset = prepare_dataset(
         rows_of(["neutral", "Entailment"]), get_task("snli"), config_with(), "rows"
     )
@@ -84,14 +84,14 @@ def test_labels_may_be_names_and_a_model_without_names_takes_the_order_of_the_ta
     assert dataset.features["label"].names == list(NLI)
 
 
-def test_the_case_of_a_label_does_not_matter_unless_it_tells_two_apart():
+def test_case_of_a_label_matters_only_if_it_distinguishes_two():
     two = user_task(["premise"], ["us", "US", "Other"])
     dataset = prepare_dataset(rows_of(["us", "US", "other"]), two, config_with(), "rows")
     assert dataset["label"][:] == [0, 1, 2] and dataset.features["label"].names[:2] == ["us", "US"]
     assert reconcile_labels(two, config_with(["Us", "US", "us"][1:] + ["OTHER"])).ids == (1, 0, 2)
 
 
-def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
+def test_digits_are_numbers_unless_a_label_has_that_name():
     digits = rows_of(["0", "2", " 1 ", "1.0"])
     model = config_with(["contradiction", "entailment", "neutral"])
     assert prepare_dataset(digits, get_task("snli"), model, "rows")["label"][:] == [1, 0, 2, 2]
@@ -108,7 +108,7 @@ def test_labels_in_digits_are_numbers_unless_a_label_has_that_name():
 
 
 @pytest.mark.parametrize("other", [2, "maybe", -1, None])
-def test_a_label_column_beside_the_one_that_the_task_names_is_left_alone(other):
+def test_another_label_column_is_ignored(other):
     task = user_task(["premise", "hypothesis"], NLI, label_column="gold")
     raw = [row | {"gold": n, "label": other} for n, row in enumerate(rows_of([0, 0, 0]))]
     dataset = prepare_dataset(raw, task, config_with(), "rows")
@@ -123,7 +123,7 @@ def test_a_label_column_beside_the_one_that_the_task_names_is_left_alone(other):
     assert "label" not in kept.column_names
 
 
-def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes():
+def test_declared_names_that_number_classes_mean_these_classes():
     features = datasets.ClassLabel(names=["2", "0", "1"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
     model = config_with(["contradiction", "entailment", "neutral"])
@@ -133,10 +133,10 @@ def test_names_that_a_data_set_declares_and_that_only_number_mean_those_classes(
         assert prepare_dataset(rows, nameless, config, "rows")["label"][:] == [2, 0, 1]
     assert reconcile_labels(get_task("snli"), None, ["2", "0", "1"]).read_label(0, "row 0") == 2
     stars = reconcile_labels(nameless, config_with(), ["1", "2", "3"])
-    assert stars.model_names == ("1", "2", "3"), "these are no numbers of three classes"
+    assert stars.model_names == ("1", "2", "3"), "1, 2, 3 do not number three classes from 0"
 
 
-def test_a_task_whose_names_only_number_takes_the_models():
+def test_task_whose_names_number_classes_uses_the_models_names():
     model = config_with(["contradiction", "entailment", "neutral"])
     task = user_task(["premise"], ["LABEL_0", "LABEL_1", "LABEL_2"])
     found = prepare_dataset(rows_of(["0", "LABEL_2", "neutral"]), task, model, "rows")
@@ -144,8 +144,8 @@ def test_a_task_whose_names_only_number_takes_the_models():
     assert prepare_dataset(rows_of([1, 2]), task, model, "rows")["label"][:] == [1, 2]
 
 
-def test_eleven_classes_that_class_encoding_put_in_the_order_of_the_alphabet():
-    """By a task of their own names, as run_glue_bat makes it, as without one: class 2 is class 2."""
+def test_eleven_classes_in_alphabetical_order():
+    """Class 2 is class 2, whether the task has label names (as in run_glue_bat) or not."""
     names = sorted(str(n) for n in range(11))
     rows = datasets.Dataset.from_list(rows_of(list(range(11))))
     rows = rows.cast_column("label", datasets.ClassLabel(names=names))
@@ -159,23 +159,23 @@ def test_eleven_classes_that_class_encoding_put_in_the_order_of_the_alphabet():
         assert [example.label for example in attacked] == expected
     as_text = rows_of(names)
     assert prepare_dataset(as_text, named, words, "rows")["label"][:] == expected
-    own = config_with(names, num_labels=11)  # a head made for them
+    own = config_with(names, num_labels=11)  # a new head
     for task in (nameless, named):
         assert prepare_dataset(rows, task, own, "rows")["label"][:] == list(range(11))
         assert prepare_dataset(as_text, task, own, "rows")["label"][:] == list(range(11))
-        # Integers are places, as of any other names: what `to_json` writes of these rows.
+        # Integers are positions, as `to_json` writes them for these rows.
         places = rows_of(list(range(11)))
         assert prepare_dataset(places, task, own, "rows")["label"][:] == list(range(11))
 
 
-def test_a_label_may_be_minus_one_where_it_has_a_name():
+def test_label_may_be_minus_one_if_it_has_a_name():
     task = user_task(["premise", "hypothesis"], ["-1", "0", "1"])
     rows = rows_of([-1, 0, 1, "-1", -100])
     assert prepare_dataset(rows[:3], task, config_with(), "rows")["label"][:] == [0, 1, 2]
     assert [e.label for e in read_examples(rows, task, config_with())] == [0, 1, 2, 0, None]
 
 
-def test_a_data_set_that_declares_its_label_order_is_believed():
+def test_declared_label_order_is_used():
     features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
     dataset = prepare_dataset(rows, get_task("snli"), config_with(NLI), "rows")
@@ -195,7 +195,7 @@ def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
 
 
 @pytest.mark.parametrize("missing", [-1, -100, "-1", "-100", "-", "-100.0", "", float("nan")])
-def test_whatever_stands_for_no_label_is_dropped_and_names_no_class(missing, caplog):
+def test_missing_labels_are_dropped_and_are_not_classes(missing, caplog):
     labels = [str(n) if isinstance(missing, str) else float(n) for n in (0, 1)]
     rows = datasets.Dataset.from_list(rows_of([*labels, missing]))
     task = user_task(["premise", "hypothesis"])
@@ -204,7 +204,7 @@ def test_whatever_stands_for_no_label_is_dropped_and_names_no_class(missing, cap
     assert dataset["label"][:] == [0, 1] and "1 without a label" in caplog.text
 
 
-def test_a_minus_is_a_label_beside_a_plus():
+def test_minus_is_a_label_next_to_plus():
     rows = datasets.Dataset.from_list(rows_of(["+", "-"]))
     assert find_label_names(rows, user_task(["premise"])) == ("+", "-")
     signs = user_task(["premise"], ["+", "-"])
@@ -225,7 +225,7 @@ def test_columns_of_the_hub_are_renamed():
     assert set(dataset.column_names) == {"premise", "hypothesis", "label", "idx"}
 
 
-def test_label_names_are_found_in_the_data():
+def test_label_names_come_from_the_data():
     task = user_task(["text"])
     rows = datasets.Dataset.from_list
     assert find_label_names(
@@ -274,12 +274,12 @@ def write(path):
 @pytest.mark.parametrize(
     "name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.jsonl.gz", "a.csv.gz", "a.parquet"]
 )
-def test_files_of_every_kind_are_read(tmp_path, name):
+def test_files_of_every_format_are_loaded(tmp_path, name):
     write(tmp_path / name)
     assert load_split(tmp_path / name, str(tmp_path / "cache")).to_list() == ROWS
 
 
-def test_a_broken_file_is_reported_once(tmp_path, capfd):
+def test_broken_file_is_reported_once(tmp_path, capfd):
     (tmp_path / "bad.jsonl").write_text("{not json")
     capfd.readouterr()
     with pytest.raises(HfBatError):
@@ -287,8 +287,8 @@ def test_a_broken_file_is_reported_once(tmp_path, capfd):
     assert "Failed to load" not in "".join(capfd.readouterr())
 
 
-def test_quotes_of_a_tsv_are_letters_unless_it_quotes_its_cells(tmp_path):
-    """GLUE's files have sentences that begin with a quote; pandas quotes cells that hold one."""
+def test_quotes_in_tsv_are_text_unless_cells_are_quoted(tmp_path):
+    """Sentences in GLUE's files begin with a quote; pandas quotes cells that contain one."""
     cache = str(tmp_path / "cache")
     lines = ['"Oh," he said.\tB.\t0', "C.\tD.\t1", '"Well.\tE "F".\t2', "G.\tH.\t0"]
     for name, text in (("a.tsv", lines), ("b.tsv", [lines[1], lines[0]])):
@@ -304,7 +304,7 @@ def test_quotes_of_a_tsv_are_letters_unless_it_quotes_its_cells(tmp_path):
     assert load_split(tmp_path / "c.tsv.gz", cache)["premise"][:] == ['He said "no".', "C."]
 
 
-def test_a_model_without_names_has_the_order_of_the_task_whatever_the_data_declares():
+def test_model_without_names_ignores_the_declared_order():
     features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
     rows = datasets.Dataset.from_list(rows_of([0, 1, 2])).cast_column("label", features)
     dataset = prepare_dataset(rows, get_task("snli"), config_with(), "rows")
@@ -312,7 +312,7 @@ def test_a_model_without_names_has_the_order_of_the_task_whatever_the_data_decla
     assert [e.label for e in read_examples(rows, get_task("snli"), config_with())] == [2, 0, 1]
 
 
-def test_perturb_skips_and_names_labels_as_the_data_declares_them(tmp_path, capsys):
+def test_perturb_uses_declared_labels(tmp_path, capsys):
     features = datasets.ClassLabel(names=["contradiction", "entailment", "neutral"])
     texts = {"premise": "A hot day.", "hypothesis": "It is hot."}
     rows = datasets.Dataset.from_list([{**texts, "label": label} for label in range(3)])
@@ -324,7 +324,7 @@ def test_perturb_skips_and_names_labels_as_the_data_declares_them(tmp_path, caps
     assert [row["obstinate"] != [None] for row in shown] == [True, True, False], shown
 
 
-def test_an_empty_cell_of_a_csv_is_an_empty_text(tmp_path):
+def test_empty_csv_cell_is_an_empty_text(tmp_path):
     (tmp_path / "a.csv").write_text("premise,hypothesis,label\nA.,,0\nNone,B.,1\n")
     rows = load_split(tmp_path / "a.csv", str(tmp_path / "cache"))
     dataset = prepare_dataset(rows, get_task("snli"), config_with(), "rows")
@@ -341,8 +341,8 @@ def test_real_rows_are_prepared(shared):
 STARS = ("1", "2", "3", "4", "5")
 
 
-def test_stars_from_one_are_names_unless_a_data_set_declares_places(tmp_path):
-    """A file's 1 to 5 with the names 1 to 5: a star was shifted by one, the fifth out of range."""
+def test_stars_are_names_unless_the_dataset_declares_positions(tmp_path):
+    """If 1 to 5 were positions, each star would be shifted by one and the fifth out of range."""
     task = user_task(["text"], STARS)
     rows = [{"text": f"Text {star}.", "label": star} for star in (1, 5, 3)]
     assert prepare_dataset(rows, task, None, "rows")["label"] == [0, 4, 2]
@@ -355,7 +355,7 @@ def test_stars_from_one_are_names_unless_a_data_set_declares_places(tmp_path):
     assert prepare_dataset(prepared, task, None, "rows")["label"] == [0, 4, 2]
 
 
-def test_names_that_count_from_zero_are_their_places():
+def test_names_that_count_from_zero_are_positions():
     task = user_task(["text"], ("0", "1"))
     rows = [{"text": "One.", "label": 1}, {"text": "None.", "label": 0}]
     assert prepare_dataset(rows, task, None, "rows")["label"] == [1, 0]

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and what could not be written leaves nothing behind."""
+"""Files are written completely or not at all, and a failure leaves nothing behind."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_text_and_bytes_are_written_as_they_are(tmp_path):
+def test_text_and_bytes_are_written_unchanged(tmp_path):
     path = tmp_path / "a.txt"
     assert write_atomically(str(path), "é\r\nb\n") == path
     assert path.read_bytes() == "é\r\nb\n".encode()
@@ -34,7 +34,7 @@ def _umask():
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_fails_midway_leaves_the_old_file_alone(tmp_path, monkeypatch, error):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, error):
     path = tmp_path / "a.txt"
     write_atomically(path, "old")
 
@@ -50,7 +50,7 @@ def test_what_fails_midway_leaves_the_old_file_alone(tmp_path, monkeypatch, erro
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_is_made_only_if_asked(tmp_path):
+def test_folder_is_created_only_on_request(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with pytest.raises(HfBatError, match="^cannot write .*a.txt: No such file or directory$"):
         write_atomically(path, "text")
@@ -62,7 +62,7 @@ def test_a_folder_is_made_only_if_asked(tmp_path):
     assert names(tmp_path) == ["new"]
 
 
-def test_pages_and_rows_that_cannot_be_written_leave_nothing(tmp_path, monkeypatch):
+def test_failed_pages_and_rows_leave_nothing(tmp_path, monkeypatch):
     def fail(*paths):
         raise OSError(28, "No space left on device")
 
@@ -80,8 +80,8 @@ def test_nothing_else_replaces_files(repository):
     assert [p.name for p in sources if " os.replace(" in p.read_text("utf-8")] == ["files.py"]
 
 
-def test_what_is_no_file_is_written_to_as_it_is(tmp_path):
-    """/dev/stdout, or a pipe: it must not be replaced by a file."""
+def test_pipes_and_links_are_not_replaced(tmp_path):
+    """A pipe such as /dev/stdout must not be replaced by a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -95,7 +95,7 @@ def test_what_is_no_file_is_written_to_as_it_is(tmp_path):
     assert (tmp_path / "kept.json").read_text() == "new"
 
 
-def test_a_contrast_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, capsys):
+def test_failed_contrast_report_keeps_the_old_one(tmp_path, monkeypatch, capsys):
     rows = [{"premise": "A.", "hypothesis": "B.", "label": 0, "idx": 0, "original_idx": None}]
     rows += [{"premise": "A.", "hypothesis": "C.", "label": 1, "idx": 1, "original_idx": 0}]
     data, out = tmp_path / "rows.jsonl", tmp_path / "report.json"

@@ -11,7 +11,7 @@ from hf_bat.cli import main
 
 @pytest.mark.parametrize("flag", ["output", "json"])
 @pytest.mark.parametrize("name", ["eval_results.json", "rows.jsonl", "runs/a/result.json", "x.svg"])
-def test_a_report_replaces_no_file_that_it_shows(flag, name, tmp_path, capsys):
+def test_report_replaces_no_file_that_it_shows(flag, name, tmp_path, capsys):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "other.json").write_text('{"eval_accuracy": 0.5}')
@@ -40,7 +40,7 @@ def test_pages_are_replaced_and_devices_take_several_outputs(tmp_path, capfd):
     assert main(["report", str(tmp_path), "--output", os.devnull, "--json", os.devnull]) == 0
 
 
-def test_a_pipe_may_be_both_outputs(tmp_path):
+def test_pipe_may_be_both_outputs(tmp_path):
     (tmp_path / "eval_results.json").write_text('{"eval_accuracy": 0.5}')
     reader, writer = os.pipe()
     try:

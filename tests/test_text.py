@@ -1,4 +1,4 @@
-"""Sentences as words: lossless, whatever the text."""
+"""Splitting into words and joining them returns any text unchanged."""
 
 import gzip
 import json
@@ -28,12 +28,12 @@ REAL = (
 
 
 @pytest.mark.parametrize("text", REAL)
-def test_pieces_give_the_text_back(text):
+def test_pieces_join_to_the_text(text):
     assert "".join(split_pieces(text)) == text
 
 
 @given(st.text())
-def test_pieces_give_any_text_back(text):
+def test_pieces_and_tokens_of_any_text_join_to_it(text):
     pieces = split_pieces(text)
     assert "".join(pieces) == text
     assert [piece for piece in pieces[::2] if piece] == text.split()
@@ -44,7 +44,7 @@ def test_pieces_give_any_text_back(text):
 
 
 @given(st.text())
-def test_a_detached_mark_is_put_back(text):
+def test_word_and_mark_join_to_the_token(text):
     for token in text.split():
         word, mark = detach_punctuation(token)
         assert word + mark == token
@@ -79,7 +79,7 @@ def test_case_pattern(original, expected):
 
 
 @given(st.text(min_size=1), st.integers(min_value=0, max_value=20))
-def test_a_word_replaced_by_itself_changes_nothing(text, position):
+def test_word_replaced_by_itself_changes_nothing(text, position):
     tokens = text.split()
     if position < len(tokens):
         word = detach_punctuation(tokens[position])[0]

@@ -13,30 +13,30 @@ MODEL = HashedClassifier(0.9)
 SMOOTHED = SmoothedClassifier(MODEL, TABLE)
 
 
-def refused(name, keyword, error=None, model=MODEL, **options):
+def bad_certify(name, keyword, error=None, model=MODEL, **options):
     """Return the bad call of `certify` with these options."""
     options = {"rows": made_rows(), "task": "qqp", "synonyms": TABLE, "progress": False} | options
     return BadCall(name, lambda _: certify(model, **options), keyword, *([error] if error else []))
 
 
 CALLS = [
-    refused("no table", "synonym table", synonyms=None),
-    refused("negative radius", "radius", radius=-1),
-    refused("radius that is no integer", "integer", TypeError, radius=1.5),
-    refused("radius as text", "integer", TypeError, radius="2"),
-    refused("confidence 0", "confidence", confidence=0),
-    refused("confidence 1", "confidence", confidence=1.0),
-    refused("confidence NaN", "confidence", confidence=float("nan")),
-    refused("confidence in percent", "95", confidence=95),
-    refused("samples that are no integer", "integer", TypeError, samples=50.5),
-    refused("no samples", "samples", samples=0),
-    refused("too few samples", "4 samples", samples=4),
-    refused("no rows at most", "max_samples", max_samples=0),
-    refused("no rows", "no rows", rows=[]),
-    refused("unknown label", "label 5", rows=made_rows(1, label=5)),
-    refused("batch of nothing", "batch_size", batch_size=0),
-    refused("smoothed twice", "plain classifier", model=SMOOTHED),
-    refused(
+    bad_certify("no table", "synonym table", synonyms=None),
+    bad_certify("negative radius", "radius", radius=-1),
+    bad_certify("fractional radius", "integer", TypeError, radius=1.5),
+    bad_certify("radius as text", "integer", TypeError, radius="2"),
+    bad_certify("confidence 0", "confidence", confidence=0),
+    bad_certify("confidence 1", "confidence", confidence=1.0),
+    bad_certify("confidence NaN", "confidence", confidence=float("nan")),
+    bad_certify("confidence in percent", "95", confidence=95),
+    bad_certify("fractional samples", "integer", TypeError, samples=50.5),
+    bad_certify("no samples", "samples", samples=0),
+    bad_certify("too few samples", "4 samples", samples=4),
+    bad_certify("no rows at most", "max_samples", max_samples=0),
+    bad_certify("no rows", "no rows", rows=[]),
+    bad_certify("unknown label", "label 5", rows=made_rows(1, label=5)),
+    bad_certify("batch of nothing", "batch_size", batch_size=0),
+    bad_certify("smoothed twice", "plain classifier", model=SMOOTHED),
+    bad_certify(
         "smoothed twice, behind a defense",
         "plain classifier",
         model=CanonicalizedModel(SMOOTHED, Canonicalizer(TABLE)),
@@ -50,7 +50,7 @@ CALLS = [
     BadCall("absent table", lambda _: Smoothing("absent.json"), "absent.json"),
     BadCall("no votes", lambda _: SmoothedClassifier(MODEL, TABLE, samples=0), "samples"),
     BadCall(
-        "votes that are no integer",
+        "fractional votes",
         lambda _: SmoothedClassifier(MODEL, TABLE, samples=10.5),
         "integer",
         TypeError,

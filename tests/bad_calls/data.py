@@ -80,5 +80,5 @@ CALLS = [
     ),
     bad_rows("no usable row", "no usable row", [ROW | {"label": -1}]),
     bad_rows("streaming rows", "indexed", iter([])),
-    bad_rows("rows that are no dicts", "dict", ["text"]),
+    bad_rows("texts instead of dicts", "dict", ["text"]),
 ]

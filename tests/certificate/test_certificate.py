@@ -1,4 +1,4 @@
-"""Certificates: sound against every sentence of S_x, at the stated rate, whatever the batches."""
+"""Certificates: no edit flips a certified row, at the stated rate and for any batches."""
 
 import json
 from fractions import Fraction
@@ -9,8 +9,8 @@ from certificate_helpers import (
     SENTENCES,
     TABLE,
     HashedClassifier,
-    edited_words,
-    exact_quality,
+    compute_exact_quality,
+    count_edited_words,
     made_rows,
     support,
 )
@@ -25,7 +25,7 @@ from hf_bat.certificate.smoothing import Smoothing
 HALF = Fraction(1, 2)
 
 
-def certified_rows(model, table=TABLE, rows=None, **options):
+def certify_rows(model, table=TABLE, rows=None, **options):
     rows = made_rows() if rows is None else rows
     return certify(model, rows, "qqp", synonyms=table, progress=False, **options)
 
@@ -34,7 +34,7 @@ def certified_rows(model, table=TABLE, rows=None, **options):
 
 
 @pytest.mark.parametrize("radius", [1, 2, None])
-def test_no_row_certified_by_the_exact_p_is_flipped_by_any_sentence(radius):
+def test_no_edit_flips_a_row_certified_by_the_exact_p(radius):
     setting = Setting(Smoothing(TABLE), radius=radius)
     certified = narrow = 0
     for seed in range(18):
@@ -47,12 +47,12 @@ def test_no_row_certified_by_the_exact_p_is_flipped_by_any_sentence(radius):
             certified += 1
             narrow += quality < 1
             for edited in support(TABLE, texts):
-                if radius is None or edited_words(texts, edited) <= radius:
+                if radius is None or count_edited_words(texts, edited) <= radius:
                     assert model.probability(TABLE, edited) > HALF
     assert certified > 15 and narrow > 3
 
 
-# Sentences none of whose words has a worst replacement with a smaller set than its own, and their Q.
+# Inputs and their Q. Each word's worst replacement has at least as large a set as the word.
 @pytest.mark.parametrize(
     ("texts", "exact"),
     [
@@ -62,41 +62,41 @@ def test_no_row_certified_by_the_exact_p_is_flipped_by_any_sentence(radius):
         (("a1 b2", "b2 c4"), Fraction(9, 20)),
     ],
 )
-def test_the_bound_is_reached_so_nothing_is_given_away(texts, exact):
-    """A classifier that is right on all that x may draw, wrong on all else: p = 1, and Q is what is left."""
+def test_bound_is_tight_for_unlimited_edits(texts, exact):
+    """A classifier that is right exactly on the support of x has p = 1, and Q after the worst edit."""
     assert Smoothing(TABLE).compute_quality(texts) == pytest.approx(float(exact))
     here = set(support(TABLE, texts))
     kept = []
     for edited in here:
         there = support(TABLE, edited)
         kept.append(Fraction(sum(drawn in here for drawn in there), len(there)))
-    assert min(kept) == exact_quality(TABLE, texts) == exact < 1
+    assert min(kept) == compute_exact_quality(TABLE, texts) == exact < 1
 
 
 @pytest.mark.parametrize("texts", SENTENCES[:6])
-def test_one_edit_costs_all_that_its_bound_allows(texts):
-    """A classifier that is right just where x is the likelier of the two loses 1 - Q, whatever the sets."""
+def test_bound_is_tight_for_one_edit(texts):
+    """A classifier that is right exactly where x is more likely than the edit loses 1 - Q."""
     here = support(TABLE, texts)
     lost = []
-    for edited in (other for other in here if edited_words(texts, other) <= 1):
+    for edited in (other for other in here if count_edited_words(texts, other) <= 1):
         there = support(TABLE, edited)
         share, share_there = Fraction(1, len(here)), Fraction(1, len(there))
         outside = set(there)
         right = [drawn for drawn in here if share > (share_there if drawn in outside else 0)]
         lost.append(share * len(right) - share_there * len(outside & {*right}))
-    assert max(lost) == 1 - exact_quality(TABLE, texts, radius=1)
+    assert max(lost) == 1 - compute_exact_quality(TABLE, texts, radius=1)
 
 
-def test_a_classifier_that_flips_just_where_the_bound_says_is_not_certified():
-    # q = 1/2: of the edited sentence's draws one half lies outside of what x can draw.
+def test_classifier_that_flips_at_the_bound_is_not_certified():
+    # q = 1/2: half of the edited input's draws are outside the support of x.
     table = {"p": ["q"], "q": ["p", "r", "s"]}
     model = type("Outside", (HashedClassifier,), {})(1)
     model.label = lambda texts: int(not {"r", "s"} & set(texts[0].split()))
-    assert exact_quality(table, ("p", "x")) == HALF
+    assert compute_exact_quality(table, ("p", "x")) == HALF
     assert model.probability(table, ("p", "x")) == 1
     assert model.probability(table, ("q", "x")) == HALF
     row = [{"question1": "p", "question2": "x", "label": 1}]
-    report = certified_rows(model, table, row, samples=100_000, early_stopping=False)
+    report = certify_rows(model, table, row, samples=100_000, early_stopping=False)
     assert report.rows[0]["outcome"] == "not certified" == report.rows[0]["verdicts"]["unlimited"]
     assert report.rows[0]["verdicts"]["0"] == "certified"
 
@@ -105,11 +105,11 @@ def test_a_classifier_that_flips_just_where_the_bound_says_is_not_certified():
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_the_sampled_bounds_hold_at_the_stated_rate(early_stopping):
+def test_sampled_bounds_hold_at_the_stated_rate(early_stopping):
     confidence, wrong, wrong_above, count = 0.8, 0, 0, 0
     for seed in range(60):
         model = HashedClassifier(0.75, seed)
-        report = certified_rows(
+        report = certify_rows(
             model, confidence=confidence, samples=130, seed=seed, early_stopping=early_stopping
         )
         for row in report.rows:
@@ -123,14 +123,14 @@ def test_the_sampled_bounds_hold_at_the_stated_rate(early_stopping):
     most = count * 0.2 + 3 * (count * 0.2 * 0.8) ** 0.5
     assert wrong <= most and wrong_above <= most
     if not early_stopping:
-        assert wrong > count * 0.05  # the bound is no looser than it must be
+        assert wrong > count * 0.05  # the bound is tight
 
 
-def test_sampled_certificates_are_not_broken_by_any_sentence():
+def test_no_edit_flips_a_row_certified_by_samples():
     certified = 0
     for seed in range(8):
         model = HashedClassifier(0.9, seed)
-        for row in certified_rows(model, radius=2, seed=seed).rows:
+        for row in certify_rows(model, radius=2, seed=seed).rows:
             texts = tuple(row["original"])
             for name, verdict in row["verdicts"].items():
                 if verdict != "certified":
@@ -138,17 +138,17 @@ def test_sampled_certificates_are_not_broken_by_any_sentence():
                 certified += 1
                 most = 99 if name == "unlimited" else int(name)
                 for edited in support(TABLE, texts):
-                    if edited_words(texts, edited) <= most:
+                    if count_edited_words(texts, edited) <= most:
                         assert model.probability(TABLE, edited) > HALF
     assert certified > 50
 
 
-def test_stopping_early_decides_as_all_looks_would():
+def test_early_stopping_agrees_with_all_looks():
     setting = Setting(Smoothing(TABLE, 0), radius=1)
     saved = different = rows = 0
     for seed in range(5):
         model = HashedClassifier(0.8, seed)
-        for row in certified_rows(model, radius=1).rows:
+        for row in certify_rows(model, radius=1).rows:
             texts = tuple(row["original"])
             labels = np.array(
                 [model.label(drawn) for drawn in setting.smoothing.draw(texts, setting.samples)]
@@ -170,8 +170,8 @@ def test_stopping_early_decides_as_all_looks_would():
     assert saved > 0.5 * 5 * len(SENTENCES) * setting.samples
 
 
-def test_the_verdicts_of_a_row_follow_from_its_bounds():
-    for row in certified_rows(HashedClassifier(0.85), radius=2, samples=500).rows:
+def test_verdicts_follow_from_the_bounds():
+    for row in certify_rows(HashedClassifier(0.85), radius=2, samples=500).rows:
         assert list(row["verdicts"]) == ["0", "1", "2", "unlimited"] == list(row["overlap"])
         assert row["outcome"] == row["verdicts"]["2"]
         overlaps = list(row["overlap"].values())
@@ -184,13 +184,13 @@ def test_the_verdicts_of_a_row_follow_from_its_bounds():
         assert row["predicted"] == int(np.argmax(row["votes"]))
 
 
-def test_counts_add_up_to_the_rows_given():
+def test_counts_add_up():
     rows = made_rows(10)
     rows[2]["label"] = rows[3]["label"] = None
     rows[4]["question1"] = " "
     rows[5]["question2"] = None
     rows[6]["question1"] = "broken \ud800"
-    report = certified_rows(HashedClassifier(0.9), rows=rows, radius=1)
+    report = certify_rows(HashedClassifier(0.9), rows=rows, radius=1)
     assert report["rows"] == 10 == report["attempted"] + report["skipped"] == len(report.rows)
     assert report["attempted"] == 7 == report["labelled"] + report["unlabelled"]
     assert report["unlabelled"] == 2
@@ -199,24 +199,24 @@ def test_counts_add_up_to_the_rows_given():
         outcomes = [found[name] for name in ("certified", "not certified", "abstained")]
         assert sum(outcomes) == report["attempted"] and found["accuracy"]["of"] == 5
     assert [row["idx"] for row in report.rows] == list(range(10))
-    nothing = certified_rows(HashedClassifier(0.9), rows=rows[4:6])
+    nothing = certify_rows(HashedClassifier(0.9), rows=rows[4:6])
     assert nothing["certified_accuracy"] is None and "–" in nothing.to_markdown()
 
 
-def test_a_row_without_a_label_is_certified_for_the_smoothed_answer():
+def test_row_without_a_label_is_certified_for_the_smoothed_answer():
     rows = made_rows(7, label=None)
-    report = certified_rows(HashedClassifier(0.05), rows=rows)
+    report = certify_rows(HashedClassifier(0.05), rows=rows)
     assert {row["certified_label"] for row in report.rows} == {0}
     assert report["adversaries"]["0"]["certified"] == 7
     assert report["adversaries"]["0"]["accuracy"]["of"] == 0
-    # Its bound comes from the very draws that a labelled row's does.
-    labelled = certified_rows(HashedClassifier(0.05), rows=made_rows(7, label=0))
+    # Its bound comes from the same draws as a labeled row's.
+    labelled = certify_rows(HashedClassifier(0.05), rows=made_rows(7, label=0))
     for one, other in zip(report.rows, labelled.rows, strict=True):
         assert (one["p_lower"], one["votes"]) == (other["p_lower"], other["votes"])
 
 
-def test_a_wrong_answer_is_not_certified():
-    report = certified_rows(HashedClassifier(0.05), rows=made_rows(7, label=1))
+def test_wrong_answer_is_not_certified():
+    report = certify_rows(HashedClassifier(0.05), rows=made_rows(7, label=1))
     assert report["certified_accuracy"] == 0
     assert all(row["outcome"] == "not certified" for row in report.rows)
     assert report["accuracy_smoothed"]["rate"] == 0
@@ -228,35 +228,35 @@ def tiny():
     return tiny_model("bert", num_labels=2, seed=5), tiny_tokenizer(texts)
 
 
-def test_neither_batches_nor_order_nor_repetition_change_a_row(tiny):
+def test_rows_do_not_depend_on_batches_or_order(tiny):
     model, tokenizer = tiny
     rows = made_rows(9)
     options = {"samples": 200, "radius": 1, "tokenizer": tokenizer}
-    report = certified_rows(model, rows=rows, batch_size=32, **options)
-    again = certified_rows(model, rows=rows[::-1], batch_size=3, **options)
+    report = certify_rows(model, rows=rows, batch_size=32, **options)
+    again = certify_rows(model, rows=rows[::-1], batch_size=3, **options)
     assert len({row["p_lower"] for row in report.rows}) > 3
 
     def figures(row):
         return {k: v for k, v in row.items() if k != "queries"}
 
     assert list(map(figures, report.rows)) == list(map(figures, again.rows[::-1]))
-    assert certified_rows(model, rows=rows, **options).summary == report.summary
-    assert certified_rows(model, rows=rows, seed=1, **options).summary != report.summary
+    assert certify_rows(model, rows=rows, **options).summary == report.summary
+    assert certify_rows(model, rows=rows, seed=1, **options).summary != report.summary
 
 
-def test_the_smoothed_classifiers_votes_are_the_certificates(tiny):
+def test_smoothed_classifier_and_certificate_count_the_same_votes(tiny):
     model = TransformersModel(*tiny)
     smoothed = SmoothedClassifier(model, TABLE, samples=200)
-    report = certified_rows(model, samples=200, early_stopping=False)
+    report = certify_rows(model, samples=200, early_stopping=False)
     with smoothed.session():
         shares = smoothed.probabilities(SENTENCES)
     assert (shares * 200).round().astype(int).tolist() == [row["votes"] for row in report.rows]
 
 
-def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
+def test_killed_run_resumes_and_another_is_refused(tmp_path):
     file = tmp_path / "rows.jsonl"
     model = CallableModel(HashedClassifier(0.85), "hashed")
-    whole = certified_rows(model, rows_file=file)
+    whole = certify_rows(model, rows_file=file)
     lines = file.read_text().splitlines(keepends=True)
     assert [json.loads(line)["idx"] for line in lines] == list(range(7))
     file.write_text("".join(lines[:3]) + lines[3][:20])
@@ -266,21 +266,21 @@ def test_a_killed_run_goes_on_and_another_is_refused(tmp_path):
         asked.extend(inputs)
         return HashedClassifier(0.85)(inputs)
 
-    again = certified_rows(CallableModel(counting, "hashed"), rows_file=file)
+    again = certify_rows(CallableModel(counting, "hashed"), rows_file=file)
     assert again.rows == whole.rows and again.summary == whole.summary
     assert tuple(whole.rows[0]["original"]) not in asked and asked
     assert file.read_text() == "".join(lines)
     for options in ({"seed": 1}, {"confidence": 0.9}, {"radius": 1}, {"table": {"a1": ["a2"]}}):
         with pytest.raises(HfBatError, match="setting"):
-            certified_rows(model, rows_file=file, **options)
+            certify_rows(model, rows_file=file, **options)
     with pytest.raises(HfBatError, match="model"):
-        certified_rows(CallableModel(counting, "other"), rows_file=file)
+        certify_rows(CallableModel(counting, "other"), rows_file=file)
 
 
-def test_numbers_of_numpy_count_as_pythons_own(tmp_path):
+def test_numpy_numbers_equal_python_numbers(tmp_path):
     numbers = {"samples": np.int64(200), "radius": np.int64(1), "confidence": np.float32(0.75)}
     reports = [
-        certified_rows(HashedClassifier(0.9), rows_file=tmp_path / "rows.jsonl", **given)
+        certify_rows(HashedClassifier(0.9), rows_file=tmp_path / "rows.jsonl", **given)
         for given in (numbers, {name: value.item() for name, value in numbers.items()})
     ]
     reports[0].save_json(tmp_path / "report.json")
@@ -289,8 +289,8 @@ def test_numbers_of_numpy_count_as_pythons_own(tmp_path):
     assert smoothed[0].identity == smoothed[1].identity
 
 
-def test_the_report_says_what_it_certifies(tmp_path):
-    report = certified_rows(CallableModel(HashedClassifier(0.9), "hashed"), radius=1)
+def test_report_says_what_it_certifies(tmp_path):
+    report = certify_rows(CallableModel(HashedClassifier(0.9), "hashed"), radius=1)
     report.save_json(tmp_path / "report.json")
     saved = json.loads((tmp_path / "report.json").read_text())
     certificate = saved["certificate"]
@@ -319,5 +319,5 @@ def test_real_rows(shared, shared_rows):
         tiny_model("bert"), rows, "snli", synonyms=table, samples=60, tokenizer=tokenizer
     )
     assert report["attempted"] + report["skipped"] == 30
-    # Components of these tables are whole: votes decide, substitutions hardly ever.
+    # Sets of these tables are whole components, so the votes decide and substitutions rarely matter.
     assert np.mean([row["overlap"]["unlimited"] == 1 for row in report.rows]) > 0.9

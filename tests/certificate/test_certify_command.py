@@ -28,7 +28,7 @@ def call(command, folder, *flags):
     return main([str(word) for word in (*base, *flags)])
 
 
-def test_files_and_table_are_as_promised(folder, tmp_path, capsys):
+def test_files_and_table(folder, tmp_path, capsys):
     flags = ["--data", folder / "dev.jsonl", "--synonyms", folder / "synonyms.json"]
     flags += ["--max-samples", 8, "--radius", 1, "--confidence", 0.9, "--samples", 100]
     flags += ["--batch-size", 8, "--device", "cpu", "--dtype", "float32", "--seed", 2]
@@ -49,13 +49,13 @@ def test_files_and_table_are_as_promised(folder, tmp_path, capsys):
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").open()]
     assert [row["idx"] for row in rows] == list(range(8))
     assert {row["outcome"] for row in rows} <= {"certified", "not certified", "abstained"}
-    # Again: nothing is asked, the same is said.
+    # A second run reads the rows file and asks the model nothing.
     assert call("certify", folder, *flags) == 0
     again = json.loads((tmp_path / "report.json").read_text())
     assert again["certificate"] == certificate and again["cost"]["forwards"] == 0
 
 
-def test_a_preprocessing_defence_is_certified_with_and_disclosed(tmp_path, capsys):
+def test_preprocessing_defense_is_used_and_disclosed(tmp_path, capsys):
     words = {"big": ["large", "huge"], "large": ["big", "huge"], "huge": ["big", "large"]}
     tiny_model("bert", num_labels=2).save_pretrained(tmp_path / "model")
     tiny_tokenizer(["big large huge dog"]).save_pretrained(tmp_path / "model")
@@ -97,7 +97,7 @@ def test_bad_input_ends_in_one_line(folder, capsys, flags, keyword):
     assert last.startswith("hf-bat: error: ") and keyword in last
 
 
-def test_a_smoothed_model_is_attacked(folder, tmp_path, capsys):
+def test_smoothed_model_is_attacked(folder, tmp_path, capsys):
     flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--smooth", 30]
     flags += ["--max-samples", 5, "--json", tmp_path / "report.json"]
     assert call("attack", folder, *flags) == 2

@@ -11,8 +11,8 @@ from certificate_helpers import (
     SENTENCES,
     TABLE,
     HashedClassifier,
-    edited_words,
-    exact_quality,
+    compute_exact_quality,
+    count_edited_words,
     options,
     support,
 )
@@ -25,7 +25,7 @@ SMOOTHING = Smoothing(TABLE)
 
 
 @pytest.mark.parametrize("texts", SENTENCES)
-def test_draws_are_uniform_over_all_that_can_be_drawn(texts):
+def test_draws_are_uniform_over_the_support(texts):
     drawn = Counter(SMOOTHING.draw(texts, 20_000))
     possible = support(TABLE, texts)
     assert set(drawn) <= set(possible) and len(set(possible)) == len(possible)
@@ -37,12 +37,12 @@ def test_draws_are_uniform_over_all_that_can_be_drawn(texts):
 
 @pytest.mark.parametrize("texts", SENTENCES)
 @pytest.mark.parametrize("radius", [None, 0, 1, 2])
-def test_quality_is_the_exact_one_and_bounds_the_distance_of_every_edit(texts, radius):
-    exact = exact_quality(TABLE, texts, radius)
+def test_quality_is_exact_and_bounds_the_distance_of_every_edit(texts, radius):
+    exact = compute_exact_quality(TABLE, texts, radius)
     assert SMOOTHING.compute_quality(texts, radius) == pytest.approx(float(exact), abs=1e-12)
     here = Counter(support(TABLE, texts))
     for edited in here:
-        if radius is not None and edited_words(texts, edited) > radius:
+        if radius is not None and count_edited_words(texts, edited) > radius:
             continue
         there = Counter(support(TABLE, edited))
         common = sum(
@@ -53,8 +53,8 @@ def test_quality_is_the_exact_one_and_bounds_the_distance_of_every_edit(texts, r
 
 @pytest.mark.parametrize("casing", ["keep", "authors"])
 @pytest.mark.parametrize("seed", range(12))
-def test_quality_bounds_every_edit_of_made_tables_with_capitals(casing, seed):
-    """Keys as "US", of which the authors' lower case finds no set and an edit does."""
+def test_quality_bounds_every_edit_of_random_tables_with_capitals(casing, seed):
+    """With the casing "authors", an edit finds the set of "US" and a draw does not."""
     rng = random.Random(seed)
     words = ["US", "us", "Dog", "dog", "I", "big", "hot dog", "it's", "won", "straße", "ß"]
     for _ in range(15):
@@ -90,7 +90,7 @@ def test_choices_keep_case_and_mark():
         assert list(SMOOTHING.list_choices(token)) == options(TABLE, token)
 
 
-def test_draws_depend_on_seed_text_number_and_purpose_alone():
+def test_draws_depend_only_on_seed_text_number_and_purpose():
     texts = ("c1 b1 a1", "c2 b4")
     whole = SMOOTHING.draw(texts, 50)
     assert whole == SMOOTHING.draw(texts, 20) + SMOOTHING.draw(texts, 30, first=20)
@@ -103,7 +103,7 @@ def test_draws_depend_on_seed_text_number_and_purpose_alone():
     assert all(other != whole for other in others)
 
 
-def test_stop_words_and_casing_are_the_perturbations():
+def test_stop_words_and_casing_follow_the_perturbation():
     table = {"about": ["around"], "around": ["about"], "dog": ["hound"]}
     assert Smoothing(table).list_choices("about") == ("about", "around")
     without = Smoothing(SynonymPerturbation(SubstitutionTable(table)))
@@ -113,28 +113,28 @@ def test_stop_words_and_casing_are_the_perturbations():
     assert set(lower.draw(("The Dog.",), 50)) == {("the dog.",), ("the hound.",)}
 
 
-def test_odd_replacements_are_never_taken_for_safe():
+def test_unusual_replacements_are_not_assumed_safe():
     phrase = Smoothing({"dog": ["hot dog"], "cat": ["tom"], "tom": ["cat"]})
     assert phrase.compute_overlap("dog") == 0.0 and phrase.compute_overlap("cat") == 1.0
-    # "u.s." loses its last mark when it is looked up: it stands for another word than the table says.
+    # The look-up of "u.s." drops its last mark, so it is another word than in the table.
     marked = Smoothing({"america": ["u.s."], "u.s.": ["america"]})
     assert marked.list_choices("u.s.") == ("u.s.",) and marked.compute_overlap("america") == 0.5
 
 
 @pytest.mark.parametrize("task", ["snli", "mnli"])
-def test_on_the_authors_tables_nearly_all_sets_agree(shared, task):
+def test_nearly_all_sets_of_the_authors_tables_agree(shared, task):
     table = SubstitutionTable.load(
         shared / "lexicons" / f"{task}_perturbation_constraint_pca0.8_100.pkl"
     )
     smoothing = Smoothing(table)
     words = list(table)[::50]
     overlaps = [smoothing.compute_overlap(word) for word in words]
-    # Whole components agree; the 100 nearest of a larger one need not.
+    # Sets that are whole components agree; the 100 nearest words of a larger one may not.
     assert np.mean([q == 1.0 for q in overlaps]) > (0.95 if task == "snli" else 0.7)
     assert all(0 <= q <= 1 for q in overlaps)
 
 
-def test_votes_are_the_shares_of_answers():
+def test_probabilities_are_shares_of_votes():
     model = HashedClassifier(0.6)
     smoothed = SmoothedClassifier(model, TABLE, samples=4000)
     found = smoothed.probabilities(SENTENCES)
@@ -144,7 +144,7 @@ def test_votes_are_the_shares_of_answers():
     assert np.array_equal(found * 4000, np.round(found * 4000))
 
 
-def test_votes_depend_on_no_batch():
+def test_votes_do_not_depend_on_batches():
     model = CallableModel(HashedClassifier(0.6), name="hashed")
     one = SmoothedClassifier(model, TABLE, 50, batch_size=1).probabilities(SENTENCES)
     other = SmoothedClassifier(model, TABLE, 50, batch_size=64)
@@ -152,7 +152,7 @@ def test_votes_depend_on_no_batch():
         assert np.array_equal(other.probabilities([texts])[0], shares)
 
 
-def test_its_name_and_identity_say_how_it_is_smoothed():
+def test_name_and_identity_describe_the_smoothing():
     def made(table=TABLE, name="hashed", **options):
         model = CallableModel(HashedClassifier(0.6), name=name)
         return SmoothedClassifier(model, table, **options)
@@ -164,7 +164,7 @@ def test_its_name_and_identity_say_how_it_is_smoothed():
     assert "smoothed" in made().name
 
 
-def test_its_obstinacy_can_be_measured():
+def test_smoothed_classifier_can_be_attacked():
     rows = [
         {"question1": f"{one} hot day", "question2": f"big {other}", "label": 1, "idx": idx}
         for idx, (one, other) in enumerate(SENTENCES * 2)

@@ -1,11 +1,11 @@
-"""A vocabulary so small that smoothing distributions, sets of edits and classifiers can be listed."""
+"""A vocabulary that is small enough to list every draw, edit and answer."""
 
 import hashlib
 import itertools
 from fractions import Fraction
 from math import prod
 
-# Sets that agree (a component), that overlap, and that lead to words without any set.
+# Sets that agree (a component), sets that overlap, and words without a set.
 TABLE = {
     "a1": ["a2", "a3"],
     "a2": ["a1", "a3"],
@@ -32,7 +32,7 @@ SENTENCES = [
 
 
 def options(table, token):
-    """P(w) by hand: the word and its set, in its case, its mark kept."""
+    """Return P(w), computed by hand: the word and its set, with its case and mark."""
     word, mark = (token[:-1], token[-1]) if token[1:].endswith(".") else (token, "")
     found = table.get(word.lower(), [])
     shape = str.capitalize if word[0].isupper() else str
@@ -43,14 +43,17 @@ _SUPPORTS = {}
 
 
 def support(table, texts):
-    """Every input that smoothing may draw, each as likely; and so every input an adversary may make."""
+    """Return the equally likely draws of an input, which are also all edits that an adversary can make."""
     key = (id(table), *texts)
     if key not in _SUPPORTS:
-        _SUPPORTS[key] = table, _listed(table, texts)  # kept alive, so that its id stays its own
+        _SUPPORTS[key] = (
+            table,
+            _list_support(table, texts),
+        )  # keeps the table alive, so that its id is not reused
     return _SUPPORTS[key][1]
 
 
-def _listed(table, texts):
+def _list_support(table, texts):
     per_text = [
         [" ".join(drawn) for drawn in itertools.product(*(options(table, t) for t in text.split()))]
         for text in texts
@@ -58,13 +61,13 @@ def _listed(table, texts):
     return list(itertools.product(*per_text))
 
 
-def edited_words(one, other):
+def count_edited_words(one, other):
     pairs = zip(" ".join(one).split(), " ".join(other).split(), strict=True)
     return sum(a != b for a, b in pairs)
 
 
-def exact_quality(table, texts, radius=None):
-    """Q in fractions, straight from its definition: sums of the smaller of two probabilities."""
+def compute_exact_quality(table, texts, radius=None):
+    """Return Q by its definition, in fractions: sums of the smaller of two probabilities."""
     least = []
     for token in " ".join(texts).split():
         here = options(table, token)
@@ -82,7 +85,7 @@ def exact_quality(table, texts, radius=None):
 
 
 class HashedClassifier:
-    """Gives label 1 to a share of all inputs, which ones being decided by a hash of the text."""
+    """A classifier that gives label 1 to a share of all inputs, chosen by a hash of the text."""
 
     def __init__(self, share, seed=0):
         self.share, self.seed = share, seed

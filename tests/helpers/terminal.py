@@ -1,4 +1,4 @@
-"""A terminal for a process of its own."""
+"""Run a process on a terminal."""
 
 import fcntl
 import os
@@ -9,9 +9,9 @@ import termios
 
 
 def run_on_terminal(words, **options):
-    """Run a command whose stdout and stderr are a terminal; return its status and what is seen there."""
+    """Run a command whose stdout and stderr are a terminal; return its status and output."""
     reader, writer = pty.openpty()
-    # Bars are as wide as the terminal, and a new one has no width.
+    # A new terminal has no width, and bars are as wide as the terminal.
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     process = subprocess.Popen(words, stdout=writer, stderr=writer, **options)
     os.close(writer)
@@ -19,7 +19,7 @@ def run_on_terminal(words, **options):
     try:
         while chunk := os.read(reader, 10_000):
             seen += chunk
-    except OSError:  # how Linux says that nobody writes any more
+    except OSError:  # on Linux, when the process has closed it
         pass
     os.close(reader)
     return process.wait(timeout=60), seen.decode()

@@ -1,4 +1,4 @@
-"""Success rate and robustness score: worked numbers, and None out of nothing."""
+"""Success rate and robustness score: worked examples, and `None` out of nothing."""
 
 import subprocess
 import sys

@@ -36,7 +36,7 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_metrics_load_from_their_folders_with_no_network_and_an_empty_home(tmp_path):
+def test_metrics_load_from_their_folders_without_network(tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     folders = [str(FOLDER / name) for name in METRICS]
@@ -66,7 +66,7 @@ def test_readme_example_runs(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_of_the_folder_is_packaged(name):
+def test_every_metric_folder_is_packaged(name):
     assert (FOLDER / name / "__init__.py").is_file()  # without which setup.py would leave it out
     assert sorted(path.parent.name for path in FOLDER.glob("*/README.md")) == list(METRICS)
 
@@ -138,6 +138,6 @@ def test_robustness_gap_by_hand():
     assert found["synonym_asr"] == 0
 
 
-def test_combined_with_others_of_evaluate():
+def test_metrics_combine_with_evaluate():
     both = evaluate.combine([load("accuracy"), load("f1")])
     assert both.compute(predictions=[0, 1], references=[0, 1]) == {"accuracy": 1.0, "f1": 1.0}

@@ -10,7 +10,7 @@ from hf_bat.metrics.task import build_compute_metrics
 
 
 @pytest.mark.parametrize("names", [("not_duplicate", "duplicate"), ("duplicate", "not_duplicate")])
-def test_f1_is_of_the_tasks_positive_class(names):
+def test_f1_is_for_the_tasks_positive_class(names):
     rng = np.random.default_rng(0)
     gold, said = rng.random(200) < 0.2, rng.random(200) < 0.3  # duplicates
     config = BertConfig(id2label=dict(enumerate(names)))
@@ -22,7 +22,7 @@ def test_f1_is_of_the_tasks_positive_class(names):
     assert found["accuracy"] == pytest.approx(accuracy_score(gold, said))
 
 
-def test_a_head_may_get_its_names_later():
+def test_head_may_get_its_names_later():
     config = BertConfig(num_labels=2)
     compute = build_compute_metrics(get_task("qqp"), config)
     config.id2label = {0: "duplicate", 1: "not_duplicate"}  # as a trainer does

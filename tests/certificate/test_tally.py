@@ -1,4 +1,4 @@
-"""Bounds of a probability: exact, and at the stated risk however many looks there are."""
+"""Bounds that hold at all looks: the stated risk is kept, however often votes are counted."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def test_looks_grow_and_end_at_all_samples(samples):
     )
 
 
-def chance_of_a_false_bound(looks, risk, p):
-    """The exact probability that some look's lower bound lies over p, and that some upper lies under."""
+def compute_risk(looks, risk, p):
+    """Return the exact probabilities that any lower bound exceeds p and that any upper bound is below p."""
     chances = []
     for wrong in (lambda low, high: low > p, lambda low, high: high < p):
         alive, lost, before = np.array([1.0]), 0.0, 0
@@ -38,15 +38,15 @@ def chance_of_a_false_bound(looks, risk, p):
 @pytest.mark.parametrize("p", [0.3, 0.52, 0.75, 0.97])
 def test_stopping_at_any_look_keeps_the_risk(p):
     schedule, risk = schedule_looks(250), 0.05
-    chances = chance_of_a_false_bound(schedule, risk / len(schedule), p)
+    chances = compute_risk(schedule, risk / len(schedule), p)
     assert max(chances) <= risk
 
 
-def test_looking_often_without_sharing_the_risk_would_break_it():
-    assert max(chance_of_a_false_bound(schedule_looks(250), 0.05, 0.52)) > 0.05
+def test_looking_often_without_dividing_the_risk_breaks_it():
+    assert max(compute_risk(schedule_looks(250), 0.05, 0.52)) > 0.05
 
 
-def test_a_tally_decides_and_never_takes_a_certificate_back():
+def test_tally_keeps_its_best_bounds():
     tally = Tally(schedule_looks(250), 0.05)
     tally.add(32, 32)
     assert tally.decide(0.5) == "certified" and tally.decide(0.9) == "abstained"
