@@ -1,4 +1,4 @@
-"""The preprocessing defence: components, representatives, and that no exchange within one is seen."""
+"""The preprocessing defense: components, representatives, and exchanges that change no canonical text."""
 
 import itertools
 import pickle
@@ -48,14 +48,14 @@ TEXTS = st.lists(TOKENS, max_size=6).flatmap(
 
 
 def every_substitution(perturbation, text):
-    """All of S_x: each word replaced by any of its set, itself included, all words at once."""
+    """Return all of S_x: each word replaced by any word of its set, also all at once."""
     tokens = text.split(" ")
     options = [[token, *perturbation._options[token]] for token in tokens]
     return {" ".join(choice) for choice in itertools.product(*options)}
 
 
 def closed(table):
-    """The table in which each word of a component lists all others of it."""
+    """Return the table in which each word lists all other words of its component."""
     canonical = Canonicalizer(table)
     words = {*table, *itertools.chain(*table.values())}
     groups = {}
@@ -68,7 +68,7 @@ def closed(table):
 @pytest.mark.parametrize(
     "text", ["The Kid drives an AUTO.", "a happy child, glad car", "x Glad youngster!"]
 )
-def test_no_sentence_of_the_synonym_set_reads_otherwise(table, text):
+def test_all_sentences_of_the_synonym_set_have_one_canonical_text(table, text):
     canonical, fickle = Canonicalizer(table), SynonymPerturbation(table)
     sentences = every_substitution(fickle, text)
     assert len(sentences) > 1
@@ -77,7 +77,7 @@ def test_no_sentence_of_the_synonym_set_reads_otherwise(table, text):
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
-def test_it_is_idempotent_and_keeps_all_but_the_words(text):
+def test_it_is_idempotent_and_changes_only_words(text):
     once = CANONICAL(text)
     assert CANONICAL(once) == once
     assert len(once.split()) == len(text.split())
@@ -86,12 +86,12 @@ def test_it_is_idempotent_and_keeps_all_but_the_words(text):
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
-def test_each_single_edit_reads_like_the_text(text):
+def test_a_single_edit_keeps_the_canonical_text(text):
     for edit in SynonymPerturbation(TABLE).candidates((text,)):
         assert CANONICAL(edit.texts[0]) == CANONICAL(text)
 
 
-def test_the_most_frequent_word_stands_for_its_component_whatever_the_order():
+def test_the_most_frequent_word_represents_its_component_in_any_order():
     assert [CANONICAL(w) for w in ("auto", "automobile", "car")] == ["car"] * 3
     assert [CANONICAL(w) for w in ("kid", "youngster")] == ["child"] * 2
     backwards = {w: o[::-1] for w, o in reversed(list(TABLE.items()))}
@@ -101,7 +101,7 @@ def test_the_most_frequent_word_stands_for_its_component_whatever_the_order():
     )
 
 
-def test_what_is_no_plain_word_is_left_alone():
+def test_entries_that_are_not_plain_words_are_ignored():
     odd = {
         "USA": ["america"], "ice cream": ["sorbet"], "mr.": ["mister"], "3d": ["solid"],
         "\u00df\u00df": ["ess"], "-ab": ["cd"],
@@ -112,8 +112,8 @@ def test_what_is_no_plain_word_is_left_alone():
     assert canonical("We USA 3d mr.") == "We USA 3d mr."
 
 
-def test_an_attack_that_puts_a_stop_word_in_reads_the_same():
-    # A stop word of NLTK's list and none of TextFooler's, one of both that an edit puts in only.
+def test_an_attack_that_inserts_a_stop_word_cannot_succeed():
+    # A stop word only of NLTK's list, and one of both lists that only edits insert.
     table = {"win": ["won"], "won": ["win"], "till": ["until"]}
     canonical = Canonicalizer(table)
     row = {"premise": "Children win games till noon", "hypothesis": "they won", "label": 0}
@@ -135,7 +135,7 @@ def test_an_attack_that_puts_a_stop_word_in_reads_the_same():
 
 
 def differing(table, casing="keep"):
-    """The single replacements of a table, in all case patterns, that a canonicalizer reads otherwise."""
+    """Return the replacements of a table, in all case patterns, that change the canonical text."""
     canonical = Canonicalizer(table, casing)
     every = SynonymPerturbation(table, exclude_stopwords=False, casing=casing)
     return [
@@ -172,7 +172,7 @@ PLAIN = [
     ),
     st.sampled_from(["keep", "authors"]),
 )
-def test_no_exchange_of_plain_words_is_read_otherwise_in_any_case(table, casing):
+def test_exchanges_of_plain_words_keep_the_canonical_text_in_any_case(table, casing):
     table = SubstitutionTable(table)
     assert differing(table, casing) == []
     canonical = Canonicalizer(table, casing)
@@ -182,13 +182,13 @@ def test_no_exchange_of_plain_words_is_read_otherwise_in_any_case(table, casing)
 
 @pytest.mark.parametrize("casing", ["keep", "authors"])
 @pytest.mark.parametrize("task", ["snli", "mnli", "qqp", "mrpc"])
-def test_no_replacement_of_the_authors_tables_is_read_otherwise(shared, task, casing):
+def test_replacements_of_the_authors_tables_keep_the_canonical_text(shared, task, casing):
     path = shared / "lexicons" / f"{task}_perturbation_constraint_pca0.8_100.pkl"
     assert differing(SubstitutionTable.load(path), casing) == []
 
 
 @pytest.mark.parametrize("casing", ["keep", "authors"])
-def test_no_replacement_of_the_bundled_table_is_read_otherwise(casing):
+def test_replacements_of_the_bundled_table_keep_the_canonical_text(casing):
     assert differing(default_synonyms(), casing) == []
 
 
@@ -209,7 +209,7 @@ def test_the_description_has_the_fingerprints_and_sizes():
     assert again("An Auto") == "An Car" and again.fingerprint == CANONICAL.fingerprint
 
 
-def test_the_bundled_table_serves_where_none_is_given():
+def test_the_bundled_table_is_the_default():
     canonical = Canonicalizer()
     assert canonical.describe()["table"] == default_synonyms().fingerprint
     assert canonical.describe()["largest"] < 100

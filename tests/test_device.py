@@ -1,4 +1,4 @@
-"""Training, evaluation and attacks keep torch's attention off cuDNN, and leave the setting as it was."""
+"""Training, evaluation and attacks keep torch's attention off cuDNN, and restore the setting."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -9,7 +9,6 @@ from tiny_models import tiny_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tokenizer_for_made_rows
 
-from hf_bat import HfBatError
 from hf_bat.attack import Attack
 from hf_bat.demo.swaps import predict
 from hf_bat.device import disable_cudnn_attention
@@ -27,14 +26,14 @@ def before(request):
 
 
 def watched():
-    """A model, and the setting at each pass through its attention."""
+    """Return a model, and the list of the settings at each pass through its attention."""
     model, seen = tiny_model("bert", seed=3), []
     attention = model.base_model.encoder.layer[0].attention
     attention.register_forward_pre_hook(lambda *_: seen.append(enabled()))
     return model, seen
 
 
-def test_what_fails_inside_leaves_it_as_it_was(before):
+def test_an_error_inside_restores_the_setting(before):
     with pytest.raises(ValueError), disable_cudnn_attention():
         assert not enabled()
         raise ValueError
@@ -96,8 +95,6 @@ def test_representations_and_the_demos_predictions(tmp_path, before):
     model, seen = watched()
     trainer = make_trainer(tmp_path, made_rows(8), model=model, method="triplet")
     collect(trainer, made_rows(24))
-    with pytest.raises(HfBatError, match="max_rows must be at least 1, not -1"):
-        collect(trainer, made_rows(24), -1)  # it dropped the last row
     collected = len(seen)
     predict(model, trainer.processing_class, [("A man sings.", "A dog waits.")])
     assert 0 < collected < len(seen) and not any(seen)

@@ -1,4 +1,4 @@
-"""Pictures: what is in them, that they are small and the same each time."""
+"""Pictures: their contents, their size, and that they are the same each time."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -56,7 +56,7 @@ def make(name):
     return plots.distance_histograms({"normal": distances, "triplet": distances})
 
 
-# What each must say somewhere in its text.
+# Words that each picture must contain.
 WORDS = {
     "trade_off": ["BERT", "RoBERTa", "antonym ASR", "synonym ASR", "normal training", "epoch"],
     "bars": ["BERT", "negation ASR (%)", "normal training"],
@@ -111,13 +111,13 @@ def test_a_seed_without_a_rate_counts_for_nothing():
 
 
 def test_lines_of_another_length_are_refused():
-    with pytest.raises(HfBatError, match="'a' has 2 values of x"):
+    with pytest.raises(HfBatError, match="'a'"):
         plots.value_panels({"accuracy": {"a": {"x": [1, 2], "values": [[0.5]]}}}, "margin")
-    with pytest.raises(HfBatError, match="nothing to draw"):
+    with pytest.raises(HfBatError, match="panel"):
         plots.value_panels({}, "margin")
 
 
-def test_the_frontier_joins_what_nothing_beats_and_has_intervals():
+def test_the_frontier_joins_unbeaten_points_and_has_intervals():
     (axis,) = plots.frontier(POINTS).axes
     joined = next(line for line in axis.lines if line.get_linestyle() == "-")
     assert [list(map(float, xy)) for xy in joined.get_xydata()] == pytest.approx(
@@ -155,11 +155,11 @@ def test_names_beside_points_do_not_overlap():
     figure = plots.frontier(points)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert 1 < len(boxes) < 9  # those without room are left out
+    assert 1 < len(boxes) < 9  # names without room are left out
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
-def test_settings_of_matplotlib_are_left_alone():
+def test_settings_of_matplotlib_are_unchanged():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -169,11 +169,11 @@ def test_settings_of_matplotlib_are_left_alone():
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HfBatError, match="cannot write the picture"):
+    with pytest.raises(HfBatError, match="picture"):
         plots.save(make("frontier"), tmp_path / "file" / "picture")
 
 
-def test_separation_tells_apart_what_lies_apart():
+def test_separation_is_larger_for_distant_versions():
     near, far = separation(made_vectors(apart=-1.0)), separation(made_vectors(apart=1.0))
     assert near["obstinate_distance"] < 0.05 and far["obstinate_distance"] > 1.9
     assert near["fickle_distance"] == pytest.approx(far["fickle_distance"])

@@ -1,4 +1,4 @@
-"""Representations: padding does not matter, and the head's input is what the logits come from."""
+"""Representations: padding does not matter, and the logits come from the head's input."""
 
 import copy
 
@@ -29,7 +29,7 @@ def run(model, batch, pooling):
 
 
 def make_batch(lengths=(7, 4, 5), padding=0, side="right", seed=0):
-    """Rows of random tokens; `padding` more columns than the longest row needs."""
+    """Make rows of random tokens, with `padding` more columns than the longest row needs."""
     generator = torch.Generator().manual_seed(seed)
     rows = [torch.randint(5, 500, (length,), generator=generator) for length in lengths]
     width = max(lengths) + padding
@@ -54,7 +54,7 @@ def test_pool_by_hand():
 
 
 @pytest.mark.parametrize("pooling", TOKEN_POOLINGS)
-def test_pool_ignores_what_stands_in_padding_in_value_and_gradient(pooling):
+def test_pool_ignores_padding_in_value_and_gradient(pooling):
     hidden = torch.randn(2, 4, 3)
     hidden[0, 2:] = NAN
     hidden.requires_grad_()
@@ -121,7 +121,7 @@ def test_hidden_state_poolings_agree_with_the_backbone(arch, training):
 
 
 def own_side(arch, pooling):
-    """XLNet's head reads the right-most column, padding or not: as its tokenizer does, pad left."""
+    """Return the padding side: XLNet's head reads the right-most column, so it needs left padding."""
     return "left" if arch == "xlnet" and pooling == "head_input" else "right"
 
 
@@ -157,7 +157,7 @@ def test_gradient_reaches_the_embeddings(arch):
 
 # ---- the head's own pooling -----------------------------------------------------------------------
 
-# What the head is fed: the module whose input it is, and for a decoder at which token.
+# The module whose input is the head's, and the token that a decoder's head reads.
 HEADS = [
     ("bert", {}, "bert.pooler.dense", "cls"),
     ("modernbert", {"classifier_pooling": "cls"}, "head", "cls"),
@@ -177,7 +177,7 @@ def test_the_default_pooling_is_what_the_head_reads(arch, options, name, pooling
     model = tiny_model(arch, **options).eval()
     seen = []
     hook = model.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(*given))
-    # Unpadded, for a head may read the first or the last column, padding or not.
+    # Without padding, because a head may read the first or the last column in any case.
     vectors, outputs = run(model, make_batch((6, 6, 6)), default_pooling(model))
     hook.remove()
     read = seen[0] if seen[0].dim() == 2 else seen[0][:, -1]
@@ -190,13 +190,13 @@ def test_the_default_pooling_is_what_the_head_reads(arch, options, name, pooling
     [("ctrl", {}), ("modernbert-decoder", {}), ("eurobert", {"classifier_pooling": "late"}),
      ("modernbert", {"classifier_pooling": "mean"})],
 )  # fmt: skip
-def test_head_input_of_heads_with_a_way_of_their_own(arch, options):
+def test_head_input_of_unusual_heads(arch, options):
     model = tiny_model(arch, **options).eval()
     vectors, outputs = run(model, make_batch(padding=3), "head_input")
     torch.testing.assert_close(find_head(model)(vectors), outputs.logits, rtol=1e-4, atol=1e-5)
 
 
-def test_only_a_decoder_is_one():
+def test_only_decoders_are_decoders():
     for arch in ("gpt2", "llama", "ctrl", "modernbert-decoder"):
         assert is_decoder(nn.DataParallel(tiny_model(arch)))
     for arch in ("bert", "modernbert", "eurobert", "xlnet"):
@@ -208,7 +208,7 @@ def test_only_a_decoder_is_one():
 
 @pytest.fixture
 def process_group(tmp_path):
-    """A group of this process alone."""
+    """A group of a single process."""
     from torch import distributed
 
     address = f"file://{tmp_path}/group"

@@ -7,6 +7,7 @@ from bad_calls import BadCall
 from hf_bat.evaluation.compare import compare_contrast, compare_reports, compare_rows
 from hf_bat.evaluation.contrast import ContrastRow, evaluate_contrast, read_contrast_set
 from hf_bat.evaluation.reports import read_report
+from hf_bat.evaluation.representations import collect
 
 ROW = {"idx": 0, "attack": "antonym", "outcome": "failed", "original": ["A."]}
 ORIGINAL = {"idx": 0, "original_idx": None, "label": 0, "text": "Words."}
@@ -45,6 +46,7 @@ def read_damaged_rows(folder):
 
 
 CALLS = [
+    BadCall("representations of -1 rows", lambda _: collect(None, [], -1), "max_rows"),
     BadCall("row of A only", pair({"idx": 3}, {}), "row 3 is only in A"),
     BadCall(
         "row of B only",

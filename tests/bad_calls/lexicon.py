@@ -51,6 +51,11 @@ CALLS = [
     ),
     BadCall("metadata", lambda _: SubstitutionTable({}, {"a": object()}), "metadata"),
     BadCall("no table", lambda f: SubstitutionTable.load(f / "none.json"), "none.json"),
+    *(
+        BadCall(f"address {a}", lambda _, a=a: SubstitutionTable.load(f"hf://{a}"), "OWNER/NAME")
+        for a in ("me/words", "datasets/words", "models/me/words")
+    ),
+    BadCall("empty table pushed", lambda _: SubstitutionTable({}).push_to_hub("me/words"), "empty"),
     BadCall("folder for a table", lambda f: SubstitutionTable.load(f), "directory"),
     *(
         BadCall(

@@ -1,7 +1,7 @@
-"""Run by test_hub_defence in processes of their own, for the Hub library reads its settings on import.
+"""Run by test_hub_defence in separate processes, because the Hub library reads its settings on import.
 
-`push FOLDER` pushes a model that was trained behind a preprocessing defence, and one that was not;
-`attack COMMANDS` runs `hf-bat` with each list of words, and prints what came of it as JSON.
+`push FOLDER` pushes a model that was trained with a preprocessing defense, and one that was not;
+`attack COMMANDS` runs `hf-bat` with each list of words and prints the results as JSON.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def push(folder):
 
 
 def attack(commands):
-    """Each command is `[what the Hub is to fail, if anything, *words of hf-bat]`."""
+    """Run commands, each `[request that the Hub must fail or None, *words of hf-bat]`."""
     found = []
     for fails, *words in commands:
         if fails:

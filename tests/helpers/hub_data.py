@@ -38,7 +38,7 @@ GLUE: dict[str, tuple[tuple[str, str], tuple[str, ...], dict[str, int]]] = {
     ),
 }  # fmt: skip
 SNLI = {"test": 6, "validation": 11, "train": 20}
-# Every so many rows of SNLI's has no label that its annotators agreed on.
+# One in this many rows of SNLI has no label that its annotators agreed on.
 SNLI_WITHOUT_GOLD = 4
 
 
@@ -69,7 +69,7 @@ def snli_rows(split: str) -> list[dict[str, Any]]:
 
 
 def serve_data(hub: HubStandIn) -> None:
-    """Put both data sets on a stand-in."""
+    """Serve both data sets."""
     glue = {
         name: (names, {split: glue_rows(name, split) for split in splits})
         for name, (_, names, splits) in GLUE.items()
@@ -80,7 +80,7 @@ def serve_data(hub: HubStandIn) -> None:
 
 
 def serve_tables(hub: HubStandIn) -> None:
-    """Put the two tables on a stand-in."""
+    """Serve the two tables."""
     for name, table in (("tester/synonyms", SYNONYMS), ("tester/antonyms", ANTONYMS)):
         with tempfile.TemporaryDirectory() as folder:
             write_dataset(table, name, Path(folder))
@@ -109,7 +109,7 @@ def _tree(configurations: dict[str, tuple[Sequence[str], _Splits]]) -> dict[str,
 
 
 def _info(name: str, label_names: Sequence[str], splits: _Splits) -> dict[str, Any]:
-    """What a card says of a configuration, which loading verifies."""
+    """Return the entry of a configuration in the card, which loading verifies."""
     first = next(iter(splits.values()))[0]
     label = {"class_label": {"names": {str(i): n for i, n in enumerate(label_names)}}}
     kinds = {"label": label, "idx": "int32"}

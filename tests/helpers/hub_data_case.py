@@ -1,6 +1,6 @@
-"""Run by test_hub_data in a process of its own, for the Hub library reads its settings on import.
+"""Run by test_hub_data in a separate process, because the Hub library reads its settings on import.
 
-Makes runs on the stand-in's data sets, without any file of rows, and prints what they read as JSON.
+Trains on data sets of the simulated Hub, without any local rows, and prints what was read as JSON.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ run_glue_bat = importlib.import_module("run_glue_bat")
 
 
 class NotingTrainer(BalancedTrainer):
-    """Notes the rows and labels that it trains on, is evaluated on and predicts, for its `notes` list."""
+    """Records in `notes` the rows and labels of training, evaluation and prediction."""
 
     notes: list = []
 
@@ -55,7 +55,7 @@ class NotingTrainer(BalancedTrainer):
 
 
 def run_here(runs, root, *_):
-    """What makes the runs that are not finished, in this process."""
+    """Make the runs that are not finished, in this process."""
     for run in runs:
         if finished(root, run) is None:
             config = folder_of(root, run.key) / "config.json"

@@ -1,7 +1,7 @@
-"""A Hub on loopback: what `huggingface_hub` asks of the real one to create, upload, commit and download.
+"""A simulated Hub on loopback, with the requests that `huggingface_hub` needs to create, push and download.
 
-Large files go by plain LFS. `POST /_fail` makes later requests fail, so that a process that uses the
-stand-in can ask for it too. Everything is kept in memory, and all of it ends with the `with` block.
+Large files use plain LFS. `POST /_fail` makes later requests fail, so that other processes can cause
+failures too. Everything is kept in memory until the `with` block ends.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Repo:
 
 
 def is_lfs(path: str) -> bool:
-    """Whether the stand-in wants a file by LFS."""
+    """Tell whether a file must be uploaded by LFS."""
     return path.endswith(_LFS_ENDINGS)
 
 
@@ -72,7 +72,7 @@ class HubStandIn:
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        # Large files are at another host, as the real Hub's are: it must not be sent the token.
+        # Large files are on another host, as on the real Hub: the token must not be sent there.
         self.storage = f"http://localhost:{self._server.server_port}/_lfs"
 
     def __enter__(self) -> HubStandIn:
@@ -88,18 +88,18 @@ class HubStandIn:
         self._thread.join(10)
 
     def add(self, name: str, tree: dict[str, bytes], kind: str = "models") -> None:
-        """Put a public repository up, as if it had been pushed."""
+        """Add a public repository, as if it had been pushed."""
         repo = self.repos[kind, name] = Repo(kind, name)
         repo.commit(tree)
         large = (content for path, content in tree.items() if is_lfs(path))
         self.large |= {hashlib.sha256(content).hexdigest(): content for content in large}
 
     def files(self, name: str, kind: str = "models") -> dict[str, bytes]:
-        """The files of a repository's last commit."""
+        """Return the files of a repository's last commit."""
         return self.repos[kind, name].commits[-1][1]
 
     def environment(self, home: Any) -> dict[str, str]:
-        """What a process that uses the stand-in needs in its environment."""
+        """Return the environment variables of a process that uses this Hub."""
         return {
             "HF_ENDPOINT": self.endpoint,
             "HF_TOKEN": TOKEN,
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(413, "TooLarge")
         failure = self._failure(method, path)
         if failure and failure["how"] == "drop":
-            # In the middle: half of what is sent is read, and no answer comes.
+            # In the middle of a request: half of the body is read, and there is no answer.
             self.rfile.read(length // 2)
             self.close_connection = True
             return None
@@ -347,7 +347,7 @@ class _Handler(BaseHTTPRequestHandler):
         return asked[0].lower() in ("true", "1")
 
     def _children(self, tree: dict[str, bytes], prefix: str) -> list[dict[str, Any]]:
-        """Files and folders right below a folder."""
+        """Return the files and folders directly in a folder."""
         entries = {}
         for path, content in tree.items():
             name, slash, _ = path.removeprefix(prefix).partition("/")

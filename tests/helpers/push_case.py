@@ -1,6 +1,6 @@
-"""Run by test_hub in a process of its own, for the Hub library reads its settings on import.
+"""Run by test_hub in a separate process, because the Hub library reads its settings on import.
 
-Pushes to the stand-in what a user would, upload failures included, and prints what came of it as JSON.
+Pushes models and tables to the simulated Hub, with upload failures, and prints the results as JSON.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ PAIRS = [("A man is sleeping.", "The big dog runs fast."), ("A woman waits.", "T
 
 
 def fail(request, how, times=1):
-    """Let the stand-in fail the next requests that match."""
+    """Make the Hub fail the next requests that match."""
     data = json.dumps({"request": request, "how": how, "times": times}).encode()
     urllib.request.urlopen(f"{constants.ENDPOINT}/_fail", data, timeout=10).close()
 
@@ -92,7 +92,7 @@ def push_model(folder):
 
 
 class OnePushAtATime(TrainerCallback):
-    """Lets an epoch start when the last one is uploaded, so that no upload finds a later epoch's files."""
+    """Starts an epoch after the last upload has ended, so that no upload sees a later epoch's files."""
 
     def __init__(self, trainer):
         self.trainer = trainer

@@ -1,4 +1,4 @@
-"""Run by test_hub in a process of its own: a user who has transformers and peft, and no hf_bat."""
+"""Run by test_hub in a separate process, as a user with transformers and peft but without hf_bat."""
 
 import importlib.abc
 import json
@@ -42,7 +42,7 @@ def main(asked):
     adapter = AutoPeftModelForSequenceClassification.from_pretrained("tester/adapter", num_labels=3)
     found["adapter"] = logits(adapter, AutoTokenizer.from_pretrained("tester/adapter"), asked)
     for repo in ("tester/balanced", "tester/adapter"):
-        # What the card tells its reader to do.
+        # The code of the card.
         with open(hf_hub_download(repo, "README.md"), encoding="utf-8") as card:
             (code,) = re.findall(r"^```python\n(.*?)^```", card.read(), re.M | re.S)
         space = {}

@@ -1,4 +1,4 @@
-"""Push and load over real HTTP: a Hub on loopback, users of it in processes of their own."""
+"""Push and load over real HTTP, with a Hub on loopback and users in separate processes."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from training_helpers import SYNONYMS
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 HELPERS = Path(__file__).parents[1] / "helpers"
 PAIRS = [["A man is sleeping.", "The big dog runs fast."], ["A woman waits.", "Two girls sing."]]
-# Long, for the machine may be busy; each takes some 10 seconds of its own.
+# Long, because the machine may be busy; each takes about 10 seconds.
 TIMEOUT = 600
 
 
 class Session:
-    """What a run of push_case did, and what the Hub holds after it."""
+    """The results of push_case, and the Hub with everything that it pushed."""
 
     def __init__(self, hub, folder, environment):
         self.hub, self.folder, self.environment = hub, folder, environment
@@ -66,9 +66,9 @@ def test_a_failed_upload_leaves_the_model_whole_and_says_how_to_retry(session):
         message = found[case]
         assert message.startswith("the upload to tester/balanced failed: ") and cause in message
         assert "trainer.push_to_hub()" in message and "\n" not in message
-        # Storage addresses are signed: what signs them is a secret.
+        # Storage addresses are signed, and the signature is a secret.
         assert "secret" not in message and TOKEN not in message
-        # The card was written for the upload; all else is as it was.
+        # The card was written for the upload; all other files are unchanged.
         assert set(found[f"{case}_changed"]) <= {"README.md"}
     assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])
 
@@ -121,14 +121,14 @@ def test_reload_without_hf_bat(session):
         assert answer["label"] in names
 
 
-def test_the_adapter_s_card_names_its_base(session):
+def test_the_card_of_an_adapter_names_its_base(session):
     data = ModelCard(session.pushed["push_adapter"]["card"]).data
     assert data.base_model == "tester/base" and data.library_name == "peft"
     assert {"hf_bat", "pairwise", "lora"} <= set(data.tags)
     assert "adapter_model.safetensors" in session.hub.files("tester/adapter")
 
 
-def test_tables_are_data_sets(session):
+def test_tables_are_pushed_as_data_sets(session):
     found = session.pushed["push_table"]
     assert set(found["fingerprints"]) == {SYNONYMS.fingerprint}
     assert re.fullmatch(r"hf://datasets/tester/synonyms@[0-9a-f]{40}", found["pinned"])

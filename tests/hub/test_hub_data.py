@@ -1,4 +1,4 @@
-"""GLUE and SNLI from the Hub: runs without a file of rows, over real HTTP, in a process of their own."""
+"""GLUE and SNLI from the Hub: runs without local rows, over real HTTP, in a separate process."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from training_helpers import ANTONYMS, SYNONYMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 HELPERS = Path(__file__).parents[1] / "helpers"
-TIMEOUT = 600  # long, for the machine may be busy; it takes some 25 seconds of its own
+TIMEOUT = 600  # long, because the machine may be busy; it takes about 25 seconds
 METHODS = {"normal", "a2t", "safer", "pairwise", "triplet"}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What hub_data_case printed, and what it asked the Hub for."""
+    """The output of hub_data_case, and its requests to the Hub."""
     folder = tmp_path_factory.mktemp("hub_data")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with HubStandIn() as hub:
@@ -38,7 +38,7 @@ def found(tmp_path_factory):
 
 
 def texts(rows):
-    """Rows of a two-text task as the case notes them."""
+    """Return rows of a two-text task as the case records them."""
     return [[value for name, value in row.items() if name != "idx"] for row in rows]
 
 
@@ -67,7 +67,7 @@ def test_rows_of_snli_without_a_label_are_not_trained_on(found):
     assert {note["method"] for note in table["notes"]} == {"safer", "pairwise", "triplet"}
     for note in table["notes"]:
         assert note["train"] == texts(labelled(train))
-        # Each of the two steps is all of them, for a batch is 32.
+        # Each of the two steps has all rows, because a batch is 32.
         assert sorted(note["labels"]) == sorted(2 * [row["label"] for row in labelled(train)])
     assert all(result["steps"] == 2 for result in table["results"])
 
@@ -82,7 +82,7 @@ def test_a_run_in_a_process_of_its_own_reads_the_hub_too(found):
 
 
 def test_tables_of_the_hub_are_those_of_their_files(found):
-    """Sweeps and the reproduction looked for a file of that name."""
+    """Regression: sweeps and the reproduction looked for a local file of that name."""
     (result,) = found["table6 in processes"]["results"]
     hashes = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
     assert result["tables"] == hashes and "eval_synonym_asr" in result["metrics"]
@@ -104,7 +104,7 @@ def test_the_script_reads_glue_from_the_hub(found, task, validation, test):
     assert script["status"] == 0 and note["train"] == texts(glue_rows(task, "train"))
     assert sorted(note["labels"]) == sorted(2 * [row["label"] for row in glue_rows(task, "train")])
     assert note["evaluated"] == [texts(glue_rows(task, split)) for split in validation]
-    # What labels a test set has are placeholders, and are not asked for.
+    # The labels of a test set are placeholders and are not read.
     expected = [[[*row[:2], None] for row in texts(glue_rows(task, split))] for split in test]
     assert note["predicted"] == expected
     counts = [GLUE[task][2][split] for split in ["train", *validation]]

@@ -1,4 +1,4 @@
-"""A defended model on the Hub: its record is found by its id, over real HTTP and without a network."""
+"""A defended model on the Hub: its record is read by its id, over real HTTP and without a network."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def reported(path):
     return json.loads(path.read_text()).get("preprocessing_defence")
 
 
-def test_a_defended_model_is_known_by_its_id_with_and_without_a_network(tmp_path):
+def test_the_defense_of_a_model_is_known_by_its_id_with_and_without_a_network(tmp_path):
     own = Canonicalizer(SYNONYMS).describe()
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(2)))
     with HubStandIn() as hub:
@@ -80,7 +80,7 @@ def test_a_defended_model_is_known_by_its_id_with_and_without_a_network(tmp_path
 
 
 @pytest.mark.parametrize("model", ["no/such/id", "./absent", "nobody/never-loaded"])
-def test_what_is_no_model_or_cannot_be_fetched_records_nothing(model):
+def test_an_absent_model_counts_as_undefended(model):
     assert read_defense(model) is None
     with pytest.raises(ValueError, match=r"table not found: canonical\.json\.gz of"):
         load_canonicalizer(model)

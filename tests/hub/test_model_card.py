@@ -1,4 +1,4 @@
-"""The model card: what it says, what the Hub's library reads back, and what must not be in it."""
+"""The model card: its text, the index that the Hub's library reads back, and no secrets."""
 
 import copy
 import os
@@ -34,7 +34,7 @@ def accuracy(prediction):
 
 
 def trained(folder, evaluate=True, **options):
-    # No label is skipped: whatever a random model answers correctly is attacked.
+    # No label is skipped, so that all rows that a random model answers correctly are attacked.
     task = replace(get_task("snli"), skipped_labels=())
     extra = {"eval_dataset": made_rows(30, seed=1), "compute_metrics": accuracy, "task": task}
     chosen = {"method": "triplet", "max_steps": 1, "attacks": ["antonym", "synonym"], **options}
@@ -47,7 +47,7 @@ def trained(folder, evaluate=True, **options):
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
-    """A trainer that was told secrets, and the card that it writes."""
+    """A trainer that knows secrets, and the card that it writes."""
     folder = tmp_path_factory.mktemp("secret-place") / "balanced"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", TOKEN)
@@ -101,7 +101,7 @@ def test_the_text_has_method_tables_and_both_rates(pushed):
     assert not re.search(r"{[{%]|[%}]}", text), "a placeholder of the template was left"
 
 
-def test_no_secret_and_no_folder_is_in_the_card(pushed):
+def test_the_card_contains_no_secret_and_no_folder(pushed):
     trainer, text = pushed
     assert TOKEN not in text
     assert trainer.args.output_dir not in text
@@ -122,7 +122,7 @@ def test_saved_arguments_hold_no_token(pushed):
         assert kept.hub_token == TOKEN
 
 
-def test_a_card_is_written_anew_and_other_tags_stay(pushed):
+def test_a_card_is_rewritten_and_keeps_other_tags(pushed):
     trainer, first = pushed
     trainer.create_model_card(tags="mine", model_name="Of mine", dataset="snli", license="mit")
     text = (Path(trainer.args.output_dir) / "README.md").read_text("utf-8")
@@ -204,7 +204,7 @@ def test_rows_of_the_hub_are_named_as_the_hub_names_them(tmp_path):
     (result,) = card.data.eval_results
     assert (result.dataset_type, result.dataset_split) == ("stanfordnlp/snli", "validation")
     assert card.data.datasets == ["stanfordnlp/snli"]
-    # The row without a label was neither trained on nor evaluated.
+    # The row without a label is not counted.
     assert "trained on 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
     assert "`eval`: 6 rows of `stanfordnlp/snli`, split `validation`" in card.text
 
@@ -217,7 +217,7 @@ def test_a_run_that_only_evaluates_does_not_claim_to_have_trained(tmp_path):
     assert "did not train" in text and "contrastive_weight" not in text
 
 
-def test_an_adapter_says_so(tmp_path):
+def test_the_card_of_an_adapter(tmp_path):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
     model = peft.get_peft_model(tiny_model("bert"), config)
@@ -294,7 +294,7 @@ def card_after_training(folder, **options):
     return (folder / "README.md").read_text("utf-8")
 
 
-def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
+def test_a_local_folder_is_not_a_name_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "model").mkdir(parents=True)
     assert get_hub_name("owner/model") is None
@@ -304,7 +304,7 @@ def test_what_is_a_name_and_what_a_folder(tmp_path, monkeypatch):
 
 
 def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp_path, monkeypatch):
-    """Relative folders stood in the card as they were given."""
+    """Regression: relative folders were in the card as given."""
     (tmp_path / "here" / "models" / "mlm").mkdir(parents=True)
     (tmp_path / "secret-client" / "enc").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
@@ -323,7 +323,7 @@ def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp
 
 
 def test_no_text_that_is_pushed_names_a_folder(tmp_path, monkeypatch):
-    """`perturbations.json` had the encoder's path."""
+    """Regression: `perturbations.json` had the encoder's path."""
     for name, model in (
         ("private/models/mlm", tiny_masked_lm()),
         ("secret-client/enc", tiny_model("bert").bert),
@@ -346,19 +346,19 @@ def test_no_text_that_is_pushed_names_a_folder(tmp_path, monkeypatch):
     assert "- `encoder`: enc\n" in (out / "README.md").read_text("utf-8")
     assert "sentence-similarity" in (out / "perturbations.json").read_text("utf-8")
     for path in out.rglob("*"):
-        # What the Trainer pickles are the arguments as they are, which docs/hub.md says.
+        # Trainer pickles the arguments unchanged, as docs/hub.md says.
         if path.is_file() and path.name != "training_args.bin":
             content = path.read_bytes()
             for word in (b"private", b"secret-client", str(tmp_path).encode()):
                 assert word not in content, f"{path.name}: {word}"
 
 
-def test_a_hub_that_is_not_there_is_one_line_before_training(tmp_path):
+def test_an_unreachable_hub_is_reported_before_training(tmp_path):
     with pytest.raises(HfBatError, match=r"^cannot create me/model on the Hub: .*push later$"):
         make_trainer(tmp_path, made_rows(4), push_to_hub=True, hub_model_id="me/model")
 
 
-def test_the_cause_is_the_first_one_with_what_the_server_said():
+def test_the_first_cause_includes_the_message_of_the_server():
     class Refused(Exception):
         server_message = "no rights\nto write"
 

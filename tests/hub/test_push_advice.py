@@ -1,4 +1,4 @@
-"""What a failed upload advises: the same repository, folder and revision, and nothing that must not go."""
+"""The advice after a failed upload: same repository, folder and revision, without private files."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ class FailingHub:
 
 
 def advice(folder, monkeypatch, hub_revision=None, **push):
-    """The revision that an upload went to; the call and the command that its failure advises."""
+    """Return the revision of an upload, and the call and the command that its error recommends."""
     hub = FailingHub()
     monkeypatch.setattr(of_transformers, "hf_api", lambda: hub)
     trainer = make_trainer(folder, method="normal", hub_model_id="me/m", hub_revision=hub_revision)
@@ -44,13 +44,13 @@ def advice(folder, monkeypatch, hub_revision=None, **push):
     [
         (None, {}, None, "trainer.push_to_hub()"),
         (None, {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
-        # The arguments' own is taken again by itself.
+        # The revision of the arguments is used again anyway.
         ("v3", {}, "v3", "trainer.push_to_hub()"),
         ("v3", {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
         (None, {"revision": "it's $(new)"}, "it's $(new)", "trainer.push_to_hub(revision=\"it's $(new)\")"),
     ],
 )  # fmt: skip
-def test_it_is_tried_again_on_the_revision_that_was_pushed_to(
+def test_the_retry_pushes_to_the_same_revision(
     tmp_path, monkeypatch, hub_revision, push, revision, call
 ):
     found = advice(tmp_path, monkeypatch, hub_revision, **push)

@@ -1,4 +1,4 @@
-"""A2T: which rows are attacked and when, what they are trained on, and that a resume changes nothing."""
+"""A2T: the rows that are attacked, the inputs that are trained on, and that a resume changes nothing."""
 
 import json
 import random
@@ -35,14 +35,14 @@ TOKENIZER = tokenizer_for_made_rows()
 
 
 def predict(model, texts):
-    """Logits of one input by itself, dropout off."""
+    """Return the logits of one input, without dropout."""
     with torch.no_grad():
         return model.eval()(**TOKENIZER(*texts, return_tensors="pt")).logits[0]
 
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows that the untrained model of seed 3 has right."""
+    """Rows that the untrained model of seed 3 answers correctly."""
     model = tiny_model("bert", seed=3)
     return [
         {**row, "label": int(predict(model, (row["premise"], row["hypothesis"])).argmax())}
@@ -74,7 +74,7 @@ def found_in(folder, epoch):
 # ---- when, and which rows ---------------------------------------------------------------------
 
 
-def test_the_rows_attacked_depend_on_seed_epoch_and_idx_alone():
+def test_the_attacked_rows_depend_only_on_seed_epoch_and_idx():
     schedule = AttackSchedule(clean_epochs=1, interval=1, share=0.2, seed=5)
     ids = list(range(0, 400, 2))
     chosen = {ids[place] for place in schedule.choose_rows(ids, 1)}
@@ -90,7 +90,7 @@ def test_the_rows_attacked_depend_on_seed_epoch_and_idx_alone():
     assert AttackSchedule(0, 1, 1.0, 0).choose_rows(ids, 0) == list(range(200))
 
 
-def test_epochs_between_attacks_train_on_the_last_ones_rows():
+def test_epochs_between_attacks_train_on_the_rows_of_the_last_attack():
     epochs = [AttackSchedule(2, 3, 1.0, 0).get_attack_epoch(epoch) for epoch in range(9)]
     assert epochs == [None, None, 2, 2, 2, 5, 5, 5, 8]
 
@@ -134,7 +134,7 @@ def test_clean_epochs_and_intervals_while_training(tmp_path, rows):
     assert any("loss_ce_fickle" in entry for entry in steps[6:12])
 
 
-def test_adversarial_rows_fool_the_model_of_then(tmp_path, rows):
+def test_adversarial_rows_fool_the_model_at_the_start_of_the_epoch(tmp_path, rows):
     weights = []
 
     class Remember(TrainerCallback):
@@ -166,8 +166,8 @@ def test_adversarial_rows_fool_the_model_of_then(tmp_path, rows):
         assert entry["adversarial_found"] == sum(row["outcome"] == "succeeded" for row in found)
 
 
-def test_the_model_is_attacked_behind_its_preprocessing_defence(tmp_path, rows):
-    """Synonyms of the defence's own table reach it as the same words: none can fool it."""
+def test_the_model_is_attacked_through_its_preprocessing_defense(tmp_path, rows):
+    """Synonyms of the defense's table reach the model as the same words, so none can fool it."""
     trainer = make(tmp_path, rows, num_train_epochs=1, canonicalize=True)
     trainer.train()
     assert not found_in(tmp_path, 0)
@@ -181,7 +181,7 @@ def test_the_model_is_attacked_behind_its_preprocessing_defence(tmp_path, rows):
     assert models.isdisjoint(row["model"] for row in other)
 
 
-def test_an_attack_leaves_model_and_random_numbers_alone(tmp_path, rows):
+def test_an_attack_changes_neither_model_nor_random_numbers(tmp_path, rows):
     trainer = make(tmp_path, rows, dropout=0.1)
     model = trainer.model.train()
     before = weights_of(model)
@@ -264,7 +264,7 @@ def test_accumulation_changes_nothing(tmp_path, rows):
 
 
 def make_long(folder, rows, dropout=0.1, **options):
-    """A run of 18 steps, six an epoch, that saves in the middle of the second epoch."""
+    """Make a run of 18 steps, six per epoch, that saves in the middle of the second epoch."""
     return make(
         folder, rows, dropout=dropout, per_device_train_batch_size=2,
         gradient_accumulation_steps=2, lr_scheduler_type="linear", save_strategy="steps",
@@ -306,7 +306,7 @@ def resume(folder, rows, **options):
 
 def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
     whole, folder, files = long_run
-    # Half of the next epoch's rows, as a run leaves them that is killed while it attacks.
+    # Half of the next epoch's rows, as after a run that was killed during the attack.
     third = folder / "_adversarial" / "epoch-2.jsonl"
     third.write_bytes(files["epoch-2.jsonl"][: len(files["epoch-2.jsonl"]) // 2])
     resumed = resume(folder, rows)
@@ -432,7 +432,7 @@ def test_labels_that_model_and_data_number_differently(tmp_path, rows):
         assert row["label"] == rows[row["idx"]]["label"] and row["outcome"] != "skipped"
 
 
-def test_what_it_used_is_saved(tmp_path, rows):
+def test_table_and_attack_are_saved(tmp_path, rows):
     trainer = make(tmp_path, rows)
     written = trainer.save_perturbations(tmp_path)
     assert list(written) == ["synonyms"]
