@@ -305,7 +305,10 @@ class BalancedTrainer(Trainer):
             self._signature_columns += [c for c in wanted if c not in self._signature_columns]
 
     def get_train_dataloader(self) -> Any:
-        self.args.check_method()  # a hyperparameter search may have changed the arguments
+        # A hyperparameter search may have changed the arguments.
+        self.args.check_method()
+        if self.task is not None:
+            check_length(self.model.config, self.args.max_seq_length, "max_seq_length")
         if self._defense != self._read_defense():
             raise HfBatError(
                 "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
