@@ -84,15 +84,7 @@ class Forward:
     versions: Mapping[str, Versions]
 
     def measure_distances(self, kind: str, distance: str = "cosine") -> Distances:
-        """Return the distances of each anchor to its versions of one kind.
-
-        Args:
-            kind: `"fickle"` or `"obstinate"`.
-            distance: `"cosine"`, `"euclidean"` or `"manhattan"`. Defaults to `"cosine"`.
-
-        Returns:
-            `Distances` with values and mask of shape (B, D).
-        """
+        """Return the distances of each anchor to its versions of one kind; see `pair_distance`."""
         versions = self.versions[kind]
         assert self.vectors is not None and versions.vectors is not None
         values = pair_distance(self.vectors[versions.owners], versions.vectors, distance)
@@ -112,16 +104,7 @@ def has_versions(batch: Batch) -> bool:
 
 
 def stack_versions(batch: Batch, tokenizer: Any) -> dict[str, torch.Tensor]:
-    """Stack the anchors and their valid versions into one batch; invalid draws are left out.
-
-    Args:
-        batch: B anchors with versions, as `PerturbationCollator` returns them.
-        tokenizer: Gives the padding values and the padding side.
-
-    Returns:
-        The model's inputs for N >= B rows: the anchors, the valid fickle versions, then the valid
-        obstinate ones.
-    """
+    """Return the model's inputs for the anchors, the valid fickle and the valid obstinate versions."""
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     stacked = {}
     for key, anchors in select_anchor_inputs(batch).items():
@@ -240,18 +223,7 @@ def tile_draws(values: torch.Tensor, draws: int) -> torch.Tensor:
 
 
 def check_labels(batch: Batch, num_labels: int) -> None:
-    """Check the labels of a tokenized batch; raw rows are checked when they are prepared.
-
-    Args:
-        batch: With `labels` (B,).
-        num_labels: The model's number of labels.
-
-    Raises:
-        HfBatError: A label is not a class, such as -1 or -100 for a missing one.
-
-    Example:
-        >>> check_labels({"labels": torch.tensor([0, 2])}, 3)
-    """
+    """Check the labels of a tokenized batch; raw rows are checked when they are prepared."""
     labels = batch["labels"]
     wrong = labels[(labels < 0) | (labels >= num_labels)]
     if len(wrong):
@@ -268,15 +240,9 @@ def check_finite(
 
     Args:
         value: The loss or the norm; `None` if it was not measured.
-        name: What it is, for the message.
+        name: Its name in the message.
         step: The optimizer step, from 1.
-        sums: Component -> sum over the micro-batch, for the message.
-
-    Raises:
-        HfBatError: The value is not finite.
-
-    Example:
-        >>> check_finite(torch.tensor(0.7), "loss", 1)
+        sums: Component -> sum over the micro-batch.
     """
     if value is None:
         return
