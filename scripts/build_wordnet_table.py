@@ -10,12 +10,15 @@ and synonym tables. The same input gives the same content.
 import argparse
 import gzip
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import SubstitutionTable, antonyms_from_wordnet, synonyms_from_wordnet
-from hf_bat.lexicon.wordnet import BUNDLED, WordNet, read_files, read_relations
+from hf_bat.lexicon.wordnet import BUNDLED, SUFFIXES, WordNet, hash_files, read_files
 from hf_bat.lexicon.wordnet_tables import DEFAULT_ANTONYMS, DEFAULT_SYNONYMS
 
 
@@ -42,6 +45,102 @@ def main() -> int:
     for path in sorted(args.output_dir.iterdir()):
         print(f"{path.stat().st_size:>10,}  {path.name}")
     return 0
+
+
+def read_relations(path: Path) -> dict[str, Any]:
+    """Read the relations that hf_bat uses from WordNet's database files.
+
+    Glosses, frames and the other pointers are left out.
+
+    Returns:
+        Plain JSON:
+
+        - `version` of this layout, `wordnet` (version of the database, such as "3.0") and `sha256` of
+          the files.
+        - `synsets`: a string each, `"<pos> <lemma> <lemma> ..."`, nouns, verbs, adjectives, adverbs,
+          each in the order of its data file; the index is the synset's number.
+        - `senses`: pos -> lemma -> synset numbers in sense order, of lemmas with several senses.
+        - `counts`: pos -> lemma -> tag counts in sense order, without trailing zeros, if any is not 0.
+        - `antonyms`: `[synset, lemma place, synset, lemma place]` in the order of the file.
+        - `parents`: for each synset its hypernyms (nouns and verbs) or heads (satellites).
+        - `exceptions`: pos -> irregular form -> base forms.
+
+    Raises:
+        HfBatError: If a file is missing or does not have WordNet's format.
+    """
+    content = read_files(path)
+    try:
+        return parse_relations(content)
+    except (ValueError, IndexError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise HfBatError(f"{path} is not a WordNet database ({reason})") from error
+
+
+def parse_relations(content: dict[str, bytes]) -> dict[str, Any]:
+    """Return the relations in WordNet's files; see `read_relations`."""
+    texts = {file: data.decode("utf-8") for file, data in content.items()}
+    version = re.search(r"WordNet (\d[\d.]*)", texts["data.adj"])
+
+    def read_lines(file: str) -> Iterator[str]:
+        # The license at the top of every file is indented.
+        return (line for line in texts[file].split("\n") if line and line[0] != " ")
+
+    synsets: list[str] = []
+    numbers: dict[tuple[str, str], int] = {}
+    pointers: list[list[str]] = []
+    for pos, suffix in SUFFIXES.items():
+        for line in read_lines(f"data.{suffix}"):
+            fields = line.partition("|")[0].split()
+            count = int(fields[3], 16)
+            lemmas = [name.partition("(")[0] for name in fields[4 : 4 + 2 * count : 2]]
+            numbers[pos, fields[0]] = len(synsets)
+            synsets.append(" ".join([fields[2], *lemmas]))
+            start = 5 + 2 * count
+            pointers.append(fields[start : start + 4 * int(fields[start - 1])])
+    antonyms: list[list[int]] = []
+    parents: list[list[int]] = []
+    for number, fields in enumerate(pointers):
+        upward = ("&",) if synsets[number][0] == "s" else ("@", "@i")
+        above: list[int] = []
+        for place in range(0, len(fields), 4):
+            symbol, offset, pos, ends = fields[place : place + 4]
+            if symbol == "!":
+                target = numbers[pos.replace("s", "a"), offset]
+                antonyms.append([number, int(ends[:2], 16) - 1, target, int(ends[2:], 16) - 1])
+            elif symbol in upward:
+                above.append(numbers[pos.replace("s", "a"), offset])
+        parents.append(sorted(above))
+    senses: dict[str, dict[str, list[int]]] = {pos: {} for pos in SUFFIXES}
+    exceptions: dict[str, dict[str, list[str]]] = {pos: {} for pos in SUFFIXES}
+    counts: dict[str, dict[str, list[int]]] = {pos: {} for pos in SUFFIXES}
+    for pos, suffix in SUFFIXES.items():
+        for line in read_lines(f"index.{suffix}"):
+            lemma, _, number_of_senses, *rest = line.split()
+            if int(number_of_senses) > 1:
+                offsets = rest[-int(number_of_senses) :]
+                senses[pos][lemma] = [numbers[pos, offset] for offset in offsets]
+        for line in read_lines(f"{suffix}.exc"):
+            form, *bases = line.split()
+            exceptions[pos][form] = bases
+    letters = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
+    for line in read_lines("index.sense"):
+        key, _, sense, tagged = line.split()
+        if tagged != "0":
+            lemma, _, rest_of_key = key.partition("%")
+            listed = counts[letters[rest_of_key[0]]].setdefault(lemma, [])
+            listed.extend([0] * (int(sense) - len(listed)))
+            listed[int(sense) - 1] = int(tagged)
+    return {
+        "version": 1,
+        "wordnet": version[1] if version else "unknown",
+        "synsets": synsets,
+        "senses": senses,
+        "counts": counts,
+        "antonyms": antonyms,
+        "parents": parents,
+        "exceptions": exceptions,
+        "sha256": hash_files(content),
+    }
 
 
 def read_license(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""WordNet's relations in memory: reading its database, and look-ups by inflected form.
+"""WordNet's relations in memory, and look-ups by inflected form.
 
 Everything is a plain list or dict that is filled at once: no file is opened later, so an object may be
-shared by threads and inherited by forked workers. The bundled relations are the result of
-`read_relations`, written by `scripts/build_wordnet_table.py`.
+shared by threads and inherited by forked workers. `scripts/build_wordnet_table.py` writes the bundled
+relations and says what is in them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 import zipfile
-from collections.abc import Iterator
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +19,6 @@ from typing import Any, NamedTuple
 from hf_bat.errors import HfBatError
 
 BUNDLED = Path(__file__).parent / "data" / "wordnet-3.0.json.gz"
-# Version of the layout of the bundled file.
-VERSION = 1
 SUFFIXES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 POSITIONS = tuple(SUFFIXES)
 FILES = (
@@ -70,8 +67,8 @@ class WordNet:
     the parts of a collocation.
 
     Args:
-        relations: The result of `read_relations`.
-        source: Name of the source, for the record.
+        relations: The content of the bundled file.
+        source: Name of the source; tables record it.
 
     Example:
         >>> wordnet = load_wordnet()
@@ -183,28 +180,32 @@ class WordNet:
 
 @lru_cache(maxsize=2)
 def load_wordnet(source: str = "bundled") -> WordNet:
-    """Load WordNet's relations, once per process.
+    """Load WordNet 3.0's relations, once per process.
 
     Args:
-        source: `"bundled"`, the WordNet 3.0 relations of this package, or `"nltk"`, the WordNet that
-            NLTK has downloaded (its files are read into memory; NLTK's reader is not used). Defaults
-            to `"bundled"`.
+        source: `"bundled"`, the relations in this package, or `"nltk"`, the same ones after a check that
+            the WordNet that NLTK has downloaded is the one that they come from. Defaults to `"bundled"`.
 
     Returns:
         The relations with their look-ups, the same object each time.
 
     Raises:
-        HfBatError: If the source is unknown or NLTK's data is missing.
+        HfBatError: If the source is unknown, or NLTK's WordNet is missing or another version.
 
     Example:
         >>> load_wordnet().version
         '3.0'
     """
-    if source == "bundled":
-        return WordNet(json.loads(gzip.decompress(BUNDLED.read_bytes())), source)
+    if source not in ("bundled", "nltk"):
+        raise HfBatError(f"unknown WordNet source {source!r}; known: bundled, nltk")
+    relations = json.loads(gzip.decompress(BUNDLED.read_bytes()))
     if source == "nltk":
-        return WordNet(read_relations(_find_nltk_wordnet()), source)
-    raise HfBatError(f"unknown WordNet source {source!r}; known: bundled, nltk")
+        path = _find_nltk_wordnet()
+        if hash_files(read_files(path)) != relations["sha256"]:
+            raise HfBatError(
+                f"{path} is not WordNet {relations['wordnet']}: use the bundled WordNet"
+            )
+    return WordNet(relations, source)
 
 
 def _find_nltk_wordnet() -> Path:
@@ -221,123 +222,32 @@ def _find_nltk_wordnet() -> Path:
     )
 
 
-def read_relations(path: str | Path) -> dict[str, Any]:
-    """Read the relations that hf_bat uses from WordNet's database files.
-
-    Glosses, frames and the other pointers are left out.
-
-    Args:
-        path: A folder or zip file with the `FILES`, at any depth.
-
-    Returns:
-        Plain JSON:
-
-        - `version` of this layout, `wordnet` (version of the database, such as "3.0") and `sha256` of
-          the files.
-        - `synsets`: a string each, `"<pos> <lemma> <lemma> ..."`, nouns, verbs, adjectives, adverbs,
-          each in the order of its data file; the index is the synset's number.
-        - `senses`: pos -> lemma -> synset numbers in sense order, of lemmas with several senses.
-        - `counts`: pos -> lemma -> tag counts in sense order, without trailing zeros, if any is not 0.
-        - `antonyms`: `[synset, lemma place, synset, lemma place]` in the order of the file.
-        - `parents`: for each synset its hypernyms (nouns and verbs) or heads (satellites).
-        - `exceptions`: pos -> irregular form -> base forms.
-
-    Raises:
-        HfBatError: If a file is missing or does not have WordNet's format.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise HfBatError(f"WordNet database not found: {path}")
-    try:
-        return _read_relations(read_files(path))
-    except (OSError, zipfile.BadZipFile, ValueError, IndexError, KeyError) as error:
-        reason = error if isinstance(error, HfBatError) else f"{type(error).__name__}: {error}"
-        raise HfBatError(f"{path}: not a WordNet database ({reason})") from error
-
-
 def read_files(path: Path) -> dict[str, bytes]:
-    """Return the content of each of the `FILES`, from a folder or zip file.
+    """Read WordNet's database files that hold its relations, from a folder or zip file.
 
     Raises:
-        HfBatError: If a file is missing.
+        HfBatError: If there is no such path, or a file is missing or damaged.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = {Path(name).name: name for name in archive.namelist()}
-            content = {file: archive.read(names[file]) for file in FILES if file in names}
-    else:
-        paths = {file.name: file for file in path.rglob("*") if file.name in FILES}
-        content = {file: paths[file].read_bytes() for file in FILES if file in paths}
+    try:
+        if path.is_dir():
+            content = {
+                file.name: file.read_bytes() for file in path.rglob("*") if file.name in FILES
+            }
+        else:
+            with zipfile.ZipFile(path) as archive:
+                names = {Path(name).name: name for name in archive.namelist()}
+                content = {file: archive.read(names[file]) for file in FILES if file in names}
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise HfBatError(f"cannot read the WordNet database {path}: {error}") from error
     for file in FILES:
         if file not in content:
-            raise HfBatError(f"it has no file {file!r}")
+            raise HfBatError(f"{path} is not a WordNet database: it has no file {file!r}")
     return content
 
 
-def _read_relations(content: dict[str, bytes]) -> dict[str, Any]:
-    texts = {file: data.decode("utf-8") for file, data in content.items()}
+def hash_files(content: dict[str, bytes]) -> str:
+    """Return one SHA-256 (hex) of all files."""
     hashes = [
         f"{hashlib.sha256(data).hexdigest()}  {file}" for file, data in sorted(content.items())
     ]
-    version = re.search(r"WordNet (\d[\d.]*)", texts["data.adj"])
-
-    def read_lines(file: str) -> Iterator[str]:
-        # The license at the top of every file is indented.
-        return (line for line in texts[file].split("\n") if line and line[0] != " ")
-
-    synsets: list[str] = []
-    numbers: dict[tuple[str, str], int] = {}
-    pointers: list[list[str]] = []
-    for pos, suffix in SUFFIXES.items():
-        for line in read_lines(f"data.{suffix}"):
-            fields = line.partition("|")[0].split()
-            count = int(fields[3], 16)
-            lemmas = [name.partition("(")[0] for name in fields[4 : 4 + 2 * count : 2]]
-            numbers[pos, fields[0]] = len(synsets)
-            synsets.append(" ".join([fields[2], *lemmas]))
-            start = 5 + 2 * count
-            pointers.append(fields[start : start + 4 * int(fields[start - 1])])
-    antonyms: list[list[int]] = []
-    parents: list[list[int]] = []
-    for number, fields in enumerate(pointers):
-        upward = ("&",) if synsets[number][0] == "s" else ("@", "@i")
-        above: list[int] = []
-        for place in range(0, len(fields), 4):
-            symbol, offset, pos, ends = fields[place : place + 4]
-            if symbol == "!":
-                target = numbers[pos.replace("s", "a"), offset]
-                antonyms.append([number, int(ends[:2], 16) - 1, target, int(ends[2:], 16) - 1])
-            elif symbol in upward:
-                above.append(numbers[pos.replace("s", "a"), offset])
-        parents.append(sorted(above))
-    senses: dict[str, dict[str, list[int]]] = {pos: {} for pos in SUFFIXES}
-    exceptions: dict[str, dict[str, list[str]]] = {pos: {} for pos in SUFFIXES}
-    counts: dict[str, dict[str, list[int]]] = {pos: {} for pos in SUFFIXES}
-    for pos, suffix in SUFFIXES.items():
-        for line in read_lines(f"index.{suffix}"):
-            lemma, _, number_of_senses, *rest = line.split()
-            if int(number_of_senses) > 1:
-                offsets = rest[-int(number_of_senses) :]
-                senses[pos][lemma] = [numbers[pos, offset] for offset in offsets]
-        for line in read_lines(f"{suffix}.exc"):
-            form, *bases = line.split()
-            exceptions[pos][form] = bases
-    letters = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
-    for line in read_lines("index.sense"):
-        key, _, sense, tagged = line.split()
-        if tagged != "0":
-            lemma, _, rest_of_key = key.partition("%")
-            listed = counts[letters[rest_of_key[0]]].setdefault(lemma, [])
-            listed.extend([0] * (int(sense) - len(listed)))
-            listed[int(sense) - 1] = int(tagged)
-    return {
-        "version": VERSION,
-        "wordnet": version[1] if version else "unknown",
-        "synsets": synsets,
-        "senses": senses,
-        "counts": counts,
-        "antonyms": antonyms,
-        "parents": parents,
-        "exceptions": exceptions,
-        "sha256": hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
-    }
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

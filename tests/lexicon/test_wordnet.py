@@ -1,6 +1,8 @@
 """The bundled WordNet against NLTK's reader and the authors' tables; default tables."""
 
+import gzip
 import importlib.util
+import json
 import pickle
 import random
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_bat.errors import HfBatError
 from hf_bat.lexicon import (
     SubstitutionTable,
     antonyms_from_wordnet,
@@ -18,7 +21,7 @@ from hf_bat.lexicon import (
     stopwords,
     synonyms_from_wordnet,
 )
-from hf_bat.lexicon.wordnet import BUNDLED, WordNet, read_relations
+from hf_bat.lexicon.wordnet import BUNDLED, FILES, WordNet
 from hf_bat.lexicon.wordnet_tables import inflect
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_wordnet_table.py"
@@ -34,12 +37,6 @@ def nltk_wordnet(shared):
 
     yield wordnet
     nltk_data.path.remove(str(shared / "nltk_data"))
-
-
-@pytest.fixture(scope="module")
-def from_files(nltk_wordnet):
-    load_wordnet.cache_clear()
-    return load_wordnet("nltk")
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +120,10 @@ def test_same_parents_base_forms_and_counts_as_nltks_reader(nltk_wordnet):
                     )
 
 
-def test_bundled_equals_the_files(shared, from_files, script):
-    """The shipped table is what the generator writes, and both sources give the same antonyms."""
-    bundled = load_wordnet()
-    assert from_files.sha256 == bundled.sha256
-    words = _task_words(shared)
-    assert antonyms_from_wordnet(words, from_files) == antonyms_from_wordnet(words, bundled)
-    assert antonyms_from_wordnet(wordnet=from_files) == default_antonyms()
-    stated = script.read_license(shared / "nltk_data/corpora/wordnet.zip")
+def test_bundled_relations_are_up_to_date(shared, script):
+    path = shared / "nltk_data/corpora/wordnet.zip"
+    assert script.read_relations(path) == json.loads(gzip.decompress(BUNDLED.read_bytes()))
+    stated = script.read_license(path)
     assert BUNDLED.with_name("WORDNET-LICENSE.txt").read_text(encoding="utf-8") == stated
     assert "Copyright 2006 by Princeton University" in stated
 
@@ -237,6 +230,27 @@ def test_inflection(lemma, pos, kind, form):
     assert inflect(lemma, pos, load_wordnet()).get(kind) == form
 
 
+def test_nltks_wordnet_is_the_bundled_one(monkeypatch, shared):
+    data = pytest.importorskip("nltk.data")
+    monkeypatch.setattr(data, "path", [str(shared / "nltk_data")])
+    wordnet = load_wordnet.__wrapped__("nltk")
+    assert wordnet.sha256 == load_wordnet().sha256
+    built = antonyms_from_wordnet(["hires", "hot"], wordnet)
+    assert built == antonyms_from_wordnet(["hires", "hot"])
+    assert built.metadata["built"] == "WordNet 3.0 (nltk)"
+
+
+def test_another_wordnet_of_nltk_is_refused(monkeypatch, tmp_path):
+    data = pytest.importorskip("nltk.data")
+    monkeypatch.setattr(data, "path", [str(tmp_path)])
+    folder = tmp_path / "corpora" / "wordnet"
+    folder.mkdir(parents=True)
+    for file in FILES:
+        (folder / file).write_text("1 2 3\n")
+    with pytest.raises(HfBatError, match="is not WordNet 3.0"):
+        load_wordnet.__wrapped__("nltk")
+
+
 def test_nltk_without_its_data(tmp_path):
     """The message says what to install; in a process of its own, without NLTK data."""
     code = "from hf_bat.lexicon import load_wordnet; load_wordnet('nltk')"
@@ -247,8 +261,10 @@ def test_nltk_without_its_data(tmp_path):
     assert "HfBatError" in done.stderr and "nltk.downloader wordnet" in done.stderr
 
 
-def test_a_made_database(tmp_path):
-    """Two adjectives, opposite to each other: the format read by hand."""
+def test_made_database(script, tmp_path):
+    """Two adjectives that are opposites, in WordNet's format."""
+    for file in FILES:
+        (tmp_path / file).write_text("")
     (tmp_path / "data.adj").write_text(
         "  1 WordNet 9.9 Copyright\n"
         "00000001 00 a 02 hot 0 warm(p) 0 001 ! 00000002 a 0101 | gloss\n"
@@ -257,16 +273,16 @@ def test_a_made_database(tmp_path):
     (tmp_path / "index.adj").write_text("hot a 1 1 ! 1 1 00000001\n")
     (tmp_path / "index.sense").write_text("hot%3:00:00:: 00000001 1 7\n")
     (tmp_path / "adj.exc").write_text("hotter hot\n")
-    for suffix in ("noun", "verb", "adv"):
-        for name in (f"data.{suffix}", f"index.{suffix}", f"{suffix}.exc"):
-            (tmp_path / name).write_text("")
-    wordnet = WordNet(read_relations(tmp_path), "made")
+    wordnet = WordNet(script.read_relations(tmp_path), "made")
     assert wordnet.version == "9.9"
     assert wordnet.antonyms(0) == {"hot": ("Cold",)}
     assert wordnet.synset(0).lemmas == ("hot", "warm")
     assert wordnet.sense_counts("hot", "a") == [7]
     table = antonyms_from_wordnet(["hotter", "hottest", "cold"], wordnet)
     assert dict(table) == {"hotter": ("Cold",), "cold": ("hot",)}  # no rule for doubled consonants
+    (tmp_path / "data.noun").write_text("1 2 3\n")
+    with pytest.raises(HfBatError, match="not a WordNet database"):
+        script.read_relations(tmp_path)
 
 
 def test_pickled_wordnet_works_in_another_process():
