@@ -13,7 +13,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.labels import reconcile_labels
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
-from hf_bat.perturbations.validity import LabelValidity, inference_names
+from hf_bat.perturbations.validity import LabelValidity, get_inference_names
 from hf_bat.tasks import Task
 
 
@@ -245,5 +245,5 @@ def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...
     known = [name for name in names if name is not None]
     return (
         frozenset(label for label in skipped if label is not None),
-        inference_names(known) if len(known) == len(names) else (),
+        get_inference_names(known) if len(known) == len(names) else (),
     )

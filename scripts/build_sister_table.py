@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from hf_bat.lexicon import SubstitutionTable, WordNet, load_wordnet
-from hf_bat.lexicon.wordnet_tables import DEFAULT_SISTERS, inflect
+from hf_bat.lexicon.wordnet_tables import DEFAULT_SISTERS, list_inflections
 
 MOST = 8  # replacements a word
 # From this share of a word's tagged uses in its class on, it is taken to mean it. A colour word in a
@@ -233,7 +233,7 @@ def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
 
 
 def plural(word: str, wordnet: WordNet) -> str | None:
-    form = inflect(word, "n", wordnet).get("plural")
+    form = list_inflections(word, "n", wordnet).get("plural")
     unused = word.endswith("s") or form == word or form in UNUSED_PLURALS
     return None if unused else form
 

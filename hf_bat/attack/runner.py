@@ -26,7 +26,7 @@ from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.labels import reconcile_labels
 from hf_bat.lexicon.table import TableSource
-from hf_bat.perturbations.validity import LabelValidity, inference_names
+from hf_bat.perturbations.validity import LabelValidity, get_inference_names
 from hf_bat.tasks import Task, get_task
 
 
@@ -330,7 +330,7 @@ class Attack:
         ]
 
     def _inference_label(self, label: int) -> str | None:
-        names = inference_names(self._labels.data_names)
+        names = get_inference_names(self._labels.data_names)
         return self._labels.get_data_name(label) if names else None
 
     def _label_name(self, label: int | None) -> str | None:

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the rows and return 0."""
     from hf_bat.data import find_labels, prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
-    from hf_bat.perturbations.validity import inference_names
+    from hf_bat.perturbations.validity import get_inference_names
     from hf_bat.preview import Preview
     from hf_bat.tasks import load_split
 
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         args.num_fickle,
         args.num_obstinate,
         args.seed,
-        inference_names(labels.model_names),
+        get_inference_names(labels.model_names),
     )
     # `keep_all`, because rows without a label can be perturbed too.
     rows = prepare_dataset(data, task, None, f"file {args.data}", keep_all=True)

@@ -271,24 +271,16 @@ def as_table(source: TableSource) -> SubstitutionTable:
 
 
 def is_hub_address(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is an address of the Hub.
-
-    Example:
-        >>> is_hub_address("hf://datasets/me/synonyms"), is_hub_address("synonyms.json")
-        (True, False)
-    """
+    """Return whether a path is an address of the Hub ("hf://datasets/me/synonyms")."""
     return str(path).startswith("hf:/")
 
 
 def fetch_table(address: str | os.PathLike[str]) -> Path:
-    """Download a table, or find it in the cache.
+    """Download a table, or find it in the cache of the Hub library, and return its path.
 
     Args:
         address: `hf://datasets/OWNER/NAME`, with `@REVISION` for a branch, tag or commit and `/FILE`
             for another file than `table.json.gz`.
-
-    Returns:
-        The file in the cache of the Hub library.
 
     Raises:
         HfBatError: If the address has another form or the file is not available.

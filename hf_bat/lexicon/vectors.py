@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -76,21 +76,21 @@ def synonyms_from_vectors(
         )
     if not isinstance(vocabulary, Vocabulary):
         vocabulary = Vocabulary(tuple(dict.fromkeys(vocabulary)))
-    vectors = read_vectors(path, vocabulary.words)
-    matrix = _normalize(vectors.matrix)
+    words, vectors, counts = read_vectors(path, vocabulary.words)
+    matrix = _normalize(vectors)
     if components_removed:
         matrix = remove_components(matrix, components_removed)
         if procedure == "topk":
             matrix = _normalize(matrix)
     find = find_components if procedure == "components" else find_nearest
     table = {
-        vectors.words[row]: [vectors.words[other] for other in others]
+        words[row]: [words[other] for other in others]
         for row, others in find(matrix, threshold, max_size - 1)
     }
     metadata: dict[str, Any] = {
         "kind": "synonyms",
         "built": "word vectors",
-        "sources": {Path(path).name: vectors.sha256},
+        "sources": {Path(path).name: _hash_file(path)},
         "options": {
             "procedure": procedure,
             "threshold": threshold,
@@ -98,37 +98,23 @@ def synonyms_from_vectors(
             "max_size": max_size,
         },
         "vocabulary": vocabulary.metadata,
-        "counts": vectors.counts,
+        "counts": counts,
     }
     return SubstitutionTable(table, metadata)
 
 
-class WordVectors(NamedTuple):
-    """The vectors of the words of a vocabulary.
-
-    Attributes:
-        words: The words that the file has, in the order of the vocabulary.
-        matrix: Vectors, float64 of shape (words, dimensions).
-        counts: Numbers of "words_missing" from the file, "lines_repeated" (the first one counts) and
-            "vectors_skipped" (not finite, or all zero).
-        sha256: Hash of the file.
-    """
-
-    words: list[str]
-    matrix: np.ndarray
-    counts: dict[str, int]
-    sha256: str
-
-
-def read_vectors(path: str | os.PathLike[str], vocabulary: Iterable[str]) -> WordVectors:
+def read_vectors(
+    path: str | os.PathLike[str], vocabulary: Iterable[str]
+) -> tuple[list[str], np.ndarray, dict[str, int]]:
     """Read the vectors of the words of a vocabulary.
 
     A line is a word and its numbers, separated by spaces. A first line of two whole numbers, as
     word2vec writes, is skipped. Words are looked up as they are spelled.
 
-    Args:
-        path: The file; gzip is recognized by content.
-        vocabulary: The words.
+    Returns:
+        The words that the file has, in the order of the vocabulary; their vectors, float64 of shape
+        (words, dimensions); the numbers of "words_missing" from the file, "lines_repeated" (the first
+        one counts) and "vectors_skipped" (not finite, or all zero).
 
     Raises:
         HfBatError: If the file is missing or damaged, has none of the words, or the line of a word
@@ -176,12 +162,15 @@ def read_vectors(path: str | os.PathLike[str], vocabulary: Iterable[str]) -> Wor
         "lines_repeated": repeated,
         "vectors_skipped": len(skipped),
     }
+    return words, np.stack([vectors[word] for word in words]), counts
+
+
+def _hash_file(path: str | os.PathLike[str]) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(1 << 24):
             digest.update(chunk)
-    matrix = np.stack([vectors[word] for word in words])
-    return WordVectors(words, matrix, counts, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -217,15 +206,8 @@ def _is_phrase(line: bytes, dimensions: int) -> bool:
 
 
 def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
-    """Remove the mean and the top principal components ("all but the top", Mu and Viswanath 2018).
-
-    Args:
-        matrix: Vectors of shape (words, dimensions).
-        count: Number of components; more than there are removes all.
-
-    Returns:
-        A matrix of the same shape, not normalized again.
-    """
+    """Remove the mean and the top principal components ("all but the top", Mu and Viswanath 2018) of
+    vectors of shape (words, dimensions)."""
     centered = matrix - matrix.mean(axis=0)
     _, directions = np.linalg.eigh(centered.T @ centered)
     top = directions[:, max(0, directions.shape[1] - count) :]
@@ -235,17 +217,8 @@ def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
 def find_nearest(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Find the nearest rows of each row by dot product.
-
-    Args:
-        matrix: Vectors of shape (words, dimensions).
-        threshold: Least dot product.
-        limit: Largest number of rows for each row.
-
-    Yields:
-        `(row, other rows)`, nearest first, equally near rows in their order; rows without any are
-        left out.
-    """
+    """Yield (row, its nearest rows): those with a dot product of at least `threshold`, at most `limit`,
+    nearest first, equally near rows in their order. Rows without any are left out."""
     for start in _list_blocks(len(matrix), "finding neighbors"):
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
@@ -260,17 +233,8 @@ def find_nearest(
 def find_components(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Find the connected component of each row; rows whose dot product exceeds a threshold are joined.
-
-    Args:
-        matrix: Vectors of shape (words, dimensions).
-        threshold: The dot product that joined rows exceed.
-        limit: Largest number of rows for each row.
-
-    Yields:
-        `(row, other rows of its component)`, nearest first; rows that are joined to none are left
-        out.
-    """
+    """Yield (row, the other rows of its connected component), at most `limit`, nearest first. Rows are
+    joined if their dot product exceeds `threshold`; rows joined to none are left out."""
     labels = _label_components(matrix, threshold)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))

@@ -170,7 +170,7 @@ def default_sisters() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
-def inflect(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
+def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
     """Return the certain inflected forms of a base form.
 
     Args:
@@ -184,9 +184,9 @@ def inflect(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
 
     Example:
         >>> from hf_bat.lexicon import load_wordnet
-        >>> inflect("stop", "v", load_wordnet())
+        >>> list_inflections("stop", "v", load_wordnet())
         {'base': 'stop', 's': 'stops', 'past': 'stopped', 'ing': 'stopping'}
-        >>> inflect("child", "n", load_wordnet()), inflect("go", "v", load_wordnet())
+        >>> list_inflections("child", "n", load_wordnet()), list_inflections("go", "v", load_wordnet())
         ({'base': 'child', 'plural': 'children'}, {'base': 'go', 'ing': 'going'})
     """
     irregular = _index_irregular_forms(wordnet, pos).get(lemma, ())
@@ -198,7 +198,7 @@ def inflect(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
             forms["plural"] = _get_only(irregular) if irregular else _add_s(lemma)
     elif pos == "v":
         for kind, ending in (("s", "s"), ("past", "ed"), ("ing", "ing")):
-            forms[kind] = _inflect_verb(lemma, ending, irregular)
+            forms[kind] = _derive_verb_form(lemma, ending, irregular)
     elif pos == "a":
         is_short = len(_VOWELS.findall(lemma.removesuffix("e"))) == 1
         for kind in ("er", "est"):
@@ -208,7 +208,7 @@ def inflect(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
     return {kind: form for kind, form in forms.items() if form}
 
 
-def _inflect_verb(lemma: str, ending: str, irregular: Sequence[str]) -> str | None:
+def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str | None:
     listed = [form for form in irregular if form.endswith(ending)]
     others = [form for form in irregular if not form.endswith(("s", "ing", ending))]
     if ending == "ed" and (others or _UNCHANGING.search(lemma)):
@@ -299,7 +299,7 @@ class _SynonymFinder:
             for pos in POSITIONS
             for lemma in self.wordnet.lemmas(pos)
             if _is_plain(lemma)
-            for form in inflect(lemma, pos, self.wordnet).values()
+            for form in list_inflections(lemma, pos, self.wordnet).values()
         }
         return sorted(forms)
 
@@ -308,7 +308,7 @@ class _SynonymFinder:
         counts = self._count_senses(analyses)
         ranked: list[tuple[float, str]] = []
         for base, pos in analyses:
-            forms = inflect(base, pos, self.wordnet)
+            forms = list_inflections(base, pos, self.wordnet)
             kinds = [kind for kind, form in forms.items() if form == word]
             for number in self.wordnet.senses(base, pos) if kinds else ():
                 if number in counts:
@@ -324,7 +324,7 @@ class _SynonymFinder:
             count = self._lemma_counts[lemma].get(number)
             is_rare = self.min_share is not None and tagged and not count
             if count is not None and not is_rare:
-                forms = inflect(lemma, pos, self.wordnet)
+                forms = list_inflections(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)
 
     def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:

@@ -128,7 +128,7 @@ class _Sentence:
         if word in verbs.MODALS:
             is_modal = self.tags[i] == "MD" or self._find_next_verb(i)
             return self._negate_auxiliary(i) if is_modal else None
-        tag = self._mend_tag(i)
+        tag = self._fix_tag(i)
         if tag is None or not tag.startswith("VB"):
             return None
         if tag not in _DO_SUPPORT:
@@ -156,7 +156,7 @@ class _Sentence:
         positive = verbs.get_auxiliary(word)
         return cased[: len(positive)] if word.startswith(positive) else match_case(positive, cased)
 
-    def _mend_tag(self, i: int) -> str | None:
+    def _fix_tag(self, i: int) -> str | None:
         """Return the tag of word `i`; taggers mistake "go" of "May I go" for a finite form."""
         is_asked = i >= 2 and self.words[i - 1] in verbs.SUBJECTS
         helper = verbs.get_auxiliary(self.words[i - 2]) if is_asked else ""
@@ -177,18 +177,18 @@ class _Sentence:
     def _is_auxiliary(self, i: int) -> bool:
         """Return whether a form of "have" or "do" helps another verb, or replaces one at the end."""
         if self.words[i] in verbs.DO:
-            is_asked = self._opens(i) and any("?" in after for _, _, after in self.tokens[i:])
+            is_asked = self._is_first(i) and any("?" in after for _, _, after in self.tokens[i:])
             is_last = i + 1 == len(self.words) or bool(self.tokens[i][2])
             return is_asked or is_last or self._find_next_verb(i) == "VB"
         return self._find_next_verb(i) in ("VBN", "VBD") and not self.tokens[i][2]
 
-    def _opens(self, i: int) -> bool:
+    def _is_first(self, i: int) -> bool:
         """Return whether a word is the first in its clause, a question word before it aside."""
         return i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
 
     def _find_next_verb(self, i: int) -> str | None:
         """Return the tag of the verb that the auxiliary `i` helps, past a subject and adverbs."""
-        opens = self._opens(i)
+        opens = self._is_first(i)
         for j in range(i + 1, len(self.words)):
             if self.tags[j]:
                 return self.tags[j]

@@ -129,7 +129,7 @@ class Number(NamedTuple):
             ['twelve', 'twelfth', '12th', '$12.50', '12-year-old']
         """
         if self.words:
-            spelled = _spell(value, self.ordinal)
+            spelled = _write_words(value, self.ordinal)
             return None if spelled is None else spelled + self.rest
         digits = f"{value:,}" if self.grouped else str(value).zfill(self.width)
         after = self.after
@@ -203,7 +203,7 @@ def _list_values(number: Number) -> list[int]:
     return [other for other in values if other >= least]
 
 
-def _spell(value: int, ordinal: bool) -> str | None:
+def _write_words(value: int, ordinal: bool) -> str | None:
     if not 0 <= value <= 99:
         return None
     tens, unit = divmod(value, 10)
@@ -216,5 +216,7 @@ def _spell(value: int, ordinal: bool) -> str | None:
 
 
 _SPELLED = {
-    _spell(value, ordinal): (value, ordinal) for value in range(100) for ordinal in (False, True)
+    _write_words(value, ordinal): (value, ordinal)
+    for value in range(100)
+    for ordinal in (False, True)
 }

@@ -289,16 +289,16 @@ class PreferringPerturbation(FilteredPerturbation):
         return {**super().describe(), "label_filter_use": "prefer"}
 
 
-def inference_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a task's labels if they are those of inference, else an empty tuple.
-
-    A label called "entailment" need not be about a premise and a hypothesis (in QNLI it is about a
-    question), so the names sharpen the test only if "contradiction" or "neutral" is among them.
+def get_inference_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a task's labels if it is an inference task, else an empty tuple.
 
     Example:
-        >>> inference_names(["entailment", "neutral"]), inference_names(["entailment", "not_entailment"])
-        (('entailment', 'neutral'), ())
+        >>> get_inference_names(["entailment", "neutral"])
+        ('entailment', 'neutral')
+        >>> get_inference_names(["entailment", "not_entailment"])
+        ()
     """
+    # "entailment" alone may be about a question, as in QNLI, and not about a premise.
     known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
     return tuple(names) if known else ()
 

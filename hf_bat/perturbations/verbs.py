@@ -232,10 +232,10 @@ class _Clause:
         if word in _JOINTS:
             return None, "joint"
         form, other, share = _read(word)
-        tag = self._tag_open_class(word, form, share, following) if form else None
+        tag = self._choose_tag(word, form, share, following) if form else None
         return tag, "verb" if tag else {"r": "adverb", "a": "adjective"}.get(other, "noun")
 
-    def _tag_open_class(self, word: str, form: str, share: float, following: str) -> str | None:
+    def _choose_tag(self, word: str, form: str, share: float, following: str) -> str | None:
         after_subject = self.last in ("noun", "subject") and not self.finite
         in_phrase = self.last in ("determiner", "opener", "adjective")
         coordinated = self.previous in ("and", "or", "but") and bool(self.last_tag)

@@ -132,10 +132,10 @@ def test_file_forms(tmp_path, name, header):
     words = _write(path, matrix, header)
     if name == "misnamed.vec":
         path.write_bytes(gzip.compress(path.read_bytes()))
-    read = vectors.read_vectors(path, [*reversed(words), "absent"])
-    assert read.words == words[::-1]  # the vocabulary's order, not the file's
-    assert np.array_equal(read.matrix, matrix[::-1])
-    assert read.counts["words_missing"] == 1
+    found, matrix_of_found, counts = vectors.read_vectors(path, [*reversed(words), "absent"])
+    assert found == words[::-1]  # the vocabulary's order, not the file's
+    assert np.array_equal(matrix_of_found, matrix[::-1])
+    assert counts["words_missing"] == 1
 
 
 def test_untidy_files(tmp_path):
@@ -144,7 +144,9 @@ def test_untidy_files(tmp_path):
         b"dog 1 2\n\ndog 9 9\nnot 0 0\nnan nan 1\nat the 3 4\nat 5 6 \n"
         b"caf\xc3\xa9\t7\t8\r\n. . . 1 2\n\xff 1\n"
     )
-    read = vectors.read_vectors(path, ["dog", "not", "nan", "at", "café", ".", "nowhere"])
-    assert read.words == ["dog", "at", "café"]
-    assert read.matrix.tolist() == [[1, 2], [5, 6], [7, 8]]
-    assert read.counts == {"words_missing": 2, "lines_repeated": 1, "vectors_skipped": 2}
+    words, matrix, counts = vectors.read_vectors(
+        path, ["dog", "not", "nan", "at", "café", ".", "nowhere"]
+    )
+    assert words == ["dog", "at", "café"]
+    assert matrix.tolist() == [[1, 2], [5, 6], [7, 8]]
+    assert counts == {"words_missing": 2, "lines_repeated": 1, "vectors_skipped": 2}

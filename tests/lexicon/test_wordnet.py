@@ -22,7 +22,7 @@ from hf_bat.lexicon import (
     synonyms_from_wordnet,
 )
 from hf_bat.lexicon.wordnet import BUNDLED, FILES, WordNet
-from hf_bat.lexicon.wordnet_tables import inflect
+from hf_bat.lexicon.wordnet_tables import list_inflections
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_wordnet_table.py"
 TASKS = ("mnli", "qqp", "mrpc", "snli")
@@ -227,7 +227,7 @@ def test_simlex_rates_the_default_synonyms_high(shared):
     ],
 )  # fmt: skip
 def test_inflection(lemma, pos, kind, form):
-    assert inflect(lemma, pos, load_wordnet()).get(kind) == form
+    assert list_inflections(lemma, pos, load_wordnet()).get(kind) == form
 
 
 def test_nltks_wordnet_is_the_bundled_one(monkeypatch, shared):

@@ -13,7 +13,7 @@ from hf_bat.perturbations import (
     PerturbationSampler,
     build_perturbations,
 )
-from hf_bat.perturbations.validity import inference_names
+from hf_bat.perturbations.validity import get_inference_names
 
 VALIDITY = LabelValidity({"kid": ("child",), "child": ("kid",)})
 SWAP = AntonymPerturbation(
@@ -164,5 +164,5 @@ def test_pickled_filter_has_the_same_candidates():
 
 
 def test_entailment_without_inference_labels_has_no_names():
-    assert inference_names(("entailment", "not_entailment")) == ()
-    assert inference_names(("ENTAILMENT", "NEUTRAL")) == ("ENTAILMENT", "NEUTRAL")
+    assert get_inference_names(("entailment", "not_entailment")) == ()
+    assert get_inference_names(("ENTAILMENT", "NEUTRAL")) == ("ENTAILMENT", "NEUTRAL")
