@@ -46,10 +46,8 @@ def support(table, texts):
     """Return the equally likely draws of an input, which are also all edits that an adversary can make."""
     key = (id(table), *texts)
     if key not in _SUPPORTS:
-        _SUPPORTS[key] = (
-            table,
-            _list_support(table, texts),
-        )  # keeps the table alive, so that its id is not reused
+        # The table is kept, so that its id is not reused.
+        _SUPPORTS[key] = table, _list_support(table, texts)
     return _SUPPORTS[key][1]
 
 
