@@ -54,17 +54,8 @@ def _get_dict(content: Json, key: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _has_dicts(content: Json, key: str, kind: Any) -> bool:
-    """Return whether a value is a list of dicts, or a dict of dicts."""
-    values: Any = content.get(key)
-    if not isinstance(values, kind):
-        return False
-    return all(isinstance(one, dict) for one in (values.values() if kind is dict else values))
-
-
-def _is_reproduction(content: Json) -> bool:
-    has_settings = _has_dicts(content, "settings", list) and bool(content["settings"])
-    return has_settings and all(isinstance(one.get("ours"), dict) for one in content["settings"])
+def _has(key: str, kind: type) -> Callable[[Json], bool]:
+    return lambda content: isinstance(content.get(key), kind)
 
 
 def _describes_perturbations(content: Json) -> bool:
@@ -72,19 +63,17 @@ def _describes_perturbations(content: Json) -> bool:
     return "method" in content and (not parts.isdisjoint(content) or len(content) == 1)
 
 
-# Kind of result -> whether a file holds one; a file may hold several.
+# Kind of result -> whether a file holds one; a file may hold several. Rendering finds what is damaged.
 KINDS: dict[str, Callable[[Json], bool]] = {
     "metrics": lambda content: bool(select_metrics(content)),
-    "histories": lambda content: isinstance(content.get("log_history"), list),
-    "attacks": lambda content: _has_dicts(content, "attacks", dict),
-    "contrasts": lambda content: isinstance(content.get("contrast"), dict),
-    "comparisons": lambda content: _has_dicts(content, "comparisons", list),
-    "certificates": lambda content: isinstance(
-        _get_dict(content, "certificate").get("adversaries"), dict
-    ),
-    "sweeps": lambda content: "varied" in content and isinstance(content.get("groups"), list),
+    "histories": _has("log_history", list),
+    "attacks": _has("attacks", dict),
+    "contrasts": _has("contrast", dict),
+    "comparisons": _has("comparisons", list),
+    "certificates": _has("certificate", dict),
+    "sweeps": lambda content: "varied" in content and _has("groups", list)(content),
     "runs": is_run,
-    "reproductions": _is_reproduction,
+    "reproductions": lambda content: _has("settings", list)(content) and bool(content["settings"]),
     "perturbations": _describes_perturbations,
 }
 
