@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.attack import Attack, SentenceSimilarity, get_recipe
-from hf_bat.attack.canonical import prepare_classifier
+from hf_bat.attack.models import as_classifier
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
@@ -204,8 +204,12 @@ class RowAttacker:
             self._check_rows(chosen, path)
             return {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        classifier = prepare_classifier(
-            model, self.tokenizer, self.recipe.max_length, self.dtype, self.canonicalizer
+        classifier = as_classifier(
+            model,
+            self.tokenizer,
+            self.recipe.max_length,
+            dtype=self.dtype,
+            canonicalizer=self.canonicalizer,
         )
         attack = Attack(
             self.recipe,

@@ -11,9 +11,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
-from hf_bat.attack.canonical import prepare_classifier
 from hf_bat.attack.figures import is_attack_metric, list_figures
-from hf_bat.attack.transformer import hash_weights
+from hf_bat.attack.models import as_classifier, hash_weights
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
@@ -86,8 +85,12 @@ class RobustnessMeter:
         self.reports = {}
         known: dict[Any, Any] = {}  # predictions on the rows, shared by the attacks
         for recipe in self.recipes:
-            classifier = prepare_classifier(
-                model, self.tokenizer, recipe.max_length, self.dtype, self.canonicalizer
+            classifier = as_classifier(
+                model,
+                self.tokenizer,
+                recipe.max_length,
+                dtype=self.dtype,
+                canonicalizer=self.canonicalizer,
             )
             attack = Attack(
                 recipe,

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from transformers import HfArgumentParser, enable_full_determinism, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from hf_bat.attack.models import load
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
-from hf_bat.attack.transformer import load
 from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
 from hf_bat.errors import HfBatError

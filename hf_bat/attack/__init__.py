@@ -1,14 +1,14 @@
-"""Attacks: how often a classifier is fickle and how often obstinate.
+"""Attacks: how often a classifier is fickle and how often it is obstinate.
 
-Recipes, goals and constraints say which edits are tried; the engine asks the model about many rows at
-once; the report counts.
+Recipes, goals and constraints say which edits are tried; the engine asks the model about many rows at once;
+the report counts.
 """
 
+# ruff: noqa: F401 (the imports are for type checkers; at run time names are loaded when first used)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hf_bat.attack.canonical import CanonicalizedModel
     from hf_bat.attack.constraints import (
         Constraint,
         EmbeddingDistance,
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
     )
     from hf_bat.attack.goals import Flip, Goal, KeepConfident, KeepStrict
     from hf_bat.attack.masked_lm import MaskedLMPerturbation
-    from hf_bat.attack.models import CallableModel
+    from hf_bat.attack.models import CallableModel, CanonicalizedModel, TransformersModel
     from hf_bat.attack.recipes import ALIASES, RECIPES, Recipe, get_recipe
     from hf_bat.attack.report import AttackReport
+    from hf_bat.attack.result import AttackResult
     from hf_bat.attack.runner import Attack
     from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
-    from hf_bat.attack.transformer import TransformersModel
 
 # Public name -> the module of this package that defines it.
 _HOMES = {
     "ALIASES": "recipes",
     "Attack": "runner",
     "AttackReport": "report",
+    "AttackResult": "result",
     "CallableModel": "models",
-    "CanonicalizedModel": "canonical",
+    "CanonicalizedModel": "models",
     "Constraint": "constraints",
     "EmbeddingDistance": "constraints",
     "Flip": "goals",
@@ -48,34 +49,10 @@ _HOMES = {
     "SentenceEncoder": "similarity",
     "SentenceSimilarity": "similarity",
     "StopWords": "constraints",
-    "TransformersModel": "transformer",
+    "TransformersModel": "models",
     "get_recipe": "recipes",
 }
-
-__all__ = [
-    "ALIASES",
-    "RECIPES",
-    "Attack",
-    "AttackReport",
-    "CallableModel",
-    "CanonicalizedModel",
-    "Constraint",
-    "EmbeddingDistance",
-    "Flip",
-    "Goal",
-    "KeepConfident",
-    "KeepStrict",
-    "MaskedLMPerturbation",
-    "MaxWords",
-    "NoRepeat",
-    "PartOfSpeech",
-    "Recipe",
-    "SentenceEncoder",
-    "SentenceSimilarity",
-    "StopWords",
-    "TransformersModel",
-    "get_recipe",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,26 +1,89 @@
-"""Constraints: which edits an attack may make.
+"""Constraints: which edits an attack may make, given the state of an input in the middle of an attack.
 
-Each is an object of its own and a recipe holds any number of them. What a constraint can decide from
-the words is decided before the model is asked; `SentenceSimilarity` needs an encoder, which the engine
-runs for many rows together.
+A recipe holds any number of constraints. Most are decided from the words before the model is asked;
+`SentenceSimilarity` needs an encoder, which the engine runs for many rows together.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from hf_bat.attack.state import State
+import numpy as np
+
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations.base import Edit
+from hf_bat.lexicon import load_wordnet, stopwords
+from hf_bat.perturbations.base import Edit, Texts
 from hf_bat.text import detach_punctuation
+
+Place = tuple[int, int]  # (sentence, white-space token)
+
+
+@dataclass(frozen=True)
+class State:
+    """A text on the way from the original to the adversarial one.
+
+    Args:
+        texts: The texts as edited so far.
+        edits: The edits so far, first to last.
+        origin: For each sentence, for each white-space token, its index in the original, or `None` if an
+            edit has put it there. An edit may insert or remove tokens.
+    """
+
+    texts: Texts
+    edits: tuple[Edit, ...]
+    origin: tuple[tuple[int | None, ...], ...]
+
+    @classmethod
+    def of(cls, texts: Texts) -> State:
+        """Return the unedited state."""
+        return cls(texts, (), tuple(tuple(range(len(text.split()))) for text in texts))
+
+    def after(self, edit: Edit) -> State:
+        """Return the state after one more edit.
+
+        Example:
+            >>> edit = Edit(0, 1, "goes", "doesn't go", ("He doesn't go home.",))
+            >>> State.of(("He goes home.",)).after(edit).origin
+            ((0, None, None, 2),)
+        """
+        before = self.origin[edit.sentence]
+        grown = len(edit.texts[edit.sentence].split()) - len(before)
+        new = max(0, 1 + grown)
+        moved = (*before[: edit.position], *[None] * new, *before[edit.position + 1 :])
+        length = len(before) + grown
+        moved = (*moved, *[None] * length)[:length]
+        origin = (*self.origin[: edit.sentence], moved, *self.origin[edit.sentence + 1 :])
+        return State(edit.texts, (*self.edits, edit), origin)
+
+    def find(self, place: Place) -> Place | None:
+        """Find where a token of the original is now; `None` if it has been edited."""
+        sentence, position = place
+        try:
+            return sentence, self.origin[sentence].index(position)
+        except ValueError:
+            return None
+
+    def is_edited(self, sentence: int, position: int) -> bool:
+        """Return whether an edit has put the token there."""
+        return self.origin[sentence][position] is None
+
+    @property
+    def words_edited(self) -> int:
+        """Number of tokens that edits have put there."""
+        return sum(token is None for sentence in self.origin for token in sentence)
 
 
 class Constraint(ABC):
-    """A rule that edits must keep; the default of either question is yes.
+    """A rule for edits. By default it allows everything.
+
+    Attributes:
+        encoder: The `SentenceEncoder` that the rule uses, or `None`.
 
     Example:
         >>> class SameLength(Constraint):
@@ -33,37 +96,59 @@ class Constraint(ABC):
         False
     """
 
+    encoder: Any = None
+
     def allows_word(self, state: State, sentence: int, position: int, word: str) -> bool:
-        """Whether a word may be edited at all.
+        """Return whether a word may be edited at all.
 
         Args:
-            state: the input as it stands.
-            sentence: which sentence, from 0.
-            position: which of its white-space tokens, from 0.
-            word: the word there, without its trailing mark.
+            state: The input as edited so far.
+            sentence: Index of the sentence.
+            position: Index of the white-space token.
+            word: The word there, without its trailing mark.
         """
         return True
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
-        """Whether an edit may be made.
+        """Return whether an edit may be made.
 
         Args:
-            start: the original input.
-            state: the input as it stands, before the edit.
-            edit: the edit.
+            start: The original input.
+            state: The input before the edit.
+            edit: The edit.
         """
         return True
 
+    def measure(
+        self, start: State, state: State, edits: Sequence[Edit]
+    ) -> Generator[Any, Any, tuple[np.ndarray, np.ndarray] | None]:
+        """Judge edits with the help of a model, which the engine runs for the rows of an attack together.
+
+        Args:
+            start: The original input.
+            state: The input before the edits.
+            edits: The n edits that `allows` allows.
+
+        Yields:
+            Requests to the engine; see `hf_bat.attack.engine`.
+
+        Returns:
+            Which edits are allowed, (n,) booleans, and their similarities, (n,); `None` (default) to allow
+            all of them.
+        """
+        return None
+        yield
+
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Every choice that changes an answer, ready for JSON."""
+        """Return every choice that changes an answer, ready for JSON."""
 
 
 class StopWords(Constraint):
     """Leaves the words of a list alone, in any case.
 
     Args:
-        words: "nltk" (the antonym attack's list), "textfooler" (the synonym attack's), or words.
+        words: "nltk" (list of the antonym attack), "textfooler" (list of the synonym attack), or words.
 
     Example:
         >>> StopWords("nltk").allows_word(State.of(("The dog.",)), 0, 0, "The")
@@ -71,8 +156,6 @@ class StopWords(Constraint):
     """
 
     def __init__(self, words: str | Iterable[str] = "nltk"):
-        from hf_bat.lexicon import stopwords
-
         self.list = words if isinstance(words, str) else sorted({w.lower() for w in words})
         self._words = stopwords(words) if isinstance(words, str) else frozenset(self.list)
 
@@ -100,14 +183,14 @@ class NoRepeat(Constraint):
 
 
 class MaxWords(Constraint):
-    """Bounds how many words are edited: by a number, by a share of the input's words, or by the larger.
+    """Bounds the number of edited words: by a number, by a share of the input's words, or by the larger.
 
     Args:
-        count: at most this many words; with `rate`, the bound for short inputs.
-        rate: at most this share of the words of all sentences.
+        count: Maximum number of words; with `rate`, the bound for short inputs.
+        rate: Maximum share of the words of all sentences.
 
     Raises:
-        HfBatError: neither is given, a negative count, or a rate outside 0 to 1.
+        HfBatError: Neither is given, `count` is negative, or `rate` is outside [0, 1].
 
     Example:
         >>> MaxWords(count=4, rate=0.1).limit(30), MaxWords(count=4, rate=0.1).limit(70)
@@ -122,7 +205,8 @@ class MaxWords(Constraint):
         self.count, self.rate = count, rate
 
     def limit(self, words: int) -> int:
-        """The bound for an input of so many words."""
+        """Return the bound for an input of `words` words."""
+        # 0.1 * 70 is just below 7 in floating point.
         by_rate = -1 if self.rate is None else math.floor(self.rate * words + 1e-9)
         return max(by_rate, -1 if self.count is None else self.count)
 
@@ -136,16 +220,16 @@ class MaxWords(Constraint):
 
 
 class PartOfSpeech(Constraint):
-    """A word keeps its part of speech.
+    """Keeps the part of speech of a word.
 
     Args:
-        source: "lexicon": some sense that the bundled WordNet has of the one word shares its part of
-            speech with some sense of the other (a word that WordNet lacks shares none); "nltk": NLTK's
-            tagger gives both the same coarse tag in the sentence, four words either side.
-        verb_noun_swap: let verbs stand for nouns and nouns for verbs.
+        source: "lexicon" (default): some sense of the one word in the bundled WordNet has the part of
+            speech of some sense of the other; a word that is not in WordNet has none. "nltk": NLTK's tagger
+            gives both the same coarse tag in the sentence, with four words on either side.
+        verb_noun_swap: Whether verbs and nouns may replace each other. Defaults to `False`.
 
     Raises:
-        HfBatError: an unknown source, or the tagger's data is not installed.
+        HfBatError: `source` is unknown, or the tagger's data is not installed.
 
     Example:
         >>> constraint, state = PartOfSpeech(), State.of(("A hot day.",))
@@ -162,30 +246,25 @@ class PartOfSpeech(Constraint):
             raise HfBatError(f"unknown part-of-speech source {source!r}; known: lexicon, nltk")
         self.source, self.verb_noun_swap = source, verb_noun_swap
         if source == "nltk":
-            _tagger()
+            _load_tagger()
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
         if self.source == "lexicon":
-            before, after = _senses(edit.original), _senses(edit.replacement)
+            before, after = _find_senses(edit.original), _find_senses(edit.replacement)
         else:
             before, after = (
-                self._tagged(state.texts, edit, edit.original),
-                self._tagged(state.texts, edit, edit.replacement),
+                self._tag(state.texts, edit, word) for word in (edit.original, edit.replacement)
             )
         if before & after:
             return True
         swap = frozenset("nv")
         return self.verb_noun_swap and bool(before & swap) and bool(after & swap)
 
-    def _tagged(self, texts: tuple[str, ...], edit: Edit, word: str) -> frozenset[str]:
+    def _tag(self, texts: Texts, edit: Edit, word: str) -> frozenset[str]:
         tokens = [detach_punctuation(token)[0] for token in texts[edit.sentence].split()]
         start = max(0, edit.position - 4)
-        window = (
-            *tokens[start : edit.position],
-            word,
-            *tokens[edit.position + 1 : edit.position + 5],
-        )
-        return frozenset((_tags(window)[edit.position - start],))
+        before, after = tokens[start : edit.position], tokens[edit.position + 1 : edit.position + 5]
+        return frozenset((_tag_words((*before, word, *after))[edit.position - start],))
 
     def describe(self) -> dict[str, object]:
         return {
@@ -195,17 +274,47 @@ class PartOfSpeech(Constraint):
         }
 
 
+@lru_cache(maxsize=200_000)
+def _find_senses(word: str) -> frozenset[str]:
+    return load_wordnet().parts_of_speech(word.replace(" ", "_"))
+
+
+@lru_cache(maxsize=1)
+def _load_tagger() -> Any:
+    try:
+        from nltk.tag.perceptron import PerceptronTagger
+
+        return PerceptronTagger()
+    except ImportError as error:
+        raise HfBatError(
+            "part of speech by nltk needs NLTK: pip install nltk, or choose the lexicon"
+        ) from error
+    except LookupError as error:
+        raise HfBatError(
+            "part of speech by nltk needs the tagger's data: run `python -m nltk.downloader "
+            "averaged_perceptron_tagger_eng`, set NLTK_DATA to its folder, or choose the lexicon"
+        ) from error
+
+
+@lru_cache(maxsize=200_000)
+def _tag_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the coarse tag of each word: n, v, a, r, or its Penn tag."""
+    tags = (tag for _, tag in _load_tagger().tag([word or "," for word in words]))
+    coarse = {"NN": "n", "VB": "v", "MD": "v", "JJ": "a", "RB": "r"}
+    return tuple(coarse.get(tag[:2], tag) for tag in tags)
+
+
 class EmbeddingDistance(Constraint):
-    """A replacement stays near the word it replaces in a table of word vectors.
+    """Keeps a replacement near the word it replaces in a table of word vectors.
 
     Args:
-        vectors: word (lower case) -> its vector.
-        min_cosine: the least cosine similarity; None for no bound.
-        max_distance: the greatest Euclidean distance; None for no bound.
-        allow_unknown: whether an edit with a word that has no vector is allowed.
+        vectors: Word (lower case) -> its vector.
+        min_cosine: Minimum cosine similarity; `None` for no bound.
+        max_distance: Maximum Euclidean distance; `None` for no bound.
+        allow_unknown: Whether an edit with a word that has no vector is allowed. Defaults to `True`.
 
     Raises:
-        HfBatError: neither bound is given.
+        HfBatError: Neither bound is given.
 
     Example:
         >>> vectors = {"big": [1.0, 0.0], "large": [0.8, 0.6], "red": [0.0, 1.0]}
@@ -229,72 +338,26 @@ class EmbeddingDistance(Constraint):
         self.min_cosine, self.max_distance = min_cosine, max_distance
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
-        import numpy as np
-
         pair = [self.vectors.get(w.lower()) for w in (edit.original, edit.replacement)]
         if pair[0] is None or pair[1] is None:
             return self.allow_unknown
-        one, other = (np.asarray(vector, dtype=np.float64) for vector in pair)
-        if self.max_distance is not None and np.linalg.norm(one - other) > self.max_distance:
+        before, after = (np.asarray(vector, dtype=np.float64) for vector in pair)
+        if self.max_distance is not None and np.linalg.norm(before - after) > self.max_distance:
             return False
         if self.min_cosine is None:
             return True
-        length = np.linalg.norm(one) * np.linalg.norm(other)
-        return bool(length and one @ other / length >= self.min_cosine)
+        length = np.linalg.norm(before) * np.linalg.norm(after)
+        return bool(length and before @ after / length >= self.min_cosine)
 
     def describe(self) -> dict[str, object]:
+        digest = hashlib.sha256()
+        for word in sorted(self.vectors):
+            digest.update(word.encode("utf-8", "surrogatepass") + b"\0")
+            digest.update(np.asarray(self.vectors[word], dtype="<f4").tobytes())
         return {
             "constraint": "embedding-distance",
             "min_cosine": self.min_cosine,
             "max_distance": self.max_distance,
             "allow_unknown": self.allow_unknown,
-            "vectors": _vectors_fingerprint(self.vectors),
+            "vectors": digest.hexdigest(),
         }
-
-
-def _vectors_fingerprint(vectors: Mapping[str, Any]) -> str:
-    import hashlib
-
-    import numpy as np
-
-    digest = hashlib.sha256()
-    for word in sorted(vectors):
-        digest.update(word.encode("utf-8", "surrogatepass") + b"\0")
-        digest.update(np.asarray(vectors[word], dtype="<f4").tobytes())
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=200_000)
-def _senses(word: str) -> frozenset[str]:
-    from hf_bat.lexicon import load_wordnet
-
-    return load_wordnet().parts_of_speech(word.replace(" ", "_"))
-
-
-@lru_cache(maxsize=1)
-def _tagger() -> Any:
-    try:
-        from nltk.tag.perceptron import PerceptronTagger
-
-        return PerceptronTagger()
-    except ImportError as error:
-        raise HfBatError(
-            "part of speech by nltk needs NLTK: pip install nltk, or choose the lexicon"
-        ) from error
-    except LookupError as error:
-        raise HfBatError(
-            "part of speech by nltk needs the tagger's data: run `python -m nltk.downloader "
-            "averaged_perceptron_tagger_eng`, set NLTK_DATA to where it is, or choose the lexicon"
-        ) from error
-
-
-@lru_cache(maxsize=200_000)
-def _tags(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_coarse(tag) for _, tag in _tagger().tag([word or "," for word in words]))
-
-
-def _coarse(tag: str) -> str:
-    """A Penn tag as a coarse one: n, v, a, r, or the tag itself."""
-    if tag == "MD":
-        return "v"
-    return {"NN": "n", "VB": "v", "JJ": "a", "RB": "r"}.get(tag[:2], tag)

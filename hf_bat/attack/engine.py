@@ -1,44 +1,171 @@
-"""The engine: many rows attacked at once, their queries to the model put together.
+"""The engine: attacks many rows at once and answers their requests to the model together.
 
-Every row's search runs until it asks for something. Then the questions of all rows in flight are
-pooled, those that the model would read alike are asked once, sorted by length and answered in full
-batches, and every search goes on. What a row is told depends on its own questions alone, so neither
-batch size nor order nor company changes an outcome (up to the last bits of floating-point sums).
+A search is a generator: it yields a request and is sent the answer, so it reads as if it asked the model on
+the spot. The engine runs the searches of many rows, collects their requests, asks once what the model reads
+alike, and answers in full batches of inputs of similar length. What a row is told depends only on its own
+requests: batch size, order and the other rows change no outcome (up to floating-point rounding).
 """
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from hf_bat.attack.models import Classifier
 from hf_bat.attack.ranks import gather
-from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations.base import Texts
+from hf_bat.perturbations.base import Perturbation, Texts
 
 Result = TypeVar("Result")
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
-# A batch of long inputs holds fewer of them: at most batch_size times so many tokens.
+# A batch of long inputs has fewer of them: at most batch_size times this many tokens.
 _TYPICAL_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A request for the model's probabilities.
+
+    The answer is (n, labels), float64, with fewer rows if the query budget ends before.
+
+    Args:
+        inputs: The n inputs.
+        keep: Whether to remember the answers for other attacks on the same rows. Defaults to `False`.
+    """
+
+    inputs: list[Texts]
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency:
+    """A request for the importance of each word by the gradient at its embeddings.
+
+    The answer is a list for each sentence with a float for each white-space token; `None` if the query
+    budget is spent.
+
+    Args:
+        texts: The input.
+        label: The label whose loss is differentiated.
+    """
+
+    texts: Texts
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """A request for sentence embeddings; the answer is (n, d) unit vectors.
+
+    Args:
+        encoder: A `SentenceEncoder`.
+        strings: The n strings.
+    """
+
+    encoder: Any
+    strings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """A request to prepare the candidates of an input; the answer is `None`.
+
+    Args:
+        perturbation: A perturbation with `asks_model`.
+        texts: The input.
+    """
+
+    perturbation: Perturbation
+    texts: Texts
+
+
+Request = Score | Saliency | Embed | Propose
+
+
+class Classifier(ABC):
+    """A model that an attack can query; see `hf_bat.attack.models`.
+
+    Attributes:
+        config: A transformers configuration, or `None`.
+        unk: Text that the model reads as an unknown word.
+        name: Name in reports.
+        max_length: Maximum input length in tokens; `None` if it is unlimited or unknown.
+        preprocessing_defence: Description of what is done to a text before the model reads it, or `None`.
+    """
+
+    config: Any = None
+    unk: str = "[UNK]"
+    name: str = "model"
+    max_length: int | None = None
+    preprocessing_defence: dict[str, Any] | None = None
+
+    @abstractmethod
+    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
+        """Return what the model reads of each input. Inputs with equal keys cost one query."""
+
+    @abstractmethod
+    def length(self, key: Any) -> int:
+        """Return the cost of an input. Inputs of similar length share a batch."""
+
+    @abstractmethod
+    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
+        """Return (n, labels) float64 probabilities for n keys, in one forward pass."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """A hash that differs between models and between settings of one model."""
+
+    def about(self) -> dict[str, Any]:
+        """Return what a report says about the model besides its name, ready for JSON."""
+        return {}
+
+    def disclosed(self) -> dict[str, Any]:
+        """Return what every report must disclose: `preprocessing_defence` and `smoothed`, if they apply."""
+        values = {
+            "preprocessing_defence": self.preprocessing_defence,
+            "smoothed": self.about().get("smoothed"),
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
+        """Return for each sentence of each input which of its white-space tokens the model sees."""
+        return [tuple(range(len(text.split())) for text in texts) for texts in inputs]
+
+    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        """Return the size of the gradient at each white-space token.
+
+        Args:
+            asked: (input, label) pairs.
+        """
+        raise HfBatError(
+            "the gradient ranking needs a transformers model; for a callable choose the ranking "
+            "deletion, unk or random"
+        )
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep up what has to hold while queries run."""
+        yield
 
 
 @dataclass
 class Meter:
-    """What a run cost.
+    """The cost of a run.
 
     Attributes:
-        queries: what the rows asked for, repetitions within a row left out.
-        forwards: inputs that went through the model; repetitions among rows in flight, and what
-            another attack asked before, left out too.
-        padded_tokens: tokens that went through it, padding included.
-        seconds_model: time in the model.
-        seconds_encoder: time in sentence encoders.
-        seconds: time in all.
+        queries: Number of different inputs that the rows asked for.
+        forwards: Number of inputs that went through the model. Inputs that several rows in flight asked for
+            count once, and those remembered from another attack not at all.
+        padded_tokens: Number of tokens that went through it, with padding.
+        seconds_model: Time in the model.
+        seconds_encoder: Time in sentence encoders.
+        seconds: Total time.
     """
 
     queries: int = 0
@@ -48,16 +175,13 @@ class Meter:
     seconds_encoder: float = 0.0
     seconds: float = 0.0
 
-    def of_all_ranks(self, world: int) -> dict[str, float]:
-        """The cost of a distributed run: what the ranks asked for in sum, the longest of their times.
+    def sum_over_ranks(self, world: int) -> dict[str, float]:
+        """Return the cost of a distributed run: the sum of the counts and the longest times.
 
-        Every rank must call this, for each waits for the others.
+        Every rank must call this, because each waits for the others.
 
         Args:
-            world: how many ranks there are.
-
-        Returns:
-            Figure -> value, the same on every rank.
+            world: Number of ranks.
         """
         meters = gather([vars(self)], None, world)
         return {
@@ -68,31 +192,38 @@ class Meter:
 
 @dataclass
 class Counter:
-    """A row's queries so far; the search's result reads it."""
+    """The number of queries of a row so far; its search can read it."""
 
     queries: int = 0
 
 
 @dataclass
 class _Row(Generic[Result]):
+    """A row in flight: its search, what it asks for, and what it was told."""
+
     search: Generator[Request, Any, Result]
     counter: Counter
     budget: int | None
-    request: Request | None = None
+    request: Any = None
+    answer: Any = None
     answers: dict[Texts, np.ndarray] = field(default_factory=dict)
     answers_by_key: dict[Hashable, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def has_budget(self) -> bool:
+        return self.budget is None or self.counter.queries < self.budget
 
 
 class Engine:
     """Runs searches against a model.
 
     Args:
-        model: the model.
-        batch_size: the most inputs in a forward pass (fewer where they are longer than 128 tokens);
-            32 on a processor and 256 on a GPU where None.
-        in_flight: how many rows are attacked at once; None for eight batches' worth, at least 256.
-        known: answers by the model's key, which the engines of one model share: what a search asks to
-            keep is put there and not asked again.
+        model: The model.
+        batch_size: Maximum number of inputs in a forward pass; fewer if they are longer than 128 tokens.
+            Defaults to 32 on a CPU and 256 on a GPU.
+        in_flight: Number of rows attacked at once. Defaults to eight batches, at least 256.
+        known: Answers by the model's key, shared by the engines of one model: requests with `keep` are
+            answered from it and added to it.
     """
 
     def __init__(
@@ -118,77 +249,57 @@ class Engine:
         """Run searches to their ends.
 
         Args:
-            searches: makers of searches, each with its query budget (None for none); taken as places
-                get free.
+            searches: For each search a function that starts it, and its query budget (`None` for
+                unlimited). They are started when there is room.
 
         Yields:
             The results of the searches that have ended, in no fixed order.
         """
-        started = time.perf_counter()
+        begun = time.perf_counter()
         waiting = iter(searches)
         rows: list[_Row[Result]] = []
         with self.model.session():
             while True:
-                done: list[Result] = []
+                ended: list[Result] = []
+                rows = [row for row in rows if self._advance(row, ended)]
                 while len(rows) < self.in_flight and (entry := next(waiting, None)) is not None:
                     counter = Counter()
                     row = _Row(entry[0](counter), counter, entry[1])
-                    if self._advance(row, None, done):
+                    if self._advance(row, ended):
                         rows.append(row)
-                if done:
-                    yield done
+                self.meter.seconds = time.perf_counter() - begun
+                if ended:
+                    yield ended
                 if not rows:
                     break
-                answers = self._answer(rows)
-                done = []
-                pairs = zip(rows, answers, strict=True)
-                rows = [row for row, answer in pairs if self._advance(row, answer, done)]
-                self.meter.seconds = time.perf_counter() - started
-                if done:
-                    yield done
-        self.meter.seconds = time.perf_counter() - started
+                self._answer(rows)
+        self.meter.seconds = time.perf_counter() - begun
 
     @staticmethod
-    def _advance(row: _Row[Result], answer: Any, done: list[Result]) -> bool:
-        """Let a search go on; false, with its result noted, when it has ended."""
+    def _advance(row: _Row[Result], ended: list[Result]) -> bool:
+        """Send a search its answer; return `False` and keep the result if it has ended."""
         try:
-            row.request = row.search.send(answer)
+            row.request = row.search.send(row.answer)
             return True
         except StopIteration as end:
-            done.append(end.value)
+            ended.append(end.value)
             return False
 
-    def _answer(self, rows: Sequence[_Row[Result]]) -> list[Any]:
-        answers: list[Any] = [None] * len(rows)
-        scoring = [i for i, row in enumerate(rows) if isinstance(row.request, Score)]
-        for i, scores in zip(scoring, self._score([rows[i] for i in scoring]), strict=True):
-            answers[i] = scores
-        # A row whose budget is spent gets no answer.
-        salient = [
-            i
-            for i, row in enumerate(rows)
-            if isinstance(row.request, Saliency)
-            and (row.budget is None or row.counter.queries < row.budget)
-        ]
-        for first in range(0, len(salient), self.batch_size):
-            chosen = salient[first : first + self.batch_size]
-            requests = [rows[i].request for i in chosen]
-            begun = time.perf_counter()
-            found = self.model.saliency([(r.texts, r.label) for r in requests])  # type: ignore[union-attr]
-            self.meter.seconds_model += time.perf_counter() - begun
-            self.meter.forwards += len(chosen)
-            self.meter.queries += len(chosen)
-            for i, answer in zip(chosen, found, strict=True):
-                rows[i].counter.queries += 1
-                answers[i] = answer
-        self._embed(rows, answers)
-        self._propose(rows)
-        return answers
+    def _answer(self, rows: Sequence[_Row[Result]]) -> None:
+        for request_type, answer in (
+            (Score, self._score),
+            (Saliency, self._compute_saliency),
+            (Embed, self._embed),
+            (Propose, self._propose),
+        ):
+            asking = [row for row in rows if isinstance(row.request, request_type)]
+            if asking:
+                answer(asking)
 
-    def _score(self, rows: Sequence[_Row[Result]]) -> list[np.ndarray]:
+    def _score(self, rows: Sequence[_Row[Result]]) -> None:
         unknown: dict[Texts, Hashable] = {}
         for row in rows:
-            for texts in row.request.inputs:  # type: ignore[union-attr]
+            for texts in row.request.inputs:
                 if texts not in row.answers:
                     unknown[texts] = None
         if unknown:
@@ -198,14 +309,14 @@ class Engine:
             self._charge(row, unknown, pool)
         self._forward(pool)
         for row in rows:
-            if row.request.keep:  # type: ignore[union-attr]
-                asked = [unknown[texts] for texts in row.request.inputs]  # type: ignore[union-attr]
+            if row.request.keep:
+                asked = [unknown[texts] for texts in row.request.inputs]
                 self.known.update((key, pool[key]) for key in asked)
-        return [self._collect(row, unknown, pool) for row in rows]
+            row.answer = self._collect(row, unknown, pool)
 
     def _charge(self, row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> None:
-        """Put a row's new questions into the pool, as far as its budget goes; cut its request there."""
-        inputs = row.request.inputs  # type: ignore[union-attr]
+        """Add a row's new questions to the pool; cut its request where its budget ends."""
+        inputs = row.request.inputs
         asked: set[Hashable] = set()
         for number, texts in enumerate(inputs):
             if texts in row.answers:
@@ -213,7 +324,7 @@ class Engine:
             key = unknown[texts]
             if key in row.answers_by_key or key in asked:
                 continue
-            if row.budget is not None and row.counter.queries >= row.budget:
+            if not row.has_budget:
                 row.request = Score(inputs[:number])
                 break
             row.counter.queries += 1
@@ -223,36 +334,36 @@ class Engine:
 
     @staticmethod
     def _collect(row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> np.ndarray:
-        found = []
-        for texts in row.request.inputs:  # type: ignore[union-attr]
+        collected = []
+        for texts in row.request.inputs:
             if texts not in row.answers:
                 key = unknown[texts]
                 if key not in row.answers_by_key:
                     row.answers_by_key[key] = pool[key]
                 row.answers[texts] = row.answers_by_key[key]
-            found.append(row.answers[texts])
-        if found:
-            return np.stack(found)
+            collected.append(row.answers[texts])
+        if collected:
+            return np.stack(collected)
         labels = next((len(answer) for answer in row.answers.values()), 2)
         return np.zeros((0, labels))
 
     def _forward(self, pool: dict[Hashable, np.ndarray | None]) -> None:
         begun = time.perf_counter()
-        # The longest first: if memory does not suffice, it shows at once.
-        asked = [key for key, answer in pool.items() if answer is None]
-        for batch in self._batches(sorted(asked, key=self.model.length, reverse=True)):
+        keys = [key for key, answer in pool.items() if answer is None]
+        # The longest first: if the memory is too small, the first batch shows it.
+        for batch in self._split_into_batches(sorted(keys, key=self.model.length, reverse=True)):
             pool.update(zip(batch, self.model.probabilities(batch), strict=True))
             self.meter.padded_tokens += len(batch) * self.model.length(batch[0])
-        self.meter.forwards += len(asked)
+        self.meter.forwards += len(keys)
         self.meter.seconds_model += time.perf_counter() - begun
 
-    def _batches(self, keys: list[Hashable]) -> Iterator[list[Hashable]]:
+    def _split_into_batches(self, keys: list[Hashable]) -> Iterator[list[Hashable]]:
         first = 0
         while first < len(keys):
             longest = max(1, self.model.length(keys[first]))
             size = max(1, min(self.batch_size, self.batch_size * _TYPICAL_LENGTH // longest))
             last = min(first + size, len(keys))
-            # Once half full, a batch ends where the inputs get shorter: padding them costs more.
+            # A batch that is half full ends where inputs get shorter, because padding them costs more.
             for at in range(first + max(1, size // 2), last):
                 if self.model.length(keys[at]) < self.model.length(keys[at - 1]):
                     last = at
@@ -260,26 +371,44 @@ class Engine:
             yield keys[first:last]
             first = last
 
+    def _compute_saliency(self, rows: Sequence[_Row[Result]]) -> None:
+        for row in rows:
+            row.answer = None
+        rows = [row for row in rows if row.has_budget]
+        for first in range(0, len(rows), self.batch_size):
+            batch = rows[first : first + self.batch_size]
+            begun = time.perf_counter()
+            answers = self.model.saliency([(row.request.texts, row.request.label) for row in batch])
+            self.meter.seconds_model += time.perf_counter() - begun
+            self.meter.forwards += len(batch)
+            self.meter.queries += len(batch)
+            for row, answer in zip(batch, answers, strict=True):
+                row.counter.queries += 1
+                row.answer = answer
+
+    def _embed(self, rows: Sequence[_Row[Result]]) -> None:
+        for asking in _group(rows, lambda request: request.encoder):
+            strings = list(dict.fromkeys(s for row in asking for s in row.request.strings))
+            begun = time.perf_counter()
+            vectors = asking[0].request.encoder.encode(strings)
+            self.meter.seconds_encoder += time.perf_counter() - begun
+            by_string = dict(zip(strings, vectors, strict=True))
+            for row in asking:
+                row.answer = np.stack([by_string[string] for string in row.request.strings])
+
     @staticmethod
     def _propose(rows: Sequence[_Row[Result]]) -> None:
-        by_perturbation: dict[int, list[Propose]] = {}
-        for row in rows:
-            if isinstance(row.request, Propose):
-                by_perturbation.setdefault(id(row.request.perturbation), []).append(row.request)
-        for requests in by_perturbation.values():
-            requests[0].perturbation.prepare([request.texts for request in requests])
+        for asking in _group(rows, lambda request: request.perturbation):
+            asking[0].request.perturbation.prepare([row.request.texts for row in asking])
+            for row in asking:
+                row.answer = None
 
-    def _embed(self, rows: Sequence[_Row[Result]], answers: list[Any]) -> None:
-        asking = [i for i, row in enumerate(rows) if isinstance(row.request, Embed)]
-        by_encoder: dict[int, list[int]] = {}
-        for i in asking:
-            by_encoder.setdefault(id(rows[i].request.encoder), []).append(i)  # type: ignore[union-attr]
-        for chosen in by_encoder.values():
-            requests: list[Any] = [rows[i].request for i in chosen]
-            strings = list(dict.fromkeys(s for request in requests for s in request.strings))
-            begun = time.perf_counter()
-            vectors = requests[0].encoder.encode(strings)
-            self.meter.seconds_encoder += time.perf_counter() - begun
-            at = dict(zip(strings, vectors, strict=True))
-            for i, request in zip(chosen, requests, strict=True):
-                answers[i] = np.stack([at[s] for s in request.strings])
+
+def _group(
+    rows: Sequence[_Row[Result]], key: Callable[[Any], object]
+) -> Iterable[list[_Row[Result]]]:
+    """Group rows whose requests are to the same object."""
+    groups: dict[int, list[_Row[Result]]] = {}
+    for row in rows:
+        groups.setdefault(id(key(row.request)), []).append(row)
+    return groups.values()

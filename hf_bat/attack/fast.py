@@ -1,9 +1,8 @@
-"""The same forward pass for less work: what many queries to one model make worth preparing.
+"""Cheaper forward passes that give a model's own answers up to floating-point rounding.
 
-`packed_linears` multiplies on a processor by weights cast and laid out once for oneDNN;
-`first_token_only` leaves out of the last layer what the head does not read. Both give the model's own
-answers up to the last bits of floating-point sums, and both are undone at the end. A model that they
-do not fit runs as it is.
+They pay because an attack asks one model many questions. `pack_linears` casts weights and lays them out once
+for oneDNN on a CPU; `skip_later_tokens` leaves out of the last layer what the head does not read. Both are
+undone at the end, and a model that they do not fit runs as it is.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-# The packed copy takes memory: none is made of models with more weights (2 GB in float32).
-_MOST_WEIGHTS = 500_000_000
-# Classifiers whose head reads the first token alone, and whose last layer is `encoder.layer[-1]` with
-# an `attention.output` called as (attended, residual); after it, no token sees another.
+# The packed copy takes memory, so models with more weights (2 GB in float32) get none.
+_MAX_WEIGHTS = 500_000_000
+# Classifiers whose head reads only the first token, and whose last layer is `encoder.layer[-1]` with an
+# `attention.output` called as (attended, residual). After it, no token sees another.
 _FIRST_TOKEN_HEADS = (
     "BertForSequenceClassification",
     "CamembertForSequenceClassification",
@@ -34,18 +33,18 @@ _FIRST_TOKEN_HEADS = (
 
 
 @contextmanager
-def packed_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[int]:
-    """Within, the model's float32 linear layers on the processor run through oneDNN.
+def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[int]:
+    """Run the float32 linear layers of a model on a CPU through oneDNN.
 
-    A layer goes its own way where gradients are on, and where it would not compute in `dtype`. The
-    layers' weights must not change within.
+    A layer runs as usual if gradients are on or if it would not compute in `dtype`. The weights must not
+    change meanwhile.
 
     Args:
-        model: any model; only plain `nn.Linear` layers of it are touched.
-        dtype: what they compute in: float32 without autocast, bfloat16 under it.
+        model: Any model; only its plain `nn.Linear` layers are changed.
+        dtype: What they compute in: float32 (default), or bfloat16 under autocast.
 
     Yields:
-        How many layers are packed; 0 where this torch or processor cannot, or the model is large.
+        The number of packed layers; 0 if this torch or CPU cannot, or if the model is large.
     """
     layers = [
         module
@@ -57,11 +56,11 @@ def packed_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iter
         and module.weight.dtype == torch.float32
     ]
     weights = sum(layer.weight.numel() for layer in layers)
-    if not layers or weights > _MOST_WEIGHTS or _is_compiled(model) or not can_pack(dtype):
+    if not layers or weights > _MAX_WEIGHTS or _is_compiled(model) or not can_pack(dtype):
         layers = []
     try:
         for layer in layers:
-            vars(layer)["forward"] = _packed_forward(layer, dtype)
+            vars(layer)["forward"] = _make_packed_forward(layer, dtype)
         yield len(layers)
     finally:
         for layer in layers:
@@ -69,15 +68,14 @@ def packed_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iter
 
 
 @contextmanager
-def first_token_only(model: nn.Module) -> Iterator[bool]:
-    """Within, the last layer of a classifier that reads the first token computes that token alone.
+def skip_later_tokens(model: nn.Module) -> Iterator[bool]:
+    """Compute only the first token in the last layer of a classifier whose head reads only that.
 
     Args:
-        model: any model; only transformers' own classes of BERT's kind, of two layers or more, are
-            touched.
+        model: Any model; only classes of transformers similar to BERT with two layers or more are changed.
 
     Yields:
-        Whether it is one.
+        Whether the model is one of them.
     """
     if not _reads_first_token(model):
         yield False
@@ -101,51 +99,58 @@ def _reads_first_token(model: Any) -> bool:
 
 
 def _is_compiled(model: nn.Module) -> bool:
-    """Whether torch.compile has been at it, which would compile again for changed layers."""
+    # torch.compile would compile again for changed layers.
     return any(
         getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
     )
 
 
-def _packed_forward(layer: nn.Linear, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+def _make_packed_forward(
+    layer: nn.Linear, dtype: torch.dtype
+) -> Callable[[torch.Tensor], torch.Tensor]:
     weight = _pack(layer.weight.detach().to(dtype))
     bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 
-    def forward(given: torch.Tensor) -> torch.Tensor:
+    def forward(inputs: torch.Tensor) -> torch.Tensor:
         autocast = torch.is_autocast_enabled("cpu")
-        computes = torch.get_autocast_dtype("cpu") if autocast else given.dtype
-        if torch.is_grad_enabled() or computes != dtype or not given.numel():
-            return nn.functional.linear(given, layer.weight, layer.bias)
-        return _multiply(given.to(dtype), weight, bias)
+        computes = torch.get_autocast_dtype("cpu") if autocast else inputs.dtype
+        if torch.is_grad_enabled() or computes != dtype or not inputs.numel():
+            return nn.functional.linear(inputs, layer.weight, layer.bias)
+        return _compute_product(inputs.to(dtype), weight, bias)
 
     return forward
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
-    # The second argument is the number of rows to expect, which oneDNN chooses the layout for.
+    # The second argument is the expected number of rows, for which oneDNN chooses the layout.
     return torch.ops.mkldnn._reorder_linear_weight(weight, 512)
 
 
-def _multiply(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return torch.ops.mkldnn._linear_pointwise(given, weight, bias, "none", [], "")
+def _compute_product(
+    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
 @cache
 def can_pack(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether oneDNN's packed product works here; tried on a small case, as its interface is torch's
-    own (torch.compile uses it) and may change."""
+    """Return whether oneDNN's packed product works here.
+
+    It is tried on a small case, because its interface is internal to torch (torch.compile uses it) and may
+    change.
+    """
     capability = torch.backends.cpu.get_cpu_capability()
     if not torch.backends.mkldnn.is_available() or not capability.startswith(("AVX2", "AVX512")):
         return False
     try:
         with torch.no_grad():
-            given = torch.linspace(-1, 1, 2 * 3 * 8).view(2, 3, 8).to(dtype)
+            inputs = torch.linspace(-1, 1, 2 * 3 * 8).view(2, 3, 8).to(dtype)
             weight = torch.linspace(-1, 2, 5 * 8).view(5, 8).to(dtype)
             bias = torch.linspace(0, 1, 5).to(dtype)
-            found = _multiply(given, _pack(weight), bias)
-            expected = nn.functional.linear(given, weight, bias)
+            product = _compute_product(inputs, _pack(weight), bias)
+            expected = nn.functional.linear(inputs, weight, bias)
         precision = 8 * torch.finfo(dtype).eps
-        works = torch.allclose(found, expected, rtol=precision, atol=precision)
+        works = torch.allclose(product, expected, rtol=precision, atol=precision)
     except (AttributeError, RuntimeError, TypeError) as error:
         logger.info("linear layers are not packed for oneDNN: %s", error)
         return False

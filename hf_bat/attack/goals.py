@@ -1,8 +1,8 @@
 """Goals: when an edited input counts as a success of the attack.
 
-A fickle attack wants another prediction (`flip`). An obstinate attack changes the meaning and wants
-the prediction to stay; for that there are two definitions in use, and every obstinate attack reports
-both: `keep-strict`, the paper's, and `keep-confident`, what its authors' code counts.
+A fickle attack wants another prediction (`flip`). An obstinate attack changes the meaning and wants the
+prediction to stay. Two definitions of that are in use and every obstinate attack reports both: `keep-strict`,
+the paper's, and `keep-confident`, which the code of its authors counts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from hf_bat.errors import HfBatError
 
 
 class Goal(ABC):
-    """What an attack wants of the model's answer to an edited input.
+    """A condition on the model's answer to an edited input.
 
     Attributes:
-        name: as the command line and reports call it.
+        name: Name on the command line and in reports.
         kind: "fickle" or "obstinate".
 
     Example:
@@ -28,7 +28,7 @@ class Goal(ABC):
         ...     def score(self, probabilities, label):
         ...         return probabilities[:, 1]
         ...     def reached(self, probabilities, label, gold_before):
-        ...         return kept(probabilities, 1)
+        ...         return select_kept(probabilities, 1)
         >>> Target().reached(np.array([[0.4, 0.6]]), label=0, gold_before=0.9).tolist()
         [True]
     """
@@ -38,11 +38,11 @@ class Goal(ABC):
 
     @abstractmethod
     def score(self, probabilities: np.ndarray, label: int) -> np.ndarray:
-        """How near each answer is to the goal; a search keeps what raises it.
+        """Return how near each answer is to the goal; a search keeps edits that raise it.
 
         Args:
             probabilities: (n, labels).
-            label: the gold label, which the model predicts for the unedited input.
+            label: Gold label, which the model predicts for the unedited input.
 
         Returns:
             (n,) scores, higher is nearer.
@@ -50,20 +50,24 @@ class Goal(ABC):
 
     @abstractmethod
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:
-        """Which answers fulfil the goal.
+        """Return which answers reach the goal.
 
         Args:
             probabilities: (n, labels).
-            label: the gold label.
-            gold_before: its probability on the unedited input.
+            label: Gold label.
+            gold_before: Probability of the gold label for the unedited input.
 
         Returns:
             (n,) booleans.
         """
 
+    def score_unedited(self, gold_before: float) -> float:
+        """Return the score of the unedited input, which a search has to exceed."""
+        return 1.0 - gold_before if self.kind == "fickle" else gold_before
+
 
 class Flip(Goal):
-    """The prediction changes (untargeted; the synonym attack's goal).
+    """The prediction changes (untargeted); the goal of the synonym attack.
 
     Example:
         >>> Flip().reached(np.array([[0.4, 0.6], [0.5, 0.5]]), label=0, gold_before=0.9).tolist()
@@ -76,11 +80,11 @@ class Flip(Goal):
         return 1.0 - probabilities[:, label]
 
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:
-        return ~kept(probabilities, label)
+        return ~select_kept(probabilities, label)
 
 
 class KeepStrict(Goal):
-    """The prediction stays: f(x_o) = f(x), the paper's definition.
+    """The prediction stays, f(x_o) = f(x): the paper's definition.
 
     Example:
         >>> KeepStrict().reached(np.array([[0.6, 0.4], [0.4, 0.6]]), label=0, gold_before=0.9).tolist()
@@ -90,10 +94,10 @@ class KeepStrict(Goal):
     name, kind = "keep-strict", "obstinate"
 
     def score(self, probabilities: np.ndarray, label: int) -> np.ndarray:
-        return np.where(kept(probabilities, label), probabilities[:, label], 0.0)
+        return np.where(select_kept(probabilities, label), probabilities[:, label], 0.0)
 
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:
-        return kept(probabilities, label)
+        return select_kept(probabilities, label)
 
 
 class KeepConfident(KeepStrict):
@@ -108,11 +112,11 @@ class KeepConfident(KeepStrict):
     name = "keep-confident"
 
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:
-        return kept(probabilities, label) & (probabilities[:, label] > gold_before)
+        return select_kept(probabilities, label) & (probabilities[:, label] > gold_before)
 
 
-def kept(probabilities: np.ndarray, label: int) -> np.ndarray:
-    """Which of (n, labels) answers predict the label; a tie goes to the lower label."""
+def select_kept(probabilities: np.ndarray, label: int) -> np.ndarray:
+    """Return which of (n, labels) answers predict the label; a tie goes to the lower label."""
     return probabilities.argmax(axis=1) == label
 
 
@@ -120,10 +124,10 @@ GOALS: dict[str, Goal] = {goal.name: goal for goal in (Flip(), KeepStrict(), Kee
 
 
 def get_goal(name: str | Goal) -> Goal:
-    """Look a goal up by its name.
+    """Return the goal of a name.
 
     Raises:
-        HfBatError: an unknown name.
+        HfBatError: The name is unknown.
     """
     if isinstance(name, Goal):
         return name

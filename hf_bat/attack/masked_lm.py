@@ -1,4 +1,4 @@
-"""Candidates from a masked language model: what it predicts in a word's place (A2T-MLM)."""
+"""Candidates from a masked language model: what it predicts in place of a word (A2T-MLM)."""
 
 from __future__ import annotations
 
@@ -19,47 +19,46 @@ from hf_bat.perturbations.base import (
     Texts,
     apply_replacement,
     list_edits,
+    replace_sentence,
 )
 from hf_bat.text import detach_punctuation, match_case
 
-# Tokens in a forward pass: each gives a score for every word of the vocabulary.
-_TOKENS = 2048
+# Tokens in a forward pass. Each gives a score for every word of the vocabulary, which takes memory.
+_MAX_TOKENS = 2048
 # Inputs whose predictions are remembered: more than an attack has in flight.
 _REMEMBERED = 8192
-# Predictions looked at beyond those asked for: some are the word itself, or its antonyms.
+# Predictions to look at beyond those asked for, because some are the word itself or its antonyms.
 _SPARE = 20
 
 
 class _Question(NamedTuple):
-    """One word masked: where it stands, and the masked input as the model reads it."""
+    """An input with one word masked, as the model reads it."""
 
     texts: Texts
-    sentence: int
-    position: int
-    word: str
+    slot: Slot
     ids: list[int]
     types: list[int] | None
-    mask: int
+    mask: int  # index of the masked token
 
 
 class MaskedLMPerturbation(Perturbation):
-    """Replaces a word by what a masked language model predicts in its place, the input as context.
+    """Replaces a word by what a masked language model predicts in its place, given the rest of the input.
 
-    Words of letters alone are replaced, by whole words of letters alone. The predictions are those for
-    the unedited input, also for the later edits of one attack: one pass of the model a word.
+    Only words of letters are replaced, by whole words of letters. Later edits of the same attack use the
+    predictions for the unedited input too, so each word costs one forward pass.
 
     Args:
-        model: the folder or Hub id of a masked language model.
-        top: the most candidates a word, likeliest first.
-        exclude_stopwords: leave function words (NLTK's English list) alone.
-        casing: `"keep"` gives a candidate the case of the word that it replaces; `"authors"` leaves it
-            in lower case.
-        antonyms: word -> its antonyms, which are no candidates: a model predicts "cold" for "hot".
-        device: where it runs; the first GPU, else the processor, where None.
-        max_length: tokens after which an input is cut; a word beyond has no candidates.
+        model: Folder or Hub id of a masked language model.
+        top: Maximum number of candidates for a word, likeliest first. Defaults to 20.
+        exclude_stopwords: Whether to leave function words (NLTK's English list) alone. Defaults to `True`.
+        casing: `"keep"` (default) gives a candidate the case of the word that it replaces; `"authors"`
+            leaves it in lower case.
+        antonyms: Word -> its antonyms, which are not candidates: a model predicts "cold" for "hot".
+        device: Device. Defaults to the first GPU, or the CPU without one.
+        max_length: Maximum input length in tokens; a word beyond has no candidates. Defaults to 256.
 
     Raises:
-        HfBatError: no masked language model there, or a tokenizer without a mask; raised when the model
+        HfBatError: There is no masked language model, or its tokenizer has no mask; raised when the model
             is first used or described.
 
     Example:
@@ -88,9 +87,7 @@ class MaskedLMPerturbation(Perturbation):
         self.exclude_stopwords, self.max_length = exclude_stopwords, max_length
         self.antonyms = as_table(antonyms or {})
         self.device = device
-        self._stopwords: frozenset[str] = frozenset()
-        if exclude_stopwords:
-            self._stopwords = stopwords("nltk")
+        self._stopwords = stopwords("nltk") if exclude_stopwords else frozenset()
         self._slots: OrderedDict[Texts, list[Slot]] = OrderedDict()
 
     # ---- as a perturbation --------------------------------------------------------------------
@@ -113,12 +110,12 @@ class MaskedLMPerturbation(Perturbation):
         return []
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw each word uniformly from itself and its candidates; None where no word changes."""
+        """Draw each word uniformly from itself and its candidates; `None` if no word changes."""
         drawn = texts
         for slot in self.slots(texts):
             choice = int(rng.random() * (len(slot.replacements) + 1))
             if choice:
-                drawn = _edited(drawn, slot, slot.replacements[choice - 1])
+                drawn = _replace_word(drawn, slot, slot.replacements[choice - 1])
         return None if drawn == texts else drawn
 
     def describe(self) -> dict[str, object]:
@@ -132,13 +129,29 @@ class MaskedLMPerturbation(Perturbation):
             "max_length": self.max_length,
         }
 
+    def prepare(self, inputs: Sequence[Texts]) -> None:
+        """Ask the model about several inputs together, so that `slots` need not ask about each alone."""
+        new = [texts for texts in dict.fromkeys(inputs) if texts not in self._slots]
+        for texts in inputs:
+            if texts in self._slots:
+                self._slots.move_to_end(texts)
+        slots: dict[Texts, list[Slot]] = {texts: [] for texts in new}
+        questions = [question for texts in new for question in self._mask_words(texts)]
+        for batch in _split_into_batches(questions):
+            for question, words in zip(batch, self._predict(batch), strict=True):
+                options = self._filter_words(question.slot.original, words)
+                if options:
+                    slots[question.texts].append(replace(question.slot, replacements=options))
+        for texts, filled in slots.items():
+            self._slots[texts] = sorted(filled, key=lambda slot: (slot.sentence, slot.position))
+        while len(self._slots) > max(_REMEMBERED, len(inputs)):
+            self._slots.popitem(last=False)
+
     # ---- the model ----------------------------------------------------------------------------
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        import torch
-
-        from hf_bat.attack.transformer import load
+        from hf_bat.attack.models import choose_device, load
 
         model, about = load(
             "AutoModelForMaskedLM", self.path, "masked language model", output_loading_info=True
@@ -151,13 +164,12 @@ class MaskedLMPerturbation(Perturbation):
         tokenizer = load("AutoTokenizer", self.path, "tokenizer of the masked language model")
         if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
             raise HfBatError(f"the tokenizer of {self.path} has no mask or no padding token")
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().to(device), tokenizer
+        return model.eval().to(self.device or choose_device()), tokenizer
 
     @cached_property
     def identity(self) -> str:
         """A hash of the model's weights and vocabulary."""
-        from hf_bat.attack.transformer import hash_model
+        from hf_bat.attack.models import hash_model
 
         return hash_model(*self._loaded)
 
@@ -166,117 +178,87 @@ class MaskedLMPerturbation(Perturbation):
         """The whole words of the vocabulary, by token."""
         tokenizer = self._loaded[1]
         vocabulary = tokenizer.get_vocab()
-        # Where tokens carry the space before them, one without is the rest of a word; elsewhere
-        # (WordPiece) such a rest is marked with ##.
+        # If tokens carry the space before them, a token without it is the rest of a word. Otherwise
+        # (WordPiece) a rest is marked with ##, so it is not a word of letters.
         spaces = ("\u0120", "\u2581")
         spaced = any(token.startswith(spaces) for token in vocabulary)
-        found = {}
+        words = {}
         for token, number in vocabulary.items():
+            word = token
             if spaced:
                 word = tokenizer.decode([number]).strip() if token.startswith(spaces) else ""
-            else:
-                word = token
             if word.isalpha():
-                found[number] = word
-        return found
+                words[number] = word
+        return words
 
-    def prepare(self, inputs: Sequence[Texts]) -> None:
-        """Ask the model about inputs together, so that `slots` need not ask about each by itself."""
-        new = [texts for texts in dict.fromkeys(inputs) if texts not in self._slots]
-        for texts in inputs:
-            if texts in self._slots:
-                self._slots.move_to_end(texts)
-        found: dict[Texts, list[Slot]] = {texts: [] for texts in new}
-        questions = [question for texts in new for question in self._questions(texts)]
-        for batch in _batches(questions):
-            for question, words in zip(batch, self._predict(batch), strict=True):
-                place = question.sentence, question.position
-                options = self._admissible(question.word, words)
-                if options:
-                    found[question.texts].append(Slot(*place, question.word, options))
-        for texts, slots in found.items():
-            self._slots[texts] = sorted(slots, key=lambda slot: (slot.sentence, slot.position))
-        while len(self._slots) > max(_REMEMBERED, len(inputs)):
-            self._slots.popitem(last=False)
-
-    def _questions(self, texts: Texts) -> Iterator[_Question]:
-        places = [
-            (sentence, position, word)
+    def _mask_words(self, texts: Texts) -> Iterator[_Question]:
+        slots = [
+            Slot(sentence, position, word, ())
             for sentence, text in enumerate(texts)
             for position, token in enumerate(text.split())
             if (word := detach_punctuation(token)[0]).isalpha()
             and word.lower() not in self._stopwords
         ]
-        if not places:
+        if not slots:
             return
         tokenizer = self._loaded[1]
-        limit = min(self.max_length, tokenizer.model_max_length)
-        masked = [
-            _edited(texts, Slot(sentence, position, word, ()), tokenizer.mask_token)
-            for sentence, position, word in places
-        ]
+        masked = [_replace_word(texts, slot, tokenizer.mask_token) for slot in slots]
         columns = [list(column) for column in zip(*masked, strict=True)]
+        limit = min(self.max_length, tokenizer.model_max_length)
         encoded = tokenizer(*columns, truncation=True, max_length=limit)
-        types = encoded.get("token_type_ids") or [None] * len(places)
-        for (sentence, position, word), ids, kinds in zip(
-            places, encoded["input_ids"], types, strict=True
-        ):
+        types = encoded.get("token_type_ids") or [None] * len(slots)
+        for slot, ids, kinds in zip(slots, encoded["input_ids"], types, strict=True):
             masks = [i for i, number in enumerate(ids) if number == tokenizer.mask_token_id]
-            if len(masks) == 1:  # none: beyond the cut; more: the text itself speaks of masks
-                yield _Question(texts, sentence, position, word, ids, kinds, masks[0])
+            # Without a mask the word is beyond the cut; with several the text itself has mask tokens.
+            if len(masks) == 1:
+                yield _Question(texts, slot, ids, kinds, masks[0])
 
     def _predict(self, batch: Sequence[_Question]) -> list[list[str]]:
-        """The words that the model thinks likeliest for each question, likeliest first."""
+        """Return for each question the words that the model finds likeliest, likeliest first."""
         import torch
 
+        from hf_bat.attack.models import pad_rows
+
         model, tokenizer = self._loaded
-        width = max(len(question.ids) for question in batch)
-
-        def pad(rows: list[list[int]], value: int) -> torch.Tensor:
-            filled = [row + [value] * (width - len(row)) for row in rows]
-            return torch.tensor(filled, device=model.device)
-
         fed = {
-            "input_ids": pad([q.ids for q in batch], tokenizer.pad_token_id),
-            "attention_mask": pad([[1] * len(q.ids) for q in batch], 0),
+            "input_ids": pad_rows([q.ids for q in batch], tokenizer.pad_token_id, model.device),
+            "attention_mask": pad_rows([[1] * len(q.ids) for q in batch], 0, model.device),
         }
         if batch[0].types is not None:
-            fed["token_type_ids"] = pad([q.types or [] for q in batch], tokenizer.pad_token_type_id)
-        words = self._words
-        # An attack's session may have autocast on, which is of the model attacked.
+            types = [question.types or [] for question in batch]
+            fed["token_type_ids"] = pad_rows(types, tokenizer.pad_token_type_id, model.device)
+        # The session of the attacked model may have autocast on, which is not for this model.
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
             scores = model(**fed).logits
             scores = scores[range(len(batch)), [q.mask for q in batch]].float()
+        words = self._words
         known = torch.tensor(sorted(words), device=scores.device)
-        scores = scores[:, known]
-        count = min(self.top + _SPARE, len(known))
-        values, places = scores.topk(count, dim=-1)
-        numbers = known[places]
-        # Of equal scores the lower token first, on every machine.
+        values, places = scores[:, known].topk(min(self.top + _SPARE, len(known)), dim=-1)
+        # For equal scores the lower token comes first, on every machine.
         return [
             [words[number] for _, number in sorted((-v, n) for v, n in zip(*row, strict=True))]
-            for row in zip(values.tolist(), numbers.tolist(), strict=True)
+            for row in zip(values.tolist(), known[places].tolist(), strict=True)
         ]
 
-    def _admissible(self, word: str, predicted: Sequence[str]) -> tuple[str, ...]:
+    def _filter_words(self, word: str, predicted: Sequence[str]) -> tuple[str, ...]:
         lower = word.lower()
-        opposites = self.antonyms.get(word) or self.antonyms.get(lower) or ()
-        barred = {lower, *(other.lower() for other in opposites)}
-        chosen = dict.fromkeys(p.lower() for p in predicted if p.lower() not in barred)
+        antonyms = self.antonyms.get(word) or self.antonyms.get(lower) or ()
+        excluded = {lower, *(antonym.lower() for antonym in antonyms)}
+        chosen = dict.fromkeys(p.lower() for p in predicted if p.lower() not in excluded)
         kept = list(chosen)[: self.top]
         return tuple(match_case(k, word) if self.casing == "keep" else k for k in kept)
 
 
-def _batches(questions: Sequence[_Question]) -> Iterator[list[_Question]]:
-    """Questions of near length together, so many that a batch has `_TOKENS` tokens at most."""
+def _split_into_batches(questions: Sequence[_Question]) -> Iterator[list[_Question]]:
+    """Yield questions of similar length together."""
     ordered = sorted(questions, key=lambda question: len(question.ids), reverse=True)
     first = 0
     while first < len(ordered):
-        size = max(1, _TOKENS // len(ordered[first].ids))
+        size = max(1, _MAX_TOKENS // len(ordered[first].ids))
         yield ordered[first : first + size]
         first += size
 
 
-def _edited(texts: Texts, slot: Slot, word: str) -> Texts:
+def _replace_word(texts: Texts, slot: Slot, word: str) -> Texts:
     text = apply_replacement(texts[slot.sentence], slot.position, word)
-    return (*texts[: slot.sentence], text, *texts[slot.sentence + 1 :])
+    return replace_sentence(texts, slot.sentence, text)

@@ -1,90 +1,94 @@
-"""Models as an attack sees them: inputs in, probabilities out."""
+"""Models that an attack can query: functions, transformers classifiers, and either behind a defense."""
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 
+from hf_bat.attack.engine import Classifier
+from hf_bat.attack.fast import pack_linears, skip_later_tokens
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.device import cast_to_double, disable_cudnn_attention
 from hf_bat.errors import HfBatError
+from hf_bat.labels import check_single_label
+from hf_bat.lengths import check_length, get_named_limit
 from hf_bat.perturbations.base import Texts
 
+DTYPES = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
 
-class Classifier(ABC):
-    """What the engine needs of a model.
 
-    Attributes:
-        config: a transformers configuration, or None.
-        unk: what the model reads as an unknown word.
-        name: what to call it in reports.
-        max_length: tokens after which it cuts an input; None where it cuts none or does not say.
-        preprocessing_defence: what is done to a text before the model reads it, as reports disclose
-            it; None where nothing is.
+def as_classifier(
+    model: Any,
+    tokenizer: Any = None,
+    max_length: int | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    canonicalizer: Canonicalizer | None = None,
+) -> Classifier:
+    """Wrap a model for the engine.
+
+    Args:
+        model: See `Attack`; also for the next four.
+        tokenizer: The model's tokenizer.
+        max_length: Maximum input length in tokens.
+        device: Device of a transformers model.
+        dtype: Precision of a transformers model.
+        canonicalizer: The model's preprocessing defense, if it has one.
+
+    Raises:
+        HfBatError: `model` is not a model, or an option does not apply to it: a function takes none, and a
+            `Classifier` has its own.
     """
-
-    config: Any = None
-    unk: str = "[UNK]"
-    name: str = "model"
-    max_length: int | None = None
-    preprocessing_defence: dict[str, Any] | None = None
-
-    @abstractmethod
-    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
-        """What the model sees of each input; inputs with equal keys get one query."""
-
-    @abstractmethod
-    def length(self, key: Any) -> int:
-        """What an input costs; inputs of near length share a batch."""
-
-    @abstractmethod
-    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
-        """(n, labels) float64 for n keys, in one forward pass."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """A hash that tells this model, as it is set up, from others."""
-
-    def about(self) -> dict[str, Any]:
-        """What a report must say of this model beside its name, ready for JSON."""
-        return {}
-
-    def disclosed(self) -> dict[str, Any]:
-        """What every report must say of this model: `preprocessing_defence`, `smoothed`, as far as it is."""
-        found = {
-            "preprocessing_defence": self.preprocessing_defence,
-            "smoothed": self.about().get("smoothed"),
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
-        """Per input, per sentence: which of its white-space tokens the model sees."""
-        return [tuple(range(len(text.split())) for text in texts) for texts in inputs]
-
-    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
-        """Per (input, label), per sentence, per white-space token: its gradient's size."""
+    options = {
+        "device": device,
+        "max_length": max_length,
+        "dtype": None if dtype == "float32" else dtype,
+    }
+    given = [name for name, value in options.items() if value is not None]
+    classifier: Classifier
+    if isinstance(model, Classifier):
+        if max_length is not None and max_length == model.max_length:
+            given.remove("max_length")
+        if given:
+            raise HfBatError(
+                f"{given[0]} does not apply to a {type(model).__name__}, which has its own; set it there"
+            )
+        classifier = model
+    elif isinstance(model, (str, Path)) or hasattr(model, "parameters"):
+        classifier = TransformersModel(model, tokenizer, max_length, device, dtype)
+    elif callable(model):
+        if given:
+            raise HfBatError(f"{given[0]} is for transformers models; a function takes no options")
+        classifier = CallableModel(model)
+    else:
         raise HfBatError(
-            "the gradient ranking needs a transformers model; for a callable choose the ranking "
-            "deletion, unk or random"
+            f"a model is a transformers classifier or a function, not {type(model).__name__}"
         )
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """What has to hold while queries run."""
-        yield
+    return classifier if canonicalizer is None else CanonicalizedModel(classifier, canonicalizer)
 
 
 class CallableModel(Classifier):
     """Any function from inputs to probabilities, such as a scikit-learn pipeline's `predict_proba`.
 
     Args:
-        function: takes a list of inputs, each a tuple of two sentences, or a string where the task has
-            one, and returns their probabilities, (n, labels).
-        name: what to call it; part of what a rows file must match to be resumed.
+        function: Takes a list of inputs, each a tuple of two texts or, for tasks with one text, a string,
+            and returns their probabilities, (n, labels).
+        name: Name in reports. A rows file can only be resumed by a model of the same name. Defaults to the
+            function's name.
 
     Example:
         >>> model = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], name="constant")
@@ -103,9 +107,9 @@ class CallableModel(Classifier):
         return sum(len(text.split()) for text in key)
 
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
-        asked = [texts if len(texts) > 1 else texts[0] for texts in keys]
+        inputs = [texts if len(texts) > 1 else texts[0] for texts in keys]
         try:
-            answers = np.asarray(self.function(asked), dtype=np.float64)
+            answers = np.asarray(self.function(inputs), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise HfBatError(f"the model's function failed: {error}") from error
         return check_probabilities(answers, keys)
@@ -116,10 +120,10 @@ class CallableModel(Classifier):
 
 
 def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Refuse what is not one distribution an input.
+    """Check that a model gave one distribution for each input, and return them.
 
     Raises:
-        HfBatError: the wrong number of rows or dimensions, NaN, values outside 0..1 or a sum that is
+        HfBatError: The wrong number of rows or dimensions, NaN, values outside [0, 1] or a sum that is
             not 1 (within 0.001); the message shows the input.
     """
     if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
@@ -129,14 +133,420 @@ def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarra
         )
     finite = np.isfinite(answers).all(axis=1)
     if not finite.all():
-        bad = inputs[int(np.argmin(finite))]
-        raise HfBatError(f"the model gave NaN or infinity for the input {bad!r:.200}")
-    off = np.abs(answers.sum(axis=1) - 1) > 1e-3
-    off |= (answers < -1e-6).any(axis=1)
-    if off.any():
-        row = int(np.argmax(off))
+        text = inputs[int(np.argmin(finite))]
+        raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
+    wrong = np.abs(answers.sum(axis=1) - 1) > 1e-3
+    wrong |= (answers < -1e-6).any(axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise HfBatError(
             f"the model gave {np.round(answers[row], 4).tolist()} for the input {inputs[row]!r:.200}; "
             "expected probabilities (0..1, sum 1): apply a softmax to logits"
         )
     return answers
+
+
+class CanonicalizedModel(Classifier):
+    """A classifier behind the preprocessing defense: it reads its inputs in canonical words.
+
+    Args:
+        model: The classifier behind the defense.
+        canonicalizer: Maps a text to canonical words, one word to one.
+
+    Example:
+        >>> model = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], name="constant")
+        >>> defended = CanonicalizedModel(model, Canonicalizer({"auto": ("car",)}))
+        >>> defended.keys([("An auto.", "A car.")])
+        [('An car.', 'A car.')]
+    """
+
+    def __init__(self, model: Classifier, canonicalizer: Canonicalizer):
+        self.inner, self.canonicalizer = model, canonicalizer
+        self.config, self.unk, self.name = model.config, model.unk, model.name
+        self.max_length = model.max_length
+        self.preprocessing_defence = canonicalizer.describe()
+
+    @property
+    def device(self) -> Any:
+        """Device of the model, or `None` for a function."""
+        return getattr(self.inner, "device", None)
+
+    def _canonicalize(self, inputs: Sequence[Texts]) -> list[Texts]:
+        return [tuple(map(self.canonicalizer, texts)) for texts in inputs]
+
+    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
+        return self.inner.keys(self._canonicalize(inputs))
+
+    def length(self, key: Any) -> int:
+        return self.inner.length(key)
+
+    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
+        return self.inner.probabilities(keys)
+
+    def about(self) -> dict[str, Any]:
+        return self.inner.about()
+
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
+        return self.inner.visible(self._canonicalize(inputs))
+
+    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        inputs = self._canonicalize([texts for texts, _ in asked])
+        return self.inner.saliency(list(zip(inputs, (label for _, label in asked), strict=True)))
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        with self.inner.session():
+            yield
+
+    @property
+    def identity(self) -> str:
+        text = f"{self.inner.identity} canonicalize {self.canonicalizer.fingerprint}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Tokens(NamedTuple):
+    """An input as a transformers model reads it."""
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...] | None
+
+
+class TransformersModel(Classifier):
+    """A sequence classifier of transformers.
+
+    Args:
+        model: The classifier, or the folder or Hub id of one.
+        tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
+        max_length: Maximum input length in tokens, as in training. Defaults to the model's limit.
+        device: Device. Defaults to the first GPU for a path, and else to where the model is.
+        dtype: "float32" (default), "bfloat16" or "float16"; the latter two by autocast.
+
+    Raises:
+        HfBatError: The model or tokenizer cannot be loaded or do not fit, the head is not for single-label
+            classification, `max_length` exceeds the model's limit, or `dtype` is unknown.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "runs"]
+        >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+        >>> config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+        >>> model = TransformersModel(BertForSequenceClassification(config), tokenizer, max_length=16)
+        >>> with model.session():
+        ...     model.probabilities(model.keys([("A dog.", "A dog runs.")])).shape
+        (1, 2)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        max_length: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+    ):
+        if dtype not in DTYPES:
+            raise HfBatError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        if isinstance(model, (str, Path)):
+            tokenizer = tokenizer or str(model)
+            device = device or choose_device()
+            model = load("AutoModelForSequenceClassification", str(model), "model")
+        if isinstance(tokenizer, (str, Path)):
+            tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer")
+        if tokenizer is None:
+            raise HfBatError("give the model's tokenizer")
+        self.model: nn.Module = model.module if hasattr(model, "module") else model
+        self.tokenizer = tokenizer
+        self.config = getattr(self.model, "config", None)
+        if self.config is None:
+            raise HfBatError(f"{type(model).__name__} is no transformers model: it has no config")
+        check_single_label(self.config)
+        if tokenizer.pad_token_id is None:
+            raise HfBatError(
+                "the tokenizer has no padding token; set one, e.g. tokenizer.pad_token = tokenizer.eos_token"
+            )
+        if device is not None:
+            self.model.to(_parse_device(device))
+        if max_length is not None and max_length < 4:
+            raise HfBatError(f"max_length must be at least 4; got {max_length}")
+        check_length(self.config, max_length)
+        limits = (tokenizer.model_max_length, get_named_limit(self.config))
+        # A tokenizer without a limit says a huge number.
+        self.max_length = max_length or min((n for n in limits if n and n < 10**6), default=None)
+        self.dtype = DTYPES[dtype]
+        self.unk = tokenizer.unk_token or "[UNK]"
+        self.name = str(getattr(self.config, "_name_or_path", "") or type(self.model).__name__)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next(self.model.parameters()).device
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Set evaluation mode, no gradients, autocast and the cheaper forward passes of `fast`.
+
+        Autocast is entered once, so that it casts each weight once.
+        """
+        training, pad = self.model.training, self.config.pad_token_id
+        try:
+            self.model.eval()
+            self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
+            with ExitStack() as stack:
+                stack.enter_context(torch.no_grad())
+                stack.enter_context(disable_cudnn_attention())
+                if self.dtype is not None:
+                    stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
+                stack.enter_context(pack_linears(self.model, self.dtype or torch.float32))
+                stack.enter_context(skip_later_tokens(self.model))
+                yield
+        finally:
+            self.config.pad_token_id = pad
+            self.model.train(training)
+
+    def _encode(self, inputs: Sequence[Texts], **options: Any) -> Any:
+        columns = [list(column) for column in zip(*inputs, strict=True)]
+        return self.tokenizer(
+            *columns,
+            truncation=self.max_length is not None,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            **options,
+        )
+
+    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
+        encoded = self._encode(inputs)
+        ids = encoded["input_ids"]
+        types = encoded.get("token_type_ids") or [None] * len(ids)
+        return [
+            Tokens(tuple(i), None if t is None else tuple(t))
+            for i, t in zip(ids, types, strict=True)
+        ]
+
+    def length(self, key: Tokens) -> int:
+        return len(key.ids)
+
+    def _pad(self, keys: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+        left = self.tokenizer.padding_side == "left"
+        columns: dict[str, tuple[list[Sequence[int]], int]] = {
+            "input_ids": ([key.ids for key in keys], self.tokenizer.pad_token_id),
+            "attention_mask": ([(1,) * len(key.ids) for key in keys], 0),
+        }
+        if keys[0].types is not None:
+            types: list[Sequence[int]] = [key.types or () for key in keys]
+            columns["token_type_ids"] = types, self.tokenizer.pad_token_type_id
+        return {
+            name: pad_rows(rows, value, self.device, left)
+            for name, (rows, value) in columns.items()
+        }
+
+    def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
+        logits = self.model(**self._pad(keys)).logits
+        # In double precision, so that a gain in confidence of a very sure model is not rounded to 0.
+        answers = _to_numpy(cast_to_double(logits).softmax(dim=-1))
+        finite = np.isfinite(answers).all(axis=1)
+        if not finite.all():
+            text = self.tokenizer.decode(keys[int(np.argmin(finite))].ids)
+            raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
+        return answers
+
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
+        words = super().visible(inputs)
+        if self.max_length is None:
+            return words
+        lengths = [len(ids) for ids in self._encode(inputs)["input_ids"]]
+        cut = [i for i, length in enumerate(lengths) if length >= self.max_length]
+        if cut:
+            places = self._locate_tokens([inputs[i] for i in cut])
+            for i, tokens in zip(cut, places, strict=True):
+                seen = [{word for _, s, word in tokens if s == k} for k in range(len(inputs[i]))]
+                words[i] = tuple(map(self._cut, words[i], seen))
+        return words
+
+    def _cut(self, words: range, seen: set[int]) -> range:
+        """Return the words of a sentence up to the cut. A word before it may have no token of its own."""
+        if not seen:
+            return range(0)
+        if self.tokenizer.truncation_side == "left":
+            return range(min(seen), len(words))
+        return range(max(seen) + 1)
+
+    def _locate_tokens(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
+        """Return for each input (token, sentence, white-space token) of each of its tokens in a word."""
+        if not self.tokenizer.is_fast:
+            raise HfBatError(
+                f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not map tokens to words; "
+                "inputs over max_length and the gradient ranking need a fast one"
+            )
+        encoded = self._encode(inputs, return_offsets_mapping=True)
+        places = []
+        for i, texts in enumerate(inputs):
+            words = [_number_words(text) for text in texts]
+            located = []
+            pairs = zip(encoded["offset_mapping"][i], encoded.sequence_ids(i), strict=True)
+            for token, ((first, last), sentence) in enumerate(pairs):
+                if sentence is None:
+                    continue
+                # A token may begin with the space before its word.
+                inside = [w for w in words[sentence][first:last] if w is not None]
+                if inside:
+                    located.append((token, sentence, inside[0]))
+            places.append(located)
+        return places
+
+    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        inputs = [texts for texts, _ in asked]
+        batch = self._pad(self.keys(inputs))  # type: ignore[arg-type]
+        embedded: list[torch.Tensor] = []
+
+        def keep_gradient(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+            embedded.append(output.detach().requires_grad_(True))
+            return embedded[-1]
+
+        embeddings = self.model.get_input_embeddings()  # type: ignore[operator]
+        handle = embeddings.register_forward_hook(keep_gradient)
+        try:
+            with torch.enable_grad():
+                logits = self.model(**batch).logits.float()
+                gold = torch.tensor([label for _, label in asked], device=self.device)
+                loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
+                gradients = _to_numpy(cast_to_double(torch.autograd.grad(loss, embedded[0])[0]))
+        finally:
+            handle.remove()
+        left = self.tokenizer.padding_side == "left"
+        answers = []
+        for row, (texts, places) in enumerate(
+            zip(inputs, self._locate_tokens(inputs), strict=True)
+        ):
+            shift = gradients.shape[1] - int(batch["attention_mask"][row].sum()) if left else 0
+            tokens: dict[tuple[int, int], list[int]] = {}
+            for token, sentence, word in places:
+                tokens.setdefault((sentence, word), []).append(token + shift)
+            weights = [[0.0] * len(text.split()) for text in texts]
+            for (sentence, word), rows in tokens.items():
+                mean = gradients[row, rows].mean(axis=0)
+                weights[sentence][word] = float(np.abs(mean).sum())
+            answers.append(weights)
+        return answers
+
+    @property
+    def identity(self) -> str:
+        """A hash of the current weights, configuration, tokenizer, `max_length` and precision."""
+        digest = hashlib.sha256()
+        hash_weights(digest, self.model)
+        vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode())
+        setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
+        if self.tokenizer.truncation_side == "left":
+            setting.append("left")
+        digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
+        return digest.hexdigest()
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], value: int, device: Any, left: bool = False
+) -> torch.Tensor:
+    """Return rows of different lengths as one tensor.
+
+    Args:
+        rows: (rows, up to width).
+        value: What short rows are filled with.
+        device: Device of the tensor.
+        left: Whether to fill on the left. Defaults to `False`.
+    """
+    width = max(map(len, rows))
+    fills = [[value] * (width - len(row)) for row in rows]
+    filled = [[*f, *row] if left else [*row, *f] for row, f in zip(rows, fills, strict=True)]
+    return torch.tensor(filled, device=device)
+
+
+def _describe_tokenizer(tokenizer: Any) -> str:
+    """Return all that decides how a tokenizer reads a text, except padding and truncation."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        rules = {
+            name: value
+            for name, value in tokenizer.init_kwargs.items()
+            if not name.endswith(("_file", "_path"))  # where it was loaded from is not a rule
+        }
+        return json.dumps(
+            [sorted(tokenizer.get_vocab().items()), rules], sort_keys=True, default=str
+        )
+    rules = json.loads(fast.to_str())
+    return json.dumps({**rules, "padding": None, "truncation": None}, sort_keys=True)
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor as float64, which not every device has."""
+    return tensor.cpu().numpy().astype(np.float64, copy=False)
+
+
+def _number_words(text: str) -> list[int | None]:
+    """Return for each character the index of its white-space token."""
+    numbers: list[int | None] = []
+    word, inside = -1, False
+    for character in text:
+        if character.isspace():
+            inside = False
+            numbers.append(None)
+        else:
+            word += not inside
+            inside = True
+            numbers.append(word)
+    return numbers
+
+
+def choose_device() -> str:
+    """Return the default device of a model that is loaded here: the first GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _parse_device(device: str | torch.device) -> torch.device:
+    try:
+        parsed = torch.device(device)
+    except RuntimeError as error:
+        raise HfBatError(f"unknown device {device!r}; give cpu, cuda or cuda:N") from error
+    if parsed.type == "cuda" and not torch.cuda.is_available():
+        raise HfBatError(f"device {device}: this machine has no GPU that torch can use")
+    return parsed
+
+
+def hash_weights(digest: Any, model: nn.Module) -> None:
+    """Update a hash with every weight of a model."""
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        # As bytes, because numpy has no bfloat16; flat, because a scalar cannot be viewed as bytes.
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+
+
+def hash_model(model: nn.Module, tokenizer: Any) -> str:
+    """Return a hash of a model's weights and its tokenizer's vocabulary."""
+    digest = hashlib.sha256()
+    hash_weights(digest, model)
+    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    return digest.hexdigest()
+
+
+def load(factory: str, path: str, what: str, **options: Any) -> Any:
+    """Load a model or tokenizer.
+
+    Args:
+        factory: Name of a class of transformers with `from_pretrained`.
+        path: Folder or Hub id.
+        what: What it is, for messages.
+        **options: Other arguments of `from_pretrained`.
+
+    Raises:
+        HfBatError: It cannot be loaded.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, factory).from_pretrained(path, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
+            raise HfBatError(
+                f"cannot load the {what} {path}: the adapter's head does not fit its base as configured; "
+                "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
+                "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
+            ) from error
+        raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error

@@ -1,11 +1,14 @@
-"""Recipes: named combinations of perturbation, goal, search, ranking and constraints."""
+"""Recipes: named combinations of perturbation, goal, search, ranking and constraints.
+
+A new recipe is one function with `@_register` here.
+"""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,31 +29,33 @@ from hf_bat.perturbations import (
     SynonymPerturbation,
 )
 from hf_bat.perturbations.base import Perturbation
+from hf_bat.perturbations.toxicity import ToxicityPerturbation
 
+# Queries per row of an attack that changes several words.
 SEQUENCE_BUDGET = 2000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An attack but for the model: everything that decides which edits are tried.
+    """An attack without the model: everything that decides which edits are tried.
 
     Args:
-        name: what to call it in reports.
-        perturbation: the set of edits.
-        goal: a goal or its name: "flip", "keep-strict", "keep-confident".
-        search: "exhaustive" (every single edit), "greedy" (word after word by importance) or "beam".
-        ranking: how greedy search orders words: "deletion", "unk", "gradient" or "random".
-        constraints: what edits must keep to.
-        budget: the most queries a row may cost; None for no bound.
-        skip_labels: label names that are left alone; None for the task's where the goal is obstinate,
-            and none where it is fickle.
-        skip_columns: text columns that are left alone.
-        max_length: tokens after which an input is cut; None for the model's limit.
-        beam_width: states that beam search keeps.
-        key: the short name in metric keys and reports; the perturbation's where empty.
+        name: Name in reports.
+        perturbation: The edits.
+        goal: A goal or its name: "flip", "keep-strict", "keep-confident".
+        search: "exhaustive" (every single edit; default), "greedy" (word by word, by importance) or "beam".
+        ranking: How greedy search orders words: "deletion", "unk", "gradient" or "random".
+        constraints: Rules for edits. Defaults to none.
+        budget: Maximum number of queries for a row; `None` (default) for no limit.
+        skip_labels: Names of labels whose rows are skipped. Defaults to the task's for an obstinate goal, and
+            none for a fickle goal.
+        skip_columns: Text columns that are not edited. Defaults to none.
+        max_length: Maximum input length in tokens. Defaults to the model's limit.
+        beam_width: Number of states that beam search keeps. Defaults to 4.
+        key: Short name in metric keys and reports. Defaults to the perturbation's name.
 
     Raises:
-        HfBatError: an unknown goal, search or ranking, or a number below one.
+        HfBatError: Goal, search or ranking is unknown, or a number is below 1.
 
     Example:
         >>> recipe = get_recipe("antonym")
@@ -84,14 +89,13 @@ class Recipe:
             )
         if self.search != "greedy" and self.ranking is not None:
             raise HfBatError(f"{self.search} search takes no ranking; got {self.ranking!r}")
-        for what, value in (("budget", self.budget), ("max_length", self.max_length)):
+        for name in ("budget", "max_length", "beam_width"):
+            value = getattr(self, name)
             if value is not None and value < 1:
-                raise HfBatError(f"{what} must be at least 1; got {value}")
-        if self.beam_width < 1:
-            raise HfBatError(f"beam_width must be at least 1; got {self.beam_width}")
+                raise HfBatError(f"{name} must be at least 1; got {value}")
 
     def describe(self) -> dict[str, Any]:
-        """Every choice, ready for JSON; `hash` is of this."""
+        """Return every choice, ready for JSON; `hash` is of this."""
         return {
             "name": self.name,
             "perturbation": self.perturbation.describe(),
@@ -108,9 +112,8 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of `describe()`, tables' fingerprints included."""
-        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        """SHA-256 (hex) of `describe()`, with the fingerprints of tables."""
+        return hash_description(self.describe())
 
     def __str__(self) -> str:
         lines = [f"{self.name} ({self.hash[:12]})"]
@@ -119,13 +122,19 @@ class Recipe:
                 continue
             if name == "constraints":
                 lines.append("  constraints:" if value else "  constraints: none")
-                lines += [f"    {_plain(rule)}" for rule in value]
+                lines += [f"    {_format(rule)}" for rule in value]
             else:
-                lines.append(f"  {name}: {_plain(value)}")
+                lines.append(f"  {name}: {_format(value)}")
         return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
+def hash_description(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of a description."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _format(value: Any) -> str:
     if isinstance(value, dict):
         first, *rest = value.items()
         return f"{first[1]} ({', '.join(f'{k}={v}' for k, v in rest)})" if rest else str(first[1])
@@ -136,33 +145,34 @@ def _plain(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What the named recipes are made from; see `get_recipe`."""
+    """The arguments of `get_recipe` from which named recipes are made."""
 
     synonyms: SubstitutionTable | None = None
     antonyms: SubstitutionTable | None = None
     encoder: str | None = None
-    part_of_speech: str = "lexicon"
-    casing: str = "keep"
+    part_of_speech: Any = "lexicon"
+    casing: Any = "keep"
     toxic_words: str | Path | tuple[str, ...] | None = None
     mlm_model: str | Path | None = None
 
-    def synonym_table(self) -> SubstitutionTable:
+    def get_synonyms(self) -> SubstitutionTable:
         return default_synonyms() if self.synonyms is None else self.synonyms
 
-    def antonym_table(self) -> SubstitutionTable:
+    def get_antonyms(self) -> SubstitutionTable:
         return default_antonyms() if self.antonyms is None else self.antonyms
 
-    def pos(self, verb_noun_swap: bool) -> PartOfSpeech:
-        return PartOfSpeech(self.part_of_speech, verb_noun_swap)  # type: ignore[arg-type]
-
-    def similarity(self, threshold: float, **options: Any) -> tuple[Constraint, ...]:
+    def limit_similarity(self, threshold: float, **options: Any) -> tuple[Constraint, ...]:
+        """Return the similarity constraint, or none without an encoder."""
         if self.encoder is None:
             return ()
         return (SentenceSimilarity(self.encoder, threshold, **options),)
 
-    def named(self, name: str) -> str:
-        """A recipe's name that says so where its sentence-similarity constraint is off."""
+    def complete_name(self, name: str) -> str:
+        """Return a recipe's name, which says if its similarity constraint is off."""
         return name if self.encoder is not None else f"{name} (no sentence encoder)"
+
+
+Maker = Callable[[Ingredients], Recipe]
 
 
 @dataclass(frozen=True)
@@ -170,111 +180,107 @@ class NamedRecipe:
     """A recipe that `get_recipe` knows by name.
 
     Args:
-        make: Makes it from `Ingredients`.
-        kind: "fickle" or "obstinate", the kind of its goal.
+        make: Makes the recipe.
+        kind: Kind of its goal, "fickle" or "obstinate".
+        reads: Which of "encoder", "toxic_words" and "mlm_model" it uses.
     """
 
-    make: Callable[[Ingredients], Recipe]
+    make: Maker
     kind: Literal["fickle", "obstinate"]
+    reads: tuple[str, ...]
 
 
 RECIPES: dict[str, NamedRecipe] = {}
 
 
-def _register(name: str, kind: Literal["fickle", "obstinate"]) -> Callable[[Any], Any]:
-    """Make a recipe known by a name."""
-
-    def add(make: Callable[[Ingredients], Recipe]) -> Callable[[Ingredients], Recipe]:
-        RECIPES[name] = NamedRecipe(make, kind)
+def _register(
+    name: str, kind: Literal["fickle", "obstinate"], *reads: str
+) -> Callable[[Maker], Maker]:
+    def add(make: Maker) -> Maker:
+        RECIPES[name] = NamedRecipe(make, kind, reads)
         return make
 
     return add
 
 
-def _textfooler(name: str, parts: Ingredients, table: SubstitutionTable) -> Recipe:
+@_register("paper-synonym", "fickle", "encoder")
+def _make_synonym(parts: Ingredients) -> Recipe:
+    return _make_textfooler("paper-synonym", parts, parts.get_synonyms())
+
+
+def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) -> Recipe:
     return Recipe(
-        parts.named(name),
-        SynonymPerturbation(table, exclude_stopwords=False, casing=parts.casing),  # type: ignore[arg-type]
+        parts.complete_name(name),
+        SynonymPerturbation(table, exclude_stopwords=False, casing=parts.casing),
         get_goal("flip"),
         search="greedy",
         ranking="deletion",
         constraints=(
             NoRepeat(),
             StopWords("textfooler"),
-            parts.pos(verb_noun_swap=True),
-            # Of Universal Sentence Encoder; see the protocol for what it means for another.
-            *parts.similarity(0.840845057, metric="angular", window=15, compare="previous"),
+            PartOfSpeech(parts.part_of_speech, verb_noun_swap=True),
+            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md says what it means for others.
+            *parts.limit_similarity(0.840845057, metric="angular", window=15, compare="previous"),
         ),
         budget=SEQUENCE_BUDGET,
     )
 
 
-@_register("paper-synonym", "fickle")
-def _paper_synonym(parts: Ingredients) -> Recipe:
-    return _textfooler("paper-synonym", parts, parts.synonym_table())
-
-
 @_register("paper-antonym", "obstinate")
-def _paper_antonym(parts: Ingredients) -> Recipe:
-    table = parts.antonym_table()
-    return Recipe(
-        "paper-antonym",
-        AntonymPerturbation(table, exclude_stopwords=False, casing=parts.casing),  # type: ignore[arg-type]
-        get_goal("keep-strict"),
-        constraints=(StopWords("nltk"), parts.pos(verb_noun_swap=False)),
-    )
+def _make_antonym(parts: Ingredients) -> Recipe:
+    table = parts.get_antonyms()
+    perturbation = AntonymPerturbation(table, exclude_stopwords=False, casing=parts.casing)
+    constraints = (StopWords("nltk"), PartOfSpeech(parts.part_of_speech))
+    return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
 @_register("paper-negation", "obstinate")
-def _paper_negation(parts: Ingredients) -> Recipe:
-    perturbation = NegationPerturbation(pos=parts.part_of_speech)  # type: ignore[arg-type]
+def _make_negation(parts: Ingredients) -> Recipe:
+    perturbation = NegationPerturbation(pos=parts.part_of_speech)
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
 
 
-@_register("paper-toxicity", "obstinate")
-def _paper_toxicity(parts: Ingredients) -> Recipe:
-    from hf_bat.perturbations.toxicity import ToxicityPerturbation
-
+@_register("paper-toxicity", "obstinate", "toxic_words")
+def _make_toxicity(parts: Ingredients) -> Recipe:
     perturbation = ToxicityPerturbation(parts.toxic_words)
     return Recipe("paper-toxicity", perturbation, get_goal("keep-strict"))
 
 
 @_register("sister", "obstinate")
-def _sister(parts: Ingredients) -> Recipe:
-    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
-    constraints = (StopWords("nltk"), parts.pos(verb_noun_swap=False))
+def _make_sister(parts: Ingredients) -> Recipe:
+    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)
+    constraints = (StopWords("nltk"), PartOfSpeech(parts.part_of_speech))
     return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
 @_register("number", "obstinate")
-def _number(parts: Ingredients) -> Recipe:
-    perturbation = NumberPerturbation(parts.casing)  # type: ignore[arg-type]
-    return Recipe("number", perturbation, get_goal("keep-strict"))
+def _make_number(parts: Ingredients) -> Recipe:
+    return Recipe("number", NumberPerturbation(parts.casing), get_goal("keep-strict"))
 
 
-@_register("a2t", "fickle")
-def _a2t(parts: Ingredients) -> Recipe:
-    table = parts.synonym_table()
-    nearest = SubstitutionTable({word: others[:20] for word, others in table.items()})
-    perturbation = SynonymPerturbation(nearest, exclude_stopwords=False, casing=parts.casing)  # type: ignore[arg-type]
-    return _a2t_with("a2t", parts, perturbation)
+@_register("a2t", "fickle", "encoder")
+def _make_a2t(parts: Ingredients) -> Recipe:
+    # A2T tries the 20 nearest synonyms.
+    table = {word: synonyms[:20] for word, synonyms in parts.get_synonyms().items()}
+    perturbation = SynonymPerturbation(
+        SubstitutionTable(table), exclude_stopwords=False, casing=parts.casing
+    )
+    return _make_a2t_with("a2t", parts, perturbation)
 
 
-@_register("a2t-mlm", "fickle")
-def _a2t_mlm(parts: Ingredients) -> Recipe:
+@_register("a2t-mlm", "fickle", "encoder", "mlm_model")
+def _make_a2t_mlm(parts: Ingredients) -> Recipe:
     if parts.mlm_model is None:
         raise HfBatError("a2t-mlm needs mlm_model, the folder or Hub id of a masked language model")
     perturbation = MaskedLMPerturbation(
-        parts.mlm_model,
-        casing=parts.casing,  # type: ignore[arg-type]
-        antonyms=parts.antonym_table(),
+        parts.mlm_model, casing=parts.casing, antonyms=parts.get_antonyms()
     )
-    return _a2t_with("a2t-mlm", parts, perturbation)
+    return _make_a2t_with("a2t-mlm", parts, perturbation)
 
 
-def _a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) -> Recipe:
+def _make_a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) -> Recipe:
     return Recipe(
-        parts.named(name),
+        parts.complete_name(name),
         perturbation,
         get_goal("flip"),
         search="greedy",
@@ -282,22 +288,36 @@ def _a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) -> Reci
         constraints=(
             NoRepeat(),
             StopWords("nltk"),
-            parts.pos(verb_noun_swap=False),
+            PartOfSpeech(parts.part_of_speech),
             MaxWords(count=4, rate=0.1),
-            *parts.similarity(0.9, metric="cosine", compare="original"),
+            *parts.limit_similarity(0.9, metric="cosine", compare="original"),
         ),
         budget=SEQUENCE_BUDGET,
         key=name,
     )
 
 
-@_register("textfooler-wordnet", "fickle")
-def _textfooler_wordnet(parts: Ingredients) -> Recipe:
-    recipe = _textfooler("textfooler-wordnet", parts, default_synonyms())
+@_register("textfooler-wordnet", "fickle", "encoder")
+def _make_textfooler_wordnet(parts: Ingredients) -> Recipe:
+    recipe = _make_textfooler("textfooler-wordnet", parts, default_synonyms())
     return replace(recipe, key="textfooler-wordnet")
 
 
 ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startswith("paper-")}
+
+
+def list_readers(ingredient: str) -> list[str]:
+    """List the short names of the recipes that use an ingredient; see `NamedRecipe.reads`.
+
+    Example:
+        >>> list_readers("mlm_model")
+        ['a2t-mlm']
+    """
+    return [
+        name.removeprefix("paper-")
+        for name, recipe in RECIPES.items()
+        if ingredient in recipe.reads
+    ]
 
 
 def get_recipe(
@@ -318,21 +338,21 @@ def get_recipe(
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
             "paper-"), "sister", "number", "a2t", "a2t-mlm" or "textfooler-wordnet"; or a `Recipe`, to which
             only `changes` apply.
-        synonyms: a table or the path of one; the bundled lexicon's where None.
-        antonyms: likewise.
-        encoder: the path or Hub id of the sentence encoder of the synonym attacks and of A2T; None
+        synonyms: A table or the path of one. Defaults to the bundled lexicon.
+        antonyms: A table or the path of one. Defaults to the bundled lexicon.
+        encoder: Path or Hub id of the sentence encoder of the synonym attacks and of A2T. `None` (default)
             turns their similarity constraint off, and the recipe's name says so.
-        part_of_speech: "lexicon" or "nltk"; see `PartOfSpeech`.
-        casing: "keep" or "authors"; see `SubstitutionPerturbation`.
-        toxic_words: the toxicity attack's words, or a file of them; a mild built-in list where None.
-        mlm_model: the path or Hub id of the masked language model of "a2t-mlm".
-        **changes: any other argument of `Recipe`, such as `budget` or `skip_columns`.
+        part_of_speech: "lexicon" (default) or "nltk"; see `PartOfSpeech`.
+        casing: "keep" (default) or "authors"; see `SubstitutionPerturbation`.
+        toxic_words: Words of the toxicity attack, or a file of them. Defaults to a mild built-in list.
+        mlm_model: Path or Hub id of the masked language model of "a2t-mlm".
+        **changes: Any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
     Returns:
-        The recipe, with the changes made.
+        The recipe with the changes.
 
     Raises:
-        HfBatError: an unknown name, a table that cannot be read, a bad change.
+        HfBatError: The name is unknown, a table cannot be read, or a change is impossible.
 
     Example:
         >>> get_recipe("synonym", synonyms={"dog": ["hound"]}, budget=100).name
@@ -341,12 +361,13 @@ def get_recipe(
     if isinstance(name, Recipe):
         recipe = name
     else:
-        full = ALIASES.get(name, name)
-        if full not in RECIPES:
+        full_name = ALIASES.get(name, name)
+        if full_name not in RECIPES:
             known = [*ALIASES, *RECIPES]
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
+        # Tables are read even if the recipe does not use them, so that a wrong path is an error.
         parts = Ingredients(
             None if synonyms is None else as_table(synonyms),
             None if antonyms is None else as_table(antonyms),
@@ -356,7 +377,7 @@ def get_recipe(
             toxic_words,
             mlm_model,
         )
-        recipe = RECIPES[full].make(parts)
+        recipe = RECIPES[full_name].make(parts)
     try:
         return replace(recipe, **changes)
     except TypeError as error:

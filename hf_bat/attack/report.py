@@ -1,4 +1,4 @@
-"""Reports: what attacks found, as numbers, JSON, CSV and Markdown."""
+"""Reports: the results of attacks as figures, JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 
-# What a report, and each line of a rows file, says of a model that is not asked as it is.
+# What reports and the lines of a rows file disclose about a model that does not read the plain input.
 DISCLOSED = ("preprocessing_defence", "smoothed")
-# How many word pairs a summary lists; the rows hold all of them.
+# Number of word pairs in a summary; the rows have all of them.
 _PAIRS_LISTED = 100
 
 
 @dataclass
 class AttackReport:
-    """What one attack or several found.
+    """The results of one attack or several.
 
     Args:
-        attacks: attack key -> its summary; see `summarize` for the figures.
+        attacks: Short name of an attack -> its summary; see `summarize` for the figures.
         rows: Short name of an attack -> its results, one per row.
-        about: the model, the versions, the time taken: what does not belong to the result.
+        about: What is not a result: the model, versions, the time taken.
 
     Example:
         >>> row = AttackResult(idx=0, attack="antonym", outcome="failed", queries=1)
@@ -46,25 +46,25 @@ class AttackReport:
         return self.attacks[attack]
 
     def __or__(self, other: AttackReport) -> AttackReport:
-        """Both reports' attacks."""
-        seconds = {**self.about.get("cost", {}), **other.about.get("cost", {})}
-        about = {**self.about, **other.about, "cost": seconds}
+        """Return a report with the attacks of both."""
+        cost = {**self.about.get("cost", {}), **other.about.get("cost", {})}
+        about = {**self.about, **other.about, "cost": cost}
         return AttackReport({**self.attacks, **other.attacks}, {**self.rows, **other.rows}, about)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values; the rows are not in it."""
+        """Return the report without its rows as plain JSON values."""
         return {"attacks": self.attacks, **self.about}
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The figures for a log: `<attack>_asr`, `<attack>_attackable` and `<attack>_keep_rate`, for
-        obstinate attacks also `<attack>_asr_confident`, with the label filter `<attack>_valid_asr` and so
-        on; a rate over nothing is left out.
+        """Return the figures for a log, without rates out of nothing.
 
         Args:
-            prefix: stands before each name, such as `"eval_"`.
+            prefix: Prefix of each name, such as `"eval_"`. Defaults to none.
 
         Returns:
-            Name -> rate, a fraction.
+            Name -> rate in [0, 1]: `<attack>_asr`, `<attack>_attackable` and `<attack>_keep_rate`, for
+            obstinate attacks also `<attack>_asr_confident`, and with the label filter
+            `<attack>_valid_asr`, ...
         """
         return {
             f"{prefix}{attack}_{figure.name}": figure.read(summary)
@@ -77,10 +77,10 @@ class AttackReport:
         """Write `to_dict()` as a JSON file.
 
         Args:
-            path: the file; one that is there is replaced, whole or not at all.
+            path: The file. An existing one is replaced, completely or not at all.
 
         Raises:
-            HfBatError: it cannot be written.
+            HfBatError: It cannot be written.
         """
         write_json(path, self.to_dict())
 
@@ -88,24 +88,24 @@ class AttackReport:
         """Write one JSON line per row and attack.
 
         Args:
-            path: the file; one that is there is replaced, whole or not at all.
+            path: The file. An existing one is replaced, completely or not at all.
 
         Raises:
-            HfBatError: it cannot be written.
+            HfBatError: It cannot be written.
         """
-        lines = [json.dumps(row, ensure_ascii=False) for row in self._marked_rows()]
+        lines = [json.dumps(row, ensure_ascii=False) for row in self._mark_rows()]
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one CSV line per row and attack, sentences in columns of their own.
+        """Write one CSV line per row and attack, with a column for each text.
 
         Args:
-            path: the file; one that is there is replaced, whole or not at all.
+            path: The file. An existing one is replaced, completely or not at all.
 
         Raises:
-            HfBatError: it cannot be written.
+            HfBatError: It cannot be written.
         """
-        flat = list(map(_flat, self._marked_rows()))
+        flat = list(map(_flatten, self._mark_rows()))
         names = list(dict.fromkeys(name for row in flat for name in row))
         stream = io.StringIO(newline="")
         writer = csv.DictWriter(stream, names, restval="")
@@ -113,60 +113,58 @@ class AttackReport:
         writer.writerows(flat)
         write_atomically(path, stream.getvalue())
 
-    def _marked_rows(self) -> Iterator[dict[str, Any]]:
+    def _mark_rows(self) -> Iterator[dict[str, Any]]:
         marks = marks_of(self.about)
         return ({**row, **marks} for rows in self.rows.values() for row in rows)
 
     def export(self, path: str | Path, columns: Sequence[str]) -> tuple[int, int]:
         """Write the adversarial inputs as JSON lines, to train on or to label.
 
-        A fickle edit keeps the gold label. An obstinate one should change it, and to what is not known:
-        those rows have the label -1 and the old one as `original_label`.
+        A fickle edit keeps the gold label. An obstinate edit should change it, and the new label is unknown:
+        these rows have the label -1 and the old one as `original_label`.
 
         Args:
-            path: the file.
-            columns: the names of the text columns.
+            path: The file.
+            columns: Names of the text columns.
 
         Returns:
-            How many rows were written, and how many of them have no label.
+            The number of rows, and how many of them have no label.
         """
         lines: list[str] = []
-        unlabelled = 0
-        for rows in self.rows.values():
-            for row in rows:
-                if row.perturbed is None:
-                    continue
-                obstinate = row.outcome_confident is not None
-                unlabelled += obstinate
-                line: dict[str, Any] = dict(zip(columns, row.perturbed, strict=True))
-                line |= {
-                    "label": -1 if obstinate else row.label,
-                    "original_label": row.label,
-                    "idx": len(lines),
-                    "original_idx": row.idx,
-                    "attack": row.attack,
-                }
-                lines.append(json.dumps(line, ensure_ascii=False))
+        unlabeled = 0
+        for row in (row for rows in self.rows.values() for row in rows):
+            if row.perturbed is None:
+                continue
+            is_obstinate = row.outcome_confident is not None
+            unlabeled += is_obstinate
+            line: dict[str, Any] = dict(zip(columns, row.perturbed, strict=True))
+            line |= {
+                "label": -1 if is_obstinate else row.label,
+                "original_label": row.label,
+                "idx": len(lines),
+                "original_idx": row.idx,
+                "attack": row.attack,
+            }
+            lines.append(json.dumps(line, ensure_ascii=False))
         write_atomically(path, "".join(f"{line}\n" for line in lines))
-        return len(lines), unlabelled
+        return len(lines), unlabeled
 
     def to_markdown(self) -> str:
-        """A table of one line an attack, under a line that discloses a preprocessing defence or smoothing."""
+        """Return a table with one line per attack, below what must be disclosed about the model."""
         has_filter = any("label_valid" in summary for summary in self.attacks.values())
-        figures = [f for f in list_figures("table") if has_filter or f.edits == "all"]
-        table = [["attack"], ["---"], *([name] for name in self.attacks)]
-        for figure in figures:
-            values = [figure.format(figure.read(summary)) for summary in self.attacks.values()]
-            columns = [[figure.short, "---", *values]]
-            if figure.interval:
-                bounds = [figure.read(summary, "_interval") for summary in self.attacks.values()]
-                columns.append(["95 %", "---", *map(_format_interval, bounds)])
-            for column in columns:
-                for line, cell in zip(table, column, strict=True):
-                    line.append(cell)
-        lines = [f"| {' | '.join(line)} |" for line in table]
-        if defence := disclosure(self.about):
-            lines = [defence, "", *lines]
+        heads, cells = ["attack"], [[attack] for attack in self.attacks]
+        for figure in list_figures("table"):
+            if figure.edits != "all" and not has_filter:
+                continue
+            heads += [figure.short] + ["95 %"] * figure.interval
+            for line, summary in zip(cells, self.attacks.values(), strict=True):
+                line.append(figure.format(figure.read(summary)))
+                if figure.interval:
+                    bounds = figure.read(summary, "_interval") or ()
+                    line.append("–".join(f"{100 * bound:.1f}" for bound in bounds) or "–")
+        lines = [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
+        if text := disclosure(self.about):
+            lines = [text, "", *lines]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -174,7 +172,10 @@ class AttackReport:
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
-    """What a report must say of a preprocessing defence or smoothing, in one line; None where there was none.
+    """Return what must be disclosed about a model in one line, or `None` if it reads the plain input.
+
+    Args:
+        about: Content of a report.
 
     Example:
         >>> disclosure({"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}})
@@ -182,24 +183,24 @@ def disclosure(about: Mapping[str, Any]) -> str | None:
         >>> disclosure({"smoothed": {"samples": 30}})
         'Smoothed classifier: each answer is the vote over 30 draws of synonyms for the words.'
     """
-    said = []
-    found = _disclosed(about)
-    if defence := found.get("preprocessing_defence"):
-        known = str(defence.get("fingerprint") or "")[:12]
-        name = f"{defence.get('name')} ({known})" if known else defence.get("name")
-        said.append(
+    sentences = []
+    disclosed = _select_disclosed(about)
+    if defense := disclosed.get("preprocessing_defence"):
+        fingerprint = str(defense.get("fingerprint") or "")[:12]
+        name = f"{defense.get('name')} ({fingerprint})" if fingerprint else defense.get("name")
+        sentences.append(
             f"Preprocessing defence: {name}: words are rewritten before the model reads them."
         )
-    if smoothed := found.get("smoothed"):
-        said.append(
+    if smoothed := disclosed.get("smoothed"):
+        sentences.append(
             f"Smoothed classifier: each answer is the vote over {smoothed.get('samples')} draws of "
             "synonyms for the words."
         )
-    return " ".join(said) or None
+    return " ".join(sentences) or None
 
 
-def _disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What is disclosed, without what files of another hand have under these names."""
+def _select_disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    # A file that hf_bat did not write may have anything under these names.
     return {
         name: about[name]
         for name in DISCLOSED
@@ -208,26 +209,29 @@ def _disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What each line of a rows file discloses: a defence's name and fingerprint, and how it was smoothed.
+    """Return what each line of a rows file discloses: name and hash of a defense, and how it was smoothed.
 
     Args:
-        about: of a report, or what `Classifier.disclosed` gives.
+        about: Content of a report, or the result of `Classifier.disclosed`.
 
     Example:
-        >>> defence = {"name": "canonicalize", "fingerprint": "0a1b", "words": 2000}
-        >>> marks_of({"model": "mine", "preprocessing_defence": defence})
+        >>> defense = {"name": "canonicalize", "fingerprint": "0a1b", "words": 2000}
+        >>> marks_of({"model": "mine", "preprocessing_defence": defense})
         {'preprocessing_defence': {'name': 'canonicalize', 'fingerprint': '0a1b'}}
     """
-    marks = _disclosed(about)
-    if defence := marks.get("preprocessing_defence"):
+    marks = _select_disclosed(about)
+    if defense := marks.get("preprocessing_defence"):
         marks["preprocessing_defence"] = {
-            key: defence[key] for key in ("name", "fingerprint") if key in defence
+            key: defense[key] for key in ("name", "fingerprint") if key in defense
         }
     return marks
 
 
 def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """What must be said of the preprocessing defences of several reports, by name; once where all have one.
+    """Return what must be disclosed about the models of several reports, once if it is the same for all.
+
+    Args:
+        reports: (name, content) of each report.
 
     Example:
         >>> defended = {"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}}
@@ -236,10 +240,10 @@ def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
         >>> [line[:23] for line in disclosures([("normal", {}), ("safer", defended)])]
         ['safer: Preprocessing de']
     """
-    said = [(name, disclosure(about)) for name, about in reports]
-    if len({line for _, line in said}) == 1:
-        return [line for _, line in said[:1] if line]
-    return [f"{name}: {line}" for name, line in said if line]
+    lines = [(name, disclosure(about)) for name, about in reports]
+    if len({line for _, line in lines}) == 1:
+        return [line for _, line in lines[:1] if line]
+    return [f"{name}: {line}" for name, line in lines if line]
 
 
 def summarize(
@@ -331,11 +335,7 @@ def _count_pairs(results: Sequence[AttackResult], kind: Kind) -> list[dict[str, 
     ]
 
 
-def _format_interval(bounds: Sequence[float] | None) -> str:
-    return "–".join(f"{100 * bound:.1f}" for bound in bounds or ()) or "–"
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if name in ("original", "perturbed"):

@@ -29,12 +29,11 @@ class Example:
     """A row to attack.
 
     Args:
-        idx: the row's `idx`, or its number.
-        texts: its sentences.
-        label: its label as the model numbers it; None where it has none.
-        reason: why the row cannot be attacked ("empty text", "broken text", "no label"); None where
-            it can.
-        number: its label as the task numbers it, whatever the model's order; of its hash.
+        idx: The row's `idx`, or its position in the data.
+        texts: Its texts.
+        label: Its label as the model numbers it, or `None` if it has none.
+        reason: Why it cannot be attacked ("empty text", "broken text", "no label"), or `None`.
+        number: Its label as the task numbers it, whatever the model's order; part of the data's hash.
     """
 
     idx: int | str
@@ -47,82 +46,81 @@ class Example:
 def read_examples(
     rows: Iterable[Mapping[str, Any]], task: Task, config: Any, limit: int | None = None
 ) -> list[Example]:
-    """Take the rows of a data set as examples; every row becomes one.
+    """Read the rows of a data set; every row becomes an example.
 
     Args:
-        rows: a `datasets.Dataset`, or any iterable of dicts with the task's columns.
-        task: the task.
-        config: the model's configuration, for its labels; None for a callable.
-        limit: only the first so many rows, right or wrong.
+        rows: A `datasets.Dataset`, or any iterable of dicts with the task's columns.
+        task: The task.
+        config: The model's configuration, for its labels; `None` for a function.
+        limit: Only the first rows, whether predicted right or wrong. Defaults to all.
 
     Raises:
-        HfBatError: a missing column, a label that the model does not have, a repeated `idx`.
+        HfBatError: A column is missing, the model does not have a label, or an `idx` occurs twice.
     """
     rows = drop_format(rows)
     column, labels = find_labels(rows, task, config)
-    numbers = _places(labels, task.label_names or labels.data_names, labels.data_names)
-    # With no other names than the model's, only labels given by name mean the same to each model;
-    # training numbers such labels by the alphabet.
-    alphabetical = (
-        {} if labels.declared or task.label_names else _places(labels, sorted(labels.data_names))
+    numbers = _number_labels(labels, task.label_names or labels.data_names, labels.data_names)
+    # If only the model has label names, only labels given by name mean the same to each model; training
+    # numbers such labels in alphabetical order.
+    by_name = (
+        {}
+        if labels.declared or task.label_names
+        else _number_labels(labels, sorted(labels.data_names))
     )
     examples: list[Example] = []
     seen: set[int | str] = set()
-    for place, row in enumerate(rows):
-        if limit is not None and place >= limit:
+    for position, row in enumerate(rows):
+        if limit is not None and position >= limit:
             break
-        where = f"row {place}"
-        given = ["" if t is None else str(t) for t in _texts(row, task, where)]
+        where = f"row {position}"
+        given = ["" if text is None else str(text) for text in _get_texts(row, task, where)]
         texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in given)
-        idx = row.get("idx", place)
+        idx = row.get("idx", position)
         idx = idx if isinstance(idx, (int, str)) else int(idx)
         if idx in seen:
             raise HfBatError(
-                f"idx {idx!r} stands more than once; make it unique or drop the column"
+                f"idx {idx!r} occurs more than once; make it unique or drop the column"
             )
         seen.add(idx)
         value = row.get(column)
         label = labels.read_label(value, where)
         reason = "no label" if label is None else None
         if list(texts) != given:
-            reason = "broken text"  # half of a surrogate pair: no tokenizer reads that
+            reason = "broken text"  # half of a surrogate pair, which no tokenizer reads
         if not all(text.strip() for text in texts):
             reason = "empty text"
-        of_value = alphabetical if alphabetical and _is_name(value, labels) else numbers
-        number = label if label is None else of_value.get(label, label)
+        is_name = isinstance(value, str) and labels.find_label(value, "the data") is not None
+        numbering = by_name if by_name and is_name else numbers
+        number = None if label is None else numbering.get(label, label)
         examples.append(Example(idx, texts, label, reason, number))
     return examples
 
 
-def _places(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
-    """The model's label -> its name's place, in the first order of names that all are the data's."""
+def _number_labels(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
+    """Return the model's label -> the position of its name, in the first order that has all names."""
     for names in orders:
         try:
-            return {labels.read_label(n, "the task"): place for place, n in enumerate(names)}
+            return {labels.read_label(n, "the task"): number for number, n in enumerate(names)}
         except HfBatError:  # the data set itself has other names than the task
             continue
     return {}
 
 
-def _is_name(value: object, labels: LabelMap) -> bool:
-    return isinstance(value, str) and labels.find_label(value, "the data") is not None
-
-
-def _texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
-    old = {new: name for name, new in task.renames.items()}
-    found = []
+def _get_texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
+    old_names = {new: old for old, new in task.renames.items()}
+    texts = []
     for column in task.columns:
-        name = column if column in row else old.get(column, column)
+        name = column if column in row else old_names.get(column, column)
         if name not in row:
             raise HfBatError(
                 f"{where} has no column {column!r}; it has: {', '.join(map(str, row))}"
             )
-        found.append(row[name])
-    return found
+        texts.append(row[name])
+    return texts
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """A hash of the rows, whatever their order and that of the model's labels."""
+    """Return a hash of the rows, independent of their order and of the order of the model's labels."""
     total = 0
     for e in examples:
         line = json.dumps([e.idx, e.texts, e.number]).encode()
@@ -131,24 +129,22 @@ def fingerprint(examples: Sequence[Example]) -> str:
 
 
 class RowsFile:
-    """Results as JSON lines, from which a killed run goes on.
+    """Results as JSON lines, from which a killed run can be resumed.
 
-    Each line says which attack, recipe, model and data it is of, so that a file is never continued by
-    another run. Rank r of a run on several ranks writes its own part beside the file; `finish` puts
-    the parts together.
+    Each line names its attack, recipe, model and data, so that a file is never continued by another run.
+    Rank r of a distributed run writes its own part next to the file; `finish` joins the parts.
 
     Args:
-        path: the file.
-        attack: the attack's key; lines of other attacks are left as they are.
-        identity: what each of this attack's lines must match, such as `{"recipe": hash}`.
-        rank: this process's number.
-        world: how many there are.
-        replace: take lines of this attack that do not match for out of date, and write over them.
-        marks: what each line discloses beside the identity; see `hf_bat.attack.report.marks_of`. Lines
-            without them, of earlier versions, get them in the end where they are continued.
+        path: The file.
+        attack: Short name of the attack; lines of other attacks are left as they are.
+        identity: What each line of this attack must match, such as `{"recipe": hash}`.
+        rank: Index of this process. Defaults to 0.
+        world: Number of processes. Defaults to 1.
+        replace: Whether to overwrite lines of this attack that do not match. Defaults to `False`.
+        marks: What each line discloses besides the identity; see `hf_bat.attack.report.marks_of`.
 
     Raises:
-        HfBatError: the file has lines of another identity, or is no rows file.
+        HfBatError: The file has lines of another identity, or is not a rows file.
     """
 
     def __init__(
@@ -162,8 +158,9 @@ class RowsFile:
         marks: Mapping[str, Any] | None = None,
     ):
         self.path, self.attack, self.identity = Path(path), attack, dict(identity)
-        self.rank, self.world, self.replace = rank, world, replace
-        self.marks = dict(marks or {})
+        self.replace = replace
+        known = {name: value for name, value in self.identity.items() if value is not None}
+        self.marks = known | dict(marks or {})
         self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
@@ -171,51 +168,56 @@ class RowsFile:
         if self.path.is_dir():
             raise HfBatError(f"cannot write {self.path}: it is a folder; name a file")
 
-    def _files(self) -> list[Path]:
+    def _list_parts(self) -> list[Path]:
         parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
-        return [p for p in (self.path, *parts) if p.is_file()]
+        return [path for path in parts if path.is_file()]
+
+    def _read_lines(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield (where, line, parsed line) of the file and its parts, without lines cut short by a kill."""
+        for path in (self.path, *self._list_parts()):
+            text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+            for number, line in enumerate(text.split("\n")[:-1], start=1):
+                where = f"{path}, line {number}"
+                try:
+                    row = json.loads(line)
+                    row["attack"], row["idx"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise HfBatError(
+                        f"{where}: not a row of an attack; give another file or delete it"
+                    ) from error
+                yield where, line, row
 
     def read_finished(self) -> dict[int | str, dict[str, Any]]:
-        """Read the rows of this attack that are done, by idx.
-
-        A line that was cut short by a kill is left out, and so is what `write` adds to each line.
-        """
+        """Read the rows of this attack that are done, by idx, without what `write` adds to each line."""
         finished = {}
-        for path in self._files():
-            for number, line in enumerate(_whole_lines(path), start=1):
-                row = _parse(line, path, number)
-                if row["attack"] != self.attack:
-                    continue
-                others = [name for name, value in self.identity.items() if row.get(name) != value]
-                if others and not self.replace:
-                    name = others[0]
-                    raise HfBatError(
-                        f"{path}, line {number}: these rows are of another {name} "
-                        f"({row.get(name)}, not {self.identity[name]}); give another file or delete it"
-                    )
-                if not others:
-                    finished[row["idx"]] = {
-                        name: value
-                        for name, value in row.items()
-                        if name not in self.identity and name not in self.marks
-                    }
+        for where, _, row in self._read_lines():
+            if row["attack"] != self.attack:
+                continue
+            others = [name for name, value in self.identity.items() if row.get(name) != value]
+            if others and not self.replace:
+                name = others[0]
+                raise HfBatError(
+                    f"{where}: these rows are of another {name} ({row.get(name)}, not "
+                    f"{self.identity[name]}); give another file or delete it"
+                )
+            if not others:
+                finished[row["idx"]] = {
+                    name: value
+                    for name, value in row.items()
+                    if name not in self.identity and name not in self.marks
+                }
         return finished
 
-    @property
-    def _marks(self) -> dict[str, Any]:
-        """What each row carries of the identity, and what it discloses."""
-        identity = {what: own for what, own in self.identity.items() if own is not None}
-        return identity | self.marks
-
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows; they survive the process being killed from here on."""
+        """Append rows; they survive a kill of the process from here on."""
         if self._stream is None:
             _drop_torn_line(self.part)
             self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
-        for row in rows:
-            line = {**row, **self._marks}
-            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._stream.writelines(f"{self._format(row)}\n" for row in rows)
         self._stream.flush()
+
+    def _format(self, row: Mapping[str, Any]) -> str:
+        return json.dumps({**row, **self.marks}, ensure_ascii=False)
 
     def close(self) -> None:
         """Stop writing."""
@@ -227,17 +229,21 @@ class RowsFile:
         """Put all rows of this attack into the file, in their order, and remove the parts."""
         self.close()
         lines: dict[str, list[str]] = {}  # attack -> its lines, attacks in the order of the file
-        for path in self._files():
-            for number, line in enumerate(_whole_lines(path), start=1):
-                lines.setdefault(_parse(line, path, number)["attack"], []).append(line)
-        lines[self.attack] = [
-            json.dumps({**row, **self._marks}, ensure_ascii=False) for row in rows
-        ]
-        text = "".join(f"{line}\n" for part in lines.values() for line in part)
-        parts = [path for path in self._files() if path != self.path]
+        for _, line, row in self._read_lines():
+            lines.setdefault(row["attack"], []).append(line)
+        lines[self.attack] = list(map(self._format, rows))
+        parts = self._list_parts()
+        text = "".join(f"{line}\n" for attack_lines in lines.values() for line in attack_lines)
         write_atomically(self.path, text)
         for path in parts:
             path.unlink()
+
+
+def _drop_torn_line(path: Path) -> None:
+    data = path.read_bytes() if path.is_file() else b""
+    if data and not data.endswith(b"\n"):
+        with open(path, "r+b") as stream:
+            stream.truncate(data.rfind(b"\n") + 1)
 
 
 def run_rows(
@@ -248,7 +254,7 @@ def run_rows(
     rank: int,
     world: int,
 ) -> list[Row]:
-    """Do what the file does not hold yet of this rank's share, and bring all ranks' results together.
+    """Do the rows of this rank's share that the file does not hold yet, and gather all ranks' results.
 
     Args:
         examples: All rows, on every rank.
@@ -297,8 +303,7 @@ def read_rows(path: str | Path) -> list[AttackResult]:
     Raises:
         HfBatError: The file cannot be read, or a line is not the result of an attack.
     """
-    rows = read_json_lines(path)
-    return [AttackResult.from_dict(row) for row in rows if "attack" in row]
+    return [AttackResult.from_dict(row) for row in read_json_lines(path) if "attack" in row]
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -311,9 +316,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
-            rows = [
-                (number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip()
-            ]
+            rows = [(n, json.loads(line)) for n, line in enumerate(lines, 1) if line.strip()]
     except OSError as error:
         raise HfBatError(f"rows file {path}: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
@@ -322,28 +325,3 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise HfBatError(f"{path}, line {number}: not a JSON object")
     return [row for _, row in rows]
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end."""
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    return text.split("\n")[:-1]
-
-
-def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        row["attack"], row["idx"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise HfBatError(
-            f"{path}, line {number}: not a row of an attack; give another file or delete it"
-        ) from error
-    return row
-
-
-def _drop_torn_line(path: Path) -> None:
-    if path.is_file():
-        data = path.read_bytes()
-        if data and not data.endswith(b"\n"):
-            with open(path, "r+b") as stream:
-                stream.truncate(data.rfind(b"\n") + 1)

@@ -1,60 +1,65 @@
-"""`Attack`: a recipe and a model, ready to run over rows."""
+"""`Attack`: a recipe and a model, ready to run over rows.
+
+To follow one row: `Attack.run` reads it and gives its search to the engine, `Attack._attack_row` asks for the
+prediction and starts the recipe's search (`hf_bat.attack.search`), whose requests the engine answers
+(`hf_bat.attack.engine`); the outcome is an `AttackResult` (`hf_bat.attack.result`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.engine import Counter, Engine
-from hf_bat.attack.goals import kept
-from hf_bat.attack.models import CallableModel, Classifier
+from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
+from hf_bat.attack.goals import select_kept
+from hf_bat.attack.models import as_classifier
 from hf_bat.attack.ranks import rank_and_world
-from hf_bat.attack.recipes import Recipe, get_recipe
+from hf_bat.attack.recipes import Recipe, get_recipe, hash_description
 from hf_bat.attack.report import AttackReport, marks_of, summarize
-from hf_bat.attack.requests import Embed, Request, Score
 from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
 from hf_bat.attack.search import SEARCHES, Problem
-from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 from hf_bat.console import open_bar
 from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
-from hf_bat.labels import reconcile_labels
+from hf_bat.labels import LabelMap, reconcile_labels
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.validity import LabelValidity, get_inference_names
 from hf_bat.tasks import Task, get_task
+from hf_bat.version import __version__
 
 
 class Attack:
     """An attack on a classifier: a recipe searched by batched queries.
 
     Args:
-        recipe: a name that `get_recipe` knows, such as "antonym" or "paper-synonym", or a `Recipe`.
-        model: a transformers sequence classifier, the folder or Hub id of one, or a function from a
-            list of inputs (tuples of two sentences; strings where the task has one) to (n, labels)
-            probabilities; or one that is set up already, such as a `TransformersModel`.
-        tokenizer: the model's tokenizer; loaded with a model given by path, not needed for a function.
-        task: the rows' task, or its name: columns, labels, labels that obstinate attacks leave alone.
-        synonyms: a table or the path of one; the bundled lexicon's where None.
-        antonyms: likewise.
-        batch_size: the most inputs in a forward pass; 32 on a processor, 256 on a GPU where None.
-        device: where a transformers model runs; where it is, or the first GPU for a path, where None.
-        dtype: "float32", or "bfloat16" or "float16" by autocast.
-        seed: of the random ranking.
-        progress: show a bar; only on a terminal where None.
-        label_filter: note of each edit of an obstinate attack whether it likely changes the label, and
-            report those edits apart too (`label_valid`, `label_invalid`); a `LabelValidity`, or True for
-            the bundled lexicon's. It changes neither the edits that are tried nor the other figures.
-        **options: what else `get_recipe` takes: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
+        recipe: A name that `get_recipe` knows, such as "antonym" or "paper-synonym", or a `Recipe`.
+        model: A transformers sequence classifier, the folder or Hub id of one, or a function from a list of
+            inputs (tuples of two texts; strings for tasks with one) to (n, labels) probabilities; or a
+            `TransformersModel` or other `Classifier`.
+        tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
+        task: The rows' task, or its name. Defaults to "snli".
+        synonyms: A table or the path of one. Defaults to the bundled lexicon.
+        antonyms: A table or the path of one. Defaults to the bundled lexicon.
+        batch_size: Maximum number of inputs in a forward pass. Defaults to 32 on a CPU and 256 on a GPU.
+        device: Device of a transformers model. Defaults to where it is, and for a path to the first GPU.
+        dtype: "float32" (default), or "bfloat16" or "float16" by autocast.
+        seed: Seed of the random ranking. Defaults to 0.
+        progress: Whether to show a progress bar. Defaults to only on a terminal.
+        label_filter: Mark for each edit of an obstinate attack whether it likely changes the label, and
+            report these edits separately too (`label_valid`, `label_invalid`); a `LabelValidity`, or `True`
+            for the bundled lexicon's. It changes neither which edits are tried nor the other figures.
+        **options: Other arguments of `get_recipe`: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
             `skip_labels`, `max_length`, ...
 
     Raises:
-        HfBatError: an unknown name, a model or table that cannot be loaded, options that do not fit.
+        HfBatError: A name is unknown, a model or table cannot be loaded, or options do not fit.
 
     Example:
         >>> def model(pairs):
@@ -91,32 +96,17 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
-        self._validity = _choose_filter(label_filter, self.recipe)
+        self.validity = _choose_filter(label_filter, self.recipe)
         unknown = [c for c in self.recipe.skip_columns if c not in self.task.columns]
         if unknown:
             raise HfBatError(
                 f"skip_columns: task {self.task.name!r} has no column {unknown[0]!r}; "
                 f"it has: {', '.join(self.task.columns)}"
             )
-        # An empty input has no edit; a perturbation that is not for so many sentences says so.
+        # A perturbation for another number of texts raises an error, also for empty ones.
         self.recipe.perturbation.candidates(("",) * len(self.task.columns))
-        self._labels = reconcile_labels(self.task, self.model.config)
-        self._skipped = self._skipped_labels()
-        self._encoder: SentenceEncoder | None = next(
-            (r.encoder for r in self.recipe.constraints if isinstance(r, SentenceSimilarity)), None
-        )
-
-    def _skipped_labels(self) -> frozenset[int]:
-        names = self.recipe.skip_labels
-        if names is None:
-            names = self.task.skipped_labels if self.recipe.goal.kind == "obstinate" else ()
-        found = {name: self._labels.find_label(name, "skip_labels") for name in names}
-        for name, label in found.items():
-            if label is None:
-                raise HfBatError(
-                    f"skip_labels: no label {name!r}; labels: {', '.join(self._labels.data_names)}"
-                )
-        return frozenset(label for label in found.values() if label is not None)
+        # Labels to skip that the model does not have are an error now, not after a long load of rows.
+        self._read_labels(reconcile_labels(self.task, self.model.config))
 
     def run(
         self,
@@ -128,25 +118,25 @@ class Attack:
     ) -> AttackReport:
         """Attack rows.
 
-        In a distributed run every rank calls this with all rows, attacks its share and gets the whole
+        In a distributed run every rank calls this with all rows, attacks its share and returns the whole
         report.
 
         Args:
-            rows: a `datasets.Dataset` or dicts with the task's columns, its label and, where they have
-                one, a unique `idx`.
-            rows_file: stream results to this JSON-lines file; rows that it already holds of the same
-                recipe, model, data and reading of labels are not attacked again.
-            max_samples: only the first so many rows, right or wrong.
-            replace: write over a rows file of another recipe, model, data or reading of labels instead of
-                refusing it.
-            known: a dict that the attacks of one model, its weights unchanged, pass from one to the
-                next: what it answers to the unedited rows is then asked once for all of them.
+            rows: A `datasets.Dataset`, or dicts with the task's columns, its label and, if available, a
+                unique `idx`.
+            rows_file: Stream results to this JSON-lines file. Rows that it already holds of the same recipe,
+                model, data and reading of labels are not attacked again.
+            max_samples: Only the first rows, whether predicted right or wrong. Defaults to all.
+            replace: Whether to overwrite a rows file of another recipe, model, data or reading of labels
+                instead of raising an error. Defaults to `False`.
+            known: A dict shared by the attacks on one model with unchanged weights, so that the predictions
+                of the unedited rows are asked for once.
 
         Returns:
             The report, with every row.
 
         Raises:
-            HfBatError: bad rows, a rows file of another run, a model whose answers are no
+            HfBatError: Rows are damaged, the rows file is of another run, or the model's answers are not
                 probabilities.
         """
         if max_samples is not None and max_samples < 1:
@@ -154,92 +144,94 @@ class Attack:
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         if not examples:
             raise HfBatError("there are no rows to attack")
-        _, self._labels = find_labels(rows, self.task, self.model.config)
-        self._skipped = self._skipped_labels()
+        labels = self._read_labels(find_labels(rows, self.task, self.model.config)[1])
         rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)
-        file = self._rows_file(rows_file, examples, rank, world, replace)
+        file = None
+        if rows_file is not None:
+            identity = self._identify_run(examples, labels)
+            marks = marks_of(self.model.disclosed())
+            file = RowsFile(rows_file, self.name, identity, rank, world, replace, marks)
 
-        def work(mine: Sequence[Example], already: int) -> Iterator[list[AttackResult]]:
-            return self._attack(mine, engine, rank, already)
+        def attack_share(share: Sequence[Example], done: int) -> Iterator[list[AttackResult]]:
+            searches = (
+                (partial(self._attack_row, example, labels), self.recipe.budget)
+                for example in share
+            )
+            show = False if rank else self.progress
+            with open_bar(len(share) + done, self.name, "row", show=show, initial=done) as bar:
+                succeeded = attempted = 0
+                for results in engine.run(searches):
+                    yield results
+                    attempted += sum(result.is_attempted for result in results)
+                    succeeded += sum(result.is_success for result in results)
+                    if attempted:
+                        bar.set_postfix(asr=f"{succeeded / attempted:.3f}", refresh=False)
+                    bar.update(len(results))
 
-        results = run_rows(examples, work, AttackResult.from_dict, file, rank, world)
-        return self._report(results, engine.meter.of_all_ranks(world))
+        results = run_rows(examples, attack_share, AttackResult.from_dict, file, rank, world)
+        return self._report(results, labels, engine.meter.sum_over_ranks(world))
 
     def attack_texts(self, *texts: str, label: int | str | None = None) -> AttackResult:
         """Attack one input.
 
         Args:
-            texts: its sentences.
-            label: its gold label (a name, or the data's number); the model's prediction where None.
-
-        Returns:
-            The result.
+            texts: Its texts.
+            label: Its gold label: a name, or the data's number. Defaults to the model's prediction.
         """
         if len(texts) != len(self.task.columns):
             raise HfBatError(
                 f"task {self.task.name!r} has {len(self.task.columns)} texts "
                 f"({', '.join(self.task.columns)}); got {len(texts)}"
             )
-        gold = None if label is None else self._labels.read_label(label, "the text")
+        labels = self._read_labels(reconcile_labels(self.task, self.model.config))
+        gold = None if label is None else labels.map.read_label(label, "the text")
         reason = None if all(text.strip() for text in texts) else "empty text"
-        search = partial(self._search, Example(0, texts, gold, reason), trust=gold is None)
-        return next(
-            row
-            for rows in Engine(self.model, self.batch_size).run([(search, self.recipe.budget)])
-            for row in rows
-        )
+        search = partial(self._attack_row, Example(0, texts, gold, reason), labels)
+        engine = Engine(self.model, self.batch_size)
+        [result] = [r for results in engine.run([(search, self.recipe.budget)]) for r in results]
+        return result
 
-    def _rows_file(
-        self,
-        path: str | Path | None,
-        examples: Sequence[Example],
-        rank: int,
-        world: int,
-        replace: bool,
-    ) -> RowsFile | None:
-        if path is None:
-            return None
-        setting: dict[str, str | None] = {
+    def _read_labels(self, labels: LabelMap) -> _Labels:
+        names = self.recipe.skip_labels
+        if names is None:
+            names = self.task.skipped_labels if self.recipe.goal.kind == "obstinate" else ()
+        skipped = {name: labels.find_label(name, "skip_labels") for name in names}
+        for name, label in skipped.items():
+            if label is None:
+                raise HfBatError(
+                    f"skip_labels: no label {name!r}; labels: {', '.join(labels.data_names)}"
+                )
+        return _Labels(labels, frozenset(label for label in skipped.values() if label is not None))
+
+    def _identify_run(self, examples: Sequence[Example], labels: _Labels) -> dict[str, str | None]:
+        """Return the hashes that each line of a rows file must match to be continued."""
+        validity = self.validity
+        # What outcomes depend on besides texts: the skipped labels, and the names that the filter reads.
+        indices = range(len(labels.map.model_names))
+        names = [labels.find_inference_name(i) for i in indices] if validity else None
+        reading = json.dumps([sorted(labels.skipped), names])
+        identity = {
             "recipe": self.recipe.hash[:16],
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
-            # None too: rows with flags are not continued by a run that makes none.
-            "label_filter": _hash(self._validity.describe())[:16] if self._validity else None,
-            "label_reading": self._label_reading(),
+            # Also if it is `None`: rows with marks are not continued by a run without a filter.
+            "label_filter": hash_description(validity.describe())[:16] if validity else None,
+            "label_reading": hashlib.sha256(reading.encode()).hexdigest()[:16],
         }
-        if self.recipe.ranking == "random":
-            setting["seed"] = str(self.seed)
-        marks = marks_of(self.model.disclosed())
-        return RowsFile(path, self.name, setting, rank, world, replace, marks)
+        return identity | ({"seed": str(self.seed)} if self.recipe.ranking == "random" else {})
 
-    def _label_reading(self) -> str:
-        """A hash of what outcomes depend on of the task: the labels left alone, and what the filter reads."""
-        labels = range(len(self._labels.model_names))
-        read = [self._inference_label(label) for label in labels] if self._validity else None
-        text = json.dumps([sorted(self._skipped), read])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _attack(
-        self, examples: Sequence[Example], engine: Engine, rank: int, already: int
-    ) -> Iterator[list[AttackResult]]:
-        searches = ((partial(self._search, e), self.recipe.budget) for e in examples)
-        total = len(examples) + already
-        show = False if rank else self.progress
-        with open_bar(total, self.name, "row", show=show, initial=already) as bar:
-            succeeded = attempted = 0
-            for results in engine.run(searches):
-                yield results
-                attempted += sum(result.outcome != "skipped" for result in results)
-                succeeded += sum(result.outcome == "succeeded" for result in results)
-                if attempted:
-                    bar.set_postfix(asr=f"{succeeded / attempted:.3f}", refresh=False)
-                bar.update(len(results))
-
-    def _search(
-        self, example: Example, counter: Counter, trust: bool = False
+    def _attack_row(
+        self, example: Example, labels: _Labels, counter: Counter
     ) -> Generator[Request, Any, AttackResult]:
-        """Attack one row: the generator that the engine runs; `trust` takes the prediction for gold."""
+        """Attack one row; the generator that the engine runs.
+
+        Args:
+            example: The row. If it has no label and no reason to be skipped, the model's prediction is taken
+                for its gold label.
+            labels: How labels are read.
+            counter: Number of the row's queries, kept by the engine.
+        """
         result = AttackResult(
             idx=example.idx,
             attack=self.name,
@@ -248,10 +240,10 @@ class Attack:
             reason=example.reason,
             original=list(example.texts),
             label=example.label,
-            label_name=self._label_name(example.label),
+            label_name=labels.find_name(example.label),
             words=sum(len(text.split()) for text in example.texts),
         )
-        if example.reason is not None and not (trust and example.reason == "no label"):
+        if example.reason is not None:
             return result
         answers = yield Score([example.texts], keep=True)
         result.queries = counter.queries
@@ -259,96 +251,94 @@ class Attack:
             result.reason = "no query budget"
             return result
         result.predicted = int(answers[0].argmax())
-        label = result.predicted if trust else example.label
-        assert label is not None
+        label = result.predicted if example.label is None else example.label
         if not 0 <= label < answers.shape[1]:
             raise HfBatError(
                 f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
                 "probabilities (labels from 0)"
             )
-        result.label, result.label_name = label, self._label_name(label)
+        result.label, result.label_name = label, labels.find_name(label)
         result.gold_before = float(answers[0, label])
-        if not kept(answers, label)[0]:
+        if not select_kept(answers, label)[0]:
             result.reason = "misclassified"
-        elif label in self._skipped:
+        elif label in labels.skipped:
             result.reason = "label skipped"
         else:
-            result.reason = None
-            yield from self._solve(example, label, result.gold_before, result)
+            yield from self._search(example, label, labels, result)
         result.queries = counter.queries
         return result
 
-    def _solve(
-        self, example: Example, label: int, before: float, result: AttackResult
+    def _search(
+        self, example: Example, label: int, labels: _Labels, result: AttackResult
     ) -> Generator[Request, Any, None]:
+        """Search for an adversarial input and put the outcome into the result."""
+        recipe = self.recipe
+        assert result.gold_before is not None
         problem = Problem(
-            example.texts,
-            label,
-            before,
-            self.recipe,
-            tuple(c not in self.recipe.skip_columns for c in self.task.columns),
-            self.model.visible([example.texts])[0],
-            random.Random(f"{self.seed}:{example.idx}"),
-            self.model.unk,
+            texts=example.texts,
+            label=label,
+            gold_before=result.gold_before,
+            perturbation=recipe.perturbation,
+            goal=recipe.goal,
+            constraints=recipe.constraints,
+            ranking=recipe.ranking,
+            beam_width=recipe.beam_width,
+            columns=tuple(column not in recipe.skip_columns for column in self.task.columns),
+            visible=self.model.visible([example.texts])[0],
+            rng=random.Random(f"{self.seed}:{example.idx}"),
+            unk=self.model.unk,
         )
-        yield from SEARCHES[self.recipe.search](problem)
+        yield from SEARCHES[recipe.search](problem)
         problem.settle()
         result.outcome = "succeeded" if problem.succeeded else "failed"
-        if self.recipe.goal.kind == "obstinate":
+        if recipe.goal.kind == "obstinate":
             result.outcome_confident = "succeeded" if problem.confident else "failed"
-        result.candidates, result.kept, result.raised = (
-            problem.candidates, problem.kept, problem.raised
-        )  # fmt: skip
-        result.beyond_cut, result.exhausted = problem.beyond_cut, problem.exhausted
-        if self.recipe.search == "exhaustive":
-            result.tried = self._list_tried(problem, label)
-            if self._validity is not None:
+        result.candidates, result.beyond_cut = problem.candidates, problem.beyond_cut
+        result.kept, result.raised = problem.kept, problem.raised
+        result.exhausted = problem.exhausted
+        if recipe.search == "exhaustive":
+            result.tried = self._list_tried(problem, labels)
+            if self.validity is not None:
                 valid = result.restrict(True)
                 result.outcome_valid = valid.outcome
                 result.outcome_valid_confident = valid.outcome_confident
-        if problem.found is None:
+        if problem.state is None:
             return
-        texts = problem.found.texts
+        texts = problem.state.texts
         result.perturbed = list(texts)
-        result.edits = [_edit_dict(edit) for edit in problem.found.edits]
+        places = ("sentence", "position", "original", "replacement")
+        result.edits = [
+            {name: getattr(edit, name) for name in places} for edit in problem.state.edits
+        ]
         result.gold_after, result.predicted_after = problem.gold_after, problem.predicted_after
         result.words_changed = count_changed_words(example.texts, texts)
-        if self._encoder is not None:
-            pair = ["\n".join(example.texts), "\n".join(texts)]
-            one, other = yield Embed(self._encoder, pair)
-            result.similarity = float(one @ other)
+        encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)
+        if encoder is not None:
+            before, after = yield Embed(encoder, ["\n".join(example.texts), "\n".join(texts)])
+            result.similarity = float(before @ after)
 
-    def _list_tried(self, problem: Problem, label: int) -> list[TriedEdit]:
+    def _list_tried(self, problem: Problem, labels: _Labels) -> list[TriedEdit]:
         valid: Sequence[int | None] = [None] * len(problem.tried)
-        if self._validity is not None:
+        if self.validity is not None:
             edits = [edit for edit, _, _ in problem.tried]
-            passing = self._validity.passing(problem.texts, edits, self._inference_label(label))
-            valid = list(map(int, passing))
+            name = labels.find_inference_name(problem.label)
+            valid = list(map(int, self.validity.passing(problem.texts, edits, name)))
         return [
             TriedEdit(edit.original, edit.replacement, int(kept), int(raised), passes)
             for (edit, kept, raised), passes in zip(problem.tried, valid, strict=True)
         ]
 
-    def _inference_label(self, label: int) -> str | None:
-        names = get_inference_names(self._labels.data_names)
-        return self._labels.get_data_name(label) if names else None
-
-    def _label_name(self, label: int | None) -> str | None:
-        names = self._labels.model_names
-        if label is None:
-            return None
-        return names[label] if 0 <= label < len(names) else str(label)
-
-    def _report(self, rows: list[AttackResult], cost: Mapping[str, float]) -> AttackReport:
-        from hf_bat.version import __version__
-
-        recipe = {**self.recipe.describe(), "hash": self.recipe.hash}
-        # By the data's names: those of two models may differ in case.
-        names = (
-            self._labels.get_data_name(label) or self._label_name(label) for label in self._skipped
-        )
-        recipe["skipped_labels"] = sorted(filter(None, names))
-        summary = summarize(rows, self.recipe.goal.kind, recipe, self._validity)
+    def _report(
+        self, results: list[AttackResult], labels: _Labels, cost: Mapping[str, float]
+    ) -> AttackReport:
+        # By the data's names, because those of two models may differ in case.
+        skipped = (labels.map.get_data_name(i) or labels.find_name(i) for i in labels.skipped)
+        recipe = {
+            **self.recipe.describe(),
+            "hash": self.recipe.hash,
+            "skipped_labels": sorted(filter(None, skipped)),
+        }
+        summary = summarize(results, self.recipe.goal.kind, recipe, self.validity)
         about = {
             "model": self.model.name,
             **self.model.about(),
@@ -357,45 +347,35 @@ class Attack:
             "hf_bat_version": __version__,
             "cost": {self.name: dict(cost)},
         }
-        return AttackReport({self.name: summary}, {self.name: rows}, about)
+        return AttackReport({self.name: summary}, {self.name: results}, about)
 
 
-def as_classifier(
-    model: Any, tokenizer: Any, max_length: int | None, device: Any, dtype: str
-) -> Classifier:
-    """Wrap a model for the engine; see `Attack` for what may be given.
+@dataclass(frozen=True)
+class _Labels:
+    """How the labels of some rows are read.
 
-    Raises:
-        HfBatError: what is no model, or options for a model that is already set up: a function, or a
-            `Classifier` that does otherwise.
+    Args:
+        map: The model's label for each label of the data.
+        skipped: The model's labels whose rows are not attacked.
     """
-    options = {"device": device, "max_length": max_length}
-    options["dtype"] = None if dtype == "float32" else dtype
-    given = [what for what, value in options.items() if value is not None]
-    if isinstance(model, Classifier):
-        if max_length is not None and max_length == model.max_length:
-            given.remove("max_length")
-        if given:
-            raise HfBatError(
-                f"{given[0]} is for a model that is not set up yet; this {type(model).__name__} has its own: "
-                "give it where that is made"
-            )
-        return model
-    from hf_bat.attack.transformer import TransformersModel
 
-    if isinstance(model, (str, Path)) or hasattr(model, "parameters"):
-        return TransformersModel(model, tokenizer, max_length, device, dtype)
-    if not isinstance(model, Callable):  # type: ignore[arg-type]
-        raise HfBatError(
-            f"a model is a transformers classifier or a function, not {type(model).__name__}"
-        )
-    if given:
-        raise HfBatError(f"{given[0]} is for transformers models; the function is called as it is")
-    return CallableModel(model)
+    map: LabelMap
+    skipped: frozenset[int]
+
+    def find_name(self, label: int | None) -> str | None:
+        """Return the name of one of the model's labels."""
+        names = self.map.model_names
+        if label is None:
+            return None
+        return names[label] if 0 <= label < len(names) else str(label)
+
+    def find_inference_name(self, label: int) -> str | None:
+        """Return the data's name of a label if the task is inference, as the label filter reads it."""
+        return self.map.get_data_name(label) if get_inference_names(self.map.data_names) else None
 
 
 def _choose_filter(label_filter: bool | LabelValidity, recipe: Recipe) -> LabelValidity | None:
-    """Return the filter that an attack reports by; a fickle attack has none, its edits keep the label."""
+    """Return the filter of an attack; a fickle attack has none, because its edits keep the label."""
     if label_filter is False or recipe.goal.kind != "obstinate":
         return None
     if recipe.search != "exhaustive":
@@ -404,17 +384,3 @@ def _choose_filter(label_filter: bool | LabelValidity, recipe: Recipe) -> LabelV
             "make its search exhaustive or leave the filter out"
         )
     return LabelValidity() if label_filter is True else label_filter
-
-
-def _hash(description: Mapping[str, Any]) -> str:
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def _edit_dict(edit: Any) -> dict[str, Any]:
-    return {
-        "sentence": edit.sentence,
-        "position": edit.position,
-        "original": edit.original,
-        "replacement": edit.replacement,
-    }

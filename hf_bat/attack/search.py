@@ -1,7 +1,7 @@
-"""Searches: in which order edits are tried, and which are kept.
+"""Searches: the order in which edits are tried, and which of them are kept.
 
-Each is a generator over `requests`; see there. None knows how the engine batches. What it takes is shown;
-`Problem.settle` sees to the strict successes of which it took none.
+Each search is a generator of requests to the engine (see `hf_bat.attack.engine`), which batches them.
+It works on a `Problem`, the row under attack, and leaves the outcome there.
 """
 
 from __future__ import annotations
@@ -9,119 +9,138 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from hf_bat.attack.goals import kept
-from hf_bat.attack.requests import Embed, Propose, Request, Saliency, Score
-from hf_bat.attack.similarity import SentenceSimilarity
-from hf_bat.attack.state import Place, State
-from hf_bat.perturbations.base import Edit, Texts, apply_replacement, replace_sentence
+from hf_bat.attack.constraints import Constraint, Place, State
+from hf_bat.attack.engine import Propose, Request, Saliency, Score
+from hf_bat.attack.goals import Goal, select_kept
+from hf_bat.perturbations.base import (
+    Edit,
+    Perturbation,
+    Texts,
+    apply_replacement,
+    replace_sentence,
+)
 from hf_bat.text import detach_punctuation, split_pieces
 
-if TYPE_CHECKING:
-    from hf_bat.attack.recipes import Recipe
-
-Asking = Generator[Request, Any, Any]
+Search = Generator[Request, Any, Any]
 RANKINGS = ("deletion", "unk", "gradient", "random")
 
 
 @dataclass
 class Problem:
-    """One row under attack, with what the search finds out about it.
+    """A row under attack, with what its search finds out.
 
     Args:
-        texts: its sentences.
-        label: its gold label, which the model predicts.
-        gold_before: the gold probability on the unedited input.
-        recipe: the attack.
-        columns: per sentence, whether it may be edited.
-        visible: per sentence, which of its white-space tokens the model sees.
-        rng: the row's own source of chance.
-        unk: what stands for a masked word in the ranking "unk".
+        texts: Its texts.
+        label: Its gold label, which the model predicts.
+        gold_before: Probability of the gold label for the unedited input.
+        perturbation: The edits, as in `Recipe`; so are the next four.
+        goal: The goal.
+        constraints: The constraints.
+        ranking: How greedy search orders words.
+        beam_width: Number of states that beam search keeps.
+        columns: For each text, whether it may be edited.
+        visible: For each text, which of its white-space tokens the model sees.
+        rng: The row's own source of randomness.
+        unk: What replaces a word in the ranking "unk".
+
+    Attributes:
+        state: The adversarial input that reaches the goal, or `None`.
+        gold_after: Probability of its gold label.
+        predicted_after: Its predicted label.
+        succeeded: Whether some edit flipped the prediction (fickle) or kept it (obstinate).
+        confident: Whether some edit kept the prediction and raised the gold probability.
+        candidates: Number of edits that the model was asked about.
+        kept: How many of them keep the prediction.
+        raised: How many of them also raise the gold probability.
+        beyond_cut: Number of edits that the model would not see.
+        exhausted: Whether the query budget ended the search.
+        tried: Every edit that an exhaustive search tried, whether it kept the prediction and whether it
+            raised the gold probability.
     """
 
     texts: Texts
     label: int
     gold_before: float
-    recipe: Recipe
+    perturbation: Perturbation
+    goal: Goal
+    constraints: tuple[Constraint, ...]
+    ranking: str | None
+    beam_width: int
     columns: tuple[bool, ...]
     visible: tuple[range, ...]
     rng: random.Random
     unk: str = "[UNK]"
 
-    found: State | None = None  # the adversarial input, as the recipe's goal has it
+    state: State | None = None
     gold_after: float | None = None
     predicted_after: int | None = None
-    succeeded: bool = False  # strictly: some edit flipped, or kept, the prediction
-    confident: bool = False  # some edit kept the prediction and raised the gold probability
+    succeeded: bool = False
+    confident: bool = False
     candidates: int = 0
     kept: int = 0
     raised: int = 0
     beyond_cut: int = 0
-    exhausted: bool = False  # the query budget ended the search
+    exhausted: bool = False
     tried: list[tuple[Edit, bool, bool]] = field(default_factory=list)
-    # Of an obstinate attack, the best edit that kept the prediction: its score, and what `take` is given.
+    # For obstinate attacks, the best edit that kept the prediction: its score and the arguments of `take`.
     best_kept: tuple[float, State, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         self.start = State.of(self.texts)
-        self.goal = self.recipe.goal
 
-    def score_candidates(self, grown: list[tuple[State, Edit]], remember: bool = False) -> Asking:
-        """Ask for states with one more edit each, note what the answers show; (n, labels), n fewer at
-        the budget's end."""
+    def score_candidates(self, grown: list[tuple[State, Edit]]) -> Search:
+        """Ask for states with one more edit each and note what the answers show.
+
+        Returns:
+            The answers, (n, labels); fewer than n at the end of the budget.
+        """
         answers = yield Score([edit.texts for _, edit in grown])
         if len(answers) < len(grown):
             self.exhausted = True
-        stays = kept(answers, self.label)
-        rises = stays & (answers[:, self.label] > self.gold_before)
+        keeps = select_kept(answers, self.label)
+        raises = keeps & (answers[:, self.label] > self.gold_before)
         self.candidates += len(answers)
-        self.kept += int(stays.sum())
-        self.raised += int(rises.sum())
-        if self.goal.kind == "obstinate":
-            self.succeeded |= bool(stays.any())
-            self.confident |= bool(rises.any())
-            if stays.any():
-                self._note_best_kept(grown, answers, stays)
-        if remember:
-            edits = (edit for _, edit in grown)
-            self.tried += zip(edits, stays.tolist(), rises.tolist(), strict=False)
+        self.kept += int(keeps.sum())
+        self.raised += int(raises.sum())
+        self.tried += zip(
+            (edit for _, edit in grown), keeps.tolist(), raises.tolist(), strict=False
+        )
+        if self.goal.kind == "obstinate" and keeps.any():
+            self.succeeded = True
+            self.confident |= bool(raises.any())
+            scores = np.where(keeps, self.goal.score(answers, self.label), -np.inf)
+            best = int(scores.argmax())
+            if self.best_kept is None or scores[best] > self.best_kept[0]:
+                state, edit = grown[best]
+                self.best_kept = float(scores[best]), state.after(edit), answers[best]
         return answers
-
-    def _note_best_kept(
-        self, grown: list[tuple[State, Edit]], answers: np.ndarray, stays: np.ndarray
-    ) -> None:
-        scores = np.where(stays, self.goal.score(answers, self.label), -np.inf)
-        best = int(scores.argmax())
-        if self.best_kept is None or scores[best] > self.best_kept[0]:
-            state, edit = grown[best]
-            self.best_kept = float(scores[best]), state.after(edit), answers[best]
-
-    def settle(self) -> None:
-        """At the search's end, give a strict success that came no nearer the goal its adversarial input."""
-        if self.found is None and self.best_kept is not None:
-            self.take(*self.best_kept[1:])
 
     def take(self, state: State, answer: np.ndarray) -> None:
         """Note the adversarial input."""
-        self.found = state
+        self.state = state
         self.gold_after = float(answer[self.label])
         self.predicted_after = int(answer.argmax())
         if self.goal.kind == "fickle":
             self.succeeded = True
 
+    def settle(self) -> None:
+        """At the end of a search, show an edit that kept the prediction even if it missed the goal."""
+        if self.state is None and self.best_kept is not None:
+            self.take(*self.best_kept[1:])
 
-def exhaustive(problem: Problem) -> Asking:
-    """Every single edit at once; the best one that reaches the goal is shown."""
-    edits = yield from every_edit(problem, problem.texts)
-    edits = admissible(problem, problem.start, edits)
-    edits, _ = yield from similar_enough(problem, problem.start, edits)
+
+def search_exhaustively(problem: Problem) -> Search:
+    """Try every single edit at once; the best one that reaches the goal is shown."""
+    edits = yield from list_candidates(problem, problem.texts)
+    edits = filter_edits(problem, problem.start, edits)
+    edits, _ = yield from filter_similar(problem, problem.start, edits)
     if not edits:
         return
-    grown = [(problem.start, edit) for edit in edits]
-    answers = yield from problem.score_candidates(grown, remember=True)
+    answers = yield from problem.score_candidates([(problem.start, edit) for edit in edits])
     reached = problem.goal.reached(answers, problem.label, problem.gold_before)
     if reached.any():
         scores = np.where(reached, problem.goal.score(answers, problem.label), -np.inf)
@@ -129,20 +148,20 @@ def exhaustive(problem: Problem) -> Asking:
         problem.take(problem.start.after(edits[best]), answers[best])
 
 
-def greedy(problem: Problem) -> Asking:
-    """Word after word by importance; at each the best replacement is kept if it comes nearer the goal."""
+def search_greedily(problem: Problem) -> Search:
+    """Go from word to word by importance; keep the best replacement if it comes nearer to the goal."""
     start, goal, label = problem.start, problem.goal, problem.label
-    listing = Listing(problem, start, (yield from every_edit(problem, problem.texts)))
-    edits = admissible(problem, start, listing.edits)
+    listing = Listing(problem, (yield from list_candidates(problem, problem.texts)))
+    edits = filter_edits(problem, start, listing.edits)
     places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
-    order = yield from rank(problem, places)
-    state, score = start, _score_before(problem)
+    order = yield from rank_places(problem, places)
+    state, score = start, goal.score_unedited(problem.gold_before)
     for place in order:
-        now = state.place_of(place)
+        now = state.find(place)
         if now is None:
             continue
-        edits = admissible(problem, state, listing.edits_at(state, now, place), count=False)
-        edits, similarities = yield from similar_enough(problem, state, edits)
+        edits = filter_edits(problem, state, listing.list_edits(state, now, place), count=False)
+        edits, similarities = yield from filter_similar(problem, state, edits)
         if not edits:
             continue
         answers = yield from problem.score_candidates([(state, edit) for edit in edits])
@@ -153,6 +172,7 @@ def greedy(problem: Problem) -> Asking:
                 reached = goal.reached(answers, label, problem.gold_before)
                 if reached[best]:
                     if similarities is not None:
+                        # Of the edits that reach the goal, the most similar one.
                         shown = np.where(reached, similarities[: len(answers)], -np.inf)
                         best = int(shown.argmax())
                     problem.take(state.after(edits[best]), answers[best])
@@ -162,19 +182,19 @@ def greedy(problem: Problem) -> Asking:
             return
 
 
-def beam(problem: Problem) -> Asking:
-    """The best few states, each extended by every edit, until one reaches the goal."""
+def search_beam(problem: Problem) -> Search:
+    """Extend the best few states by every edit until one reaches the goal."""
     goal, label = problem.goal, problem.label
-    states, seen, first = [problem.start], {problem.texts}, True
+    states, seen, is_first = [problem.start], {problem.texts}, True
     while states and not problem.exhausted:
         grown: list[tuple[State, Edit]] = []
         for state in states:
-            edits = yield from every_edit(problem, state.texts)
-            edits = admissible(problem, state, edits, count=first)
-            edits, _ = yield from similar_enough(problem, state, edits)
+            edits = yield from list_candidates(problem, state.texts)
+            edits = filter_edits(problem, state, edits, count=is_first)
+            edits, _ = yield from filter_similar(problem, state, edits)
             grown += [(state, edit) for edit in edits if edit.texts not in seen]
             seen.update(edit.texts for edit in edits)
-        first = False
+        is_first = False
         if not grown:
             return
         answers = yield from problem.score_candidates(grown)
@@ -186,34 +206,32 @@ def beam(problem: Problem) -> Asking:
             best = int(np.where(reached, scores, -np.inf).argmax())
             problem.take(grown[best][0].after(grown[best][1]), answers[best])
             return
-        width = problem.recipe.beam_width
-        order = np.argsort(-scores, kind="stable")[:width]
+        order = np.argsort(-scores, kind="stable")[: problem.beam_width]
         states = [grown[i][0].after(grown[i][1]) for i in order]
 
 
-SEARCHES: dict[str, Callable[[Problem], Asking]] = {
-    "exhaustive": exhaustive,
-    "greedy": greedy,
-    "beam": beam,
+SEARCHES: dict[str, Callable[[Problem], Search]] = {
+    "exhaustive": search_exhaustively,
+    "greedy": search_greedily,
+    "beam": search_beam,
 }
 
 
-def rank(problem: Problem, places: list[Place]) -> Asking:
-    """Order places by importance, the most important first; a lone place needs no question."""
+def rank_places(problem: Problem, places: list[Place]) -> Search:
+    """Order places by importance, the most important first. A single place needs no question."""
     if len(places) < 2:
         return places
-    ranking = problem.recipe.ranking
-    if ranking == "random":
+    if problem.ranking == "random":
         return problem.rng.sample(places, len(places))
-    if ranking == "gradient":
+    if problem.ranking == "gradient":
         weights = yield Saliency(problem.texts, problem.label)
         if weights is None:
             problem.exhausted = True
             return []
         scores = [weights[sentence][position] for sentence, position in places]
     else:
-        put = "" if ranking == "deletion" else problem.unk
-        answers = yield Score([_masked(problem.texts, place, put) for place in places])
+        mask = "" if problem.ranking == "deletion" else problem.unk
+        answers = yield Score([_mask_word(problem.texts, place, mask) for place in places])
         if len(answers) < len(places):
             problem.exhausted = True
             return []
@@ -222,12 +240,11 @@ def rank(problem: Problem, places: list[Place]) -> Asking:
     return [places[i] for i in order]
 
 
-def every_edit(problem: Problem, texts: Texts) -> Asking:
-    """Every single edit of an input."""
-    perturbation = problem.recipe.perturbation
-    if perturbation.asks_model:
-        yield Propose(perturbation, texts)
-    return perturbation.candidates(texts)
+def list_candidates(problem: Problem, texts: Texts) -> Search:
+    """List every single edit of an input."""
+    if problem.perturbation.asks_model:
+        yield Propose(problem.perturbation, texts)
+    return problem.perturbation.candidates(texts)
 
 
 class Listing:
@@ -238,24 +255,23 @@ class Listing:
 
     Args:
         problem: The row under attack.
-        state: Its unedited state.
-        edits: All candidates of that state.
+        edits: All candidates of its unedited texts.
     """
 
-    def __init__(self, problem: Problem, state: State, edits: list[Edit]):
-        self.problem, self.state, self.edits = problem, state, edits
+    def __init__(self, problem: Problem, edits: list[Edit]):
+        self.problem, self.state, self.edits = problem, problem.start, edits
         self._by_place = _group_by_place(edits)
 
-    def edits_at(self, state: State, place: Place, start_place: Place) -> list[Edit]:
-        """Return the edits of one word.
+    def list_edits(self, state: State, place: Place, start_place: Place) -> list[Edit]:
+        """List the edits of one word.
 
         Args:
-            state: The state of the row.
-            place: Where the word is in this state.
-            start_place: Where it was in the unedited text.
+            state: The current state.
+            place: Where the word is now.
+            start_place: Where it was in the unedited texts.
         """
         if state is not self.state:
-            perturbation = self.problem.recipe.perturbation
+            perturbation = self.problem.perturbation
             edits = perturbation.edits_at(state.texts, *place, self.problem.texts, start_place[1])
             if edits is not None:
                 return edits
@@ -271,67 +287,64 @@ def _group_by_place(edits: Iterable[Edit]) -> dict[Place, list[Edit]]:
     return by_place
 
 
-def admissible(
+def filter_edits(
     problem: Problem, state: State, edits: Iterable[Edit], count: bool = True
 ) -> list[Edit]:
-    """The edits of words that the model sees, in a column that may be edited, and within the constraints
-    that need no encoder. An edited text that two edits give is listed once."""
-    constraints = problem.recipe.constraints
-    words: dict[Place, bool] = {}
-    found: dict[Texts, Edit] = {}
+    """Return the edits that may be made, without those that give the same text as an earlier one.
+
+    They are of words that the model sees, in columns that may be edited, and within the constraints that
+    need no encoder.
+
+    Args:
+        problem: The row under attack.
+        state: The current state.
+        edits: Edits of its texts.
+        count: Whether to count edits of words that the model does not see. Defaults to `True`.
+    """
+    constraints = problem.constraints
+    editable: dict[Place, bool] = {}
+    allowed: dict[Texts, Edit] = {}
     for edit in edits:
         place = edit.sentence, edit.position
-        if place not in words:
-            words[place] = problem.columns[edit.sentence] and all(
+        if place not in editable:
+            editable[place] = problem.columns[edit.sentence] and all(
                 rule.allows_word(state, edit.sentence, edit.position, edit.original)
                 for rule in constraints
             )
-        if not words[place] or edit.texts in found or edit.texts == state.texts:
+        if not editable[place] or edit.texts in allowed or edit.texts == state.texts:
             continue
         if all(rule.allows(problem.start, state, edit) for rule in constraints):
             origin = state.origin[edit.sentence][edit.position]
             if origin is not None and origin not in problem.visible[edit.sentence]:
                 problem.beyond_cut += count
             else:
-                found[edit.texts] = edit
-    return list(found.values())
+                allowed[edit.texts] = edit
+    return list(allowed.values())
 
 
-def similar_enough(problem: Problem, state: State, edits: list[Edit]) -> Asking:
-    """The edits that every sentence encoder finds similar enough, and their least similarity (n,);
-    None in its place where no constraint has an encoder."""
-    rules = [r for r in problem.recipe.constraints if isinstance(r, SentenceSimilarity)]
-    if not rules or not edits:
+def filter_similar(problem: Problem, state: State, edits: list[Edit]) -> Search:
+    """Keep the edits that the constraints with an encoder allow.
+
+    Returns:
+        These edits, and for each its lowest similarity, (n,); `None` instead if no constraint has an encoder.
+    """
+    allowed, similarity = np.ones(len(edits), dtype=bool), None
+    for rule in problem.constraints if edits else ():
+        measured = yield from rule.measure(problem.start, state, edits)
+        if measured is not None:
+            allowed &= measured[0]
+            similarity = measured[1] if similarity is None else np.minimum(similarity, measured[1])
+    if similarity is None:
         return edits, None
-    least = np.full(len(edits), np.inf)
-    passed = np.ones(len(edits), dtype=bool)
-    for rule in rules:
-        pairs = [rule.strings(problem.start, state, edit) for edit in edits]
-        asked = list(dict.fromkeys(string for pair in pairs if pair for string in pair))
-        if not asked:
-            continue
-        vectors = yield Embed(rule.encoder, asked)
-        at = dict(zip(asked, vectors, strict=True))
-        for i, pair in enumerate(pairs):
-            if pair:
-                value = rule.similarity(at[pair[0]], at[pair[1]])
-                least[i] = min(least[i], value)
-                passed[i] &= value >= rule.threshold
-    chosen = np.flatnonzero(passed)
-    return [edits[i] for i in chosen], least[chosen]
+    chosen = np.flatnonzero(allowed)
+    return [edits[i] for i in chosen], similarity[chosen]
 
 
-def _score_before(problem: Problem) -> float:
-    """The goal's score of the unedited input, from its gold probability."""
-    before = problem.gold_before
-    return 1.0 - before if problem.goal.kind == "fickle" else before
-
-
-def _masked(texts: Texts, place: Place, put: str) -> Texts:
-    """The texts with one word masked, or taken out with the space before it."""
+def _mask_word(texts: Texts, place: Place, mask: str) -> Texts:
+    """Replace one word by a mask, or delete it with the space before it if the mask is empty."""
     sentence, position = place
-    if put:
-        return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, put))
+    if mask:
+        return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, mask))
     pieces = split_pieces(texts[sentence])
     at = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
     mark = detach_punctuation(pieces[at])[1]

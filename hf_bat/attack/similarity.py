@@ -1,15 +1,16 @@
-"""Sentence similarity: a constraint and a figure of the report, by any encoder transformers loads."""
+"""Sentence similarity, a constraint and a figure of the report, by any encoder that transformers loads."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from hf_bat.attack.constraints import Constraint
-from hf_bat.attack.state import State
+from hf_bat.attack.constraints import Constraint, State
+from hf_bat.attack.engine import Embed
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_hub_name
 from hf_bat.perturbations.base import Edit, Texts
@@ -20,15 +21,15 @@ METRICS = ("cosine", "angular")
 class SentenceEncoder:
     """Embeds strings by the mean of a transformers encoder's last hidden states over real tokens.
 
-    The model is loaded when first used.
+    The model is loaded when it is first used.
 
     Args:
-        path: a folder or Hub id that `AutoModel` loads.
-        device: where it runs; the first GPU, else the processor, where None.
-        batch_size: strings in a forward pass.
+        path: Folder or Hub id that `AutoModel` loads.
+        device: Device. Defaults to the first GPU, or the CPU without one.
+        batch_size: Number of strings in a forward pass. Defaults to 32.
 
     Raises:
-        HfBatError: the model cannot be loaded; raised when it is first used.
+        HfBatError: The model cannot be loaded; raised when it is first used.
 
     Example:
         >>> encoder = SentenceEncoder("sentence-transformers/all-MiniLM-L6-v2")
@@ -38,33 +39,24 @@ class SentenceEncoder:
 
     def __init__(self, path: str, device: str | None = None, batch_size: int = 32):
         self.path, self.device, self.batch_size = str(path), device, batch_size
-        self._loaded: tuple[Any, Any] | None = None
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            import torch
-            from transformers import AutoModel, AutoTokenizer
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from hf_bat.attack.models import choose_device, load
 
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(self.path)
-                model = AutoModel.from_pretrained(self.path)
-            except (OSError, ValueError) as error:
-                raise HfBatError(
-                    f"cannot load the sentence encoder {self.path}: {str(error).splitlines()[0]}"
-                ) from error
-            device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-            self._loaded = tokenizer, model.eval().to(device)
-        return self._loaded
+        tokenizer = load("AutoTokenizer", self.path, "sentence encoder")
+        model = load("AutoModel", self.path, "sentence encoder")
+        return tokenizer, model.eval().to(self.device or choose_device())
 
     @cached_property
     def name(self) -> str:
-        """What recipes call it: its name on the Hub, or a hash of a folder's weights and vocabulary."""
-        return get_hub_name(self.path) or self._identity()
+        """Name in recipes: the name on the Hub, or a hash of a folder's weights and vocabulary."""
+        return get_hub_name(self.path) or self._hash()
 
-    def _identity(self) -> str:
-        from hf_bat.attack.transformer import hash_model
+    def _hash(self) -> str:
+        from hf_bat.attack.models import hash_model
 
-        tokenizer, model = self._load()
+        tokenizer, model = self._loaded
         return hash_model(model, tokenizer)
 
     def encode(self, strings: list[str]) -> np.ndarray:
@@ -80,9 +72,10 @@ class SentenceEncoder:
 
         from hf_bat.device import cast_to_double
 
-        tokenizer, model = self._load()
+        tokenizer, model = self._loaded
+        # Strings of similar length share a batch.
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
-        found: dict[int, np.ndarray] = {}
+        vectors: dict[int, np.ndarray] = {}
         for first in range(0, len(order), self.batch_size):
             chosen = order[first : first + self.batch_size]
             batch = tokenizer(
@@ -93,25 +86,26 @@ class SentenceEncoder:
             mask = batch["attention_mask"].unsqueeze(-1)
             means = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             means = torch.nn.functional.normalize(means, dim=-1)
-            found.update(zip(chosen, means.cpu().numpy().astype(np.float64), strict=True))
-        return np.stack([found[i] for i in range(len(strings))]) if strings else np.zeros((0, 1))
+            vectors.update(zip(chosen, means.cpu().numpy().astype(np.float64), strict=True))
+        return np.stack([vectors[i] for i in range(len(strings))]) if strings else np.zeros((0, 1))
 
 
 class SentenceSimilarity(Constraint):
-    """The sentence stays similar: an encoder's embeddings before and after the edit.
+    """Keeps the sentence similar: an encoder's embeddings before and after the edit.
 
     A threshold means nothing for another encoder, so both are part of the recipe.
 
     Args:
-        encoder: an encoder, or the path or Hub id of one.
-        threshold: the least similarity.
-        metric: "cosine", or "angular" = 1 - angle / pi.
-        window: compare only so many words around the edit; None for the whole input.
-        compare: with the "previous" step's text or with the "original".
-        skip_shorter: allow every edit of an input with fewer words than the window.
+        encoder: An encoder, or the path or Hub id of one.
+        threshold: Minimum similarity.
+        metric: "cosine" (default), or "angular" = 1 - angle / pi.
+        window: Compare only this many words around the edit; `None` (default) for the whole input.
+        compare: With the "previous" step's text (default) or with the "original".
+        skip_shorter: Whether to allow every edit of an input with fewer words than the window. Defaults to
+            `True`.
 
     Raises:
-        HfBatError: an unknown metric or comparison, or a window below one.
+        HfBatError: `metric` or `compare` is unknown, or `window` is below 1.
 
     Example:
         >>> constraint = SentenceSimilarity("sentence-transformers/all-MiniLM-L6-v2", 0.9, window=3)
@@ -142,20 +136,36 @@ class SentenceSimilarity(Constraint):
         self.compare, self.skip_shorter = compare, skip_shorter
 
     def strings(self, start: State, state: State, edit: Edit) -> tuple[str, str] | None:
-        """The two strings whose similarity decides; None where the edit is allowed without asking."""
+        """Return the two strings to compare, or `None` if the edit is allowed without comparing."""
         reference = start if self.compare == "original" else state
         if self.window is None:
             return "\n".join(reference.texts), "\n".join(edit.texts)
         words = sum(len(text.split()) for text in reference.texts)
         if words < self.window and self.skip_shorter:
             return None
-        where = sum(len(text.split()) for text in reference.texts[: edit.sentence]) + edit.position
-        return window(reference.texts, where, self.window), window(edit.texts, where, self.window)
+        before = sum(len(text.split()) for text in reference.texts[: edit.sentence])
+        texts = (reference.texts, edit.texts)
+        first, second = (cut_window(t, before + edit.position, self.window) for t in texts)
+        return first, second
 
-    def similarity(self, one: np.ndarray, other: np.ndarray) -> float:
-        """The similarity of two unit vectors."""
-        cosine = float(np.clip(one @ other, -1.0, 1.0))
+    def similarity(self, first: np.ndarray, second: np.ndarray) -> float:
+        """Return the similarity of two unit vectors."""
+        cosine = float(np.clip(first @ second, -1.0, 1.0))
         return cosine if self.metric == "cosine" else 1.0 - math.acos(cosine) / math.pi
+
+    def measure(
+        self, start: State, state: State, edits: Sequence[Edit]
+    ) -> Generator[Any, Any, tuple[np.ndarray, np.ndarray] | None]:
+        pairs = [self.strings(start, state, edit) for edit in edits]
+        strings = list(dict.fromkeys(string for pair in pairs if pair for string in pair))
+        similarities = np.full(len(edits), np.inf)
+        if strings:
+            vectors = yield Embed(self.encoder, strings)
+            by_string = dict(zip(strings, vectors, strict=True))
+            for i, pair in enumerate(pairs):
+                if pair:
+                    similarities[i] = self.similarity(by_string[pair[0]], by_string[pair[1]])
+        return similarities >= self.threshold, similarities
 
     def describe(self) -> dict[str, object]:
         return {
@@ -169,16 +179,16 @@ class SentenceSimilarity(Constraint):
         }
 
 
-def window(texts: Texts, center: int, size: int) -> str:
-    """The words around one word of the sentences joined, so many in all where there are enough.
+def cut_window(texts: Texts, center: int, size: int) -> str:
+    """Return the words around one word of the joined texts.
 
     Args:
-        texts: the sentences.
-        center: which white-space token, counted through all sentences.
-        size: how many words.
+        texts: The texts.
+        center: Index of the white-space token, counted through all texts.
+        size: Number of words, fewer if the texts have fewer.
 
     Example:
-        >>> window(("a b c", "d e f"), 3, 3), window(("a b c", "d e f"), 5, 4)
+        >>> cut_window(("a b c", "d e f"), 3, 3), cut_window(("a b c", "d e f"), 5, 4)
         ('c d e', 'c d e f')
     """
     tokens = [token for text in texts for token in text.split()]

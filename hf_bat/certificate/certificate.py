@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from hf_bat.attack.engine import Counter, Engine
+from hf_bat.attack.engine import Counter, Engine, Request, Score
+from hf_bat.attack.models import as_classifier
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.report import marks_of
-from hf_bat.attack.requests import Request, Score
 from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
-from hf_bat.attack.runner import as_classifier
 from hf_bat.certificate.report import (
     ABSTAINED,
     CERTIFIED,
@@ -186,7 +185,7 @@ def certify(
         "model": classifier.name,
         "task": task.name,
         "hf_bat_version": __version__,
-        "cost": engine.meter.of_all_ranks(world),
+        "cost": engine.meter.sum_over_ranks(world),
         **classifier.disclosed(),
     }
     summary = summarize(results, setting.adversaries, setting.confidence)

@@ -20,10 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hf_bat.attack.engine import Counter, Engine
-from hf_bat.attack.models import Classifier
-from hf_bat.attack.requests import Request, Score
-from hf_bat.attack.runner import as_classifier
+from hf_bat.attack.engine import Classifier, Counter, Engine, Request, Score
+from hf_bat.attack.models import as_classifier
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table
 from hf_bat.lexicon.table import TableSource

@@ -16,7 +16,7 @@ from hf_bat.files import write_json
 
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
-    from hf_bat.attack.models import Classifier
+    from hf_bat.attack.engine import Classifier
 
 HELP = "attack a classifier: how often do edits change its prediction, or fail to change it"
 EPILOG = """examples:

@@ -13,7 +13,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import identify_file, is_model_file
 
 if TYPE_CHECKING:
-    from hf_bat.attack.models import Classifier
+    from hf_bat.attack.engine import Classifier
     from hf_bat.tasks import Task
 
 # Options and arguments that name files a command reads. `--rows` is an input of `hf-bat compare` only.
@@ -153,10 +153,10 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
     Raises:
         HfBatError: If the model or a table cannot be loaded, or the labels do not fit the task.
     """
-    from hf_bat.attack.ranks import own_device
-    from hf_bat.attack.runner import as_classifier
+    from hf_bat.attack.models import as_classifier
+    from hf_bat.attack.ranks import choose_rank_device
 
-    device = own_device(args.device)
+    device = choose_rank_device(args.device)
     model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
     _warn_about_unnamed_labels(model, task, rows)
     return defend_model(model, args)
@@ -193,7 +193,7 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
     Raises:
         HfBatError: If the table, or the record of the defense next to the model, cannot be read.
     """
-    from hf_bat.attack.canonical import CanonicalizedModel
+    from hf_bat.attack.models import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.lexicon import SubstitutionTable
     from hf_bat.saved_perturbations import load_canonicalizer, match_record, read_defense

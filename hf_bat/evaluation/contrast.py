@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hf_bat.attack.engine import Engine
-from hf_bat.attack.requests import Score
-from hf_bat.attack.runner import as_classifier
+from hf_bat.attack.engine import Engine, Score
+from hf_bat.attack.models import as_classifier
 from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError

@@ -20,10 +20,9 @@ from hf_bat.attack import (
     StopWords,
     get_recipe,
 )
+from hf_bat.attack.constraints import State
 from hf_bat.attack.result import count_changed_words
-from hf_bat.attack.similarity import window
-from hf_bat.attack.state import State
-from hf_bat.errors import HfBatError
+from hf_bat.attack.similarity import cut_window
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.perturbations.base import Edit, apply_replacement
 
@@ -88,17 +87,15 @@ def test_max_words_counts_over_both_sentences():
     assert rule.allows(START, twice, swap(1, "huge", twice))  # edited already
     assert not NoRepeat().allows_word(twice, 0, 1, "large")
     assert NoRepeat().allows_word(twice, 0, 3, "is")
-    with pytest.raises(HfBatError):
-        MaxWords()
 
 
 def test_state_follows_words_through_insertions_and_deletions():
     longer = START.after(swap(3, "was not"))
-    assert longer.place_of((0, 4)) == (0, 5) and longer.place_of((0, 3)) is None
+    assert longer.find((0, 4)) == (0, 5) and longer.find((0, 3)) is None
     assert longer.texts[0].split()[5] == "barking"
     tokens = longer.texts[0].split()
     shorter = longer.after(Edit(0, 1, "big", "", (" ".join([tokens[0], *tokens[2:]]), TEXTS[1])))
-    assert shorter.place_of((0, 4)) == (0, 4) and shorter.texts[0].split()[4] == "barking"
+    assert shorter.find((0, 4)) == (0, 4) and shorter.texts[0].split()[4] == "barking"
     assert [len(o) for o in shorter.origin] == [len(t.split()) for t in shorter.texts]
     assert count_changed_words(TEXTS, shorter.texts) == 3  # "big" gone, "is" made two
 
@@ -149,7 +146,7 @@ def test_windows():
     )
     for center in range(12):
         for size in range(1, 12):
-            found = window(TEXTS, center, size).split()
+            found = cut_window(TEXTS, center, size).split()
             assert len(found) == size and " ".join(TEXTS).split()[center] in found
 
 
@@ -171,13 +168,10 @@ def test_sentence_similarity_removes_what_is_too_far_and_chooses_the_nearest():
     assert all(len(strings) == len(set(strings)) for strings in encoder.asked)
 
 
-def test_angular_similarity_and_bad_settings():
+def test_angular_similarity():
     rule = SentenceSimilarity(Letters(), 0.8, metric="angular")
     assert rule.similarity(np.array([1.0, 0]), np.array([0, 1.0])) == pytest.approx(0.5)
     assert rule.similarity(np.array([1.0, 0]), np.array([1.0, 0])) == 1.0
-    for wrong in ({"metric": "dot"}, {"window": 0}, {"compare": "next"}):
-        with pytest.raises(HfBatError):
-            SentenceSimilarity(Letters(), 0.8, **wrong)
 
 
 def test_a_transformers_encoder_means_over_real_tokens(minilm):
@@ -195,8 +189,6 @@ def test_a_transformers_encoder_means_over_real_tokens(minilm):
             hidden = model(**tokenizer(string, return_tensors="pt")).last_hidden_state[0]
         mean = hidden.mean(0).double().numpy()
         assert vector == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
-    with pytest.raises(HfBatError, match="cannot load the sentence encoder"):
-        SentenceEncoder("/nowhere/at-all").encode(["x"])
 
 
 def test_an_encoder_is_called_by_what_it_is_not_by_where_it_lies(tmp_path, monkeypatch):

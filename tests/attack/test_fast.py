@@ -28,7 +28,7 @@ def test_the_answers_are_the_models_own(arch, batch):
     model = tiny_model(arch).eval()
     before = {name: set(vars(module)) for name, module in model.named_modules()}
     expected = model(**batch).logits
-    with fast.packed_linears(model) as packed, fast.first_token_only(model) as cut:
+    with fast.pack_linears(model) as packed, fast.skip_later_tokens(model) as cut:
         found = model(**batch).logits
     assert torch.allclose(found, expected, atol=2e-5)
     assert cut == (arch in BERT_LIKE)
@@ -54,7 +54,7 @@ def test_only_the_first_token_reaches_the_last_layers_products(batch):
     model, seen = tiny_model("bert").eval(), []
     for layer in model.base_model.encoder.layer:
         layer.output.register_forward_hook(lambda module, given, out: seen.append(out.shape[1]))
-    with fast.first_token_only(model):
+    with fast.skip_later_tokens(model):
         model(**batch)
     assert seen == [9, 1]
 
@@ -68,7 +68,7 @@ def test_gradients_are_the_models_own(batch):
         return model.get_input_embeddings().weight.grad.clone()
 
     expected = gradient()
-    with fast.packed_linears(model), fast.first_token_only(model):
+    with fast.pack_linears(model), fast.skip_later_tokens(model):
         assert torch.allclose(gradient(), expected, atol=1e-6)
 
 
@@ -81,12 +81,12 @@ def test_models_that_do_not_fit_run_as_they_are(batch, monkeypatch):
     one_layer = tiny_model("bert")
     del one_layer.base_model.encoder.layer[1]
     for other in (model, one_layer, nn.Linear(3, 3)):
-        with fast.first_token_only(other) as cut:
+        with fast.skip_later_tokens(other) as cut:
             assert not cut
-    with fast.packed_linears(model.to(torch.bfloat16)) as packed:
+    with fast.pack_linears(model.to(torch.bfloat16)) as packed:
         assert packed == 0
-    monkeypatch.setattr(fast, "_MOST_WEIGHTS", 10)
-    with fast.packed_linears(one_layer) as packed:
+    monkeypatch.setattr(fast, "_MAX_WEIGHTS", 10)
+    with fast.pack_linears(one_layer) as packed:
         assert packed == 0
 
 
@@ -99,7 +99,7 @@ def test_a_torch_that_cannot_pack_is_logged_and_not_used(batch, monkeypatch, cap
     monkeypatch.setattr(fast, "_pack", gone)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     try:
-        with caplog.at_level("INFO"), fast.packed_linears(tiny_model("bert")) as packed:
+        with caplog.at_level("INFO"), fast.pack_linears(tiny_model("bert")) as packed:
             assert packed == 0
     finally:
         fast.can_pack.cache_clear()
@@ -109,9 +109,9 @@ def test_a_torch_that_cannot_pack_is_logged_and_not_used(batch, monkeypatch, cap
 @pytest.mark.skipif(not fast.can_pack(), reason="this torch or processor has no packed product")
 def test_autocast_and_empty_batches_take_the_plain_way(monkeypatch):
     layer = nn.Linear(8, 4)
-    with fast.packed_linears(layer) as packed, torch.no_grad():
+    with fast.pack_linears(layer) as packed, torch.no_grad():
         assert packed == 1
-        monkeypatch.setattr(fast, "_multiply", lambda *_: pytest.fail("packed product used"))
+        monkeypatch.setattr(fast, "_compute_product", lambda *_: pytest.fail("packed product used"))
         assert layer(torch.zeros(0, 8)).shape == (0, 4)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert layer(torch.ones(2, 8)).dtype == torch.bfloat16
@@ -125,7 +125,7 @@ def test_bfloat16_is_what_autocast_gives(batch):
     model = tiny_model("bert").eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = model(**batch).logits
-        with fast.packed_linears(model, torch.bfloat16) as packed:
+        with fast.pack_linears(model, torch.bfloat16) as packed:
             found = model(**batch).logits
     assert packed and found.dtype == expected.dtype == torch.bfloat16
     assert torch.allclose(found, expected, rtol=0.02, atol=0.02)

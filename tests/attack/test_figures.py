@@ -61,7 +61,7 @@ def test_a_new_figure_is_computed_and_shown_everywhere(long_rate):
     line = next(line for line in lines if line.startswith("antonym long"))
     assert percent in line and line.endswith("better")
     card = Evaluation("eval", 1, 40, {"type": "snli", "name": "snli"}, {}, report.attacks)
-    [result] = [r for r in card.results() if r.metric_args["figure"] == "long_rate"]
+    [result] = [r for r in card.to_results() if r.metric_args["figure"] == "long_rate"]
     assert (result.metric_type, result.metric_value) == ("long_rate", long_rate)
     assert "lower is better" in result.metric_name and result.metric_args["interval_95"]
     rows = report.rows["antonym"]

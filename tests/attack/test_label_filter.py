@@ -7,10 +7,9 @@ from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows
 
 from hf_bat import HfBatError
 from hf_bat.attack import Attack, Recipe, get_recipe
-from hf_bat.attack.goals import get_goal
 from hf_bat.callbacks import RobustnessMeter
 from hf_bat.evaluation.compare import compare_rows
-from hf_bat.perturbations import AntonymPerturbation, FilteredPerturbation, LabelValidity
+from hf_bat.perturbations import FilteredPerturbation, LabelValidity
 
 VALIDITY = LabelValidity()
 
@@ -112,6 +111,18 @@ def test_labels_that_a_data_set_declares_in_another_order():
             assert found[label]["tried"][0][4] == passes
 
 
+def test_an_attack_keeps_nothing_of_the_rows_that_it_ran():
+    from datasets import ClassLabel, Dataset
+
+    attack = Attack("antonym", always(0), antonyms=ANTONYMS, label_filter=True)
+    before = attack.attack_texts("A hot man.", "It is hot.", label=0)
+    names = ["contradiction", "entailment", "neutral"]
+    rows = Dataset.from_list([{"premise": "A hot man.", "hypothesis": "It is hot.", "label": 1}])
+    report = attack.run(rows.cast_column("label", ClassLabel(names=names)))
+    assert report.rows["antonym"][0].label_name == "entailment" != before.reason
+    assert attack.attack_texts("A hot man.", "It is hot.", label=0) == before
+
+
 def test_nothing_attempted_gives_no_rates():
     rows = [{"premise": "A hot man.", "hypothesis": "It is hot.", "label": 1, "idx": 0}]
     valid = attacked(rows, label_filter=True)["antonym"]["label_valid"]
@@ -146,22 +157,14 @@ def test_evaluation_reports_them_if_asked():
         assert not any("synonym_valid" in name for name in metrics)
 
 
-def test_a_rows_file_is_continued_only_with_the_same_filter(tmp_path):
+def test_a_rows_file_is_continued_with_the_same_filter(tmp_path):
     rows, path = made_rows(40), tmp_path / "rows.jsonl"
     whole = Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(rows, path)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:15]))
     again = Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(rows, path)
     assert again.attacks == whole.attacks and again.rows == whole.rows
-    Attack("antonym", hashed, antonyms=ANTONYMS).run(rows, tmp_path / "plain.jsonl")
-    with pytest.raises(HfBatError, match="of another label_filter"):
-        Attack("antonym", hashed, antonyms=ANTONYMS, label_filter=True).run(
-            rows, tmp_path / "plain.jsonl"
-        )
     assert json.loads(path.read_text().splitlines()[0])["label_filter"]
-    path.write_text("".join(lines[:15]))
-    with pytest.raises(HfBatError, match="of another label_filter"):
-        Attack("antonym", hashed, antonyms=ANTONYMS).run(rows, path)
 
 
 def test_two_models_are_compared_on_valid_edits_too():
@@ -179,11 +182,3 @@ def test_two_models_are_compared_on_valid_edits_too():
         compare_rows(*marked)
     valid = reports[0]["antonym"]["label_valid"]
     assert [found[2].asr_a, found[3].asr_a] == [valid["asr"], valid["asr_confident"]]
-
-
-def test_a_search_that_does_not_try_every_edit_is_refused():
-    recipe = Recipe(
-        "mine", AntonymPerturbation(ANTONYMS), get_goal("keep-strict"), "greedy", "random"
-    )
-    with pytest.raises(HfBatError, match="needs every edit tried; mine searches by greedy"):
-        Attack(recipe, hashed, label_filter=True)

@@ -9,7 +9,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat.attack import Attack, NoRepeat, Recipe, StopWords, get_recipe
 from hf_bat.attack.goals import get_goal
-from hf_bat.attack.transformer import TransformersModel
+from hf_bat.attack.models import TransformersModel
 from hf_bat.lexicon import stopwords
 from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation
 

@@ -5,7 +5,6 @@ import json
 import pytest
 from attack_helpers import ANTONYMS, hashed, made_rows
 
-from hf_bat import HfBatError
 from hf_bat.attack import Attack
 from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_rows
@@ -46,16 +45,3 @@ def test_a_result_is_read_like_a_line_of_the_file():
     assert "label" in result and "predicted" not in result
     with pytest.raises(KeyError):
         result["predicted"]
-
-
-@pytest.mark.parametrize(
-    ("row", "keyword"),
-    [
-        ({"idx": 0, "attack": "antonym"}, "outcome"),
-        ({"idx": 0, "attack": "antonym", "outcome": "won"}, "won"),
-        ({"idx": 0, "attack": "antonym", "outcome": "failed", "tried": [3]}, "tried"),
-    ],
-)
-def test_a_line_that_is_no_result_is_refused(row, keyword):
-    with pytest.raises(HfBatError, match=keyword):
-        AttackResult.from_dict(row)

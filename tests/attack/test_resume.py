@@ -16,7 +16,7 @@ from tokenizers.normalizers import Strip
 from transformers import AutoTokenizer
 
 from hf_bat.attack import Attack
-from hf_bat.attack.transformer import TransformersModel
+from hf_bat.attack.models import TransformersModel
 from hf_bat.errors import HfBatError
 from hf_bat.tasks import user_task
 
@@ -118,23 +118,6 @@ def test_several_attacks_share_a_file(tmp_path):
     assert [line["attack"] for line in lines] == ["synonym"] * 120 + ["antonym"] * 120
 
 
-def test_a_file_of_another_run_is_refused(tmp_path):
-    from hf_bat.attack import CallableModel
-
-    path = tmp_path / "rows.jsonl"
-    attack().run(ROWS, path)
-    before = path.read_bytes()
-    with pytest.raises(HfBatError, match="another recipe"):
-        attack(budget=5).run(ROWS, path)
-    with pytest.raises(HfBatError, match="another recipe"):
-        Attack("synonym", hashed, synonyms={"dog": ["hound"]}).run(ROWS, path)
-    with pytest.raises(HfBatError, match="another model"):
-        Attack("synonym", CallableModel(hashed, name="other"), synonyms=SYNONYMS).run(ROWS, path)
-    with pytest.raises(HfBatError, match="another data"):
-        attack().run([*ROWS[:-1], {**ROWS[-1], "label": 1 - ROWS[-1]["label"] % 2}], path)
-    assert path.read_bytes() == before
-
-
 def test_a_file_of_other_label_names_is_refused(tmp_path):
     """What a task leaves alone, and what the filter takes an entailment to be, decide outcomes."""
     names = ("entailment", "neutral", "contradiction")
@@ -178,14 +161,3 @@ def test_how_a_tokenizer_reads_is_part_of_a_models_identity(tmp_path):
     assert identity(other) == before
     other.backend_tokenizer.normalizer = Strip()
     assert identity(other) != before
-
-
-def test_what_is_no_rows_file_is_refused(tmp_path):
-    path = tmp_path / "report.json"
-    path.write_text('{\n"attacks": {}\n}\n')
-    with pytest.raises(HfBatError, match=r"report.json, line 1: not a row"):
-        attack().run(ROWS, path)
-    with pytest.raises(HfBatError, match="it is a folder; name a file"):
-        attack().run(ROWS, tmp_path)
-    with pytest.raises(HfBatError, match="no folder"):
-        attack().run(ROWS, tmp_path / "absent" / "rows.jsonl")
