@@ -74,7 +74,7 @@ def prepare_dataset(
     dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(label_names)))
     if not keep_all:
         # Trainer calls this function before each evaluation; the mark makes that cheap.
-        dataset.prepared_for = (task.columns, dataset.features)
+        dataset.prepared_for = (task.columns, task.label_column, dataset.features)
     return dataset
 
 
@@ -148,10 +148,10 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
     `datasets` copies the mark when it filters rows, which keeps them prepared, but also when it renames,
     removes or formats columns. That is why the features and the format are compared too.
     """
-    columns, features = getattr(rows, "prepared_for", (None, None))
+    mark = getattr(rows, "prepared_for", None)
     return (
-        columns == task.columns
-        and features == rows.features
+        mark is not None
+        and mark == (task.columns, task.label_column, rows.features)
         and _get_format(rows) is None
         and _match_model(rows, task, config)
     )
@@ -161,7 +161,7 @@ def add_column(dataset: Dataset, column: str, values: Sequence[Any]) -> Dataset:
     """Add a column with one value per row to a dataset from `prepare_dataset`, which stays prepared."""
     extended = dataset.add_column(column, list(values))
     if hasattr(dataset, "prepared_for"):  # not after `keep_all`
-        extended.prepared_for = (dataset.prepared_for[0], extended.features)
+        extended.prepared_for = (*dataset.prepared_for[:2], extended.features)
     return extended
 
 

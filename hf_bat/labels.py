@@ -311,17 +311,14 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
 
 
 def name_labels(config: Any, task: Task) -> Task:
-    """Make a model's label names and a task's agree where one of them has none.
-
-    A model that only has LABEL_0, LABEL_1, ... gets the task's names; a task without names gets the
-    model's.
+    """Give a model that only has LABEL_0, ... the task's label names, or a task without names the model's.
 
     Args:
-        config: The model's configuration; changed in place.
+        config: The model's configuration, which is changed in place.
         task: The rows' task.
 
     Returns:
-        The task, with label names.
+        The task with label names.
     """
     names = task.label_names
     if not names:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import logging
+from dataclasses import replace
 
 import datasets
 import pytest
@@ -69,6 +70,8 @@ def test_prepared_rows_are_known_until_something_changes():
     assert not is_kept(dataset.with_format("torch"))
     assert not is_kept(dataset.map(lambda row: {"premise": "Another."}))
     assert not is_kept(dataset, task=user_task(["hypothesis"], NLI))
+    with pytest.raises(HfBatError, match="gold"):
+        is_kept(dataset, task=replace(task, label_column="gold", label_names=NLI[::-1]))
     with pytest.raises(HfBatError, match="premise"):
         is_kept(dataset.rename_column("premise", "text"))
     # A model of another order gets its own labels.
