@@ -28,9 +28,6 @@ report
 commands
 cli
 """
-# (importing module, imported module) -> why the exception is still there. It must become empty.
-EXCEPTIONS: dict[tuple[str, str], str] = {
-}
 LEVELS = {room: level for level, line in enumerate(ORDER.split("\n")) for room in line.split()}
 
 
@@ -63,8 +60,8 @@ def name_room(module: str) -> str:
     return module.split(".")[1]
 
 
-def list_exceptions() -> list[tuple[str, str]]:
-    """Return the imports of a later room."""
+def list_later_imports() -> list[tuple[str, str]]:
+    """Return (importing module, imported module) where the imported one is in a later room."""
     return [
         (module, other)
         for module, others in read_imports().items()
@@ -79,16 +76,12 @@ def test_every_module_has_a_room():
 
 
 def test_no_module_imports_a_later_room():
-    assert set(list_exceptions()) <= set(EXCEPTIONS)
+    assert list_later_imports() == []
 
 
 def test_no_import_is_part_of_a_circle():
     # The public names of `hf_bat` are loaded on first use, so that nothing below depends on it.
-    graph = {
-        module: {other for other in others if (module, other) not in EXCEPTIONS}
-        for module, others in read_imports().items()
-        if module != "hf_bat"
-    }
+    graph = {module: others for module, others in read_imports().items() if module != "hf_bat"}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
