@@ -1,4 +1,4 @@
-"""`hf-bat attack`: flags, files, messages."""
+"""`hf-bat attack`: options, files, messages. What it refuses is in `bad_calls/commands.py`."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from hf_bat.lexicon import SubstitutionTable
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model, tables and rows on disk."""
+    """Return a folder with a model, tables and rows."""
     path = tmp_path_factory.mktemp("attack")
     rows = made_rows(40, seed=41)
     tiny_model("bert").save_pretrained(path / "model")
@@ -26,25 +26,19 @@ def folder(tmp_path_factory):
     return path
 
 
-def attack(folder, *flags):
-    tables = [
-        "--antonyms",
-        str(folder / "antonyms.json"),
-        "--synonyms",
-        str(folder / "synonyms.json"),
-    ]
-    return main(
-        ["attack", "--model", str(folder / "model"), "--task", "snli", *tables, *map(str, flags)]
-    )
+def attack(folder, *options):
+    tables = ["--antonyms", folder / "antonyms.json", "--synonyms", folder / "synonyms.json"]
+    words = ["attack", "--model", folder / "model", "--task", "snli", *tables, *options]
+    return main([str(word) for word in words])
 
 
-def test_files_are_as_promised(folder, tmp_path, capsys):
-    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "negation"]
-    flags += ["--max-samples", 30, "--batch-size", 8, "--device", "cpu", "--dtype", "float32"]
-    flags += ["--seed", 3, "--skip-labels"]
+def test_command_writes_all_its_files(folder, tmp_path, capsys):
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "negation"]
+    options += ["--max-samples", 30, "--batch-size", 8, "--device", "cpu", "--dtype", "float32"]
+    options += ["--seed", 3, "--skip-labels"]
     for kind in ("json", "rows", "csv", "html", "export"):
-        flags += [f"--{kind}", tmp_path / f"out.{kind}"]
-    assert attack(folder, *flags) == 0
+        options += [f"--{kind}", tmp_path / f"out.{kind}"]
+    assert attack(folder, *options) == 0
     table = capsys.readouterr().out
     assert "| antonym | 30 |" in table and "| negation | 30 |" in table
     report = json.loads((tmp_path / "out.json").read_text())
@@ -71,12 +65,12 @@ def test_files_are_as_promised(folder, tmp_path, capsys):
     assert "<html" in (tmp_path / "out.html").read_text()
 
 
-def test_the_same_command_again_asks_nothing_and_says_the_same(folder, tmp_path, capsys):
-    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym"]
-    flags += ["--rows", tmp_path / "rows.jsonl", "--json", tmp_path / "report.json"]
+def test_command_that_is_repeated_asks_the_model_nothing(folder, tmp_path, capsys):
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym"]
+    options += ["--rows", tmp_path / "rows.jsonl", "--json", tmp_path / "report.json"]
     reports, rows = [], []
     for _ in range(2):
-        assert attack(folder, *flags) == 0
+        assert attack(folder, *options) == 0
         reports.append(json.loads((tmp_path / "report.json").read_text()))
         rows.append((tmp_path / "rows.jsonl").read_bytes())
     assert reports[0]["attacks"] == reports[1]["attacks"] and rows[0] == rows[1]
@@ -85,14 +79,14 @@ def test_the_same_command_again_asks_nothing_and_says_the_same(folder, tmp_path,
     )
 
 
-def test_rows_without_labels_are_not_passed_over_in_silence(folder, tmp_path, capsys):
+def test_attack_on_no_row_is_reported(folder, tmp_path, capsys):
     row = {"premise": "A big dog.", "hypothesis": "A dog."}
     (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
     assert attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym") == 0
     assert "antonym: no row was attacked (no label: 1)" in capsys.readouterr().err
 
 
-def test_rows_without_labels_among_others_are_counted(folder, tmp_path, capsys):
+def test_rows_without_labels_are_counted(folder, tmp_path, capsys):
     labels = [0, -100, 1, -1]
     rows = [{"premise": "A big dog.", "hypothesis": "A dog.", "label": label} for label in labels]
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -100,42 +94,43 @@ def test_rows_without_labels_among_others_are_counted(folder, tmp_path, capsys):
     assert "skipped 2 of 4 rows without a label" in capsys.readouterr().err
 
 
-def test_one_pair_at_the_prompt(folder, tmp_path, capsys):
-    flags = [
-        "--text",
-        "The man is happy in the hot rain.",
-        "A dog.",
+def test_text_of_one_row_is_attacked(folder, tmp_path, capsys):
+    options = ["--text", "The man is happy in the hot rain.", "A dog."]
+    options += [
         "--attacks",
         "antonym",
         "negation",
+        "--skip-labels",
+        "--json",
+        tmp_path / "one.json",
+        "--print-recipes",
     ]
-    flags += ["--skip-labels", "--json", tmp_path / "one.json", "--print-recipes"]
-    assert attack(folder, *flags) == 0
-    said = capsys.readouterr().out
-    assert "paper-antonym" in said and "candidates" in said
-    found = json.loads((tmp_path / "one.json").read_text())
-    assert [row["attack"] for row in found] == ["antonym", "negation"]
-    assert found[0]["candidates"] == 4  # man -> woman, happy -> sad, hot -> cold and cool
+    assert attack(folder, *options) == 0
+    printed = capsys.readouterr().out
+    assert "paper-antonym" in printed and "candidates" in printed
+    results = json.loads((tmp_path / "one.json").read_text())
+    assert [row["attack"] for row in results] == ["antonym", "negation"]
+    assert results[0]["candidates"] == 4  # man -> woman, happy -> sad, hot -> cold and cool
 
 
-def test_the_order_that_labels_without_names_are_read_in_is_said(folder, tmp_path, capsys):
-    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
-    assert attack(folder, *flags) == 0
+def test_order_of_labels_without_names_is_reported(folder, tmp_path, capsys):
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    assert attack(folder, *options) == 0
     assert "0 entailment, 1 neutral, 2 contradiction" in capsys.readouterr().err
     model = tiny_model("bert")
     model.config.id2label = {0: "contradiction", 1: "entailment", 2: "neutral"}
     model.save_pretrained(tmp_path)
-    flags += ["--model", tmp_path, "--tokenizer", folder / "model"]
-    assert attack(folder, *flags) == 0
+    options += ["--model", tmp_path, "--tokenizer", folder / "model"]
+    assert attack(folder, *options) == 0
     assert "warning" not in capsys.readouterr().err
 
 
-def test_a_smoothed_model_can_leave_stop_words_alone(folder, tmp_path):
-    flags = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
-    found = []
+def test_smoothed_model_can_keep_stop_words(folder, tmp_path):
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    excluded = []
     for more in ([], ["--exclude-stopwords"]):
         out = ["--smooth", 5, *more, "--json", tmp_path / "r.json"]
-        assert attack(folder, *flags, *out) == 0
+        assert attack(folder, *options, *out) == 0
         smoothed = json.loads((tmp_path / "r.json").read_text())["smoothed"]
-        found.append(smoothed["smoothing"]["exclude_stopwords"])
-    assert found == [False, True]
+        excluded.append(smoothed["smoothing"]["exclude_stopwords"])
+    assert excluded == [False, True]

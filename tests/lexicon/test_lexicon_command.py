@@ -1,4 +1,4 @@
-"""`hf-bat lexicon`, as its user runs it."""
+"""`hf-bat lexicon`. What it refuses is in `bad_calls/commands.py`."""
 
 import argparse
 import json
@@ -48,7 +48,7 @@ def test_build_synonyms_from_vectors(tmp_path, data, capsys):
     assert "will be evaluated and fed the vocabulary" in capsys.readouterr().err
 
 
-def test_build_over_a_list_of_words(tmp_path):
+def test_build_from_a_list_of_words(tmp_path):
     (tmp_path / "words.txt").write_text("hires\n\nCar\n")
     output = tmp_path / "t.json"
     assert (
@@ -72,7 +72,7 @@ def test_convert_and_info(tmp_path, capsys):
     assert default_antonyms().fingerprint in capsys.readouterr().out
 
 
-def test_an_empty_table_is_not_written(tmp_path):
+def test_empty_table_is_not_written(tmp_path):
     (tmp_path / "words.txt").write_text("xyzzy\n")
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "t.json"]
     with pytest.raises(HfBatError, match="would be empty"):
