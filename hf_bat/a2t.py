@@ -156,7 +156,7 @@ class RowAttacker:
                 f"{type(tokenizer).__name__} is a slow one"
             )
         self.recipe = get_recipe(
-            "a2t-mlm" if args.a2t_candidates == "mlm" else "a2t",
+            args.get_method().attack_recipe + ("-mlm" if args.a2t_candidates == "mlm" else ""),
             synonyms=synonyms,
             antonyms=antonyms if args.drop_antonyms_from_synonyms else {},
             encoder=args.encoder,

@@ -241,14 +241,14 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     if args.do_train:
         method = get_method(args.method)
         # An attack finds the versions only when an epoch starts.
-        if method.draws and not method.attacks_rows and trainer.is_world_process_zero():
+        if method.draws and not method.attack_recipe and trainer.is_world_process_zero():
             print(trainer.preview(3), flush=True)
         train(trainer, checkpoint)
     if args.do_eval:
         evaluate(trainer, rows, baseline)
     if args.do_predict:
         predict(trainer, rows, task)
-    card = {
+    card: dict[str, Any] = {
         "finetuned_from": arguments.model_name_or_path,
         "tasks": "text-classification",
         "dataset": arguments.task_name,

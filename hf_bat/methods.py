@@ -79,8 +79,8 @@ class Method:
         defaults: Option -> default where the method's differs from the arguments'.
         uses_vectors: Whether the terms need representations. Defaults to `False`.
         perturbs_anchor: Whether a fickle draw replaces the anchor. Defaults to `False`.
-        attacks_rows: Whether the fickle versions are found by attacking the model when an epoch
-            starts. Defaults to `False`.
+        attack_recipe: Recipe with which the model is attacked when an epoch starts; the adversarial
+            texts are the fickle versions. Defaults to none: versions are drawn.
 
     Example:
         >>> get_method("triplet").weights
@@ -95,7 +95,7 @@ class Method:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     uses_vectors: bool = False
     perturbs_anchor: bool = False
-    attacks_rows: bool = False
+    attack_recipe: str = ""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         """Return the components that the versions of one micro-batch add to the loss.
@@ -316,7 +316,7 @@ def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dic
         settings.mask,
     )
     weight = settings.weights["contrastive_weight"]
-    terms["loss_triplet"] = Term(losses[counted].sum(), "triplet", weight)
+    terms["loss_triplet"] = Term(losses[counted].sum(), "triplets", weight)
     return terms
 
 
@@ -364,7 +364,7 @@ METHODS: dict[str, Method] = {
                 "encoder",
             ),
             defaults={"clean_epochs": 1},
-            attacks_rows=True,
+            attack_recipe="a2t",
         ),
         Pairwise(
             "pairwise",

@@ -183,14 +183,14 @@ def count_items(
 
     Returns:
         Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
-        (valid pairs), `"triplet"` (triplets that count) and `"fickle_rows"` (valid fickle versions,
+        (valid pairs), `"triplets"` (those that count) and `"fickle_rows"` (valid fickle versions,
         or the sum of their class weights). Every name is there for every batch, so that all ranks
         reduce the same counts.
     """
     labels = batch["labels"]
     weights = torch.ones_like(labels) if class_weights is None else class_weights[labels]
     zero = torch.zeros((), device=labels.device)
-    counts = dict.fromkeys(("rows", *KINDS, "triplet", "fickle_rows"), zero)
+    counts = dict.fromkeys(("rows", *KINDS, "triplets", "fickle_rows"), zero)
     counts["rows"] = weights.sum()
     masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_mask" in batch}
     counts |= {kind: valid.sum() for kind, valid in masks.items()}
@@ -199,7 +199,7 @@ def count_items(
     if len(masks) == len(KINDS):
         draws = max(valid.shape[1] for valid in masks.values())
         either = tile_draws(masks["fickle"], draws) | tile_draws(masks["obstinate"], draws)
-        counts["triplet"] = zero + either.numel() if mask == "authors" else either.sum()
+        counts["triplets"] = zero + either.numel() if mask == "authors" else either.sum()
     return {name: count.float() for name, count in counts.items()}
 
 

@@ -105,6 +105,8 @@ class BalancedTrainer(Trainer):
         >>> trainer.train()  # doctest: +SKIP
     """
 
+    train_dataset: Any
+    eval_dataset: Any
     # compute_loss divides by the whole window's counts, so that Trainer must not divide again.
     loss_is_scaled_for_ga = True
 
@@ -225,8 +227,9 @@ class BalancedTrainer(Trainer):
             self._complete_config(model)
         return model
 
-    def _complete_config(self, model: nn.Module) -> None:
+    def _complete_config(self, model: Any) -> None:
         """Add the task's label names and the padding token (GPT-2 has none) to a model's configuration."""
+        assert self.task is not None
         self.task = name_labels(model.config, self.task)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = self.processing_class.pad_token_id
@@ -277,7 +280,7 @@ class BalancedTrainer(Trainer):
         assert task is not None
         skipped, names = read_labels(task, self.model.config)
         filters = args.label_filter in ("only", "prefer")
-        versions = {} if method.attacks_rows else dict(zip(method.draws, self.perturbations))  # noqa: B905
+        versions = {} if method.attack_recipe else dict(zip(method.draws, self.perturbations))  # noqa: B905
         options = {
             **versions,
             "skipped_labels": skipped,
@@ -294,7 +297,7 @@ class BalancedTrainer(Trainer):
         }
         columns = task.columns
         collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
-        if method.attacks_rows and not overrides:
+        if method.attack_recipe and not overrides:
             collator.sampler = AdversarialSampler.from_arguments(args, columns)
         return collator
 
@@ -600,7 +603,7 @@ class BalancedTrainer(Trainer):
 
     def _make_adversary(self) -> RowAttacker | None:
         args = self.args
-        if not args.get_method().attacks_rows or self.task is None:
+        if not args.get_method().attack_recipe or self.task is None:
             return None
         self._check_whole_model(f"method={args.method!r}")
         synonyms, antonyms = (perturbation.table for perturbation in self.perturbations)
@@ -695,7 +698,7 @@ class BalancedTrainer(Trainer):
         if self.task is None:
             raise HfBatError("preview needs raw text: give the trainer a task=")
         method = self.args.get_method()
-        if method.attacks_rows:
+        if method.attack_recipe:
             raise HfBatError(
                 f"method={method.name!r} finds its versions when an epoch starts: see "
                 f"{get_adversarial_folder(self.args)} then"

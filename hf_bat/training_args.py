@@ -55,13 +55,13 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
-def copy_help(cls: type) -> type:
+def copy_help(cls: Any) -> Any:
     """Use the class's docstring as the help of its fields, which the command line shows.
 
     Args:
         cls: A dataclass whose docstring has an `Args` section.
     """
-    section = inspect.getdoc(cls).split("Args:\n")[1].split("\n\nRaises:")[0]
+    section = inspect.cleandoc(cls.__doc__).split("Args:\n")[1].split("\n\nRaises:")[0]
     texts = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
     for name, text in texts:
         # argparse formats help texts with "%".
@@ -407,7 +407,7 @@ def check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         raise HfBatError(
             f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
         )
-    if method.attacks_rows:
+    if method.attack_recipe:
         raise HfBatError(f"method={method.name!r} makes its own versions: leave data_collator out")
     sampler = collator.sampler
     for kind in method.draws:

@@ -152,7 +152,7 @@ def test_terms_and_counts_are_those_of_loops_over_rows(draws, rule):
     fickle, obstinate, triplet = loop_terms(reference_distances(model, batch), 0.6, rule)
     counts = count_items(batch, rule)
     assert counts["rows"] == 10
-    assert [counts[name].item() for name in (*KINDS, "triplet")] == [
+    assert [counts[name].item() for name in (*KINDS, "triplets")] == [
         fickle[1],
         obstinate[1],
         triplet[1],
@@ -164,7 +164,7 @@ def test_terms_and_counts_are_those_of_loops_over_rows(draws, rule):
     assert pairwise["loss_obstinate"][1:] == ("obstinate", 2.0)
     terms = compute_terms("triplet", forward, mask=rule, contrastive_weight=3.0, margin=0.6)
     assert terms["loss_triplet"].total.item() == pytest.approx(triplet[0], abs=1e-5)
-    assert terms["loss_triplet"][1:] == ("triplet", 3.0)
+    assert terms["loss_triplet"][1:] == ("triplets", 3.0)
     assert terms["fickle_distance"].weight is None
     assert terms["fickle_distance"].total.item() == pytest.approx(fickle[0], abs=1e-5)
 
