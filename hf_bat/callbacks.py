@@ -175,6 +175,7 @@ class RobustnessCallback(TrainerCallback):
         add_missing_metric(metrics, args.metric_for_best_model)
         for name, value in rates.items():
             logger.info("%s = %.4f", name, value)
+        # Trainer logs an evaluation before it calls the callbacks.
         if state.log_history and any(name.endswith("_loss") for name in state.log_history[-1]):
             state.log_history[-1] |= rates
 

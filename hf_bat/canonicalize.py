@@ -2,8 +2,8 @@
 
 The model then reads the same text for an input and for every exchange of synonyms in it, so a synonym
 attack with the same table and casing cannot succeed. The reason is the preprocessing, not anything that
-the model has learned, and every report on such a model says so. Exceptions are the few table entries that
-are left alone (see `Canonicalizer`); the paper's tables and the bundled one have none.
+the model has learned, and every report on such a model says so. Exceptions are a few table entries that it
+cannot replace (see `Canonicalizer`); the paper's tables and the bundled one have none.
 
 After the robust encodings of Jones, Jia, Raghunathan and Liang (2020), in their plainest form: one
 code for each connected component of the table.
@@ -34,7 +34,7 @@ class Canonicalizer:
     words outside the table stay. Stop words in the table are treated like all other words,
     because an attack may put them in.
 
-    Entries that no token can match are also left alone: those with capitals, white space or a final mark,
+    Entries that no token can match also stay unchanged: those with capitals, white space or a final mark,
     and those with letters after another first character. For all other words of a component,
     `canonicalizer(text)` is equal before and after an exchange, and `canonicalizer` is idempotent.
 

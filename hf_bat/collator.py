@@ -141,6 +141,7 @@ class PerturbationCollator:
         """
         anchors = [self.sampler.texts(row) for row in rows]
         versions: dict[str, list[list[Texts | None]]] = {}
+        # Read once: the main process may set the next epoch while a worker collates.
         epoch = self.epoch
         if epoch >= self.clean_epochs:
             for row in rows:
@@ -209,16 +210,16 @@ class PerturbationCollator:
             out[f"{kind}_{key}"] = torch.full(shape, pads.get(key, 0), dtype=value.dtype)
             out[f"{kind}_{key}"][mask] = value
         # An edit beyond the cut leaves the tokens unchanged: such a version is not valid.
-        mask[mask.clone()] = self._differ(encoded, anchors, owners=mask.nonzero()[:, 0])
+        mask[mask.clone()] = self._find_changed(encoded, anchors, owners=mask.nonzero()[:, 0])
         return out | {f"{kind}_mask": mask}
 
-    def _differ(
+    def _find_changed(
         self,
         versions: dict[str, torch.Tensor],
         anchors: dict[str, torch.Tensor],
         owners: torch.Tensor,
     ) -> torch.Tensor:
-        """Tell which versions have other tokens than the anchors that own them."""
+        """Return which versions have other tokens than the anchors that they belong to."""
         lengths = (inputs["attention_mask"].sum(-1) for inputs in (versions, anchors))
         version_lengths, anchor_lengths = lengths
         # Inputs of equal length can be compared in the columns that both batches have.

@@ -1,4 +1,4 @@
-"""What depends on the device: double precision, and attention kernels."""
+"""Device-specific choices: double precision, and attention kernels."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from hf_bat.errors import describe_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
 from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
-from hf_bat.pooling import default_pooling
+from hf_bat.pooling import get_default_pooling
 from hf_bat.tasks import Task
 from hf_bat.version import __version__
 
@@ -103,7 +103,7 @@ class Evaluation:
         return results
 
     def get_model_metrics(self) -> dict[str, float]:
-        """Return the model's metrics by their names without prefix; those of attacks are left out."""
+        """Return the model's metrics by their names without prefix, and no metrics of attacks."""
         return {
             name: value
             for key, value in self.metrics.items()
@@ -166,7 +166,7 @@ def gather_facts(
         "formula": method.write_formula(args),
         "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
         "distance": args.distance,
-        "pooling": args.pooling or default_pooling(model),
+        "pooling": args.pooling or get_default_pooling(model),
         # A weight is None without the label filter that it needs.
         "weights": {
             weight: getattr(args, weight)
@@ -201,6 +201,7 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
     data = written.data
     evaluations: Sequence[Evaluation] = facts["evaluations"]
     name = (data.model_name or facts["name"]).split("/")[-1]
+    # Trainer names the base model as it was loaded, which may be a local folder.
     data.base_model = base = facts["base"] or get_hub_name(data.get("base_model"))
     data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
     data.library_name = "peft" if facts["is_adapter"] else "transformers"
@@ -245,7 +246,7 @@ def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
 
 
 @contextmanager
-def even_out_logs(state: Any) -> Iterator[None]:
+def align_logs(state: Any) -> Iterator[None]:
     """Give every evaluation in a trainer's log the same figures for a while.
 
     `Trainer`'s table of results requires that, but not every evaluation attacks, and some rates are
@@ -308,7 +309,7 @@ def explain_failed_upload(
         branch: Branch to commit to; `None` for the main one.
         call: The Python call that tries again.
     """
-    # What begins with "_" holds texts of training rows; `Trainer` never uploads it.
+    # Paths that begin with "_" hold texts of training rows; `Trainer` never uploads them.
     command = f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
     if branch:
         command += f" --revision {shlex.quote(branch)}"

@@ -8,9 +8,11 @@ lines also differ in their markers. At `HALF`, the default width, all text has a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,13 +89,8 @@ def trade_off_by_epoch(
         low, high = ([m + s * d for m, d in zip(mean, deviation, strict=True)] for s in (-1, 1))
         axis.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
-    def finish(axis: Any, title: str, epochs: list[float]) -> None:
-        axis.set_title(title)
-        axis.set_ylabel(y_label)
-        _set_epoch_ticks(axis, epochs)
-
     height = 1.9 if width < 5 else 2.1
-    return _draw_panels(panels, width, height, 0.35, "epoch", "band", draw, finish)
+    return _draw_panels(panels, width, height, 0.35, "epoch", y_label, "band", draw)
 
 
 def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
@@ -124,16 +121,8 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
         style = {"capsize": 2, "elinewidth": 0.8, **_get_look(number)}
         axis.errorbar(lines[name]["x"], mean, error, label=name, **style)
 
-    def finish(axis: Any, title: str, values: list[float]) -> None:
-        axis.set_ylabel(title)
-        low, high = axis.get_ylim()
-        if high - low < 10:  # noise of a few tenths of a percent must not fill the axis
-            middle = min(max((low + high) / 2, 5), 95)
-            axis.set_ylim(middle - 5, middle + 5)
-        _set_value_ticks(axis, values)
-
     height = 1.45 if width < 5 else 2.1
-    return _draw_panels(panels, width, height, 0.4, x_label, "bars", draw, finish)
+    return _draw_panels(panels, width, height, 0.4, x_label, None, "bars", draw)
 
 
 def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
@@ -159,6 +148,7 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
     def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
         thickness = 0.8 / len(lines)
         shift = (list(lines).index(name) - (len(lines) - 1) / 2) * thickness
+        axis.grid(False, axis="x")
         axis.bar(
             [x + shift for x in lines[name]["x"]],
             mean,
@@ -172,13 +162,7 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
             label=name,
         )
 
-    def finish(axis: Any, title: str, epochs: list[float]) -> None:
-        axis.set_title(title)
-        axis.set_ylabel(y_label)
-        axis.grid(False, axis="x")
-        _set_epoch_ticks(axis, epochs)
-
-    return _draw_panels(panels, width, 1.8, 0.35, "epoch", "bars", draw, finish)
+    return _draw_panels(panels, width, 1.8, 0.35, "epoch", y_label, "bars", draw)
 
 
 def _draw_panels(
@@ -187,21 +171,14 @@ def _draw_panels(
     height: float,
     legend_height: float,
     x_label: str,
+    y_label: str | None,
     spread: str,
     draw: Callable[..., None],
-    finish: Callable[..., None],
 ) -> Figure:
-    """Draw each line of each panel, the baselines and the legend.
+    """Draw each line of each panel with `draw(axis, lines, name, means, deviations, number of the line)`.
 
-    Args:
-        panels: As in `trade_off_by_epoch`.
-        width: Width of the figure in inches.
-        height: Height of a panel.
-        legend_height: Height of the legend.
-        x_label: Label of the lowest panel, or of each one at full width.
-        spread: Word for what shows the deviation: "band" or "bars".
-        draw: Draws a line, called with (axis, lines, name, means, deviations, number of the line).
-        finish: Sets labels and ticks of a panel, called with (axis, title, values of x).
+    Panels with a `y_label` are over epochs, others are metrics over values of a hyper-parameter. `spread`
+    is the word for what shows the deviation.
     """
     with _apply_style():
         figure, axes = _make_grid(len(panels), width, height, extra=legend_height)
@@ -212,9 +189,16 @@ def _draw_panels(
                 draw(axis, lines, name, *_summarize_seeds(name, line), numbers[name])
                 if line.get("baseline") is not None:
                     color = _get_look(numbers[name])["color"]
-                    height = 100 * line["baseline"]
-                    axis.axhline(height, color=color, dashes=_DASH, linewidth=1.0, zorder=1.5)
-            finish(axis, title, sorted({x for line in lines.values() for x in line["x"]}))
+                    y = 100 * line["baseline"]
+                    axis.axhline(y, color=color, dashes=_DASH, linewidth=1.0, zorder=1.5)
+            values = sorted({x for line in lines.values() for x in line["x"]})
+            if y_label is None:
+                axis.set_ylabel(title)
+                _set_value_ticks(axis, values)
+            else:
+                axis.set_title(title)
+                axis.set_ylabel(y_label)
+                axis.set_xticks(values[:: -(-len(values) // 8)])
         for axis in axes if width >= 5 else axes[-1:]:
             axis.set_xlabel(x_label)
         if any(line.get("baseline") is not None for line in every_line):
@@ -245,16 +229,15 @@ def _summarize_seeds(name: str, line: Line) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def _set_epoch_ticks(axis: Any, epochs: Sequence[float]) -> None:
-    axis.set_xticks(epochs[:: -(-len(epochs) // 8)])
-
-
 def _set_value_ticks(axis: Any, values: Sequence[float]) -> None:
     """Set a tick at each value, on a logarithmic axis if each value is twice the one before."""
-    if len(values) > 2 and values[0] > 0:
-        ratios = {round(b / a, 6) for a, b in zip(values, values[1:], strict=False)}
-        if ratios == {2.0}:
-            axis.set_xscale("log", base=2)
+    low, high = axis.get_ylim()
+    if high - low < 10:  # noise of a few tenths of a percent must not fill the axis
+        middle = min(max((low + high) / 2, 5), 95)
+        axis.set_ylim(middle - 5, middle + 5)
+    doubles = all(math.isclose(b, 2 * a) for a, b in pairwise(values))
+    if len(values) > 2 and values[0] > 0 and doubles:
+        axis.set_xscale("log", base=2)
     shown = values if len(values) <= 9 else values[::2]
     axis.set_xticks(shown, [f"{value:g}" for value in shown])
     axis.minorticks_off()
@@ -331,7 +314,7 @@ def frontier(
 
 
 def _name_points(figure: Figure, axis: Any, names: Sequence[str], centers: Sequence[Any]) -> None:
-    """Write names beside points where nothing is in the way; names without room are left out."""
+    """Write names beside points; names that would cover something are left out."""
     figure.draw_without_rendering()  # fixes the positions of the points
     size = 7.0
     spots = axis.transData.transform(centers) * 72 / figure.dpi
@@ -405,7 +388,7 @@ def tsne(
         figure, axes = _make_grid(len(panels), width, height, columns, extra=0.3)
         shown = track(panels.items(), "t-SNE", "panel", len(panels))
         for axis, (title, vectors) in zip(axes, shown, strict=True):
-            points = _project(vectors, perplexity, seed)
+            points = _fit_tsne(vectors, perplexity, seed)
             for number, kind in enumerate(_KINDS):
                 # Anchors are drawn first and larger, because a fickle version often covers its own.
                 size = 16 if kind == "anchor" else 4
@@ -431,7 +414,7 @@ def tsne(
         return figure
 
 
-def _project(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[str, Any]:
+def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[str, Any]:
     import numpy as np
     from sklearn.manifold import TSNE
 
@@ -522,16 +505,7 @@ def _make_grid(
     extra: float = 0.0,
     **options: Any,
 ) -> tuple[Figure, list[Any]]:
-    """Make a figure and the axes of its panels, in one column at half width.
-
-    Args:
-        panels: Number of panels.
-        width: Width of the figure in inches.
-        panel_height: Height of a panel in inches.
-        columns: Number of columns. If `None`, it depends on the width.
-        extra: Height of the legend in inches.
-        **options: Options of `Figure.subplots`.
-    """
+    """Make a figure and the axes of its panels, in one column at half width; sizes are in inches."""
     from matplotlib.figure import Figure
 
     if panels < 1:
@@ -539,6 +513,7 @@ def _make_grid(
     columns = columns or min(panels, 1 if width < 5 else 3)
     rows = -(-panels // columns)
     figure = Figure(figsize=(width, rows * panel_height + extra), layout="constrained")
+    # By default, labels of neighboring panels nearly touch.
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.05, h_pad=0.05, hspace=0.06)
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()

@@ -1,6 +1,6 @@
 """One vector per sequence, from the last hidden layer or from the input of the classifier's last layer.
 
-The vectors do not depend on the padding of a batch: neither its amount nor its side matters.
+The vectors do not depend on the padding of a batch: its amount and side make no difference.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def find_head(model: nn.Module) -> nn.Module:
         An `nn.Linear`, or PEFT's layer around one.
 
     Raises:
-        HfBatError: There is no such layer, or the model is an `nn.DataParallel` over several devices.
+        HfBatError: No such layer exists, or the model is an `nn.DataParallel` over several devices.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -215,6 +215,7 @@ def find_head(model: nn.Module) -> nn.Module:
                 "process per device (torchrun, accelerate launch) or choose another pooling"
             )
     core = unwrap(model)
+    # Layers of the backbone may have as many outputs as there are labels.
     backbone = core._modules.get(getattr(core, "base_model_prefix", ""))
     labels = getattr(getattr(core, "config", None), "num_labels", None)
     heads = [h for h in _list_linear(core, backbone) if labels in (None, h.out_features)]
@@ -243,7 +244,7 @@ def _list_linear(module: nn.Module, skipped: nn.Module | None) -> Iterator[Any]:
             yield from _list_linear(child, skipped)
 
 
-def default_pooling(model: nn.Module) -> str:
+def get_default_pooling(model: nn.Module) -> str:
     """Return the pooling of the last hidden layer that the model's own classification head uses.
 
     A decoder needs its last token: at the first token it has seen no other, often the same one for a row
@@ -259,7 +260,7 @@ def default_pooling(model: nn.Module) -> str:
     Example:
         >>> from transformers import GPT2Config, GPT2ForSequenceClassification
         >>> config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
-        >>> default_pooling(GPT2ForSequenceClassification(config))
+        >>> get_default_pooling(GPT2ForSequenceClassification(config))
         'last'
     """
     return _get_own_pooling(unwrap(model)) or "cls"

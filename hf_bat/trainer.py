@@ -39,8 +39,8 @@ from hf_bat.lexicon.table import TableSource
 from hf_bat.methods import WEIGHTS, LossSettings, Method
 from hf_bat.model_card import (
     Evaluation,
+    align_logs,
     describe_data,
-    even_out_logs,
     explain_failed_upload,
     finish_card,
     gather_facts,
@@ -58,7 +58,7 @@ from hf_bat.objective import (
 )
 from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbations
 from hf_bat.perturbations.build import DEFAULT_EDITS
-from hf_bat.pooling import default_pooling, is_decoder, warn_frozen_head
+from hf_bat.pooling import get_default_pooling, is_decoder, warn_frozen_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
@@ -471,7 +471,7 @@ class BalancedTrainer(Trainer):
         return LossSettings(weights, args.distance, args.mask, self._cross_entropy)
 
     def _pooling(self, model: nn.Module) -> str:
-        return self.args.pooling or default_pooling(model)
+        return self.args.pooling or get_default_pooling(model)
 
     def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(
@@ -799,7 +799,7 @@ class BalancedTrainer(Trainer):
             self.model.add_model_tags(own_tags)
         given = [tags] if isinstance(tags, str) else list(tags or [])
         tags, tasks = [*own_tags, *given], tasks or "text-classification"
-        with even_out_logs(self.state):
+        with align_logs(self.state):
             super().create_model_card(
                 language, license, tags, model_name, facts["base"], tasks, **kwargs
             )

@@ -11,8 +11,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.pooling import (
     POOLINGS,
     TOKEN_POOLINGS,
-    default_pooling,
     find_head,
+    get_default_pooling,
     is_decoder,
     pool,
     run_with_vectors,
@@ -178,11 +178,11 @@ def test_the_default_pooling_is_what_the_head_reads(arch, options, name, pooling
     seen = []
     hook = model.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(*given))
     # Without padding, because a head may read the first or the last column in any case.
-    vectors, outputs = run(model, make_batch((6, 6, 6)), default_pooling(model))
+    vectors, outputs = run(model, make_batch((6, 6, 6)), get_default_pooling(model))
     hook.remove()
     read = seen[0] if seen[0].dim() == 2 else seen[0][:, -1]
     torch.testing.assert_close(vectors, read, rtol=1e-5, atol=1e-6)
-    assert default_pooling(model) == pooling
+    assert get_default_pooling(model) == pooling
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_wrapped_model_is_unwrapped_as_accelerate_does(process_group, wrap):
     assert unwrap(wrapped) is model
     assert extract_model_from_parallel(wrapped, keep_torch_compile=False) is model
     assert find_head(wrapped) is model.logits_proj
-    assert default_pooling(wrapped) == "last" and not is_decoder(wrapped)
+    assert get_default_pooling(wrapped) == "last" and not is_decoder(wrapped)
 
 
 @pytest.mark.parametrize("wrap", [sharded, parallel])

@@ -6,7 +6,7 @@ from tiny_models import ARCHITECTURES, tiny_model
 from training_helpers import logged, made_rows, make_trainer, tokenizer_for_made_rows
 
 from hf_bat.objective import KINDS, run_forward
-from hf_bat.pooling import POOLINGS, default_pooling
+from hf_bat.pooling import POOLINGS, get_default_pooling
 
 TOKEN_TYPES = ("bert", "electra", "albert", "deberta-v2", "deberta-v3", "xlnet")
 
@@ -27,7 +27,7 @@ PAIRS = [(a, p) for a in ARCHITECTURES for p in (*POOLINGS, None)]
 @pytest.mark.parametrize("architecture", ["bert", *DECODERS])
 def test_a_decoder_is_read_at_its_last_token_unless_asked(tmp_path, caplog, architecture):
     model, tokenizer = tiny_model(architecture), tokenizer_of(architecture)
-    assert default_pooling(model) == ("last" if architecture in DECODERS else "cls")
+    assert get_default_pooling(model) == ("last" if architecture in DECODERS else "cls")
     options = {"model": model, "tokenizer": tokenizer, "method": "triplet"}
     make_trainer(tmp_path, made_rows(4), **options)
     assert "pooling" not in caplog.text
@@ -52,7 +52,7 @@ def test_a_step_of_every_architecture_and_pooling(tmp_path, architecture, poolin
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     model = trainer.model.train()
     forward = run_forward(
-        model, inputs, trainer.processing_class, pooling or default_pooling(model)
+        model, inputs, trainer.processing_class, pooling or get_default_pooling(model)
     )
     distances = [forward.measure_distances(kind) for kind in KINDS]
     assert all(mask.any() for _, mask in distances)
