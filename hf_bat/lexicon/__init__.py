@@ -5,12 +5,12 @@ Nothing here knows a model or a tensor.
 
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.lexicon.stoplists import stopwords
 from hf_bat.lexicon.table import SubstitutionTable, as_table
 from hf_bat.lexicon.vocabulary import (
     Vocabulary,
     count_words,
     leakage_report,
+    stopwords,
     vocabulary_from_splits,
 )
 from hf_bat.lexicon.wordnet import Synset, WordNet, load_wordnet

@@ -64,6 +64,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         self, mapping: Mapping[str, Iterable[str]], metadata: Mapping[str, Any] | None = None
     ) -> None:
         self._words = _clean(mapping)
+        # A copy through JSON: what is saved and loaded is what the table had.
         try:
             self.metadata: dict[str, Any] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
@@ -79,6 +80,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def __len__(self) -> int:
         return len(self._words)
 
+    # `Mapping` would look the word up and catch a KeyError, which is slow for unknown words.
     def __contains__(self, word: object) -> bool:
         return word in self._words
 
@@ -98,7 +100,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return self._fingerprint
 
     def without(self, words: Iterable[str]) -> SubstitutionTable:
-        """Return a new table without some words, neither as keys nor as replacements.
+        """Return a new table without some words, both as keys and as replacements.
 
         Args:
             words: Words as the table spells them.
@@ -153,9 +155,11 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         path = Path(path)
         lines = [f"{json.dumps(word)}: {json.dumps(self._words[word])}" for word in sorted(self)]
         header = {"format": FORMAT, "version": VERSION, "metadata": self.metadata}
+        # One word per line after the header, so that a diff shows which words changed.
         opened = json.dumps(header, indent=1, sort_keys=True)[:-2]
         data = (opened + ',\n "words": {\n' + ",\n".join(lines) + "\n}}\n").encode("ascii")
         if path.suffix == ".gz":
+            # Without the time of writing the same table gives the same bytes.
             data = gzip.compress(data, mtime=0)
         write_atomically(path, data, "the table")
 
@@ -183,6 +187,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or f"damaged gzip file ({error})"
             raise HfBatError(f"cannot read the table {path}: {reason}") from error
+        # The mark begins pickles of protocol 2 and later; older ones need the name.
         is_pickle = data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle")
         try:
             return _read_pickle(data) if is_pickle else _read_json(data)
@@ -203,7 +208,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         Args:
             repo_id: `OWNER/NAME`; created if it does not exist.
             private: Whether a new data set is private. If `None`, the default of the owner.
-            token: Access token. If `None`, that of `hf auth login`.
+            token: Access token. If `None`, the one from `hf auth login`.
             revision: Branch to write to. If `None`, the main branch.
             commit_message: Message of the commit.
 
@@ -351,6 +356,7 @@ def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 def _read_json(data: bytes) -> SubstitutionTable:
     try:
+        # Some editors begin a UTF-8 file with a byte-order mark.
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise HfBatError(f"not valid JSON ({error})") from error

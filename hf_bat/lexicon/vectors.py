@@ -22,7 +22,7 @@ from hf_bat.lexicon.vocabulary import Vocabulary
 PROCEDURES = ("components", "topk")
 _BLOCK = 512
 # Similarities are rounded before they are compared, because the order of summing a product depends on
-# the size of the blocks, which must decide neither a threshold nor a tie.
+# the size of the blocks, which must not decide a threshold or a tie.
 _DECIMALS = 9
 
 
@@ -80,6 +80,7 @@ def synonyms_from_vectors(
     matrix = _normalize(vectors)
     if components_removed:
         matrix = remove_components(matrix, components_removed)
+        # "components" compares dot products of what is left, as SAFER's code does.
         if procedure == "topk":
             matrix = _normalize(matrix)
     find = find_components if procedure == "components" else find_nearest
@@ -121,6 +122,7 @@ def read_vectors(
             has a wrong number of values or a value that is not a number.
     """
     path = Path(path)
+    # Files are read as bytes, because decoding every line takes longer than looking its word up.
     wanted = {word.encode("utf-8", "surrogatepass"): word for word in vocabulary}
     if not wanted:
         raise HfBatError("the vocabulary is empty: there is nothing to look up in the vectors")
@@ -136,6 +138,7 @@ def read_vectors(
             if is_header:
                 continue
         word = wanted.get(line.split(None, 1)[0])
+        # "at the 0.1 ..." begins with a wanted word, but is another entry.
         if word is None or _is_phrase(line, dimensions):
             continue
         if word in vectors or word in skipped:
@@ -185,6 +188,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 size, f"reading {path.name}", "B", unit_scale=True, delay=2, leave=False
             ) as bar:
                 for number, line in enumerate(stream, start=1):
+                    # The bar counts compressed bytes: the size of the text is unknown.
                     if number % 10_000 == 0:
                         bar.update(raw.tell() - bar.n)
                     line = line.strip(b" \t\r\n")
@@ -222,7 +226,8 @@ def find_nearest(
     for start in _list_blocks(len(matrix), "finding neighbors"):
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
-            similarities[start + offset] = -np.inf
+            similarities[start + offset] = -np.inf  # a word is not its own neighbor
+            # Only what is near the threshold is rounded: rounding whole products is slow.
             others = np.flatnonzero(similarities >= threshold - 10.0**-_DECIMALS)
             values = np.round(similarities[others], _DECIMALS)
             others, values = others[values >= threshold], values[values >= threshold]
@@ -279,6 +284,7 @@ def _cut(others: np.ndarray, similarities: np.ndarray, limit: int) -> np.ndarray
 
 def _normalize(matrix: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    # A vector of zeros stays one: it is near to nothing.
     return matrix / np.where(lengths > 0, lengths, 1.0)
 
 

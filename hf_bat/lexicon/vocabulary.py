@@ -1,4 +1,4 @@
-"""The words of a task, by frequency, from named splits only; and whether they leak.
+"""Lists of words: the stop words, and the words of a task by frequency, from named splits only.
 
 A synonym table is built over a vocabulary. If a split that is evaluated later is in it, the table
 knows the words of the evaluation, as the paper's own tables do. So a vocabulary records its splits,
@@ -12,6 +12,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hf_bat.console import track
@@ -19,6 +21,32 @@ from hf_bat.errors import HfBatError
 from hf_bat.text import iterate_words
 
 Rows = Iterable[Mapping[str, Any]]
+# The two stop-word lists of the paper's experiments.
+STOPWORD_LISTS = ("nltk", "textfooler")
+
+
+@cache
+def stopwords(name: str) -> frozenset[str]:
+    """Return a list of stop words, in lower case.
+
+    Args:
+        name: `"nltk"`, NLTK's English list of 179 words (of the antonym attack), or `"textfooler"`,
+            the 266 words of TextFooler (Jin et al. 2020; of the synonym attack).
+
+    Returns:
+        The words.
+
+    Raises:
+        HfBatError: If the name is unknown.
+
+    Example:
+        >>> len(stopwords("nltk")), len(stopwords("textfooler")), "not" in stopwords("nltk")
+        (179, 266, True)
+    """
+    if name not in STOPWORD_LISTS:
+        raise HfBatError(f"unknown stop-word list {name!r}; known: {', '.join(STOPWORD_LISTS)}")
+    path = Path(__file__).parent / "data" / f"stopwords_{name}.txt"
+    return frozenset(path.read_text(encoding="utf-8").split())
 
 
 @dataclass(frozen=True)
@@ -83,7 +111,7 @@ def vocabulary_from_splits(
         The frequent words, most frequent first, with the number of rows and the hash of each split.
 
     Raises:
-        HfBatError: If there is no split, a row lacks a column, or no word is frequent enough.
+        HfBatError: If `splits` or `columns` is empty, a row lacks a column, or no word is frequent.
 
     Example:
         >>> rows = [{"premise": "A dog runs.", "hypothesis": "A dog."}]
@@ -130,6 +158,7 @@ def leakage_report(
     record = metadata.get("vocabulary", metadata)
     used = record.get("splits") if isinstance(record, Mapping) else None
     if not used:
+        # The words of WordNet itself come from no split.
         if str(metadata.get("built", "")).startswith("WordNet "):
             return []
         return [
@@ -137,6 +166,7 @@ def leakage_report(
         ]
     report = []
     for name in evaluated:
+        # The same rows under another name are a leak too.
         source = name if name in used else None
         if source is None and isinstance(evaluated, Mapping):
             digest = _hash(_read_texts(name, evaluated[name], columns))
@@ -160,4 +190,5 @@ def _read_texts(name: str, rows: Rows, columns: Sequence[str]) -> list[list[str]
 
 
 def _hash(texts: list[list[str]]) -> str:
+    # JSON rather than joined texts, so that other rows with the same text differ.
     return hashlib.sha256(json.dumps(texts).encode("ascii")).hexdigest()

@@ -115,6 +115,7 @@ class WordNet:
             >>> load_wordnet().morphy("leaves", "n")
             ['leaf', 'leave']
         """
+        # Exceptions replace the rules: no rule takes "stopped" to "stop".
         forms = self.exceptions[pos].get(word)
         if forms is None:
             forms = [
@@ -132,6 +133,7 @@ class WordNet:
     def sense_counts(self, lemma: str, pos: str) -> list[int]:
         """Return how often each of a lemma's `senses` was tagged in WordNet's texts."""
         counts = self._counts[pos].get(lemma, [])
+        # Trailing zeros are not stored.
         return counts + [0] * (len(self._index[pos].get(lemma, ())) - len(counts))
 
     def synsets(self, word: str, pos: str | None = None) -> list[Synset]:
@@ -226,7 +228,7 @@ def read_files(path: Path) -> dict[str, bytes]:
     """Read WordNet's database files that hold its relations, from a folder or zip file.
 
     Raises:
-        HfBatError: If there is no such path, or a file is missing or damaged.
+        HfBatError: If a file is missing or damaged.
     """
     try:
         if path.is_dir():

@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 
 from hf_bat.console import track
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon.stoplists import LISTS, stopwords
 from hf_bat.lexicon.table import SubstitutionTable
+from hf_bat.lexicon.vocabulary import STOPWORD_LISTS, stopwords
 from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, load_wordnet
 
 DEFAULT_ANTONYMS = BUNDLED.with_name("default_antonyms.json.gz")
@@ -118,8 +118,14 @@ def synonyms_from_wordnet(
     options: dict[str, object] = {"senses": senses}
     if senses == "frequent":
         options["min_share"] = min_share
-    dropped = frozenset().union(*map(stopwords, LISTS)) if exclude is None else frozenset(exclude)
-    options["exclude"] = "stop words: " + ", ".join(LISTS) if exclude is None else sorted(dropped)
+    dropped = (
+        frozenset().union(*map(stopwords, STOPWORD_LISTS))
+        if exclude is None
+        else frozenset(exclude)
+    )
+    options["exclude"] = (
+        "stop words: " + ", ".join(STOPWORD_LISTS) if exclude is None else sorted(dropped)
+    )
     return SubstitutionTable(table, _describe("synonyms", wordnet, options)).without(dropped)
 
 
@@ -217,7 +223,7 @@ def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str 
         return _get_only(listed)
     if ending == "s":
         return _add_s(lemma)
-    # The lists have most doubled forms ("stopped"), but not all, and no "opened" beside them.
+    # The exceptions have most doubled forms ("stopped"), but not all, and no "opened" beside them.
     return None if _DOUBLING.search(lemma) else _add(lemma, ending)
 
 
@@ -314,6 +320,7 @@ class _SynonymFinder:
                 if number in counts:
                     members = self._list_members(number, pos, kinds, counts[number])
                     ranked += [(-counts[number], form) for form in members]
+        # Sorted by the count only, so that equally frequent senses stay in WordNet's order.
         return list(dict.fromkeys(form for _, form in sorted(ranked, key=lambda pair: pair[0])))
 
     def _list_members(self, number: int, pos: str, kinds: list[str], tagged: int) -> Iterator[str]:

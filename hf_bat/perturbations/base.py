@@ -72,7 +72,8 @@ class Slot:
 class Perturbation(ABC):
     """A set of sentences around an input; see `SynonymPerturbation` and `AntonymPerturbation`.
 
-    A subclass needs `name`, `kind`, `candidates` and `describe`.
+    A subclass needs `name`, `kind`, `candidates` and `describe`. Its methods take `texts`, the one or two
+    sentences of an input, and `rng`, a source of randomness: the same state gives the same draw.
 
     Attributes:
         name: Short name in metric keys and reports, such as `"antonym"`.
@@ -100,10 +101,6 @@ class Perturbation(ABC):
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one perturbed input; by default one of the candidates.
 
-        Args:
-            texts: The sentences of the input, one or two.
-            rng: Source of randomness; the same state gives the same draw.
-
         Returns:
             The perturbed sentences, or `None` if the draw changes no word: then the row has no valid
             perturbation and is masked out of the contrastive terms.
@@ -114,24 +111,15 @@ class Perturbation(ABC):
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None
     ) -> Texts | None:
-        """Draw one perturbed input of a row whose label may be known by name.
+        """Draw one perturbed input of a row whose label may be known by name, else `None`.
 
         Override it if the name of the label decides which edits may be drawn, as the label filter does.
-
-        Args:
-            texts: The sentences of the input, one or two.
-            rng: Source of randomness.
-            label_name: Name of the row's label, or `None` if it is unknown.
         """
         return self.sample(texts, rng)
 
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every single edit of an input, in reading order, nearest replacement first.
-
-        Args:
-            texts: The sentences of the input, one or two.
-        """
+        """List every single edit of an input, in reading order, nearest replacement first."""
 
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
@@ -157,12 +145,10 @@ class Perturbation(ABC):
         """Prepare the candidates of several inputs together; see `asks_model`."""
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates with the probabilities of `sample`; by default uniformly.
-
-        Args:
-            edits: Some of the candidates of one input. If there are none, the result is `None`.
-            rng: Source of randomness.
+        """Draw one of some candidates of one input with the probabilities of `sample`; by default
+        uniformly. The result is `None` if `edits` is empty.
         """
+        # Not `rng.choice`, because a `RandomSource` has only `random`.
         return edits[int(rng.random() * len(edits))] if edits else None
 
     @abstractmethod
@@ -175,11 +161,6 @@ class Memo(dict[str, T]):
 
     Faster than `functools.cache`, because a look-up that succeeds runs no Python code, and every token
     of a draw is looked up.
-
-    Example:
-        >>> lengths = Memo(len)
-        >>> lengths["dog"], lengths
-        (3, {'dog': 3})
     """
 
     def __init__(self, compute: Callable[[str], T]):
@@ -187,7 +168,7 @@ class Memo(dict[str, T]):
         self.compute = compute
 
     def __missing__(self, key: str) -> T:
-        # Few corpora have so many distinct tokens; then the memory matters more than the look-ups.
+        # Few corpora have more distinct tokens; beyond that the memory matters more than the look-ups.
         if len(self) >= 500_000:
             self.clear()
         self[key] = result = self.compute(key)
@@ -230,12 +211,7 @@ def apply_replacement(text: str, position: int, replacement: str) -> str:
 
 
 def replace_sentence(texts: Texts, sentence: int, text: str) -> Texts:
-    """Return an input with one of its sentences replaced.
-
-    Example:
-        >>> replace_sentence(("A dog.", "A pet."), 0, "A cat.")
-        ('A cat.', 'A pet.')
-    """
+    """Return an input with one of its sentences replaced."""
     return (*texts[:sentence], text, *texts[sentence + 1 :])
 
 
@@ -273,6 +249,7 @@ def delete_token(pieces: Sequence[str], place: int) -> list[str]:
     kept = list(pieces)
     if place + 2 < len(kept) and kept[place + 2]:
         following = kept[place + 2]
+        # "NO dogs": capitals in the middle are emphasis, not the start of a sentence.
         if word[:1].isupper() and (place == 0 or not word.isupper()):
             lead, body, rest = split_marks(following)
             following = lead + body[:1].upper() + body[1:] + rest

@@ -91,6 +91,7 @@ class NegationPerturbation(Perturbation):
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
         sentence = _Sentence([split_marks(pieces[i]) for i in places], self.tagger)
         for position, place in enumerate(places):
+            # An edit names the word up to one mark, although the rules see it without any.
             original, mark = detach_punctuation(pieces[place])
             before, _, after = sentence.tokens[position]
             new = sentence.negate(position)
@@ -101,6 +102,7 @@ class NegationPerturbation(Perturbation):
                 if edited.strip():
                     yield position, original, "", edited
             elif new is not None:
+                # Write the apostrophe as the sentence does.
                 if "'" not in text and "\u2019" in text:
                     new = new.replace("'", "\u2019")
                 token = before + new + after

@@ -80,10 +80,11 @@ class NumberPerturbation(SwapPerturbation):
             values = dict.fromkeys(_list_values(number))
             others = [new for value in values if (new := number.write(value))]
             is_spelled = number.words
+        # Digits have no case of their own, and "3RD" keeps the case of its ending in `write`.
         keep = self.casing == "keep" and is_spelled
         return tuple(match_case(other, word) if keep else other for other in others)
 
-    def leaves(self, tokens: Sequence[str], place: int) -> bool:
+    def is_kept(self, tokens: Sequence[str], place: int) -> bool:
         """Return whether the word is the number of a time, such as "10" in "10 pm"."""
         word, mark = detach_punctuation(tokens[place])
         following = "".join(tokens[place + 1 : place + 2])
@@ -157,7 +158,8 @@ def parse_number(word: str) -> Number | None:
         ('-story', None, None)
     """
     parts = word.split("-")
-    for size in (2, 1):  # "twenty-one" before "twenty"
+    # The longer reading first: "twenty-one" before "twenty".
+    for size in (2, 1):
         spelled = "-".join(parts[:size]).lower()
         if spelled in _SPELLED:
             value, ordinal = _SPELLED[spelled]
@@ -195,6 +197,7 @@ def _list_values(number: Number) -> list[int]:
     value, least = number.value, 1 if number.ordinal else 2
     if value < least:
         return []
+    # 20 -> 30 and 1,500 -> 1,600, because one unit would hardly change a round number.
     step = 1
     while value >= 20 and value % (10 * step) == 0:
         step *= 10

@@ -11,9 +11,11 @@ from typing import Any
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 
+# Even streams are fickle, odd ones obstinate: more draws of one kind do not change those of the other.
 FICKLE, OBSTINATE = 0, 1
 _KEY = struct.Struct("<4Q")
 _BLOCK = struct.Struct("<16I")
+# Seeds and row numbers may be negative or longer than the 64 bits of the key.
 _LONG = 2**64 - 1
 
 

@@ -82,6 +82,7 @@ class SubstitutionPerturbation(Perturbation):
         others = self.table.get(word) or self.table.get(lower) or ()
         if self.casing == "keep":
             others = tuple(match_case(other, word) for other in others)
+        # Two replacements may be the same in this case, or differ from the word only in case.
         return tuple(dict.fromkeys(other for other in others if other.lower() != lower))
 
     def _list_options(self, token: str) -> tuple[str, ...]:
@@ -89,8 +90,8 @@ class SubstitutionPerturbation(Perturbation):
         word, mark = detach_punctuation(token)
         return tuple(other + mark for other in self.replacements(word))
 
-    def leaves(self, tokens: Sequence[str], place: int) -> bool:
-        """Return whether the token at index `place`, which has replacements, stays for its neighbors."""
+    def is_kept(self, tokens: Sequence[str], place: int) -> bool:
+        """Return whether the token at index `place` is not replaced because of its neighbors."""
         return False
 
     def slots(self, texts: Texts) -> list[Slot]:
@@ -104,7 +105,7 @@ class SubstitutionPerturbation(Perturbation):
         for sentence, text in enumerate(texts):
             tokens = text.split()
             for position, token in enumerate(tokens):
-                if self._options[token] and not self.leaves(tokens, position):
+                if self._options[token] and not self.is_kept(tokens, position):
                     word = detach_punctuation(token)[0]
                     slots.append(Slot(sentence, position, word, self.replacements(word)))
         return slots
@@ -118,7 +119,7 @@ class SubstitutionPerturbation(Perturbation):
     ) -> list[Edit]:
         tokens = texts[sentence].split()
         word = detach_punctuation(tokens[position])[0]
-        options = () if self.leaves(tokens, position) else self.replacements(word)
+        options = () if self.is_kept(tokens, position) else self.replacements(word)
         return list_edits(texts, Slot(sentence, position, word, options))
 
     def describe(self) -> dict[str, object]:
@@ -137,7 +138,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
     change at once. With `casing="authors"` a sample is in lower case throughout.
 
     Args:
-        table: Word -> synonyms; all arguments are those of `SubstitutionPerturbation`.
+        table: Word -> synonyms. This and the other arguments: see `SubstitutionPerturbation`.
 
     Example:
         >>> import random
@@ -152,6 +153,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
     kind = "fickle"
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+        # Local names and the fast split, because training runs this loop for every token.
         draw, options_of = rng.random, self._options
         lower_all = self.casing == "authors"
         changed = False
@@ -162,7 +164,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
                 options = options_of[token]
                 if options:
                     choice = int(draw() * (len(options) + 1))
-                    if choice:
+                    if choice:  # 0 keeps the word
                         tokens[place] = options[choice - 1]
                         changed = True
             perturbed.append(join_tokens(tokens, spaces))
@@ -176,7 +178,7 @@ class SwapPerturbation(SubstitutionPerturbation):
     one such word drawn uniformly, one of its replacements drawn uniformly.
 
     Args:
-        table: Word -> replacements; all arguments are those of `SubstitutionPerturbation`.
+        table: Word -> replacements. This and the other arguments: see `SubstitutionPerturbation`.
 
     Example:
         >>> class ColorPerturbation(SwapPerturbation):
@@ -190,13 +192,14 @@ class SwapPerturbation(SubstitutionPerturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         draw, options_of = rng.random, self._options
+        # A single sentence needs no draw, and adding one would change the draws of every seed.
         order = [0] if len(texts) == 1 else ([0, 1] if draw() < 0.5 else [1, 0])
         for sentence in order:
             tokens, spaces = split_tokens(texts[sentence])
             places = [
                 place
                 for place, token in enumerate(tokens)
-                if options_of[token] and not self.leaves(tokens, place)
+                if options_of[token] and not self.is_kept(tokens, place)
             ]
             if places:
                 place = places[int(draw() * len(places))]
@@ -220,7 +223,7 @@ class AntonymPerturbation(SwapPerturbation):
     """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
 
     Args:
-        table: Word -> antonyms; all arguments are those of `SubstitutionPerturbation`.
+        table: Word -> antonyms. This and the other arguments: see `SubstitutionPerturbation`.
 
     Example:
         >>> import random

@@ -68,6 +68,7 @@ class ToxicityPerturbation(Perturbation):
         self._listed = frozenset(self.words)
         self._swaps: dict[str, tuple[str, ...]] = {}
         for word in self.words:
+            # Many insults are unknown to WordNet; most of them are nouns.
             pos = _find_part_of_speech(word) or "n"
             self._swaps[pos] = (*self._swaps.get(pos, ()), word)[:max_swaps]
 
@@ -100,11 +101,12 @@ class ToxicityPerturbation(Perturbation):
 
     def _remove(self, pieces: list[str], places: list[int], position: int) -> list[Edit]:
         left = pieces
+        # Backwards, because a deletion moves the places after it.
         for place in reversed(places):
             left = delete_token(left, place)
         text = "".join(left)
         if not any(split_marks(token)[1] for token in text.split()):
-            return []  # every word was toxic: no sentence is left
+            return []  # every word was toxic
         return [Edit(0, position, detach_punctuation(pieces[places[0]])[0], "", (text,))]
 
     def _swap(self, text: str, tokens: Sequence[str]) -> list[Edit]:

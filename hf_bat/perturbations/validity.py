@@ -106,6 +106,7 @@ class LabelValidity:
             return [True] * len(edits)
         changes = []
         for edit in edits:
+            # A negation replaces "goes" by "doesn't go": only the differing words count.
             start, old, new = _find_change(
                 self._split(edit.original), self._split(edit.replacement)
             )
@@ -178,6 +179,7 @@ class LabelValidity:
 
     def _find_forms(self, word: str) -> frozenset[str]:
         """Return a word with its base forms, of every part of speech."""
+        # "the dog's" mentions the dog.
         word = word.removesuffix("'s")
         if not word:
             return frozenset()
@@ -257,7 +259,7 @@ class FilteredPerturbation(Perturbation):
 class PreferringPerturbation(FilteredPerturbation):
     """An obstinate perturbation that draws from the edits that pass, or from all if none passes.
 
-    Its candidates are those of the inner perturbation: only the draws differ.
+    It has the candidates of the inner perturbation: only the draws differ.
 
     Args:
         perturbation: An obstinate perturbation.
@@ -298,7 +300,7 @@ def get_inference_names(names: Sequence[str]) -> tuple[str, ...]:
         >>> get_inference_names(["entailment", "not_entailment"])
         ()
     """
-    # "entailment" alone may be about a question, as in QNLI, and not about a premise.
+    # "entailment" is not enough: in QNLI it is about a question, not about a premise.
     known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
     return tuple(names) if known else ()
 

@@ -131,6 +131,7 @@ def _read(word: str) -> tuple[str, str, float]:
     lemma = get_verb_lemma(word)
     if lemma is None:
         return "", other, 0.0
+    # -1 marks a part of speech that the word cannot be.
     verb, rest = _count_uses(lemma, "v"), sum(max(count, 0) for count in counts.values())
     # Smoothed, because many words were never tagged.
     share = 1.0 if max(counts.values()) < 0 else (verb + 0.1) / (verb + rest + 0.2)
@@ -189,6 +190,7 @@ class _Clause:
 
     def read(self, word: str, following: str) -> str | None:
         """Return the verb tag of the next word, and note the word."""
+        # "isn't" is read as "is"; its tag is dropped at the end, because it is negated already.
         tag, kind = self._decide(get_auxiliary(word), following)
         if kind == "subject" and not self.waiting:
             self.finite = self.plural = False
@@ -199,6 +201,7 @@ class _Clause:
             self.finite = True
         if tag == "VB":
             self.waiting = False
+        # "Do dogs like walks?": the base form comes after the subject.
         if kind in ("do", "modal"):
             self.waiting = True
         # "is slowly walking": adverbs and "not" do not separate a verb from its helper.
@@ -249,14 +252,17 @@ class _Clause:
                 return None
             if get_verb_lemma(word) in _list_participle_lemmas() and word not in _PARTICIPLES:
                 return "VBD"  # "went", "rose": never a participle
+            # "a ball thrown by him", "has walked", "was seen"
             if word in _PARTICIPLES or self.last in ("have", "be") or following == "by":
                 return "VBN"
+            # "Dressed in red, ..." and "a man is a boy dressed in red": no second finite verb.
             if self.last == "start" or self.finite and not coordinated:
                 return "VBN"
             return "VBD" if share >= _POSSIBLE else None
         if form == "s":
             if not in_phrase and (share == 1.0 or (self.last == "start" and share >= _SURE)):
                 return "VBZ"
+            # "dogs" is a verb only after a subject that waits for one.
             ready = after_subject or (coordinated and self.last_tag == "VBZ")
             enough = _POSSIBLE if self.last == "subject" else _LIKELY
             return "VBZ" if ready and share >= enough else None
@@ -274,6 +280,7 @@ class _Clause:
             return self.last_tag
         if not after_subject or share < _LIKELY:
             return None
+        # "men walk" but not "man walk", which is a compound noun.
         if self.plural or self.previous in _PLURAL_SUBJECTS:
             return "VBP"
         if self.last == "noun" and _is_plural(self.previous):
