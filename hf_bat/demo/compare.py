@@ -16,9 +16,7 @@ import torch
 from transformers import ProgressCallback
 
 from hf_bat.attack import Attack, Recipe, TransformersModel
-from hf_bat.attack.engine import Counter, Engine
-from hf_bat.attack.models import Classifier
-from hf_bat.attack.requests import Score
+from hf_bat.attack.engine import Classifier, Counter, Engine, Score
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import on_terminal
 from hf_bat.demo import demo_rows
