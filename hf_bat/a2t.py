@@ -7,7 +7,6 @@ workers, so that a run that resumes inside the epoch trains on exactly the same 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 from hf_bat.attack import Attack, SentenceSimilarity, get_recipe
 from hf_bat.attack.models import as_classifier
+from hf_bat.attack.rows import read_rows
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import TableSource
@@ -95,7 +95,9 @@ class AdversarialSampler(PerturbationSampler):
     folder: Path = Path()
     schedule: AttackSchedule = AttackSchedule(0, 1, 1.0, 0)
     # Versions of the last attack only: a persistent worker reads the file of the next one itself.
-    _versions: dict[int, dict[int, Texts]] = field(default_factory=dict, compare=False, repr=False)
+    _versions: dict[int, dict[int | str, Texts]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def from_arguments(
@@ -118,9 +120,9 @@ class AdversarialSampler(PerturbationSampler):
         if attack_epoch not in self._versions:
             self._versions.clear()
             self._versions[attack_epoch] = {
-                attacked["idx"]: tuple(attacked["perturbed"])
-                for attacked in read_rows(get_rows_path(self.folder, attack_epoch))
-                if attacked["outcome"] == "succeeded"
+                result.idx: tuple(result.perturbed)
+                for result in read_rows(get_rows_path(self.folder, attack_epoch))
+                if result.is_success and result.perturbed
             }
         return {"fickle": [self._versions[attack_epoch].get(row["idx"])]}
 
@@ -165,14 +167,10 @@ class RowAttacker:
             max_length=args.max_seq_length,
             mlm_model=args.mlm_model,
         )
-        self.schedule = AttackSchedule.from_arguments(args)
-        self.folder = get_adversarial_folder(args)
+        self.args, self.schedule = args, AttackSchedule.from_arguments(args)
         # Prepared rows have the model's label numbers, in a column of this name.
         self.task = replace(task, label_column="label")
         self.tokenizer, self.canonicalizer = tokenizer, canonicalizer
-        self.batch_size = args.eval_batch_size
-        self.dtype = args.autocast_dtype
-        self.progress = False if args.disable_tqdm else None
         # Load all models of the recipe now: an error must not wait until the clean epochs are over.
         self._recipe_hash = self.recipe.hash[:16]
         for rule in self.recipe.constraints:
@@ -199,25 +197,22 @@ class RowAttacker:
         if attack_epoch is None:
             return {}
         chosen = rows.select(self.schedule.choose_rows(rows["idx"][:], attack_epoch))
-        path = get_rows_path(self.folder, attack_epoch)
+        path = get_rows_path(get_adversarial_folder(self.args), attack_epoch)
         if attack_epoch < epoch:
             self._check_rows(chosen, path)
             return {}
         path.parent.mkdir(parents=True, exist_ok=True)
+        args = self.args
         classifier = as_classifier(
             model,
             self.tokenizer,
-            self.recipe.max_length,
-            dtype=self.dtype,
+            args.max_seq_length,
+            dtype=args.autocast_dtype,
             canonicalizer=self.canonicalizer,
         )
-        attack = Attack(
-            self.recipe,
-            classifier,
-            task=self.task,
-            batch_size=self.batch_size,
-            progress=self.progress,
-        )
+        progress = False if args.disable_tqdm else None
+        options: dict[str, Any] = {"batch_size": args.eval_batch_size, "progress": progress}
+        attack = Attack(self.recipe, classifier, task=self.task, **options)
         # replace=True: rows of other weights are from an earlier run. Rows of the same weights are from this
         # run, killed during the attack or resumed from before it, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
@@ -231,16 +226,19 @@ class RowAttacker:
 
     def _check_rows(self, chosen: Any, path: Path) -> None:
         """Refuse a file that cannot be the one with which the epoch began."""
-        attacked = read_rows(path)
+        try:
+            attacked = read_rows(path)
+        except HfBatError:  # without the advice below
+            attacked = []
         texts = zip(chosen["idx"], *(chosen[column] for column in self.task.columns), strict=True)
         if not (
-            {row["idx"]: row["original"] for row in attacked} == {i: list(t) for i, *t in texts}
-            and {row["recipe"] for row in attacked} == {self._recipe_hash}
-            and len({row["model"] for row in attacked}) == 1
+            {row.idx: row.original for row in attacked} == {i: list(t) for i, *t in texts}
+            and {row.get("recipe") for row in attacked} == {self._recipe_hash}
+            and len({row.get("model") for row in attacked}) == 1
         ):
             raise HfBatError(
-                f"cannot resume inside an epoch: {path} is incomplete, or from another attack, seed or "
-                "training set; resume from the end of an epoch or start a new run"
+                f"cannot resume inside an epoch: {path} is missing, incomplete, or from another attack, seed "
+                "or training set; put it back, resume from the end of an epoch or start a new run"
             )
 
 
@@ -252,22 +250,3 @@ def get_adversarial_folder(args: BalancedTrainingArguments) -> Path:
 def get_rows_path(folder: Path, epoch: int) -> Path:
     """Return the file of the attack at the start of an epoch, counted from 0."""
     return folder / f"epoch-{epoch}.jsonl"
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of an attack on training rows.
-
-    Raises:
-        HfBatError: The file is missing or is not a rows file.
-    """
-    try:
-        # The last line may be incomplete in a run that was killed.
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-        return [row for row in rows if row["recipe"] and row["model"] and row["original"]]
-    except OSError as error:
-        raise HfBatError(
-            f"the adversarial rows of this epoch are missing: {path}; put the file back, resume from the "
-            "end of an epoch or start a new run"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HfBatError(f"{path} has no rows of an attack; start a new run") from error

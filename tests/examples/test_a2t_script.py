@@ -3,7 +3,7 @@
 from test_run_glue_bat import flags_for, in_process, read, script, snli  # noqa: F401
 
 from hf_bat import SubstitutionTable
-from hf_bat.a2t import read_rows
+from hf_bat.attack.rows import read_rows
 
 
 def test_a2t_from_the_command_line(tiny_folder, tmp_path, in_process):  # noqa: F811

@@ -24,9 +24,9 @@ from hf_bat.a2t import (
     AttackSchedule,
     get_adversarial_folder,
     get_rows_path,
-    read_rows,
 )
 from hf_bat.attack import Attack
+from hf_bat.attack.rows import read_rows
 from hf_bat.methods import LossSettings, get_method
 from hf_bat.objective import Forward, Versions, count_items
 from hf_bat.tasks import user_task
@@ -352,19 +352,12 @@ def change_a_text(path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "keyword"),
-    [
-        (lambda path: path.unlink(), "missing"),
-        (drop_a_line, "incomplete"),
-        (change_a_text, "incomplete"),
-        (lambda path: path.write_text("{}\n"), "no rows"),
-    ],
+    "spoil",
+    [lambda path: path.unlink(), drop_a_line, change_a_text, lambda path: path.write_text("{}\n")],
 )
-def test_rows_that_differ_from_those_at_the_start_of_the_epoch_are_refused(
-    restored, rows, spoil, keyword
-):
+def test_rows_that_differ_from_those_at_the_start_of_the_epoch_are_refused(restored, rows, spoil):
     spoil(restored / "_adversarial" / "epoch-1.jsonl")
-    with pytest.raises(HfBatError, match=rf"epoch-1\.jsonl.*{keyword}|{keyword}.*epoch-1\.jsonl"):
+    with pytest.raises(HfBatError, match=r"resume.*epoch-1\.jsonl"):
         resume(restored, rows)
 
 
