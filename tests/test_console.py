@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from terminal import run_on_terminal
+from terminal import Terminal, run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
@@ -27,11 +27,6 @@ THEIRS = {
     "eval_accuracy": 0.778, "eval_antonym_asr": 0.975, "eval_antonym_asr_confident": 0.773,
     "eval_synonym_asr": 0.316,
 }  # fmt: skip
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_summary_says_which_is_better():

@@ -1,7 +1,6 @@
 """The paper's tables and figures: every one is planned, its numbers are the paper's, all are run."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -10,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 from html_page import Page
-from terminal import run_on_terminal
+from terminal import Terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat.report.page import write_report
+from hf_bat.sweep import schedule
 
 pytest.importorskip("matplotlib", reason='needs pip install "hf_bat[plots]"')
 
@@ -557,29 +557,24 @@ config = json.loads((folder / "config.json").read_text())
 result = {**config, "rows": {"train": 4}, "steps": 2, "metrics": {"eval_accuracy": 0.8}}
 (folder / "result.json").write_text(json.dumps(result))
 """
-SCRIPT = """
-import sys
-import run
-from hf_bat.sweep import schedule
-schedule._WORKER = "worker"
-sys.exit(run.run(sys.argv[1:]))
-"""
 
 
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("quiet", [True, False])
-def test_quiet_holds_on_a_terminal(repository, quiet_environment, tmp_path, quiet):
+def test_quiet_prints_nothing_on_a_terminal(script, tmp_path, monkeypatch, capfd, quiet):
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(4)))
-    paths = [tmp_path, repository / "examples" / "reproduce", repository]
-    quiet_environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(schedule, "_WORKER", "worker")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     words = ["table6", "--methods", "normal", "--seeds", "1", "--model_name_or_path", "m",
              "--train_file", "rows.jsonl", "--validation_file", "rows.jsonl",
              "--output_dir", "o", *["--quiet"] * quiet]  # fmt: skip
-    status, seen = run_on_terminal(
-        [sys.executable, "-c", SCRIPT, *words], env=quiet_environment, cwd=tmp_path
-    )
-    assert status == 0 and (tmp_path / "o" / "table6" / "table.md").exists(), seen
+    assert script.run(words) == 0 and (tmp_path / "o" / "table6" / "table.md").exists()
+    seen = terminal.getvalue() + "".join(capfd.readouterr())
     if quiet:
         assert seen == ""
     else:

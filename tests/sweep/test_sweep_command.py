@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from sweep_helpers import BASE
-from terminal import run_on_terminal
+from terminal import Terminal
 from training_helpers import made_rows
 
 from hf_bat import cli
@@ -52,23 +52,17 @@ def test_command_lists_makes_and_summarizes_runs(tmp_path, fake_worker, capsys):
     )
 
 
-COMMAND = """
-import sys
-from hf_bat import cli
-from hf_bat.sweep import schedule
-schedule._WORKER = "fake_worker"
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("quiet", [True, False])
-def test_quiet_prints_nothing_on_a_terminal(tmp_path, fake_worker, quiet):
+def test_quiet_prints_nothing_on_a_terminal(tmp_path, fake_worker, monkeypatch, capfd, quiet):
     pytest.importorskip("matplotlib")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     words = ["sweep", "--base", "--model_name_or_path m --task snli --seed 1 --max_train_samples 8",
              "--output_dir", str(tmp_path / "s"), *["--quiet"] * quiet]  # fmt: skip
-    status, seen = run_on_terminal([sys.executable, "-c", COMMAND, *words])
-    assert status == 0 and (tmp_path / "s" / "sweep.md").exists()
+    assert cli.main(words) == 0 and (tmp_path / "s" / "sweep.md").exists()
+    seen = terminal.getvalue() + "".join(capfd.readouterr())
     assert seen == "" if quiet else "written: " in seen
 
 
