@@ -24,12 +24,12 @@ from hf_bat.attack.report import disclosures
 from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import write_atomically
 from hf_bat.labels import find_label_names, list_label_names
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments
-from hf_bat.summary import read_results, summary_table
 from hf_bat.tasks import Task, build_task, load_hub_split, load_split, with_label_names
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments

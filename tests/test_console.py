@@ -13,54 +13,8 @@ from terminal import Terminal, run_on_terminal
 from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
-from hf_bat import HfBatError
 from hf_bat.cli import COMMANDS, build_parser, main
 from hf_bat.console import apply_style, has_colors, hide_output, open_bar, strip_log_escapes, track
-from hf_bat.summary import read_results, summary_table
-
-OURS = {
-    "eval_accuracy": 0.768, "eval_loss": 0.6, "eval_antonym_asr": 0.952,
-    "eval_antonym_asr_confident": 0.788, "eval_synonym_asr": 0.316, "eval_robustness": 0.2,
-    "eval_accuracy_mm": 0.7, "epoch": 2.0,
-}  # fmt: skip
-THEIRS = {
-    "eval_accuracy": 0.778, "eval_antonym_asr": 0.975, "eval_antonym_asr_confident": 0.773,
-    "eval_synonym_asr": 0.316,
-}  # fmt: skip
-
-
-def test_summary_says_which_is_better():
-    lines = summary_table(OURS, THEIRS, io.StringIO()).splitlines()
-    assert lines[0].split() == ["this", "model", "baseline", "difference"]
-    assert [line.split("  ")[0] for line in lines[1:]] == [
-        "accuracy", "antonym ASR", "synonym ASR", "antonym ASR, confident", "robustness",
-        "accuracy (mismatched)",
-    ]  # fmt: skip
-    cells = {line[:23].strip(): line[23:].split() for line in lines}
-    assert cells["accuracy"] == ["76.8", "%", "77.8", "%", "-1.0", "worse"]
-    assert cells["antonym ASR"][-2:] == ["-2.3", "better"]
-    assert cells["synonym ASR"][-2:] == ["+0.0", "same"]
-    assert cells["antonym ASR, confident"][-2:] == ["+1.5", "worse"]
-    assert cells["robustness"] == ["20.0", "%", "-", "-"]
-
-
-def test_summary_without_baseline_or_figures():
-    assert "76.8 %" in summary_table(OURS) and "baseline" not in summary_table(OURS)
-    assert summary_table({"eval_loss": 1.0, "epoch": 1}) == ""
-
-
-def test_baseline_is_a_folder_or_a_file(tmp_path):
-    file = tmp_path / "eval_results.json"
-    with pytest.raises(HfBatError, match="eval_results.json: No such file"):
-        read_results(tmp_path)
-    file.write_text("{")
-    with pytest.raises(HfBatError, match="not JSON"):
-        read_results(file)
-    file.write_text('{"eval_loss": 1.0}')
-    with pytest.raises(HfBatError, match="no eval_accuracy"):
-        read_results(file)
-    file.write_text(json.dumps(THEIRS))
-    assert read_results(tmp_path) == read_results(file) == THEIRS
 
 
 def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
@@ -68,9 +22,8 @@ def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     assert has_colors(Terminal()) and not has_colors(io.StringIO())
     assert apply_style("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
-    assert "\x1b[32mbetter" in summary_table(OURS, THEIRS, Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b" not in summary_table(OURS, THEIRS, Terminal())
+    assert apply_style("x", "bad", Terminal()) == "x"
 
 
 def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):

@@ -21,7 +21,7 @@ certificate evaluation
 callbacks a2t training_args
 saved_perturbations preview model_card
 trainer
-plots summary run_arguments
+plots run_arguments
 finetune
 sweep demo
 report

@@ -6,12 +6,9 @@ import gzip
 import json
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_bat.errors import HfBatError
-
-if TYPE_CHECKING:
-    from hf_bat.demo.compare import DemoSettings, run_demo
 
 __all__ = ["DemoSettings", "demo_rows", "run_demo"]
 

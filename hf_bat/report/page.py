@@ -15,6 +15,7 @@ from typing import Any
 from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.report import AttackReport, disclosures
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.summary import name_figures
 from hf_bat.files import get_model_title, identify_file, write_atomically
 from hf_bat.report.charts import place_lines
 from hf_bat.report.files import (
@@ -28,7 +29,6 @@ from hf_bat.report.files import (
     select_metrics,
 )
 from hf_bat.report.rendering import ENVIRONMENT, add_to_templates, format_number, select_plain
-from hf_bat.summary import labels
 from hf_bat.sweep.key import drop_secrets
 from hf_bat.sweep.summary import find_defense
 from hf_bat.version import __version__
@@ -201,7 +201,9 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
         # The files of one run repeat and complete each other.
         runs[run] = runs.get(run, {}) | select_metrics(content)
         notes[run] = name_run(content) if is_run(content) else ""
-    rates = {key: title for metrics in runs.values() for key, title in labels(metrics).items()}
+    rates = {
+        key: title for metrics in runs.values() for key, title in name_figures(metrics).items()
+    }
     lines: list[Json] = [
         {"title": title, "is_rate": key in rates, "cells": [m.get(key) for m in runs.values()]}
         for key, title in (rates | _COSTS).items()
@@ -222,7 +224,7 @@ def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) ->
     lines: list[Json] = []
     for metric in metrics:
         # A metric without a label, such as one of a user, keeps its key.
-        title = labels({metric: 0.0}).get(metric, metric)
+        title = name_figures({metric: 0.0}).get(metric, metric)
         heads += [f"{title}, ours"] + [f"{title}, paper"] * (metric in printed)
     for setting in settings:
         figures = []
@@ -279,7 +281,7 @@ def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _describe_sweep(name: str, content: Json) -> dict[str, Any]:
     groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
-    titles = labels({key: 0.0 for group in groups for key in group["metrics"]})
+    titles = name_figures({key: 0.0 for group in groups for key in group["metrics"]})
     return {
         "facts": {"file": name, "interval": content.get("interval")},
         "disclosures": disclosures((str(group.get("name")), group) for group in groups),
@@ -342,7 +344,7 @@ def chart_evaluations(history: Any, x_name: str) -> Json:
     """Return a chart of evaluations; empty for a single one, whose figures are in the table."""
     lines = _list_points(history if isinstance(history, list) else [], x_name)
     # Without keep rates, which would double the number of lines.
-    titles = labels({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
+    titles = name_figures({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
     series = {label: lines[key] for key, label in titles.items()}
     is_line = any(len(points) > 1 for points in series.values())
     return place_lines(series) if is_line else {}

@@ -11,9 +11,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hf_bat.attack.report import disclosures
+from hf_bat.evaluation.summary import name_figures
 from hf_bat.files import write_atomically
 from hf_bat.stats import clip_to_share, t_interval
-from hf_bat.summary import labels
 from hf_bat.sweep.grid import Run
 
 _SEEDS = ("seed", "data_seed")
@@ -146,7 +146,9 @@ def markdown(groups: Sequence[Group]) -> str:
 
 def _name_columns(groups: Sequence[Group]) -> dict[str, str]:
     """Return metric -> title of all rates that some group has, in the order of the columns."""
-    return labels({name: values[0] for group in groups for name, values in group.values.items()})
+    return name_figures(
+        {name: values[0] for group in groups for name, values in group.values.items()}
+    )
 
 
 def _format_cell(values: Sequence[float]) -> str:

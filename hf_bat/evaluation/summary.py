@@ -1,0 +1,122 @@
+"""The summary that a run prints last: accuracy and attack success rates, next to a baseline's."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
+from hf_bat.console import align, apply_style
+from hf_bat.errors import HfBatError
+from hf_bat.stats import format_rate
+
+# Figures that no attack has: their titles and places before and after those of attacks.
+_OTHERS = {"accuracy": ("accuracy", -2), "f1": ("F1", -1), "robustness": ("robustness", 1000)}
+_STYLES = {"better": "good", "worse": "bad"}
+
+
+def summary_table(
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any] | None = None, stream: Any = None
+) -> str:
+    """Format accuracy, F1 and attack success rates as lines of text, in percent.
+
+    Args:
+        metrics: Result of `BalancedTrainer.evaluate`, or the content of an `eval_results.json`, with
+            `eval_accuracy`, `eval_antonym_asr`, ... as fractions. The keys of MNLI's mismatched set end in
+            `_mm`.
+        baseline: Metrics of another model, for a column of its own and the difference in points.
+        stream: Where the lines will be printed. On a terminal "better" and "worse" are colored.
+
+    Returns:
+        The lines, with "-" for a figure that one model lacks. Empty if there is no figure.
+
+    Example:
+        >>> ours = {"eval_accuracy": 0.768, "eval_antonym_asr": 0.952, "eval_loss": 0.6}
+        >>> print(summary_table(ours, {"eval_accuracy": 0.778, "eval_antonym_asr": 0.975}))
+                     this model  baseline  difference
+        accuracy         76.8 %    77.8 %        -1.0  worse
+        antonym ASR      95.2 %    97.5 %        -2.3  better
+    """
+    titles = name_figures(metrics)
+    if not titles:
+        return ""
+    rows, verdicts = [["", "this model", "baseline", "difference"]], [""]
+    for key, title in titles.items():
+        ours, theirs = metrics[key], (baseline or {}).get(key)
+        cells, verdict = ["-", "-"], ""
+        if _is_number(theirs):
+            points = round(100 * (ours - theirs), 1) + 0.0  # without a minus sign before zero
+            is_better = points < 0 if is_lower_better(key.removesuffix("_mm")) else points > 0
+            verdict = "same" if points == 0 else "better" if is_better else "worse"
+            cells = [format_rate(theirs), f"{points:+.1f}"]
+        rows.append([title, format_rate(ours), *cells])
+        verdicts.append(verdict)
+    if baseline is None:
+        return "\n".join(align([row[:2] for row in rows]))
+    return "\n".join(
+        f"{line}  {apply_style(word, _STYLES[word], stream) if word in _STYLES else word}".rstrip()
+        for line, word in zip(align(rows), verdicts, strict=True)
+    )
+
+
+def name_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Choose the metrics that a summary shows, and give them titles.
+
+    Args:
+        metrics: Metrics of an evaluation.
+
+    Returns:
+        Metric key -> title, in the order of a summary. Metrics without a number are left out.
+
+    Example:
+        >>> name_figures({"eval_antonym_asr": 0.5, "eval_loss": 1.0, "eval_accuracy_mm": 0.75})
+        {'eval_antonym_asr': 'antonym ASR', 'eval_accuracy_mm': 'accuracy (mismatched)'}
+    """
+    figures = list_figures("summary")
+    ranked = []
+    for key, value in metrics.items():
+        if not key.startswith("eval_") or not _is_number(value):
+            continue
+        is_mismatched = key.endswith("_mm")
+        name = key.removeprefix("eval_").removesuffix("_mm")
+        parsed = parse_metric(name)
+        if name in _OTHERS:
+            title, place = _OTHERS[name]
+        elif parsed is not None and parsed[1] in figures:
+            title = f"{parsed[0].replace('_', ' ')} {parsed[1].short}"
+            place = figures.index(parsed[1])
+        else:
+            continue
+        ranked.append((is_mismatched, place, key, title))
+    # Attacks keep their order.
+    ranked.sort(key=lambda entry: entry[:2])
+    return {key: f"{title} (mismatched)" if mm else title for mm, _, key, title in ranked}
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Read the evaluation results of another run.
+
+    Args:
+        path: An output folder with an `eval_results.json`, or such a file.
+
+    Raises:
+        HfBatError: The file is missing or not JSON, or has no figure for a summary.
+    """
+    file = Path(path) / "eval_results.json" if Path(path).is_dir() else Path(path)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HfBatError(f"baseline {file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise HfBatError(f"baseline {file} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not name_figures(content):
+        raise HfBatError(f"baseline {file} has no eval_accuracy and no attack success rate")
+    return content
+
+
+def _is_number(value: Any) -> bool:
+    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_numeric and not math.isnan(value)
