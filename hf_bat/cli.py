@@ -53,6 +53,7 @@ class _ListAction(argparse.Action):
     """Prints the methods, attacks and tasks and exits, like `--version`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        # Only `--list` needs these, and the attacks take a second to import.
         from hf_bat.attack import ALIASES, RECIPES
         from hf_bat.methods import METHODS
         from hf_bat.tasks import TASKS
@@ -139,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # No option of `hf-bat` itself takes a value, so the first word without a dash is the command.
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
     try:

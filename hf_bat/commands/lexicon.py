@@ -133,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_outputs(args, *(["output"] if writes_table else []), "json")
     if writes_table:
         table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
+        # An empty table perturbs nothing, which would show only as a training that changes nothing.
         if not table:
             raise HfBatError("the table would be empty; nothing was written")
         table.save(args.output)
@@ -208,6 +209,7 @@ def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
 
 def _name_split(path: Path, paths: list[Path]) -> str:
     """Return a file's name without extensions; with its folder's name if another file is called the same."""
+    # Two folders may have a `train.jsonl` each.
     name = path.name.split(".")[0]
     is_unique = sum(other.name.split(".")[0] == name for other in paths) == 1
     return name if is_unique else f"{path.resolve().parent.name}/{name}"

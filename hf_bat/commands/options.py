@@ -55,6 +55,7 @@ def parse_seed(text: str) -> int:
 
 # Option -> its keywords for argparse, and `also`: its other spellings.
 _SHARED: dict[str, dict[str, Any]] = {
+    # `dest` is the name in the training script's arguments, which `choose_task` reads.
     "--task": {
         "also": ["--task_name"],
         "dest": "task_name",
@@ -91,7 +92,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--dtype": {"default": "float32", "help": "float32 (default), bfloat16 or float16"},
     "--canonicalize": {
         "nargs": "?",
-        "const": "",
+        "const": "",  # no file: the table used in training
         "metavar": "FILE",
         "help": "rewrite texts in canonical words, a preprocessing defense that the report discloses, by "
         "this synonym table (default: the one used in training, else the bundled lexicon's)",
@@ -156,6 +157,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
     from hf_bat.attack.models import as_classifier
     from hf_bat.attack.ranks import choose_rank_device
 
+    # In a distributed run each process has its own device.
     device = choose_rank_device(args.device)
     model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
     _warn_about_unnamed_labels(model, task, rows)
@@ -207,6 +209,7 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
             )
         return model
     if trained and not args.canonicalize:
+        # The saved table, because the bundled one may be another version.
         return CanonicalizedModel(model, load_canonicalizer(args.model))
     table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
     canonicalizer = match_record(table, trained) if trained else None
@@ -257,6 +260,7 @@ def check_outputs(
         # A pipe or a device such as /dev/stdout takes several outputs, one after the other.
         if path.exists() and not path.is_file():
             continue
+        # A file is replaced, not rewritten, which takes write access to its folder.
         if not os.access(folder, os.W_OK):
             raise HfBatError(f"--{name}: cannot write {value}: folder {folder} is not writable")
         file = identify_file(path)
@@ -273,9 +277,11 @@ def check_outputs(
 
 def _list_inputs(args: argparse.Namespace, outputs: Iterable[str]) -> list[str | Path]:
     """Return the files that the arguments name as inputs, and the files of a model among them."""
+    # An option may be an output of one command and an input of another.
     values = [getattr(args, name, None) for name in _INPUTS if name not in outputs]
     lists = [value if isinstance(value, (list, tuple)) else [value] for value in values]
     files: list[str | Path] = [path for paths in lists for path in paths if path]
+    # `folder` is the argument of `hf-bat report`, which may hold a model too.
     for folder in (getattr(args, "model", None), getattr(args, "folder", None)):
         if folder and Path(folder).is_dir():
             files += [path for path in Path(folder).iterdir() if is_model_file(path.name)]

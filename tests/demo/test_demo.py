@@ -8,6 +8,7 @@ import pytest
 from hf_bat import HfBatError, cli
 from hf_bat.demo import DemoSettings, demo_rows
 from hf_bat.demo.compare import find_encoder
+from hf_bat.stats import format_rate
 
 
 @pytest.mark.slow
@@ -37,7 +38,7 @@ def test_demo_compares_methods_and_keeps_the_models(
             swaps["rows"] == swaps["attempted"] + swaps["skipped"] == len(demo_rows("validation"))
         )
         assert swaps["attempted"] == swaps["succeeded"] + swaps["failed"]
-        assert f"{outcome['accuracy']:.1%}" in printed.out
+        assert format_rate(outcome["accuracy"]) in printed.out
         assert (models / method / "model.safetensors").is_file()
 
 
