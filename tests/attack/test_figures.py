@@ -18,9 +18,9 @@ from hf_bat.attack.figures import (
 )
 from hf_bat.callbacks import RobustnessMeter
 from hf_bat.evaluation.compare import compare_attack_rates
+from hf_bat.evaluation.summary import summary_table
 from hf_bat.model_card import Evaluation
 from hf_bat.report.page import render_attack_page
-from hf_bat.evaluation.summary import summary_table
 
 ROWS = made_rows(40)
 TABLES = {"antonyms": ANTONYMS, "synonyms": SYNONYMS}
