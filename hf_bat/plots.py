@@ -288,7 +288,6 @@ def frontier(
         )
         if len(best) > 1:
             axis.plot(*zip(*best, strict=True), color="#777777", lw=0.9, zorder=1.5)
-        labeled: set[str] = set()
         for point, group, (x, y) in zip(points, groups, centers, strict=True):
             axis.errorbar(
                 [x],
@@ -298,10 +297,9 @@ def frontier(
                 linestyle="none",
                 capsize=2,
                 elinewidth=0.8,
-                label=None if group in labeled else group,
+                label=group,
                 **_get_look(numbers[group]),
             )
-            labeled.add(group)
         axis.margins(0.12)
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
@@ -336,13 +334,10 @@ def _name_points(figure: Figure, axis: Any, names: Sequence[str], centers: Seque
                 break
 
 
-def _get_reach(rates: Sequence[float]) -> list[list[float]] | None:
-    """Return how far the interval extends below and above the mean, in percentage points."""
+def _get_reach(rates: Sequence[float]) -> float | None:
+    """Return how far the interval extends from the mean, in percentage points."""
     interval = t_interval(rates)
-    if interval is None:
-        return None
-    mean = sum(rates) / len(rates)
-    return [[100 * (mean - interval[0])], [100 * (interval[1] - mean)]]
+    return None if interval is None else 50 * (interval[1] - interval[0])
 
 
 # ---- representations --------------------------------------------------------------------------
@@ -548,13 +543,15 @@ def _get_look(number: int) -> dict[str, str]:
 def _add_legend(figure: Figure, axis: Any, columns: int = 2, note: str | None = None) -> None:
     """Add one legend for all panels below them, with an optional note above it."""
     handles, labels = axis.get_legend_handles_labels()
-    # matplotlib lists lines before bars; the baseline must come after both.
-    entries = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == _BASELINE)
+    # One entry per label; matplotlib lists lines before bars, and the baseline must come after both.
+    unique = dict(zip(labels, handles, strict=True))
+    entries = sorted(unique, key=lambda label: label == _BASELINE)
     if entries:
         figure.legend(
-            *zip(*entries, strict=True),
+            [unique[label] for label in entries],
+            entries,
             loc="outside lower center",
-            ncols=min(columns, len(labels)),
+            ncols=min(columns, len(entries)),
             handlelength=2.2,
             columnspacing=1.2,
             title=note,
