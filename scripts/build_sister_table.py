@@ -2,11 +2,11 @@
 
     python scripts/build_sister_table.py
 
-Reads the bundled WordNet and writes `hf_bat/lexicon/data/default_sisters.json.gz`: words of one class
-that exclude each other, nearest first. The classes and their everyday members are listed here, for
-WordNet alone does not say which co-hyponyms exclude each other (a pet is a dog's sister there) nor which
-are in use; WordNet says which of them are in its class at all, which of two contains the other or means
-the same (so that they are no pair), and how near two are. The same WordNet gives the same table.
+It reads the bundled WordNet and writes `hf_bat/lexicon/data/default_sisters.json.gz`: words of one class
+that exclude each other, nearest first. The classes and their everyday members are listed here, because
+WordNet does not say which co-hyponyms exclude each other (a pet is a sister of a dog there) and which of
+them are in use. WordNet decides which words are in their class, which two words are not a pair because
+one contains the other, and how near two words are. The same WordNet gives the same table.
 """
 
 import argparse
@@ -17,12 +17,11 @@ from pathlib import Path
 from hf_bat.lexicon import SubstitutionTable, WordNet, load_wordnet
 from hf_bat.lexicon.wordnet_tables import DEFAULT_SISTERS, list_inflections
 
-MOST = 8  # replacements a word
-# From this share of a word's tagged uses in its class on, it is taken to mean it. A colour word in a
-# sentence is a colour whatever WordNet's few counts say.
+MOST = 8  # replacements per word
+# Least share of a word's tagged uses that are in its class.
 LEAST_SHARE = 0.5
-# Class -> (its roots in WordNet, whether nouns have plurals, the members, the most common first). A word
-# in two classes is of the first.
+# Class -> (roots in WordNet, whether its nouns have plurals, members, the most common first). A word of
+# two classes is in the first. The names are in the metadata of the shipped table.
 CLASSES = {
     "colours": (
         ("color", "visible_property", "coloring_material"),
@@ -144,57 +143,59 @@ CLASSES = {
     ),
     "weapons": (("weapon",), True, "gun rifle sword bow pistol spear dagger shotgun"),
 }
-# Plurals that WordNet lists and that nobody writes; their words get none.
+# Plurals that WordNet lists and nobody writes; their words have no plural.
 UNUSED_PLURALS = ("fishes", "gymnasia", "pease", "stadia", "tubae")
+# A color word in a sentence is a color whatever WordNet's few counts say.
 ANY_SHARE = ("colours", "nationalities", "months", "seasons")
 
 
 class Classes:
-    """What lies under a set of roots, and how two of its words stand to each other."""
+    """The synsets below a set of roots, and the distances of their words."""
 
     def __init__(self, wordnet: WordNet, roots: tuple[str, ...]):
         self.wordnet = wordnet
         self.roots = {number for root in roots for number in wordnet.senses(root, "n")}
 
-    def senses(self, word: str) -> list[int]:
-        """The noun senses of a word that lie under a root."""
-        return [n for n in self.wordnet.senses(word, "n") if self.roots & self.above(n).keys()]
+    def list_senses(self, word: str) -> list[int]:
+        """Return the noun senses of a word that are below a root."""
+        senses = self.wordnet.senses(word, "n")
+        return [number for number in senses if self.roots & self.measure_steps(number).keys()]
 
-    def above(self, number: int) -> dict[int, int]:
-        """A synset and all above it, with how many steps up they are."""
-        found, level, steps = {number: 0}, [number], 0
+    def measure_steps(self, number: int) -> dict[int, int]:
+        """Return a synset and all above it -> number of steps up."""
+        steps_to, level, steps = {number: 0}, [number], 0
         while level:
             steps += 1
-            level = [p for one in level for p in self.wordnet.parents(one) if p not in found]
-            found.update(dict.fromkeys(level, steps))
-        return found
+            level = [p for child in level for p in self.wordnet.parents(child) if p not in steps_to]
+            steps_to.update(dict.fromkeys(level, steps))
+        return steps_to
 
-    def distance(self, word: str, other: str) -> int | None:
-        """Steps from one word's sense to another's; None where one contains the other."""
+    def measure_distance(self, word: str, other: str) -> int | None:
+        """Return the steps from one word's sense to another's, `None` if one contains the other."""
         best = None
-        for one in self.senses(word):
-            for two in self.senses(other):
-                first, second = self.above(one), self.above(two)
-                if one in second or two in first:
+        for sense in self.list_senses(word):
+            for other_sense in self.list_senses(other):
+                first, second = self.measure_steps(sense), self.measure_steps(other_sense)
+                if sense in second or other_sense in first:
                     return None
                 shared = first.keys() & second.keys()
                 steps = min((first[n] + second[n] for n in shared), default=99)
                 best = steps if best is None else min(best, steps)
         return best
 
-    def share(self, word: str) -> float:
-        """The share of a word's tagged uses, of any part of speech, that are in the class."""
-        within, total, mine = 0, 0, set(self.senses(word))
+    def compute_share(self, word: str) -> float:
+        """Return the share of a word's tagged uses, of any part of speech, that are in the class."""
+        within, total, senses = 0, 0, set(self.list_senses(word))
         for pos in "nvar":
             counts = self.wordnet.sense_counts(word, pos)
             for number, count in zip(self.wordnet.senses(word, pos), counts, strict=True):
                 total += count
-                within += count if number in mine else 0
+                within += count if number in senses else 0
         return within / total if total else 1.0
 
 
 def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
-    """The table, and the listed words that are not in it with the reason."""
+    """Build the table, and list the words that are left out -> the reason."""
     table: dict[str, list[str]] = {}
     dropped: dict[str, str] = {}
     for name, (roots, plurals, listed) in CLASSES.items():
@@ -202,26 +203,28 @@ def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
         words = []
         for word in listed.split():
             if word in table:
-                dropped[f"{word} ({name})"] = "of an earlier class"
-            elif not classes.senses(word):
+                dropped[f"{word} ({name})"] = "in an earlier class"
+            elif not classes.list_senses(word):
                 dropped[f"{word} ({name})"] = "not in the class"
-            elif name not in ANY_SHARE and classes.share(word) < LEAST_SHARE:
-                dropped[f"{word} ({name})"] = f"means it in {classes.share(word):.0%} of its uses"
+            elif name not in ANY_SHARE and classes.compute_share(word) < LEAST_SHARE:
+                share = classes.compute_share(word)
+                dropped[f"{word} ({name})"] = f"in the class in {share:.0%} of its uses"
             else:
                 words.append(word)
         near: dict[str, list[tuple[int, int, str]]] = {word: [] for word in words}
-        for one, two in combinations(words, 2):
-            steps = classes.distance(one, two)
+        for word, other in combinations(words, 2):
+            steps = classes.measure_distance(word, other)
             if steps is not None:
-                near[one].append((steps, words.index(two), two))
-                near[two].append((steps, words.index(one), one))
-        for word, found in near.items():
-            sisters = [other for _, _, other in sorted(found)]
+                # Of equally near words the more common one is first.
+                near[word].append((steps, words.index(other), other))
+                near[other].append((steps, words.index(word), word))
+        for word, others in near.items():
+            sisters = [other for _, _, other in sorted(others)]
             table[word] = sisters[:MOST]
-            many = plural(word, wordnet) if plurals else None
-            if many and many not in table:
-                others = (plural(other, wordnet) for other in sisters)
-                table[many] = [other for other in others if other][:MOST]
+            plural = find_plural(word, wordnet) if plurals else None
+            if plural and plural not in table:
+                plural_sisters = (find_plural(other, wordnet) for other in sisters)
+                table[plural] = [other for other in plural_sisters if other][:MOST]
     options = {"classes": list(CLASSES), "most": MOST, "least_share": LEAST_SHARE}
     metadata = {
         "kind": "sister terms",
@@ -232,7 +235,8 @@ def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
     return SubstitutionTable(table, metadata), dropped
 
 
-def plural(word: str, wordnet: WordNet) -> str | None:
+def find_plural(word: str, wordnet: WordNet) -> str | None:
+    """Return the plural of a noun, `None` if it is unused or the same."""
     form = list_inflections(word, "n", wordnet).get("plural")
     unused = word.endswith("s") or form == word or form in UNUSED_PLURALS
     return None if unused else form

@@ -147,7 +147,7 @@ def read_license(path: Path) -> str:
     """Return WordNet's license, from the top of its files, without the line numbers.
 
     Raises:
-        HfBatError: If there is no such database, or it states no license.
+        HfBatError: If the database cannot be read or states no license.
     """
     text = read_files(path)["data.noun"].decode("utf-8")
     lines = [line.strip().partition(" ") for line in text.split("\n", 60) if line.startswith("  ")]

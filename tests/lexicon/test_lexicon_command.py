@@ -1,4 +1,4 @@
-"""`hf-bat lexicon`. What it refuses is in `bad_calls/commands.py`."""
+"""`hf-bat lexicon`. Its bad calls are in `bad_calls/commands.py`."""
 
 import argparse
 import json

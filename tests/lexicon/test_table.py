@@ -114,7 +114,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, content, message):
     assert str(path) in str(raised.value)
 
 
-def test_a_failed_save_leaves_nothing(tmp_path):
+def test_failed_save_leaves_nothing(tmp_path):
     with pytest.raises(HfBatError, match="cannot write"):
         SubstitutionTable({"a": ["b"]}).save(tmp_path / "no" / "table.json")
     (tmp_path / "taken.json").mkdir()
@@ -172,7 +172,7 @@ def test_malicious_pickles_run_nothing(tmp_path):
         assert not marker.exists(), data
 
 
-def test_the_malicious_pickles_are_malicious(tmp_path):
+def test_malicious_pickles_are_malicious(tmp_path):
     """The plain unpickler does run the first of them: the test above can fail."""
     marker = tmp_path / "harmed"
     pickle.loads(next(_malicious(marker)))

@@ -150,7 +150,7 @@ def test_antonym_rule():
 
 
 def test_default_antonyms_have_every_form_that_a_look_up_reaches():
-    """What is not in the default table has no antonym by look-up either."""
+    """A word that is not in the default table has no antonym by look-up."""
     wordnet = load_wordnet()
     some = random.Random(1)
     lemmas = [x for pos in "nvar" for x in some.sample(wordnet.lemmas(pos), 1500) if "_" not in x]
@@ -252,7 +252,7 @@ def test_another_wordnet_of_nltk_is_refused(monkeypatch, tmp_path):
 
 
 def test_nltk_without_its_data(tmp_path):
-    """The message says what to install; in a process of its own, without NLTK data."""
+    """The message says what to install, in a process without NLTK data."""
     code = "from hf_bat.lexicon import load_wordnet; load_wordnet('nltk')"
     done = subprocess.run(
         [sys.executable, "-c", "import nltk.data; nltk.data.path[:] = []\n" + code],
@@ -285,7 +285,7 @@ def test_made_database(script, tmp_path):
         script.read_relations(tmp_path)
 
 
-def test_pickled_wordnet_works_in_another_process():
+def test_pickled_wordnet_gives_the_same_synsets():
     wordnet = pickle.loads(pickle.dumps(load_wordnet()))
     assert wordnet.synsets("dogs") == load_wordnet().synsets("dogs")
 

@@ -33,7 +33,7 @@ def test_antonyms_are_removed_from_synonyms_by_default():
     assert fickle.replacements("import") == ("export", "importation")
 
 
-def test_a_table_is_a_table_a_mapping_or_a_file(tmp_path):
+def test_table_is_a_table_a_mapping_or_a_file(tmp_path):
     words = {"import": ["importation"]}
     SubstitutionTable(words).save(tmp_path / "table.json.gz")
     for source in (SubstitutionTable(words), words, tmp_path / "table.json.gz"):

@@ -202,7 +202,7 @@ def test_edits_of_real_pairs_keep_the_other_words(negation, shared_rows):
     assert edited > 600  # nearly every caption has a verb
 
 
-def test_the_two_taggers_agree_on_real_sentences(shared, shared_rows, monkeypatch):
+def test_two_taggers_agree_on_real_sentences(shared, shared_rows, monkeypatch):
     data = pytest.importorskip("nltk.data")
     monkeypatch.setattr(data, "path", [str(shared / "nltk_data")])
     lexicon, nltk = LexiconTagger(), NltkTagger()

@@ -51,7 +51,7 @@ NUMBERS = NumberPerturbation()
                                   "ten-am")),
     ],
 )  # fmt: skip
-def test_a_number_becomes_another_in_the_same_form(word, expected):
+def test_number_becomes_another_in_the_same_form(word, expected):
     assert NUMBERS.replacements(word) == expected
 
 

@@ -37,7 +37,7 @@ def tokens_of(sentences):
 
 
 @given(pairs, st.integers(min_value=0, max_value=10**6))
-def test_a_fickle_draw_takes_each_word_from_its_set(pair, seed):
+def test_fickle_draw_takes_each_word_from_its_set(pair, seed):
     fickle = SynonymPerturbation(TABLE)
     drawn = fickle.sample(pair, random.Random(seed))
     if drawn is None:
@@ -53,7 +53,7 @@ def test_a_fickle_draw_takes_each_word_from_its_set(pair, seed):
 
 
 @given(pairs, st.integers(min_value=0, max_value=10**6))
-def test_an_obstinate_draw_is_one_of_the_candidates(pair, seed):
+def test_obstinate_draw_is_one_of_the_candidates(pair, seed):
     obstinate = AntonymPerturbation(TABLE)
     drawn = obstinate.sample(pair, random.Random(seed))
     candidates = [edit.texts for edit in obstinate.candidates(pair)]
@@ -70,7 +70,7 @@ def test_an_obstinate_draw_is_one_of_the_candidates(pair, seed):
         assert len(changed) == 1
 
 
-def test_a_fickle_draw_is_uniform_over_the_set_with_the_word_itself():
+def test_fickle_draw_is_uniform_over_the_set_with_the_word_itself():
     fickle = SynonymPerturbation({"dog": ("hound", "pup")})
     rng = random.Random(5)
     drawn = collections.Counter(fickle.sample(("dog",), rng) for _ in range(6000))
@@ -79,7 +79,7 @@ def test_a_fickle_draw_is_uniform_over_the_set_with_the_word_itself():
         assert abs(count - 2000) < 180
 
 
-def test_an_obstinate_draw_takes_either_sentence_then_a_word_then_an_antonym():
+def test_obstinate_draw_takes_either_sentence_then_a_word_then_an_antonym():
     obstinate = AntonymPerturbation({"hot": ("cold",), "dog": ("cat", "fox")})
     rng = random.Random(5)
     drawn = collections.Counter(obstinate.sample(("hot", "hot dog"), rng) for _ in range(8000))
@@ -94,7 +94,7 @@ def test_an_obstinate_draw_takes_either_sentence_then_a_word_then_an_antonym():
         assert abs(drawn[key] - count) < 250
 
 
-def test_the_second_sentence_is_tried_when_the_first_has_no_word():
+def test_second_sentence_is_tried_when_the_first_has_no_word():
     obstinate = AntonymPerturbation({"hot": ("cold",)})
     for seed in range(20):
         assert obstinate.sample(("a tree", "hot"), random.Random(seed)) == ("a tree", "cold")
@@ -145,7 +145,7 @@ def test_pickled_perturbation_draws_the_same():
         assert fickle.sample(("a big dog",), rng) == again.sample(("a big dog",), other)
 
 
-def test_the_description_names_the_table_by_its_fingerprint():
+def test_description_names_the_table_by_its_fingerprint():
     table = SubstitutionTable(TABLE)
     described = AntonymPerturbation(table).describe()
     assert described["table"] == table.fingerprint

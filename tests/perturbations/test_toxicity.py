@@ -21,7 +21,7 @@ def test_swaps_are_of_the_same_part_of_speech_and_keep_case_and_marks():
     ]
 
 
-def test_a_toxic_sentence_only_loses_its_toxic_words():
+def test_toxic_sentence_only_loses_its_toxic_words():
     toxic = ToxicityPerturbation()
     edits = toxic.candidates(("You IDIOTS wrote a stupid, dumb page.",))
     assert [edit.texts for edit in edits] == [("You wrote a, page.",)]
@@ -41,7 +41,7 @@ def test_samples_are_candidates():
     assert drawn == {edit.texts for edit in toxic.candidates(("A good editor writes pages.",))}
 
 
-def test_a_users_file(tmp_path):
+def test_users_file(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("# mild\nNumpty\n\ntwit  # British\n", encoding="utf-8")
     toxic = ToxicityPerturbation(path)

@@ -89,7 +89,7 @@ def test_negation_passes_if_the_other_sentence_has_the_negated_word(texts, expec
         ("duplicate", [True, True, True, False]),
     ],
 )
-def test_the_name_of_the_label_sharpens_the_test(label, expected):
+def test_name_of_the_label_sharpens_the_test(label, expected):
     texts = ("A hot child.", "The cold kid walks.")
     edits = {edit.original: edit for edit in SWAP.candidates(texts)}
     words = ("hot", "child", "cold", "walks")
