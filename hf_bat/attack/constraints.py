@@ -19,6 +19,7 @@ import numpy as np
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import load_wordnet, stopwords
 from hf_bat.perturbations.base import Edit, Texts
+from hf_bat.perturbations.verbs import load_nltk_tagger
 from hf_bat.text import detach_punctuation
 
 Place = tuple[int, int]  # (sentence, white-space token)
@@ -246,7 +247,7 @@ class PartOfSpeech(Constraint):
             raise HfBatError(f"unknown part-of-speech source {source!r}; known: lexicon, nltk")
         self.source, self.verb_noun_swap = source, verb_noun_swap
         if source == "nltk":
-            _load_tagger()
+            load_nltk_tagger()
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
         if self.source == "lexicon":
@@ -279,27 +280,10 @@ def _find_senses(word: str) -> frozenset[str]:
     return load_wordnet().parts_of_speech(word.replace(" ", "_"))
 
 
-@lru_cache(maxsize=1)
-def _load_tagger() -> Any:
-    try:
-        from nltk.tag.perceptron import PerceptronTagger
-
-        return PerceptronTagger()
-    except ImportError as error:
-        raise HfBatError(
-            "part of speech by nltk needs NLTK: pip install nltk, or choose the lexicon"
-        ) from error
-    except LookupError as error:
-        raise HfBatError(
-            "part of speech by nltk needs the tagger's data: run `python -m nltk.downloader "
-            "averaged_perceptron_tagger_eng`, set NLTK_DATA to its folder, or choose the lexicon"
-        ) from error
-
-
 @lru_cache(maxsize=200_000)
 def _tag_words(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return the coarse tag of each word: n, v, a, r, or its Penn tag."""
-    tags = (tag for _, tag in _load_tagger().tag([word or "," for word in words]))
+    tags = (tag for _, tag in load_nltk_tagger().tag([word or "," for word in words]))
     coarse = {"NN": "n", "VB": "v", "MD": "v", "JJ": "a", "RB": "r"}
     return tuple(coarse.get(tag[:2], tag) for tag in tags)
 

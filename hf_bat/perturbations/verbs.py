@@ -311,8 +311,9 @@ class NltkTagger:
         return tags
 
 
+@cache
 def load_nltk_tagger() -> Any:
-    """Load NLTK's averaged perceptron tagger.
+    """Load NLTK's averaged perceptron tagger, once per process.
 
     Raises:
         HfBatError: If its data is not installed.

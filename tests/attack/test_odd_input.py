@@ -95,13 +95,13 @@ def test_a_model_keeps_its_own_maximum_length():
 def test_missing_tagger_data_is_an_error_that_names_it(monkeypatch):
     import nltk.data
 
-    from hf_bat.attack import constraints
+    from hf_bat.perturbations.verbs import load_nltk_tagger
 
-    constraints._load_tagger.cache_clear()
+    load_nltk_tagger.cache_clear()
     monkeypatch.setattr(nltk.data, "path", [])
     with pytest.raises(HfBatError, match="averaged_perceptron_tagger_eng"):
         get_recipe("antonym", part_of_speech="nltk")
-    constraints._load_tagger.cache_clear()
+    load_nltk_tagger.cache_clear()
 
 
 def test_a_scikit_learn_pipeline_can_be_attacked():

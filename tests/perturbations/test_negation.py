@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from hf_bat import HfBatError, NegationPerturbation
 from hf_bat.perturbations import apply_replacement
 from hf_bat.perturbations.base import split_marks
-from hf_bat.perturbations.verbs import LexiconTagger, NltkTagger, get_verb_lemma
+from hf_bat.perturbations.verbs import (
+    LexiconTagger,
+    NltkTagger,
+    get_verb_lemma,
+    load_nltk_tagger,
+)
 from hf_bat.text import split_pieces
 
 # Sentence -> all of its single negation edits, in reading order.
@@ -233,6 +238,7 @@ def test_nltk_tags_in_context(shared, monkeypatch):
 def test_missing_tagger_data_names_the_download(monkeypatch, tmp_path: Path):
     data = pytest.importorskip("nltk.data")
     monkeypatch.setattr(data, "path", [str(tmp_path)])
+    load_nltk_tagger.cache_clear()
     with pytest.raises(HfBatError, match="averaged_perceptron_tagger_eng"):
         NegationPerturbation(pos="nltk").candidates(("He goes.",))
 
