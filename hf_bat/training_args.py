@@ -22,16 +22,17 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
 from hf_bat.methods import DEFAULT_METHOD, METHODS, Method, get_method
-from hf_bat.perturbations.build import check_obstinate_edits
+from hf_bat.perturbations.build import LABEL_FILTERS, check_obstinate_edits
+from hf_bat.perturbations.substitution import CASINGS
 
 # Option -> the values it may have.
 CHOICES: dict[str, tuple[str, ...]] = {
     "distance": ("cosine", "euclidean", "manhattan"),
     "pooling": ("cls", "mean", "max", "last", "head_input"),
     "mask": ("paper", "authors"),
-    "casing": ("keep", "authors"),
+    "casing": CASINGS,
     "attack_every": ("eval", "epoch", "end"),
-    "label_filter": ("off", "only", "prefer"),
+    "label_filter": LABEL_FILTERS,
     "a2t_candidates": ("table", "mlm"),
 }
 # Option -> its least and its largest value.
