@@ -59,13 +59,14 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--task": {
         "also": ["--task_name"],
         "dest": "task_name",
+        "metavar": "TASK",
         "help": "a known task: its columns and labels",
     },
-    "--columns": {"nargs": "+", "help": "one or two text columns, for a task of yours"},
+    "--columns": {"nargs": "+", "help": "one or two text columns, for your own task"},
     "--label-column": {
         "also": ["--label_column"],
         "default": "label",
-        "help": "label column, for a task of yours",
+        "help": "label column, for your own task",
     },
     "--label-names": {
         "also": ["--class_names"],
@@ -73,7 +74,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "nargs": "+",
         "default": [],
-        "help": "label names in their order, for a task of yours",
+        "help": "label names in their order, for your own task",
     },
     "--data": {
         "also": ["--validation_file"],
@@ -100,7 +101,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--synonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
-    "--seed": {"type": parse_seed, "default": 0, "help": "seed (default: %(default)s)"},
+    "--seed": {"type": parse_seed, "default": 0, "help": "random seed (default: %(default)s)"},
     "--json": {"metavar": "FILE", "help": "write what is printed, and more, as JSON"},
     "--quiet": {
         "action": "store_true",

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skipped_labels",
         nargs="+",
         default=[],
-        help="labels of a task of yours that obstinate draws skip",
+        help="labels that obstinate draws skip, for your own task",
     )
     parser.add_argument(
         "--obstinate-edits",
