@@ -1,0 +1,38 @@
+"""The package stays readable: plain English, names that begin with verbs, comments, one home per method.
+
+The limits leave room for ordinary English that the rough tests of `scripts/measure_code.py` count too.
+Its `--list` shows what is behind a figure.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "measure_code.py"
+
+
+@pytest.fixture(scope="module")
+def figures():
+    """Return the figures of the package."""
+    spec = importlib.util.spec_from_file_location("measure_code", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.measure([])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("archaic turns per 1,000 words", 4), ("docstrings with one, in percent", 8)],
+)
+def test_english_is_plain(figures, name, limit):
+    assert figures[name] <= limit, "see python scripts/measure_code.py --list markers"
+
+
+def test_function_names_begin_with_verbs(figures):
+    percent = figures["function names that begin with a verb, in percent"]
+    assert percent >= 78, "see python scripts/measure_code.py --list names"
+
+
+def test_few_modules_name_a_method(figures):
+    assert len(figures["modules that name a method"]) <= 3, figures["modules that name a method"]
