@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +29,7 @@ from hf_bat.files import write_atomically
 from hf_bat.labels import find_label_names, list_label_names
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
-from hf_bat.run_arguments import RunArguments
+from hf_bat.run_arguments import RunArguments, describe
 from hf_bat.tasks import Task, build_task, load_hub_split, load_split, with_label_names
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments
@@ -54,32 +54,25 @@ _NEEDS = (
 class FinetuneArguments(RunArguments):
     """Arguments of a run from the command line that are not hyperparameters."""
 
-    test_file: str | None = field(default=None, metadata={"help": "Rows to predict."})
-    max_predict_samples: int | None = field(
-        default=None, metadata={"help": "Predict the first N rows only."}
-    )
-    baseline: str | None = field(
-        default=None,
-        metadata={
-            "help": "Output folder of another run, or its eval_results.json, to compare with."
-        },
-    )
-    quiet: bool = field(default=False, metadata={"help": "Print errors only."})
+    test_file: str | None = describe("Rows to predict.")
+    max_predict_samples: int | None = describe("Predict the first N rows only.")
+    baseline: str | None = describe("Folder or eval_results.json of another run to compare with.")
+    quiet: bool = describe("Print errors only.", False)
 
 
-# ---- the parts of a run: task, rows, model, trainer, evaluation ----------------------------------
+# ---- the parts of a run --------------------------------------------------------------------------
 
 
 def load_rows(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, roles: Sequence[str]
 ) -> dict[str, Any]:
-    """Load the rows of a run, cut to the number that its arguments ask for.
+    """Load the rows of a run from its files, or from the Hub, cut to their maximum numbers.
 
     Args:
-        run: Names the files; a role without a file is loaded from the Hub.
+        run: Names files and numbers.
         task: The task.
-        args: Its main process loads first, so that the others find the cache.
-        roles: "train", "validation" or "test". The mismatched sets of MNLI come with the last two.
+        args: Training arguments.
+        roles: "train", "validation" or "test". MNLI's mismatched sets come with the last two.
 
     Returns:
         Role -> rows, in the order of `roles`; the roles of mismatched sets end in `_mm`.
@@ -88,6 +81,7 @@ def load_rows(
         HfBatError: A file or data set cannot be read.
     """
     given, rows = vars(run), {}
+    # The main process fills the cache for the others.
     with args.main_process_first(desc="loading the data"):
         for role in roles:
             files = {role: given.get(f"{role}_file")}
@@ -118,16 +112,18 @@ def make_trainer(
         HfBatError: The model cannot be loaded or does not fit the task, or the trainer refuses its
             arguments.
     """
-    name, options = (
-        run.model_name_or_path,
-        {"cache_dir": run.cache_dir, "revision": run.model_revision},
-    )
+    name = run.model_name_or_path
+    options = {"cache_dir": run.cache_dir, "revision": run.model_revision}
     config = load("AutoConfig", run.config_name or name, "model", **options)
     task = _name_labels(task, rows, config)
     if task.label_names:
-        if not run.ignore_mismatched_sizes:
-            _check_head(name, config, len(task.label_names))
-        config.num_labels = len(task.label_names)
+        labels = len(task.label_names)
+        if _has_head(config) and config.num_labels != labels and not run.ignore_mismatched_sizes:
+            raise HfBatError(
+                f"{name} has a head for {config.num_labels} labels, but the task has {labels}: add "
+                "--ignore_mismatched_sizes for a new head"
+            )
+        config.num_labels = labels
     # The weights of a new head are drawn before the Trainer sets its seed.
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
     tokenizer = load("AutoTokenizer", run.tokenizer_name or name, "tokenizer", **options)
@@ -153,27 +149,14 @@ def make_trainer(
 
 
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
-    """Return the task with label names: its own, those of a trained head, or those of the rows."""
-    if task.label_names:
-        return task
-    if "train" in rows:
-        return with_label_names(task, find_label_names(rows["train"], task))
+    """Return the task with label names: its own, or those of the training rows, the model or the rows."""
     # Rows that are only scored may lack a class, or hold placeholders.
-    if _has_head(config):
+    if "train" not in rows and _has_head(config):
         return with_label_names(task, list_label_names(config))
     first = next(iter(rows.values()))
-    if task.label_column not in first.column_names:
+    if task.label_names or ("train" not in rows and task.label_column not in first.column_names):
         return task
     return with_label_names(task, find_label_names(first, task))
-
-
-def _check_head(name: str, config: Any, labels: int) -> None:
-    """Check that a trained head has the task's number of labels."""
-    if _has_head(config) and config.num_labels != labels:
-        raise HfBatError(
-            f"{name} has a head for {config.num_labels} labels, but the task has {labels}: add "
-            "--ignore_mismatched_sizes for a new head"
-        )
 
 
 def _has_head(config: Any) -> bool:
@@ -182,9 +165,7 @@ def _has_head(config: Any) -> bool:
 
 
 def evaluate_sets(
-    trainer: BalancedTrainer,
-    rows: Mapping[str, Any],
-    known: Mapping[str, Any] | None = None,
+    trainer: BalancedTrainer, rows: Mapping[str, Any], known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Evaluate on the validation set and, if there is one, on the mismatched one.
 
@@ -194,8 +175,7 @@ def evaluate_sets(
         known: Metrics of the validation set if they have just been measured.
 
     Returns:
-        The metrics, `eval_<name>`; those of the mismatched set end in `_mm`. Rates over nothing are
-        left out.
+        The metrics, `eval_<name>`. Keys of the mismatched set end in `_mm`. A rate over nothing has no key.
     """
     combined: dict[str, Any] = {}
     for suffix in ("", "_mm"):
@@ -214,14 +194,15 @@ def evaluate_sets(
 
 
 def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> BalancedTrainer:
-    """Train, evaluate and predict, whichever of them `args` asks for.
+    """Make a whole run and leave its results in `output_dir`.
+
+    These are the model, `train_results.json`, `eval_results.json`, `all_results.json`,
+    `trainer_state.json`, the perturbation tables with their hashes, `predict_results_<task>.txt` and a
+    model card.
 
     Args:
         arguments: Model, task, data and tables.
-        args: Training arguments. `do_train`, `do_eval` and `do_predict` say what to do. The results
-            go to `output_dir`: the model, `train_results.json`, `eval_results.json`,
-            `all_results.json`, `trainer_state.json`, the perturbation tables with their hashes,
-            `predict_results_<task>.txt` and a model card.
+        args: Training arguments. `do_train`, `do_eval` and `do_predict` choose the parts of the run.
 
     Returns:
         The trainer.
@@ -300,12 +281,7 @@ def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
 
 
 def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
-    """Train, and save model, tables, metrics and state in the output folder.
-
-    Args:
-        trainer: The trainer.
-        checkpoint: Checkpoint to resume from, or `None` to start from the beginning.
-    """
+    """Train, from a checkpoint if there is one, and save model, tables, metrics and state."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
     # `_internal_call` keeps save_model from pushing: the card does not have the evaluation yet.
     trainer.save_model(_internal_call=True)
@@ -321,13 +297,7 @@ def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
 def evaluate(
     trainer: BalancedTrainer, rows: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
 ) -> None:
-    """Evaluate, save the metrics in the output folder and print the summary table.
-
-    Args:
-        trainer: The trainer.
-        rows: Rows by role; see `load_rows`.
-        baseline: Metrics of another run, for a column of the table.
-    """
+    """Evaluate, save the metrics, and print them next to those of another run."""
     metrics = evaluate_sets(trainer, rows)
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
@@ -355,18 +325,12 @@ def _has_saved_defense(folder: str | None) -> bool:
 
 
 def predict(trainer: BalancedTrainer, rows: Mapping[str, Any], task: Task) -> None:
-    """Write the predicted label names of each test set, one line per row.
-
-    Args:
-        trainer: The trainer. The files `predict_results_<task>.txt` go to its output folder.
-        rows: Rows by role; see `load_rows`.
-        task: The task.
-    """
+    """Write the predicted label names of each test set, one line per row."""
     for suffix in ("", "_mm"):
         if f"test{suffix}" not in rows:
             continue
         unlabeled = rows[f"test{suffix}"]
-        # The labels of a test set are often placeholders that are no class.
+        # The labels of a test set are often placeholders.
         placeholders = {task.label_column, "label"} - set(task.columns)
         unlabeled = unlabeled.remove_columns(
             [column for column in unlabeled.column_names if column in placeholders]
@@ -395,14 +359,7 @@ class _Parser(HfArgumentParser):
 
 
 def make_parser(description: str | None = None) -> HfArgumentParser:
-    """Create the parser of a run's flags.
-
-    Args:
-        description: Text above the flags in `--help`.
-
-    Returns:
-        A parser of `FinetuneArguments` and `BalancedTrainingArguments`.
-    """
+    """Create the parser of `FinetuneArguments` and `BalancedTrainingArguments`."""
     return _Parser(
         (FinetuneArguments, BalancedTrainingArguments),
         description=description,
@@ -413,11 +370,7 @@ def make_parser(description: str | None = None) -> HfArgumentParser:
 def parse_arguments(
     argv: Sequence[str], parser: HfArgumentParser
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Parse flags, or the JSON file that is given in their place.
-
-    Args:
-        argv: The flags, or the path of one JSON file that holds them.
-        parser: See `make_parser`.
+    """Parse flags, or the one JSON file that holds them.
 
     Raises:
         HfBatError: An unknown flag, an invalid value or an unreadable file.
@@ -426,8 +379,8 @@ def parse_arguments(
     defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
     parser.set_defaults(**defaults)
     try:
-        if (path := _get_json_file(argv)) is not None:
-            return parser.parse_dict(defaults | json.loads(path.read_text("utf-8")))
+        if len(argv) == 1 and argv[0].endswith(".json"):
+            return parser.parse_dict(defaults | json.loads(Path(argv[0]).read_text("utf-8")))
         return parser.parse_args_into_dataclasses(list(argv))
     except HfBatError:
         raise
@@ -436,33 +389,20 @@ def parse_arguments(
         raise HfBatError(str(error).splitlines()[0]) from error
 
 
-def _get_json_file(argv: Sequence[str]) -> Path | None:
-    return Path(argv[0]) if len(argv) == 1 and argv[0].endswith(".json") else None
-
-
-def _asks_for_quiet(argv: Sequence[str]) -> bool:
-    """Return whether flags ask for quiet, before they are parsed: TrainingArguments warns meanwhile."""
-    if (path := _get_json_file(argv)) is None:
-        return "--quiet" in argv and not {"-h", "--help"} & set(argv)
-    try:
-        return bool(json.loads(path.read_text("utf-8"))["quiet"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # the parser reports the file
-
-
 def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
-    """Parse flags and make the run; print errors of the user in one line.
+    """Make the run that flags ask for.
 
     Args:
-        argv: The flags; see `parse_arguments`.
+        argv: The flags, or one JSON file that holds them.
         parser: See `make_parser`.
         program: Name of the program in messages.
 
     Returns:
-        The exit status: 0, 2 for bad input, 130 if interrupted.
+        The exit status: 0, or 2 for bad input, or 130 if interrupted. A message has one line.
     """
     try:
-        with hide_output() if _asks_for_quiet(argv) else nullcontext():
+        # TrainingArguments warns while it is parsed.
+        with hide_output() if "--quiet" in argv else nullcontext():
             arguments, args = parse_arguments(argv, parser)
         with hide_output() if arguments.quiet else nullcontext():
             logging.basicConfig(

@@ -3,78 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hf_bat.tasks import TASKS
+
+
+def describe(text: str, default: Any = None, **metadata: Any) -> Any:
+    """Return a dataclass field whose flag has this help text.
+
+    Args:
+        text: The help text.
+        default: Default of the field.
+        **metadata: What `HfArgumentParser` reads besides, such as `aliases`.
+    """
+    return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass
 class RunArguments:
     """Model, task, data and tables of a training run.
 
-    `hf_bat.training_args.BalancedTrainingArguments` has the rest. The names are those of
-    transformers' `run_glue.py` where it has the argument too.
+    The other arguments of a run are `BalancedTrainingArguments`. Names follow transformers'
+    `run_glue.py`.
     """
 
     model_name_or_path: str = field(metadata={"help": "A model on the Hub, or its folder."})
-    config_name: str | None = field(
-        default=None, metadata={"help": "Load the configuration from here instead."}
+    config_name: str | None = describe("Another configuration.")
+    tokenizer_name: str | None = describe("Another tokenizer.")
+    cache_dir: str | None = describe("Folder for downloaded models.")
+    model_revision: str = describe("Branch, tag or commit on the Hub.", "main")
+    ignore_mismatched_sizes: bool = describe(
+        "Replace a head with other labels by a new one.", False
     )
-    tokenizer_name: str | None = field(
-        default=None, metadata={"help": "Load the tokenizer from here instead."}
+    task_name: str | None = describe(
+        f"One of {', '.join(TASKS)}. Give --columns for your own task.", aliases=["--task"]
     )
-    cache_dir: str | None = field(default=None, metadata={"help": "Folder for downloaded models."})
-    model_revision: str = field(
-        default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."}
-    )
-    ignore_mismatched_sizes: bool = field(
-        default=False,
-        metadata={"help": "Replace a head that has another number of labels by a new one."},
-    )
-    task_name: str | None = field(
-        default=None,
-        metadata={
-            "help": f"One of {', '.join(TASKS)}. For your own task give --columns.",
-            "aliases": ["--task"],
-        },
-    )
-    columns: list[str] | None = field(
-        default=None, metadata={"help": "Your own task: its text column, or its two."}
-    )
-    label_column: str = field(
-        default="label", metadata={"help": "Your own task: its label column."}
-    )
+    columns: list[str] | None = describe("Your own task: its text column, or its two.")
+    label_column: str = describe("Your own task: its label column.", "label")
     # Not `label_names`: TrainingArguments uses that name for the inputs that hold labels.
-    class_names: list[str] | None = field(
-        default=None,
-        metadata={"help": "Your own task: label names in the order of the integer labels."},
+    class_names: list[str] | None = describe("Your own task: names of the labels 0, 1, ...")
+    skipped_labels: list[str] | None = describe("Your own task: labels without obstinate versions.")
+    train_file: str | None = describe(
+        "Training rows: csv, tsv, json, jsonl (.gz) or parquet. Defaults to the Hub's."
     )
-    skipped_labels: list[str] | None = field(
-        default=None,
-        metadata={"help": "Your own task: labels without obstinate versions."},
+    validation_file: str | None = describe("Evaluation rows.", aliases=["--data"])
+    validation_mm_file: str | None = describe(
+        "MNLI's mismatched evaluation rows. Their metrics end in _mm."
     )
-    train_file: str | None = field(
-        default=None,
-        metadata={
-            "help": "Training rows: csv, tsv, json, jsonl (.gz) or parquet. Defaults to the task's "
-            "data on the Hub."
-        },
-    )
-    validation_file: str | None = field(
-        default=None, metadata={"help": "Evaluation rows, likewise.", "aliases": ["--data"]}
-    )
-    validation_mm_file: str | None = field(
-        default=None,
-        metadata={"help": "MNLI's mismatched evaluation rows. Their metrics end in _mm."},
-    )
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Train on the first N rows only."}
-    )
-    max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Evaluate on the first N rows only."}
-    )
-    synonyms: str | None = field(
-        default=None, metadata={"help": "A synonym table. Defaults to the bundled one."}
-    )
-    antonyms: str | None = field(
-        default=None, metadata={"help": "An antonym table. Defaults to the bundled one."}
-    )
+    max_train_samples: int | None = describe("Train on the first N rows only.")
+    max_eval_samples: int | None = describe("Evaluate on the first N rows only.")
+    synonyms: str | None = describe("A synonym table. Defaults to the bundled one.")
+    antonyms: str | None = describe("An antonym table. Defaults to the bundled one.")

@@ -71,7 +71,7 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         words: The flags, as one string or as words.
 
     Returns:
-        The arguments that were given, with typed values, in the order of the flags.
+        The arguments that were given, with typed values.
 
     Raises:
         HfBatError: An unknown flag, an invalid value, or an argument that the sweep sets itself.
@@ -81,26 +81,16 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
         {'task_name': 'snli', 'learning_rate': 2e-05, 'bf16': True, 'attacks': ['antonym', 'synonym']}
     """
     words = split_words(words, "the runs' flags") if isinstance(words, str) else list(words)
-    arguments = dict(vars(_get_partial_parser().parse_args(words)))
+    arguments = vars(_get_partial_parser().parse_args(words))
     check_reserved(arguments)
     for name in ("do_train", "do_eval"):
         if arguments.get(name) is False:
             raise HfBatError(f"leave --{name} False out: every run trains and evaluates")
-    order = [word.removeprefix("--").split("=")[0] for word in words]
-    # An alias is not in the order, and comes first.
-    place = {name: order.index(name) if name in order else -1 for name in arguments}
-    return dict(sorted(arguments.items(), key=lambda item: place[item[0]]))
+    return arguments
 
 
 def split_words(text: str, source: str) -> list[str]:
-    """Split words as a shell does.
-
-    Args:
-        text: The words.
-        source: Where they come from, for the message.
-
-    Raises:
-        HfBatError: A quotation is not closed.
+    """Split words as a shell does; `source` names them in the message if a quote is not closed.
 
     Example:
         >>> split_words("launch --name 'two words'", "--launcher")
@@ -113,15 +103,12 @@ def split_words(text: str, source: str) -> list[str]:
 
 
 def check_reserved(names: Iterable[str]) -> None:
-    """Check that no argument is one that the sweep sets itself.
-
-    Raises:
-        HfBatError: One is. The message does not show the value, which may be a secret.
-    """
+    """Check that no argument is one that the sweep sets itself."""
     for name in names:
         is_push = name == "push_to_hub" or name.startswith("hub_")
         reason = _RESERVED.get(name, _NO_PUSH if is_push else None)
         if reason:
+            # Without the value, which may be a secret.
             raise HfBatError(f"leave --{name} out of the runs' flags: {reason}")
 
 
@@ -150,14 +137,7 @@ def _make_parser() -> Any:
 
 
 def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any, Any]:
-    """Create the argument objects of a run.
-
-    Args:
-        arguments: Arguments of the run.
-        output_dir: Output folder of its trainer.
-
-    Returns:
-        `SweepArguments` and `BalancedTrainingArguments`.
+    """Create the `SweepArguments` and `BalancedTrainingArguments` of a run.
 
     Raises:
         HfBatError: Arguments are missing, unknown, or do not fit together.
@@ -259,7 +239,7 @@ def make_grid(
 
 
 def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) -> None:
-    """Check that each argument is used by some run.
+    """Check that each given argument is used by some run.
 
     Args:
         given: Names of the arguments that the user gave.
@@ -267,9 +247,6 @@ def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) 
 
     Raises:
         HfBatError: No run uses one of them.
-
-    Example:
-        >>> check_used(["alpha"], [{"method": "normal"}, {"method": "pairwise", "alpha": 1.0}])
     """
     methods = dict.fromkeys(arguments["method"] for arguments in combinations)
     for name in given:

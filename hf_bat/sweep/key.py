@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,15 @@ from hf_bat.errors import HfBatError
 from hf_bat.lexicon.table import fetch_table, is_hub_address
 from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.number import NUMBER_VERSION
-from hf_bat.run_arguments import RunArguments
+from hf_bat.run_arguments import RunArguments, describe
 
 
 @dataclass
 class SweepArguments(RunArguments):
     """Arguments of a sweep's run that are not hyperparameters."""
 
-    representations: int = field(
-        default=0,
-        metadata={"help": "Save the vectors of the first N rows and of their versions."},
-    )
-    keep_model: bool = field(default=False, metadata={"help": "Keep the trained model."})
+    representations: int = describe("Save vectors of the first N rows and their versions.", 0)
+    keep_model: bool = describe("Keep the trained model.", False)
 
 
 # Files and model folders enter the key by their content, so that they may be moved.
@@ -141,7 +138,7 @@ def get_defaults() -> dict[str, Any]:
     from hf_bat.training_args import BalancedTrainingArguments
 
     both = (*fields(SweepArguments), *fields(BalancedTrainingArguments))
-    return {field.name: field.default for field in both if field.default is not MISSING}
+    return {one.name: one.default for one in both if one.default is not MISSING}
 
 
 def _fetch_file(path: str, name: str) -> str:

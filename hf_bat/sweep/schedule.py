@@ -1,4 +1,4 @@
-"""Run the runs of a sweep side by side, each in a process of its own; finished ones are skipped."""
+"""Make the runs of a sweep side by side, each in its own process. Finished runs are skipped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
@@ -29,15 +30,12 @@ MODEL = "model"  # folder of the trained model in a run's folder
 LOCK = "lock"  # file that the worker of a run holds locked
 _WORKER = "hf_bat.sweep.worker"
 _POLL_SECONDS = 0.2
-_NEWS_SECONDS = 60.0  # between lines of progress if there is no terminal
+_NEWS_SECONDS = 60.0  # between lines of progress that are not on a terminal
+Say = Callable[[str], None]
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Return the folder of a run's configuration, log and result.
-
-    Args:
-        root: Folder of the sweep.
-        key: Key of the run.
+    """Return the folder of a run's configuration, log and result; `root` is that of the sweep.
 
     Example:
         >>> folder_of(Path("sweeps"), "0123456789abcdef").as_posix()
@@ -47,17 +45,14 @@ def folder_of(root: Path, key: str) -> Path:
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """Read the result of a run.
+    """Return the content of a run's `result.json`, or `None` if it has not finished.
 
     Args:
         root: Folder of the sweep.
         run: The run.
 
-    Returns:
-        The content of its `result.json`, or `None` if it has not finished.
-
     Raises:
-        HfBatError: The file was not written by this run.
+        HfBatError: The file is damaged, or of another run.
 
     Example:
         >>> finished(Path("sweeps"), Run("0123456789abcdef", {})) is None
@@ -126,7 +121,11 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
     ]
     seconds = [result["seconds"] for result in results.values() if result and "seconds" in result]
     count = sum(result is None for result in results.values())
-    mean = f"; a finished run took {format_duration(fmean(seconds))} on average" if seconds else ""
+    mean = (
+        f"; a finished run took {tqdm.format_interval(fmean(seconds))} on average"
+        if seconds
+        else ""
+    )
     return "\n".join([*lines, f"{count} of {len(runs)} runs to make{mean}"])
 
 
@@ -141,7 +140,7 @@ def run_all(
     runs: Sequence[Run],
     root: Path,
     jobs: int = 1,
-    announce: Callable[[str], None] | None = None,
+    announce: Say | None = None,
 ) -> list[str]:
     """Make all runs that are not finished, `jobs` at a time.
 
@@ -202,8 +201,10 @@ def run_all(
                     if failure:
                         failures[process.run.key] = failure
                         say(failure)
-                    progress.count(process.run, len(running))
-                progress.update(len(running))
+                    progress.done.add(process.run.key)
+                    progress.print(len(running), has_news=True)
+                if running:
+                    progress.print(len(running))
         finally:
             _stop(running)  # before any output, because the terminal may be gone
             progress.close()
@@ -215,10 +216,10 @@ def run_all(
 
 @contextmanager
 def _defer_signals() -> Iterator[list[int]]:
-    """Collect the signals that would end this process at once and leave its workers running.
+    """Collect the signals that would end this process at once, and exit at the end of the block.
 
-    At the end of the block the process exits if one came. Handlers of the caller and ignored signals
-    (`nohup`) are left alone. Only the main thread may handle signals; elsewhere none is collected.
+    Its workers, which have sessions of their own, would run on. Handlers of the caller and ignored signals
+    (`nohup`) stay. Only the main thread may handle signals; elsewhere none is collected.
     """
     received: list[int] = []
     deferred: list[int] = []
@@ -238,7 +239,7 @@ def _defer_signals() -> Iterator[list[int]]:
 
 
 def _is_locked(folder: Path) -> bool:
-    """Return whether the worker of a run is alive, whoever started it."""
+    """Return whether a worker of this run is alive."""
     try:
         with FileLock(folder / LOCK, timeout=0):
             return False
@@ -246,9 +247,7 @@ def _is_locked(folder: Path) -> bool:
         return True
 
 
-def _start(
-    run: Run, root: Path, slot: int, jobs: int, say: Callable[[str], None]
-) -> _Process | None:
+def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | None:
     """Start a run unless another process is making it or has just finished it."""
     folder = folder_of(root, run.key)
     folder.mkdir(exist_ok=True)
@@ -310,7 +309,9 @@ def _describe_failure(root: Path, process: _Process) -> str | None:
         return None
     log = folder / "log.txt"
     if status < 0:  # the last line of the log is unrelated
-        reason = f"ended by {_name_signal(-status)}"
+        # Real-time signals have no names.
+        names = {number.value: number.name for number in signal.Signals}
+        reason = f"ended by {names.get(-status, f'signal {-status}')}"
         if -status == signal.SIGKILL:
             reason += ", perhaps because memory ran out"
     else:
@@ -318,13 +319,6 @@ def _describe_failure(root: Path, process: _Process) -> str | None:
         output = [line for line in lines if line and not line.startswith("$ ")]
         reason = output[-1] if output else f"exit status {status}"
     return f"run {process.run.key} failed: {reason} (log: {log})"
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # real-time signals have no names
-        return f"signal {number}"
 
 
 def _stop(running: Sequence[_Process]) -> None:
@@ -341,47 +335,39 @@ def _stop(running: Sequence[_Process]) -> None:
 
 
 class _ProgressLine:
-    """Shows how many runs are done and how long the rest takes at the same rate."""
+    """Prints how many runs are done and how long the rest takes at the same rate."""
 
-    def __init__(
-        self, root: Path, runs: Sequence[Run], say: Callable[[str], None], is_terminal: bool
-    ):
+    def __init__(self, root: Path, runs: Sequence[Run], say: Say, is_terminal: bool):
         self.root, self.say, self.is_terminal = root, say, is_terminal
         self.keys = [run.key for run in runs]
         self.done: set[str] = set()
-        self.start = self.shown = time.monotonic()
+        self.start = self.printed = time.monotonic()
 
-    def count(self, run: Run, running: int) -> None:
-        """Count a run as done."""
-        self.done.add(run.key)
-        if not self.is_terminal:
-            self.say(self.format(running))
-
-    def update(self, running: int) -> None:
-        """Show the line if the last one is old enough."""
+    def print(self, running: int, has_news: bool = False) -> None:
+        """Print the line if there are news or the last line is old."""
         now = time.monotonic()
-        if running and now - self.shown > (1.0 if self.is_terminal else _NEWS_SECONDS):
-            self.shown = now
-            if self.is_terminal:
-                print(f"\r\x1b[2K{self.format(running)}", end="", file=sys.stderr, flush=True)
-            else:
-                self.say(self.format(running))
+        if self.is_terminal and now - self.printed > 1.0:
+            print(f"\r\x1b[2K{self.format(running)}", end="", file=sys.stderr, flush=True)
+        elif not self.is_terminal and (has_news or now - self.printed > _NEWS_SECONDS):
+            self.say(self.format(running))
+        else:
+            return
+        self.printed = now
 
     def close(self) -> None:
         if self.is_terminal and self.keys:
             print(file=sys.stderr)
 
     def format(self, running: int) -> str:
-        """Return a line such as `3/12 runs, 2 running, 31 % done, about 22 min left`."""
+        """Return a line such as `3/12 runs, 2 running, 31 % done, about 22:10 left`."""
         share = sum(map(self._read_share, self.keys)) / len(self.keys)
         elapsed = time.monotonic() - self.start
-        parts = [f"{len(self.done)}/{len(self.keys)} runs", f"{running} running"]
-        parts.append(f"{100 * share:.0f} % done")
-        if 0 < share < 1:
-            parts.append(f"about {format_duration(elapsed * (1 - share) / share)} left")
-        elif share:
-            parts.append(f"{format_duration(elapsed)} in total")
-        return ", ".join(parts)
+        line = (
+            f"{len(self.done)}/{len(self.keys)} runs, {running} running, {100 * share:.0f} % done"
+        )
+        if not 0 < share < 1:
+            return line
+        return f"{line}, about {tqdm.format_interval(elapsed * (1 - share) / share)} left"
 
     def _read_share(self, key: str) -> float:
         """Return how much of a run is done, from 0 to 1."""
@@ -393,17 +379,3 @@ class _ProgressLine:
             return float(min(1.0, progress["step"] / progress["steps"]))
         except (OSError, ValueError, KeyError, ZeroDivisionError):
             return 0.0
-
-
-def format_duration(seconds: float) -> str:
-    """Format a time for people.
-
-    Example:
-        >>> format_duration(42), format_duration(400), format_duration(9000), format_duration(400_000)
-        ('42 s', '7 min', '2.5 h', '4.6 days')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -65,11 +65,8 @@ class Group:
 
 
 def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the preprocessing defense of a run, or `None`.
-
-    Args:
-        result: Result of the run. Early versions recorded a defense in its arguments only.
-    """
+    """Return the preprocessing defense of a run, or `None`."""
+    # Early results have it in their arguments only.
     arguments = result.get("arguments")
     is_asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")
     return result.get("preprocessing_defence") or ({"name": "canonicalize"} if is_asked else None)

@@ -54,18 +54,7 @@ class _ProgressCallback(TrainerCallback):
 
 
 def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Make a run.
-
-    Args:
-        folder: Folder of the run.
-        config: `{"key", "arguments", "identity"}`.
-
-    Returns:
-        The result, or `None` in a process that is not the first.
-
-    Raises:
-        HfBatError: The arguments, the data or the model do not fit together.
-    """
+    """Make the run of a `config.json` and return its result, `None` in processes after the first."""
     start = time.perf_counter()
     run, training = build_arguments(config["arguments"], str(folder / _CHECKPOINTS))
     task = build_task(vars(run))
@@ -128,13 +117,11 @@ def hash_tables(trainer: BalancedTrainer) -> dict[str, str]:
 def save_representations(
     trainer: BalancedTrainer, rows: Any, run: SweepArguments, folder: Path
 ) -> dict[str, Any] | None:
-    """Save vectors of rows and their versions, and return their separation in numbers.
-
-    If no row has both versions, the result is the reason: the trained model must not be lost over it.
-    """
+    """Save vectors of rows and their versions, and return their separation in numbers."""
     try:
         vectors: dict[str, Any] = collect(trainer, rows, run.representations)
     except HfBatError as error:
+        # No row has both versions. That must not cost the trained model.
         return {"error": str(error)}
     if not trainer.is_world_process_zero():
         return None

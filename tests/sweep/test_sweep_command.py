@@ -48,7 +48,7 @@ def test_command_lists_makes_and_summarizes_runs(tmp_path, fake_worker, capsys):
     listed = capsys.readouterr().out
     assert (
         listed.count("  finished  ") == 6
-        and "3 of 9 runs to make; a finished run took 5 s" in listed
+        and "3 of 9 runs to make; a finished run took 00:05" in listed
     )
 
 
