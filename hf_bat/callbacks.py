@@ -63,6 +63,29 @@ class RobustnessMeter:
         #: Reports of the last measurement by the attack's short name.
         self.reports: dict[str, AttackReport] = {}
 
+    @classmethod
+    def from_arguments(
+        cls,
+        args: Any,
+        task: Task,
+        tokenizer: Any,
+        canonicalizer: Canonicalizer | None = None,
+        **options: Any,
+    ) -> RobustnessMeter:
+        """Make the meter that `BalancedTrainingArguments` describe; see the class for the rest."""
+        return cls(
+            args.attacks,
+            task,
+            tokenizer,
+            max_samples=args.max_attack_samples,
+            batch_size=args.eval_batch_size,
+            dtype=args.autocast_dtype,
+            max_length=args.max_seq_length,
+            label_filter=args.attack_label_filter,
+            canonicalizer=canonicalizer,
+            **options,
+        )
+
     def measure(
         self, model: Any, rows: Any, prefix: str = "eval", accuracy: float | None = None
     ) -> dict[str, float]:

@@ -102,6 +102,49 @@ class PerturbationCollator:
         # Shared memory, because persistent workers must see the number of the next epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
+    @classmethod
+    def from_arguments(
+        cls,
+        args: Any,
+        task: Task,
+        config: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        perturbations: tuple[Any, Any],
+        canonicalizer: Canonicalizer | None = None,
+        **changed: Any,
+    ) -> PerturbationCollator:
+        """Make the collator that draws what the method of `BalancedTrainingArguments` needs.
+
+        Args:
+            args: The training arguments.
+            task: The rows' task.
+            config: The model's configuration, which numbers the labels.
+            tokenizer: The model's tokenizer.
+            perturbations: The fickle and the obstinate one.
+            canonicalizer: Preprocessing defense.
+            **changed: Options that differ from the arguments'.
+        """
+        method = args.get_method()
+        drawn = () if method.attack_recipe else method.draws
+        skipped, names = read_labels(task, config)
+        options = {
+            **dict(zip(drawn, perturbations, strict=False)),
+            "skipped_labels": skipped,
+            "label_names": names,
+            "num_fickle": args.num_fickle,
+            "num_obstinate": args.num_obstinate,
+            "clean_epochs": args.clean_epochs or 0,
+            "max_length": args.max_seq_length,
+            "seed": args.seed if args.data_seed is None else args.data_seed,
+            "canonicalizer": canonicalizer,
+            "perturb_anchor": method.perturbs_anchor,
+            # Tells which obstinate versions pass the filter, which draws others too with "prefer".
+            "validity": (
+                perturbations[1].validity if args.label_filter in ("only", "prefer") else None
+            ),
+        }
+        return cls(tokenizer, task.columns, **{**options, **changed})
+
     @property
     def epoch(self) -> int:
         """Current epoch, from 0, on which the draws depend."""

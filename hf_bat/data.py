@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
@@ -157,9 +157,18 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
     )
 
 
-def add_column(dataset: Dataset, column: str, values: Sequence[Any]) -> Dataset:
-    """Add a column with one value per row to a dataset from `prepare_dataset`, which stays prepared."""
-    extended = dataset.add_column(column, list(values))
+def add_lengths(
+    dataset: Dataset, task: Task, tokenizer: Any, limit: int | None, column: str
+) -> Dataset:
+    """Add the rows' lengths in tokens to a dataset from `prepare_dataset`, which stays prepared.
+
+    Without them, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
+    """
+    if column in dataset.column_names:
+        return dataset
+    texts = [dataset[c][:] for c in task.columns]
+    ids = tokenizer(*texts, truncation=True, max_length=limit)["input_ids"]
+    extended = dataset.add_column(column, [len(row) for row in ids])
     if hasattr(dataset, "prepared_for"):  # not after `keep_all`
         extended.prepared_for = (*dataset.prepared_for[:2], extended.features)
     return extended

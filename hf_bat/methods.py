@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from hf_bat.errors import HfBatError
 from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
@@ -61,6 +62,26 @@ class LossSettings:
     distance: str
     mask: str
     cross_entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+    @classmethod
+    def from_arguments(cls, args: Any) -> LossSettings:
+        """Read `BalancedTrainingArguments`, which a hyperparameter search changes between runs."""
+
+        def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            weights = args.class_weights
+            return F.cross_entropy(
+                logits.float(),
+                labels,
+                weight=None if weights is None else torch.tensor(weights, device=logits.device),
+                reduction="sum",
+                label_smoothing=args.label_smoothing_factor,
+            )
+
+        weights = {
+            **args.get_method().weights,
+            **{name: getattr(args, name) for name in WEIGHTS},
+        }
+        return cls(weights, args.distance, args.mask, cross_entropy)
 
 
 @dataclass(frozen=True)

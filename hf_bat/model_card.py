@@ -6,6 +6,7 @@ contains no folder of this machine, no host name and no token.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import shlex
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
     from hf_bat.lexicon import SubstitutionTable
+
+logger = logging.getLogger(__name__)
 
 # Builders of local files: a data set made by any other builder came from the Hub.
 _LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
@@ -297,20 +300,31 @@ def _name_data(data: Mapping[str, str]) -> str:
     return f"`{data['type']}`{configuration}, split `{data['split']}`"
 
 
-def explain_failed_upload(
-    error: Exception, repo: str, folder: str, branch: str | None, call: str
-) -> str:
+def warn_local_base(model: Any) -> None:
+    """Warn if others could not load an adapter because its base model is a local folder."""
+    for config in getattr(model, "peft_config", {}).values():
+        base = config.base_model_name_or_path
+        if base and get_hub_name(base) is None:
+            logger.warning(
+                "the adapter's base model is a local folder, which others cannot load: set "
+                "base_model_name_or_path in the adapter's configuration to its name on the Hub"
+            )
+
+
+def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str | None) -> str:
     """Return the message for an upload that failed: where the model is and how to try again.
 
     Args:
         error: What the Hub's library raised.
         repo: Name of the repository.
-        folder: Local folder of the model.
-        branch: Branch to commit to; `None` for the main one.
-        call: The Python call that tries again.
+        args: `BalancedTrainingArguments` of the run.
+        revision: Branch that `push_to_hub` was given; `None` for that of the arguments.
     """
-    # Paths that begin with "_" hold texts of training rows; `Trainer` never uploads them.
+    folder = args.output_dir
+    call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
+    # What begins with "_" holds texts of training rows; `Trainer` never uploads it.
     command = f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
+    branch = args.hub_revision if revision is None else revision
     if branch:
         command += f" --revision {shlex.quote(branch)}"
     return (

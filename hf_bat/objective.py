@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from datasets import Dataset
 from torch import nn
 
 from hf_bat.device import cast_to_double, get_double_dtype
@@ -172,14 +173,14 @@ def run_forward(
 
 
 def count_items(
-    batch: Batch, mask: str = "paper", class_weights: torch.Tensor | None = None
+    batch: Batch, mask: str = "paper", class_weights: Sequence[float] | None = None
 ) -> dict[str, torch.Tensor]:
     """Count what the means over an accumulation window divide by.
 
     Args:
         batch: A training batch with `labels` (B,).
         mask: The triplet loss's mask rule. Defaults to `"paper"`.
-        class_weights: Shape (labels,), or `None`.
+        class_weights: One per label, or `None`.
 
     Returns:
         Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
@@ -188,7 +189,9 @@ def count_items(
         reduce the same counts.
     """
     labels = batch["labels"]
-    weights = torch.ones_like(labels) if class_weights is None else class_weights[labels]
+    weights = torch.ones_like(labels)
+    if class_weights is not None:
+        weights = torch.tensor(class_weights, device=labels.device)[labels]
     zero = torch.zeros((), device=labels.device)
     counts = dict.fromkeys(("rows", *KINDS, "triplets", "fickle_rows"), zero)
     counts["rows"] = weights.sum()
@@ -201,6 +204,17 @@ def count_items(
         either = tile_draws(masks["fickle"], draws) | tile_draws(masks["obstinate"], draws)
         counts["triplets"] = zero + either.numel() if mask == "authors" else either.sum()
     return {name: count.float() for name, count in counts.items()}
+
+
+def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | None:
+    """Return the mean class weight of rows; `None` without weights or without readable labels."""
+    if weights is None or not isinstance(rows, Dataset):
+        return None
+    column = next((name for name in ("labels", "label") if name in rows.column_names), None)
+    labels = rows.with_format(None)[column][:] if column else []
+    if not labels or not all(label in range(len(weights)) for label in labels):
+        return None
+    return sum(weights[label] for label in labels) / len(labels)
 
 
 def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -283,6 +297,16 @@ class LossMeter:
         start = torch.zeros(2, dtype=torch.float64, device=pair.device)
         self._totals[name] = self._totals.get(name, start) + pair
 
+    def add_batch(self, terms: Mapping[str, Term], counts: Batch, batch: Batch) -> None:
+        """Add a micro-batch's components, and the shares of its draws that are valid."""
+        for name, term in terms.items():
+            self.add(name, term.total, counts[term.over])
+        for kind in KINDS:
+            if f"{kind}_mask" in batch:
+                mask = batch[f"{kind}_mask"]
+                draws = torch.tensor(float(mask.numel()), device=mask.device)
+                self.add(f"{kind}_valid", mask.sum(), draws)
+
     def take_means(
         self,
         gather_names: Callable[[list[str]], Sequence[str]],
@@ -306,6 +330,18 @@ class LossMeter:
             for name, (total, count) in zip(names, reduce(table).tolist(), strict=True)
             if count
         }
+
+
+def summarize_distances(drawn: Mapping[str, Sequence[torch.Tensor]]) -> dict[str, float]:
+    """Return mean distance and share of valid draws by kind; `drawn` has NaN for a draw that is not valid."""
+    metrics = {}
+    for kind, batches in drawn.items():
+        distances = torch.cat(list(batches))
+        valid = distances[~distances.isnan()]
+        if len(valid):
+            metrics[f"{kind}_distance"] = valid.mean().item()
+        metrics[f"{kind}_valid"] = len(valid) / len(distances)
+    return metrics
 
 
 def _widen(rows: torch.Tensor, width: int, fill: int, side: str) -> torch.Tensor:

@@ -282,12 +282,17 @@ def _get_own_pooling(core: nn.Module) -> str | None:
     return _NAMED.get(getattr(getattr(core, "config", None), key, None))  # type: ignore[arg-type]
 
 
-def warn_frozen_head(model: nn.Module) -> None:
-    """Warn if a PEFT model leaves an untrained part of its classification head frozen.
+def warn_about_head(model: nn.Module, pooling: str | None) -> None:
+    """Warn of a pooling that sees one token only, and of an untrained part of the head that stays frozen.
 
     PEFT trains and saves only `classifier` and `score` of a sequence classifier. Other parts of a head
     (DeBERTa's pooler, ModernBERT's head, XLNet's summary) keep their random initial weights.
     """
+    if pooling == "cls" and is_decoder(model):
+        logger.warning(
+            "pooling='cls' takes the first token, which sees no other token in a decoder; 'last' "
+            "(the default for this model), 'mean' or 'head_input' see the whole text"
+        )
     base = getattr(model, "get_base_model", lambda: None)()
     if base is None:
         return

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate.utils import gather_object
-from datasets import Dataset
 from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -28,15 +26,15 @@ from hf_bat.callbacks import (
     should_attack,
 )
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.collator import PerturbationCollator, read_labels
-from hf_bat.data import add_column, prepare_dataset
+from hf_bat.collator import PerturbationCollator
+from hf_bat.data import add_lengths, prepare_dataset
 from hf_bat.device import disable_cudnn_attention, get_double_dtype
 from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
 from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
-from hf_bat.methods import WEIGHTS, LossSettings, Method
+from hf_bat.methods import LossSettings, Method
 from hf_bat.model_card import (
     Evaluation,
     align_logs,
@@ -44,6 +42,7 @@ from hf_bat.model_card import (
     explain_failed_upload,
     finish_card,
     gather_facts,
+    warn_local_base,
 )
 from hf_bat.objective import (
     KINDS,
@@ -52,20 +51,22 @@ from hf_bat.objective import (
     Term,
     check_finite,
     check_labels,
+    compute_mean_weight,
     count_items,
     mean_over,
     run_forward,
+    summarize_distances,
 )
 from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbations
 from hf_bat.perturbations.build import DEFAULT_EDITS
-from hf_bat.pooling import get_default_pooling, is_decoder, warn_frozen_head
+from hf_bat.pooling import get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import (
     BalancedTrainingArguments,
     check_canonicalizer,
-    check_collator,
+    check_inputs,
 )
 
 logger = logging.getLogger(__name__)
@@ -134,20 +135,10 @@ class BalancedTrainer(Trainer):
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
         self._perturbation_cache: dict[Any, tuple[Any, Any]] = {}
-        self._eval_rows: dict[str, Any] = {}
-        if kwargs.get("compute_loss_func") is not None and (
-            args.class_weights or args.label_smoothing_factor
-        ):
-            raise HfBatError(
-                "compute_loss_func replaces the cross-entropy, so that class_weights and "
-                "label_smoothing_factor have no effect: leave one of them out"
-            )
-        if isinstance(data_collator, PerturbationCollator) or None not in (task, data_collator):
-            check_collator(data_collator, args)
-        if self.task is None:
-            args.check_tokenized(synonyms is not None or antonyms is not None)
-        elif processing_class is None:
-            raise HfBatError("give the tokenizer as processing_class=")
+        self._eval_rows: dict[str | None, Any] = {}
+        tables = synonyms is not None or antonyms is not None
+        loss = kwargs.get("compute_loss_func")
+        check_inputs(args, self.task, data_collator, processing_class, tables, loss)
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
@@ -175,23 +166,18 @@ class BalancedTrainer(Trainer):
         self.add_callback(_RunCallback(self))
 
     def _check_model(self) -> None:
-        args, model = self.args, self.model
-        check_single_label(model.config)
-        weights, labels = args.class_weights, model.config.num_labels
+        args, config, collator = self.args, self.model.config, self._own_collator
+        check_single_label(config)
+        weights, labels = args.class_weights, config.num_labels
         if weights is not None and len(weights) != labels:
             raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")
-        if args.pooling == "cls" and is_decoder(model):
-            logger.warning(
-                "pooling='cls' takes the first token, which sees no other token in a decoder; 'last' "
-                "(the default for this model), 'mean' or 'head_input' see the whole text"
-            )
-        warn_frozen_head(model)
+        warn_about_head(self.model, args.pooling)
         if self.task is not None:
             # Found out now rather than by the first long row.
-            check_length(model.config, args.max_seq_length, "max_seq_length")
-            if self._own_collator is not None:
-                check_canonicalizer(self._own_collator, self.canonicalizer)
-                check_length(model.config, self._own_collator.max_length, "max_length")
+            check_length(config, args.max_seq_length, "max_seq_length")
+        if self.task is not None and collator is not None:
+            check_canonicalizer(collator, self.canonicalizer)
+            check_length(config, collator.max_length, "max_length")
 
     # ---- rows to batches ----------------------------------------------------------------------
 
@@ -210,15 +196,12 @@ class BalancedTrainer(Trainer):
         """Return rows with text columns, `label` as the model numbers it, and `idx`."""
         if self.task is None:
             return rows
-        dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
-        column = self.args.length_column_name
-        if self.args.train_sampling_strategy != "random" and column not in dataset.column_names:
-            # Trainer takes lengths from `input_ids`, which raw rows do not have.
-            texts = [dataset[c][:] for c in self.task.columns]
-            limit = self.args.max_seq_length
-            ids = self.processing_class(*texts, truncation=True, max_length=limit)["input_ids"]
-            dataset = add_column(dataset, column, [len(row) for row in ids])
-        return dataset
+        args, config = self.args, self.model.config
+        dataset = prepare_dataset(rows, self.task, config, name, keep_all)
+        if args.train_sampling_strategy == "random":
+            return dataset
+        column, limit = args.length_column_name, args.max_seq_length
+        return add_lengths(dataset, self.task, self.processing_class, limit, column)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
@@ -274,31 +257,21 @@ class BalancedTrainer(Trainer):
             )
         return Canonicalizer(self.perturbations[0].table, self.args.casing)
 
-    def _make_collator(self, **overrides: Any) -> PerturbationCollator:
-        """Return the collator that draws what the method needs."""
-        args, method, task = self.args, self.args.get_method(), self.task
+    def _make_collator(self, **changed: Any) -> PerturbationCollator:
+        """Make the collator that draws what the method needs."""
+        args, task, config = self.args, self.task, self.model.config
         assert task is not None
-        skipped, names = read_labels(task, self.model.config)
-        filters = args.label_filter in ("only", "prefer")
-        versions = {} if method.attack_recipe else dict(zip(method.draws, self.perturbations))  # noqa: B905
-        options = {
-            **versions,
-            "skipped_labels": skipped,
-            "label_names": names,
-            "num_fickle": args.num_fickle,
-            "num_obstinate": args.num_obstinate,
-            "clean_epochs": args.clean_epochs or 0,
-            "max_length": args.max_seq_length,
-            "seed": args.seed if args.data_seed is None else args.data_seed,
-            "canonicalizer": self.canonicalizer,
-            "perturb_anchor": method.perturbs_anchor,
-            # Tells which obstinate versions pass the filter, which draws others too with "prefer".
-            "validity": self.perturbations[1].validity if filters else None,
-        }
-        columns = task.columns
-        collator = PerturbationCollator(self.processing_class, columns, **{**options, **overrides})
-        if method.attack_recipe and not overrides:
-            collator.sampler = AdversarialSampler.from_arguments(args, columns)
+        collator = PerturbationCollator.from_arguments(
+            args,
+            task,
+            config,
+            self.processing_class,
+            self.perturbations,
+            self.canonicalizer,
+            **changed,
+        )
+        if args.get_method().attack_recipe and not changed:
+            collator.sampler = AdversarialSampler.from_arguments(args, task.columns)
         return collator
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -332,22 +305,18 @@ class BalancedTrainer(Trainer):
         return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        key = eval_dataset if isinstance(eval_dataset, str) else "eval"
-        if isinstance(eval_dataset, str):
-            rows = self.eval_dataset[eval_dataset]
-        else:
-            rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        if self._eval_rows.get(key) is not rows:
-            # Trainer keeps a loader with persistent workers by key, also if the rows are others.
-            getattr(self, "_eval_dataloaders", {}).pop(key, None)
-            self._eval_rows[key] = rows
+        key = eval_dataset if isinstance(eval_dataset, str) else None
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = rows if key is None else self.eval_dataset[key]
         if rows is not None:
             rows = self._prepare(rows, "evaluation set")
-            if isinstance(eval_dataset, str):
-                self.eval_dataset[eval_dataset] = self._eval_rows[key] = rows
-            else:
-                eval_dataset = rows
-        return super().get_eval_dataloader(eval_dataset)
+        if key is not None:
+            self.eval_dataset[key] = rows
+        if self._eval_rows.get(key) is not rows:
+            # Trainer keeps a loader with persistent workers by key, also if the rows are others.
+            getattr(self, "_eval_dataloaders", {}).pop(key or "eval", None)
+            self._eval_rows[key] = rows
+        return super().get_eval_dataloader(key or rows)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         return super().get_test_dataloader(
@@ -401,9 +370,10 @@ class BalancedTrainer(Trainer):
         return batches, num_items
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        weights = self._class_weights(batch["labels"].device)
-        own = self.args.get_method().count(batch)
-        return count_items(batch, self.args.mask, weights) | {k: v.float() for k, v in own.items()}
+        args = self.args
+        own = args.get_method().count(batch)
+        counts = count_items(batch, args.mask, args.class_weights)
+        return counts | {name: count.float() for name, count in own.items()}
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         # Around the backward pass, too: gradient checkpointing repeats the forward pass in it.
@@ -428,8 +398,8 @@ class BalancedTrainer(Trainer):
         Returns:
             The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
         """
-        method, counts = self.args.get_method(), self._count(inputs)
-        settings = self._loss_settings()
+        args, method, counts = self.args, self.args.get_method(), self._count(inputs)
+        settings = LossSettings.from_arguments(args)
         forward = run_forward(
             model,
             inputs,
@@ -447,11 +417,12 @@ class BalancedTrainer(Trainer):
         terms = method.terms(forward, settings) if forward.versions else {}
         loss = torch.zeros((), device=forward.logits.device)
         if self.compute_loss_func is None:
-            entropy = self._cross_entropy(forward.logits, inputs["labels"])
+            entropy = settings.cross_entropy(forward.logits, inputs["labels"])
             terms["loss_ce"] = Term(entropy, "rows", 1.0)
         else:
             loss = self._users_loss(forward, num_items_in_batch)
-        warmup = self._weight_warmup()
+        clean_steps = getattr(self.data_collator, "clean_epochs", 0) * self._steps_per_epoch
+        warmup = args.get_warmup(self.state.global_step, self.state.max_steps, clean_steps)
         for name, term in terms.items():
             if term.weight is not None:
                 weight = term.weight * (1.0 if name == "loss_ce" else warmup)
@@ -460,31 +431,12 @@ class BalancedTrainer(Trainer):
         if model.training:
             sums = {name: term.total for name, term in terms.items()}
             check_finite(loss, "loss", self.state.global_step + 1, sums)
-            self._note_components(terms, counts, inputs)
+            self._loss_meter.add_batch(terms, counts, inputs)
         output = SequenceClassifierOutput(logits=forward.logits)
         return (loss, output) if return_outputs else loss
 
-    def _loss_settings(self) -> LossSettings:
-        # Read anew for each batch, because a hyperparameter search changes the arguments.
-        args, method = self.args, self.args.get_method()
-        weights = {**method.weights, **{name: getattr(args, name) for name in WEIGHTS}}
-        return LossSettings(weights, args.distance, args.mask, self._cross_entropy)
-
     def _pooling(self, model: nn.Module) -> str:
         return self.args.pooling or get_default_pooling(model)
-
-    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(
-            logits.float(),
-            labels,
-            weight=self._class_weights(logits.device),
-            reduction="sum",
-            label_smoothing=self.args.label_smoothing_factor,
-        )
-
-    def _class_weights(self, device: torch.device) -> torch.Tensor | None:
-        weights = self.args.class_weights
-        return None if weights is None else torch.tensor(weights, device=device)
 
     def _users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
         output = SequenceClassifierOutput(logits=forward.logits)
@@ -493,16 +445,6 @@ class BalancedTrainer(Trainer):
             # `num_items` is of all ranks, and the gradients are averaged over them afterward.
             loss = loss * self.accelerator.num_processes
         return loss
-
-    def _weight_warmup(self) -> float:
-        """Return the factor of the weights of perturbed versions, 0..1."""
-        steps = self.args.weight_warmup_steps
-        steps = steps if steps >= 1 else steps * self.state.max_steps
-        if steps == 0:
-            return 1.0
-        clean = getattr(self.data_collator, "clean_epochs", 0)
-        done = self.state.global_step + 1 - clean * self._steps_per_epoch
-        return min(1.0, max(0.0, done / steps))
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         # Trainer measures the norm between clipping and the optimizer's step, and it is the same on all
@@ -520,7 +462,7 @@ class BalancedTrainer(Trainer):
     def evaluate(
         self,
         eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
+        ignore_keys: Any = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Evaluate as `Trainer.evaluate` does, and keep the figures for the model card.
@@ -553,7 +495,7 @@ class BalancedTrainer(Trainer):
         """Run `Trainer`'s loop; add distances and attack metrics, except to predictions."""
         prefix = kwargs.get("metric_key_prefix", "eval")
         rows = dataloader.dataset
-        self._mean_class_weight = self._mean_weight_of(rows)
+        self._mean_class_weight = compute_mean_weight(rows, self.args.class_weights)
         try:
             with disable_cudnn_attention():
                 output = super().evaluation_loop(dataloader, description, *args, **kwargs)
@@ -571,34 +513,17 @@ class BalancedTrainer(Trainer):
             add_missing_metric(output.metrics, self.args.metric_for_best_model)
         return output
 
-    def _mean_weight_of(self, rows: Any) -> float | None:
-        """Return the mean class weight of rows; `None` without weights or without readable labels."""
-        weights = self.args.class_weights
-        if weights is None or not isinstance(rows, Dataset):
-            return None
-        column = next((name for name in ("labels", "label") if name in rows.column_names), None)
-        labels = rows.with_format(None)[column][:] if column else []
-        if not labels or not all(label in range(len(weights)) for label in labels):
-            return None
-        return sum(weights[label] for label in labels) / len(labels)
-
     def _make_meter(self) -> RobustnessMeter | None:
-        args = self.args
-        if not args.attacks or self.task is None:
+        if not self.args.attacks or self.task is None:
             return None
         self._check_whole_model("attacks=")
-        return RobustnessMeter(
-            args.attacks,
+        return RobustnessMeter.from_arguments(
+            self.args,
             self.task,
             self.processing_class,
-            max_samples=args.max_attack_samples,
-            batch_size=args.eval_batch_size,
-            dtype=args.autocast_dtype,
-            max_length=args.max_seq_length,
+            self.canonicalizer,
             synonyms=self._synonyms,
             antonyms=self._antonyms,
-            label_filter=args.attack_label_filter,
-            canonicalizer=self.canonicalizer,
         )
 
     def _make_adversary(self) -> RowAttacker | None:
@@ -643,28 +568,7 @@ class BalancedTrainer(Trainer):
                 distances = distances[:, 0].masked_fill(~mask[:, 0], float("nan"))
                 values[kind].append(self.accelerator.gather_for_metrics(distances).cpu())
         model.train(was_training)
-        metrics = {}
-        for kind, batches in values.items():
-            drawn = torch.cat(batches)
-            valid = drawn[~drawn.isnan()]
-            if len(valid):
-                metrics[f"{kind}_distance"] = valid.mean().item()
-            metrics[f"{kind}_valid"] = len(valid) / len(drawn)
-        return metrics
-
-    def _note_components(
-        self,
-        terms: Mapping[str, Term],
-        counts: Mapping[str, torch.Tensor],
-        inputs: Mapping[str, torch.Tensor],
-    ) -> None:
-        for name, term in terms.items():
-            self._loss_meter.add(name, term.total, counts[term.over])
-        for kind in KINDS:
-            mask = inputs.get(f"{kind}_mask")
-            if mask is not None:
-                draws = torch.tensor(float(mask.numel()), device=mask.device)
-                self._loss_meter.add(f"{kind}_valid", mask.sum(), draws)
+        return summarize_distances(values)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means of the loss's components to a training log."""
@@ -689,8 +593,7 @@ class BalancedTrainer(Trainer):
             rows: Raw rows. If `None`, the training set.
 
         Returns:
-            A `Preview`: `print` it to see the rows with changed words marked, and the share of rows
-            that has each kind of version.
+            A `Preview`: `print` it to see the changed words, and the share of rows with each version.
 
         Raises:
             HfBatError: There is no raw text, or the versions are found by attack.
@@ -718,8 +621,7 @@ class BalancedTrainer(Trainer):
         """Write the tables that the method draws from, with a description and their hashes.
 
         Args:
-            output_dir: Folder of `perturbations.json` and the tables; see
-                `hf_bat.saved_perturbations.save_perturbations`.
+            output_dir: Folder of `perturbations.json` and the tables.
 
         Returns:
             Table name -> fingerprint; empty for a method without tables.
@@ -851,13 +753,7 @@ class BalancedTrainer(Trainer):
         Raises:
             HfBatError: The upload failed; the message says where the model is and how to try again.
         """
-        for config in getattr(self.model, "peft_config", {}).values():
-            base = config.base_model_name_or_path
-            if base and get_hub_name(base) is None:
-                logger.warning(
-                    "the adapter's base model is a local folder, which others cannot load: set "
-                    "base_model_name_or_path in the adapter's configuration to its name on the Hub"
-                )
+        warn_local_base(self.model)
         self._is_uploading = False
         try:
             return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
@@ -866,10 +762,8 @@ class BalancedTrainer(Trainer):
         except Exception as error:
             if not self._is_uploading:
                 raise
-            branch = self.args.hub_revision if revision is None else revision
-            call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
             raise HfBatError(
-                explain_failed_upload(error, self.hub_model_id, self.args.output_dir, branch, call)
+                explain_failed_upload(error, self.hub_model_id, self.args, revision)
             ) from error
 
 
@@ -894,16 +788,7 @@ class _RunCallback(TrainerCallback):
         collator = trainer.data_collator
         if not isinstance(collator, PerturbationCollator) or not args.get_method().draws:
             return
-        args.check_epochs(collator.clean_epochs)
-        if 0 < state.max_steps <= collator.clean_epochs * trainer._steps_per_epoch:
-            logger.warning(
-                "max_steps=%d ends within clean_epochs=%d (%d steps per epoch): this run never perturbs "
-                "a row, although method=%r",
-                state.max_steps,
-                collator.clean_epochs,
-                trainer._steps_per_epoch,
-                args.method,
-            )
+        args.check_epochs(collator.clean_epochs, trainer._steps_per_epoch)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer, epoch = self.trainer, state.epoch or 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ from hf_bat.errors import HfBatError
 from hf_bat.methods import DEFAULT_METHOD, METHODS, Method, get_method
 from hf_bat.perturbations.build import LABEL_FILTERS, check_obstinate_edits
 from hf_bat.perturbations.substitution import CASINGS
+from hf_bat.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 # Option -> the values it may have.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -281,46 +285,42 @@ class BalancedTrainingArguments(TrainingArguments):
         self.__dict__["_filled"] = {}
         self.check_method()
 
-    def check_epochs(self, clean_epochs: int) -> None:
+    def check_epochs(self, clean_epochs: int, steps_per_epoch: int = 0) -> None:
         """Check that some epoch is perturbed; otherwise the run would train as `normal`.
 
         Called by whoever is about to train, because evaluation needs no epochs.
 
         Args:
             clean_epochs: The number of first epochs without perturbations.
+            steps_per_epoch: Optimizer steps, if known, for a run that `max_steps` limits.
 
         Raises:
             HfBatError: The run ends within its clean epochs.
         """
-        epochs = self.num_train_epochs
-        if self.get_method().draws and self.max_steps <= 0 and 0 < epochs <= clean_epochs:
+        epochs, steps = self.num_train_epochs, self.max_steps
+        if self.get_method().draws and steps <= 0 and 0 < epochs <= clean_epochs:
             raise HfBatError(
                 f"num_train_epochs={epochs} ends within clean_epochs={clean_epochs}, so that "
                 f"method={self.method!r} would never perturb a row: raise num_train_epochs or lower "
                 "clean_epochs"
             )
+        if 0 < steps <= clean_epochs * steps_per_epoch:
+            logger.warning(
+                "max_steps=%d ends within clean_epochs=%d (%d steps per epoch): this run never perturbs "
+                "a row, although method=%r",
+                steps,
+                clean_epochs,
+                steps_per_epoch,
+                self.method,
+            )
+
+    def get_warmup(self, step: int, max_steps: int, clean_steps: int) -> float:
+        """Return the factor of the weights of perturbed versions after `step` optimizer steps, 0..1."""
+        steps = self.weight_warmup_steps
+        steps = steps if steps >= 1 else steps * max_steps
+        return min(1.0, max(0.0, (step + 1 - clean_steps) / steps)) if steps else 1.0
 
     # ---- checks -------------------------------------------------------------------------------
-
-    def check_tokenized(self, has_tables: bool = False) -> None:
-        """Check that no option needs raw text, for a trainer without a task.
-
-        Args:
-            has_tables: Whether the trainer was given synonyms or antonyms. Defaults to `False`.
-
-        Raises:
-            HfBatError: An option does.
-        """
-        needs_text = {
-            f"method={self.method!r}": bool(self.get_method().draws),
-            "synonyms= or antonyms=": has_tables,
-            "eval_distances": self.eval_distances,
-            "canonicalize": self.canonicalize,
-            "attacks": bool(self.attacks),
-        }
-        for option, is_given in needs_text.items():
-            if is_given:
-                raise HfBatError(f"{option} needs raw text: give task=, for example task='snli'")
 
     def _check_values(self) -> None:
         for name, known in CHOICES.items():
@@ -393,16 +393,38 @@ class BalancedTrainingArguments(TrainingArguments):
         return args
 
 
-def check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
-    """Check that a user's collator draws what the method needs, as the arguments say.
+def check_inputs(
+    args: BalancedTrainingArguments,
+    task: Task | None,
+    collator: Any,
+    tokenizer: Any,
+    has_tables: bool,
+    loss_function: Any,
+) -> None:
+    """Check that what a trainer is given fits its arguments; without a task it has no raw text."""
+    if loss_function is not None and (args.class_weights or args.label_smoothing_factor):
+        raise HfBatError(
+            "compute_loss_func replaces the cross-entropy, so that class_weights and "
+            "label_smoothing_factor have no effect: leave one of them out"
+        )
+    if isinstance(collator, PerturbationCollator) or None not in (task, collator):
+        _check_collator(collator, args)
+    if task is not None and tokenizer is None:
+        raise HfBatError("give the tokenizer as processing_class=")
+    needs_text = {
+        f"method={args.method!r}": bool(args.get_method().draws),
+        "synonyms= or antonyms=": has_tables,
+        "eval_distances": args.eval_distances,
+        "canonicalize": args.canonicalize,
+        "attacks": bool(args.attacks),
+    }
+    for option, is_given in needs_text.items():
+        if task is None and is_given:
+            raise HfBatError(f"{option} needs raw text: give task=, for example task='snli'")
 
-    Args:
-        collator: The trainer's `data_collator`.
-        args: The training arguments.
 
-    Raises:
-        HfBatError: It does not.
-    """
+def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
+    """Check that a user's collator draws what the method needs, as the arguments say."""
     method = args.get_method()
     if not isinstance(collator, PerturbationCollator):
         raise HfBatError(
@@ -452,15 +474,7 @@ def check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
 def check_canonicalizer(
     collator: PerturbationCollator, canonicalizer: Canonicalizer | None
 ) -> None:
-    """Check that a user's collator rewrites texts as attacks do.
-
-    Args:
-        collator: The user's.
-        canonicalizer: What the trainer makes of its arguments.
-
-    Raises:
-        HfBatError: They differ.
-    """
+    """Check that a user's collator rewrites texts as attacks do, by the trainer's canonicalizer."""
     wanted = getattr(canonicalizer, "fingerprint", None)
     if getattr(collator.canonicalizer, "fingerprint", None) != wanted:
         raise HfBatError(

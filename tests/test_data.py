@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import datasets
 import pytest
+from tiny_models import tiny_tokenizer
 from transformers import BertConfig
 
 from hf_bat import HfBatError, get_task
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
-from hf_bat.data import add_column, prepare_dataset
+from hf_bat.data import add_lengths, prepare_dataset
 from hf_bat.labels import find_label_names, reconcile_labels
 from hf_bat.tasks import (
     TASKS,
@@ -65,7 +66,7 @@ def test_prepared_rows_are_known_until_something_changes():
     def is_kept(rows, config=model, task=task):
         return prepare_dataset(rows, task, config, "rows") is rows
 
-    extended = add_column(dataset, "length", [1, 2, 3, 4])
+    extended = add_lengths(dataset, task, tiny_tokenizer(), 16, "length")
     assert is_kept(dataset) and is_kept(extended) and is_kept(extended.filter(lambda row: True))
     assert not is_kept(dataset.with_format("torch"))
     assert not is_kept(dataset.map(lambda row: {"premise": "Another."}))
