@@ -14,8 +14,10 @@ from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.attack.figures import is_attack_metric, list_figures
 from hf_bat.attack.models import as_classifier, hash_weights
 from hf_bat.canonicalize import Canonicalizer
+from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
 from hf_bat.metrics.functional import robustness_score
+from hf_bat.objective import LossMeter
 from hf_bat.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
@@ -201,6 +203,38 @@ class RobustnessCallback(TrainerCallback):
         # Trainer logs an evaluation before it calls the callbacks.
         if state.log_history and any(name.endswith("_loss") for name in state.log_history[-1]):
             state.log_history[-1] |= rates
+
+
+class RunCallback(TrainerCallback):
+    """Start a run afresh; at each epoch, tell the collator whose draws to make, and attack rows.
+
+    A run that resumes inside an epoch continues with that epoch's draws.
+    """
+
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        # What an earlier run left behind is not part of this one.
+        trainer.loss_meter, trainer.evaluations = LossMeter(), []
+        if state.is_hyper_param_search:
+            trainer.adversary = trainer.make_adversary()
+        batches = kwargs["train_dataloader"]
+        if hasattr(batches, "__len__"):
+            trainer.steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
+        collator = trainer.data_collator
+        if isinstance(collator, PerturbationCollator) and args.get_method().draws:
+            args.check_epochs(collator.clean_epochs, trainer.steps_per_epoch)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer, epoch = self.trainer, state.epoch or 0.0
+        if isinstance(trainer.data_collator, PerturbationCollator):
+            trainer.data_collator.set_epoch(int(epoch))
+        if trainer.adversary is not None:
+            figures = trainer.adversary.start_epoch(trainer.model, trainer.train_dataset, epoch)
+            if figures:
+                trainer.log(figures)
 
 
 def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:

@@ -110,7 +110,6 @@ class PerturbationCollator:
         config: Any,
         tokenizer: PreTrainedTokenizerBase,
         perturbations: tuple[Any, Any],
-        canonicalizer: Canonicalizer | None = None,
         **changed: Any,
     ) -> PerturbationCollator:
         """Make the collator that draws what the method of `BalancedTrainingArguments` needs.
@@ -121,8 +120,7 @@ class PerturbationCollator:
             config: The model's configuration, which numbers the labels.
             tokenizer: The model's tokenizer.
             perturbations: The fickle and the obstinate one.
-            canonicalizer: Preprocessing defense.
-            **changed: Options that differ from the arguments'.
+            **changed: Options of the collator beside the arguments', or instead of them.
         """
         method = args.get_method()
         drawn = () if method.attack_recipe else method.draws
@@ -136,7 +134,6 @@ class PerturbationCollator:
             "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
             "seed": args.seed if args.data_seed is None else args.data_seed,
-            "canonicalizer": canonicalizer,
             "perturb_anchor": method.perturbs_anchor,
             # Tells which obstinate versions pass the filter, which draws others too with "prefer".
             "validity": (

@@ -24,15 +24,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 def open_bar(
     total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
-    """Return a `tqdm` progress bar on stderr.
-
-    Args:
-        total: Number of units, or `None` if unknown.
-        what: Description in front of the bar.
-        unit: Name of a unit, such as "row".
-        show: Whether to show the bar. If `None`, only on a terminal.
-        **options: Other options of `tqdm`, such as `initial`, `delay` (seconds) or `leave`.
-    """
+    """Return a `tqdm` bar on stderr; `show=None` shows it only on a terminal. `options` are `tqdm`'s."""
     from tqdm import tqdm
 
     disable = None if show is None else not show  # `None`: unless stderr is a terminal
@@ -40,12 +32,7 @@ def open_bar(
 
 
 def track(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over items with a progress bar that appears after two seconds.
-
-    Example:
-        >>> list(track(["a", "b"], "reading", "word"))
-        ['a', 'b']
-    """
+    """Iterate over items with a progress bar that appears after two seconds."""
     yield from open_bar(total, what, unit, iterable=items, delay=2, leave=False)
 
 
@@ -66,12 +53,7 @@ def has_colors(stream: Any) -> bool:
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return rows of cells as lines of text in columns, of which the first `left` are left-aligned.
-
-    Example:
-        >>> align([("attack", "rows"), ("antonym", "12")])
-        ['attack   rows', 'antonym    12']
-    """
+    """Return rows of cells as lines of text in columns, of which the first `left` are left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -23,19 +23,10 @@ def prepare_dataset(
 ) -> Dataset:
     """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
 
-    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is logged.
-    A dataset that is already prepared for this task and model is returned as it is, without reading its rows.
-
-    Args:
-        rows: A `datasets.Dataset`, a list of dicts, or a map-style torch dataset of dicts.
-        task: The task.
-        config: The model's configuration, or `None` without a model.
-        name: Name of the rows in messages, such as `"training set"`.
-        keep_all: Keep every row (for prediction, which must answer each). A missing text becomes an empty
-            one; if any label is missing or labels have no names, the label column is removed.
-
-    Raises:
-        HfBatError: If a column is missing, a label is invalid, an `idx` is repeated, or no row is left.
+    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is
+    logged under `name`. With `keep_all` (for prediction, which must answer each row) a missing text becomes
+    an empty one, and the label column is removed if any label is missing or labels have no names. A dataset
+    that is already prepared for this task and model is returned as it is, without reading its rows.
     """
     from datasets import ClassLabel
 
@@ -101,12 +92,6 @@ def drop_format(rows: Any) -> Any:
 
     A label that is a tensor equals its number but is not found in a set of numbers. A transform
     (`set_transform`) is kept.
-
-    Example:
-        >>> from datasets import Dataset
-        >>> rows = Dataset.from_list([{"label": 1}]).with_format("torch")
-        >>> drop_format(rows)[0], drop_format([{"label": 1}])
-        ({'label': 1}, [{'label': 1}])
     """
     return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
 
@@ -117,14 +102,7 @@ def _get_format(rows: Any) -> str | None:
 
 
 def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """Return the label column of rows in any form, and how the model numbers their labels.
-
-    Example:
-        >>> from hf_bat.tasks import get_task
-        >>> column, labels = find_labels([{"label": 2}], get_task("snli"), None)
-        >>> column, labels.data_names[2]
-        ('label', 'contradiction')
-    """
+    """Return the label column of rows in any form, and how the model numbers their labels."""
     column = find_label_column(rows, task, config)
     return column, reconcile_labels(task, config, get_declared_names(rows, column))
 

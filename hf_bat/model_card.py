@@ -24,13 +24,12 @@ from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
 from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
 from hf_bat.pooling import get_default_pooling
+from hf_bat.saved_perturbations import collect_tables
 from hf_bat.tasks import Task
 from hf_bat.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
-
-    from hf_bat.lexicon import SubstitutionTable
 
 logger = logging.getLogger(__name__)
 
@@ -119,37 +118,25 @@ class Evaluation:
         }
 
 
-def gather_facts(
-    model: Any,
-    args: Any,
-    task: Task | None,
-    *,
-    train_rows: Any = None,
-    tables: Mapping[str, SubstitutionTable] | None = None,
-    evaluations: Sequence[Evaluation] = (),
-    step: int = 0,
-    repo: str | None = None,
-    base: str | None = None,
-) -> dict[str, Any]:
+def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
     """Gather the facts about a model and the run that trained or evaluated it.
 
     Args:
-        model: The model, an adapter or not.
-        args: `BalancedTrainingArguments` of the run.
-        task: The task; `None` for tokenized data.
-        train_rows: Prepared training rows; `None` if the run did not train.
-        tables: Name -> table, one entry per table that the method uses.
-        evaluations: All evaluations of the run, in order.
+        trainer: The `BalancedTrainer`.
         step: Step of the model's weights; evaluations of other steps are left out.
-        repo: Name on the Hub. Defaults to `args.hub_model_id`, then to the output folder's name.
         base: Name on the Hub of the model that was fine-tuned; `None` if unknown or a folder.
 
     Returns:
         The variables of the template `templates/model_card.md`, for `finish_card`.
     """
+    model, args, task = trainer.model, trainer.args, trainer.task
+    method = args.get_method()
     folder = Path(args.output_dir).resolve()
     name = args.hub_model_id or folder.name
-    method = args.get_method()
+    train_rows: Any = trainer.train_dataset if trainer.state.global_step > 0 else None
+    tables = {}
+    if train_rows is not None:
+        tables = collect_tables(trainer.used_perturbations(), trainer.canonicalizer)
     edits = args.obstinate_edits or DEFAULT_EDITS if method.is_balanced else ()
     id2label = {
         number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
@@ -159,7 +146,7 @@ def gather_facts(
     return {
         "version": __version__,
         "name": name.split("/")[-1],
-        "repo": repo or name,
+        "repo": trainer.hub_model_id or name,
         "base": base,
         "task": task,
         "id2label": id2label,
@@ -178,10 +165,10 @@ def gather_facts(
         },
         "options": _list_options(args),
         "canonicalize": args.canonicalize,
-        "tables": tables or {},
-        "table_files": [f.name for t in tables or {} if (f := folder / f"{t}.json.gz").is_file()],
+        "tables": tables,
+        "table_files": [f.name for t in tables if (f := folder / f"{t}.json.gz").is_file()],
         # The last evaluation of each set.
-        "evaluations": list({e.name: e for e in evaluations if e.step == step}.values()),
+        "evaluations": list({e.name: e for e in trainer.evaluations if e.step == step}.values()),
     }
 
 

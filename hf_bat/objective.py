@@ -99,11 +99,6 @@ def select_anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     return {key: value for key, value in batch.items() if not key.startswith(left_out)}
 
 
-def has_versions(batch: Batch) -> bool:
-    """Return whether a batch carries versions that need a forward pass beside the anchors'."""
-    return any(f"{kind}_input_ids" in batch for kind in KINDS)
-
-
 def stack_versions(batch: Batch, tokenizer: Any) -> dict[str, torch.Tensor]:
     """Return the model's inputs for the anchors, the valid fickle and the valid obstinate versions."""
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
@@ -131,17 +126,10 @@ def run_forward(
     """Run the model once over a batch's anchors and their valid versions.
 
     One stacked pass, because it is one DDP synchronization, and repeated passes of models with
-    buffers hit an in-place error under DDP.
-
-    Args:
-        model: The wrapped model.
-        batch: A batch of `PerturbationCollator`, or a tokenized one.
-        tokenizer: The model's tokenizer; needed if the batch has versions.
-        pooling: How to form representations; see `hf_bat.pooling`. `None` for none.
-        anchors_only: Ignore the batch's versions. Defaults to `False`.
+    buffers hit an in-place error under DDP. Without `pooling` there are no representations.
     """
     labels = batch.get("labels")
-    if anchors_only or not has_versions(batch):
+    if anchors_only or not any(f"{kind}_input_ids" in batch for kind in KINDS):
         return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
     inputs = stack_versions(batch, tokenizer)
     vectors = None
@@ -176,11 +164,6 @@ def count_items(
     batch: Batch, mask: str = "paper", class_weights: Sequence[float] | None = None
 ) -> dict[str, torch.Tensor]:
     """Count what the means over an accumulation window divide by.
-
-    Args:
-        batch: A training batch with `labels` (B,).
-        mask: The triplet loss's mask rule. Defaults to `"paper"`.
-        class_weights: One per label, or `None`.
 
     Returns:
         Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
@@ -218,15 +201,9 @@ def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | N
 
 
 def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Divide a sum by a count; return 0 with a gradient of 0 if the count is 0.
+    """Divide a sum by a count of 0 or more; return 0 with a gradient of 0 if the count is 0.
 
-    Args:
-        total: A scalar. With label smoothing it may differ from 0 although all class weights are 0.
-        count: Rows, pairs or class weights; a scalar of 0 or more.
-
-    Example:
-        >>> mean_over(torch.tensor(3.0), torch.tensor(2.0)), mean_over(torch.tensor(3.0), torch.tensor(0.0))
-        (tensor(1.5000), tensor(0.))
+    With label smoothing the sum may differ from 0 although all class weights are 0.
     """
     return torch.where(count > 0, total, 0 * total) / torch.where(count > 0, count, 1)
 
@@ -252,11 +229,7 @@ def check_finite(
 ) -> None:
     """Stop the run if the loss or the gradient's norm is not finite, before the weights change.
 
-    Args:
-        value: The loss or the norm; `None` if it was not measured.
-        name: Its name in the message.
-        step: The optimizer step, from 1.
-        sums: Component -> sum over the micro-batch.
+    The message has the optimizer's step, from 1, and the components' sums over the micro-batch.
     """
     if value is None:
         return
@@ -276,13 +249,6 @@ class LossMeter:
 
     A component's mean is its sum over its count, each added up over micro-batches and ranks first, so
     that a batch with few valid pairs has little weight. Nothing is communicated until `take_means`.
-
-    Example:
-        >>> meter = LossMeter()
-        >>> meter.add("loss_ce", torch.tensor(3.0), torch.tensor(2.0))
-        >>> meter.add("loss_ce", torch.tensor(1.0), torch.tensor(2.0))
-        >>> meter.take_means(lambda names: names, lambda totals: totals)
-        {'loss_ce': 1.0}
     """
 
     def __init__(self) -> None:
@@ -315,8 +281,7 @@ class LossMeter:
         """Return the means of what was counted on all ranks, and start again.
 
         Args:
-            gather_names: Returns the names of all ranks, in rank order. A rank may have had no batch
-                with some component.
+            gather_names: Returns the names of all ranks, in rank order: a rank may lack a component.
             reduce: Sums a tensor (components, 2) over ranks. Every rank must call both.
         """
         totals, self._totals = self._totals, {}

@@ -1,4 +1,4 @@
-"""One vector per sequence, from the last hidden layer or from the input of the classifier's last layer.
+"""How models of all architectures are read: one vector per sequence, and the number of positions.
 
 The vectors do not depend on the padding of a batch: its amount and side make no difference.
 """
@@ -17,8 +17,7 @@ from hf_bat.errors import HfBatError
 
 logger = logging.getLogger(__name__)
 
-TOKEN_POOLINGS = ("cls", "mean", "max", "last")
-POOLINGS = (*TOKEN_POOLINGS, "head_input")
+POOLINGS = ("cls", "mean", "max", "last", "head_input")
 
 # How configurations name the pooling of their head. EuroBERT's "late" is the mean of all tokens' logits.
 _NAMED = {
@@ -37,32 +36,23 @@ _INNER = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_mo
 # Attribute in which a layer's hook keeps the layer's input.
 _KEPT = "_hf_bat_kept_input"
 
+# Model types whose position ids begin after the padding token's id.
+_SHIFTED = (
+    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+
 
 def pool(
     hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str = "cls"
 ) -> torch.Tensor:
-    """Pool token vectors into one vector per row; amount and side of padding make no difference.
+    """Pool token vectors (B, T, H) into vectors (B, H), float32 or float64; padding makes no difference.
 
     Args:
         hidden_states: Token vectors, shape (B, T, H).
-        attention_mask: 1 at tokens and 0 at padding, shape (B, T).
-        pooling: `"cls"` (the first token), `"last"` (the right-most token), `"mean"` or `"max"`, each
-            over the tokens that are not padding. Defaults to `"cls"`.
-
-    Returns:
-        Vectors of shape (B, H), float32 or, for float64 input, float64; zeros for a row of only padding.
-
-    Raises:
-        HfBatError: The pooling is unknown, or the shapes do not match.
-
-    Example:
-        >>> hidden = torch.tensor([[[9.0], [1.0], [4.0]]])
-        >>> mask = torch.tensor([[0, 1, 1]])
-        >>> [pool(hidden, mask, name).item() for name in TOKEN_POOLINGS]
-        [1.0, 2.5, 4.0, 4.0]
+        attention_mask: 1 at tokens and 0 at padding, shape (B, T). A row of only padding gives zeros.
+        pooling: `"cls"` (the first token), `"last"` (the right-most token), `"mean"` or `"max"`.
     """
-    if pooling not in TOKEN_POOLINGS:
-        raise HfBatError(f"unknown pooling {pooling!r}; known: {', '.join(TOKEN_POOLINGS)}")
     if attention_mask is None or attention_mask.shape != hidden_states.shape[:2]:
         shape = "none" if attention_mask is None else tuple(attention_mask.shape)
         raise HfBatError(
@@ -87,33 +77,12 @@ def pool(
 def run_with_vectors(
     model: nn.Module, batch: Mapping[str, torch.Tensor], pooling: str = "cls"
 ) -> tuple[Any, torch.Tensor]:
-    """Call a sequence classifier and return its output and one vector per row.
+    """Call a sequence classifier and return its output and one vector per row, shape (B, H).
 
-    Args:
-        model: A classifier of `transformers`, wrapped or not.
-        batch: Inputs of the model, (B, T) each, with an attention mask.
-        pooling: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer, as in `pool`; or
-            `"head_input"`, the input of the classifier's last linear layer. If the classifier applies
-            that layer to every token, as decoders do, the input is taken at the right-most token that is
-            not padding, which the classifier uses too (EuroBERT: the mean of all). XLNet's head reads the
-            right-most column: pad it left. Defaults to `"cls"`.
-
-    Returns:
-        The model's output, and vectors of shape (B, H), float32 or float64.
-
-    Raises:
-        HfBatError: The pooling is unknown or the model an encoder-decoder; or, for `head_input`, the model
-            has no last linear layer or is spread over devices by `nn.DataParallel`.
-
-    Example:
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1,
-        ...                     num_attention_heads=2, intermediate_size=8, num_labels=3)
-        >>> model = BertForSequenceClassification(config)
-        >>> ids = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]])
-        >>> outputs, vectors = run_with_vectors(model, {"input_ids": ids, "attention_mask": ids.ne(0)})
-        >>> outputs.logits.shape, vectors.shape
-        (torch.Size([2, 3]), torch.Size([2, 8]))
+    `"cls"`, `"mean"`, `"max"` and `"last"` pool the last hidden layer, see `pool`; `"head_input"` is the
+    input of the classifier's last linear layer. If the classifier applies that layer to every token, as
+    decoders do, the input is taken at the right-most token that is not padding, which the classifier uses
+    too (EuroBERT: the mean of all). XLNet's head reads the right-most column: pad it left.
     """
     if pooling not in POOLINGS:
         raise HfBatError(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
@@ -191,22 +160,6 @@ def find_head(model: nn.Module) -> nn.Module:
 
     It is the last one defined of the linear layers outside the backbone with one output per label. In a
     PEFT model it is the active copy, or the adapter's layer.
-
-    Args:
-        model: A classifier of `transformers`, wrapped or not.
-
-    Returns:
-        An `nn.Linear`, or PEFT's layer around one.
-
-    Raises:
-        HfBatError: No such layer exists, or the model is an `nn.DataParallel` over several devices.
-
-    Example:
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1,
-        ...                     num_attention_heads=2, intermediate_size=8, num_labels=3)
-        >>> find_head(BertForSequenceClassification(config))
-        Linear(in_features=8, out_features=3, bias=True)
     """
     for layer in _list_wrappers(model):
         if isinstance(layer, nn.DataParallel) and len(layer.device_ids) > 1:
@@ -249,19 +202,6 @@ def get_default_pooling(model: nn.Module) -> str:
 
     A decoder needs its last token: at the first token it has seen no other, often the same one for a row
     and its versions, and training would learn nothing.
-
-    Args:
-        model: A classifier of `transformers`, wrapped or not.
-
-    Returns:
-        `"last"` for a decoder, the configured pooling for models with a choice (ModernBERT, EuroBERT,
-        XLNet), and `"cls"` for all others.
-
-    Example:
-        >>> from transformers import GPT2Config, GPT2ForSequenceClassification
-        >>> config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
-        >>> get_default_pooling(GPT2ForSequenceClassification(config))
-        'last'
     """
     return _get_own_pooling(unwrap(model)) or "cls"
 
@@ -309,3 +249,46 @@ def warn_about_head(model: nn.Module, pooling: str | None) -> None:
             ", ".join(frozen),
             frozen,
         )
+
+
+def get_position_limit(config: Any) -> int | None:
+    """Return the maximum input length of a model in tokens; `None` if it has no table of positions.
+
+    DeBERTa-v3, XLNet, and rotary models such as ModernBERT and Llama have none and accept more than the
+    length in their configuration.
+    """
+    return None if _has_no_position_table(config) else get_named_limit(config)
+
+
+def get_named_limit(config: Any) -> int | None:
+    """Return the length in tokens that a configuration names, whether or not the model enforces it."""
+    # XLNet, which has no limit, says -1.
+    positions = max(0, getattr(config, "max_position_embeddings", None) or 0)
+    if config.model_type in _SHIFTED:
+        # MPNet has its padding at 1 whatever the configuration says.
+        pad = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
+        positions -= pad + 1
+    return positions if positions > 0 else None
+
+
+def check_length(config: Any, length: int | None, name: str = "max_length") -> None:
+    """Raise an error if inputs would be longer than the model has positions for."""
+    limit = get_position_limit(config)
+    if length is not None and limit is not None and length > limit:
+        raise HfBatError(
+            f"{name} {length} is over the model's limit of {limit} tokens; give {limit} or less"
+        )
+
+
+def _has_no_position_table(config: Any) -> bool:
+    """Tell whether positions are computed instead of looked up in a table."""
+    return bool(
+        getattr(config, "alibi", False)  # an option of Falcon
+        or getattr(config, "rope_parameters", None)
+        or getattr(config, "position_embedding_type", None) == "rotary"  # ESM
+        # DeBERTa of both versions, unless it adds absolute positions too.
+        or (
+            getattr(config, "relative_attention", False)
+            and not getattr(config, "position_biased_input", True)
+        )
+    )

@@ -30,22 +30,7 @@ def save_perturbations(
     canonicalizer: Canonicalizer | None = None,
     attack: Recipe | None = None,
 ) -> dict[str, str]:
-    """Write the tables of perturbations, and a description of both with hashes.
-
-    Args:
-        folder: Folder for `perturbations.json` and the tables (`synonyms.json.gz`, `antonyms.json.gz`,
-            `sisters.json.gz`, `canonical.json.gz`).
-        method: Name of the training method.
-        perturbations: Perturbations that the method draws from.
-        canonicalizer: Preprocessing defense of the model, if any.
-        attack: Recipe of the attack in the training loop, if any.
-
-    Returns:
-        Name -> fingerprint of each table written.
-
-    Raises:
-        HfBatError: A file cannot be written.
-    """
+    """Write the tables of perturbations, a description of both with hashes, and return the tables' hashes."""
     folder = Path(folder)
     perturbations = list(perturbations)
     tables = collect_tables(perturbations, canonicalizer)
@@ -64,12 +49,7 @@ def save_perturbations(
 def collect_tables(
     perturbations: Iterable[Perturbation], canonicalizer: Canonicalizer | None = None
 ) -> dict[str, SubstitutionTable]:
-    """Return the tables of perturbations by their names on disk.
-
-    Args:
-        perturbations: Perturbations; tables inside filters and mixtures are included.
-        canonicalizer: Preprocessing defense of the model, if any.
-    """
+    """Return the tables of perturbations, also inside filters and mixtures, by their names on disk."""
     tables: dict[str, SubstitutionTable] = {}
     for perturbation in _unpack(perturbations):
         table = getattr(perturbation, "table", None)
@@ -82,23 +62,10 @@ def collect_tables(
 
 
 def read_defense(model: str | Path) -> dict[str, Any] | None:
-    """Read the record of the preprocessing defense that a model was trained with.
+    """Read `Canonicalizer.describe()` of the defense that a model (folder or Hub id) was trained with.
 
-    Args:
-        model: Folder or Hub id of the model. A record on the Hub is downloaded, or taken from the cache
-            without a network; if neither works, the model counts as undefended.
-
-    Returns:
-        The record, `Canonicalizer.describe()`; `None` if there is none.
-
-    Raises:
-        HfBatError: The record is damaged.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     read_defense(folder) is None
-        True
+    Without a network, a record on the Hub is taken from the cache; if that fails, too, the model counts as
+    undefended (`None`).
     """
     path = _find_file(model, DESCRIPTION)
     if path is None:
@@ -113,14 +80,7 @@ def read_defense(model: str | Path) -> dict[str, Any] | None:
 
 
 def load_canonicalizer(model: str | Path) -> Canonicalizer:
-    """Load the canonicalizer that a model was trained with.
-
-    Args:
-        model: Folder or Hub id of a model with a record; see `read_defense`.
-
-    Raises:
-        HfBatError: The table is missing, or its mapping differs from the record.
-    """
+    """Load the canonicalizer beside a model that has a record; see `read_defense`."""
     record = read_defense(model) or {}
     path = _find_file(model, f"{CANONICAL}.json.gz")
     if path is None:
@@ -139,12 +99,7 @@ def load_canonicalizer(model: str | Path) -> Canonicalizer:
 def match_record(
     table: SubstitutionTable | None, record: Mapping[str, Any]
 ) -> Canonicalizer | None:
-    """Return the canonicalizer of a table with the recorded casing, or `None` if its mapping differs.
-
-    Args:
-        table: The table; `None` for the bundled one.
-        record: Record of the defense; see `read_defense`.
-    """
+    """Return the canonicalizer of a table with the recorded casing, or `None` if its mapping differs."""
     canonicalizer = Canonicalizer(table, record.get("casing", "keep"))
     return canonicalizer if canonicalizer.fingerprint == record.get("fingerprint") else None
 

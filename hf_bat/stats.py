@@ -22,27 +22,13 @@ def rate_interval(part: int, whole: int) -> list[float] | None:
 
 
 def format_rate(share: float) -> str:
-    """Format a rate as a percentage.
-
-    Example:
-        >>> format_rate(0.1234)
-        '12.3 %'
-    """
+    """Format a rate as a percentage: 0.1234 as "12.3 %"."""
     return f"{100 * share:.1f} %"
 
 
 @dataclass(frozen=True)
 class Share:
-    """A count out of a total, with its rate and 95 % Wilson interval, both `None` if the total is 0.
-
-    Args:
-        count: Number of cases that count.
-        of: The total.
-
-    Example:
-        >>> Share(3, 4).rate, Share(0, 0).to_dict()
-        (0.75, {'count': 0, 'of': 0, 'rate': None, 'interval': None})
-    """
+    """A count out of a total, with its rate and 95 % Wilson interval, both `None` if the total is 0."""
 
     count: int
     of: int
@@ -101,23 +87,8 @@ def wilson_interval(
 def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, float]:
     """Compute exact one-sided bounds of a binomial probability (Clopper and Pearson 1934).
 
-    Args:
-        successes: Number of successes, from 0 to `trials`.
-        trials: Number of independent trials with the same probability.
-        risk: Probability in (0, 1) that the lower bound exceeds the true value, and that the
-            upper bound is below it.
-
-    Returns:
-        Lower and upper bound in [0, 1].
-
-    Raises:
-        HfBatError: If the counts are impossible.
-
-    Example:
-        >>> [round(bound, 4) for bound in clopper_pearson(95, 100, 0.05)]
-        [0.8977, 0.9801]
-        >>> clopper_pearson(0, 0, 0.05)
-        (0.0, 1.0)
+    `risk`, in (0, 1), is the probability that the lower bound exceeds the true value, and that the upper
+    bound is below it.
     """
     from scipy.stats import beta  # slow to import
 
@@ -131,17 +102,7 @@ def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, fl
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Compute Student's t-interval of the mean of a few runs, such as runs with several seeds.
 
-    Args:
-        values: One figure per run.
-        confidence: Confidence level in (0, 1). Defaults to 0.95.
-
-    Returns:
-        Lower and upper end, or `None` for fewer than two runs, whose spread is unknown.
-
-    Example:
-        >>> low, high = t_interval([0.30, 0.32, 0.34])
-        >>> round(low, 4), round(high, 4), t_interval([0.3])
-        (0.2703, 0.3697, None)
+    It is `None` for fewer than two runs, whose spread is unknown.
     """
     from scipy.stats import t
 
@@ -154,28 +115,14 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
 
 
 def clip_to_share(interval: Sequence[float]) -> tuple[float, float]:
-    """Clip an interval to [0, 1]. A t-interval of a few rates near 0 or 1 can reach past it.
-
-    Example:
-        >>> clip_to_share((-0.05, 0.07))
-        (0.0, 0.07)
-    """
+    """Clip an interval to [0, 1]. A t-interval of a few rates near 0 or 1 can reach past it."""
     return max(interval[0], 0.0), min(interval[1], 1.0)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Compute the two-sided p-value of McNemar's exact test.
+    """Compute the two-sided p-value of McNemar's exact test from the pairs on which only one model fails.
 
-    Args:
-        only_a: Number of pairs in which only the first model fails.
-        only_b: Number of pairs in which only the second model fails.
-
-    Returns:
-        The probability of a split at least as uneven if each such pair were a fair coin.
-
-    Example:
-        >>> mcnemar(1, 7), mcnemar(0, 0)
-        (0.0703125, 1.0)
+    It is the probability of a split at least as uneven if each such pair were a fair coin.
     """
     from scipy.stats import binomtest
 
@@ -184,12 +131,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float]:
-    """Compute the percentile interval of bootstrap resamples; NaN (a rate out of nothing) is left out.
-
-    Example:
-        >>> percentile_interval([0.0, 1.0, float("nan"), 2.0], confidence=0.5)
-        (0.5, 1.5)
-    """
+    """Compute the percentile interval of bootstrap resamples; NaN (a rate out of nothing) is left out."""
     import numpy as np
 
     tail = 100 * (1 - confidence) / 2

@@ -34,8 +34,8 @@ class Task:
     Args:
         name: Short name of the task.
         columns: The text column, or both of a pair.
-        label_names: Label names in the order of the integer labels. If empty, they are taken from the
-            data. If all are integers other than 0, 1, ..., integer labels are these names, not positions.
+        label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
+            If all are integers other than 0, 1, ..., integer labels are these names, not positions.
         skipped_labels: Names of labels that an obstinate perturbation skips, because an antonym is unlikely
             to change them: neutral for inference, the negative class for paraphrases (paper, section 3.2).
         label_column: The label column. Defaults to "label".
@@ -44,9 +44,6 @@ class Task:
         splits: Names of the Hub's splits by role: train, validation, test; `validation_mm` and `test_mm`
             for MNLI's mismatched sets.
         renames: The Hub's column names by which `columns` may also occur: the Hub's name -> ours.
-
-    Raises:
-        HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
 
     Example:
         >>> Task("intent", columns=("utterance",), label_names=("book", "cancel")).is_pair
@@ -165,13 +162,6 @@ def user_task(
 ) -> Task:
     """Return a task for your own data; see `Task` for the arguments and errors.
 
-    Args:
-        columns: The text column, or both of a pair.
-        label_names: Label names in the order of the integer labels. If empty, taken from the data.
-        skipped_labels: Names of labels that an obstinate perturbation skips.
-        label_column: The label column. Defaults to "label".
-        name: Short name of the task. Defaults to "custom".
-
     Example:
         >>> user_task(["utterance"], ["book", "cancel"]).metrics
         ('accuracy',)
@@ -189,16 +179,8 @@ def with_label_names(task: Task, names: Sequence[str]) -> Task:
 def build_task(arguments: Mapping[str, Any]) -> Task:
     """Return the task that the arguments of a command or a training run name or describe.
 
-    Args:
-        arguments: `task_name`; or `columns` and optionally `label_column`, `class_names` and
-            `skipped_labels` for the user's own task. `validation_mm_file` is for MNLI only.
-
-    Raises:
-        HfBatError: If both or neither are given, or if the task is unknown or would ignore an argument.
-
-    Example:
-        >>> build_task({"columns": ["text"], "label_column": "intent"}).label_column
-        'intent'
+    `arguments` has `task_name`; or `columns` and optionally `label_column`, `class_names` and
+    `skipped_labels` for the user's own task. `validation_mm_file` is for MNLI only.
     """
     if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
         raise HfBatError("give either --task or --columns")

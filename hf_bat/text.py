@@ -17,22 +17,12 @@ _ASCII_PUNCTUATION = frozenset(string.punctuation)
 
 
 def split_pieces(text: str) -> list[str]:
-    """Split a sentence into tokens (at even positions) and the white space between them.
-
-    `"".join` returns the text. A token is empty only at the start or end of a text that starts or ends with
-    white space (or is empty).
-
-    Example:
-        >>> split_pieces("A  dog runs.")
-        ['A', '  ', 'dog', ' ', 'runs.']
-    """
+    """Split a sentence into tokens (at even positions) and the white space between them."""
     return _SPACES.split(text)
 
 
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
-    """Split a sentence into tokens and the white space between them; fast for single spaces.
-
-    The white space is `None` if it is always one space. `join_tokens` is the inverse.
+    """Split a sentence into tokens and the white space between them, `None` if it is always one space.
 
     Example:
         >>> split_tokens("A dog."), split_tokens("A  dog.")
@@ -56,12 +46,7 @@ def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
 
 
 def is_punctuation(character: str) -> bool:
-    """Return whether a character is ASCII punctuation or in a Unicode category P.
-
-    Example:
-        >>> is_punctuation("。"), is_punctuation("s")
-        (True, False)
-    """
+    """Return whether a character is ASCII punctuation or in a Unicode category P."""
     return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
 
 
@@ -80,12 +65,7 @@ def detach_punctuation(token: str) -> tuple[str, str]:
 
 
 def iterate_words(text: str) -> Iterator[str]:
-    """Yield the words of a sentence in order, each without its trailing punctuation mark.
-
-    Example:
-        >>> list(iterate_words("Two dogs, running."))
-        ['Two', 'dogs', 'running']
-    """
+    """Yield the words of a sentence in order, each without its trailing punctuation mark."""
     for token in text.split():
         yield detach_punctuation(token)[0]
 

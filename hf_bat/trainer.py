@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
 from hf_bat.callbacks import (
     RobustnessMeter,
+    RunCallback,
     add_missing_metric,
     robustness_objective,
     should_attack,
@@ -32,7 +33,6 @@ from hf_bat.device import disable_cudnn_attention, get_double_dtype
 from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
 from hf_bat.labels import check_single_label, name_labels, reconcile_labels
-from hf_bat.lengths import check_length
 from hf_bat.lexicon.table import TableSource
 from hf_bat.methods import LossSettings, Method
 from hf_bat.model_card import (
@@ -59,9 +59,9 @@ from hf_bat.objective import (
 )
 from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbations
 from hf_bat.perturbations.build import DEFAULT_EDITS
-from hf_bat.pooling import get_default_pooling, warn_about_head
+from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
-from hf_bat.saved_perturbations import collect_tables, save_perturbations
+from hf_bat.saved_perturbations import save_perturbations
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import (
     BalancedTrainingArguments,
@@ -84,13 +84,11 @@ class BalancedTrainer(Trainer):
         model: A single-label sequence classifier. Alternatively, give `model_init`.
         args: `BalancedTrainingArguments`.
         data_collator: A `PerturbationCollator` of yours. If `None`, made from the other arguments.
-        train_dataset: Raw rows (`datasets.Dataset` or list of dicts) with the text columns, a label
-            and optionally `idx`.
+        train_dataset: Raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`.
         eval_dataset: Raw rows, or a dict of them.
         processing_class: The tokenizer.
         task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
-        synonyms: A `SubstitutionTable`, a mapping, or the path of one. If `None`, the bundled
-            lexicon's.
+        synonyms: A `SubstitutionTable`, a mapping or the path of one. Defaults to the bundled table.
         antonyms: Likewise for antonyms.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names.
         **kwargs: Everything else that `Trainer` takes.
@@ -149,21 +147,28 @@ class BalancedTrainer(Trainer):
         self.evaluations: list[Evaluation] = []
         # Counts of the current accumulation window over all ranks, by name.
         self._window: dict[str, torch.Tensor] | None = None
-        self._steps_per_epoch = 1
+        self.steps_per_epoch = 1
         self._defense = self._read_defense()
         # Mean class weight of the evaluation set. Needed because Trainer weights batch losses by
         # batch size.
         self._mean_class_weight: float | None = None
-        self._loss_meter = LossMeter()
+        self.loss_meter = LossMeter()
         if self.task is not None:
             self._complete_config(self.model)
-            self._prepare_own_rows()
+            self.train_dataset = self._prepare(train_dataset, "training set")
+            if isinstance(eval_dataset, dict):
+                self.eval_dataset = {
+                    name: self._prepare(rows, f"evaluation set {name!r}")
+                    for name, rows in eval_dataset.items()
+                }
+            else:
+                self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
             self.data_collator = self._own_collator or self._make_collator()
         #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
         self.meter = self._make_meter()
         #: Attacks training rows when an epoch starts; `None` for most methods.
-        self.adversary = self._make_adversary()
-        self.add_callback(_RunCallback(self))
+        self.adversary = self.make_adversary()
+        self.add_callback(RunCallback(self))
 
     def _check_model(self) -> None:
         args, config, collator = self.args, self.model.config, self._own_collator
@@ -181,20 +186,9 @@ class BalancedTrainer(Trainer):
 
     # ---- rows to batches ----------------------------------------------------------------------
 
-    def _prepare_own_rows(self) -> None:
-        if self.train_dataset is not None:
-            self.train_dataset = self._prepare(self.train_dataset, "training set")
-        if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {
-                name: self._prepare(rows, f"evaluation set {name!r}")
-                for name, rows in self.eval_dataset.items()
-            }
-        elif self.eval_dataset is not None:
-            self.eval_dataset = self._prepare(self.eval_dataset, "evaluation set")
-
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
         """Return rows with text columns, `label` as the model numbers it, and `idx`."""
-        if self.task is None:
+        if self.task is None or rows is None:
             return rows
         args, config = self.args, self.model.config
         dataset = prepare_dataset(rows, self.task, config, name, keep_all)
@@ -226,8 +220,8 @@ class BalancedTrainer(Trainer):
         # Keyed by options, because a hyperparameter search changes them between runs.
         if (tables, edits) not in self._perturbation_cache:
             fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)
-            made = fickle, build_obstinate(antonym, *edits)
-            self._perturbation_cache = {(tables, edits): made}
+            pair = fickle, build_obstinate(antonym, *edits)
+            self._perturbation_cache = {(tables, edits): pair}
         return self._perturbation_cache[tables, edits]
 
     def used_perturbations(self) -> tuple[Perturbation, ...]:
@@ -259,16 +253,11 @@ class BalancedTrainer(Trainer):
 
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
         """Make the collator that draws what the method needs."""
-        args, task, config = self.args, self.task, self.model.config
+        args, task, tokenizer = self.args, self.task, self.processing_class
         assert task is not None
+        options = {"canonicalizer": self.canonicalizer, **changed}
         collator = PerturbationCollator.from_arguments(
-            args,
-            task,
-            config,
-            self.processing_class,
-            self.perturbations,
-            self.canonicalizer,
-            **changed,
+            args, task, self.model.config, tokenizer, self.perturbations, **options
         )
         if args.get_method().attack_recipe and not changed:
             collator.sampler = AdversarialSampler.from_arguments(args, task.columns)
@@ -290,8 +279,7 @@ class BalancedTrainer(Trainer):
                 "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
                 "because evaluation has the same defense: make another trainer"
             )
-        if self.task is not None and self.train_dataset is not None:
-            self.train_dataset = self._prepare(self.train_dataset, "training set")
+        self.train_dataset = self._prepare(self.train_dataset, "training set")
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
             # Another loader of the same run must not fall behind in the epoch.
@@ -307,9 +295,7 @@ class BalancedTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         key = eval_dataset if isinstance(eval_dataset, str) else None
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        rows = rows if key is None else self.eval_dataset[key]
-        if rows is not None:
-            rows = self._prepare(rows, "evaluation set")
+        rows = self._prepare(rows if key is None else self.eval_dataset[key], "evaluation set")
         if key is not None:
             self.eval_dataset[key] = rows
         if self._eval_rows.get(key) is not rows:
@@ -326,14 +312,12 @@ class BalancedTrainer(Trainer):
     def get_perturbed_dataloader(self, rows: Any) -> Any:
         """Return batches of rows, in order, with one fickle and one obstinate draw each."""
         sampler = getattr(self._own_collator, "sampler", None)
-        collator = self._make_collator(
-            fickle=getattr(sampler, "fickle", None) or self.perturbations[0],
-            obstinate=getattr(sampler, "obstinate", None) or self.perturbations[1],
-            perturb_anchor=False,
-            clean_epochs=0,
-            num_fickle=1,
-            num_obstinate=1,
-        )
+        versions = {
+            kind: getattr(sampler, kind, None) or perturbation
+            for kind, perturbation in zip(KINDS, self.perturbations, strict=True)
+        }
+        single = {"num_fickle": 1, "num_obstinate": 1, "clean_epochs": 0, "perturb_anchor": False}
+        collator = self._make_collator(**versions, **single)
         loader = self._get_dataloader(
             dataset=self._prepare(rows, "evaluation set"),
             description="Evaluation",
@@ -342,13 +326,9 @@ class BalancedTrainer(Trainer):
         )
         return _collate_with(loader, collator)
 
-    def _get_dataloader(
-        self, dataset: Any, description: str, *args: Any, is_training: bool = False, **kwargs: Any
-    ) -> Any:
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
         """Build a loader; only training has the collator that draws."""
-        loader = super()._get_dataloader(
-            dataset, description, *args, is_training=is_training, **kwargs
-        )
+        loader = super()._get_dataloader(*args, is_training=is_training, **kwargs)
         if is_training or not isinstance(self.data_collator, PerturbationCollator):
             return loader
         # Trainer knows a single collator.
@@ -400,11 +380,14 @@ class BalancedTrainer(Trainer):
         """
         args, method, counts = self.args, self.args.get_method(), self._count(inputs)
         settings = LossSettings.from_arguments(args)
+        pooling = None
+        if method.needs_vectors(settings.weights):
+            pooling = args.pooling or get_default_pooling(model)
         forward = run_forward(
             model,
             inputs,
             self.processing_class,
-            self._pooling(model) if method.needs_vectors(settings.weights) else None,
+            pooling,
             # A user's collator may draw versions that the method does not use.
             anchors_only=not method.draws,
         )
@@ -421,7 +404,7 @@ class BalancedTrainer(Trainer):
             terms["loss_ce"] = Term(entropy, "rows", 1.0)
         else:
             loss = self._users_loss(forward, num_items_in_batch)
-        clean_steps = getattr(self.data_collator, "clean_epochs", 0) * self._steps_per_epoch
+        clean_steps = getattr(self.data_collator, "clean_epochs", 0) * self.steps_per_epoch
         warmup = args.get_warmup(self.state.global_step, self.state.max_steps, clean_steps)
         for name, term in terms.items():
             if term.weight is not None:
@@ -431,12 +414,9 @@ class BalancedTrainer(Trainer):
         if model.training:
             sums = {name: term.total for name, term in terms.items()}
             check_finite(loss, "loss", self.state.global_step + 1, sums)
-            self._loss_meter.add_batch(terms, counts, inputs)
+            self.loss_meter.add_batch(terms, counts, inputs)
         output = SequenceClassifierOutput(logits=forward.logits)
         return (loss, output) if return_outputs else loss
-
-    def _pooling(self, model: nn.Module) -> str:
-        return self.args.pooling or get_default_pooling(model)
 
     def _users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
         output = SequenceClassifierOutput(logits=forward.logits)
@@ -460,48 +440,33 @@ class BalancedTrainer(Trainer):
     # ---- evaluation and logs ------------------------------------------------------------------
 
     def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: Any = None,
-        metric_key_prefix: str = "eval",
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Evaluate as `Trainer.evaluate` does, and keep the figures for the model card.
+        """Evaluate raw rows as `Trainer.evaluate` does, and keep the figures for the model card.
 
-        Args:
-            eval_dataset: Raw rows, a dict of them, or `None` for the trainer's.
-            ignore_keys: As for `Trainer`.
-            metric_key_prefix: Prefix of the metrics' names. The card has one section for each prefix,
-                the last evaluation under it.
+        The card has one section for each `metric_key_prefix`, the last evaluation under it.
         """
-        reports_before = self.meter.reports if self.meter else None
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
         rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
         if not isinstance(rows, dict):  # Trainer calls this method for each set of a dict
-            reports = self.meter.reports if self.meter else {}
-            attacks = {} if reports is reports_before else reports
-            evaluation = Evaluation(
-                metric_key_prefix,
-                self._step_of_weights(),
-                self._rows_evaluated,
-                describe_data(rows, self.task, metric_key_prefix),
-                metrics,
-                {attack: report[attack] for attack, report in attacks.items()},
+            data = describe_data(rows, self.task, metric_key_prefix)
+            step, (size, attacks) = self._step_of_weights(), self._last_evaluation
+            self.evaluations.append(
+                Evaluation(metric_key_prefix, step, size, data, metrics, attacks)
             )
-            self.evaluations.append(evaluation)
         return metrics
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """Run `Trainer`'s loop; add distances and attack metrics, except to predictions."""
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        rows = dataloader.dataset
+        prefix, rows = kwargs.get("metric_key_prefix", "eval"), dataloader.dataset
         self._mean_class_weight = compute_mean_weight(rows, self.args.class_weights)
         try:
             with disable_cudnn_attention():
                 output = super().evaluation_loop(dataloader, description, *args, **kwargs)
         finally:
             self._mean_class_weight = None
-        self._rows_evaluated = output.num_samples
+        self._last_evaluation: tuple[int, dict[str, Any]] = (output.num_samples, {})
         if description == "Prediction":
             return output
         if self.args.eval_distances and self.task is not None:
@@ -510,6 +475,7 @@ class BalancedTrainer(Trainer):
         if self.meter and should_attack(self.args.attack_every, self.state, self.is_in_train):
             accuracy = output.metrics.get(f"{prefix}_accuracy")
             output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
+            self._last_evaluation[1].update({k: r[k] for k, r in self.meter.reports.items()})
             add_missing_metric(output.metrics, self.args.metric_for_best_model)
         return output
 
@@ -517,16 +483,13 @@ class BalancedTrainer(Trainer):
         if not self.args.attacks or self.task is None:
             return None
         self._check_whole_model("attacks=")
+        tables = {"synonyms": self._synonyms, "antonyms": self._antonyms}
         return RobustnessMeter.from_arguments(
-            self.args,
-            self.task,
-            self.processing_class,
-            self.canonicalizer,
-            synonyms=self._synonyms,
-            antonyms=self._antonyms,
+            self.args, self.task, self.processing_class, self.canonicalizer, **tables
         )
 
-    def _make_adversary(self) -> RowAttacker | None:
+    def make_adversary(self) -> RowAttacker | None:
+        """Make what attacks training rows, from the arguments of now; `None` for most methods."""
         args = self.args
         if not args.get_method().attack_recipe or self.task is None:
             return None
@@ -544,10 +507,7 @@ class BalancedTrainer(Trainer):
             )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
-        """Measure the mean distance of rows to one fickle and one obstinate draw, dropout off.
-
-        Args:
-            rows: Raw rows, as for `evaluate`.
+        """Measure the mean distance of raw rows to one fickle and one obstinate draw, dropout off.
 
         Returns:
             `fickle_distance` and `obstinate_distance` (means over rows with a valid draw), `fickle_valid`
@@ -560,9 +520,8 @@ class BalancedTrainer(Trainer):
         for batch in self.get_perturbed_dataloader(rows):
             with torch.no_grad(), self.accelerator.autocast(), disable_cudnn_attention():
                 inputs = self._prepare_inputs(batch)
-                forward = run_forward(
-                    model, inputs, self.processing_class, self._pooling(self.model)
-                )
+                pooling = self.args.pooling or get_default_pooling(model)
+                forward = run_forward(model, inputs, self.processing_class, pooling)
             for kind in forward.versions:
                 distances, mask = forward.measure_distances(kind, self.args.distance)
                 distances = distances[:, 0].masked_fill(~mask[:, 0], float("nan"))
@@ -579,7 +538,7 @@ class BalancedTrainer(Trainer):
                 totals = totals.to(device, get_double_dtype(device))
                 return self.accelerator.reduce(totals, reduction="sum").cpu()
 
-            means = self._loss_meter.take_means(gather_object, sum_over_ranks)
+            means = self.loss_meter.take_means(gather_object, sum_over_ranks)
             logs = {**logs, **{name: round(value, 6) for name, value in means.items()}}
         super().log(logs, start_time)
 
@@ -594,9 +553,6 @@ class BalancedTrainer(Trainer):
 
         Returns:
             A `Preview`: `print` it to see the changed words, and the share of rows with each version.
-
-        Raises:
-            HfBatError: There is no raw text, or the versions are found by attack.
         """
         if self.task is None:
             raise HfBatError("preview needs raw text: give the trainer a task=")
@@ -646,8 +602,7 @@ class BalancedTrainer(Trainer):
     ) -> Any:
         """Search as `Trainer` does, by default for the highest `robustness_objective`.
 
-        Each trial starts from the method and options that the arguments have now, so that a space may
-        name the weights of one method only for its trials.
+        Each trial starts from the arguments' options, so that a space may name one method's weights.
         """
         given = self.args.given_options()
 
@@ -661,7 +616,7 @@ class BalancedTrainer(Trainer):
             return super().hyperparameter_search(space, objective, n_trials, direction, **kwargs)
         finally:
             self.args.restore_options(given)
-            self.adversary = self._make_adversary()
+            self.adversary = self.make_adversary()
 
     # ---- the Hub ------------------------------------------------------------------------------
 
@@ -683,19 +638,7 @@ class BalancedTrainer(Trainer):
         """
         if not self.is_world_process_zero():
             return
-        has_trained = self.state.global_step > 0 and self.train_dataset is not None
-        used = self.used_perturbations() if has_trained else ()
-        facts = gather_facts(
-            self.model,
-            self.args,
-            self.task,
-            train_rows=self.train_dataset if has_trained else None,
-            tables=collect_tables(used, self.canonicalizer) if has_trained else {},
-            evaluations=self.evaluations,
-            step=self._step_of_weights(),
-            repo=self.hub_model_id,
-            base=get_hub_name(finetuned_from),
-        )
+        facts = gather_facts(self, self._step_of_weights(), get_hub_name(finetuned_from))
         own_tags = ["hf_bat", self.args.method]
         if hasattr(self.model, "add_model_tags"):
             self.model.add_model_tags(own_tags)
@@ -717,11 +660,7 @@ class BalancedTrainer(Trainer):
         return self.state.global_step
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Create the repository on the Hub, before training if `push_to_hub` is set.
-
-        Raises:
-            HfBatError: It cannot be created.
-        """
+        """Create the repository on the Hub, before training if `push_to_hub` is set."""
         try:
             super().init_hf_repo(token, private)
         except Exception as error:  # the Hub's library may use any HTTP library
@@ -749,9 +688,6 @@ class BalancedTrainer(Trainer):
             revision: Branch to commit to.
             private: Whether a repository that is created here is private.
             **kwargs: Passed to `create_model_card`.
-
-        Raises:
-            HfBatError: The upload failed; the message says where the model is and how to try again.
         """
         warn_local_base(self.model)
         self._is_uploading = False
@@ -765,39 +701,6 @@ class BalancedTrainer(Trainer):
             raise HfBatError(
                 explain_failed_upload(error, self.hub_model_id, self.args, revision)
             ) from error
-
-
-class _RunCallback(TrainerCallback):
-    """Start a run afresh; at each epoch, tell the collator whose draws to make, and attack rows.
-
-    A run that resumes inside an epoch continues with that epoch's draws.
-    """
-
-    def __init__(self, trainer: BalancedTrainer):
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer = self.trainer
-        # What an earlier run left behind is not part of this one.
-        trainer._loss_meter, trainer.evaluations = LossMeter(), []
-        if state.is_hyper_param_search:
-            trainer.adversary = trainer._make_adversary()
-        batches = kwargs["train_dataloader"]
-        if hasattr(batches, "__len__"):
-            trainer._steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
-        collator = trainer.data_collator
-        if not isinstance(collator, PerturbationCollator) or not args.get_method().draws:
-            return
-        args.check_epochs(collator.clean_epochs, trainer._steps_per_epoch)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer, epoch = self.trainer, state.epoch or 0.0
-        if isinstance(trainer.data_collator, PerturbationCollator):
-            trainer.data_collator.set_epoch(int(epoch))
-        if trainer.adversary is not None:
-            figures = trainer.adversary.start_epoch(trainer.model, trainer.train_dataset, epoch)
-            if figures:
-                trainer.log(figures)
 
 
 def _collate_with(loader: Any, collator: Any) -> Any:

@@ -22,7 +22,7 @@ from hf_bat.attack.figures import (
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
-from hf_bat.methods import DEFAULT_METHOD, METHODS, Method, get_method
+from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, get_method
 from hf_bat.perturbations.build import LABEL_FILTERS, check_obstinate_edits
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.tasks import Task
@@ -50,22 +50,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_warmup_steps": (0, math.inf),
     "max_attack_samples": (1, math.inf),
     "max_seq_length": (4, math.inf),
-    "alpha": (0, math.inf),
-    "beta": (0, math.inf),
-    "contrastive_weight": (0, math.inf),
-    "margin": (0, math.inf),
-    "other_margin": (0, math.inf),
-    "other_limit": (0, math.inf),
-    "adversarial_weight": (0, math.inf),
+    **dict.fromkeys(WEIGHTS, (0, math.inf)),
 }
 
 
 def copy_help(cls: Any) -> Any:
-    """Use the class's docstring as the help of its fields, which the command line shows.
-
-    Args:
-        cls: A dataclass whose docstring has an `Args` section.
-    """
+    """Use the `Args` of a dataclass's docstring as its fields' help, which the command line shows."""
     section = inspect.cleandoc(cls.__doc__).split("Args:\n")[1].split("\n\nRaises:")[0]
     texts = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
     for name, text in texts:
@@ -215,14 +205,7 @@ class BalancedTrainingArguments(TrainingArguments):
         return own if own is not None and own.name == self.method else get_method(self.method)
 
     def use_method(self, method: Method) -> None:
-        """Train with a method object of the user's.
-
-        Args:
-            method: The object; `method` becomes its name, and its weights' defaults are filled in.
-
-        Raises:
-            HfBatError: `method` already names another one.
-        """
+        """Train with a user's method: `method` becomes its name, and its defaults are filled in."""
         if self.method not in (DEFAULT_METHOD, method.name):
             raise HfBatError(
                 f"method={self.method!r} in the arguments, {method.name!r} given to the trainer: name "
@@ -237,9 +220,6 @@ class BalancedTrainingArguments(TrainingArguments):
 
         Also called when training starts, because a hyperparameter search changes arguments after they
         were made: what was filled in for another method is then replaced.
-
-        Raises:
-            HfBatError: See the class.
         """
         filled: dict[str, Any] = self.__dict__.get("_filled", {})
         for name, value in filled.items():
@@ -288,14 +268,8 @@ class BalancedTrainingArguments(TrainingArguments):
     def check_epochs(self, clean_epochs: int, steps_per_epoch: int = 0) -> None:
         """Check that some epoch is perturbed; otherwise the run would train as `normal`.
 
-        Called by whoever is about to train, because evaluation needs no epochs.
-
-        Args:
-            clean_epochs: The number of first epochs without perturbations.
-            steps_per_epoch: Optimizer steps, if known, for a run that `max_steps` limits.
-
-        Raises:
-            HfBatError: The run ends within its clean epochs.
+        Called by whoever is about to train, because evaluation needs no epochs. A run that `max_steps` limits
+        only gets a warning, which needs `steps_per_epoch`.
         """
         epochs, steps = self.num_train_epochs, self.max_steps
         if self.get_method().draws and steps <= 0 and 0 < epochs <= clean_epochs:
@@ -330,11 +304,7 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                bound = (
-                    f"at least {math.ceil(least)}"
-                    if most == math.inf
-                    else f"above 0, at most {most}"
-                )
+                bound = f"{least} or more" if most == math.inf else f"above 0, at most {most}"
                 raise HfBatError(f"{name} must be {bound}; got {value}")
         if self.obstinate_edits is not None:
             check_obstinate_edits(self.obstinate_edits)

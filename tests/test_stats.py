@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from hf_bat.stats import clopper_pearson, mcnemar, rate, rate_interval, wilson_interval
+from hf_bat.stats import (
+    clip_to_share,
+    clopper_pearson,
+    format_rate,
+    mcnemar,
+    percentile_interval,
+    rate,
+    rate_interval,
+    t_interval,
+    wilson_interval,
+)
 
 COUNTS = st.integers(0, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -74,3 +84,11 @@ def test_mcnemar_is_the_two_sided_binomial_test(only_a, only_b):
     expected = sum(p for p in chances if p <= chances[only_a] * (1 + 1e-9)) if n else 1.0
     assert mcnemar(only_a, only_b) == pytest.approx(expected)
     assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
+
+
+def test_intervals_of_runs_and_resamples():
+    assert t_interval([0.30, 0.32, 0.34]) == pytest.approx((0.2703, 0.3697), abs=5e-5)
+    assert t_interval([0.3]) is None
+    assert clip_to_share((-0.05, 0.07)) == (0.0, 0.07)
+    assert percentile_interval([0.0, 1.0, float("nan"), 2.0], confidence=0.5) == (0.5, 1.5)
+    assert format_rate(0.1234) == "12.3 %"

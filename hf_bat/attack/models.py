@@ -19,8 +19,8 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.device import cast_to_double, disable_cudnn_attention
 from hf_bat.errors import HfBatError
 from hf_bat.labels import check_single_label
-from hf_bat.lengths import check_length, get_named_limit
 from hf_bat.perturbations.base import Texts
+from hf_bat.pooling import check_length, get_named_limit
 
 DTYPES = {
     "float32": None,

@@ -194,13 +194,7 @@ def certify(
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that a certificate depends on except the model and the rows; see `certify`.
-
-    Example:
-        >>> setting = Setting(Smoothing({"dog": ["hound"]}), radius=2)
-        >>> setting.adversaries, setting.looks[:2]
-        (('0', '1', '2', 'unlimited'), (32, 63))
-    """
+    """Everything that a certificate depends on except the model and the rows; see `certify`."""
 
     smoothing: Smoothing
     radius: int | None = None
@@ -246,10 +240,8 @@ class Setting:
     def compute_qualities(self, texts: Texts) -> dict[str, float]:
         """Compute Q of an input for each adversary."""
         compute = self.smoothing.compute_quality
-        return {
-            name: compute(texts, None if name == UNLIMITED else int(name))
-            for name in self.adversaries
-        }
+        radii = {name: None if name == UNLIMITED else int(name) for name in self.adversaries}
+        return {name: compute(texts, radius) for name, radius in radii.items()}
 
     def describe(self) -> dict[str, Any]:
         """Return every choice, ready for JSON."""
@@ -341,10 +333,6 @@ def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]
     To count again and again and stop at a favorable result would break a confidence level that is meant
     for one look. So the looks are fixed in advance and `Tally` divides the risk among them. The last look is
     after all samples; without `early_stopping` it is the only one.
-
-    Example:
-        >>> schedule_looks(2000), schedule_looks(2000, early_stopping=False), schedule_looks(50)
-        ((32, 63, 125, 250, 500, 1000, 2000), (2000,), (50,))
     """
     looks = [samples]
     while early_stopping and looks[0] > 2 * (_FIRST_LOOK - 1):
@@ -360,22 +348,6 @@ class Tally:
     the lower bounds exceeds the true value is then at most `risk` (the sum of theirs), so the largest of
     them is a lower bound with that risk, and one may stop at any look for any reason. The same holds for
     the upper bounds.
-
-    Args:
-        looks: Numbers of samples after which votes are counted; see `schedule_looks`.
-        risk: 1 - confidence.
-
-    Attributes:
-        successes: Votes for the label so far.
-        trials: Samples so far.
-        low: Largest lower bound so far.
-        high: Smallest upper bound so far.
-
-    Example:
-        >>> tally = Tally((32, 64), risk=0.05)
-        >>> tally.add(31, 32)
-        >>> round(tally.low, 3), tally.decide(0.5), tally.decide(0.95)
-        (0.838, 'certified', 'abstained')
     """
 
     looks: tuple[int, ...]
@@ -386,11 +358,7 @@ class Tally:
     high: float = 1.0
 
     def add(self, successes: int, trials: int) -> None:
-        """Count the votes since the last look and tighten the bounds.
-
-        Raises:
-            HfBatError: If the votes do not end at a look.
-        """
+        """Count the votes since the last look, for the label and in all, and tighten the bounds."""
         self.successes += successes
         self.trials += trials
         # The bounds hold only if nobody looks at any other time.
@@ -400,12 +368,7 @@ class Tally:
         self.low, self.high = max(self.low, low), min(self.high, high)
 
     def decide(self, threshold: float) -> str:
-        """Decide whether the probability exceeds a threshold.
-
-        Returns:
-            "certified" if the lower bound exceeds it, "not certified" if the upper bound does not, and
-            "abstained" if the votes decide neither.
-        """
+        """Decide whether the probability exceeds a threshold: certified, not certified, or abstained."""
         if self.low > threshold:
             return CERTIFIED
         return NOT_CERTIFIED if self.high <= threshold else ABSTAINED

@@ -35,12 +35,6 @@ class CertificateReport:
             by adversary, `p_lower` and `p_upper` (bounds of the probability of a vote for the certified
             label), `votes` by label, `samples`, `queries`. A skipped row has a `reason` instead.
         about: The model, the task and the cost, which are not part of the result.
-
-    Example:
-        >>> skipped = {"idx": 0, "outcome": "skipped", "reason": "empty text", "queries": 0}
-        >>> report = CertificateReport(summarize([skipped], ("0", "unlimited"), 0.95), [skipped])
-        >>> report["rows"], report["skipped_reasons"], report["certified_accuracy"]
-        (1, {'empty text': 1}, None)
     """
 
     summary: dict[str, Any]
@@ -55,11 +49,7 @@ class CertificateReport:
         return {"certificate": self.summary, **self.about}
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` to a JSON file, completely or not at all.
-
-        Raises:
-            HfBatError: If the file cannot be written.
-        """
+        """Write `to_dict()` to a JSON file, completely or not at all."""
         write_json(path, self.to_dict())
 
     def to_markdown(self) -> str:

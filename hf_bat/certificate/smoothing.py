@@ -45,17 +45,10 @@ class Smoothing:
             `SynonymPerturbation` with other options.
         seed: Seed of the draws. Defaults to 0.
 
-    Raises:
-        HfBatError: If the table is missing, empty or unreadable.
-
     Example:
         >>> smoothing = Smoothing({"dog": ["hound"], "hound": ["dog"], "big": ["large"]})
-        >>> smoothing.list_choices("Dog."), smoothing.compute_overlap("Dog.")
-        (('Dog.', 'Hound.'), 1.0)
         >>> smoothing.list_choices("large"), smoothing.compute_overlap("big")
         (('large',), 0.5)
-        >>> smoothing.compute_quality(("A big dog.",))
-        0.5
     """
 
     def __init__(self, synonyms: SynonymSource, seed: int = 0):
@@ -159,14 +152,11 @@ class SmoothedClassifier(Classifier):
 
     Args:
         model: A `Classifier`, or anything else that `hf_bat.attack.Attack` accepts as a model.
-        synonyms: See `Smoothing`.
+        synonyms: A table, a mapping, a path, or a `SynonymPerturbation` with other options.
         samples: Number of draws per input. Defaults to 100.
         seed: Seed of the draws. Defaults to 0.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
-
-    Raises:
-        HfBatError: If the synonym table is missing, `samples` is below 1, or the model cannot be loaded.
 
     Example:
         >>> def model(pairs):

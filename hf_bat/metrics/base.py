@@ -37,10 +37,6 @@ class PackagedMetric(evaluate.Metric):
 
     A metric's module must not import this name: `evaluate.load` takes the first metric class that it finds
     in the module.
-
-    Attributes:
-        columns: Names of the columns.
-        citation: BibTeX entry.
     """
 
     columns: tuple[str, ...] = ("predictions", "references")

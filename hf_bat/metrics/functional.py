@@ -65,15 +65,7 @@ def robustness_score(
 
 
 def check_flags(name: str, values: Iterable[int], allowed: tuple[int, ...]) -> list[int]:
-    """Return a column of flags, one per example, as a list of checked integers.
-
-    Raises:
-        HfBatError: If a value is not in `allowed`.
-
-    Example:
-        >>> check_flags("attempted", [True, 0], (0, 1))
-        [1, 0]
-    """
+    """Return a column of flags, one per example, as a list of checked integers."""
     flags = [int(value) for value in values]
     for row, flag in enumerate(flags):
         if flag not in allowed:

@@ -18,23 +18,9 @@ if TYPE_CHECKING:
 def build_compute_metrics(
     task: Task, config: PretrainedConfig
 ) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return a Trainer's `compute_metrics` for a task: accuracy, and F1 for paraphrases and toxicity.
+    """Return a Trainer's `compute_metrics` for a task, of logits (B, labels) and labels (B,).
 
-    Args:
-        task: The task, which names its metrics.
-        config: The model's configuration. F1 is for the task's label 1, however the model numbers it.
-
-    Returns:
-        A function of an `EvalPrediction` with logits (B, labels) and labels (B,).
-
-    Example:
-        >>> from transformers import BertConfig, EvalPrediction
-        >>> from hf_bat.tasks import get_task
-        >>> config = BertConfig(id2label={0: "duplicate", 1: "not_duplicate"})
-        >>> compute = build_compute_metrics(get_task("qqp"), config)
-        >>> logits, labels = np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([0, 0])
-        >>> {name: round(value, 3) for name, value in compute(EvalPrediction(logits, labels)).items()}
-        {'accuracy': 0.5, 'f1': 0.667}
+    F1 is for the task's label 1, however the model numbers it.
     """
     metrics = [load(name) for name in task.metrics]
 

@@ -6,7 +6,7 @@ from training_helpers import made_rows, make_trainer, tokenizer_for_made_rows
 
 from hf_bat import PerturbationCollator, certify
 from hf_bat.attack import Attack
-from hf_bat.lengths import check_length
+from hf_bat.pooling import check_length
 
 
 def train_with_longer_inputs(folder):

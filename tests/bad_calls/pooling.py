@@ -32,7 +32,6 @@ def find_absent_head(_):
 
 
 CALLS = [
-    BadCall("unknown pooling", lambda _: pool(HIDDEN, torch.ones(1, 2), "first"), "first"),
     BadCall("mask of another shape", lambda _: pool(HIDDEN, torch.ones(1, 4)), "(1, 4)"),
     BadCall("no mask", lambda _: pool(HIDDEN, None), "mask"),
     BadCall(

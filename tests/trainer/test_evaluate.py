@@ -216,7 +216,7 @@ def test_the_tables_that_were_used_are_written_and_read_back(tmp_path, method, n
 
 def test_the_objective_of_a_search():
     assert robustness_objective({"eval_accuracy": 0.5, "eval_robustness": 0.25}) == 0.25
-    with pytest.raises(HfBatError, match="nothing to maximise"):
+    with pytest.raises(HfBatError, match="eval_robustness"):
         robustness_objective({"eval_loss": 0.5})
 
 
