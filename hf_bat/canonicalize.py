@@ -109,12 +109,9 @@ class Canonicalizer:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return what reports say about the defense, ready for JSON.
+        """Return what reports say about the defense, ready for JSON; `fingerprint` is of the mapping.
 
-        Returns:
-            `name`, `fingerprint` (of the mapping), `table` (fingerprint of the table), `casing`, the
-            numbers of `words` and `components`, and the size of the `largest` component: large components
-            merge words with different meanings.
+        The size of the `largest` component is there because it merges words with different meanings.
         """
         return {
             "name": "canonicalize",

@@ -114,13 +114,8 @@ class PerturbationCollator:
     ) -> PerturbationCollator:
         """Make the collator that draws what the method of `BalancedTrainingArguments` needs.
 
-        Args:
-            args: The training arguments.
-            task: The rows' task.
-            config: The model's configuration, which numbers the labels.
-            tokenizer: The model's tokenizer.
-            perturbations: The fickle and the obstinate one.
-            **changed: Options of the collator beside the arguments', or instead of them.
+        `config` numbers the labels, `perturbations` are the fickle and the obstinate one, and `changed` are
+        options of the collator beside the arguments', or instead of them.
         """
         method = args.get_method()
         drawn = () if method.attack_recipe else method.draws
@@ -270,15 +265,9 @@ class PerturbationCollator:
 
 
 def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...]]:
-    """Return what drawing depends on among a task's labels, as the model numbers them.
+    """Return the labels (the model's numbers) whose rows get no obstinate version, and all labels' names.
 
-    Args:
-        task: The rows' task.
-        config: The model's configuration.
-
-    Returns:
-        The labels whose rows get no obstinate version, and the names of all labels for the label
-        filter (none unless the task is an inference task).
+    The names are for the label filter: none unless the task is an inference task.
     """
     labels = reconcile_labels(task, config)
     skipped = (labels.read_label(name, "the task") for name in task.skipped_labels)

@@ -122,22 +122,20 @@ class Method:
         """Return the components that the versions of one micro-batch add to the loss.
 
         Args:
-            forward: The model's outputs for B anchors and their versions; only called if the batch
-                has versions.
+            forward: The model's outputs for B anchors and their versions; only called with versions.
             settings: Weights and choices.
 
         Returns:
-            Component -> `Term`. The names appear in the training log; begin them with `loss_`. Each
-            total is a sum over the micro-batch, so that its mean over the accumulation window and all
-            ranks is exact.
+            Component -> `Term`, under names for the training log that begin with `loss_`. Each total is a sum
+            over the micro-batch, so that its mean over the accumulation window and all ranks is exact.
         """
         return {}
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Count what the terms' means divide by, if it is not among `hf_bat.objective.count_items`'s.
+        """Count what the terms' means divide by, beside the counts of `hf_bat.objective.count_items`.
 
         Args:
-            batch: A training batch; called before the model has seen it.
+            batch: A training batch, before the model has seen it.
 
         Returns:
             Name -> scalar; the same names for every batch.
@@ -149,10 +147,7 @@ class Method:
         return self.uses_vectors
 
     def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the method's value of each option and weight that is left out.
-
-        Args:
-            given: Option -> value; `None` counts as left out.
+        """Return the method's value of each option and weight that `given` leaves out or has as `None`.
 
         Example:
             >>> get_method("triplet").fill_defaults({})
@@ -164,29 +159,14 @@ class Method:
         return filled | {**self.defaults, **self.weights}
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
-        """Return the weights and options of methods that this one does not use.
-
-        Args:
-            options: Option -> value; some are used only together with another.
-
-        Example:
-            >>> sorted({"alpha", "margin", "mask"} & get_method("pairwise").list_unused({}))
-            ['mask']
-        """
+        """Return the weights and options of methods that this one does not use with these options."""
         known = {name for method in METHODS.values() for name in (*method.options, *method.weights)}
         unused = {*known, *WEIGHTS} - {*self.options, *self.weights}
         # `eval_distances` measures distances for every method.
         return unused - ({"distance", "pooling"} if options.get("eval_distances") else set())
 
     def check_options(self, args: Any) -> None:
-        """Check options that depend on each other.
-
-        Args:
-            args: `BalancedTrainingArguments` with defaults filled in.
-
-        Raises:
-            HfBatError: Two options contradict each other.
-        """
+        """Raise an `HfBatError` if two of `BalancedTrainingArguments` contradict each other."""
 
     def write_formula(self, args: Any) -> str:
         """Return the loss as Markdown for a run's arguments."""
@@ -423,13 +403,7 @@ _BUILT_IN = frozenset(METHODS)
 
 
 def get_method(name: str) -> Method:
-    """Return a registered method.
-
-    Args:
-        name: Its name, such as `"triplet"`.
-
-    Raises:
-        HfBatError: There is no such method.
+    """Return the registered method of a name; an unknown name raises an `HfBatError`.
 
     Example:
         >>> get_method("safer").draws
@@ -444,13 +418,10 @@ def register_method(method: Method) -> Method:
     """Make a method of yours known by its name, for `BalancedTrainingArguments(method=name)`.
 
     Args:
-        method: An instance of a `Method` subclass.
+        method: An instance of a `Method` subclass, with a name that no method of this package has.
 
     Returns:
         The same method.
-
-    Raises:
-        HfBatError: It has no name, or the name of a method of this package.
     """
     if not method.name or method.name in _BUILT_IN:
         raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")

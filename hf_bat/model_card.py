@@ -119,15 +119,10 @@ class Evaluation:
 
 
 def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
-    """Gather the facts about a model and the run that trained or evaluated it.
+    """Return the variables of the card's template: facts about a `BalancedTrainer`'s model and its run.
 
-    Args:
-        trainer: The `BalancedTrainer`.
-        step: Step of the model's weights; evaluations of other steps are left out.
-        base: Name on the Hub of the model that was fine-tuned; `None` if unknown or a folder.
-
-    Returns:
-        The variables of the template `templates/model_card.md`, for `finish_card`.
+    Evaluations of other steps than the weights' `step` are left out. `base` is the name on the Hub of the
+    model that was fine-tuned; `None` if unknown or a folder.
     """
     model, args, task = trainer.model, trainer.args, trainer.task
     method = args.get_method()
@@ -301,11 +296,7 @@ def warn_local_base(model: Any) -> None:
 def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str | None) -> str:
     """Return the message for an upload that failed: where the model is and how to try again.
 
-    Args:
-        error: What the Hub's library raised.
-        repo: Name of the repository.
-        args: `BalancedTrainingArguments` of the run.
-        revision: Branch that `push_to_hub` was given; `None` for that of the arguments.
+    `revision` is the branch that `push_to_hub` was given; `None` for that of the arguments.
     """
     folder = args.output_dir
     call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"

@@ -133,9 +133,6 @@ def get_task(name: str | Task) -> Task:
     Args:
         name: A name in `TASKS` (case does not matter, `_` counts as `-`), or a `Task`, which is returned.
 
-    Raises:
-        HfBatError: If the name is unknown.
-
     Example:
         >>> get_task("SNLI").columns
         ('premise', 'hypothesis')
@@ -209,9 +206,6 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     Args:
         path: The file.
         cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
-
-    Returns:
-        The rows as a `datasets.Dataset`.
 
     Raises:
         HfBatError: If the file is missing, unreadable or of another format.

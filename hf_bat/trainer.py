@@ -6,7 +6,6 @@ call, and the Hub. The mathematics is in `hf_bat.methods` and `hf_bat.objective`
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -63,13 +62,7 @@ from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import save_perturbations
 from hf_bat.tasks import Task, get_task
-from hf_bat.training_args import (
-    BalancedTrainingArguments,
-    check_canonicalizer,
-    check_inputs,
-)
-
-logger = logging.getLogger(__name__)
+from hf_bat.training_args import BalancedTrainingArguments, check_canonicalizer, check_inputs
 
 
 class BalancedTrainer(Trainer):
@@ -190,8 +183,8 @@ class BalancedTrainer(Trainer):
         """Return rows with text columns, `label` as the model numbers it, and `idx`."""
         if self.task is None or rows is None:
             return rows
-        args, config = self.args, self.model.config
-        dataset = prepare_dataset(rows, self.task, config, name, keep_all)
+        args = self.args
+        dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
         if args.train_sampling_strategy == "random":
             return dataset
         column, limit = args.length_column_name, args.max_seq_length
@@ -220,8 +213,7 @@ class BalancedTrainer(Trainer):
         # Keyed by options, because a hyperparameter search changes them between runs.
         if (tables, edits) not in self._perturbation_cache:
             fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)
-            pair = fickle, build_obstinate(antonym, *edits)
-            self._perturbation_cache = {(tables, edits): pair}
+            self._perturbation_cache = {(tables, edits): (fickle, build_obstinate(antonym, *edits))}
         return self._perturbation_cache[tables, edits]
 
     def used_perturbations(self) -> tuple[Perturbation, ...]:
@@ -243,12 +235,6 @@ class BalancedTrainer(Trainer):
         """The preprocessing defense over the words of the synonym table; `None` without one."""
         if not self.args.canonicalize:
             return None
-        if self.args.get_method().draws:
-            logger.warning(
-                "canonicalize makes a fickle version read like its row, so that method=%r has few valid "
-                "fickle versions",
-                self.args.method,
-            )
         return Canonicalizer(self.perturbations[0].table, self.args.casing)
 
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
@@ -305,9 +291,8 @@ class BalancedTrainer(Trainer):
         return super().get_eval_dataloader(key or rows)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        return super().get_test_dataloader(
-            self._prepare(test_dataset, "prediction set", keep_all=True)
-        )
+        rows = self._prepare(test_dataset, "prediction set", keep_all=True)
+        return super().get_test_dataloader(rows)
 
     def get_perturbed_dataloader(self, rows: Any) -> Any:
         """Return batches of rows, in order, with one fickle and one obstinate draw each."""

@@ -381,6 +381,12 @@ def check_inputs(
         _check_collator(collator, args)
     if task is not None and tokenizer is None:
         raise HfBatError("give the tokenizer as processing_class=")
+    if args.canonicalize and args.get_method().draws:
+        logger.warning(
+            "canonicalize makes a fickle version read like its row, so that method=%r has few valid "
+            "fickle versions",
+            args.method,
+        )
     needs_text = {
         f"method={args.method!r}": bool(args.get_method().draws),
         "synonyms= or antonyms=": has_tables,

@@ -90,17 +90,15 @@ def certify(
     choose. It does not count in accuracies.
 
     Args:
-        model: A classifier, its folder or Hub id, or a function from inputs to probabilities of shape
-            (n, labels); see `hf_bat.attack.Attack`.
+        model: A classifier, its folder or Hub id, or a function; see `hf_bat.attack.Attack`.
         rows: A `datasets.Dataset` or dicts with the task's columns and, if known, a label.
         task: The rows' task or its name. Defaults to "snli".
         synonyms: The table to smooth over, which is also the adversary's; see `Smoothing`.
-        radius: Also certify against adversaries that replace at most 0, 1, ..., `radius` words. If `None`,
-            certify only the smoothed prediction (0 words) and against any number of words.
+        radius: Also certify against adversaries that replace at most 1, ..., `radius` words. If `None`, only
+            against any number of words.
         confidence: Confidence of the certificate of a row, in (0, 1). Defaults to 0.95.
         samples: Maximum number of samples per row. Defaults to 2000.
-        early_stopping: If `False`, draw all samples and look once, which costs more and gives tighter
-            bounds. Defaults to `True`.
+        early_stopping: If `False`, draw all samples and look once: dearer, with tighter bounds.
         seed: Seed of the draws. Defaults to 0.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         rows_file: A JSON-lines file to stream results to, and to resume from.
@@ -115,8 +113,7 @@ def certify(
         The report, with figures such as `report["certified_accuracy"]` and one dict per row in `report.rows`.
 
     Raises:
-        HfBatError: If the synonym table is missing, an option is out of range, `samples` are too few to
-            certify anything, rows are invalid, or the rows file belongs to another run.
+        HfBatError: Table, options, rows or rows file do not fit, or `samples` certify nothing.
 
     Example:
         >>> def model(pairs):

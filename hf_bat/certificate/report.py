@@ -93,12 +93,9 @@ class CertificateReport:
 def summarize(rows: Sequence[Row], adversaries: Sequence[str], confidence: float) -> dict[str, Any]:
     """Compute the figures of certified rows against the given adversaries ("0", "1", ... and "unlimited").
 
-    Returns:
-        Counts (`rows` = `attempted` + `skipped`, `attempted` = `labelled` + `unlabelled`); by adversary
-        the outcomes of each (`certified` + `not certified` + `abstained` = `attempted`) and its certified
-        accuracy, the share of labeled rows that are certified, with a Wilson interval; `certified_accuracy`
-        against any number of substitutions; `accuracy_plain` and `accuracy_smoothed` (by votes, without a
-        bound). A rate out of nothing is `None`.
+    Counts add up: `rows` = `attempted` + `skipped`, `attempted` = `labelled` + `unlabelled`, and by adversary
+    `certified` + `not certified` + `abstained` = `attempted`. Certified accuracy is the share of labeled rows
+    that are certified; `accuracy_smoothed` goes by votes, without a bound. A rate out of nothing is `None`.
     """
     attempted = [row for row in rows if row["outcome"] != SKIPPED]
     labeled = [row for row in attempted if row["label"] is not None]

@@ -188,7 +188,6 @@ class SmoothedClassifier(Classifier):
 
     @property
     def device(self) -> Any:
-        """Device of the model, or `None` for a function."""
         return getattr(self.inner, "device", None)
 
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:

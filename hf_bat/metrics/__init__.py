@@ -15,18 +15,12 @@ __all__ = ["METRICS", "attack_success_rate", "load", "robustness_score", "wilson
 
 
 def load(name: str, **options: Any) -> Any:
-    """Load a packaged metric; `evaluate.load` of its folder does the same.
+    """Load a packaged metric as an `evaluate.Metric`; `evaluate.load` of its folder does the same.
 
     Args:
         name: One of `METRICS`.
         **options: Options of `evaluate.load`. `keep_in_memory` defaults to `True` with one process, so that
             no file is left behind.
-
-    Returns:
-        An `evaluate.Metric`.
-
-    Raises:
-        HfBatError: If no packaged metric has this name.
 
     Example:
         >>> load("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])

@@ -18,9 +18,6 @@ def attack_success_rate(succeeded: int, attempted: int) -> float | None:
     Returns:
         A rate in [0, 1], or `None` if nothing was attempted.
 
-    Raises:
-        HfBatError: If the counts are impossible.
-
     Example:
         >>> attack_success_rate(3, 4), attack_success_rate(0, 0)
         (0.75, None)
@@ -44,9 +41,6 @@ def robustness_score(
 
     Returns:
         A score in [0, 1], or `None` if one of the three is `None`.
-
-    Raises:
-        HfBatError: If a rate is outside [0, 1].
 
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)
