@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.console import track
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.representations import KINDS
 from hf_bat.files import write_atomically
 from hf_bat.methods import METHODS
 from hf_bat.stats import t_interval
@@ -25,20 +26,7 @@ from hf_bat.stats import t_interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "FULL",
-    "HALF",
-    "distance_histograms",
-    "epoch_bars",
-    "frontier",
-    "save",
-    "trade_off_by_epoch",
-    "tsne",
-    "value_panels",
-]
-
-Line = Mapping[str, Any]
-Panels = Mapping[str, Mapping[str, Line]]
+Panels = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 HALF = 3.3  # inches: one column of a two-column page
 FULL = 6.8
@@ -47,11 +35,23 @@ FULL = 6.8
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 # One more than colors, so that 42 lines all look different.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# One for each color.
 _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 _BASELINE = "normal training"
-_DASH = (4.0, 2.0)
-_KINDS = ("anchor", "fickle", "obstinate")
 _STYLE = Path(__file__).parent / "templates" / "plots.mplstyle"
+
+
+@contextmanager
+def _apply_style() -> Iterator[None]:
+    """Use our settings in a `with` block or a decorated function, and restore matplotlib's after it."""
+    try:
+        import matplotlib.style
+    except ImportError as error:
+        raise HfBatError('pictures need matplotlib: pip install "hf_bat[plots]"') from error
+    # after_reset: a user's matplotlibrc must not change the pictures.
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        yield
+
 
 # ---- metrics over epochs and over values of a hyper-parameter ---------------------------------
 
@@ -59,13 +59,11 @@ _STYLE = Path(__file__).parent / "templates" / "plots.mplstyle"
 def trade_off_by_epoch(
     panels: Panels, y_label: str = "attack success rate (%)", width: float = HALF
 ) -> Figure:
-    """Plot rates at each epoch: mean and standard deviation over seeds, baselines dashed.
-
-    The paper's Figures 3, 4, 6, 8 and 9 are of this kind.
+    """Plot rates at each epoch: mean and standard deviation over seeds (paper, Figures 3, 4, 6, 8 and 9).
 
     Args:
         panels: Title -> line's name -> `{"x": epochs, "values": one list of rates per seed, "baseline":
-            rate of normal training (optional)}`; rates are fractions, or `None` if unknown.
+            rate of normal training (optional, dashed)}`; rates are fractions, or `None` if unknown.
         y_label: Label of the rates.
         width: Width of the figure in inches.
 
@@ -77,28 +75,27 @@ def trade_off_by_epoch(
 
     Example:
         >>> figure = trade_off_by_epoch({"BERT": {
-        ...     "antonym": {"x": [1, 2], "values": [[0.5, 0.6], [0.54, 0.62]], "baseline": 0.57},
-        ...     "synonym": {"x": [1, 2], "values": [[0.3, 0.1], [0.28, 0.12]], "baseline": 0.37}}})
+        ...     "antonym": {"x": [1, 2], "values": [[0.5, 0.6], [0.54, 0.62]], "baseline": 0.57}}})
         >>> [axis.get_title() for axis in figure.axes]
         ['BERT']
     """
 
-    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
-        x, style = lines[name]["x"], _get_look(number)
-        axis.plot(x, mean, label=name, markersize=3.0 if len(x) > 8 else 4.0, **style)
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, look: Any) -> None:
+        x = lines[name]["x"]
+        axis.plot(x, mean, label=name, markersize=3.0 if len(x) > 8 else 4.0, **look)
         low, high = ([m + s * d for m, d in zip(mean, deviation, strict=True)] for s in (-1, 1))
-        axis.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
 
-    height = 1.9 if width < 5 else 2.1
-    return _draw_panels(panels, width, height, 0.35, "epoch", y_label, "band", draw)
+    heights = (1.9 if width < 5 else 2.1, 0.35)
+    return _draw_panels(panels, width, heights, "epoch", "band", draw, y_label)
 
 
 def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
     """Plot one metric per panel against the values of a hyper-parameter (paper, Figures 10 to 12).
 
     Args:
-        panels: Metric -> line's name -> `{"x": values, "values": one list of rates per seed, "baseline"}`,
-            as in `trade_off_by_epoch`. Bars show the standard deviation over seeds.
+        panels: Metric -> lines as in `trade_off_by_epoch`, where "x" has the values. Bars show the
+            standard deviation over seeds.
         x_label: Label of the hyper-parameter.
         width: Width of the figure in inches.
 
@@ -115,14 +112,13 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
         'margin'
     """
 
-    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, look: Any) -> None:
         # A value that no seed has a rate for (NaN) has a bar of no length.
         error = [0.0 if d != d else d for d in deviation] if any(deviation) else None
-        style = {"capsize": 2, "elinewidth": 0.8, **_get_look(number)}
-        axis.errorbar(lines[name]["x"], mean, error, label=name, **style)
+        axis.errorbar(lines[name]["x"], mean, error, label=name, capsize=2, elinewidth=0.8, **look)
 
-    height = 1.45 if width < 5 else 2.1
-    return _draw_panels(panels, width, height, 0.4, x_label, None, "bars", draw)
+    heights = (1.45 if width < 5 else 2.1, 0.4)
+    return _draw_panels(panels, width, heights, x_label, "bars", draw)
 
 
 def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
@@ -145,75 +141,68 @@ def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
         2
     """
 
-    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, number: int) -> None:
+    def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, look: Any) -> None:
         thickness = 0.8 / len(lines)
         shift = (list(lines).index(name) - (len(lines) - 1) / 2) * thickness
-        axis.grid(False, axis="x")
         axis.bar(
             [x + shift for x in lines[name]["x"]],
             mean,
             thickness,
             yerr=deviation if any(deviation) else None,
             error_kw={"elinewidth": 0.7, "capsize": 1.5},
-            color=_get_look(number)["color"],
-            hatch=_HATCHES[number % len(_HATCHES)],
+            color=look["color"],
+            hatch=_HATCHES[_COLORS.index(look["color"])],
             edgecolor="white",
             linewidth=0.3,
             label=name,
         )
+        axis.grid(False, axis="x")
 
-    return _draw_panels(panels, width, 1.8, 0.35, "epoch", y_label, "bars", draw)
+    return _draw_panels(panels, width, (1.8, 0.35), "epoch", "bars", draw, y_label)
 
 
+@_apply_style()
 def _draw_panels(
     panels: Panels,
     width: float,
-    height: float,
-    legend_height: float,
+    heights: tuple[float, float],
     x_label: str,
-    y_label: str | None,
     spread: str,
     draw: Callable[..., None],
+    y_label: str | None = None,
 ) -> Figure:
-    """Draw each line of each panel with `draw(axis, lines, name, means, deviations, number of the line)`.
+    """Draw each line of each panel, the baselines and the legend.
 
-    Panels with a `y_label` are over epochs, others are metrics over values of a hyper-parameter. `spread`
-    is the word for what shows the deviation.
+    `heights` are those of a panel and of the legend; `draw` is called with (axis, lines, name, means,
+    deviations, color and marker); without `y_label`, each panel's title is its label.
     """
-    with _apply_style():
-        figure, axes = _make_grid(len(panels), width, height, extra=legend_height)
-        every_line = [line for lines in panels.values() for line in lines.values()]
-        numbers = _number_names(name for lines in panels.values() for name in lines)
-        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
-            for name, line in lines.items():
-                draw(axis, lines, name, *_summarize_seeds(name, line), numbers[name])
-                if line.get("baseline") is not None:
-                    color = _get_look(numbers[name])["color"]
-                    y = 100 * line["baseline"]
-                    axis.axhline(y, color=color, dashes=_DASH, linewidth=1.0, zorder=1.5)
-            values = sorted({x for line in lines.values() for x in line["x"]})
-            if y_label is None:
-                axis.set_ylabel(title)
-                _set_value_ticks(axis, values)
-            else:
-                axis.set_title(title)
-                axis.set_ylabel(y_label)
-                axis.set_xticks(values[:: -(-len(values) // 8)])
-        for axis in axes if width >= 5 else axes[-1:]:
-            axis.set_xlabel(x_label)
-        if any(line.get("baseline") is not None for line in every_line):
-            axes[0].plot([], [], color="#444444", dashes=_DASH, linewidth=1.0, label=_BASELINE)
-        has_seeds = any(len(line["values"]) > 1 for line in every_line)
-        note = f"{spread}: standard deviation over seeds" if has_seeds else None
-        _add_legend(figure, axes[0], 3, note)
-        return figure
+    figure, axes = _make_grid(len(panels), width, heights[0], extra=heights[1])
+    every_line = [line for lines in panels.values() for line in lines.values()]
+    numbers = _number_names(name for lines in panels.values() for name in lines)
+    dashed = {"dashes": (4.0, 2.0), "linewidth": 1.0}
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name, line in lines.items():
+            look = _get_look(numbers[name])
+            draw(axis, lines, name, *_summarize_seeds(name, line), look)
+            if line.get("baseline") is not None:
+                axis.axhline(100 * line["baseline"], color=look["color"], zorder=1.5, **dashed)
+        ticks = sorted({x for line in lines.values() for x in line["x"]})
+        if y_label is not None:
+            axis.set(title=title, ylabel=y_label, xticks=ticks[:: -(-len(ticks) // 8)])
+        else:
+            axis.set_ylabel(title)
+            _set_value_ticks(axis, ticks)
+    for axis in axes if width >= 5 else axes[-1:]:
+        axis.set_xlabel(x_label)
+    if any(line.get("baseline") is not None for line in every_line):
+        axes[0].plot([], [], color="#444444", label=_BASELINE, **dashed)
+    has_seeds = any(len(line["values"]) > 1 for line in every_line)
+    _add_legend(figure, axes[0], 3, f"{spread}: standard deviation over seeds" * has_seeds)
+    return figure
 
 
-def _summarize_seeds(name: str, line: Line) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation over seeds at each x, in percent.
-
-    The deviation is 0 for one seed; the mean is NaN if no seed has a rate.
-    """
+def _summarize_seeds(name: str, line: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Return mean (NaN without a rate) and deviation (0 for one seed) over seeds at each x, in percent."""
     import numpy as np
 
     if not line["values"] or any(len(seed) != len(line["x"]) for seed in line["values"]):
@@ -246,6 +235,7 @@ def _set_value_ticks(axis: Any, values: Sequence[float]) -> None:
 # ---- the frontier -----------------------------------------------------------------------------
 
 
+@_apply_style()
 def frontier(
     points: Sequence[Mapping[str, Any]],
     x_label: str = "fickle: synonym ASR (%)",
@@ -273,63 +263,57 @@ def frontier(
         >>> figure.axes[0].get_xlabel()
         'fickle: synonym ASR (%)'
     """
-    with _apply_style():
-        figure, (axis,) = _make_grid(1, width, 0.8 * width, extra=0.3)
-        groups = [str(point.get("group", point["name"])) for point in points]
-        numbers = _number_names(groups)
-        centers = [
-            tuple(100 * sum(point[kind]) / len(point[kind]) for kind in ("fickle", "obstinate"))
-            for point in points
-        ]
-        best = sorted(
-            center
-            for center in centers
-            if not any(o != center and o[0] <= center[0] and o[1] <= center[1] for o in centers)
+    figure, (axis,) = _make_grid(1, width, 0.8 * width, extra=0.3)
+    groups = [str(point.get("group", point["name"])) for point in points]
+    numbers = _number_names(groups)
+    centers = [
+        tuple(100 * sum(point[kind]) / len(point[kind]) for kind in ("fickle", "obstinate"))
+        for point in points
+    ]
+    best = sorted(
+        center
+        for center in centers
+        if not any(o != center and o[0] <= center[0] and o[1] <= center[1] for o in centers)
+    )
+    if len(best) > 1:
+        axis.plot(*zip(*best, strict=True), color="#777777", lw=0.9, zorder=1.5)
+    for point, group, (x, y) in zip(points, groups, centers, strict=True):
+        axis.errorbar(
+            [x],
+            [y],
+            xerr=_get_reach(point["fickle"]),
+            yerr=_get_reach(point["obstinate"]),
+            linestyle="none",
+            capsize=2,
+            elinewidth=0.8,
+            label=group,
+            **_get_look(numbers[group]),
         )
-        if len(best) > 1:
-            axis.plot(*zip(*best, strict=True), color="#777777", lw=0.9, zorder=1.5)
-        for point, group, (x, y) in zip(points, groups, centers, strict=True):
-            axis.errorbar(
-                [x],
-                [y],
-                xerr=_get_reach(point["fickle"]),
-                yerr=_get_reach(point["obstinate"]),
-                linestyle="none",
-                capsize=2,
-                elinewidth=0.8,
-                label=group,
-                **_get_look(numbers[group]),
-            )
-        axis.margins(0.12)
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(y_label)
-        note = "gray: no other is better on both" if len(best) > 1 else None
-        _add_legend(figure, axis, 3, note)
-        # Points need names only if groups have several, and only a few points leave room for them.
-        if len(numbers) < len(points) <= 12:
-            _name_points(figure, axis, [str(point["name"]) for point in points], centers)
-        return figure
+    axis.margins(0.12)
+    axis.set(xlabel=x_label, ylabel=y_label)
+    _add_legend(figure, axis, 3, "gray: no other is better on both" * (len(best) > 1))
+    # Points need names only if groups have several, and only a few points leave room for them.
+    if len(numbers) < len(points) <= 12:
+        _name_points(figure, axis, [str(point["name"]) for point in points], centers)
+    return figure
 
 
 def _name_points(figure: Figure, axis: Any, names: Sequence[str], centers: Sequence[Any]) -> None:
     """Write names beside points; names that would cover something are left out."""
+    from matplotlib.transforms import Bbox
+
     figure.draw_without_rendering()  # fixes the positions of the points
-    size = 7.0
+    # In points, as the offsets of an annotation are.
     spots = axis.transData.transform(centers) * 72 / figure.dpi
     frame = axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
-    right, top = 72 * frame.x1, 72 * frame.y1
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
     for name, center, (x, y) in zip(names, centers, spots, strict=True):
-        width, height = 0.62 * size * len(name), 1.2 * size
-        for dx, dy in ((6, 5), (6, -12), (-6 - width, 5), (-6 - width, -12), (6, 16), (6, -24)):
-            box = (x + dx, y + dy, x + dx + width, y + dy + height)
-            overlaps = any(
-                box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken
-            )
-            if box[2] < right and box[3] < top and not overlaps:
-                axis.annotate(
-                    name, center, xytext=(dx, dy), textcoords="offset points", fontsize=size
-                )
+        width = 0.62 * 7 * len(name)
+        for shift in ((6, 5), (6, -12), (-6 - width, 5), (-6 - width, -12), (6, 16), (6, -24)):
+            box = Bbox.from_bounds(x + shift[0], y + shift[1], width, 1.2 * 7)
+            is_inside = box.x1 < 72 * frame.x1 and box.y1 < 72 * frame.y1
+            if is_inside and not box.count_overlaps(taken):
+                axis.annotate(name, center, shift, textcoords="offset points", fontsize=7)
                 taken.append(box)
                 break
 
@@ -343,6 +327,7 @@ def _get_reach(rates: Sequence[float]) -> float | None:
 # ---- representations --------------------------------------------------------------------------
 
 
+@_apply_style()
 def tsne(
     panels: Mapping[str, Mapping[str, Any]],
     numbers: Mapping[str, Mapping[str, float | None]] | None = None,
@@ -370,51 +355,47 @@ def tsne(
         HfBatError: There are fewer than 2 rows.
 
     Example:
-        >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(_KINDS)}
+        >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(KINDS)}
         >>> figure = tsne({"triplet": rows}, {"triplet": {"fickle_distance": 0.05,
         ...               "obstinate_distance": 0.9, "silhouette": 0.5}})
         >>> print(figure.axes[0].get_xlabel())
         d_f 0.05, d_o 0.90
         silhouette 0.50
     """
-    with _apply_style():
-        columns = min(len(panels), 2 if width < 5 else 4)
-        height = width / max(columns, 1) + 0.25
-        figure, axes = _make_grid(len(panels), width, height, columns, extra=0.3)
-        shown = track(panels.items(), "t-SNE", "panel", len(panels))
-        for axis, (title, vectors) in zip(axes, shown, strict=True):
-            points = _fit_tsne(vectors, perplexity, seed)
-            for number, kind in enumerate(_KINDS):
-                # Anchors are drawn first and larger, because a fickle version often covers its own.
-                size = 16 if kind == "anchor" else 4
-                style = {"alpha": 0.8, "linewidths": 0, "rasterized": True, **_get_look(number)}
-                axis.scatter(*points[kind], size, label=kind, **style)
-            axis.set_title(title)
-            if numbers and title in numbers:
-                fickle, obstinate, silhouette = (
-                    "-" if value is None else f"{value:.2f}"
-                    for key in ("fickle_distance", "obstinate_distance", "silhouette")
-                    for value in (numbers[title].get(key),)
-                )
-                label = f"d_f {fickle}, d_o {obstinate}\nsilhouette {silhouette}"
-                axis.set_xlabel(label, fontsize=7)
-            axis.set(xticks=[], yticks=[], box_aspect=1)
-            axis.grid(False)
-            axis.spines[["top", "right"]].set_visible(True)
-        means = "d_f, d_o: mean distance of fickle, obstinate versions" if numbers else None
-        _add_legend(figure, axes[0], 3, means)
-        handles: list[Any] = figure.legends[0].legend_handles
-        for handle in handles:
-            handle.set_sizes([16])
-        return figure
+    columns = min(len(panels), 2 if width < 5 else 4)
+    height = width / max(columns, 1) + 0.25
+    figure, axes = _make_grid(len(panels), width, height, columns, extra=0.3)
+    shown = track(panels.items(), "t-SNE", "panel", len(panels))
+    for axis, (title, vectors) in zip(axes, shown, strict=True):
+        points = _fit_tsne(vectors, perplexity, seed)
+        for number, kind in enumerate(KINDS):
+            # Anchors are drawn first and larger, because a fickle version often covers its own.
+            size = 16 if kind == "anchor" else 4
+            style = {"alpha": 0.8, "linewidths": 0, "rasterized": True, **_get_look(number)}
+            axis.scatter(*points[kind], size, label=kind, **style)
+        axis.set(title=title, xticks=[], yticks=[], box_aspect=1)
+        if numbers and title in numbers:
+            keys = ("fickle_distance", "obstinate_distance", "silhouette")
+            values = [numbers[title].get(key) for key in keys]
+            fickle, obstinate, silhouette = ("-" if v is None else f"{v:.2f}" for v in values)
+            label = f"d_f {fickle}, d_o {obstinate}\nsilhouette {silhouette}"
+            axis.set_xlabel(label, fontsize=7)
+        axis.grid(False)
+        axis.spines[["top", "right"]].set_visible(True)
+    means = "d_f, d_o: mean distance of fickle, obstinate versions" if numbers else ""
+    _add_legend(figure, axes[0], 3, means)
+    handles: list[Any] = figure.legends[0].legend_handles
+    for handle in handles:
+        handle.set_sizes([16])
+    return figure
 
 
 def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[str, Any]:
+    """Return the two coordinates of the vectors of each kind, (2, N)."""
     import numpy as np
     from sklearn.manifold import TSNE
 
-    groups = [np.asarray(vectors[kind], dtype=np.float64) for kind in _KINDS]
-    stacked = np.concatenate(groups)
+    stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in KINDS])
     if len(stacked) < 6:
         raise HfBatError(
             "a projection needs at least two rows with a fickle and an obstinate version"
@@ -426,10 +407,10 @@ def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[
         metric="cosine",
         n_jobs=1,
     ).fit_transform(stacked)
-    ends = np.cumsum([len(group) for group in groups])[:-1]
-    return {kind: part.T for kind, part in zip(_KINDS, np.split(flat, ends), strict=True)}
+    return {kind: part.T for kind, part in zip(KINDS, np.split(flat, 3), strict=True)}
 
 
+@_apply_style()
 def distance_histograms(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     x_label: str = "cosine distance to the anchor",
@@ -454,42 +435,28 @@ def distance_histograms(
     """
     import numpy as np
 
-    with _apply_style():
-        height = 1.15 if width < 5 else 1.8
-        figure, axes = _make_grid(len(panels), width, height, extra=0.35, sharex=True)
-        everything = [d for kinds in panels.values() for ds in kinds.values() for d in ds]
-        edges = np.linspace(0.0, max(everything, default=1.0) or 1.0, bins + 1)
-        for axis, (title, kinds) in zip(axes, panels.items(), strict=True):
-            for number, kind in enumerate(_KINDS):
-                distances = kinds.get(kind)
-                if not distances:
-                    continue
-                color = _get_look(number)["color"]
-                style = {"weights": [100 / len(distances)] * len(distances), "color": color}
-                axis.hist(distances, edges, alpha=0.35, **style)
-                axis.hist(distances, edges, histtype="step", label=kind, **style)
-                dashes = (4, 2) if kind == "fickle" else (1, 1.5)
-                axis.axvline(float(np.mean(distances)), color=color, lw=1.0, dashes=dashes)
-            axis.set_title(title)
-            axis.set_ylabel("% of pairs")
-        axes[-1].set_xlabel(x_label)
-        _add_legend(figure, axes[0], 2)
-        return figure
+    height = 1.15 if width < 5 else 1.8
+    figure, axes = _make_grid(len(panels), width, height, extra=0.35, sharex=True)
+    everything = [d for kinds in panels.values() for ds in kinds.values() for d in ds]
+    edges = np.linspace(0.0, max(everything, default=1.0) or 1.0, bins + 1)
+    for axis, (title, kinds) in zip(axes, panels.items(), strict=True):
+        for number, kind in enumerate(KINDS):
+            distances = kinds.get(kind)
+            if not distances:
+                continue
+            color = _get_look(number)["color"]
+            style = {"weights": [100 / len(distances)] * len(distances), "color": color}
+            axis.hist(distances, edges, alpha=0.35, **style)
+            axis.hist(distances, edges, histtype="step", label=kind, **style)
+            dashes = (4, 2) if kind == "fickle" else (1, 1.5)
+            axis.axvline(float(np.mean(distances)), color=color, lw=1.0, dashes=dashes)
+        axis.set(title=title, ylabel="% of pairs")
+    axes[-1].set_xlabel(x_label)
+    _add_legend(figure, axes[0], 2)
+    return figure
 
 
 # ---- the common look, and files ---------------------------------------------------------------
-
-
-@contextmanager
-def _apply_style() -> Iterator[None]:
-    """Use our settings inside the `with` block; matplotlib's settings are restored after it."""
-    try:
-        import matplotlib.style
-    except ImportError as error:
-        raise HfBatError('pictures need matplotlib: pip install "hf_bat[plots]"') from error
-    # after_reset: a user's matplotlibrc must not change the pictures.
-    with matplotlib.style.context(_STYLE, after_reset=True):
-        yield
 
 
 def _make_grid(
@@ -518,14 +485,7 @@ def _make_grid(
 
 
 def _number_names(names: Iterable[str]) -> dict[str, int]:
-    """Number lines or groups in order; methods have fixed numbers, so that they look the same everywhere.
-
-    Example:
-        >>> _number_names(["triplet", "normal", "mine"])
-        {'triplet': 4, 'normal': 0, 'mine': 6}
-        >>> _number_names(["antonym ASR", "synonym ASR"])
-        {'antonym ASR': 0, 'synonym ASR': 1}
-    """
+    """Number lines or groups in order; methods have fixed numbers, so that they look the same everywhere."""
     names = list(dict.fromkeys(names))
     methods = {name: number for number, name in enumerate(METHODS)}
     first = len(methods) if any(name in methods for name in names) else 0
@@ -540,7 +500,7 @@ def _get_look(number: int) -> dict[str, str]:
     return {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)]}
 
 
-def _add_legend(figure: Figure, axis: Any, columns: int = 2, note: str | None = None) -> None:
+def _add_legend(figure: Figure, axis: Any, columns: int, note: str = "") -> None:
     """Add one legend for all panels below them, with an optional note above it."""
     handles, labels = axis.get_legend_handles_labels()
     # One entry per label; matplotlib lists lines before bars, and the baseline must come after both.
@@ -554,7 +514,7 @@ def _add_legend(figure: Figure, axis: Any, columns: int = 2, note: str | None = 
             ncols=min(columns, len(entries)),
             handlelength=2.2,
             columnspacing=1.2,
-            title=note,
+            title=note or None,
             title_fontsize=7.0,
         )
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hf_bat.commands import options
 from hf_bat.console import align
-from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 HELP = """\
@@ -54,14 +50,12 @@ def run(args: argparse.Namespace) -> int:
     """Compare two reports, print the tables and return 0."""
     from hf_bat.attack.report import disclosure
     from hf_bat.evaluation.compare import compare_attack_rates, compare_contrast, compare_rows
-    from hf_bat.evaluation.reports import read_both_rows, read_report
+    from hf_bat.evaluation.reports import read_both
 
-    options.check_outputs(args, "json", inputs=_list_rows_files(args.reports))
-    path_a, path_b = args.reports
-    rows = (args.rows[0], args.rows[1]) if args.rows else None
+    kind, both, files, (rows_a, rows_b) = read_both(args.reports, args.rows)
+    options.check_outputs(args, "json", inputs=files)
     bootstrap = {"resamples": args.resamples, "seed": args.seed}
-    kind, rows_a, rows_b = read_both_rows((path_a, path_b), rows)
-    reports = {"a": read_report(path_a), "b": read_report(path_b)}
+    reports = dict(zip("ab", both, strict=True))
     for (side, report), path in zip(reports.items(), args.reports, strict=True):
         print(f"{side.upper()}: {path}")
         if line := disclosure(report):
@@ -83,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(align([_RATES_HEAD, *lines], left=2)))
     if args.json:
         content = {
-            "a": path_a,
-            "b": path_b,
+            **dict(zip("ab", args.reports, strict=True)),
             **bootstrap,
             "comparisons": [one.to_dict() for one in comparisons],
             "rates": [one.to_dict() for one in rates],
@@ -97,18 +90,6 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     return 0
-
-
-def _list_rows_files(paths: Sequence[str]) -> list[Path]:
-    """Return the rows files that readable reports name or that lie next to them."""
-    from hf_bat.evaluation.reports import find_rows, read_report
-
-    files = []
-    for path in paths:
-        # What is wrong with a report is told when it is compared.
-        with contextlib.suppress(HfBatError):
-            files.append(find_rows(Path(path), read_report(path)))
-    return files
 
 
 def _format_rates(comparison: Any, name: str) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.figures import Figure, list_figures
+from hf_bat.attack.figures import list_figures
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import FIGURES, group_by_original
-from hf_bat.evaluation.reports import read_both_rows
+from hf_bat.evaluation.reports import read_both
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
@@ -38,18 +38,14 @@ class Comparison:
 
     Args:
         attack: Name of the attack.
-        definition: "strict" or "confident" (see `hf_bat.attack`), followed by ", valid" if only edits
-            that pass the label filter count.
+        definition: A key of `DEFINITIONS`; ", valid" counts only edits that pass the label filter.
         rows: Number of rows that both models were given.
-        attempted_a: Number of rows attacked for A: predicted correctly, and without a skipped label.
-        attempted_b: The same for B.
-        asr_a: Attack success rate of A, or `None` if no row was attacked.
-        asr_b: The same for B.
+        attempted_a, attempted_b: Number of rows attacked: predicted correctly, label not skipped.
+        asr_a, asr_b: Attack success rate, or `None` if no row was attacked.
         difference: `asr_b - asr_a`; negative if B is more robust.
         interval: Paired bootstrap interval (percentiles) of the difference, or `None` without one.
-        attempted_by_both: Number of rows in McNemar's test: attacked for both models.
-        only_a: Number of these rows on which the attack succeeds only for A.
-        only_b: The same for B.
+        attempted_by_both: Number of rows in McNemar's test.
+        only_a, only_b: Number of these rows on which the attack succeeds only for A, or only for B.
         p_value: Two-sided p-value of McNemar's exact test; 1.0 if the models never differ.
     """
 
@@ -78,9 +74,7 @@ class RateComparison:
 
     Args:
         source: Name of the attack, or "contrast".
-        figure: "accuracy" or "keep rate" (", valid" and ", invalid" with the label filter) of an attack;
-            "accuracy, originals", "accuracy, edits", "consistency", "fickle errors" or "obstinate
-            errors" of a contrast set.
+        figure: Name of the rate, see `compare_attack_rates` and `compare_contrast`.
         rows: Number of rows that both models were given; for a contrast set, originals with their edits.
         rate_a: Rate of A, or `None` out of nothing.
         rate_b: The same for B.
@@ -122,24 +116,16 @@ def compare_reports(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        One comparison per attack and definition, as `compare_rows`.
+        As `compare_rows`.
 
     Raises:
-        HfBatError: If a file is missing or is not an attack report, the recipes differ, or as
-            `compare_rows`.
+        HfBatError: If a file is no attack report, the recipes differ, or as `compare_rows`.
 
     Example:
-        >>> import json, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name, outcome in (("A", "succeeded"), ("B", "failed")):
-        ...         row = {"idx": 0, "attack": "antonym", "outcome": outcome}
-        ...         _ = Path(folder, f"{name}.json").write_text('{"attacks": {"antonym": {}}}')
-        ...         _ = Path(folder, f"{name}.jsonl").write_text(json.dumps(row))
-        ...     [comparison] = compare_reports(Path(folder, "A.json"), Path(folder, "B.json"))
-        >>> comparison.asr_a, comparison.asr_b
-        (1.0, 0.0)
+        >>> [one.difference for one in compare_reports("A.json", "B.json")]  # doctest: +SKIP
+        [-0.12, -0.09]
     """
-    kind, rows_a, rows_b = read_both_rows((path_a, path_b), rows)
+    kind, _, _, (rows_a, rows_b) = read_both((path_a, path_b), rows)
     if kind != "attacks":
         raise HfBatError(f"{path_a} is a contrast report; compare its rows with `compare_contrast`")
     return compare_rows(rows_a, rows_b, resamples, seed)
@@ -193,8 +179,8 @@ def compare_attack_rates(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        For each attack `accuracy` over the rows with a label; if the search tried every edit also `keep
-        rate`, and with the label filter `keep rate, valid` and `keep rate, invalid`.
+        For each attack "accuracy" over the rows with a label; if the search tried every edit also "keep
+        rate", and with the label filter "keep rate, valid" and "keep rate, invalid".
 
     Raises:
         HfBatError: As `compare_rows`.
@@ -208,7 +194,14 @@ def compare_attack_rates(
     comparisons = []
     for attack, pairs in _pair_attacks(rows_a, rows_b).items():
         for figure in sorted(list_figures("compare"), key=lambda one: one.per_edit):
-            counts = [(_measure(figure, a), _measure(figure, b)) for a, b in pairs]
+            # A search that stops at a success tries other edits for each model, so edits cannot be compared.
+            counts: Any = [
+                [
+                    (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
+                    for row in pair
+                ]
+                for pair in pairs
+            ]
             if all(any(pair[side][1] for pair in counts) for side in (0, 1)):
                 comparisons.append(
                     compare_counts(counts, attack, figure.title, resamples, seed=seed)
@@ -228,26 +221,23 @@ def compare_contrast(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        Accuracy on originals and on edits, consistency, fickle and obstinate errors, without figures to
-        which no row counts.
+        Accuracy on originals and edits, consistency, fickle and obstinate errors, if any row counts.
 
     Raises:
-        HfBatError: If the rows are not of a contrast set, or of two different ones.
+        HfBatError: If the rows are not of one contrast set.
 
     Example:
-        >>> from hf_bat.evaluation.contrast import ContrastRow, evaluate_contrast
-        >>> rows = [ContrastRow(0, None, ("A cat.",), 0), ContrastRow(1, 0, ("No cat.",), 1)]
-        >>> right = evaluate_contrast(rows, lambda inputs: [0, 1]).row_results
-        >>> wrong = evaluate_contrast(rows, lambda inputs: [0, 0]).row_results
-        >>> for comparison in compare_contrast(right, wrong):
-        ...     print(comparison.figure, comparison.rate_a, comparison.rate_b)
-        accuracy, originals 1.0 1.0
-        accuracy, edits 1.0 0.0
-        consistency 1.0 0.0
-        obstinate errors 0.0 1.0
+        >>> row = {"idx": 0, "original_idx": None, "label": 1, "correct": True, "error": None}
+        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_contrast([row], [row])]
+        [('accuracy, originals', 1.0, 1.0)]
     """
     sets_a, sets_b = group_by_original(rows_a), group_by_original(rows_b)
-    if _list_texts(sets_a) != _list_texts(sets_b):
+    # Without labels: each model has its own label numbers.
+    texts_a, texts_b = (
+        {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}
+        for sets in (sets_a, sets_b)
+    )
+    if texts_a != texts_b:
         raise HfBatError("the two models were not given the same contrast rows")
     comparisons = []
     for name, count in FIGURES.items():
@@ -299,11 +289,10 @@ def compare_counts(
 def _compare_outcomes(
     outcomes: Sequence[tuple[str, str]], attack: str, definition: str, resamples: int, seed: int
 ) -> Comparison:
-    """Compare the outcomes (of A, of B) of each row."""
     counts = Counter(outcomes)
     # All nine pairs in a fixed order, because the draws of a seed depend on it.
     pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
-    table = [[n for outcome in pair for n in _count_outcome(outcome)] for pair in pairs]
+    table = [[a == "succeeded", a != "skipped", b == "succeeded", b != "skipped"] for a, b in pairs]
     sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, 0.95, seed)
     only_a, only_b = counts["succeeded", "failed"], counts["failed", "succeeded"]
     both = only_a + only_b + counts["succeeded", "succeeded"] + counts["failed", "failed"]
@@ -324,17 +313,9 @@ def _compare_outcomes(
 def _compare_sums(
     table: Any, repeats: Any, resamples: int, confidence: float, seed: int
 ) -> tuple[float | None, float | None, float | None, tuple[float, float] | None]:
-    """Compare two rates whose parts are sums over rows.
+    """Return the rates of A and B, their difference and its paired bootstrap interval.
 
-    Args:
-        table: Distinct rows, (K, 4): count and total of A, count and total of B.
-        repeats: How often each distinct row occurs, (K,).
-        resamples: Number of bootstrap resamples.
-        confidence: Confidence level of the interval.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        Rate of A, rate of B, their difference B - A and its paired bootstrap interval.
+    Row k of `table` (K, 4), the count and total of A and those of B, occurs `repeats[k]` times.
     """
     import numpy as np
 
@@ -364,12 +345,11 @@ def _pair_attacks(
             f"no attack in common: A has {', '.join(first) or 'no rows'}, "
             f"B has {', '.join(second) or 'no rows'}"
         )
+    pairs = {}
     for attack in common:
         _check_same_rows(attack, first[attack], second[attack])
-    return {
-        attack: [(row, second[attack][idx]) for idx, row in first[attack].items()]
-        for attack in common
-    }
+        pairs[attack] = [(row, second[attack][idx]) for idx, row in first[attack].items()]
+    return pairs
 
 
 def _index_rows(rows: Iterable[Row], model: str) -> dict[str, dict[Any, AttackResult]]:
@@ -408,17 +388,3 @@ def _check_same_rows(
                     f"{attack}: the rows are of different {mark.replace('_', ' ')} ({hashes[0]} and "
                     f"{hashes[1]}); attack both models with the same"
                 )
-
-
-def _count_outcome(outcome: str) -> Counts:
-    return int(outcome == "succeeded"), int(outcome != "skipped")
-
-
-def _measure(figure: Figure, row: AttackResult) -> Counts:
-    # A search that stops at a success tries other edits for each model, so edits cannot be compared.
-    return (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
-
-
-def _list_texts(sets: Mapping[Any, Sequence[Row]]) -> dict[Any, list[Any]]:
-    # Without labels: each model has its own label numbers.
-    return {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}

@@ -28,19 +28,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ContrastRow:
-    """One row of a contrast set.
-
-    Args:
-        idx: Id of the row.
-        original_idx: Id of the row that people edited; `None` for an original.
-        texts: One or two sentences.
-        label: Gold label as the model numbers it; `None` if the data has none.
-    """
+    """One row of a contrast set."""
 
     idx: int | str
-    original_idx: int | str | None
+    original_idx: int | str | None  # the row that people edited; `None` for an original
     texts: Texts
-    label: int | None
+    label: int | None  # as the model numbers it; `None` if the data has none
 
 
 @dataclass(frozen=True)
@@ -102,18 +95,9 @@ def read_contrast_set(
     get_label: Callable[[Any, str], int | None],
     label_column: str = "label",
 ) -> list[ContrastRow]:
-    """Read the rows of a contrast set.
+    """Read the rows of a contrast set, and check their ids and links.
 
-    Args:
-        rows: Dicts with the text columns, the label column, `original_idx` (empty or null for an original)
-            and optionally `idx`, which defaults to the position.
-        columns: One or two text columns.
-        get_label: Takes a value of the label column and a description of the row; returns the model's label.
-        label_column: Name of the label column. Defaults to "label".
-
-    Raises:
-        HfBatError: If a column is missing, an `idx` occurs twice, or an edit links to no row or to
-            another edit.
+    `get_label` takes a value of the label column and a description of the row.
     """
     contrast: dict[int | str, ContrastRow] = {}
     for number, row in enumerate(rows):
@@ -143,8 +127,10 @@ def read_contrast_set(
     return list(contrast.values())
 
 
-def _select_scorable(rows: Sequence[ContrastRow]) -> tuple[list[ContrastRow], dict[str, int]]:
-    """Return the rows that have a label and texts, and whose original has them too; count the others."""
+def evaluate_contrast(
+    rows: Sequence[ContrastRow], predict: Callable[[list[Texts]], Iterable[int]]
+) -> ContrastReport:
+    """Score a model, given as a function that predicts the labels of texts, on a contrast set."""
     reasons: dict[int | str, str] = {}
     for row in rows:
         if row.label is None:
@@ -155,36 +141,13 @@ def _select_scorable(rows: Sequence[ContrastRow]) -> tuple[list[ContrastRow], di
     for row in rows:
         if row.idx not in reasons and row.original_idx in reasons:
             reasons[row.idx] = "original skipped"
+    skipped = dict(sorted(Counter(reasons.values()).items()))
     kept = [row for row in rows if row.idx not in reasons]
-    return kept, dict(sorted(Counter(reasons.values()).items()))
-
-
-def evaluate_contrast(
-    rows: Sequence[ContrastRow], predict: Callable[[list[Texts]], Iterable[int]]
-) -> ContrastReport:
-    """Score a model on a contrast set.
-
-    Args:
-        rows: Rows as `read_contrast_set` returns them.
-        predict: Takes the texts of all rows that can be scored and returns their predicted labels.
-
-    Raises:
-        HfBatError: If no row can be scored, or `predict` returns another number of labels.
-
-    Example:
-        >>> rows = [ContrastRow(0, None, ("A cat.",), 0), ContrastRow(1, 0, ("No cat.",), 1)]
-        >>> report = evaluate_contrast(rows, lambda inputs: [0] * len(inputs))
-        >>> report.obstinate_errors.rate, report.consistency.rate, report.fickle_errors.rate
-        (1.0, 0.0, None)
-    """
-    kept, skipped = _select_scorable(rows)
     if not kept:
         raise HfBatError(
             f"the contrast set has no row to score (of {len(rows)}: {skipped or 'none'})"
         )
-    predictions = [int(label) for label in predict([row.texts for row in kept])]
-    if len(predictions) != len(kept):
-        raise HfBatError(f"the model gave {len(predictions)} predictions for {len(kept)} rows")
+    predictions = map(int, predict([row.texts for row in kept]))
     by_idx = {row.idx: (row, label) for row, label in zip(kept, predictions, strict=True)}
     results = []
     for row, prediction in by_idx.values():
@@ -207,10 +170,10 @@ def evaluate_contrast(
             }
         )
     sets = group_by_original(results).values()
-    shares: Any = {}
-    for name, count in FIGURES.items():
-        counts = [count(rows_of_set) for rows_of_set in sets]
-        shares[name] = Share(sum(part for part, _ in counts), sum(total for _, total in counts))
+    shares: Any = {
+        name: Share(*map(sum, zip(*map(count, sets), strict=True)))
+        for name, count in FIGURES.items()
+    }
     return ContrastReport(
         rows=len(rows),
         originals=len(sets),
@@ -237,11 +200,6 @@ def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
     return sets
 
 
-def _count_consistent(rows: Sequence[Row]) -> tuple[int, int]:
-    has_edits = len(rows) > 1
-    return int(has_edits and all(row["correct"] for row in rows)), int(has_edits)
-
-
 def _count_errors(rows: Sequence[Row], kind: str) -> tuple[int, int]:
     label = rows[0]["label"]
     edits = [row for row in rows[1:] if (row["label"] == label) == (kind == "fickle")]
@@ -252,7 +210,10 @@ def _count_errors(rows: Sequence[Row], kind: str) -> tuple[int, int]:
 FIGURES: dict[str, Callable[[Sequence[Row]], tuple[int, int]]] = {
     "accuracy_originals": lambda rows: (int(rows[0]["correct"]), 1),
     "accuracy_edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
-    "consistency": _count_consistent,
+    "consistency": lambda rows: (
+        int(len(rows) > 1 and all(row["correct"] for row in rows)),
+        int(len(rows) > 1),
+    ),
     "fickle_errors": lambda rows: _count_errors(rows, "fickle"),
     "obstinate_errors": lambda rows: _count_errors(rows, "obstinate"),
 }
@@ -275,7 +236,8 @@ def contrast_model(
     Args:
         model: Model as `hf_bat.attack.Attack` takes it: a classifier, its folder or Hub id, or a function
             from inputs to probabilities of shape (n, labels).
-        rows: A `datasets.Dataset` or dicts, as `read_contrast_set` describes them.
+        rows: A `datasets.Dataset` or dicts with the columns of the task, `original_idx` (empty or null for
+            an original) and optionally `idx`, which defaults to the position.
         task: Task of the rows, or its name. Defaults to "snli".
         tokenizer: Tokenizer of the model. If `None`, it is loaded with a model given by path.
         batch_size: Largest number of inputs in a forward pass. If `None`, chosen by the engine.
@@ -306,15 +268,6 @@ def contrast_model(
     column, labels = find_labels(rows, task, classifier.config)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
     contrast = read_contrast_set(renamed, task.columns, labels.read_label, column)
-    return evaluate_contrast(
-        contrast, lambda inputs: predict_labels(classifier, inputs, batch_size, progress)
-    )
-
-
-def predict_labels(
-    classifier: Any, inputs: Sequence[Texts], batch_size: int | None, progress: bool | None
-) -> list[int]:
-    """Predict labels with the attack's engine, which sorts, batches and asks duplicates once."""
 
     def ask(number: int, texts: Texts) -> Any:
         def search(_: Any) -> Any:
@@ -323,14 +276,17 @@ def predict_labels(
 
         return search, None
 
-    labels = [0] * len(inputs)
-    with open_bar(len(inputs), "contrast", "row", show=progress) as bar:
+    def predict(inputs: Sequence[Texts]) -> Iterable[int]:
+        predictions: dict[int, int] = {}
+        # The attack's engine sorts, batches and asks duplicates once.
         engine = Engine(classifier, batch_size)
-        for answers in engine.run(ask(number, texts) for number, texts in enumerate(inputs)):
-            for number, label in answers:
-                labels[number] = label
-            bar.update(len(answers))
-    return labels
+        with open_bar(len(inputs), "contrast", "row", show=progress) as bar:
+            for answers in engine.run(ask(*item) for item in enumerate(inputs)):
+                predictions.update(answers)
+                bar.update(len(answers))
+        return (predictions[number] for number in range(len(inputs)))
+
+    return evaluate_contrast(contrast, predict)
 
 
 def normalize_id(value: Any) -> int | str | None:

@@ -10,16 +10,14 @@ from typing import Any
 from hf_bat.attack.rows import read_json_lines, read_rows
 from hf_bat.errors import HfBatError
 
+Json = dict[str, Any]
+
 KINDS = ("attacks", "contrast")
 _ROWS_ENDINGS = (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
-    """Read a JSON report of any command; an empty dict if the file holds other JSON.
-
-    Raises:
-        HfBatError: If the file is missing or not JSON.
-    """
+def read_report(path: str | Path) -> Json:
+    """Read a JSON report of any command; an empty dict if the file holds other JSON."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -30,11 +28,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
 
 
 def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
-    """Find the rows file of a report: the one that the report names, or one next to it.
-
-    Raises:
-        HfBatError: If there is none.
-    """
+    """Find the rows file of a report: the one that the report names, or one next to it."""
     named = report.get("rows_file")
     # Commands name it relative to the report, so that both can be moved together.
     candidates = [path.parent / str(named), Path(str(named))] if named else []
@@ -47,69 +41,54 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
     )
 
 
-def read_both_rows(
-    paths: tuple[str | Path, str | Path], rows: tuple[str | Path, str | Path] | None = None
-) -> tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Read the rows of two reports that can be compared.
-
-    Args:
-        paths: The two reports.
-        rows: Their rows files. If `None`, the files that the reports name or that lie next to them.
-
-    Returns:
-        Kind of the reports, "attacks" or "contrast", and the rows of each.
-
-    Raises:
-        HfBatError: If a file is missing or is not a report, or the reports have different kinds or recipes.
-    """
-    path_a, path_b = map(Path, paths)
-    report_a, report_b = read_report(path_a), read_report(path_b)
-    kind, kind_b = _get_kind(path_a, report_a), _get_kind(path_b, report_b)
-    if kind != kind_b:
-        raise HfBatError(
-            f"{path_a} is of `hf-bat {kind.rstrip('s')}`, {path_b} of `hf-bat {kind_b.rstrip('s')}`"
+def read_both(
+    paths: Sequence[str | Path], files: Sequence[str | Path] | None = None
+) -> tuple[str, list[Json], list[Path], list[Any]]:
+    """Return the kind of two reports, "attacks" or "contrast", the reports, their rows files and rows."""
+    reports = [read_report(path) for path in paths]
+    kinds = []
+    for path, report in zip(paths, reports, strict=True):
+        kinds += [kind for kind in KINDS if isinstance(report.get(kind), dict)][:1] or [""]
+        if not kinds[-1]:
+            raise HfBatError(
+                f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no "
+                "'contrast' (`hf-bat contrast --json`)"
+            )
+    if kinds[0] != kinds[1]:
+        first, second = (
+            f"{path} is of `hf-bat {kind.rstrip('s')}`"
+            for path, kind in zip(paths, kinds, strict=True)
         )
-    if kind == "attacks":
-        _check_same_recipes(report_a["attacks"], report_b["attacks"])
-    files = rows or (find_rows(path_a, report_a), find_rows(path_b, report_b))
+        raise HfBatError(f"{first}, and {second}; compare two of one kind")
+    if kinds[0] == "attacks":
+        _check_same_recipes(*(report["attacks"] for report in reports))
+    found = list(map(Path, files or map(find_rows, map(Path, paths), reports)))
     # One `rows.jsonl` next to two reports can only belong to one of them.
-    if not rows and files[0] == files[1] and path_a.resolve() != path_b.resolve():
+    if not files and found[0] == found[1] and Path(paths[0]).resolve() != Path(paths[1]).resolve():
         raise HfBatError(
-            f"{files[0]} would be the rows of both {path_a} and {path_b}; give both files with "
+            f"{found[0]} would be the rows of both {paths[0]} and {paths[1]}; give both files with "
             "--rows A.jsonl B.jsonl"
         )
-    if kind == "attacks":
-        return kind, read_rows(files[0]), read_rows(files[1])
+    if kinds[0] == "attacks":
+        return kinds[0], reports, found, [read_rows(file) for file in found]
     # A header line has no `idx`.
-    first, second = ([row for row in read_json_lines(file) if "idx" in row] for file in files)
-    return kind, first, second
+    rows = [[row for row in read_json_lines(file) if "idx" in row] for file in found]
+    return kinds[0], reports, found, rows
 
 
-def _get_kind(path: Path, report: Mapping[str, Any]) -> str:
-    for kind in KINDS:
-        if isinstance(report.get(kind), dict):
-            return kind
-    raise HfBatError(
-        f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no 'contrast' "
-        "(`hf-bat contrast --json`)"
-    )
-
-
-def _check_same_recipes(attacks_a: Mapping[str, Any], attacks_b: Mapping[str, Any]) -> None:
+def _check_same_recipes(attacks_a: Json, attacks_b: Json) -> None:
     for attack in (name for name in attacks_a if name in attacks_b):
         first, second = attacks_a[attack].get("recipe"), attacks_b[attack].get("recipe")
-        if first != second:
-            raise HfBatError(
-                f"{attack}: the two reports have different recipes ({_find_difference(first, second)}); "
-                "run both models with the same one"
-            )
-
-
-def _find_difference(first: Any, second: Any) -> str:
-    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
-        missing = first is None or second is None
-        return "one of them has none" if missing else f"{first} and {second}"
-    keys = [key for key in (*first, *second) if first.get(key) != second.get(key)]
-    # The hash differs too, but says nothing to a reader.
-    key = next((key for key in keys if key != "hash"), keys[0])
-    return f"{key}: {json.dumps(first.get(key))} and {json.dumps(second.get(key))}"
+        if first == second:
+            continue
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            keys = [key for key in (*first, *second) if first.get(key) != second.get(key)]
+            # The hash differs too, but says nothing to a reader.
+            key = next((key for key in keys if key != "hash"), keys[0])
+            fault = f"{key}: {json.dumps(first.get(key))} and {json.dumps(second.get(key))}"
+        else:
+            fault = "one of them has none"
+        raise HfBatError(
+            f"{attack}: the two reports have different recipes ({fault}); run both models with the "
+            "same one"
+        )

@@ -14,8 +14,6 @@ from hf_bat.errors import HfBatError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["collect", "distances", "separation"]
-
 KINDS = ("anchor", "fickle", "obstinate")
 
 
@@ -28,8 +26,8 @@ def collect(
     version and are left out (the paper uses 500 MNLI examples without the neutral class, section 4.3).
 
     Args:
-        trainer: `BalancedTrainer` with its model, tokenizer, task and tables. With several processes, each
-            must call this function and gets the vectors of its share of the rows.
+        trainer: `BalancedTrainer`. With several processes, each must call this function and gets the
+            vectors of its share of the rows.
         rows: Raw rows, as for `evaluate`.
         max_rows: Maximum number of rows N, at least 1. Defaults to 500.
         pooling: Kind of representation, as in `BalancedTrainingArguments`. Defaults to "head_input".
@@ -59,17 +57,15 @@ def collect(
     model.eval()
     for batch in trainer.get_perturbed_dataloader(rows):
         with torch.no_grad(), trainer.accelerator.autocast(), disable_cudnn_attention():
-            forward = run_forward(model, batch, trainer.processing_class, pooling)
-        owners = {kind: forward.versions[kind].owners.cpu().numpy() for kind in KINDS[1:]}
+            forward: Any = run_forward(model, batch, trainer.processing_class, pooling)
+        batch_parts = {"anchor": (forward.vectors, np.arange(len(forward.vectors)))}
+        for kind in KINDS[1:]:
+            version = forward.versions[kind]
+            batch_parts[kind] = (version.vectors, version.owners.cpu().numpy())
         # A row may lack one version: only rows with both are comparable.
-        both = np.intersect1d(owners["fickle"], owners["obstinate"])
-        vectors: dict[str, Any] = {
-            "anchor": forward.vectors,
-            **{kind: forward.versions[kind].vectors for kind in owners},
-        }
-        for kind, tensor in vectors.items():
-            is_kept = np.isin(owners.get(kind, np.arange(len(tensor))), both)
-            parts[kind].append(tensor.float().cpu().numpy()[is_kept])
+        both = np.intersect1d(batch_parts["fickle"][1], batch_parts["obstinate"][1])
+        for kind, (vectors, owners) in batch_parts.items():
+            parts[kind].append(vectors.float().cpu().numpy()[np.isin(owners, both)])
         if sum(map(len, parts["anchor"])) >= max_rows:
             break
     model.train(was_training)
@@ -98,10 +94,7 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
     for kind in KINDS:
         array = np.asarray(vectors[kind], dtype=np.float64)
         unit[kind] = array / np.linalg.norm(array, axis=1, keepdims=True).clip(1e-12)
-    return {
-        kind: [float(d) for d in 1 - (unit["anchor"] * unit[kind]).sum(axis=1)]
-        for kind in KINDS[1:]
-    }
+    return {kind: (1 - (unit["anchor"] * unit[kind]).sum(axis=1)).tolist() for kind in KINDS[1:]}
 
 
 def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
@@ -128,13 +121,11 @@ def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
 
     far = distances(vectors)
     stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in KINDS])
-    rows = len(far["fickle"])
-    labels = np.repeat([0, 0, 1], rows)
-    pairs = zip(far["fickle"], far["obstinate"], strict=True)
+    labels = np.repeat([0, 0, 1], len(far["fickle"]))
     return {
-        "rows": rows,
+        "rows": len(far["fickle"]),
         "fickle_distance": float(np.mean(far["fickle"])),
         "obstinate_distance": float(np.mean(far["obstinate"])),
-        "ordered": float(np.mean([d_f < d_o for d_f, d_o in pairs])),
+        "ordered": float(np.mean(np.less(far["fickle"], far["obstinate"]))),
         "silhouette": float(silhouette_score(stacked, labels, metric="cosine")),
     }

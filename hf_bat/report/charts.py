@@ -12,25 +12,16 @@ from typing import Any
 Point = tuple[float, float]
 
 MAX_POINTS = 300
+MAX_STEPS = 5  # between the ticks of an axis
 # The plot in a line chart of 820 by 270 pixels; names are to the right of it.
 LEFT, RIGHT, TOP, BOTTOM = 56, 600, 12, 232
 NAME_GAP = 15  # least distance between names, in pixels
 
 
 def place_lines(series: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """Place lines and ticks in a chart, in pixels.
+    """Place lines of points (x, y), ordered by x, and their ticks in a chart; empty if there is no point.
 
-    Args:
-        series: Name -> points (x, y), ordered by x. Points that are not finite are left out; more than
-            `MAX_POINTS` are averaged in groups.
-
-    Returns:
-        `x_ticks` and `y_ticks`, each (pixel, value), and `lines`, each (name, points, y of the name);
-        empty if there is no point.
-
-    Example:
-        >>> place_lines({"loss": [(1, 0.0), (2, 1.0)]})["lines"]
-        [('loss', [(56.0, 232.0), (600.0, 12.0)], 12.0)]
+    Returns `x_ticks` and `y_ticks`, each (pixel, value), and `lines`, each (name, points, y of the name).
     """
     thinned = {name: thin_points(points) for name, points in series.items()}
     lines = {name: points for name, points in thinned.items() if points}
@@ -60,14 +51,7 @@ def place_lines(series: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
 
 
 def thin_points(points: Sequence[Point]) -> list[Point]:
-    """Return the finite points; more than `MAX_POINTS` are averaged in groups of neighbors.
-
-    Example:
-        >>> thin_points([(1, 2.0), (2, float("nan"))])
-        [(1, 2.0)]
-        >>> len(thin_points([(x, 1.0) for x in range(1000)]))
-        250
-    """
+    """Return the finite points; more than `MAX_POINTS` are averaged in groups of neighbors."""
     finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     size = math.ceil(len(finite) / MAX_POINTS)
     if size <= 1:
@@ -76,22 +60,12 @@ def thin_points(points: Sequence[Point]) -> list[Point]:
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def choose_ticks(low: float, high: float, intervals: int = 5) -> list[float]:
-    """Choose round numbers from at or below `low` to at or above `high`.
-
-    Args:
-        low: Least value.
-        high: Greatest value.
-        intervals: Largest number of steps between ticks. Defaults to 5.
-
-    Example:
-        >>> choose_ticks(0, 1.7)
-        [0.0, 0.5, 1.0, 1.5, 2.0]
-    """
+def choose_ticks(low: float, high: float) -> list[float]:
+    """Choose round numbers from at or below `low` to at or above `high`, with few steps between them."""
     if high <= low:  # a constant line needs an axis too
         high = low + 1
-    step = 10 ** math.floor(math.log10((high - low) / intervals))
-    step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= intervals)
+    step = 10 ** math.floor(math.log10((high - low) / MAX_STEPS))
+    step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= MAX_STEPS)
     first, last = math.floor(low / step), math.ceil(high / step)
     # Rounded, because 3 * 0.1 is not 0.3 in binary.
     return [round(number * step, 10) for number in range(first, last + 1)]

@@ -39,19 +39,17 @@ def is_run(content: Json) -> bool:
 
 def select_metrics(content: Json) -> Json:
     """Return the evaluation and training figures of a file, named as the Trainer names them."""
+    rows, evaluation, training = (
+        part if isinstance(part, dict) else {}
+        for part in map(content.get, ("rows", "eval", "train"))
+    )
     if is_run(content):
-        rows = _get_dict(content, "rows")
         counts = {"train_samples": rows.get("train"), "eval_samples": rows.get("validation")}
-        return counts | _get_dict(content, "train") | content["metrics"]
-    metrics = content | _get_dict(content, "eval") | _get_dict(content, "train")
+        return counts | training | content["metrics"]
+    metrics = content | evaluation | training
     is_known = any(key.startswith(("eval_", "train_")) for key in metrics)
     # A trainer's state has such keys too; its figures are in its log history.
     return metrics if is_known and "global_step" not in content else {}
-
-
-def _get_dict(content: Json, key: str) -> Json:
-    value = content.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _has(key: str, kind: type) -> Callable[[Json], bool]:
@@ -80,23 +78,18 @@ KINDS: dict[str, Callable[[Json], bool]] = {
 
 @dataclass
 class Contents:
-    """Contents of a folder.
+    """The results in a folder, and which of its files hold none."""
 
-    Args:
-        files: Name -> content of the JSON files that the page shows. Attack rows without a report are here
-            too, as a report made of them.
-        rows: Name of an attack report in `files` -> its rows.
-        row_files: Name of an attack report in `files` -> name of its rows file.
-        pictures: Name -> data URI.
-        skipped: Name of a file that the page does not show -> reason.
-        sources: Paths of the files that the page shows or counts; no output may overwrite them.
-    """
-
+    # Name -> content of the JSON files that the page shows. Attack rows without a report are here too, as
+    # a report made of them.
     files: dict[str, Json] = field(default_factory=dict)
-    rows: dict[str, list[AttackResult]] = field(default_factory=dict)
+    # Name of an attack report in `files` -> attack -> its rows, and the name of its rows file.
+    rows: dict[str, dict[str, list[AttackResult]]] = field(default_factory=dict)
     row_files: dict[str, str] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)  # name -> data URI
+    # Name -> why the page does not show the file.
     skipped: dict[str, str] = field(default_factory=dict)
+    # The files that the page shows or counts; no output may overwrite them.
     sources: list[Path] = field(default_factory=list)
 
     @property
@@ -121,15 +114,7 @@ class Contents:
 
 
 def read_folder(folder: Path, page: Path | None = None) -> Contents:
-    """Read the results in a folder.
-
-    Args:
-        folder: Output folder of a run, sweep, reproduction or command.
-        page: Report to be written; may be in the folder. If `None`, no file is taken for it.
-
-    Raises:
-        HfBatError: If the folder is missing or has nothing to show.
-    """
+    """Read the results in the output folder of a run or command; `page` is the report to be written."""
     if not folder.is_dir():
         raise HfBatError(f"no such folder: {folder}")
     contents = Contents()
@@ -138,16 +123,26 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
     _read_results(contents, folder, results)
     # A run that was stopped has no final state, but its checkpoints have one.
     if not contents.select("histories"):
-        _read_results(contents, folder, _find_last_state(folder))
+        states = folder.glob("checkpoint-*/trainer_state.json")
+        steps = {path.parent.name.removeprefix("checkpoint-"): path for path in states}
+        last = max((step for step in steps if step.isdecimal()), key=int, default=None)
+        _read_results(contents, folder, [steps[last]] if last else [])
     _read_all_rows(contents, folder)
     # A reproduction has a folder for each experiment.
     _read_results(contents, folder, sorted(folder.glob("*/results.json")))
-    _read_runs(contents, folder)
+    # The runs of a sweep or reproduction are read if no table sums them up.
+    has_table = contents.select("sweeps") or contents.select("reproductions")
+    for pattern in ("*/result.json", "runs/*/result.json"):
+        runs = sorted(folder.glob(pattern))
+        if not has_table:
+            _read_results(contents, folder, runs)
+        elif runs:
+            contents.skipped[pattern] = (
+                f"finished runs ({len(runs)}): `hf-bat report` on the folder of a run shows it whole"
+            )
+            contents.sources += runs
     files = _list_files(contents, folder, page)
-    pictures = {name: path for name, path in files.items() if is_picture(path)}
-    contents.pictures, unfit = read_pictures(pictures)
-    contents.skipped |= unfit
-    contents.sources += pictures.values()
+    _read_pictures(contents, {name: path for name, path in files.items() if is_picture(path)})
     for name in files.keys() - contents.shown - contents.skipped.keys():
         contents.skipped[name] = _explain_skip(name, contents.shown)
     if not contents.shown:
@@ -159,23 +154,8 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
 
 
 def make_printable(name: str) -> str:
-    """Replace characters of a file name that cannot be printed: line ends, undecodable bytes.
-
-    Example:
-        >>> make_printable("a\\nb.png")
-        'a?b.png'
-    """
+    """Replace characters of a file name that cannot be printed: line ends, undecodable bytes."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def group_by_attack(
-    names: Iterable[str], rows: Iterable[AttackResult]
-) -> dict[str, list[AttackResult]]:
-    """Return attack -> rows, the named attacks first."""
-    groups: dict[str, list[AttackResult]] = {name: [] for name in names}
-    for row in rows:
-        groups.setdefault(str(row.attack), []).append(row)
-    return groups
 
 
 def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> None:
@@ -191,14 +171,6 @@ def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> No
             contents.sources.append(path)
         else:
             contents.skipped[name] = "no result of hf_bat"
-
-
-def _find_last_state(folder: Path) -> list[Path]:
-    """Return the trainer state of the last checkpoint, or an empty list."""
-    paths = folder.glob("checkpoint-*/trainer_state.json")
-    steps = {path: path.parent.name.removeprefix("checkpoint-") for path in paths}
-    numbered = {int(step): path for path, step in steps.items() if step.isdecimal()}
-    return [numbered[max(numbered)]] if numbered else []
 
 
 def _read_all_rows(contents: Contents, folder: Path) -> None:
@@ -229,21 +201,22 @@ def _read_rows(contents: Contents, report: str, path: Path) -> None:
         # The rows of a certificate have outcomes too, which are not successes of an attack.
         lines = [row for row in read_json_lines(path) if "attack" in row and "outcome" in row]
         rows = [AttackResult.from_dict(row) for row in lines if "verdicts" not in row]
+        if not rows:
+            raise HfBatError("no attacked rows")
     except HfBatError as error:
         contents.skipped[path.name] = str(error)
         return
-    if not rows:
-        contents.skipped[path.name] = "no attacked rows"
-        return
-    contents.rows[report] = rows
+    groups = contents.rows.setdefault(report, {})
+    for row in rows:
+        groups.setdefault(str(row.attack), []).append(row)
     contents.row_files[report] = path.name
     contents.sources.append(path)
 
 
-def _summarize(rows: list[AttackResult]) -> dict[str, Json]:
+def _summarize(rows: Mapping[str, list[AttackResult]]) -> dict[str, Json]:
     """Return the `attacks` of a report that is made of rows only."""
     summaries: dict[str, Json] = {}
-    for attack, attack_rows in group_by_attack((), rows).items():
+    for attack, attack_rows in rows.items():
         kind: Kind = "obstinate" if "outcome_confident" in attack_rows[0] else "fickle"
         try:
             summaries[attack] = summarize(attack_rows, kind, {})
@@ -254,28 +227,13 @@ def _summarize(rows: list[AttackResult]) -> dict[str, Json]:
     return summaries
 
 
-def _read_runs(contents: Contents, folder: Path) -> None:
-    """Read the runs of a sweep or reproduction without a table; of one with a table, count them."""
-    has_table = bool(contents.select("sweeps") or contents.select("reproductions"))
-    for pattern in ("*/result.json", "runs/*/result.json"):
-        paths = sorted(folder.glob(pattern))
-        if not has_table:
-            _read_results(contents, folder, paths)
-        elif paths:
-            contents.skipped[pattern] = (
-                f"finished runs ({len(paths)}): `hf-bat report` on the folder of a run shows it whole"
-            )
-            contents.sources += paths
-
-
 def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str, Path]:
     """Return name -> path of the files in the folder and in the folders of its reproductions."""
-    names = contents.select("reproductions")
     # The pictures of an experiment are next to its results.
-    folders = dict.fromkeys((folder, *((folder / name).parent for name in names)))
+    folders = [folder, *((folder / name).parent for name in contents.select("reproductions"))]
     return {
         path.relative_to(folder).as_posix(): path
-        for part in folders
+        for part in dict.fromkeys(folders)
         for path in sorted(part.glob("*"))
         if path.is_file()
         and not path.name.startswith(".")  # temporary files, and those of the system
@@ -286,13 +244,13 @@ def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str
 
 def _explain_skip(name: str, shown: set[str]) -> str:
     path = PurePosixPath(name)
+    source = (path.parent / _SOURCES.get(path.name, "")).as_posix()
     if path.name == "config.json" and (path.parent / "result.json").as_posix() in shown:
         return "the settings of the run, whose result is shown"
     if is_model_file(path.name):
         return "of a model or its training"
-    source = _SOURCES.get(path.name)
-    if source and (path.parent / source).as_posix() in shown:
-        return f"the table that is shown of {(path.parent / source).as_posix()}"
+    if source in shown:
+        return f"the table that is shown of {source}"
     return "no kind of file that a report shows"
 
 
@@ -301,35 +259,29 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_TYPES
 
 
-def read_pictures(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
+def _read_pictures(contents: Contents, paths: Mapping[str, Path]) -> None:
     """Read pictures into data URIs, because a page fetches nothing.
 
     A browser runs no script in an `<img>` and fetches nothing for it, whatever an SVG holds.
-
-    Returns:
-        Name -> data URI of the pictures to show, and name -> reason of the others.
     """
-    uris: dict[str, str] = {}
-    skipped: dict[str, str] = {}
+    contents.sources += paths.values()
     stems: dict[str, str] = {}
     room = MAX_PICTURES_BYTES
     # Sorted, because if a PNG and an SVG have the same stem, only the PNG is shown.
     for name in sorted(paths, key=str.lower):
         path = paths[name]
         stem = name.removesuffix(path.suffix)
-        if stem in stems:
-            skipped[name] = f"a picture of this name is shown: {stems[stem]}"
-            continue
         try:
+            if stem in stems:
+                raise HfBatError(f"a picture of this name is shown: {stems[stem]}")
             data = read_picture(path, room)
         except HfBatError as error:
-            skipped[name] = str(error)
+            contents.skipped[name] = str(error)
             continue
         room -= len(data)
         stems[stem] = name
         encoded = b64encode(data).decode("ascii")
-        uris[name] = f"data:{PICTURE_TYPES[path.suffix.lower()]};base64,{encoded}"
-    return uris, skipped
+        contents.pictures[name] = f"data:{PICTURE_TYPES[path.suffix.lower()]};base64,{encoded}"
 
 
 def read_picture(path: Path, room: int) -> bytes:
@@ -345,15 +297,13 @@ def read_picture(path: Path, room: int) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise HfBatError(f"cannot be read ({error.strerror or error})") from error
-    kind = path.suffix.lower().removeprefix(".")
-    if not (_is_whole_svg(data) if kind == "svg" else _is_whole_png(data)):
-        raise HfBatError(f"no whole {kind.upper()} picture")
-    return data
-
-
-def _is_whole_png(data: bytes) -> bool:
+    if path.suffix.lower() == ".svg":
+        if not _is_whole_svg(data):
+            raise HfBatError("no whole SVG picture")
     # The second part is the last chunk, which is missing if the file was cut short.
-    return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND\xaeB`\x82" in data
+    elif not data.startswith(b"\x89PNG\r\n\x1a\n") or b"IEND\xaeB`\x82" not in data:
+        raise HfBatError("no whole PNG picture")
+    return data
 
 
 def _is_whole_svg(data: bytes) -> bool:

@@ -22,7 +22,6 @@ from hf_bat.report.files import (
     DAMAGE,
     Contents,
     Json,
-    group_by_attack,
     is_run,
     make_printable,
     read_folder,
@@ -38,9 +37,8 @@ MAX_PAIRS = 25
 MAX_REASON = 150  # characters of an error, which may quote a value of the file
 ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
 add_to_templates(disclosures)
-add_to_templates(group_by_attack)
 
-# The files that a training run leaves; they share a column.
+# The files that a training run leaves share a column.
 _RUN_FILES = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
 _COSTS = {
     "train_samples": "training rows",
@@ -98,39 +96,24 @@ def write_report(
 
 
 def write_attack_page(report: AttackReport, path: str | os.PathLike[str]) -> None:
-    """Write the page of an attack report.
-
-    Raises:
-        HfBatError: If the page cannot be written.
-    """
+    """Write the page of an attack report."""
     _write_page(path, render_attack_page(report))
 
 
 def render_attack_page(report: AttackReport) -> str:
-    """Return the page of an attack report.
-
-    Example:
-        >>> page = render_attack_page(AttackReport({"antonym": {"asr": 0.5}}, {}, {"model": "<mine>"}))
-        >>> "50.0 %" in page, "&lt;mine&gt;" in page, "<mine>" in page
-        (True, True, False)
-    """
+    """Return the page of an attack report."""
     return ENVIRONMENT.get_template("attack.html").render(
         title=f"Attack report: {', '.join(report.attacks)}",
         pictures={},
         facts=select_plain(report.about),
         about=report.about,
         attacks=report.attacks,
-        rows=[row for rows in report.rows.values() for row in rows],
+        rows=report.rows,
     )
 
 
 def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return (names, reason) of files that are not shown, those with the same reason together.
-
-    Example:
-        >>> group_reasons({"log.txt": "no kind", "x.json": "no result", "lock": "no kind"})
-        [('lock, log.txt', 'no kind'), ('x.json', 'no result')]
-    """
+    """Return (names, reason) of files that are not shown, those with the same reason together."""
     names: dict[str, list[str]] = {}
     for name, reason in sorted(skipped.items()):
         names.setdefault(reason, []).append(make_printable(name))
@@ -144,36 +127,32 @@ def _write_page(path: str | os.PathLike[str], page: str) -> None:
 
 def _skip_damaged(contents: Contents) -> None:
     """Leave out files that cannot be rendered. Each is tried separately, because files share sections."""
-    for name, content in sorted(contents.files.items()):
-        if reason := _find_damage(Contents({name: content})):
-            contents.skip(name, reason)
-    for report, rows_name in list(contents.row_files.items()):
-        part = Contents({report: contents.files[report]}, {report: contents.rows[report]})
-        if reason := _find_damage(part):
-            contents.skip(rows_name, reason)
-
-
-def _find_damage(contents: Contents) -> str:
-    """Return why the contents cannot be rendered, or an empty string."""
-    try:
-        # Rendering tests all that the templates need from a file.
-        _render_folder("", contents)
-    except DAMAGE as error:
-        reason = " ".join(make_printable(f"{type(error).__name__}: {error}").split())
-        return f"damaged, or not written by hf_bat ({reason[:MAX_REASON]})"
-    return ""
+    parts = [(name, Contents({name: content})) for name, content in sorted(contents.files.items())]
+    parts += [
+        (name, Contents({report: contents.files[report]}, {report: contents.rows[report]}))
+        for report, name in contents.row_files.items()
+    ]
+    for name, part in parts:
+        # The rows of a damaged report were left out together with it.
+        if name not in contents.skipped:
+            try:
+                _render_folder("", part)
+            except DAMAGE as error:
+                reason = " ".join(make_printable(f"{type(error).__name__}: {error}").split())
+                reason = f"damaged, or not written by hf_bat ({reason[:MAX_REASON]})"
+                contents.skip(name, reason)
 
 
 def _render_folder(folder: str, contents: Contents) -> str:
     descriptions = [*contents.select("perturbations").values()]
     descriptions += [run["arguments"] for run in contents.select("runs").values()]
     methods = {str(one["method"]) for one in descriptions if "method" in one}
-    reproductions = [
-        _describe_reproduction(name, content, contents.pictures)
-        for name, content in contents.select("reproductions").items()
-    ]
-    # A picture of an experiment is shown there and not a second time below.
-    shown_pictures = {name for one in reproductions for name in one["pictures"]}
+    # The pictures of an experiment are next to its results, and not shown a second time.
+    pictures: dict[str | None, list[str]] = {None: []}
+    pictures |= {str(PurePosixPath(name).parent): [] for name in contents.select("reproductions")}
+    for name in contents.pictures:
+        parent = str(PurePosixPath(name).parent)
+        pictures[parent if parent in pictures else None].append(name)
     return ENVIRONMENT.get_template("folder.html").render(
         title=f"Report: {folder}",
         facts={
@@ -183,10 +162,8 @@ def _render_folder(folder: str, contents: Contents) -> str:
         },
         contents=contents,
         evaluation=_describe_evaluation(contents),
-        reproductions=reproductions,
-        sweeps=[_describe_sweep(*item) for item in contents.select("sweeps").items()],
         pictures=contents.pictures,
-        other_pictures=[name for name in contents.pictures if name not in shown_pictures],
+        pictures_by_folder=pictures,
         shown=sorted(map(make_printable, contents.shown)),
         skipped=group_reasons(contents.skipped),
     )
@@ -215,58 +192,18 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     }
 
 
-def _describe_reproduction(name: str, content: Json, pictures: Iterable[str]) -> dict[str, Any]:
-    """Return an experiment of the paper: our figures next to the paper's, what differs, its pictures."""
+@add_to_templates
+def describe_reproduction(content: Json) -> dict[str, Any]:
+    """Return the columns of an experiment of the paper, ours next to the paper's, and what differs."""
     settings = content["settings"]
-    metrics = dict.fromkeys(metric for setting in settings for metric in setting["ours"])
-    printed = {metric for setting in settings for metric in setting.get("paper_percent") or ()}
-    heads: list[str] = []
-    lines: list[Json] = []
-    for metric in metrics:
+    columns: dict[tuple[str, str], str] = {}
+    for metric in dict.fromkeys(metric for setting in settings for metric in setting["ours"]):
         # A metric without a label, such as one of a user, keeps its key.
         title = name_figures({metric: 0.0}).get(metric, metric)
-        heads += [f"{title}, ours"] + [f"{title}, paper"] * (metric in printed)
-    for setting in settings:
-        figures = []
-        for metric in metrics:
-            figures.append(_average_percent(setting["ours"].get(metric)))
-            if metric in printed:
-                figures.append(_read_percent((setting.get("paper_percent") or {}).get(metric)))
-        options = (setting.get("options") or {}).items()
-        varied = ", ".join(f"{key.replace('_', ' ')} {format_number(v)}" for key, v in options)
-        method = f"{setting.get('method')}{f' ({varied})' if varied else ''}"
-        names = (str(setting.get("task")).upper(), setting.get("paper_model"), method)
-        lines.append({"names": names, "seeds": len(setting.get("runs") or ()), "figures": figures})
+        columns[metric, "ours"] = f"{title}, ours"
+        if any(metric in (setting.get("paper_percent") or ()) for setting in settings):
+            columns[metric, "paper_percent"] = f"{title}, paper"
     runs = [run for s in settings for run in s.get("runs") or () if isinstance(run, Mapping)]
-    folder = PurePosixPath(name).parent
-    return {
-        "name": name,
-        "title": str(content.get("title", "")),
-        "claims": content.get("paper_claims"),
-        "heads": heads,
-        "lines": lines,
-        "differences": {"Ours": f"scale {content.get('scale')}", **_list_differences(runs)},
-        "disclosures": disclose_runs(runs),
-        "pictures": [picture for picture in pictures if PurePosixPath(picture).parent == folder],
-    }
-
-
-def _average_percent(shares: Any) -> tuple[float, float | None] | None:
-    """Return mean and standard deviation in percent of a figure over seeds."""
-    values = [100 * v for v in shares if _is_number(v)] if isinstance(shares, list) else []
-    return (fmean(values), stdev(values) if len(values) > 1 else None) if values else None
-
-
-def _read_percent(printed: Any) -> tuple[float, float | None] | None:
-    """Return a figure of the paper: in percent, with its standard deviation if it was printed."""
-    values = printed if isinstance(printed, list) else [printed]
-    if not values or not all(map(_is_number, values)):
-        return None
-    return values[0], values[1] if len(values) > 1 else None
-
-
-def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the facts of our runs that a reader needs before comparing them with the paper's."""
     arguments = [run["arguments"] for run in runs if isinstance(run.get("arguments"), Mapping)]
     rows = [run["rows"].get("train") for run in runs if isinstance(run.get("rows"), Mapping)]
     limits = [one["max_attack_samples"] for one in arguments if "max_attack_samples" in one]
@@ -276,37 +213,51 @@ def _list_differences(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "steps": [format_number(run.get("steps")) for run in runs],
         "attacked rows": ["all" if n is None else f"the first {format_number(n)}" for n in limits],
     }
-    return {name: " or ".join(dict.fromkeys(values)) for name, values in facts.items()}
-
-
-def _describe_sweep(name: str, content: Json) -> dict[str, Any]:
-    groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
-    titles = name_figures({key: 0.0 for group in groups for key in group["metrics"]})
+    differences = {name: " or ".join(dict.fromkeys(values)) for name, values in facts.items()}
     return {
-        "facts": {"file": name, "interval": content.get("interval")},
+        "columns": columns,
+        "differences": {"Ours": f"scale {content.get('scale')}", **differences},
+        "disclosures": disclose_runs(runs),
+    }
+
+
+@add_to_templates
+def read_percent(setting: Json, metric: str, source: str) -> tuple[float, float | None] | None:
+    """Return a figure in percent with its standard deviation over seeds.
+
+    Ours are shares, one for each seed. The paper prints percent, some with a standard deviation.
+    """
+    figure = (setting.get(source) or {}).get(metric)
+    values: list[Any] = figure if isinstance(figure, list) else [figure]
+    values = list(filter(_is_number, values))
+    if not values:
+        return None
+    if source == "paper_percent":
+        return values[0], values[1] if len(values) > 1 else None
+    shares = [100 * share for share in values]
+    return fmean(shares), stdev(shares) if len(shares) > 1 else None
+
+
+@add_to_templates
+def describe_sweep(content: Json) -> dict[str, Any]:
+    """Return the groups of a sweep that have metrics, the metrics' titles, and disclosures."""
+    groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
+    return {
+        "groups": groups,
+        "titles": name_figures({key: 0.0 for group in groups for key in group["metrics"]}),
         "disclosures": disclosures((str(group.get("name")), group) for group in groups),
-        "heads": list(titles.values()),
-        "lines": [
-            {
-                "names": (group.get("name"), len(group.get("runs", ()))),
-                "metrics": [group["metrics"].get(key, {}) for key in titles],
-            }
-            for group in groups
-        ],
     }
 
 
 @add_to_templates
 def name_run(content: Json) -> str:
     """Return the arguments that tell runs apart best; a run's key is a hash."""
-    arguments = content["arguments"]
-    seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
-    if "method" in arguments:
-        return f"{arguments['method']}{seed}"
     # Imported if needed, because it loads torch.
     from hf_bat.methods import DEFAULT_METHOD
 
-    return f"{DEFAULT_METHOD}{seed}"
+    arguments = content["arguments"]
+    seed = f", seed {arguments['seed']}" if "seed" in arguments else ""
+    return f"{arguments.get('method', DEFAULT_METHOD)}{seed}"
 
 
 @add_to_templates
@@ -324,19 +275,10 @@ def list_facts(part: Any) -> Json:
 
 
 @add_to_templates
-def chart_training(history: Sequence[Any]) -> dict[str, Json]:
-    """Return title -> chart of the logged values of a training run."""
-    charts: dict[str, Json] = {}
-    for title, prefix, names in (
-        ("Loss and its components", "loss_", ("loss",)),
-        ("Distance of anchor and version", "distance_", ("fickle_distance", "obstinate_distance")),
-        ("Rows that had a valid version (share)", "valid_", ("fickle_valid", "obstinate_valid")),
-    ):
-        lines = _list_points(history, "step")
-        chosen = {k: v for k, v in lines.items() if k in names or k.startswith(prefix)}
-        charts[title] = place_lines(chosen)
-    charts["Evaluation while training (shares)"] = chart_evaluations(history, "step")
-    return {title: chart for title, chart in charts.items() if chart}
+def chart_training(history: Sequence[Any], *names: str, prefix: str) -> Json:
+    """Return a chart of the logged values that have one of the names or begin with the prefix."""
+    lines = _list_points(history, "step")
+    return place_lines({k: v for k, v in lines.items() if k in names or k.startswith(prefix)})
 
 
 @add_to_templates
@@ -346,8 +288,7 @@ def chart_evaluations(history: Any, x_name: str) -> Json:
     # Without keep rates, which would double the number of lines.
     titles = name_figures({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
     series = {label: lines[key] for key, label in titles.items()}
-    is_line = any(len(points) > 1 for points in series.values())
-    return place_lines(series) if is_line else {}
+    return place_lines(series) if any(len(points) > 1 for points in series.values()) else {}
 
 
 def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[float, float]]]:
@@ -389,22 +330,11 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any
 
 @add_to_templates
 def describe_recipe(recipe: Mapping[str, Any]) -> Json:
-    """Return the parts of a recipe that fit on one line, with its hash shortened."""
+    """Return the parts of a recipe that fit on one line, and the start of its hash."""
     plain = select_plain(recipe)
-    # The whole hash is in the recipe's details.
     if "hash" in plain:
         plain["hash"] = str(plain["hash"])[:12]
     return {"recipe": plain.pop("name", None), **plain}
-
-
-@add_to_templates
-def disclose_sides(content: Json) -> list[str]:
-    """Return the disclosures of the two models of a comparison."""
-    keys = {"preprocessing_defence": "preprocessing_defences", "smoothed": "smoothed"}
-    return disclosures(
-        (side.upper(), {key: content.get(name, {}).get(side) for key, name in keys.items()})
-        for side in ("a", "b")
-    )
 
 
 @add_to_templates

@@ -39,15 +39,10 @@ add_to_templates(format_rate)
 
 @add_to_templates
 def mark_edits(before: str, after: str) -> Markup:
-    """Mark the words that an edit removed and inserted, as HTML.
-
-    Example:
-        >>> print(mark_edits("He goes <home>.", "He doesn't go <home>."))
-        He <del>goes</del> <ins>doesn&#39;t go</ins> &lt;home&gt;.
-    """
+    """Mark the words that an edit removed and inserted, as HTML."""
     old, new = before.split(), after.split()
-    # `autojunk` would ignore the frequent words of long texts.
     parts: list[str | Markup] = []
+    # `autojunk` would ignore the frequent words of long texts.
     for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         removed, inserted = " ".join(old[i:j]), " ".join(new[k:m])
         if kind == "equal":
@@ -62,12 +57,7 @@ def mark_edits(before: str, after: str) -> Markup:
 
 @add_to_templates
 def format_number(value: Any) -> str:
-    """Format a value with four digits and with thousands separated; `None` as "-".
-
-    Example:
-        >>> format_number(12345), format_number(0.123456), format_number(None)
-        ('12,345', '0.1235', '-')
-    """
+    """Format a value with four digits and with thousands separated; `None` as "-"."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -95,12 +85,7 @@ def format_json(value: Any) -> str:
 
 @add_to_templates
 def join_facts(facts: Mapping[str, Any]) -> str:
-    """Write facts on one line, without those that are `None` or empty.
-
-    Example:
-        >>> join_facts({"model": "bert", "training_rows": 1000, "task": None})
-        'model: bert · training rows: 1,000'
-    """
+    """Write facts on one line, without those that are `None` or empty."""
     return " · ".join(
         f"{str(name).replace('_', ' ')}: {format_number(value)}"
         for name, value in facts.items()

@@ -88,13 +88,6 @@ CALLS = [
         "original_idx",
     ),
     BadCall(
-        "too few predictions",
-        lambda _: evaluate_contrast(
-            [ContrastRow(0, None, ("A.",), 0), ContrastRow(1, 0, ("B.",), 0)], lambda _: [1]
-        ),
-        "1 predictions for 2 rows",
-    ),
-    BadCall(
         "nothing to score",
         lambda _: evaluate_contrast([ContrastRow(0, None, ("A.",), None)], lambda _: []),
         "no row to score",

@@ -131,6 +131,11 @@ def test_long_lists_say_how_much_is_shown():
 words = st.lists(st.sampled_from(["a", "b", "c", "<i>", "&", "not"]), max_size=8).map(" ".join)
 
 
+def test_marks_of_an_edit():
+    marked = mark_edits("He goes <home>.", "He doesn't go <home>.")
+    assert marked == "He <del>goes</del> <ins>doesn&#39;t go</ins> &lt;home&gt;."
+
+
 @given(words, words)
 def test_marks_hold_both_sentences(before, after):
     marked = mark_edits(before, after)

@@ -16,7 +16,7 @@ from hf_bat.cli import main
 from hf_bat.report import page as page_module
 from hf_bat.report.charts import MAX_POINTS, choose_ticks, place_lines, thin_points
 from hf_bat.report.page import write_report
-from hf_bat.report.rendering import ENVIRONMENT
+from hf_bat.report.rendering import ENVIRONMENT, format_number, join_facts
 
 EVIL = "<script>alert('x')</script>"
 
@@ -139,6 +139,12 @@ def test_page_is_self_contained_and_escaped(folder):
     assert "img-src" not in source, "without pictures none are allowed"
 
 
+def test_numbers_and_facts_are_written_for_readers():
+    assert [format_number(n) for n in (12345, 0.123456, None)] == ["12,345", "0.1235", "-"]
+    facts = {"model": "bert", "training_rows": 1000, "task": None}
+    assert join_facts(facts) == "model: bert · training rows: 1,000"
+
+
 def test_templates_escape_every_value():
     assert ENVIRONMENT.autoescape is True
     for path in Path(page_module.__file__).parent.glob("templates/*"):
@@ -253,6 +259,10 @@ def test_charts_leave_out_infinite_points_and_average_long_series():
     source = str(charts.rate_chart(rates, EVIL))
     assert Page(source).tags[0] == "svg" and EVIL not in source
     assert Page(source).text.count(EVIL) == 2  # the title, and the part of the name that is shown
+    assert choose_ticks(0, 1.7) == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert place_lines({"loss": [(1, 0.0), (2, 1.0)]})["lines"] == [
+        ("loss", [(56.0, 232.0), (600.0, 12.0)], 12.0)
+    ]
     for low, high in ((0, 1e-6), (-3, 7), (1e4, 36_000), (0.5, 0.5)):
         ticks = choose_ticks(low, high)
         assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 8
