@@ -309,6 +309,7 @@ def fetch_table(address: str | os.PathLike[str]) -> Path:
 def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
     """Write the files of a table's data set: the table, its words as JSON lines, and a card."""
     table.save(folder / TABLE_FILE)
+    # The viewer of the Hub reads JSON lines, and not one large object.
     lines = [
         json.dumps({"word": word, "replacements": table[word]}, ensure_ascii=False) + "\n"
         for word in sorted(table)

@@ -282,6 +282,7 @@ def _list_words_near_antonyms(wordnet: WordNet) -> list[str]:
                 for ending, base in DETACHMENTS["a" if synset.pos == "s" else synset.pos]:
                     if lemma.lower().endswith(base):
                         words.add(lemma.lower().removesuffix(base) + ending)
+    # Irregular forms are listed, because no rule leads to their base form.
     irregular = {
         form
         for pos in POSITIONS
@@ -330,6 +331,7 @@ class _SynonymFinder:
                 self._lemma_counts[lemma] = self._count_senses([(lemma, pos) for pos in POSITIONS])
             count = self._lemma_counts[lemma].get(number)
             is_rare = self.min_share is not None and tagged and not count
+            # A sense that a synonym hardly ever has would be misread: "nipper" for "child".
             if count is not None and not is_rare:
                 forms = list_inflections(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)

@@ -123,6 +123,7 @@ def build_obstinate(
         raise HfBatError(
             f"unknown label_filter {label_filter!r}; known: {', '.join(LABEL_FILTERS)}"
         )
+    # One kind is not wrapped, so that its draws and its description are those of the kind.
     parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
     perturbation = parts[0] if len(parts) == 1 else MixedPerturbation(parts)
     if label_filter == "off":
@@ -186,6 +187,7 @@ class MixedPerturbation(Perturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw from one of the perturbations; see `Perturbation.sample`."""
+        # Most inputs allow only some kinds: an input without numbers draws from the other kinds.
         waiting = list(self.perturbations)
         while waiting:
             drawn = waiting.pop(int(rng.random() * len(waiting))).sample(texts, rng)
@@ -208,6 +210,7 @@ class MixedPerturbation(Perturbation):
         """Draw one of some candidates: a kind, then an edit as that kind draws it."""
         kinds: dict[int, list[Edit]] = {}
         for edit in edits:
+            # The edits are candidates of this mixture; the label filter leaves some of them out.
             assert isinstance(edit, _MixedEdit)
             for source in edit.sources:
                 kinds.setdefault(source, []).append(edit)

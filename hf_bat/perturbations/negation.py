@@ -133,6 +133,7 @@ class _Sentence:
         tag = self._fix_tag(i)
         if tag is None or not tag.startswith("VB"):
             return None
+        # Participles and base forms take "not" without "do": "not sitting", "to not sing".
         if tag not in _DO_SUPPORT:
             return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
         if (word in verbs.HAVE or word in verbs.DO) and self._is_auxiliary(i):
@@ -151,6 +152,7 @@ class _Sentence:
             is_kept = following == "only" and not after
             is_kept = is_kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
             return None if is_kept else ""
+        # "No, thanks" and "no longer" are not negations of a noun.
         if word == "no":
             return "" if following and not after and following not in _NO_IDIOMS else None
         if not verbs.is_negative(word) or word in ("never", "n't", "ain't"):

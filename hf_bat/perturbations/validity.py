@@ -71,6 +71,7 @@ class LabelValidity:
     def __init__(self, synonyms: Mapping[str, Iterable[str]] | None = None):
         if synonyms is not None and not isinstance(synonyms, Mapping):
             raise HfBatError(f"synonyms must be a table of words, got {synonyms!r:.80}")
+        # As a table, because `describe` needs the fingerprint.
         self.synonyms = default_synonyms() if synonyms is None else as_table(synonyms)
         self._prepare()
 
