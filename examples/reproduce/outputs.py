@@ -1,4 +1,4 @@
-"""What an experiment leaves: every run as JSON, ours beside the paper's, the figure."""
+"""Outputs of an experiment: every run as JSON, a table next to the paper's numbers, the figure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
 
 from hf_bat.attack.report import disclosure
 from hf_bat.files import get_model_title, write_atomically
+from hf_bat.methods import DEFAULT_METHOD
 from hf_bat.plots import (
     distance_histograms,
     epoch_bars,
@@ -42,7 +43,7 @@ _LABELS = {
 def write_outputs(
     experiment: Experiment, groups: Groups, root: Path, folder: Path, scale: str
 ) -> list[Path]:
-    """Write `results.json`, `table.md`, `table.tex` and the pictures; return the files."""
+    """Write `results.json`, `table.md`, `table.tex` and the pictures, and return the files."""
     content = {
         "title": experiment.title,
         "scale": scale,
@@ -53,7 +54,7 @@ def write_outputs(
                 "paper_model": setting.model,
                 "method": setting.method,
                 "options": dict(setting.options),
-                "ours": {m: _ours(results, m + experiment.suffix) for m in experiment.metrics},
+                "ours": {m: _collect(results, m + experiment.suffix) for m in experiment.metrics},
                 "paper_percent": dict(setting.paper),
                 "runs": list(results),
             }
@@ -64,8 +65,8 @@ def write_outputs(
         write_atomically(
             folder / "results.json", json.dumps(content, indent=1) + "\n", make_folder=True
         ),
-        write_atomically(folder / "table.md", markdown(experiment, groups, scale)),
-        write_atomically(folder / "table.tex", latex(experiment, groups, scale)),
+        write_atomically(folder / "table.md", format_markdown(experiment, groups, scale)),
+        write_atomically(folder / "table.tex", format_latex(experiment, groups, scale)),
     ]
     for picture in experiment.pictures:
         for ending, figure in draw(picture, groups, root).items():
@@ -76,21 +77,21 @@ def write_outputs(
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _ours(results: Sequence[Result], metric: str) -> list[float]:
-    """A metric's values, one a seed, as fractions."""
-    found = [result["metrics"].get(metric) for result in results]
-    # A rate over nothing is left out; older results have NaN for it.
-    return [value for value in found if value is not None and isfinite(value)]
+def _collect(results: Sequence[Result], metric: str) -> list[float]:
+    """Return the values of a metric, one per seed, as fractions."""
+    values = [result["metrics"].get(metric) for result in results]
+    # A rate over nothing is missing; early results have NaN for it.
+    return [value for value in values if value is not None and isfinite(value)]
 
 
-def _cells(values: Sequence[float], sign: str) -> str:
+def _format_mean(values: Sequence[float], sign: str) -> str:
     if not values:
         return "-"
     mean = f"{100 * fmean(values):.2f}"
     return mean if len(values) < 2 else f"{mean} {sign} {100 * stdev(values):.2f}"
 
 
-def _printed(number: Number | None, sign: str) -> str:
+def _format_printed(number: Number | None, sign: str) -> str:
     if number is None:
         return "-"
     return (
@@ -98,10 +99,10 @@ def _printed(number: Number | None, sign: str) -> str:
     )
 
 
-def _grid(
+def _build_rows(
     experiment: Experiment, groups: Groups, sign: str
 ) -> tuple[list[tuple[str, str]], list[list[str]]]:
-    """Headings (what, whose) and rows: a column of ours and one of the paper's for each metric."""
+    """Return headings (metric, whose) and rows, with columns of ours and the paper's for each metric."""
     heads = [(name, "") for name in ("task", "paper's model", "method", "seeds")]
     shared = {m for m in experiment.metrics if any(m in setting.paper for setting, _ in groups)}
     for metric in experiment.metrics:
@@ -113,65 +114,65 @@ def _grid(
         row[2] += f" ({options})" if options else ""
         row.append(str(len(results)))
         for metric in experiment.metrics:
-            row.append(_cells(_ours(results, metric + experiment.suffix), sign))
+            row.append(_format_mean(_collect(results, metric + experiment.suffix), sign))
             if metric in shared:
-                row.append(_printed(setting.paper.get(metric), sign))
+                row.append(_format_printed(setting.paper.get(metric), sign))
         rows.append(row)
     return heads, rows
 
 
-def _model(result: Result) -> str:
-    """The trained model's name."""
+def _name_model(result: Result) -> str:
+    """Return the name of the trained model."""
     name = str(result["arguments"]["model_name_or_path"])
     known = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
     return known.get(name) or get_model_title(name)
 
 
-def _attacked(results: Sequence[Result]) -> str:
-    """Which rows the runs attacked: `all`, `the first 500` or `the first 500 or all`."""
+def _describe_attacked(results: Sequence[Result]) -> str:
+    """Return which rows were attacked: `all`, `the first 500` or `the first 500 or all`."""
     limits = {r["arguments"].get("max_attack_samples", 500) for r in results}
     counts = [f"{limit:,}" for limit in sorted(limits - {None})]
     first = [f"the first {' or '.join(counts)}"] if counts else []
     return " or ".join([*first, *["all"] * (None in limits)])
 
 
-def _what_differs(groups: Groups, scale: str) -> list[str]:
-    """Facts that a reader needs before comparing, from the runs themselves."""
-    results = [result for _, found in groups for result in found]
-    models = sorted({_model(result) for result in results})
+def _describe_differences(groups: Groups, scale: str) -> list[str]:
+    """Return what a reader must know of the runs before comparing them with the paper's."""
+    results = [result for _, of_setting in groups for result in of_setting]
+    models = sorted({_name_model(result) for result in results})
     rows = sorted({f"{r['rows']['train']:,}" for r in results})
     steps = sorted({r["steps"] for r in results})
     return [
         f"Ours: scale {scale}, model {', '.join(models)}, {' or '.join(rows)} training rows, "
         f"{' to '.join(f'{s:,}' for s in dict.fromkeys((steps[0], steps[-1])))} steps, attacks on "
-        f"{_attacked(results)} rows. Per cent, mean ± standard deviation over "
-        "seeds; ASR: attack success rate, lower is better; antonym and negation ASR by the `confident` "
-        "definition, as the paper counts, where not named strict. No sentence encoder constrains the "
-        "synonym attack.",
+        f"{_describe_attacked(results)} rows. Percent, mean ± standard deviation over seeds. ASR is the "
+        "attack success rate; lower is better. Antonym and negation ASR follow the `confident` "
+        "definition, as in the paper, unless named strict. No sentence encoder constrains the synonym "
+        "attack.",
         *sorted(
             filter(None, {disclosure({"preprocessing_defence": find_defense(r)}) for r in results})
         ),
     ]
 
 
-def markdown(experiment: Experiment, groups: Groups, scale: str) -> str:
-    """The table in Markdown, with what the paper claims and what differs."""
-    heads, rows = _grid(experiment, groups, "±")
+def format_markdown(experiment: Experiment, groups: Groups, scale: str) -> str:
+    """Format the table in Markdown, with the paper's claim and the differences between the runs."""
+    heads, rows = _build_rows(experiment, groups, "±")
     lines = [f"# {experiment.title}", "", f"The paper: {experiment.claim}", ""]
     names = [", ".join(filter(None, head)) for head in heads]
     lines += ["| " + " | ".join(names) + " |", "|---" * len(heads) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *_what_differs(groups, scale)]) + "\n"
+    return "\n".join([*lines, "", *_describe_differences(groups, scale)]) + "\n"
 
 
-def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
-    """The table in LaTeX, as wide as the page at most; a metric's name stands over ours and the paper's."""
-    heads, rows = _grid(experiment, groups, r"$\pm$")
-    metrics = [(what, len(list(columns))) for what, columns in groupby(heads, key=lambda h: h[0])]
+def format_latex(experiment: Experiment, groups: Groups, scale: str) -> str:
+    """Format the table in LaTeX, at most as wide as the page, with metrics above ours and the paper's."""
+    heads, rows = _build_rows(experiment, groups, r"$\pm$")
+    metrics = [(name, len(list(columns))) for name, columns in groupby(heads, key=lambda h: h[0])]
     over, rules, column = [], [], 1
-    for what, width in metrics:
+    for name, width in metrics:
         whose = heads[column - 1][1]
-        over.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape(what)}}}" if whose else "")
+        over.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape(name)}}}" if whose else "")
         rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if whose else []
         column += width
     lines = [
@@ -183,24 +184,21 @@ def latex(experiment: Experiment, groups: Groups, scale: str) -> str:
         r"\toprule",
         " & ".join(over) + r" \\",
         "".join(rules),
-        " & ".join(_escape(whose or what) for what, whose in heads) + r" \\",
+        " & ".join(_escape(whose or name) for name, whose in heads) + r" \\",
         r"\midrule",
         *(" & ".join(map(_escape, row)) + r" \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{adjustbox}",
-        rf"\caption{{The paper's {_escape(experiment.title)}, ours beside it. "
-        + _escape(" ".join(_what_differs(groups, scale)).replace("±", r"$\pm$").replace("`", ""))
+        rf"\caption{{The paper's {_escape(experiment.title)}, next to ours. "
+        + _escape(
+            " ".join(_describe_differences(groups, scale)).replace("±", r"$\pm$").replace("`", "")
+        )
         + "}",
-        rf"\label{{tab:{_label(experiment.title)}}}",
+        rf"\label{{tab:{experiment.title.split(':')[0].replace(' ', '').lower()}}}",
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _label(title: str) -> str:
-    """`table6` of "Table 6: SNLI"."""
-    return title.split(":")[0].replace(" ", "").lower()
 
 
 def _escape(text: str) -> str:
@@ -213,12 +211,12 @@ def _escape(text: str) -> str:
 
 
 def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
-    """A picture's figures by the ending of their file's name."""
+    """Return the figures of a picture by the ending of their file name."""
     if picture.kind == "tsne":
-        return _representations(groups, root)
+        return _draw_representations(groups, root)
     panels: dict[str, dict[str, dict[str, Any]]] = {}
     for metric in picture.metrics:
-        for panel, line, entry in _lines(picture, metric, groups):
+        for panel, line, entry in _collect_lines(picture, metric, groups):
             panels.setdefault(panel, {})[line] = entry
     if not panels:
         return {}
@@ -231,44 +229,47 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
     return {picture.ending: function(panels, label)}
 
 
-def lacking(experiment: Experiment, groups: Groups) -> list[str]:
-    """What the pictures of an experiment should show and cannot, each with the reason."""
-    found: list[str] = []
+def list_missing(experiment: Experiment, groups: Groups) -> list[str]:
+    """List what the pictures of an experiment cannot show, with the reasons."""
+    missing: list[str] = []
     for picture in experiment.pictures:
         if picture.kind == "tsne":
             for setting, results in groups:
                 kept = results[0].get("representations") or {} if results else {"file": ""}
                 if "file" not in kept:
-                    why = kept.get("error", "its run kept no representations")
-                    found.append(f"{setting.method}: {why}")
-        # A rate over nothing leaves out its line alone; the table has "-" for it.
+                    reason = kept.get("error", "its run kept no representations")
+                    missing.append(f"{setting.method}: {reason}")
+        # One metric over nothing is not an error: the picture has no line for it, and the table "-".
         elif not any(_has_values(picture, metric, groups) for metric in picture.metrics):
             shown = " and ".join(NAMES[metric] for metric in picture.metrics)
-            found.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure there")
-    return found
+            missing.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure")
+    return missing
 
 
 def _has_values(picture: Picture, metric: str, groups: Groups) -> bool:
-    entries = [entry for _, _, entry in _lines(picture, metric, groups)]
+    entries = [entry for _, _, entry in _collect_lines(picture, metric, groups)]
     return any(value is not None for e in entries for seed in e["values"] for value in seed)
 
 
-def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str, dict[str, Any]]]:
-    """`(panel, line, data)` of one metric."""
+def _collect_lines(
+    picture: Picture, metric: str, groups: Groups
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return `(panel, line, data)` of one metric."""
     if picture.kind == "values":
         lines: dict[str, list[tuple[Setting, Sequence[Result]]]] = {}
         for setting, results in groups:
-            # With two varied arguments (Figure 10) a line holds the other one fixed.
+            # With two varied arguments (Figure 10), the other one is constant along a line.
             if picture.x in setting.options and list(setting.options)[-1] == picture.x and results:
                 lines.setdefault(setting.method, []).append((setting, results))
         return [
             (NAMES[metric], method, entry)
             for method, members in lines.items()
-            if (entry := _values(picture, metric, members))
+            if (entry := _collect_values(picture, metric, members))
         ]
-    found = []
+    entries = []
     for setting, results in groups:
-        if setting.method == "normal":
+        # Shown as the baseline of the others.
+        if setting.method == DEFAULT_METHOD:
             continue
         epochs = [r["epochs"] for r in results if r["epochs"]]
         if not epochs:
@@ -279,19 +280,19 @@ def _lines(picture: Picture, metric: str, groups: Groups) -> list[tuple[str, str
             "values": [[log.get(metric) for log in logs[:length]] for logs in epochs],
         }
         if picture.baseline:
-            entry["baseline"] = _baseline(setting, metric, groups)
-        found.append(
+            entry["baseline"] = _find_baseline(setting, metric, groups)
+        entries.append(
             (
-                _named(picture.panel, setting, metric, results),
-                _named(picture.line, setting, metric, results),
+                _name(picture.panel, setting, metric, results),
+                _name(picture.line, setting, metric, results),
                 entry,
             )
         )
-    return found
+    return entries
 
 
-def _values(picture: Picture, metric: str, members: Groups) -> dict[str, Any] | None:
-    """A metric at each value of an argument; a list of rates a seed."""
+def _collect_values(picture: Picture, metric: str, members: Groups) -> dict[str, Any] | None:
+    """Return a metric at each value of an argument, as one list per seed."""
     seeds = min(len(results) for _, results in members)
     values = [[rs[i]["metrics"].get(metric) for _, rs in members] for i in range(seeds)]
     if all(value is None for seed in values for value in seed):
@@ -299,27 +300,29 @@ def _values(picture: Picture, metric: str, members: Groups) -> dict[str, Any] | 
     return {"x": [setting.options[picture.x] for setting, _ in members], "values": values}
 
 
-def _baseline(setting: Setting, metric: str, groups: Groups) -> float | None:
+def _find_baseline(setting: Setting, metric: str, groups: Groups) -> float | None:
     alike = [
         results
         for other, results in groups
-        if (other.task, other.model, other.method) == (setting.task, setting.model, "normal")
+        if (other.task, other.model, other.method) == (setting.task, setting.model, DEFAULT_METHOD)
     ]
-    values = _ours(alike[0], metric) if alike else []
+    values = _collect(alike[0], metric) if alike else []
     return fmean(values) if values else None
 
 
-def _named(what: str, setting: Setting, metric: str, results: Sequence[Result]) -> str:
-    if what == "metric":
+def _name(aspect: str, setting: Setting, metric: str, results: Sequence[Result]) -> str:
+    """Return the name of a panel or line; see `Picture`."""
+    if aspect == "metric":
         return NAMES[metric]
-    if what == "model":  # the one that was trained, which may stand in for the paper's
-        return _model(results[0])
-    value = setting.options.get(what) if what in setting.options else getattr(setting, what)
-    label = _LABELS.get(str(value), str(value))
-    return f"{_LABELS[what]} {label}" if what in _LABELS and what in setting.options else label
+    if aspect == "model":  # the trained one, which may replace the paper's
+        return _name_model(results[0])
+    if aspect not in setting.options:
+        value = getattr(setting, aspect)
+        return _LABELS.get(value, value)
+    return f"{_LABELS.get(aspect, '')} {setting.options[aspect]}".strip()
 
 
-def _representations(groups: Groups, root: Path) -> dict[str, Any]:
+def _draw_representations(groups: Groups, root: Path) -> dict[str, Any]:
     import numpy as np
 
     vectors, numbers, distances = {}, {}, {}

@@ -1,5 +1,6 @@
-"""The tables of docs/results.md are those that the kept runs give, to the letter."""
+"""The tables of docs/results.md are exactly those of the kept runs."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -8,53 +9,63 @@ import pytest
 
 
 @pytest.fixture
-def script(repository):
-    return repository / "examples" / "reproduce" / "study_tables.py"
+def script(repository, monkeypatch):
+    """Return the module `study_tables`, which imports its neighbors."""
+    monkeypatch.syspath_prepend(str(repository / "examples" / "reproduce"))
+    names = ("study_tables", "experiments", "outputs")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module("study_tables")
+    for name in names:
+        sys.modules.pop(name, None)
 
 
-def tables(script, *arguments):
-    return subprocess.run(
-        [sys.executable, script, *map(str, arguments)], capture_output=True, text=True
-    )
+def write_tables(script, folder):
+    return "\n".join(script.list_tables(script.read(folder)))
 
 
-def rows_of(text):
+def list_rows(text):
     return [line for line in text.splitlines() if line.startswith("| ")]
 
 
-def test_the_tables_of_the_results_are_the_printed_ones_and_no_others(script, repository):
-    done = tables(script, repository / "docs" / "results" / "study")
+def run_script(repository, *words):
+    script = repository / "examples" / "reproduce" / "study_tables.py"
+    command = [sys.executable, script, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_results_page_has_the_printed_tables_and_no_others(repository):
+    done = run_script(repository, repository / "docs" / "results" / "study")
     assert done.returncode == 0, done.stderr
-    printed = rows_of(done.stdout)
+    printed = list_rows(done.stdout)
     assert len(printed) > 20
     page = (repository / "docs" / "results.md").read_text(encoding="utf-8")
-    # What holds of each claim is a judgement, which no script prints.
-    judged = [rows_of(table) for table in page.split("\n\n") if table.startswith("| the paper")]
+    # Whether a claim holds is a judgment, which no script prints.
+    judged = [list_rows(table) for table in page.split("\n\n") if table.startswith("| the paper")]
     assert len(judged) <= 1
-    written = rows_of(page)
+    written = list_rows(page)
     for rows in judged:
         written = [line for line in written if line not in rows]
     assert sorted(printed) == sorted(written)
 
 
-def test_the_pictures_of_the_docs_are_drawn_of_the_kept_runs(script, repository, tmp_path):
+def test_pictures_of_the_docs_are_drawn_from_the_kept_runs(script, repository, tmp_path):
     docs = repository / "docs"
-    done = tables(script, docs / "results" / "study", "--figures", tmp_path)
-    assert done.returncode == 0, done.stderr
+    script.draw(script.read(docs / "results" / "study"), tmp_path)
     drawn = {path.name for path in tmp_path.glob("*.png")}
-    # These need the representations, which are too large to keep.
+    # The others need representations, which are too large to keep.
     others = {path.name for path in (docs / "pictures").iterdir()} - drawn
     assert others == {"tsne-qqp.png", "distances-qqp.png", "figure5-distances.png"}
     assert "MINILM" not in "".join(path.read_text("utf-8") for path in tmp_path.glob("*.svg"))
 
 
-def test_no_picture_of_the_docs_is_over_200_kilobytes(repository):
+def test_pictures_of_the_docs_are_small(repository):
     pictures = [*(repository / "docs").rglob("*.png"), *(repository / "docs").rglob("*.svg")]
     assert len(pictures) > 10
     assert all(path.stat().st_size < 200_000 for path in pictures)
 
 
-def test_made_runs(script, tmp_path):
+def test_tables_of_made_runs(script, tmp_path):
     antonym = {"accuracy": 0.8, "asr": 0.95, "asr_confident": 0.75, "keep_rate": 0.5}
     antonym |= {"label_valid": {"keep_rate": 0.25}, "label_invalid": {"keep_rate": None}}
     reports = {"antonym": {"attacks": {"antonym": antonym}}}
@@ -83,14 +94,14 @@ def test_made_runs(script, tmp_path):
         "qqp-1-notes": {"text": "no run"},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    out = tables(script, tmp_path).stdout
+    out = write_tables(script, tmp_path)
     assert (
         "| normal | 80.0 / 80.0 | 95.0 / 95.0 | 75.0 / 75.0 | 50.0 / 50.0 | 25.0 / 25.0 | – / – |"
         in out
     )
     assert "| triplet | 1 | – | −5.0 (−8.0 to +1.0) |" in out
     assert "| triplet | 80.0 | 95.0 |" in out
-    # a figure of the second seed alone does not pass for one of the first
+    # A figure of the second seed only is not shown as one of the first.
     assert "| a2t | – / 80.0 | – / 95.0 |" in out
     assert "| method | seed | accuracy | antonym confident |" in out
     assert "| method | against | seed | antonym confident |" in out
@@ -98,7 +109,7 @@ def test_made_runs(script, tmp_path):
     assert "obstinate errors" not in out
 
 
-def test_runs_of_the_reproduction_stand_beside_the_papers(script, tmp_path):
+def test_reproduced_runs_are_next_to_the_papers(script, tmp_path):
     metrics = {"eval_accuracy": 0.75, "eval_antonym_asr_confident": 0.5, "eval_accuracy_mm": 0.25}
     run = {
         "metrics": metrics,
@@ -109,14 +120,14 @@ def test_runs_of_the_reproduction_stand_beside_the_papers(script, tmp_path):
     for name in ("mnli-1-safer", "mnli-1-likelihood"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"settings": name, "run": run}))
     matched, mismatched = (
-        rows_of(t)[1:] for t in tables(script, tmp_path).stdout.split("\n\n")[1:3]
+        list_rows(t)[1:] for t in write_tables(script, tmp_path).split("\n\n")[1:3]
     )
     assert matched[0].startswith("| MNLI | BERT | safer | 1 | 75.00 | 83.81 ± 0.40 | 50.00 |")
     assert matched[1].startswith("| MNLI | BERT | likelihood | 1 | 75.00 | - | 50.00 | - |")
     assert mismatched[0].startswith("| MNLI | BERT | safer | 1 | 25.00 | 83.73 ± 0.12 |")
 
 
-def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
+def test_runs_of_a_figure_are_listed_by_what_it_varies(script, tmp_path):
     for number, (weight, accuracy) in enumerate([(2.0, 0.7), (0.5, 0.9), (0.25, 0.1)]):
         arguments = {"model_name_or_path": "m", "task_name": "mnli", "method": "triplet"}
         arguments["contrastive_weight"] = weight
@@ -127,15 +138,15 @@ def test_a_figure_s_runs_stand_by_what_it_varies(script, tmp_path):
             "arguments": arguments | {"attacks": ["antonym"]},
         }
         (tmp_path / f"figure11-1-run{number}.json").write_text(json.dumps({"run": run}))
-    rows = rows_of(tables(script, tmp_path).stdout)[1:]
-    # In the figure's order; a weight that it does not have is of another figure.
+    rows = list_rows(write_tables(script, tmp_path))[1:]
+    # In the order of the figure; its settings do not include the third weight.
     assert [row.split(" | ")[2:5] for row in rows] == [
         ["triplet (lambda 0.5)", "1", "90.00"],
         ["triplet (lambda 2)", "1", "70.00"],
     ]
 
 
-def made_by_run_py(accuracy, task_name="mnli", **arguments):
+def make_result(accuracy, task_name="mnli", **arguments):
     return {
         "run": {
             "metrics": {"eval_accuracy": accuracy},
@@ -146,36 +157,36 @@ def made_by_run_py(accuracy, task_name="mnli", **arguments):
     }
 
 
-def test_a_default_counts_where_another_figure_s_run_leaves_it_out(script, tmp_path):
+def test_default_of_the_method_counts_if_a_run_leaves_it_out(script, tmp_path):
     for number, given in enumerate([{"margin": 0.3}, {}]):
-        run = made_by_run_py(0.5 + number / 10, method="pairwise", **given)
+        run = make_result(0.5 + number / 10, method="pairwise", **given)
         (tmp_path / f"figure12-1-run{number}.json").write_text(json.dumps(run))
-    rows = rows_of(tables(script, tmp_path).stdout)[1:]
+    rows = list_rows(write_tables(script, tmp_path))[1:]
     assert [row.split(" | ")[2:5] for row in rows] == [
         ["pairwise (margin 0.3)", "1", "50.00"],
         ["pairwise (margin 1)", "1", "60.00"],
     ]
 
 
-def test_a_varied_table_s_runs_stand_beside_the_papers(script, tmp_path):
-    run = made_by_run_py(0.5, method="triplet", per_device_train_batch_size=8)
+def test_runs_of_a_varied_table_are_next_to_the_papers(script, tmp_path):
+    run = make_result(0.5, method="triplet", per_device_train_batch_size=8)
     (tmp_path / "table4-1-run.json").write_text(json.dumps(run))
-    (row,) = rows_of(tables(script, tmp_path).stdout)[1:]
+    (row,) = list_rows(write_tables(script, tmp_path))[1:]
     assert row.startswith("| MNLI | BERT | triplet (batch 8) | 1 | 50.00 | 84.45 |")
 
 
-def test_a_figure_of_two_tasks_has_each_tasks_runs_in_its_own_row(script, tmp_path):
+def test_figure_of_two_tasks_has_a_row_for_each(script, tmp_path):
     for task, accuracy in (("qqp", 0.5), ("mnli", 0.75)):
-        run = made_by_run_py(accuracy, task, method="safer")
+        run = make_result(accuracy, task, method="safer")
         (tmp_path / f"figure7-1-safer_{task}.json").write_text(json.dumps(run))
-    rows = rows_of(tables(script, tmp_path).stdout)[1:]
+    rows = list_rows(write_tables(script, tmp_path))[1:]
     assert [row.split(" | ")[:5] for row in rows] == [
         ["| MNLI", "BERT", "safer", "1", "75.00"],
         ["| QQP", "BERT", "safer", "1", "50.00"],
     ]
 
 
-def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp_path):
+def test_runs_without_a_part_are_listed_below_the_whole_method(script, tmp_path):
     def run(settings, rate):
         antonym = {"accuracy": rate, "label_valid": {}, "label_invalid": {}}
         return {
@@ -191,7 +202,7 @@ def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp
         "snli-42-likelihood_b": run("a trial", 0.5),
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    out = tables(script, tmp_path).stdout
+    out = write_tables(script, tmp_path)
     trials, ablation, tuning = (
         [line.split(" |")[0] for line in block.splitlines()[2:]] for block in out.split("\n\n")[2:5]
     )
@@ -200,6 +211,6 @@ def test_runs_without_a_part_stand_below_the_whole_and_are_no_trials(script, tmp
     assert tuning == ["| 42", "| 42", "| 43"] and out.count("filter off") == 1
 
 
-def test_nothing_there_is_one_line(script, tmp_path):
-    done = tables(script, tmp_path)
+def test_empty_folder_is_refused_in_one_line(repository, tmp_path):
+    done = run_script(repository, tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("study_tables: error: no runs in")
