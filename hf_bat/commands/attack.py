@@ -168,17 +168,8 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of `Attack` that are the same for all attacks."""
-    names = (
-        "synonyms",
-        "antonyms",
-        "encoder",
-        "part_of_speech",
-        "casing",
-        "toxic_words",
-        "mlm_model",
-        "label_filter",
-    )
-    keywords = {name: getattr(args, name) for name in names}
+    names = "synonyms antonyms encoder part_of_speech casing toxic_words mlm_model label_filter"
+    keywords = {name: getattr(args, name) for name in names.split()}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
     # Left out if not given, because `None` is not the recipe's default.
     if args.skip_labels is not None:
@@ -220,11 +211,8 @@ def _format_result(result: dict[str, Any]) -> str:
     if result.get("gold_before") is not None:
         lines.append(f"  label {result['label_name']}, probability {result['gold_before']:.4f}")
     if result["perturbed"]:
-        edits = ", ".join(
-            f"{edit['original']} -> {edit['replacement'] or '(nothing)'}"
-            for edit in result["edits"]
-        )
-        lines.append(f"  {edits}: probability {result['gold_after']:.4f}")
+        swaps = [f"{e['original']} -> {e['replacement'] or '(nothing)'}" for e in result["edits"]]
+        lines.append(f"  {', '.join(swaps)}: probability {result['gold_after']:.4f}")
         lines += [f"  {text}" for text in result["perturbed"]]
     lines.append(f"  candidates {result.get('candidates', 0)}, queries {result['queries']}")
     return "\n".join(lines)
