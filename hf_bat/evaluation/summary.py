@@ -45,7 +45,8 @@ def summary_table(
         return ""
     rows, verdicts = [["", "this model", "baseline", "difference"]], [""]
     for key, title in titles.items():
-        ours, theirs = metrics[key], (baseline or {}).get(key)
+        ours: Any = metrics[key]
+        theirs: Any = (baseline or {}).get(key)
         cells, verdict = ["-", "-"], ""
         if _is_number(theirs):
             points = round(100 * (ours - theirs), 1) + 0.0  # without a minus sign before zero
