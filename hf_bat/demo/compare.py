@@ -220,7 +220,7 @@ def draw_synonyms(
     """
 
     def count_flips(
-        drawn: list[Texts], predicted: int, counter: Counter
+        drawn: list[Texts], predicted: int | None, counter: Counter
     ) -> Generator[Score, Any, int]:
         answers = yield Score(drawn)
         return int((answers.argmax(axis=-1) != predicted).sum())
