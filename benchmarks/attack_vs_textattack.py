@@ -1,7 +1,7 @@
-"""hf_bat's attacks beside TextAttack 0.3.11's: outcomes row by row, and examples a second.
+"""Compare the attacks of hf_bat and TextAttack 0.3.11: outcomes row by row, and rows per second.
 
-Same model, rows, tables, stop words, parts of speech and goals, one thread each. TextAttack runs in an
-interpreter of its own (it needs transformers below 5). To make one:
+Both have the same model, rows, tables, stop words, parts of speech and goals, and one thread. TextAttack runs
+in another interpreter, because it needs transformers below 5. To create that one:
 
     python3 -m venv ta && ta/bin/pip install torch==2.13.0 "transformers<5" "datasets<4" nltk flair \\
         lemminflect lru-dict more-itertools pandas scipy terminaltables word2number num2words \\
@@ -11,8 +11,8 @@ interpreter of its own (it needs transformers below 5). To make one:
     python benchmarks/attack_vs_textattack.py --textattack-python ta/bin/python --model DIR \\
         --task sick --data validation.jsonl.gz --antonyms FILE --synonyms FILE --max-samples 300
 
-Seconds are processor time of the single thread that works, so that other processes on the machine do
-not count; `--repeats` runs of each are interleaved and their medians compared.
+Seconds are processor time of the working thread, so that other processes on the machine do not count.
+`--repeats` runs of each are interleaved, and their medians are compared.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ CASES = {
 
 
 def main() -> None:
+    """Run all cases and print the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,32 +60,32 @@ def main() -> None:
 
     torch.set_num_threads(1)
     sys.path.insert(0, str(HERE))
-    from common import machine
+    from common import describe_machine
 
     results = {name: compare(name, args) for name in args.cases}
-    facts = {"machine": machine(), "torch": torch.__version__, "dtype": args.dtype}
+    facts = {"machine": describe_machine(), "torch": torch.__version__, "dtype": args.dtype}
     print(json.dumps(facts))
-    print(table(results))
+    print(format_table(results))
     if args.json:
         content = {**facts, "arguments": vars(args), "cases": results}
         Path(args.json).write_text(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """One attack by both, `repeats` times in turn."""
+    """Run one attack with both, in turns."""
     from hf_bat.attack import Attack
     from hf_bat.tasks import get_task, load_split
 
     attack_name, goal = name.split("-")[0], CASES[name]
     task = get_task(args.task)
     rows = [dict(row) for row in load_split(args.data).select(range(args.max_samples))]
-    if attack_name != "synonym":  # the rows of a skipped label are no work for either
+    if attack_name != "synonym":  # neither attacks rows of a skipped label
         skipped = [task.label_names.index(label) for label in task.skipped_labels]
         rows = [row for row in rows if row["label"] not in skipped]
     rows = [{**row, "idx": number} for number, row in enumerate(rows)]
-    model = Recorder(args.model, dtype=args.dtype, max_length=128)
+    model = make_recorder(args.model, dtype=args.dtype, max_length=128)
     attack = Attack(
-        attack_name, model, task=task, antonyms=args.antonyms, synonyms=args.synonyms, goal=goal_of(name),
+        attack_name, model, task=task, antonyms=args.antonyms, synonyms=args.synonyms, goal=choose_goal(name),
         max_length=128, progress=False,
     )  # fmt: skip
     attack.run(rows[:20])  # warm
@@ -97,12 +98,14 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
         begun = time.process_time(), time.perf_counter()
         report = attack.run(rows)
         spent = time.process_time() - begun[0], time.perf_counter() - begun[1]
-        ours.append({"cpu_seconds": spent[0], "seconds": spent[1], "bare": model.bare()})
+        ours.append(
+            {"cpu_seconds": spent[0], "seconds": spent[1], "bare": model.time_bare_forward()}
+        )
     last = next(iter(theirs.values()))[-1]
     cpu = statistics.median(run["cpu_seconds"] for run in ours)
     return {
         "rows": len(rows),
-        "agreement": agreement(report.rows[attack_name], last["rows"], goal),
+        "agreement": compare_outcomes(report.rows[attack_name], last["rows"], goal),
         "queries": report[attack_name]["queries"],
         "queries_textattack": sum(row["queries"] for row in last["rows"]),
         "summary": {
@@ -122,15 +125,15 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def goal_of(name: str) -> str:
-    """hf_bat's goal of a case; its one pass decides both definitions in any case."""
+def choose_goal(name: str) -> str:
+    """Return hf_bat's goal of a case; one pass of hf_bat decides both definitions."""
     if name == "synonym":
         return "flip"
     return "keep-strict" if CASES[name] == "strict" else "keep-confident"
 
 
-def Recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:  # noqa: N802
-    """A model that remembers what went through it, to time a bare forward pass of the same."""
+def make_recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:
+    """Return a model that records its inputs, so that a bare forward pass over them can be timed."""
     from hf_bat.attack import TransformersModel
 
     class Recording(TransformersModel):
@@ -140,12 +143,10 @@ def Recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:  # noqa:
             self.keys_seen += keys
             return super().probabilities(keys)
 
-        def bare(self, batch_size: int = 32) -> float:
-            """Processor seconds of one sorted, batched pass over what was seen, already tokenised."""
+        def time_bare_forward(self, batch_size: int = 32) -> float:
+            """Return the processor seconds of a sorted, batched pass over the tokenized inputs."""
             keys = sorted(dict.fromkeys(self.keys_seen), key=self.length, reverse=True)
-            batches = [
-                self._padded(keys[i : i + batch_size]) for i in range(0, len(keys), batch_size)
-            ]
+            batches = [self._pad(keys[i : i + batch_size]) for i in range(0, len(keys), batch_size)]
             with self.session():
                 begun = time.process_time()
                 for batch in batches:
@@ -158,7 +159,7 @@ def Recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:  # noqa:
 def run_textattack(
     attack: str, goal: str, padding: str, rows: list[dict[str, Any]], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """The worker's answer."""
+    """Run the worker and return its answer."""
     from hf_bat.tasks import get_task
 
     with tempfile.TemporaryDirectory() as folder:
@@ -179,20 +180,20 @@ def run_textattack(
         return json.loads(out.read_text(encoding="utf-8"))
 
 
-def agreement(ours: list[Any], theirs: list[Any], goal: str) -> dict[str, Any]:
-    """How many outcomes agree, and the rows that do not."""
-    apart = []
-    for one, other in zip(ours, theirs, strict=True):
-        # A skipped row has no confident outcome.
-        own = (
-            one.get("outcome_confident", one["outcome"]) if goal == "confident" else one["outcome"]
-        )
-        if own != other["outcome"]:
-            apart.append({"hf_bat": {**one, "outcome": own}, "textattack": other})
+def compare_outcomes(ours: list[Any], theirs: list[Any], goal: str) -> dict[str, Any]:
+    """Count the outcomes that agree, and list the rows that do not."""
+    # A skipped row has no confident outcome.
+    name = "outcome_confident" if goal == "confident" else "outcome"
+    outcomes = [row.get(name, row["outcome"]) for row in ours]
+    disagreements = [
+        {"hf_bat": {**row, "outcome": outcome}, "textattack": other}
+        for row, outcome, other in zip(ours, outcomes, theirs, strict=True)
+        if outcome != other["outcome"]
+    ]
     return {
         "rows": len(ours),
-        "agree": len(ours) - len(apart),
-        "rate": 1 - len(apart) / len(ours),
+        "agree": len(ours) - len(disagreements),
+        "rate": 1 - len(disagreements) / len(ours),
         "outcomes": {
             side: {
                 kind: sum(row == kind for row in rows)
@@ -200,23 +201,15 @@ def agreement(ours: list[Any], theirs: list[Any], goal: str) -> dict[str, Any]:
             }
             for side, rows in (
                 ("textattack", [row["outcome"] for row in theirs]),
-                (
-                    "hf_bat",
-                    [
-                        r.get("outcome_confident", r["outcome"])
-                        if goal == "confident"
-                        else r["outcome"]
-                        for r in ours
-                    ],
-                ),
+                ("hf_bat", outcomes),
             )
         },
-        "disagreements": apart,
+        "disagreements": disagreements,
     }
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """The figures as Markdown."""
+def format_table(results: dict[str, dict[str, Any]]) -> str:
+    """Format the figures as Markdown."""
     paddings = list(next(iter(results.values()))["textattack"])
     head = [
         "attack",

@@ -1,10 +1,10 @@
-"""The attack engine by itself: time over a bare forward pass, time a row from few rows to many, ranks.
+"""Measure the attack engine: time relative to a bare forward pass, time per row, several ranks.
 
     python benchmarks/bench_attack.py --model DIR --task snli --data dev.jsonl.gz --rows 200 1000 5000
     python benchmarks/bench_attack.py ... --ranks 2
 
-Without --model, the demo's encoder with a random head: its outcomes mean nothing, its speed does.
-Seconds are processor time of the one thread that works; with --ranks, time on the clock.
+Without --model, the demo's encoder gets a random head: its outcomes mean nothing, but its speed does.
+Seconds are processor time of the working thread; with --ranks, wall-clock time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import add_data_arguments, load_tokenizer, machine, model_folder
+from common import add_data_arguments, describe_machine, find_model, load_tokenizer
 
 HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
+    """Measure what the flags ask for and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument(
-        "--ranks", type=int, default=0, help="compare so many ranks with one instead"
+        "--ranks", type=int, default=0, help="compare this many ranks with one instead"
     )
     parser.add_argument("--json", help="write the figures here")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -45,19 +46,21 @@ def main() -> None:
 
     torch.set_num_threads(1)
     if args.worker:
-        return worker(args)
-    found = ranks(args) if args.ranks else alone(args)
-    print(f"{machine()}, torch {torch.__version__}, {args.dtype}")
-    print("| " + " | ".join(found[0]) + " |\n|" + "---|" * len(found[0]))
-    for line in found:
+        return run_worker(args)
+    results = measure_ranks(args) if args.ranks else measure_process(args)
+    print(f"{describe_machine()}, torch {torch.__version__}, {args.dtype}")
+    print("| " + " | ".join(results[0]) + " |\n|" + "---|" * len(results[0]))
+    for line in results:
         cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in line.values()]
         print("| " + " | ".join(cells) + " |")
     if args.json:
-        Path(args.json).write_text(json.dumps({"machine": machine(), "lines": found}, indent=1))
+        Path(args.json).write_text(
+            json.dumps({"machine": describe_machine(), "lines": results}, indent=1)
+        )
 
 
-def take(args: argparse.Namespace, count: int) -> list[dict[str, Any]]:
-    """The first rows, the file's rows again where it has fewer (under other numbers)."""
+def load_rows(args: argparse.Namespace, count: int) -> list[dict[str, Any]]:
+    """Return the first rows of the file."""
     from hf_bat.tasks import get_task, load_split
 
     columns = (*get_task(args.task).columns, "label")
@@ -68,7 +71,7 @@ def take(args: argparse.Namespace, count: int) -> list[dict[str, Any]]:
 
 
 def load(args: argparse.Namespace) -> tuple[Any, Any]:
-    """The classifier, with a random head where the folder has none, and its tokenizer."""
+    """Load the classifier, with a random head if it has none, and its tokenizer."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -76,24 +79,24 @@ def load(args: argparse.Namespace) -> tuple[Any, Any]:
 
     torch.manual_seed(0)
     labels = len(get_task(args.task).label_names)
-    folder = model_folder(args)
+    folder = find_model(args)
     return (
         AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels),
         load_tokenizer(args),
     )
 
 
-def alone(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One process: each attack at each number of rows, beside a bare pass over the same queries."""
-    from attack_vs_textattack import Recorder
+def measure_process(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure each attack at each number of rows, and a bare forward pass over the same queries."""
+    from attack_vs_textattack import make_recorder
 
     from hf_bat.attack import Attack
 
-    model = Recorder(*load(args), dtype=args.dtype, max_length=128)
+    model = make_recorder(*load(args), dtype=args.dtype, max_length=128)
     lines = []
     for name in args.attacks:
         for count in args.rows:
-            rows = take(args, count)
+            rows = load_rows(args, count)
             attack = Attack(name, model, task=args.task, max_length=128, progress=False)
             attack.run(rows[:50])
             spent, bare, report = [], [], None
@@ -102,7 +105,7 @@ def alone(args: argparse.Namespace) -> list[dict[str, Any]]:
                 begun = time.process_time()
                 report = attack.run(rows)
                 spent.append(time.process_time() - begun)
-                bare.append(model.bare())
+                bare.append(model.time_bare_forward())
             assert report is not None
             seconds = statistics.median(spent)
             lines.append(
@@ -120,7 +123,7 @@ def alone(args: argparse.Namespace) -> list[dict[str, Any]]:
     return lines
 
 
-def ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
     """So many processes beside one, on the clock; the start-up of the processes left out."""
     lines = []
     for name in args.attacks:
@@ -129,21 +132,22 @@ def ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
                 out = Path(folder, "seconds")
                 command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
                 command += [f"--nproc_per_node={world}", __file__, "--worker", str(out), "--data"]
-                command += [args.data, "--task", args.task, "--model", model_folder(args)]
+                command += [args.data, "--task", args.task, "--model", find_model(args)]
                 command += ["--attacks", name, "--rows", str(args.rows[0])]
                 subprocess.run(command, check=True, capture_output=True)
                 lines.append({"attack": name, "ranks": world, **json.loads(out.read_text())})
     return lines
 
 
-def worker(args: argparse.Namespace) -> None:
+def run_worker(args: argparse.Namespace) -> None:
+    """Attack the rows on one of several ranks; the first one writes the figures."""
     from accelerate import PartialState
 
     from hf_bat.attack import Attack, TransformersModel
 
     state = PartialState(cpu=True)
     model = TransformersModel(*load(args), max_length=128, device="cpu")
-    rows = take(args, args.rows[0])
+    rows = load_rows(args, args.rows[0])
     attack = Attack(args.attacks[0], model, task=args.task, max_length=128, progress=False)
     attack.run(rows[:50])
     state.wait_for_everyone()

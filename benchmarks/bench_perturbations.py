@@ -1,8 +1,8 @@
-"""How many pairs a second are perturbed, and what collating a batch costs; one process, one core.
+"""Measure how many pairs per second are perturbed, and how long a batch takes to collate, on one core.
 
     python benchmarks/bench_perturbations.py --data $HF_BAT_DATA/snli/train.jsonl.gz
 
-The baseline is the loop that one would write first: split on spaces, look each word up, draw.
+The baseline is the obvious loop: split on spaces, look each word up, draw.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import statistics
 import time
 from collections.abc import Callable
 
-from common import add_data_arguments, load_tokenizer, machine
+from common import add_data_arguments, describe_machine, load_tokenizer
 
 from hf_bat import PerturbationCollator
 from hf_bat.perturbations import PerturbationSampler, build_perturbations
 from hf_bat.tasks import get_task, load_split
 
 
-def plain_loop(rows: list[dict], columns: tuple[str, ...], synonyms: dict, antonyms: dict) -> None:
-    """Fickle and obstinate versions by the obvious loop: no case, no marks, no reproducibility."""
+def perturb_plainly(
+    rows: list[dict], columns: tuple[str, ...], synonyms: dict, antonyms: dict
+) -> None:
+    """Draw versions without regard to case, punctuation or reproducibility."""
     for row in rows:
         texts = [row[column] for column in columns]
         for text in texts:
@@ -35,8 +37,8 @@ def plain_loop(rows: list[dict], columns: tuple[str, ...], synonyms: dict, anton
             " ".join(words)
 
 
-def pairs_a_second(run: Callable[[int], None], rows: int, repeats: int) -> list[float]:
-    """Rates of `repeats` runs after one that is not counted."""
+def measure_rates(run: Callable[[int], None], rows: int, repeats: int) -> list[float]:
+    """Return the rows per second of each run, after a first one that is not counted."""
     rates = []
     for repeat in range(repeats + 1):
         start = time.perf_counter()
@@ -46,6 +48,7 @@ def pairs_a_second(run: Callable[[int], None], rows: int, repeats: int) -> list[
 
 
 def main() -> None:
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add_data_arguments(parser)
     parser.add_argument("--rows", type=int, default=20_000)
@@ -57,15 +60,15 @@ def main() -> None:
     fickle, obstinate = build_perturbations()
     sampler = PerturbationSampler(task.columns, fickle, obstinate)
 
-    def ours(epoch: int) -> None:
+    def draw_versions(epoch: int) -> None:
         for row in rows:
             sampler.draw(row, epoch)
 
     tables = dict(fickle.table), dict(obstinate.table)
-    found = {
-        "perturb, pairs/s": pairs_a_second(ours, len(rows), args.repeats),
-        "plain loop, pairs/s": pairs_a_second(
-            lambda _: plain_loop(rows, task.columns, *tables), len(rows), args.repeats
+    results = {
+        "perturb, pairs/s": measure_rates(draw_versions, len(rows), args.repeats),
+        "plain loop, pairs/s": measure_rates(
+            lambda _: perturb_plainly(rows, task.columns, *tables), len(rows), args.repeats
         ),
     }
     collator = PerturbationCollator(
@@ -79,16 +82,16 @@ def main() -> None:
         start = time.perf_counter()
         collator(batch)
         times.append(1000 * (time.perf_counter() - start))
-    found["collate 32 pairs three ways, ms"] = times
-    print(machine())
+    results["collate 32 pairs three ways, ms"] = times
+    print(describe_machine())
     print(f"{'':<34}{'median':>10}{'min':>10}{'max':>10}")
-    for name, values in found.items():
+    for name, values in results.items():
         print(
             f"{name:<34}{statistics.median(values):>10.1f}{min(values):>10.1f}{max(values):>10.1f}"
         )
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine(), **found}, file, indent=2)
+            json.dump({"machine": describe_machine(), **results}, file, indent=2)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What a method's step costs beside another's of the same Trainer, against the tokens it processes.
+"""Compare the cost of a training step of two methods, in time and in tokens.
 
     python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --threads 1
     python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --methods triplet likelihood
 
-A step is everything between two weights: collating, forward, backward, clipping, optimizer. The two
-methods take turns, step by step, so that a machine whose speed drifts slows both alike.
+A step is everything between two updates of the weights: collating, forward and backward pass, clipping,
+optimizer. The two methods take turns, so that a change of the machine's speed slows both.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import tempfile
 import time
 
 import torch
-from common import add_data_arguments, load_tokenizer, machine, model_folder
+from common import add_data_arguments, describe_machine, find_model, load_tokenizer
 from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
-from hf_bat.objective import has_versions, select_anchor_inputs, stack_versions
+from hf_bat.objective import stack_versions
 from hf_bat.tasks import load_split
 
 
 class Stepper:
-    """One Trainer, stepped by hand through its own methods."""
+    """A Trainer whose steps are taken by hand, with its own methods."""
 
     def __init__(self, method: str, args: argparse.Namespace, folder: str):
         set_seed(0)
         task = get_task(args.task)
         model = AutoModelForSequenceClassification.from_pretrained(
-            model_folder(args), num_labels=len(task.label_names)
+            find_model(args), num_labels=len(task.label_names)
         )
         training = BalancedTrainingArguments(
             folder,
@@ -54,8 +54,8 @@ class Stepper:
         self.optimizer = self.trainer.create_optimizer()
         self.model, self.optimizer = self.trainer.accelerator.prepare(model, self.optimizer)
 
-    def step(self) -> tuple[float, int]:
-        """Take one step; return its seconds and the non-padding tokens that were forwarded."""
+    def take_step(self) -> tuple[float, int]:
+        """Take one step and return its seconds and its number of tokens, without padding."""
         trainer = self.trainer
         start = time.perf_counter()
         (batch,), items = trainer.get_batch_samples(self.batches, 1, trainer.args.device)
@@ -66,13 +66,12 @@ class Stepper:
         if trainer.args.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        inputs = select_anchor_inputs(batch)
-        if has_versions(batch):
-            inputs = stack_versions(batch, {}, "right")[0]
+        inputs = stack_versions(batch, trainer.processing_class)
         return seconds, int(inputs["attention_mask"].sum())
 
 
 def main() -> None:
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add_data_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -82,7 +81,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--methods", nargs=2, default=("normal", "triplet"), metavar="METHOD",
-                        help="the one compared with, and the other (default: normal triplet)")  # fmt: skip
+                        help="the baseline and the other one (default: normal triplet)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -93,14 +92,14 @@ def main() -> None:
         tokens = dict.fromkeys(steppers, 0)
         for step in range(args.warmup + args.steps):
             for name, stepper in steppers.items():
-                taken, processed = stepper.step()
+                taken, processed = stepper.take_step()
                 if step >= args.warmup:
                     seconds[name].append(taken)
                     tokens[name] += processed
     base, other = args.methods
     pairs = [t / n for n, t in zip(*(seconds[name] for name in steppers), strict=True)]
-    found = {
-        "machine": machine(),
+    results = {
+        "machine": describe_machine(),
         "threads": args.threads,
         "bf16": args.bf16,
         "batch_size": args.batch_size,
@@ -111,19 +110,20 @@ def main() -> None:
         "time_ratio_of_pairs": statistics.median(pairs),
         "token_ratio": tokens[other] / tokens[base],
     }
-    found["time_over_tokens"] = found["time_ratio_of_pairs"] / found["token_ratio"]
+    results["time_over_tokens"] = results["time_ratio_of_pairs"] / results["token_ratio"]
     for name, values in seconds.items():
         print(
-            f"{name:<10} {statistics.median(values):.3f} s a step"
+            f"{name:<10} {statistics.median(values):.3f} s per step"
             f" ({min(values):.3f} to {max(values):.3f}), {tokens[name]} tokens"
         )
     print(
-        f"time ratio {found['time_ratio']:.2f} in all, {found['time_ratio_of_pairs']:.2f} median of pairs; "
-        f"token ratio {found['token_ratio']:.2f}; time over tokens {found['time_over_tokens']:.2f}"
+        f"time ratio {results['time_ratio']:.2f} in all, {results['time_ratio_of_pairs']:.2f} "
+        f"(median of pairs); token ratio {results['token_ratio']:.2f}; "
+        f"time over tokens {results['time_over_tokens']:.2f}"
     )
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=2)
+            json.dump(results, file, indent=2)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Building synonyms from word vectors: seconds and peak memory by vocabulary size.
+"""Measure seconds and peak memory of building synonyms from word vectors, by vocabulary size.
 
     python benchmarks/bench_synonyms.py --sizes 5000 10000 20000 40000 --json synonyms.json
 
-The vectors are made: half of the words at random, half in groups of near neighbours. Each size and
-procedure runs in a process of its own, so that its peak memory is its own, from the vector file to the
-table. At `--check` words the table is compared with a brute-force one.
+The vectors are synthetic: half of the words are random, half are in groups of near neighbors. Each size and
+procedure runs in a new process, whose peak memory covers everything from the vector file to the table. At
+`--check` words the table is compared with a brute-force one.
 """
 
 import argparse
@@ -22,48 +22,53 @@ import numpy as np
 GROUP = 4
 
 
-def made_vectors(words: int, dimensions: int) -> np.ndarray:
+def make_vectors(words: int, dimensions: int) -> np.ndarray:
+    """Return random vectors, (words, dimensions), the first half in groups of neighbors."""
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(words, dimensions)).astype(np.float32)
     grouped = words // 2 // GROUP * GROUP
-    centres = np.repeat(rng.normal(size=(grouped // GROUP, dimensions)), GROUP, axis=0)
-    matrix[:grouped] = centres + 0.4 * rng.normal(size=(grouped, dimensions))
+    centers = np.repeat(rng.normal(size=(grouped // GROUP, dimensions)), GROUP, axis=0)
+    matrix[:grouped] = centers + 0.4 * rng.normal(size=(grouped, dimensions))
     return matrix
 
 
 def write_vectors(path: Path, words: int, dimensions: int) -> None:
+    """Write vectors as text."""
     with open(path, "w", encoding="utf-8") as stream:
-        for number, row in enumerate(made_vectors(words, dimensions)):
+        for number, row in enumerate(make_vectors(words, dimensions)):
             stream.write(f"w{number} " + " ".join(f"{value:.6f}" for value in row) + "\n")
 
 
-def brute_force(path: Path, procedure: str, threshold: float = 0.8) -> dict[str, set[str]]:
-    """Sets of words, from one whole matrix product and a plain search for components."""
+def search_by_brute_force(
+    path: Path, procedure: str, threshold: float = 0.8
+) -> dict[str, set[str]]:
+    """Return sets of words from one matrix product and a plain search for components."""
     rows = [line.split() for line in path.read_text().splitlines()]
     names = [row[0] for row in rows]
     matrix = np.array([[float(value) for value in row[1:]] for row in rows])
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     if procedure == "topk":
         near = matrix @ matrix.T >= threshold
-        found = [set(np.flatnonzero(row)) for row in near]
+        groups = [set(np.flatnonzero(row)) for row in near]
     else:
         matrix -= matrix.mean(axis=0)
         _, _, axes = np.linalg.svd(matrix, full_matrices=False)
         matrix -= matrix @ axes[:8].T @ axes[:8]
         near = matrix @ matrix.T > threshold
-        found = []
+        groups = []
         for row in range(len(names)):
             component, waiting = {row}, [row]
             while waiting:
                 fresh = set(np.flatnonzero(near[waiting.pop()])) - component
                 component |= fresh
                 waiting.extend(fresh)
-            found.append(component)
-    sets = {names[i]: {names[j] for j in others if j != i} for i, others in enumerate(found)}
+            groups.append(component)
+    sets = {names[i]: {names[j] for j in others if j != i} for i, others in enumerate(groups)}
     return {name: others for name, others in sets.items() if others}
 
 
-def one_run(path: Path, words: int, procedure: str, check: bool) -> None:
+def run_once(path: Path, words: int, procedure: str, check: bool) -> None:
+    """Build one table and print its figures as JSON."""
     from hf_bat.lexicon import synonyms_from_vectors
     from hf_bat.lexicon.vectors import read_vectors
 
@@ -82,12 +87,13 @@ def one_run(path: Path, words: int, procedure: str, check: bool) -> None:
         "words_with_synonyms": len(table),
     }
     if check:
-        expected = brute_force(path, procedure)
+        expected = search_by_brute_force(path, procedure)
         result["equals_brute_force"] = {w: set(others) for w, others in table.items()} == expected
     print(json.dumps(result))
 
 
 def main() -> int:
+    """Measure all sizes, print a table and return 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 10000, 20000])
     parser.add_argument("--dimensions", type=int, default=300)
@@ -99,7 +105,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.one:
-        one_run(Path(args.one[0]), int(args.one[1]), args.one[2], args.one[3] == "True")
+        run_once(Path(args.one[0]), int(args.one[1]), args.one[2], args.one[3] == "True")
         return 0
     results = []
     print(

@@ -1,4 +1,4 @@
-"""Loading tables: a made one of 10,000 words, the bundled ones, and files given.
+"""Measure how long tables take to load: one of 10,000 words, the bundled ones, and given files.
 
 python benchmarks/bench_tables.py [TABLE ...] --json tables.json
 """
@@ -18,11 +18,13 @@ from typing import Any
 from hf_bat.lexicon import SubstitutionTable, load_wordnet
 from hf_bat.lexicon.wordnet_tables import DEFAULT_ANTONYMS, DEFAULT_SYNONYMS
 
-WORDS, REPLACEMENTS = 10_000, 7  # as many a word as the paper's MNLI synonyms have
+# As many replacements per word as in the paper's MNLI synonyms.
+WORDS, REPLACEMENTS = 10_000, 7
 
 
-def timed(function: Callable[[], Any], repeats: int) -> list[float]:
-    function()  # warms the file cache
+def time_calls(function: Callable[[], Any], repeats: int) -> list[float]:
+    """Return the milliseconds of each call."""
+    function()  # warms up the file cache
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -31,7 +33,8 @@ def timed(function: Callable[[], Any], repeats: int) -> list[float]:
     return times
 
 
-def in_a_fresh_process(code: str, repeats: int) -> list[float]:
+def time_fresh_process(code: str, repeats: int) -> list[float]:
+    """Return the milliseconds of some code in new processes."""
     script = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
     return [
         float(subprocess.check_output([sys.executable, "-c", script])) * 1e3 for _ in range(repeats)
@@ -39,6 +42,7 @@ def in_a_fresh_process(code: str, repeats: int) -> list[float]:
 
 
 def main() -> int:
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", type=Path)
     parser.add_argument("--repeats", type=int, default=15)
@@ -58,11 +62,11 @@ def main() -> int:
         for path in [*paths, DEFAULT_ANTONYMS, DEFAULT_SYNONYMS, *args.tables]:
             table = SubstitutionTable.load(path)
             name = f"{path.name} ({len(table)} words, {sum(map(len, table.values()))} replacements)"
-            results[name] = timed(lambda path=path: SubstitutionTable.load(path), args.repeats)
+            results[name] = time_calls(lambda path=path: SubstitutionTable.load(path), args.repeats)
         code = f"from hf_bat.lexicon import SubstitutionTable; SubstitutionTable.load({str(paths[0])!r})"
-        results["made.json, fresh process, imports included"] = in_a_fresh_process(code, 5)
+        results["made.json, fresh process, imports included"] = time_fresh_process(code, 5)
     load_wordnet.cache_clear()
-    results["load_wordnet('bundled'), fresh process, imports included"] = in_a_fresh_process(
+    results["load_wordnet('bundled'), fresh process, imports included"] = time_fresh_process(
         "from hf_bat.lexicon import load_wordnet; load_wordnet()", 5
     )
     load = os.getloadavg()[0]

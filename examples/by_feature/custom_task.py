@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Balanced training on a task of your own: the one difference is the `Task` that describes the data.
+"""Balanced training on your own task: the only difference is the `Task` that describes the data.
 
     python examples/by_feature/custom_task.py --model_name_or_path bert-base-uncased \\
         --train_file train.csv --columns review --label_column stars --class_names bad fair good \\
         --skipped_labels fair --output_dir out
 
-Reads csv, tsv, json, jsonl (each also .gz) and parquet. A class among --skipped_labels gets no obstinate
-version, because an antonym is unlikely to change such a label.
+Reads csv, tsv, json, jsonl (each also .gz) and parquet. List the classes that an antonym is unlikely to
+change in --skipped_labels: their rows get no obstinate versions.
 """
 
 from __future__ import annotations
@@ -20,31 +20,41 @@ from hf_bat.tasks import load_split
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
     )
     parser.add_argument(
         "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
     )
-    parser.add_argument("--columns", nargs="+", required=True, help="the text column, or the two")
-    parser.add_argument("--label_column", default="label", help="its name (default: label)")
-    parser.add_argument("--class_names", nargs="+", required=True, help="in the labels' order")
+    parser.add_argument(
+        "--columns", nargs="+", required=True, help="the text column, or the two text columns"
+    )
+    parser.add_argument("--label_column", default="label", help="the label column (default: label)")
+    parser.add_argument(
+        "--class_names",
+        nargs="+",
+        required=True,
+        help="label names in the order of the integer labels",
+    )
     parser.add_argument(
         "--skipped_labels", nargs="+", default=[], help="classes without obstinate versions"
     )
-    parser.add_argument("--output_dir", required=True, help="where the model goes")
+    parser.add_argument("--output_dir", required=True, help="folder for the model")
     parser.add_argument(
-        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+        "--max_steps",
+        type=int,
+        default=-1,
+        help="stop after this many steps (default: three epochs)",
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Describe the task, look at what will be drawn, train, save."""
+    """Describe the task, preview the versions, train and save."""
     options = parse_arguments()
     task = Task(
         name="custom",
@@ -53,7 +63,8 @@ def main() -> None:
         skipped_labels=tuple(options.skipped_labels),
         label_column=options.label_column,
     )
-    set_seed(42)  # of the new head's weights: the arguments' default
+    # The new head is created before the Trainer sets its seed; 42 is the default of that.
+    set_seed(42)
     trainer = BalancedTrainer(
         model=AutoModelForSequenceClassification.from_pretrained(
             options.model_name_or_path, num_labels=len(task.label_names)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""A search over lambda and the margin: the differences are `model_init` and the space that is searched.
+"""A search over lambda and the margin: the differences are `model_init` and the search space.
 
     python examples/by_feature/hyperparameter_search.py --model_name_or_path bert-base-uncased \\
         --train_file train.jsonl.gz --validation_file dev.jsonl.gz --trials 20 --output_dir out
 
-Needs `pip install "hf_bat[search]"`. By default the search maximises `eval_robustness` where attacks at
-evaluation report it, else accuracy.
+Needs `pip install "hf_bat[search]"`. The search maximizes `eval_robustness` if evaluation runs attacks that
+report it, and accuracy otherwise.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ from hf_bat.tasks import load_split
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
     )
-    parser.add_argument(
-        "--task_name", default="snli", help="the task that the files are of (default: snli)"
-    )
+    parser.add_argument("--task_name", default="snli", help="the task of the files (default: snli)")
     parser.add_argument(
         "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
     )
-    parser.add_argument("--validation_file", required=True, help="the same, to evaluate on")
-    parser.add_argument("--output_dir", required=True, help="where the trials go")
-    parser.add_argument("--trials", type=int, default=20, help="how many (default: 20)")
     parser.add_argument(
-        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+        "--validation_file", required=True, help="rows to evaluate on, in the same formats"
+    )
+    parser.add_argument("--output_dir", required=True, help="folder for the trials")
+    parser.add_argument("--trials", type=int, default=20, help="number of trials (default: 20)")
+    parser.add_argument(
+        "--max_steps",
+        type=int,
+        default=-1,
+        help="stop after this many steps (default: three epochs)",
     )
     return parser.parse_args()
 
 
-def space(trial: Any) -> dict[str, Any]:
-    """What optuna draws for each trial: names of `BalancedTrainingArguments`."""
+def suggest_values(trial: Any) -> dict[str, Any]:
+    """Draw the values of a trial, by names of `BalancedTrainingArguments`."""
     return {
         "contrastive_weight": trial.suggest_float("contrastive_weight", 0.1, 3.0, log=True),
         "margin": trial.suggest_float("margin", 0.2, 1.5),
@@ -52,7 +55,7 @@ def space(trial: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Search, and print the best trial."""
+    """Search and print the best trial."""
     options = parse_arguments()
     task = get_task(options.task_name)
     accuracy = metrics.load("accuracy")
@@ -75,7 +78,7 @@ def main() -> None:
         ),
         task=task,
     )
-    best = trainer.hyperparameter_search(space, n_trials=options.trials, backend="optuna")
+    best = trainer.hyperparameter_search(suggest_values, n_trials=options.trials, backend="optuna")
     print(f"best: {best.objective:.4f} with {best.hyperparameters}")
 
 

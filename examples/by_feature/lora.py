@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Balanced training of a LoRA adapter: the one difference is `get_peft_model` around the model.
+"""Balanced training of a LoRA adapter: the only difference is `get_peft_model` around the model.
 
     python examples/by_feature/lora.py --model_name_or_path bert-base-uncased \\
         --train_file train.jsonl.gz --validation_file dev.jsonl.gz --output_dir out
 
 Needs `pip install "hf_bat[peft]"`. PEFT trains and saves only a head called `classifier` or `score`;
-where a model's head has more parts, the trainer warns and names them: give them to --modules_to_save.
+if a model's head has more parts, the trainer names them in a warning. Pass them to --modules_to_save.
 """
 
 from __future__ import annotations
@@ -20,37 +20,41 @@ from hf_bat.tasks import load_split
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model of the Hub, or a folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
     )
-    parser.add_argument(
-        "--task_name", default="snli", help="the task that the files are of (default: snli)"
-    )
+    parser.add_argument("--task_name", default="snli", help="the task of the files (default: snli)")
     parser.add_argument(
         "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
     )
-    parser.add_argument("--validation_file", required=True, help="the same, to evaluate on")
-    parser.add_argument("--output_dir", required=True, help="where the model goes")
+    parser.add_argument(
+        "--validation_file", required=True, help="rows to evaluate on, in the same formats"
+    )
+    parser.add_argument("--output_dir", required=True, help="folder for the adapter")
     parser.add_argument("--rank", type=int, default=8, help="rank of the adapter (default: 8)")
     parser.add_argument(
-        "--target_modules", nargs="+", help="layers to adapt; PEFT's choice if absent"
+        "--target_modules", nargs="+", help="layers to adapt (default: chosen by PEFT)"
     )
     parser.add_argument("--modules_to_save", nargs="+", help="parts of the head to train and save")
     parser.add_argument(
-        "--max_steps", type=int, default=-1, help="stop after so many; else three epochs"
+        "--max_steps",
+        type=int,
+        default=-1,
+        help="stop after this many steps (default: three epochs)",
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Train the adapter, evaluate, save it."""
+    """Train the adapter, evaluate and save it."""
     options = parse_arguments()
     task = get_task(options.task_name)
-    set_seed(42)  # of the new head's weights: the arguments' default
+    # The new head is created before the Trainer sets its seed; 42 is the default of that.
+    set_seed(42)
     model = AutoModelForSequenceClassification.from_pretrained(
         options.model_name_or_path, num_labels=len(task.label_names)
     )

@@ -51,7 +51,7 @@ SCALES = {
         # The paper attacks QQP's first 10,000 validation rows with synonyms; here all attacks do.
         tasks={"qqp": {"max_attack_samples": 10_000}},
     ),
-    # Two cores, MiniLM-L6. With so few steps, contrastive terms at full weight from the start destroy the
+    # Two cores, MiniLM-L6. In few steps, contrastive terms at full weight from the start destroy the
     # accuracy (docs/earlier-results.md), so the first epoch is clean.
     "small": Scale(
         models={"bert": None},
@@ -113,7 +113,7 @@ class Picture:
         kind: `epochs` or `bars` (both by epoch of SAFER), `values` or `tsne`.
         metrics: Metrics shown.
         panel: What distinguishes panels: `metric`, `task`, `model`, `method` or an argument.
-        line: What distinguishes lines, likewise.
+        line: What distinguishes lines, with the same choices.
         x: Argument on the horizontal axis (`values`).
         label: Label of that axis.
         ending: Ending of the file name, if a figure has several parts.

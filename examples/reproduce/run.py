@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Parse the flags of this script, and those of the training runs."""
+    """Parse the flags of this script and of the training runs."""
     parser = _Parser(
         prog="run.py",
         description=__doc__,
@@ -57,7 +57,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     parser.add_argument("--output_dir", default="reproduced", help="default: reproduced")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="default: 1 2 3")
     parser.add_argument("--methods", nargs="+", help="methods of a table (default: the paper's)")
-    parser.add_argument("--model_name_or_path", help="a model instead of those of the scale")
+    parser.add_argument("--model_name_or_path", help="a model instead of the scale's")
     for name in FILES:
         parser.add_argument(
             f"--{name}", nargs="+", default=[], metavar="[TASK=]PATH", help="of all tasks or of one"
@@ -80,12 +80,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
         _check_files(name, getattr(args, name))
     extra = parse_flags(rest) if rest else {}
     if "seed" in extra:
-        raise HfBatError(f"--seed would be that of all runs; give --seeds {extra['seed']}")
+        raise HfBatError(f"--seed would set the seed of all runs; give --seeds {extra['seed']}")
     return args, extra
 
 
 def _check_files(name: str, words: Sequence[str]) -> None:
-    """Check that there is one file for each task, because a second one would be ignored."""
+    """Check that no task has two files, because one would be ignored."""
     tasks = [task for task, _ in map(_split_file, words)]
     for task in tasks:
         if tasks.count(task) > 1:
@@ -161,7 +161,7 @@ def find_file(args: argparse.Namespace, name: str, task: str) -> str | None:
 
 
 def has_data(args: argparse.Namespace, task: str) -> bool:
-    """Return whether a task has rows: files, or at the paper's scale those of the Hub."""
+    """Return whether a task has rows: in files, or at the paper's scale on the Hub."""
     files = [find_file(args, name, task) for name in ("train_file", "validation_file")]
     return all(files) or (args.scale == "paper" and not any(files))
 
@@ -169,7 +169,7 @@ def has_data(args: argparse.Namespace, task: str) -> bool:
 def collect_arguments(
     setting: Setting, seed: int, args: argparse.Namespace, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of one run; those of the user come last."""
+    """Return the arguments of one run; the user's override all others."""
     scale = SCALES[args.scale]
     model = scale.models.get(setting.model) or next(iter(scale.models.values()))
     arguments: dict[str, Any] = {
