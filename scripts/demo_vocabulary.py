@@ -1,8 +1,8 @@
-"""The words of the demo's sentences; `build_demo_data.py` puts them together.
+"""The words of the demo's sentences, which `build_demo_data.py` writes.
 
-A *sense* is a tuple of words that may stand for one another (members of one WordNet synset). An
-*opposition* is a pair of senses whose first words are antonyms in WordNet 3.0. A *family* is a list
-of senses that exclude one another without being antonyms.
+A *sense* is a tuple of interchangeable words (members of one WordNet synset). An *opposition* is a pair of
+senses whose first words are antonyms in WordNet 3.0. The senses of a *family* exclude each other, but are
+not antonyms.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ from __future__ import annotations
 Sense = tuple[str, ...]
 
 
-def _senses(text: str) -> list[Sense]:
+def _parse_senses(text: str) -> list[Sense]:
     return [tuple(words.split("/")) for words in text.split()]
 
 
-def _oppositions(text: str) -> list[tuple[Sense, Sense]]:
-    words = _senses(text)
+def _parse_oppositions(text: str) -> list[tuple[Sense, Sense]]:
+    words = _parse_senses(text)
     return list(zip(words[::2], words[1::2], strict=True))
 
 
 PLURALS = {"man": "men", "woman": "women", "wife": "wives", "child": "children", "person": "people"}
 
-# Who acts.
-PEOPLE_OPPOSED = _oppositions(
+# Agents.
+PEOPLE_OPPOSED = _parse_oppositions(
     "man woman boy girl husband wife father mother brother sister uncle aunt king queen "
     "nephew niece winner loser"
 )
-PEOPLE = _senses(
+PEOPLE = _parse_senses(
     "dentist lawyer/attorney teacher/instructor student/pupil singer/vocalist "
     "writer/author policeman/officer painter farmer soldier waiter tourist sailor baker "
     "tailor dancer musician/player gardener carpenter clerk plumber"
 )
-PEOPLE_QUALITIES = _oppositions(
+PEOPLE_QUALITIES = _parse_oppositions(
     "tall short rich poor thin/slim/slender fat brave/courageous cowardly careful careless "
     "quiet noisy lucky unlucky honest dishonest patient impatient friendly unfriendly "
     "polite impolite strong weak experienced inexperienced happy unhappy kind unkind "
     "generous stingy wise foolish popular unpopular optimistic pessimistic healthy unhealthy"
 )
 
-# What is done: an opposed pair of verbs, and the objects of both.
+# Deeds: an opposed pair of verbs, and the objects of both.
 DEEDS_OPPOSED = [
-    (first, second, _senses(objects))
+    (first, second, _parse_senses(objects))
     for (first, second), objects in zip(
-        _oppositions(
+        _parse_oppositions(
             "open close/shut lock unlock push pull/draw raise lower fill empty pack unpack "
             "buy/purchase sell wrap unwrap hide/conceal show find/discover lose "
             "break repair/fix/mend fold unfold tie untie cover uncover love hate/detest "
@@ -76,30 +76,32 @@ DEEDS_OPPOSED = [
         strict=True,
     )
 ]
-# Verb pairs of which one excludes exactly the other, so that "not" turns one into the other.
+# Verbs whose negation means their opposite.
 COMPLEMENTARY = {
     *("open", "lock", "hide", "accept", "remember", "cover", "trust", "love", "tie", "find")
 }
-DEEDS = _senses("paint carry photograph watch sketch touch describe inspect mention examine/study")
+DEEDS = _parse_senses(
+    "paint carry photograph watch sketch touch describe inspect mention examine/study"
+)
 
-# What things are like.
-THING_QUALITIES = _oppositions(
+# Things and their qualities.
+THING_QUALITIES = _parse_oppositions(
     "big/large small/little heavy light new old clean dirty/soiled expensive cheap/inexpensive "
     "beautiful ugly wet dry useful useless thick thin long short smooth rough "
     "soft hard hot cold"
 )
-THINGS = _senses(
+THINGS = _parse_senses(
     "table bench car/automobile sofa/couch chair coat rug/carpet bag boat bicycle/bike "
     "painting/picture door house shirt blanket basket bucket/pail book tent"
 )
-COLOURS = _senses("blue yellow brown gray/grey purple orange pink")
+COLORS = _parse_senses("blue yellow brown gray/grey purple orange pink")
 
-# How, where and when.
-MANNERS_OPPOSED = _oppositions(
+# Manner, place and time.
+MANNERS_OPPOSED = _parse_oppositions(
     "quickly/rapidly/speedily slowly carefully carelessly quietly noisily "
     "patiently impatiently happily unhappily politely impolitely gracefully gracelessly"
 )
-PLACES_OPPOSED = _oppositions("indoors/inside outdoors/outside upstairs downstairs")
+PLACES_OPPOSED = _parse_oppositions("indoors/inside outdoors/outside upstairs downstairs")
 PLACES = [
     tuple(f"{preposition} the {noun}" for noun in nouns)
     for preposition, text in (
@@ -107,7 +109,7 @@ PLACES = [
         ("in", "garden library forest/woods store village museum"),
         ("at", "airport beach station market/marketplace school"),
     )
-    for nouns in _senses(text)
+    for nouns in _parse_senses(text)
 ]
 TIMES = [
     ("in autumn",),
@@ -128,19 +130,19 @@ COMPANY = [
     ),
     *(("for a neighbor",), ("because of the weather",), ("beside a camera",)),
 ]
-NUMBERS = _senses("two three four five six")
+NUMBERS = _parse_senses("two three four five six")
 
-# Movements and positions, without an object.
-MOVES_OPPOSED = _oppositions("stand sit laugh cry/weep win lose arrive leave")
-MOVES = _senses("kneel dance jog skate wrestle juggle crawl/creep whistle")
-PASTIMES = _senses("read chat wait talk/speak sing eat study")
+# Verbs without an object.
+MOVES_OPPOSED = _parse_oppositions("stand sit laugh cry/weep win lose arrive leave")
+MOVES = _parse_senses("kneel dance jog skate wrestle juggle crawl/creep whistle")
+PASTIMES = _parse_senses("read chat wait talk/speak sing eat study")
 
-# Verbs that hand a thing over and those that receive it: the two sides of one event.
-TRADES = _oppositions("sell buy/purchase lend/loan borrow")
+# Verbs for the two sides of one event: to hand a thing over and to receive it.
+TRADES = _parse_oppositions("sell buy/purchase lend/loan borrow")
 
-ORIGINS = _senses("Italian French Spanish Mexican Swedish Japanese Turkish Canadian")
+ORIGINS = _parse_senses("Italian French Spanish Mexican Swedish Japanese Turkish Canadian")
 
-# How a sentence says that something will be done: for one, for several.
+# Auxiliaries in the singular and plural.
 FRAMES = [
     (("will", "will"),),
     (("is about to", "are about to"),),
@@ -149,7 +151,7 @@ FRAMES = [
     (("plans to", "plan to"), ("intends to", "intend to")),
 ]
 
-# What a thing may be that leaves the qualities above open.
+# States of a thing that say nothing about the qualities above.
 STATES = [
     ("Swedish",),
     ("Italian",),
