@@ -237,10 +237,12 @@ def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[
     if args.csv:
         report.save_csv(args.csv)
     if args.html:
+        # Only pages need the template engine.
         from hf_bat.report.page import write_attack_page
 
         write_attack_page(report, args.html)
     if args.export:
+        # The report has no column names, because it may be read without its data.
         count, unlabeled = report.export(args.export, columns)
         if unlabeled:
             print(

@@ -58,10 +58,12 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.tasks import load_split
 
     task = options.load_task(args)
+    # Not a required option, whose message would not say how to get a table.
     if not args.synonyms:
         raise HfBatError(
             "a certificate needs --synonyms FILE; build a table with `hf-bat lexicon build`"
         )
+    # Now, because a certificate takes thousands of forward passes.
     options.check_outputs(args, "json", "rows")
     rows = load_split(args.data)
     synonyms = build_perturbation(args.synonyms, args.exclude_stopwords, args.casing)

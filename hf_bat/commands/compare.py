@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         comparisons = compare_rows(rows_a, rows_b, **bootstrap)
         rates = compare_attack_rates(rows_a, rows_b, **bootstrap)
+        # Without rows attacked for both models McNemar's test has no p-value.
         lines = [
             (one.attack, one.definition, str(one.rows), *_format_rates(one, "asr"))
             + (f"{one.only_a}/{one.only_b}", "-" if one.p_value is None else f"{one.p_value:.2g}")

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, content)
         print(f"written: {args.json}", file=sys.stderr)
     if args.rows:
+        # In each line, because rows are also read without their report.
         marks = marks_of(disclosed)
         lines = [json.dumps({**row, **marks}, ensure_ascii=False) for row in report.row_results]
         write_atomically(args.rows, "".join(f"{line}\n" for line in lines))

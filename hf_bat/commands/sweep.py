@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     failures = run_all(runs, root, args.jobs)
     results = {r.key: result for r in runs if (result := finished(root, r))}
+    # Also if some runs failed, so that the others are not lost.
     if results:
         obstinate = args.obstinate or OBSTINATE
         written = write_summary(root, runs, results, varied, obstinate)
