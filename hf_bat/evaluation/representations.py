@@ -14,6 +14,8 @@ from hf_bat.errors import HfBatError
 if TYPE_CHECKING:
     import numpy as np
 
+__all__ = ["collect", "distances", "separation"]
+
 KINDS = ("anchor", "fickle", "obstinate")
 
 
