@@ -403,7 +403,13 @@ _BUILT_IN = frozenset(METHODS)
 
 
 def get_method(name: str) -> Method:
-    """Return the registered method of a name; an unknown name raises an `HfBatError`.
+    """Return the registered method of a name.
+
+    Args:
+        name: The name, such as "triplet".
+
+    Raises:
+        HfBatError: If the name is unknown.
 
     Example:
         >>> get_method("safer").draws
@@ -422,6 +428,15 @@ def register_method(method: Method) -> Method:
 
     Returns:
         The same method.
+
+    Raises:
+        HfBatError: If the name is empty or one of this package's methods has it.
+
+    Example:
+        >>> method = register_method(Method(name="mine"))
+        >>> get_method("mine") is method
+        True
+        >>> del METHODS["mine"]
     """
     if not method.name or method.name in _BUILT_IN:
         raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")

@@ -45,6 +45,9 @@ class Task:
             for MNLI's mismatched sets.
         renames: The Hub's column names by which `columns` may also occur: the Hub's name -> ours.
 
+    Raises:
+        HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
+
     Example:
         >>> Task("intent", columns=("utterance",), label_names=("book", "cancel")).is_pair
         False
@@ -133,6 +136,9 @@ def get_task(name: str | Task) -> Task:
     Args:
         name: A name in `TASKS` (case does not matter, `_` counts as `-`), or a `Task`, which is returned.
 
+    Raises:
+        HfBatError: If the name is unknown; the message suggests the closest one.
+
     Example:
         >>> get_task("SNLI").columns
         ('premise', 'hypothesis')
@@ -157,7 +163,14 @@ def user_task(
     label_column: str = "label",
     name: str = "custom",
 ) -> Task:
-    """Return a task for your own data; see `Task` for the arguments and errors.
+    """Return a task for your own data.
+
+    Args:
+        columns: The text column, or both of a pair.
+        label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
+        skipped_labels: Names of labels that an obstinate perturbation skips.
+        label_column: The label column. Defaults to "label".
+        name: Short name of the task. Defaults to "custom".
 
     Example:
         >>> user_task(["utterance"], ["book", "cancel"]).metrics
@@ -206,6 +219,9 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     Args:
         path: The file.
         cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
+
+    Returns:
+        The rows as a `datasets.Dataset`.
 
     Raises:
         HfBatError: If the file is missing, unreadable or of another format.

@@ -158,6 +158,9 @@ class SmoothedClassifier(Classifier):
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
+    Raises:
+        HfBatError: If there are no samples, no table, or the model is already smoothed.
+
     Example:
         >>> def model(pairs):
         ...     return [[0.9, 0.1] if "hound" in pair[0] else [0.2, 0.8] for pair in pairs]

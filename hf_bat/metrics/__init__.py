@@ -22,6 +22,12 @@ def load(name: str, **options: Any) -> Any:
         **options: Options of `evaluate.load`. `keep_in_memory` defaults to `True` with one process, so that
             no file is left behind.
 
+    Returns:
+        The metric.
+
+    Raises:
+        HfBatError: If the name is unknown.
+
     Example:
         >>> load("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])
         {'accuracy': 0.75}

@@ -42,6 +42,9 @@ def robustness_score(
     Returns:
         A score in [0, 1], or `None` if one of the three is `None`.
 
+    Raises:
+        HfBatError: If one of the three is not in [0, 1].
+
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)
         0.6

@@ -280,6 +280,9 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
             `pooling`, whose default depends on the model.
         launcher: See `Run`.
 
+    Returns:
+        The run.
+
     Raises:
         HfBatError: The arguments do not fit together, or a file is missing.
 

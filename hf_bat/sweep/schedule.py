@@ -35,7 +35,11 @@ Say = Callable[[str], None]
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Return the folder of a run's configuration, log and result; `root` is that of the sweep.
+    """Return the folder of a run's configuration, log and result.
+
+    Args:
+        root: Folder of the sweep.
+        key: Key of the run.
 
     Example:
         >>> folder_of(Path("sweeps"), "0123456789abcdef").as_posix()

@@ -150,7 +150,8 @@ def _parse_script(script: str, flags: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch, suppress(_ParsedError):
         patch.setattr(sys, "argv", [script, *flags])
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
-        getattr(module, "parse_arguments", module.main)()
+        start = module.parse_arguments if hasattr(module, "parse_arguments") else module.main
+        start()
 
 
 @contextmanager
