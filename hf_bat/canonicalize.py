@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations.base import Memo
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
@@ -75,29 +76,19 @@ class Canonicalizer:
         for component in components:
             self.representatives |= dict.fromkeys(component, min(component, key=_rank_word))
         self._sizes = sorted(map(len, components), reverse=True)
-        self._tokens: dict[str, str] = {}
+        self._tokens = Memo(self._replace_token)
 
     def __call__(self, text: str) -> str:
         """Return the text with each word replaced by its representative."""
         tokens, spaces = split_tokens(text)
-        return join_tokens([self._replace_token(token) for token in tokens], spaces)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The cache of a long run is not worth sending to data workers.
-        return {**self.__dict__, "_tokens": {}}
+        return join_tokens([self._tokens[token] for token in tokens], spaces)
 
     def _replace_token(self, token: str) -> str:
-        cached = self._tokens.get(token)
-        if cached is not None:
-            return cached
         word, mark = detach_punctuation(token)
         best = self.representatives.get(word.lower())
         if best is not None and self.casing == "keep":
             best = match_case(best, word)
-        replaced = token if best is None else best + mark
-        if len(self._tokens) < 1_000_000:
-            self._tokens[token] = replaced
-        return replaced
+        return token if best is None else best + mark
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from hf_bat.text import detach_punctuation, is_punctuation, split_pieces
 
@@ -160,7 +160,7 @@ class Memo(dict[str, T]):
     """Results of a function of one string, computed once each.
 
     Faster than `functools.cache`, because a look-up that succeeds runs no Python code, and every token
-    of a draw is looked up.
+    of a draw is looked up. A pickled memo is empty.
     """
 
     def __init__(self, compute: Callable[[str], T]):
@@ -174,14 +174,18 @@ class Memo(dict[str, T]):
         self[key] = result = self.compute(key)
         return result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Computing again is faster than sending the results to every data worker.
+        return Memo, (self.compute,)
+
 
 def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
     """List the edits that replace one word, one for each of its replacements."""
-    sentence, position = slot.sentence, slot.position
+    i, position = slot.sentence, slot.position
+    edited = {new: apply_replacement(texts[i], position, new) for new in slot.replacements}
     return [
-        Edit(sentence, position, slot.original, new, replace_sentence(texts, sentence, text))
-        for new in slot.replacements
-        for text in (apply_replacement(texts[sentence], position, new),)
+        Edit(i, position, slot.original, new, replace_sentence(texts, i, text))
+        for new, text in edited.items()
     ]
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import hf_bat.perturbations.verbs as verbs
 from hf_bat.errors import HfBatError
@@ -20,7 +19,6 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
-Tagger = verbs.LexiconTagger | verbs.NltkTagger
 _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
 # Negative forms that are not the positive one and "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
@@ -66,15 +64,6 @@ class NegationPerturbation(Perturbation):
             raise HfBatError(f"unknown part-of-speech source {pos!r}; known: lexicon, nltk")
         self.pos = pos
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Loading a tagger again is faster than sending its weights to every worker.
-        return {name: value for name, value in vars(self).items() if name != "tagger"}
-
-    @cached_property
-    def tagger(self) -> Tagger:
-        """The source of verb tags, loaded at its first use."""
-        return verbs.NltkTagger() if self.pos == "nltk" else verbs.LexiconTagger()
-
     def candidates(self, texts: Texts) -> list[Edit]:
         return [
             Edit(number, position, original, new, replace_sentence(texts, number, edited))
@@ -89,7 +78,7 @@ class NegationPerturbation(Perturbation):
         """Yield (position, word, replacement, edited sentence) of each edit of one sentence."""
         pieces = split_pieces(text)
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
-        sentence = _Sentence([split_marks(pieces[i]) for i in places], self.tagger)
+        sentence = _Sentence([split_marks(pieces[i]) for i in places], self.pos)
         for position, place in enumerate(places):
             # An edit names the word up to one mark, although the rules see it without any.
             original, mark = detach_punctuation(pieces[place])
@@ -113,10 +102,10 @@ class NegationPerturbation(Perturbation):
 class _Sentence:
     """The words of a sentence with their verb tags."""
 
-    def __init__(self, tokens: list[Token], tagger: Tagger):
+    def __init__(self, tokens: list[Token], pos: str):
         self.tokens = tokens
         self.words = [normalize_word(word) for _, word, _ in tokens]
-        self.tags = tagger.tag(tokens)
+        self.tags = verbs.tag_with_nltk(tokens) if pos == "nltk" else verbs.tag_with_rules(tokens)
 
     def negate(self, i: int) -> str | None:
         """Return the negated form of word `i`, or `None` if it is not a verb to negate."""

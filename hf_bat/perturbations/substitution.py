@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table, default_sisters, stopwords
@@ -59,14 +59,6 @@ class SubstitutionPerturbation(Perturbation):
         self.exclude_stopwords = exclude_stopwords
         self.casing = casing
         self._stopwords = stopwords("nltk") if exclude_stopwords else frozenset()
-        self._options = Memo(self._list_options)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Looking words up again is faster than sending the memo to every worker.
-        return {**self.__dict__, "_options": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
         self._options = Memo(self._list_options)
 
     def replacements(self, word: str) -> tuple[str, ...]:

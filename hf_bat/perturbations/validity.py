@@ -9,7 +9,7 @@ sentence mentions the words that it changes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import compress
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table, default_synonyms, load_wordnet, stopwords
@@ -73,22 +73,10 @@ class LabelValidity:
             raise HfBatError(f"synonyms must be a table of words, got {synonyms!r:.80}")
         # As a table, because `describe` needs the fingerprint.
         self.synonyms = default_synonyms() if synonyms is None else as_table(synonyms)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self._wordnet = load_wordnet()
-        self._stopwords = stopwords("nltk") | AUXILIARIES
-        self._words = Memo(lambda token: normalize_word(split_marks(token)[1]))
-        self._forms = Memo(self._find_forms)
+        self._function_words = stopwords("nltk") | AUXILIARIES
+        self._words = Memo(_strip_token)
+        self._forms = Memo(_find_forms)
         self._near = Memo(self._find_near)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Loading WordNet and finding the forms again is faster than sending them to every worker.
-        return {"synonyms": self.synonyms}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._prepare()
 
     def changes_label(self, texts: Texts, edit: Edit, label: str | None = None) -> bool:
         """Return whether an edit is likely to change the label.
@@ -175,20 +163,8 @@ class LabelValidity:
         return [self._words[token] for token in text.split()]
 
     def _select_content(self, words: Sequence[str]) -> list[str]:
-        stopwords = self._stopwords
-        return [word for word in words if word and word not in stopwords and not is_negative(word)]
-
-    def _find_forms(self, word: str) -> frozenset[str]:
-        """Return a word with its base forms, of every part of speech."""
-        # "the dog's" mentions the dog.
-        word = word.removesuffix("'s")
-        if not word:
-            return frozenset()
-        forms = [word, *(base for pos in "nvar" for base in self._wordnet.morphy(word, pos))]
-        number = parse_number(word)
-        if number is not None:  # "2" and "two" share this form
-            forms.append(repr(number._replace(words=False, grouped=False, width=0)))
-        return frozenset(forms)
+        skipped = self._function_words
+        return [word for word in words if word and word not in skipped and not is_negative(word)]
 
     def _find_near(self, word: str) -> frozenset[str]:
         """Return the forms of a word, and of the synonyms of each form."""
@@ -237,18 +213,13 @@ class FilteredPerturbation(Perturbation):
             label: Name of the input's label. Defaults to `None` (unknown).
         """
         edits = self.perturbation.candidates(texts)
-        passes = self.validity.passing(texts, edits, label)
-        return [edit for edit, passed in zip(edits, passes, strict=True) if passed]
-
-    def sample(self, texts: Texts, rng: RandomSource, label: str | None = None) -> Texts | None:
-        """Draw from the edits that pass; see `Perturbation.sample`."""
-        edit = self.choose(self.candidates(texts, label), rng)
-        return edit.texts if edit else None
+        return list(compress(edits, self.validity.passing(texts, edits, label)))
 
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None
     ) -> Texts | None:
-        return self.sample(texts, rng, label_name)
+        edit = self.choose(self.candidates(texts, label_name), rng)
+        return edit.texts if edit else None
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
         return self.perturbation.choose(edits, rng)
@@ -280,11 +251,14 @@ class PreferringPerturbation(FilteredPerturbation):
     def candidates(self, texts: Texts, label: str | None = None) -> list[Edit]:
         return self.perturbation.candidates(texts)
 
-    def sample(self, texts: Texts, rng: RandomSource, label: str | None = None) -> Texts | None:
-        """Draw from the edits that pass, or from all; see `Perturbation.sample`."""
+    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+        return self.sample_for_label(texts, rng, None)
+
+    def sample_for_label(
+        self, texts: Texts, rng: RandomSource, label_name: str | None
+    ) -> Texts | None:
         edits = self.candidates(texts)
-        passes = self.validity.passing(texts, edits, label)
-        passing = [edit for edit, passed in zip(edits, passes, strict=True) if passed]
+        passing = list(compress(edits, self.validity.passing(texts, edits, label_name)))
         edit = self.choose(passing or edits, rng)
         return edit.texts if edit else None
 
@@ -304,6 +278,23 @@ def get_inference_names(names: Sequence[str]) -> tuple[str, ...]:
     # "entailment" is not enough: in QNLI it is about a question, not about a premise.
     known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
     return tuple(names) if known else ()
+
+
+def _strip_token(token: str) -> str:
+    return normalize_word(split_marks(token)[1])
+
+
+def _find_forms(word: str) -> frozenset[str]:
+    """Return a word with its base forms, of every part of speech."""
+    # "the dog's" mentions the dog.
+    word = word.removesuffix("'s")
+    if not word:
+        return frozenset()
+    forms = [word, *(base for pos in "nvar" for base in load_wordnet().morphy(word, pos))]
+    number = parse_number(word)
+    if number is not None:  # "2" and "two" share this form
+        forms.append(repr(number._replace(words=False, grouped=False, width=0)))
+    return frozenset(forms)
 
 
 def _find_change(before: list[str], after: list[str]) -> tuple[int, list[str], list[str]]:

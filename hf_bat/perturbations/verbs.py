@@ -1,7 +1,7 @@
 """Verbs of a sentence and their forms (Penn tags: VB VBD VBG VBN VBP VBZ MD).
 
-There are two taggers: `LexiconTagger`, the bundled WordNet with its tag counts and a few rules of
-context, and `NltkTagger`, NLTK's averaged perceptron. Auxiliaries are a closed list for both.
+There are two taggers: `tag_with_rules`, the bundled WordNet with its tag counts and a few rules of
+context, and `tag_with_nltk`, NLTK's averaged perceptron. Auxiliaries are a closed list for both.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def _is_plural(word: str) -> bool:
     return word == "people" or any(lemma != word for lemma in load_wordnet().morphy(word, "n"))
 
 
-class LexiconTagger:
-    """Tagger by WordNet's forms and tag counts and by the words on the left; needs no other data.
+def tag_with_rules(tokens: Sequence[Token]) -> Tags:
+    """Return the verb tag of each token, `None` if it is not a verb, by WordNet and the words on its left.
 
     A noun that can be a verb ("dog", "man", "walks") is a verb only if the sentence expects one:
     after "to", after a modal or a form of "do", or after a subject that has no finite verb yet.
@@ -159,21 +159,18 @@ class LexiconTagger:
     Example:
         >>> from hf_bat.perturbations.base import split_marks
         >>> for text in ("The man walks his dogs to school.", "Do dogs like walks?"):
-        ...     LexiconTagger().tag([split_marks(token) for token in text.split()])
+        ...     tag_with_rules([split_marks(token) for token in text.split()])
         [None, None, 'VBZ', None, None, None, None]
         ['VBP', None, 'VB', None]
     """
-
-    def tag(self, tokens: Sequence[Token]) -> Tags:
-        """Return the verb tag of each token, `None` if it is not a verb."""
-        tags: Tags = []
-        clause = _Clause()
-        words = [normalize_word(word) for _, word, _ in tokens]
-        for word, (_, _, after), following in zip(words, tokens, [*words[1:], ""], strict=False):
-            tags.append(clause.read(word, "" if after else following))
-            if after:
-                clause.end()
-        return tags
+    tags: Tags = []
+    clause = _Clause()
+    words = [normalize_word(word) for _, word, _ in tokens]
+    for word, (_, _, after), following in zip(words, tokens, [*words[1:], ""], strict=False):
+        tags.append(clause.read(word, "" if after else following))
+        if after:
+            clause.end()
+    return tags
 
 
 class _Clause:
@@ -289,26 +286,21 @@ class _Clause:
         return "VBD" if word in _UNCHANGED else None
 
 
-class NltkTagger:
-    """Tagger by NLTK's averaged perceptron, which uses the whole sentence."""
-
-    def __init__(self) -> None:
-        self._tagger = load_nltk_tagger()
-
-    def tag(self, tokens: Sequence[Token]) -> Tags:
-        """Return the verb tag of each token, `None` if it is not a verb."""
-        parts = [
-            [*before, *_split_clitics(word.replace("\u2019", "'")), *after]
-            for before, word, after in tokens
-        ]
-        tagged = iter(self._tagger.tag([part for split in parts for part in split]))
-        tags: Tags = []
-        for (before, word, _), split in zip(tokens, parts, strict=True):
-            part_tags = [next(tagged)[1] for _ in split]
-            tag = part_tags[len(before)] if word else ""
-            is_verb = tag == "MD" or tag.startswith("VB")
-            tags.append(tag if is_verb and not is_negative(normalize_word(word)) else None)
-        return tags
+def tag_with_nltk(tokens: Sequence[Token]) -> Tags:
+    """Return the verb tag of each token, `None` if it is not a verb, by NLTK's averaged perceptron."""
+    # Marks are tokens of their own, as in the tagger's training text.
+    parts = [
+        [*before, *_split_clitics(word.replace("\u2019", "'")), *after]
+        for before, word, after in tokens
+    ]
+    tagged = iter(load_nltk_tagger().tag([part for split in parts for part in split]))
+    tags: Tags = []
+    for (before, word, _), split in zip(tokens, parts, strict=True):
+        part_tags = [next(tagged)[1] for _ in split]
+        tag = part_tags[len(before)] if word else ""
+        is_verb = tag == "MD" or tag.startswith("VB")
+        tags.append(tag if is_verb and not is_negative(normalize_word(word)) else None)
+    return tags
 
 
 @cache
