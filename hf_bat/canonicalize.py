@@ -1,22 +1,23 @@
 """A preprocessing defense: each word is replaced by one representative of all its synonyms.
 
 The model then reads the same text for an input and for every exchange of synonyms in it, so a synonym
-attack with the same table and casing cannot succeed. The reason is the preprocessing, not anything that
-the model has learned, and every report on such a model says so. Exceptions are a few table entries that it
-cannot replace (see `Canonicalizer`); the paper's tables and the bundled one have none.
+attack with the same table and casing cannot succeed, except with a few table entries that cannot be
+replaced (see `Canonicalizer`). The reason is the preprocessing, not anything that the model has learned,
+and every report on such a model says so.
 
-After the robust encodings of Jones, Jia, Raghunathan and Liang (2020), in their plainest form: one
-code for each connected component of the table.
+This is the simplest form of the robust encodings of Jones, Jia, Raghunathan and Liang (2020): one code
+for each connected component of the table.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import default_synonyms, load_wordnet
 from hf_bat.perturbations.base import Memo
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
@@ -35,9 +36,9 @@ class Canonicalizer:
     words outside the table stay. Stop words in the table are treated like all other words,
     because an attack may put them in.
 
-    Entries that no token can match also stay unchanged: those with capitals, white space or a final mark,
-    and those with letters after another first character. For all other words of a component,
-    `canonicalizer(text)` is equal before and after an exchange, and `canonicalizer` is idempotent.
+    Entries with capitals, white space, a final mark, or letters after another first character stay, because
+    no token can match them. For all other words of a component, `canonicalizer(text)` is equal before and
+    after an exchange, and `canonicalizer` is idempotent.
 
     Args:
         table: Word -> synonyms, such as a `SubstitutionTable`. Defaults to the bundled lexicon.
@@ -60,16 +61,13 @@ class Canonicalizer:
         table: Mapping[str, Iterable[str]] | None = None,
         casing: Literal["keep", "authors"] = "keep",
     ):
-        if table is None:
-            from hf_bat.lexicon import default_synonyms
-
-            table = default_synonyms()
+        table = default_synonyms() if table is None else table
         if not isinstance(table, Mapping):
             raise HfBatError(f"a canonicalizer needs a table of synonyms, got {table!r:.80}")
         if casing not in CASINGS:
             raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
         self.table, self.casing = table, casing
-        components = _connect_words(table, _is_plain)
+        components = _connect_words(table)
         #: word -> representative of its component. Representatives map to themselves, because odd
         #: capitals ("cAr") are not kept.
         self.representatives: dict[str, str] = {}
@@ -100,10 +98,7 @@ class Canonicalizer:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return what reports say about the defense, ready for JSON; `fingerprint` is of the mapping.
-
-        The size of the `largest` component is there because it merges words with different meanings.
-        """
+        """Return what reports say about the defense, ready for JSON."""
         return {
             "name": "canonicalize",
             "fingerprint": self.fingerprint,
@@ -111,28 +106,26 @@ class Canonicalizer:
             "casing": self.casing,
             "words": sum(self._sizes),
             "components": len(self._sizes),
+            # A large component merges words with different meanings.
             "largest": self._sizes[0] if self._sizes else 0,
         }
 
 
-def _connect_words(
-    table: Mapping[str, Iterable[str]], is_kept: Callable[[str], bool]
-) -> list[Collection[str]]:
-    """Return the connected components of a table, ignoring words that are not kept."""
-    components: dict[str, set[str]] = {}
-    for word in filter(is_kept, table):
-        for other in filter(is_kept, table[word]):
-            pair = [components.setdefault(w, {w}) for w in (word, other)]
-            if pair[0] is not pair[1]:
-                small, large = sorted(pair, key=len)
-                large |= small
-                components |= dict.fromkeys(small, large)
-    distinct = {id(component): component for component in components.values()}
-    return [component for component in distinct.values() if len(component) > 1]
+def _connect_words(table: Mapping[str, Iterable[str]]) -> list[set[str]]:
+    """Return the connected components of a table's plain words."""
+    from scipy.cluster.hierarchy import DisjointSet
+
+    components = DisjointSet()
+    for word in filter(_is_plain, table):
+        for other in filter(_is_plain, table[word]):
+            components.add(word)
+            components.add(other)
+            components.merge(word, other)
+    return [component for component in components.subsets() if len(component) > 1]
 
 
 def _is_plain(word: str) -> bool:
-    """Tell whether a text can contain the word as a token from which its case pattern can be told."""
+    """Return whether a text can have the word as a token that shows its case pattern."""
     cased = _get_cased(word)
     return (
         (not cased or cased[0] == word[0])
@@ -150,8 +143,6 @@ def _get_cased(word: str) -> list[str]:
 
 def _rank_word(word: str) -> tuple[int, int, int, str]:
     """Return the sort key of a word in its component; the smallest is the representative."""
-    from hf_bat.lexicon import load_wordnet
-
     # "VERSUS" and "Versus" are both "V" after an exchange: only "v" can represent all three.
     patterns = min(len(_get_cased(word)), 2)
     wordnet = load_wordnet()

@@ -20,13 +20,13 @@ from hf_bat.tasks import Task
 class PerturbationCollator:
     """Makes training batches of anchors with fickle and obstinate versions from raw text.
 
-    Its only state is the epoch: see `PerturbationSampler`, which draws the versions.
+    Its only state is the epoch; see `PerturbationSampler`, which draws the versions.
 
     Args:
         tokenizer: The model's tokenizer; it must have a padding token.
         columns: The one or two text columns.
         fickle: Perturbation that draws the fickle versions. If `None`, there are none.
-        obstinate: Perturbation that draws the obstinate versions. If `None`, there are none.
+        obstinate: The same for obstinate versions.
         skipped_labels: Labels, as the model numbers them, whose rows get no obstinate version.
         num_fickle: Number of fickle draws per row, F. Defaults to 1.
         num_obstinate: Number of obstinate draws per row, O. Defaults to 1.
@@ -114,8 +114,8 @@ class PerturbationCollator:
     ) -> PerturbationCollator:
         """Make the collator that draws what the method of `BalancedTrainingArguments` needs.
 
-        `config` numbers the labels, `perturbations` are the fickle and the obstinate one, and `changed` are
-        options of the collator beside the arguments', or instead of them.
+        `config` numbers the labels, `perturbations` are the fickle and the obstinate one, and `changed`
+        overrides options.
         """
         method = args.get_method()
         drawn = () if method.attack_recipe else method.draws
@@ -128,6 +128,7 @@ class PerturbationCollator:
             "num_obstinate": args.num_obstinate,
             "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
+            # As `Trainer` does for the order of rows.
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "perturb_anchor": method.perturbs_anchor,
             # Tells which obstinate versions pass the filter, which draws others too with "prefer".
@@ -271,9 +272,5 @@ def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...
     """
     labels = reconcile_labels(task, config)
     skipped = (labels.read_label(name, "the task") for name in task.skipped_labels)
-    names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
-    known = [name for name in names if name is not None]
-    return (
-        frozenset(label for label in skipped if label is not None),
-        get_inference_names(known) if len(known) == len(names) else (),
-    )
+    names = [name for _, name in sorted(zip(labels.ids, labels.data_names, strict=True))]
+    return frozenset(label for label in skipped if label is not None), get_inference_names(names)

@@ -30,9 +30,9 @@ class LabelMap:
         model_names: The model's label names, in the order of its outputs.
         data_names: Names of the data's integer labels, in their order.
         ids: The model's label for each of `data_names`.
-        aliases: What the data itself calls `data_names`, in the same order.
+        aliases: The data's own spelling of `data_names`.
         declared: Whether the data declares the names of its integers (`datasets.ClassLabel`), so that an
-            integer is always a position, even if the names are integers, too.
+            integer is always a position, even if the names are integers.
     """
 
     model_names: tuple[str, ...]
@@ -147,6 +147,7 @@ def _parse_classes(names: Sequence[str]) -> list[int] | None:
 
 def list_label_names(config: PretrainedConfig) -> tuple[str, ...]:
     """Return a model's label names in the order of its outputs."""
+    # The order of the dict is that of the file, "10" before "2".
     return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
 
 
@@ -285,9 +286,7 @@ def name_labels(config: Any, task: Task) -> Task:
     The configuration is changed in place; the task is returned.
     """
     names = task.label_names
-    if not names:
-        return with_label_names(task, [config.id2label[i] for i in range(config.num_labels)])
     if not has_named_labels(config) and config.num_labels == len(names):
         config.id2label = dict(enumerate(names))
         config.label2id = {name: i for i, name in enumerate(names)}
-    return task
+    return with_label_names(task, list_label_names(config))

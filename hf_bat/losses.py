@@ -1,9 +1,9 @@
 """The losses of Balanced Adversarial Training as pure functions of tensors (paper, section 4.1).
 
 `pairwise_loss` and `triplet_loss` take representations and return a mean, for use in any training loop.
-`pairwise_terms`, `triplet_terms` and `likelihood_terms` return one term per pair, for a caller that forms
-the mean over an accumulation window or over ranks. All compute in float32 or float64, also inside
-autocast.
+`pairwise_terms`, `triplet_terms` and `likelihood_terms` return one term per pair, so that the caller can
+form the mean over an accumulation window or over ranks. All compute in float32 or float64, also inside
+autocast, because a difference of near vectors loses its digits in half precision.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MASKS = ("paper", "authors")
 def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") -> torch.Tensor:
     """Compute the distance of each vector in `a` to the one at the same place in `b`.
 
-    The gradient is finite everywhere: zero if the two vectors are equal, and, for the cosine, zero if
-    either is all zeros (its distance to anything is 1 then). NaN stays NaN.
+    The gradient is finite everywhere: zero if the two vectors are equal. With the cosine, a vector of
+    zeros has the distance 1 to anything and a gradient of zero. NaN stays NaN.
 
     Args:
         a: Shape (..., H).
@@ -57,10 +57,8 @@ def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") ->
         a, b = _raise_precision(a), _raise_precision(b)
         if distance == "cosine":
             return _cosine_distance(a, b)
-        difference = a - b
-        if distance == "manhattan":
-            return difference.abs().sum(-1)
-        return _safe_sqrt(difference.square().sum(-1))
+        # Unlike the root of a sum, this norm has a gradient of zero at zero.
+        return torch.linalg.vector_norm(a - b, ord=1 if distance == "manhattan" else 2, dim=-1)
 
 
 def pairwise_terms(
@@ -95,7 +93,7 @@ def triplet_terms(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the triplet loss's terms: max(0, d(x, x_f) + (m - d(x, x_o))), missing parts left out.
 
-    A distance that is masked out reaches neither value nor gradient, even if it is NaN.
+    A distance that is masked out does not reach the value or the gradient, even if it is NaN.
 
     Args:
         fickle_distance: Distances of anchors to their fickle versions, shape (B,).
@@ -158,9 +156,8 @@ def likelihood_terms(
     """Compute the obstinate terms of the method "likelihood": max(0, m - d) + max(0, d - l).
 
     d = log p(y|x) - log p(y|x_o) is by how much the obstinate version makes the anchor's label y less
-    likely. A term is zero if d is between the margin m and the limit l. With m = 0, an edit must only not
-    speak *for* the label. A limit keeps an edit that does not change the label from being treated as
-    one that does.
+    likely. A term is zero if d is between the margin m and the limit l. The limit keeps an edit that does
+    not change the label from being treated as one that does.
 
     Args:
         anchor: log p(y|x) of each pair's anchor, shape (P,).
@@ -307,12 +304,6 @@ def _normalize(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     squared = vectors.square().sum(-1, keepdim=True)
     is_zero = squared <= torch.finfo(vectors.dtype).tiny
     return vectors * squared.masked_fill(is_zero, 1.0).rsqrt(), is_zero[..., 0]
-
-
-def _safe_sqrt(values: torch.Tensor) -> torch.Tensor:
-    # The gradient of the root at zero is infinite; here it is zero.
-    is_zero = values == 0
-    return values.masked_fill(is_zero, 1.0).sqrt().masked_fill(is_zero, 0.0)
 
 
 def _raise_precision(values: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,7 @@
 """The training methods: each is one object with its weights, its versions and its loss terms.
 
-`BalancedTrainer` adds a method's terms to the cross-entropy on the anchors. A method of your own is a
-subclass of `Method`, given as `BalancedTrainer(..., method=MyMethod())`; nothing else changes. See
-docs/howto/own-loss.md.
+`BalancedTrainer` adds a method's terms to the cross-entropy on the anchors. Your own method is a
+subclass of `Method`, given as `BalancedTrainer(..., method=MyMethod())`; see docs/howto/own-loss.md.
 """
 
 from __future__ import annotations
@@ -69,6 +68,7 @@ class LossSettings:
 
         def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             weights = args.class_weights
+            # In float32, because half precision loses the digits of a sum over rows.
             return F.cross_entropy(
                 logits.float(),
                 labels,
@@ -92,8 +92,8 @@ class Method:
         name: The name that `BalancedTrainingArguments(method=...)` takes.
         formula: The loss as Markdown, for the model card.
         weights: Weight -> default. Names among the arguments' fields (`alpha`, `beta`,
-            `contrastive_weight`, `margin`, ...) can be set there; a weight of another name is best a
-            field of the subclass.
+            `contrastive_weight`, `margin`, ...) can be set there; a weight with another name should be
+            a field of the subclass.
         draws: The versions that are drawn for each row: `()`, `("fickle",)` or
             `("fickle", "obstinate")`.
         options: The training arguments that the method uses; others are refused.
@@ -159,7 +159,7 @@ class Method:
         return filled | {**self.defaults, **self.weights}
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
-        """Return the weights and options of methods that this one does not use with these options."""
+        """Return the other methods' weights and options that this one does not use with these options."""
         known = {name for method in METHODS.values() for name in (*method.options, *method.weights)}
         unused = {*known, *WEIGHTS} - {*self.options, *self.weights}
         # `eval_distances` measures distances for every method.
@@ -259,6 +259,7 @@ class Likelihood(Method):
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
         unused = super().list_unused(options)
+        # Only the triplet term, which this weight turns on, measures distances.
         if options.get("contrastive_weight"):
             return unused
         of_triplets = {"mask"} if options.get("eval_distances") else {"distance", "pooling", "mask"}
@@ -399,6 +400,7 @@ METHODS: dict[str, Method] = {
 }
 
 
+# Checkpoints and model cards name these, so that their meaning must not change.
 _BUILT_IN = frozenset(METHODS)
 
 
@@ -421,10 +423,10 @@ def get_method(name: str) -> Method:
 
 
 def register_method(method: Method) -> Method:
-    """Make a method of yours known by its name, for `BalancedTrainingArguments(method=name)`.
+    """Register your own method for `BalancedTrainingArguments(method=name)`.
 
     Args:
-        method: An instance of a `Method` subclass, with a name that no method of this package has.
+        method: An instance of a `Method` subclass.
 
     Returns:
         The same method.

@@ -1,9 +1,9 @@
 """One micro-batch of the training objective: stack the versions, run the model once, form means.
 
-The way of a batch: `count_items` says what the means of its accumulation window divide by,
-`run_forward` runs the model over the anchors and their valid versions in one pass, a
-`hf_bat.methods.Method` turns the `Forward` into `Term`s, and `BalancedTrainer.compute_loss` adds them
-up with `mean_over`. `LossMeter` averages the components for the log.
+`count_items` counts what the means of an accumulation window divide by, `run_forward` runs the model
+over the anchors and their valid versions in one pass, a `hf_bat.methods.Method` turns the `Forward` into
+`Term`s, and `BalancedTrainer.compute_loss` adds them up with `mean_over`. `LossMeter` averages the
+components for the log.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Versions:
 
 @dataclass(frozen=True)
 class Forward:
-    """What one forward pass over B anchors and their valid versions gave.
+    """The model's outputs for B anchors and their valid versions.
 
     Args:
         logits: The anchors' logits, shape (B, labels).
@@ -89,6 +89,7 @@ class Forward:
         versions = self.versions[kind]
         assert self.vectors is not None and versions.vectors is not None
         values = pair_distance(self.vectors[versions.owners], versions.vectors, distance)
+        # The mask selects in row-major order, the order of the versions.
         table = torch.zeros(versions.mask.shape, dtype=values.dtype, device=values.device)
         return Distances(table.masked_scatter(versions.mask, values), versions.mask)
 
@@ -125,12 +126,13 @@ def run_forward(
 ) -> Forward:
     """Run the model once over a batch's anchors and their valid versions.
 
-    One stacked pass, because it is one DDP synchronization, and repeated passes of models with
-    buffers hit an in-place error under DDP. Without `pooling` there are no representations.
+    If `pooling` is `None`, no representations are read.
     """
     labels = batch.get("labels")
     if anchors_only or not any(f"{kind}_input_ids" in batch for kind in KINDS):
         return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
+    # One stacked pass: DDP synchronizes once, and repeated passes of models with buffers hit an
+    # in-place error under DDP.
     inputs = stack_versions(batch, tokenizer)
     vectors = None
     if pooling is None:
@@ -168,13 +170,13 @@ def count_items(
     Returns:
         Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
         (valid pairs), `"triplets"` (those that count) and `"fickle_rows"` (valid fickle versions,
-        or the sum of their class weights). Every name is there for every batch, so that all ranks
-        reduce the same counts.
+        or the sum of their class weights).
     """
     labels = batch["labels"]
     weights = torch.ones_like(labels)
     if class_weights is not None:
         weights = torch.tensor(class_weights, device=labels.device)[labels]
+    # Every name in every batch, because all ranks must reduce the same counts.
     zero = torch.zeros((), device=labels.device)
     counts = dict.fromkeys(("rows", *KINDS, "triplets", "fickle_rows"), zero)
     counts["rows"] = weights.sum()
@@ -201,10 +203,8 @@ def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | N
 
 
 def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Divide a sum by a count of 0 or more; return 0 with a gradient of 0 if the count is 0.
-
-    With label smoothing the sum may differ from 0 although all class weights are 0.
-    """
+    """Divide a sum by a count of 0 or more; return 0 with a gradient of 0 if the count is 0."""
+    # With label smoothing the sum may differ from 0 although all class weights are 0.
     return torch.where(count > 0, total, 0 * total) / torch.where(count > 0, count, 1)
 
 
@@ -247,8 +247,8 @@ def check_finite(
 class LossMeter:
     """Sums and counts of the loss's components since the last log.
 
-    A component's mean is its sum over its count, each added up over micro-batches and ranks first, so
-    that a batch with few valid pairs has little weight. Nothing is communicated until `take_means`.
+    Sums and counts are added up over micro-batches and ranks before they are divided, so that a batch
+    with few valid pairs has little weight. Nothing is communicated until `take_means`.
     """
 
     def __init__(self) -> None:
@@ -281,13 +281,14 @@ class LossMeter:
         """Return the means of what was counted on all ranks, and start again.
 
         Args:
-            gather_names: Returns the names of all ranks, in rank order: a rank may lack a component.
+            gather_names: Returns the names of all ranks, in rank order.
             reduce: Sums a tensor (components, 2) over ranks. Every rank must call both.
         """
         totals, self._totals = self._totals, {}
         names = list(dict.fromkeys(gather_names(list(totals))))
         if not names:
             return {}
+        # Another rank may have a component that this one lacks.
         nothing = torch.zeros(2, dtype=torch.float64)
         table = torch.stack([totals.get(name, nothing).cpu() for name in names])
         return {

@@ -168,7 +168,7 @@ def find_head(model: nn.Module) -> nn.Module:
                 "process per device (torchrun, accelerate launch) or choose another pooling"
             )
     core = unwrap(model)
-    # Layers of the backbone may have as many outputs as there are labels.
+    # Layers of the backbone may have as many outputs as the head.
     backbone = core._modules.get(getattr(core, "base_model_prefix", ""))
     labels = getattr(getattr(core, "config", None), "num_labels", None)
     heads = [h for h in _list_linear(core, backbone) if labels in (None, h.out_features)]
@@ -207,7 +207,7 @@ def get_default_pooling(model: nn.Module) -> str:
 
 
 def is_decoder(model: nn.Module) -> bool:
-    """Tell whether tokens see only the text before them."""
+    """Return whether tokens see only the text before them."""
     core = unwrap(model)
     model_type = getattr(getattr(core, "config", None), "model_type", "")
     return hasattr(core, "score") or model_type in _OTHER_DECODERS
@@ -223,7 +223,7 @@ def _get_own_pooling(core: nn.Module) -> str | None:
 
 
 def warn_about_head(model: nn.Module, pooling: str | None) -> None:
-    """Warn of a pooling that sees one token only, and of an untrained part of the head that stays frozen.
+    """Warn of a pooling that sees only one token, and of an untrained part of the head that stays frozen.
 
     PEFT trains and saves only `classifier` and `score` of a sequence classifier. Other parts of a head
     (DeBERTa's pooler, ModernBERT's head, XLNet's summary) keep their random initial weights.
@@ -257,7 +257,16 @@ def get_position_limit(config: Any) -> int | None:
     DeBERTa-v3, XLNet, and rotary models such as ModernBERT and Llama have none and accept more than the
     length in their configuration.
     """
-    return None if _has_no_position_table(config) else get_named_limit(config)
+    computes_positions = (
+        getattr(config, "alibi", False)  # an option of Falcon
+        or getattr(config, "rope_parameters", None)
+        or getattr(config, "position_embedding_type", None) == "rotary"  # ESM
+    )
+    # DeBERTa of both versions, unless it adds absolute positions too.
+    is_relative = getattr(config, "relative_attention", False) and not getattr(
+        config, "position_biased_input", True
+    )
+    return None if computes_positions or is_relative else get_named_limit(config)
 
 
 def get_named_limit(config: Any) -> int | None:
@@ -278,17 +287,3 @@ def check_length(config: Any, length: int | None, name: str = "max_length") -> N
         raise HfBatError(
             f"{name} {length} is over the model's limit of {limit} tokens; give {limit} or less"
         )
-
-
-def _has_no_position_table(config: Any) -> bool:
-    """Tell whether positions are computed instead of looked up in a table."""
-    return bool(
-        getattr(config, "alibi", False)  # an option of Falcon
-        or getattr(config, "rope_parameters", None)
-        or getattr(config, "position_embedding_type", None) == "rotary"  # ESM
-        # DeBERTa of both versions, unless it adds absolute positions too.
-        or (
-            getattr(config, "relative_attention", False)
-            and not getattr(config, "position_biased_input", True)
-        )
-    )

@@ -19,7 +19,6 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
@@ -27,7 +26,7 @@ from typing import Any, NoReturn
 from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import write_atomically
 
-# A table, a plain mapping, or the path of a table.
+# A table, a plain mapping, or a table's path or address.
 TableSource = Mapping[str, Iterable[str]] | str | Path
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
@@ -44,12 +43,11 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     """Words and their replacements, nearest first.
 
     A word is never its own replacement, a replacement is listed once, and a word without replacements
-    is not in the table: the perturbation set of the paper is P(w) = {w} and `table[w]`. Look-ups are
-    by exact key; the tables that hf_bat builds hold lower-case words.
+    is not in the table. Look-ups are by exact key; the tables that hf_bat builds hold lower-case words.
 
     Args:
         mapping: Word -> its replacements, nearest first.
-        metadata: How the table was built, as plain JSON values. It does not count in `fingerprint`.
+        metadata: How the table was built, as plain JSON values.
 
     Raises:
         HfBatError: If a word or replacement is empty or not a string, or the metadata is not JSON.
@@ -90,9 +88,9 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the words with their replacements, in the order of the replacements.
+        """SHA-256 (hex) of the words with their replacements.
 
-        The order of the words, the file format, compression and metadata do not change it.
+        The order of the replacements changes it; the order of the words and the metadata do not.
         """
         if self._fingerprint is None:
             content = json.dumps(sorted(self._words.items()), separators=(",", ":"))
@@ -239,8 +237,6 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
                     revision=revision,
                     commit_message=commit_message,
                 )
-        except HfBatError:
-            raise
         except Exception as error:  # of the HTTP library, which the Hub library chooses
             raise HfBatError(
                 f"cannot push the table to {repo_id}: {describe_cause(error)}; check the name and `hf auth "
@@ -250,14 +246,11 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
 
 def as_table(source: TableSource) -> SubstitutionTable:
-    """Return the table of any source of one.
+    """Return the table of a source; a `SubstitutionTable` is returned itself.
 
     Args:
         source: A `SubstitutionTable`, a plain mapping of words to replacements, or a path or address
             for `SubstitutionTable.load`.
-
-    Returns:
-        The table; `source` itself if it is a `SubstitutionTable`.
 
     Raises:
         HfBatError: If the source is not a table.
@@ -329,29 +322,21 @@ def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
 
 def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Return the words that have replacements, these without repetitions and the word itself."""
-    listed: dict[str, list[str]] = {}
-    for word, others in mapping.items():
-        if type(others) is not list:
-            if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
-                raise HfBatError(
-                    f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
-                )
-            others = list(others)
-        listed[word] = others
-    # All words are checked at once, because tables are loaded often; the slow loop finds the wrong one.
-    types = set(map(type, chain(listed, *listed.values())))
-    if not types <= {str} or "" in listed or not all(chain.from_iterable(listed.values())):
-        for word, others in listed.items():
-            for text in (word, *others):
-                if not isinstance(text, str) or not text:
-                    entry = f"{text!r:.80} in the entry of {word!r:.80}"
-                    raise HfBatError(f"a word must be a non-empty string, got {entry}")
     words: dict[str, tuple[str, ...]] = {}
-    for word, others in listed.items():
-        unique = dict.fromkeys(others)
-        unique.pop(word, None)
+    for word, others in mapping.items():
+        # A string is iterable too, but its letters are not meant.
+        if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
+            raise HfBatError(
+                f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
+            )
+        listed = list(others)
+        for text in (word, *listed):
+            if not isinstance(text, str) or not text:
+                entry = f"{text!r:.80} in the entry of {word!r:.80}"
+                raise HfBatError(f"a word must be a non-empty string, got {entry}")
+        unique = tuple(dict.fromkeys(other for other in listed if other != word))
         if unique:
-            words[word] = tuple(unique)
+            words[word] = unique
     return words
 
 

@@ -20,6 +20,7 @@ from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
 
 PROCEDURES = ("components", "topk")
+# Rows of a product that are in memory at once.
 _BLOCK = 512
 # Similarities are rounded before they are compared, because the order of summing a product depends on
 # the size of the blocks, which must not decide a threshold or a tie.
@@ -109,9 +110,6 @@ def read_vectors(
 ) -> tuple[list[str], np.ndarray, dict[str, int]]:
     """Read the vectors of the words of a vocabulary.
 
-    A line is a word and its numbers, separated by spaces. A first line of two whole numbers, as
-    word2vec writes, is skipped. Words are looked up as they are spelled.
-
     Returns:
         The words that the file has, in the order of the vocabulary; their vectors, float64 of shape
         (words, dimensions); the numbers of "words_missing" from the file, "lines_repeated" (the first
@@ -131,6 +129,7 @@ def read_vectors(
     repeated = dimensions = 0
     for number, line in _read_lines(path):
         if not dimensions:
+            # word2vec begins with the numbers of words and dimensions.
             is_header = number == 1 and [part.isdigit() for part in line.split()] == [True, True]
             dimensions = int(line.split()[1]) if is_header else len(line.split()) - 1
             if dimensions < 1:
@@ -210,8 +209,7 @@ def _is_phrase(line: bytes, dimensions: int) -> bool:
 
 
 def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
-    """Remove the mean and the top principal components ("all but the top", Mu and Viswanath 2018) of
-    vectors of shape (words, dimensions)."""
+    """Remove the mean and the top principal components of vectors (Mu and Viswanath 2018)."""
     centered = matrix - matrix.mean(axis=0)
     _, directions = np.linalg.eigh(centered.T @ centered)
     top = directions[:, max(0, directions.shape[1] - count) :]
@@ -221,9 +219,8 @@ def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
 def find_nearest(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (row, its nearest rows): those with a dot product of at least `threshold`, at most `limit`,
-    nearest first, equally near rows in their order. Rows without any are left out."""
-    for start in _list_blocks(len(matrix), "finding neighbors"):
+    """Yield rows with at most `limit` rows whose dot product is `threshold` or more, nearest first."""
+    for start in track(range(0, len(matrix), _BLOCK), "finding neighbors", "block"):
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
             similarities[start + offset] = -np.inf  # a word is not its own neighbor
@@ -238,8 +235,10 @@ def find_nearest(
 def find_components(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (row, the other rows of its connected component), at most `limit`, nearest first. Rows are
-    joined if their dot product exceeds `threshold`; rows joined to none are left out."""
+    """Yield rows with the other rows of their component: at most `limit`, nearest first.
+
+    Rows are joined if their dot product exceeds `threshold`.
+    """
     labels = _label_components(matrix, threshold)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
@@ -261,7 +260,7 @@ def _label_components(matrix: np.ndarray, threshold: float) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     labels = np.arange(len(matrix))
-    for start in _list_blocks(len(matrix), "joining words"):
+    for start in track(range(0, len(matrix), _BLOCK), "joining words", "block"):
         # The rest of the product is its mirror image.
         products = matrix[start : start + _BLOCK] @ matrix[start:].T
         rows, columns = np.nonzero(products > threshold - 10.0**-_DECIMALS)
@@ -286,7 +285,3 @@ def _normalize(matrix: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     # A vector of zeros stays one: it is near to nothing.
     return matrix / np.where(lengths > 0, lengths, 1.0)
-
-
-def _list_blocks(rows: int, name: str) -> Iterator[int]:
-    return track(range(0, rows, _BLOCK), name, "block")

@@ -33,9 +33,6 @@ def stopwords(name: str) -> frozenset[str]:
         name: `"nltk"`, NLTK's English list of 179 words (of the antonym attack), or `"textfooler"`,
             the 266 words of TextFooler (Jin et al. 2020; of the synonym attack).
 
-    Returns:
-        The words.
-
     Raises:
         HfBatError: If the name is unknown.
 

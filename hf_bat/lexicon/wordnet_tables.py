@@ -20,13 +20,13 @@ from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, loa
 DEFAULT_ANTONYMS = BUNDLED.with_name("default_antonyms.json.gz")
 DEFAULT_SYNONYMS = BUNDLED.with_name("default_synonyms.json.gz")
 DEFAULT_SISTERS = BUNDLED.with_name("default_sisters.json.gz")
-_SIBILANT = re.compile(r"(s|x|z|ch|sh)$")
 _CONSONANT_Y = re.compile(r"[^aeiou]y$")
 _CONSONANT_O = re.compile(r"[^aeiou]o$")
 _VOWELS = re.compile(r"[aeiouy]+")
 # A final consonant that may need doubling: "plan", "refer", but "open".
 _DOUBLING = re.compile(r"[^aeiou][aeiou][bdfgklmnprtvz]$")
-_UNCHANGING = re.compile(r"(burst|cast|cost|hurt|read|thrust)$")
+# Their past equals the base form, so that WordNet's exceptions do not list it.
+_UNCHANGING = ("burst", "cast", "cost", "hurt", "read", "thrust")
 
 
 def antonyms_from_wordnet(
@@ -59,15 +59,15 @@ def antonyms_from_wordnet(
         "words": "every form that a look-up can reach" if words is None else "given words",
     }
     listed = _lower(_list_words_near_antonyms(wordnet) if words is None else words)
-    table = {}
-    for word in track(listed, "antonyms", "word"):
-        antonyms = [
+    table = {
+        word: [
             first
             for synset in wordnet.synsets(word)
             for first, *_ in wordnet.antonyms(synset).values()
             if "_" not in first and first.lower() != word
         ]
-        table[word] = antonyms
+        for word in track(listed, "antonyms", "word")
+    }
     return SubstitutionTable(table, _describe("antonyms", wordnet, options))
 
 
@@ -118,23 +118,18 @@ def synonyms_from_wordnet(
     options: dict[str, object] = {"senses": senses}
     if senses == "frequent":
         options["min_share"] = min_share
-    dropped = (
-        frozenset().union(*map(stopwords, STOPWORD_LISTS))
-        if exclude is None
-        else frozenset(exclude)
-    )
-    options["exclude"] = (
-        "stop words: " + ", ".join(STOPWORD_LISTS) if exclude is None else sorted(dropped)
-    )
+    if exclude is None:
+        dropped = frozenset().union(*map(stopwords, STOPWORD_LISTS))
+        options["exclude"] = "stop words: " + ", ".join(STOPWORD_LISTS)
+    else:
+        dropped = frozenset(exclude)
+        options["exclude"] = sorted(dropped)
     return SubstitutionTable(table, _describe("synonyms", wordnet, options)).without(dropped)
 
 
 @cache
 def default_antonyms() -> SubstitutionTable:
-    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`.
-
-    Returns:
-        The table, loaded once per process.
+    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`, loaded once per process.
 
     Example:
         >>> default_antonyms()["hated"]
@@ -147,9 +142,6 @@ def default_antonyms() -> SubstitutionTable:
 def default_synonyms() -> SubstitutionTable:
     """Return the bundled synonyms, the result of `synonyms_from_wordnet()` without antonyms.
 
-    Returns:
-        The table, loaded once per process.
-
     Example:
         >>> default_synonyms()["automobile"][:2]
         ('car', 'auto')
@@ -161,13 +153,9 @@ def default_synonyms() -> SubstitutionTable:
 def default_sisters() -> SubstitutionTable:
     """Return the bundled sister terms, nearest first.
 
-    Sister terms are words of one class that exclude each other: colors, animals, fruit, dishes,
-    drinks, materials, vehicles, musical instruments, sports, furniture, clothing, parts of the body,
-    nationalities, days, months, rooms and the like. `scripts/build_sister_table.py` builds them from
-    WordNet's classes.
-
-    Returns:
-        The table, loaded once per process.
+    Sister terms are words of one class that exclude each other: colors, animals, dishes, materials,
+    vehicles, sports, clothing, nationalities, months and the like. `scripts/build_sister_table.py`
+    builds them from WordNet's classes.
 
     Example:
         >>> default_sisters()["violin"][:2]
@@ -177,16 +165,10 @@ def default_sisters() -> SubstitutionTable:
 
 
 def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
-    """Return the certain inflected forms of a base form.
+    """Return the certain inflected forms of a lower-case base form by kind.
 
-    Args:
-        lemma: A lower-case base form.
-        pos: Part of speech: "n", "v", "a" or "r".
-        wordnet: The WordNet whose exception lists have the irregular forms.
-
-    Returns:
-        Kind -> form: "base"; for nouns "plural"; for verbs "s", "past" (also the participle) and
-        "ing"; for adjectives "er" and "est". Uncertain forms are left out.
+    Kinds are "base"; for nouns "plural"; for verbs "s", "past" (also the participle) and "ing"; for
+    adjectives "er" and "est".
 
     Example:
         >>> from hf_bat.lexicon import load_wordnet
@@ -217,7 +199,7 @@ def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
 def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str | None:
     listed = [form for form in irregular if form.endswith(ending)]
     others = [form for form in irregular if not form.endswith(("s", "ing", ending))]
-    if ending == "ed" and (others or _UNCHANGING.search(lemma)):
+    if ending == "ed" and (others or lemma.endswith(_UNCHANGING)):
         return None
     if listed or lemma == "be":
         return _get_only(listed)
@@ -234,7 +216,7 @@ def _get_only(forms: Sequence[str]) -> str | None:
 def _add_s(lemma: str) -> str | None:
     if _CONSONANT_O.search(lemma):
         return None
-    if _SIBILANT.search(lemma):
+    if lemma.endswith(("s", "x", "z", "ch", "sh")):
         return lemma + "es"
     return lemma[:-1] + "ies" if _CONSONANT_Y.search(lemma) else lemma + "s"
 
@@ -336,9 +318,9 @@ class _SynonymFinder:
                 forms = list_inflections(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)
 
+    # An analysis is (base form, part of speech).
     def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
-        """Return the tag counts of a word's frequent synsets, or of its first ones if it was never
-        tagged; an analysis is (base form, part of speech)."""
+        """Return the tag counts of a word's frequent synsets, or zeros for its first ones."""
         counts: dict[int, int] = {}
         first: set[int] = set()
         for base, pos in analyses:

@@ -35,10 +35,6 @@ class Edit:
         original: The word before the edit, without its trailing punctuation mark.
         replacement: The new text; several words, or none, if the perturbation inserts or removes words.
         texts: The whole input after the edit.
-
-    Example:
-        >>> Edit(0, 1, "dog", "cat", ("A cat.",)).texts
-        ('A cat.',)
     """
 
     sentence: int
@@ -57,10 +53,6 @@ class Slot:
         position: Index of the white-space token in that sentence.
         original: The word without its trailing punctuation mark.
         replacements: At least one word, in the case of the original, never the original.
-
-    Example:
-        >>> Slot(0, 1, "dog", ("hound", "pup")).replacements
-        ('hound', 'pup')
     """
 
     sentence: int
@@ -99,11 +91,9 @@ class Perturbation(ABC):
     asks_model: bool = False
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one perturbed input; by default one of the candidates.
+        """Draw one perturbed input, by default one of the candidates, or `None` if no word changes.
 
-        Returns:
-            The perturbed sentences, or `None` if the draw changes no word: then the row has no valid
-            perturbation and is masked out of the contrastive terms.
+        Rows without a valid version are masked out of the contrastive terms.
         """
         edit = self.choose(self.candidates(texts), rng)
         return edit.texts if edit else None
@@ -111,10 +101,7 @@ class Perturbation(ABC):
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None
     ) -> Texts | None:
-        """Draw one perturbed input of a row whose label may be known by name, else `None`.
-
-        Override it if the name of the label decides which edits may be drawn, as the label filter does.
-        """
+        """Draw one perturbed input of a row; override it if its label's name decides which edits count."""
         return self.sample(texts, rng)
 
     @abstractmethod
@@ -124,7 +111,7 @@ class Perturbation(ABC):
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit] | None:
-        """List the edits of one word in the middle of an attack.
+        """List the edits of one word of an input that an attack has edited before.
 
         Override it if that is faster than `candidates`, which a greedy attack otherwise calls once for each
         text that it comes to.
@@ -137,7 +124,7 @@ class Perturbation(ABC):
             start_position: Index of the same token in the sentence of `start`.
 
         Returns:
-            The edits of the word, nearest replacement first, or `None` to use `candidates`.
+            The edits, nearest replacement first, or `None` to use `candidates`.
         """
         return None
 
@@ -145,9 +132,7 @@ class Perturbation(ABC):
         """Prepare the candidates of several inputs together; see `asks_model`."""
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates of one input with the probabilities of `sample`; by default
-        uniformly. The result is `None` if `edits` is empty.
-        """
+        """Draw one of some candidates as `sample` draws, by default uniformly; `None` if there are none."""
         # Not `rng.choice`, because a `RandomSource` has only `random`.
         return edits[int(rng.random() * len(edits))] if edits else None
 
@@ -190,15 +175,12 @@ def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
 
 
 def apply_replacement(text: str, position: int, replacement: str) -> str:
-    """Replace one word, keeping the spacing and the trailing punctuation mark.
+    """Return a sentence with one word replaced; spacing and the trailing punctuation mark are kept.
 
     Args:
         text: A sentence.
         position: Index of the white-space token.
         replacement: The new word, already in the right case.
-
-    Returns:
-        The new sentence.
 
     Raises:
         IndexError: If the sentence has no such token.
@@ -215,7 +197,7 @@ def apply_replacement(text: str, position: int, replacement: str) -> str:
 
 
 def replace_sentence(texts: Texts, sentence: int, text: str) -> Texts:
-    """Return an input with one of its sentences replaced."""
+    """Return an input with another sentence at one index."""
     return (*texts[:sentence], text, *texts[sentence + 1 :])
 
 

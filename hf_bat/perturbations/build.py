@@ -29,7 +29,7 @@ class EditKind(NamedTuple):
 
     Attributes:
         summary: Its effect on an input, for model cards.
-        build: Builds its perturbation from the run's antonym perturbation, whose options it shares.
+        build: Builds it from the run's antonym perturbation, whose options it shares.
     """
 
     summary: str
@@ -61,8 +61,8 @@ def build_perturbations(
     """Build the fickle and the obstinate perturbation of the paper.
 
     Args:
-        synonyms: A table, a mapping or the path of a table. If `None`, the bundled synonyms.
-        antonyms: A table, a mapping or the path of a table. If `None`, the bundled antonyms.
+        synonyms: A table, a mapping or a table's path. If `None`, the bundled synonyms.
+        antonyms: The same for antonyms.
         drop_antonyms_from_synonyms: Remove the antonyms of a word from its synonyms. Defaults to
             `True`.
         exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
@@ -123,7 +123,7 @@ def build_obstinate(
         raise HfBatError(
             f"unknown label_filter {label_filter!r}; known: {', '.join(LABEL_FILTERS)}"
         )
-    # One kind is not wrapped, so that its draws and its description are those of the kind.
+    # One kind is not wrapped, because a mixture draws the kind first and has another description.
     parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
     perturbation = parts[0] if len(parts) == 1 else MixedPerturbation(parts)
     if label_filter == "off":
@@ -144,8 +144,7 @@ def check_obstinate_edits(edits: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MixedEdit(Edit):
-    """An edit with the perturbations that have it: "second" is both an antonym of "first" and the next
-    number."""
+    """An edit with the perturbations that have it: "second" is an antonym of "first" and the next number."""
 
     sources: tuple[int, ...]
 

@@ -80,7 +80,7 @@ class NumberPerturbation(SwapPerturbation):
             values = dict.fromkeys(_list_values(number))
             others = [new for value in values if (new := number.write(value))]
             is_spelled = number.words
-        # Digits have no case of their own, and "3RD" keeps the case of its ending in `write`.
+        # Digits have no case, and "3RD" keeps the case of its ending in `write`.
         keep = self.casing == "keep" and is_spelled
         return tuple(match_case(other, word) if keep else other for other in others)
 
@@ -95,35 +95,20 @@ class NumberPerturbation(SwapPerturbation):
 
 
 class Number(NamedTuple):
-    """A number word in its parts; `write` puts another value into the same form.
+    """A number word in its parts; `write` puts another value into the same form."""
 
-    Attributes:
-        value: Whole part.
-        ordinal: Whether it is an ordinal ("third").
-        words: Whether it is spelled out.
-        before: Signs before the digits ("$").
-        grouped: Whether commas group the digits.
-        width: Least number of digits, for digits that begin with 0.
-        part: Decimal part of the digits, with its point.
-        after: Sign, unit or ending right after the digits ("%", "km", "rd").
-        rest: The other parts of a compound ("-year-old").
-    """
-
-    value: int
+    value: int  # the whole part
     ordinal: bool = False
-    words: bool = False
-    before: str = ""
-    grouped: bool = False
-    width: int = 0
-    part: str = ""
-    after: str = ""
-    rest: str = ""
+    words: bool = False  # spelled out
+    before: str = ""  # "$"
+    grouped: bool = False  # "1,000"
+    width: int = 0  # least number of digits, if the first is 0
+    part: str = ""  # decimals with their point
+    after: str = ""  # "%", "km", "rd"
+    rest: str = ""  # of a compound: "-year-old"
 
     def write(self, value: int) -> str | None:
-        """Write another value in this number's form, in lower case if it is spelled out.
-
-        Returns:
-            The text, or `None` if the value needs more words than those to ninety-nine.
+        """Write another value in this form, in lower case; `None` if it needs words above ninety-nine.
 
         Example:
             >>> [parse_number(text).write(12) for text in ("Two", "first", "3rd", "$1,500.50", "5-year-old")]
@@ -142,14 +127,9 @@ class Number(NamedTuple):
 
 
 def parse_number(word: str) -> Number | None:
-    """Split a number word into its parts.
+    """Split a number word in any case into its parts; `None` if it is not a number.
 
-    Args:
-        word: A word without its trailing punctuation mark, in any case.
-
-    Returns:
-        The number, or `None` if the word is not a number; times, dates and ranges ("10:30", "10pm",
-        "1/2", "3-4") are not.
+    Times, dates and ranges ("10:30", "10pm", "1/2", "3-4") are not.
 
     Example:
         >>> parse_number("Twenty-one").value, parse_number("2nd").ordinal, parse_number("1,000").value

@@ -11,7 +11,7 @@ from typing import Any
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 
-# Even streams are fickle, odd ones obstinate: more draws of one kind do not change those of the other.
+# Even streams are fickle, odd ones obstinate: more draws of one kind do not change the other kind's.
 FICKLE, OBSTINATE = 0, 1
 _KEY = struct.Struct("<4Q")
 _BLOCK = struct.Struct("<16I")
@@ -24,16 +24,6 @@ class DrawSource:
 
     It hashes a counter instead of keeping a generator, because every draw needs its own source, and
     seeding a generator takes as long as perturbing a pair.
-
-    Args:
-        seed: Seed of the run.
-        epoch: Epoch, from 0.
-        idx: Number of the row, from 0.
-        stream: Number of the draw for the row, from 0.
-
-    Example:
-        >>> DrawSource(0, 1, 2, 0).random() == DrawSource(0, 1, 2, 0).random()
-        True
     """
 
     __slots__ = ("_blocks", "_key", "_values")
@@ -45,6 +35,7 @@ class DrawSource:
 
     def random(self) -> float:
         """Draw a number from [0, 1), the same on every machine and Python version."""
+        # A hash gives 16 numbers, which is enough for most draws.
         if not self._values:
             block = self._key + self._blocks.to_bytes(8, "little")
             self._values = list(_BLOCK.unpack(blake2b(block).digest()))
@@ -62,7 +53,7 @@ class PerturbationSampler:
     Args:
         columns: The text column, or the two.
         fickle: Perturbation of the fickle versions. If `None`, none are drawn.
-        obstinate: Perturbation of the obstinate versions. If `None`, none are drawn.
+        obstinate: The same for obstinate versions.
         skipped_labels: Labels, as the rows have them, without obstinate versions.
         num_fickle: Number of fickle draws per row. Defaults to 1.
         num_obstinate: Number of obstinate draws per row. Defaults to 1.
@@ -101,11 +92,7 @@ class PerturbationSampler:
         return None if label is None or not self.label_names else self.label_names[label]
 
     def texts(self, row: Mapping[str, Any]) -> Texts:
-        """Return the sentences of a row.
-
-        Raises:
-            HfBatError: If the row lacks a text column.
-        """
+        """Return the sentences of a row; raise `HfBatError` if it lacks a text column."""
         try:
             return tuple(row[column] for column in self.columns)
         except KeyError as error:
@@ -141,6 +128,7 @@ class PerturbationSampler:
             if self.skipped_labels and row.get("label") in self.skipped_labels:
                 drawn["obstinate"] = [None] * self.num_obstinate
             else:
+                # A perturbation may draw other edits if it knows the label.
                 sample, name = self.obstinate.sample_for_label, self.label_name(row)
                 drawn["obstinate"] = [
                     sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), name)

@@ -30,9 +30,9 @@ MILD_WORDS = (
 class ToxicityPerturbation(Perturbation):
     """The obstinate set for toxicity (paper, Wiki Talk): edits that should change the label.
 
-    If a sentence has no toxic word, each word is replaced by toxic words of its most frequent part of
-    speech in WordNet; function words stay. If it has toxic words, its only edit removes them all. A word
-    is toxic if it, or a base form of it, is in the list.
+    If a sentence has no toxic word, each word but function words is replaced by toxic words of its most
+    frequent part of speech in WordNet. If it has toxic words, its only edit removes them all. A word is
+    toxic if it, or a base form of it, is in the list.
 
     Args:
         words: The toxic words, or a file with one word per line (`#` begins a comment); a word that

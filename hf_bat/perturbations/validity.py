@@ -43,9 +43,9 @@ class LabelValidity:
     opposite of its implications. In a contradiction only the new word counts, because any other
     replacement leaves a contradiction.
 
-    The test uses no model and is the same for inference and paraphrase. It is a likelihood: an edit
-    that passes may keep its label, and one that fails may change it. If the input is one sentence, there
-    is nothing to compare, and every edit passes.
+    The test uses no model and is the same for inference and paraphrase. It can be wrong: an edit that
+    passes may keep its label, and one that fails may change it. Every edit of a single sentence passes,
+    because it has no other sentence to compare with.
 
     Args:
         synonyms: Word -> words of the same meaning, such as a `SubstitutionTable`. If `None`, the
@@ -84,8 +84,7 @@ class LabelValidity:
         Args:
             texts: The input before the edit.
             edit: A candidate of an obstinate perturbation for this input.
-            label: Name of the input's label, of which "entailment" and "contradiction" sharpen the
-                test. If `None`, unknown.
+            label: Name of the input's label. If `None`, unknown.
         """
         return self.passing(texts, [edit], label)[0]
 
@@ -107,8 +106,7 @@ class LabelValidity:
 
         Args:
             texts: The input.
-            perturbed: The same input with changed words in one or more sentences. If no word differs,
-                the result is false.
+            perturbed: The same input with changed words in one or more sentences.
             label: As in `changes_label`.
 
         Raises:
@@ -206,12 +204,7 @@ class FilteredPerturbation(Perturbation):
         self.name, self.kind = perturbation.name, perturbation.kind
 
     def candidates(self, texts: Texts, label: str | None = None) -> list[Edit]:
-        """List the edits that pass.
-
-        Args:
-            texts: The sentences of the input.
-            label: Name of the input's label. Defaults to `None` (unknown).
-        """
+        """List the edits that pass; `label` is the name of the input's label, if it is known."""
         edits = self.perturbation.candidates(texts)
         return list(compress(edits, self.validity.passing(texts, edits, label)))
 
@@ -267,14 +260,7 @@ class PreferringPerturbation(FilteredPerturbation):
 
 
 def get_inference_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a task's labels if it is an inference task, else an empty tuple.
-
-    Example:
-        >>> get_inference_names(["entailment", "neutral"])
-        ('entailment', 'neutral')
-        >>> get_inference_names(["entailment", "not_entailment"])
-        ()
-    """
+    """Return the names of a task's labels if it is an inference task, else an empty tuple."""
     # "entailment" is not enough: in QNLI it is about a question, not about a premise.
     known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
     return tuple(names) if known else ()
