@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from hf_bat.errors import HfBatError
-from hf_bat.lexicon import default_synonyms, load_wordnet
+from hf_bat.errors import check_choice
+from hf_bat.lexicon import SubstitutionTable, as_table, default_synonyms, load_wordnet
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Memo
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
@@ -41,7 +41,7 @@ class Canonicalizer:
     after an exchange, and `canonicalizer` is idempotent.
 
     Args:
-        table: Word -> synonyms, such as a `SubstitutionTable`. Defaults to the bundled lexicon.
+        table: A table of synonyms, a mapping or a table's path. If `None`, the bundled synonyms.
         casing: Casing of the exchanges, as in `SubstitutionPerturbation`. `"keep"` gives a representative
             the case pattern of the word; `"authors"` leaves it in lower case.
 
@@ -58,16 +58,13 @@ class Canonicalizer:
 
     def __init__(
         self,
-        table: Mapping[str, Iterable[str]] | None = None,
+        table: TableSource | None = None,
         casing: Literal["keep", "authors"] = "keep",
     ):
-        table = default_synonyms() if table is None else table
-        if not isinstance(table, Mapping):
-            raise HfBatError(f"a canonicalizer needs a table of synonyms, got {table!r:.80}")
-        if casing not in CASINGS:
-            raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
-        self.table, self.casing = table, casing
-        components = _connect_words(table)
+        check_choice("casing", casing, CASINGS)
+        self.table = default_synonyms() if table is None else as_table(table)
+        self.casing = casing
+        components = _connect_words(self.table)
         #: word -> representative of its component. Representatives map to themselves, because odd
         #: capitals ("cAr") are not kept.
         self.representatives: dict[str, str] = {}
@@ -102,7 +99,7 @@ class Canonicalizer:
         return {
             "name": "canonicalize",
             "fingerprint": self.fingerprint,
-            "table": getattr(self.table, "fingerprint", None),
+            "table": self.table.fingerprint,
             "casing": self.casing,
             "words": sum(self._sizes),
             "components": len(self._sizes),
@@ -111,7 +108,7 @@ class Canonicalizer:
         }
 
 
-def _connect_words(table: Mapping[str, Iterable[str]]) -> list[set[str]]:
+def _connect_words(table: SubstitutionTable) -> list[set[str]]:
     """Return the connected components of a table's plain words."""
     from scipy.cluster.hierarchy import DisjointSet
 

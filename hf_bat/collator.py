@@ -30,13 +30,12 @@ class PerturbationCollator:
         skipped_labels: Labels, as the model numbers them, whose rows get no obstinate version.
         num_fickle: Number of fickle draws per row, F. Defaults to 1.
         num_obstinate: Number of obstinate draws per row, O. Defaults to 1.
-        perturb_anchor: Replace the anchor by its fickle version, as SAFER trains; then there are no
-            `fickle_input_ids`. Defaults to `False`.
+        perturb_anchor: Replace the anchor by its fickle version, as SAFER does. Defaults to `False`.
         clean_epochs: Number of first epochs without perturbations. Defaults to 0.
         max_length: Maximum input length in tokens. If `None`, the tokenizer's limit.
         pad_to_multiple_of: Pad lengths to a multiple of this.
         seed: Seed of the run. Defaults to 0.
-        validity: Tells which obstinate draws likely change the label; adds `obstinate_passes`.
+        validity: Test of which obstinate draws likely change the label; adds `obstinate_passes`.
         label_names: Names of the labels in the rows, for `validity` and a label filter.
         with_idx: Add the rows' `idx`. Defaults to `True`.
         canonicalizer: Preprocessing defense that rewrites every text before the tokenizer.
@@ -118,6 +117,7 @@ class PerturbationCollator:
         overrides options.
         """
         method = args.get_method()
+        # With a recipe, the trainer replaces the sampler by one of adversarial texts.
         drawn = () if method.attack_recipe else method.draws
         skipped, names = read_labels(task, config)
         options = {
@@ -172,8 +172,7 @@ class PerturbationCollator:
             The tokenizer's outputs for the anchors, (B, T) each; `labels` and `idx`, (B,); and in a
             perturbed epoch `fickle_input_ids` (B, F, T') and the tokenizer's other outputs in the same
             shape, `fickle_mask` (B, F), true at valid draws, and the same for `obstinate_*`; with a
-            `validity` also `obstinate_passes` (B, O), true at valid draws that likely change the label.
-            A draw that is not valid consists of padding.
+            `validity` also `obstinate_passes` (B, O). A draw that is not valid consists of padding.
         """
         anchors = [self.sampler.texts(row) for row in rows]
         versions: dict[str, list[list[Texts | None]]] = {}
@@ -195,19 +194,15 @@ class PerturbationCollator:
         if all(row.get("label") is not None for row in rows):
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.validity is not None and "obstinate" in versions:
-            names = [self.sampler.label_name(row) for row in rows]
-            batch["obstinate_passes"] = torch.tensor(
+            test, name_label = self.validity.changes_label_of, self.sampler.label_name
+            passes = [
                 [
-                    [
-                        version is not None
-                        and self.validity.changes_label_of(anchor, version, name)
-                        for version in draws
-                    ]
-                    for anchor, draws, name in zip(
-                        anchors, versions["obstinate"], names, strict=True
-                    )
+                    version is not None and test(anchor, version, name_label(row))
+                    for version in draws
                 ]
-            )
+                for row, anchor, draws in zip(rows, anchors, versions["obstinate"], strict=True)
+            ]
+            batch["obstinate_passes"] = torch.tensor(passes)
         if self.with_idx and all(row.get("idx") is not None for row in rows):
             batch["idx"] = torch.tensor([row["idx"] for row in rows])
         return batch
@@ -236,6 +231,7 @@ class PerturbationCollator:
         valid = [version for row in rows_of_draws for version in row if version is not None]
         # Without a valid version, one column of padding.
         encoded = self._tokenize(valid) if valid else {k: v[:0, :1] for k, v in anchors.items()}
+        # The attention mask is padded with 0.
         pads = {
             "input_ids": self.tokenizer.pad_token_id,
             "token_type_ids": self.tokenizer.pad_token_type_id,

@@ -25,11 +25,11 @@ def prepare_dataset(
 
     Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is
     logged under `name`. With `keep_all` (for prediction, which must answer each row) a missing text becomes
-    an empty one, and the label column is removed if any label is missing or labels have no names. A dataset
-    that is already prepared for this task and model is returned as it is, without reading its rows.
+    an empty one, and the label column is removed if any label is missing or labels have no names.
     """
     from datasets import ClassLabel
 
+    # Trainer prepares the rows before each evaluation; the mark that is set below makes that cheap.
     if _is_prepared(rows, task, config):
         return rows
     dataset = as_dataset(rows)
@@ -64,7 +64,6 @@ def prepare_dataset(
         return dataset
     dataset = dataset.add_column("label", labels, feature=ClassLabel(names=list(label_names)))
     if not keep_all:
-        # Trainer calls this function before each evaluation; the mark makes that cheap.
         dataset.prepared_for = (task.columns, task.label_column, dataset.features)
     return dataset
 
@@ -88,11 +87,9 @@ def as_dataset(rows: Any) -> Dataset:
 
 
 def drop_format(rows: Any) -> Any:
-    """Return rows with Python values, without the tensors or frames that `set_format` asks for.
-
-    A label that is a tensor equals its number but is not found in a set of numbers. A transform
-    (`set_transform`) is kept.
-    """
+    """Return rows with Python values, without the tensors or frames that `set_format` asks for."""
+    # A label that is a tensor equals its number but is not found in a set of numbers. "custom" is the
+    # format of `set_transform`, which is kept.
     return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
 
 
@@ -121,12 +118,10 @@ def _match_model(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
 
 
 def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
-    """Return whether `prepare_dataset` has checked these very rows for this task and model.
-
-    `datasets` copies the mark when it filters rows, which keeps them prepared, but also when it renames,
-    removes or formats columns. That is why the features and the format are compared too.
-    """
+    """Return whether `prepare_dataset` has checked these rows for this task and model."""
     mark = getattr(rows, "prepared_for", None)
+    # `datasets` copies the mark when it filters rows, which keeps them prepared, but also when it
+    # renames, removes or formats columns. That is why the features and the format are compared too.
     return (
         mark is not None
         and mark == (task.columns, task.label_column, rows.features)
@@ -138,10 +133,8 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
 def add_lengths(
     dataset: Dataset, task: Task, tokenizer: Any, limit: int | None, column: str
 ) -> Dataset:
-    """Add the rows' lengths in tokens to a dataset from `prepare_dataset`, which stays prepared.
-
-    Without them, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
-    """
+    """Add the rows' lengths in tokens to a dataset from `prepare_dataset`, which stays prepared."""
+    # Without them, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
     if column in dataset.column_names:
         return dataset
     texts = [dataset[c][:] for c in task.columns]

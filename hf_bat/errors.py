@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 
 class HfBatError(ValueError):
@@ -15,6 +16,12 @@ class HfBatError(ValueError):
         Traceback (most recent call last):
         hf_bat.errors.HfBatError: unknown task 'snlii'; known: mnli, snli
     """
+
+
+def check_choice(name: str, value: object, known: Collection[str]) -> None:
+    """Raise an error if the value of an option is not one of those known."""
+    if value not in known:
+        raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
 
 
 def describe_cause(error: BaseException) -> str:

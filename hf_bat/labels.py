@@ -46,8 +46,8 @@ class LabelMap:
 
         A value is a name; an integer, which is the position of a name, or a name if all names are integers
         other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a missing
-        label. If no label has a name (the model is a function), it is the label itself. Training, attacks,
-        certificates and contrast sets all read labels with this function. Errors name the row `where`.
+        label. If no label has a name (the model is a function), it is the label itself. Errors name the
+        row `where`.
         """
         if value is None or value == "":
             return None
@@ -173,8 +173,8 @@ def reconcile_labels(
 
     A model without label names (or a function, `config=None`) gets the order of the task's names, or of the
     data's if the task has none. Names that only number the classes, such as "0" and "LABEL_0", mean the
-    classes with those numbers unless a class has that name: the task's classes, or else the model's.
-    `data_names` are those that the dataset declares for its integers.
+    classes with those numbers unless a class has that name. `data_names` are those that the dataset
+    declares for its integers.
     """
     model_names: tuple[str, ...] = ()
     if config is not None:

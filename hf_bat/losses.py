@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import check_choice
 
 __all__ = [
     "likelihood_terms",
@@ -51,8 +51,7 @@ def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") ->
         >>> [round(pair_distance(a, b, name).item(), 4) for name in DISTANCES]
         [0.04, 1.4142, 2.0]
     """
-    if distance not in DISTANCES:
-        raise HfBatError(f"unknown distance {distance!r}; known: {', '.join(DISTANCES)}")
+    check_choice("distance", distance, DISTANCES)
     with _disable_autocast(a):
         a, b = _raise_precision(a), _raise_precision(b)
         if distance == "cosine":
@@ -116,9 +115,10 @@ def triplet_terms(
         >>> triplet_terms(torch.tensor([0.2, 0.3]), torch.tensor([0.5, 9.0]), yes, no, margin=1.0)
         (tensor([0.7000, 0.3000]), tensor([True, True]))
     """
-    _check_mask_rule(mask)
+    check_choice("mask rule", mask, MASKS)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
     with _disable_autocast(fickle_distance):
+        # Masked before the sum, because a masked NaN would still reach the gradient of a product.
         pull = _raise_precision(fickle_distance)
         if mask == "paper":
             pull = pull.masked_fill(~fickle_mask, 0.0)
@@ -264,7 +264,7 @@ def triplet_loss(
         >>> round(triplet_loss(x, x_f, x, valid, valid).item(), 4)
         1.04
     """
-    _check_mask_rule(mask)
+    check_choice("mask rule", mask, MASKS)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
     # The authors' rule uses the fickle distance even if nothing was replaced.
     used = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask
@@ -312,8 +312,3 @@ def _raise_precision(values: torch.Tensor) -> torch.Tensor:
 
 def _disable_autocast(values: torch.Tensor) -> AbstractContextManager[None]:
     return torch.autocast(values.device.type, enabled=False)
-
-
-def _check_mask_rule(mask: str) -> None:
-    if mask not in MASKS:
-        raise HfBatError(f"unknown mask rule {mask!r}; known: {', '.join(MASKS)}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
 from hf_bat.objective import Distances, Forward, Term, tile_draws
 
@@ -31,7 +31,7 @@ BALANCED_OPTIONS = (
     "clean_epochs",
     "exclude_stopwords",
 )
-# The weights that are fields of the training arguments.
+# Weights that are fields of the training arguments; a user's method may have others.
 WEIGHTS = (
     "alpha",
     "beta",
@@ -50,7 +50,7 @@ class LossSettings:
     """The numbers and choices that a method's terms are computed with.
 
     Args:
-        weights: The method's weights by name, as the training arguments have them now.
+        weights: The method's weights by name.
         distance: `"cosine"`, `"euclidean"` or `"manhattan"`.
         mask: The triplet loss's mask rule, `"paper"` or `"authors"`.
         cross_entropy: Takes logits (P, labels) and labels (P,) and returns the sum over rows, with
@@ -101,7 +101,7 @@ class Method:
         uses_vectors: Whether the terms need representations. Defaults to `False`.
         perturbs_anchor: Whether a fickle draw replaces the anchor. Defaults to `False`.
         attack_recipe: Recipe with which the model is attacked when an epoch starts; the adversarial
-            texts are the fickle versions. Defaults to none: versions are drawn.
+            texts are the fickle versions. If empty, versions are drawn.
 
     Example:
         >>> get_method("triplet").weights
@@ -126,8 +126,8 @@ class Method:
             settings: Weights and choices.
 
         Returns:
-            Component -> `Term`, under names for the training log that begin with `loss_`. Each total is a sum
-            over the micro-batch, so that its mean over the accumulation window and all ranks is exact.
+            Component -> `Term`, under names for the training log that begin with `loss_`. Each total is a
+            sum over the micro-batch, so that the mean over the accumulation window and ranks is exact.
         """
         return {}
 
@@ -417,8 +417,7 @@ def get_method(name: str) -> Method:
         >>> get_method("safer").draws
         ('fickle',)
     """
-    if name not in METHODS:
-        raise HfBatError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    check_choice("method", name, METHODS)
     return METHODS[name]
 
 

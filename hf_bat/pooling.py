@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ def run_with_vectors(
     decoders do, the input is taken at the right-most token that is not padding, which the classifier uses
     too (EuroBERT: the mean of all). XLNet's head reads the right-most column: pad it left.
     """
-    if pooling not in POOLINGS:
-        raise HfBatError(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
+    check_choice("pooling", pooling, POOLINGS)
     core = unwrap(model)
     config = getattr(core, "config", None)
     if getattr(config, "is_encoder_decoder", False):

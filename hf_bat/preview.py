@@ -1,4 +1,4 @@
-"""A look at rows and their perturbed versions before training, with the changed words marked."""
+"""Show rows and their perturbed versions before training, with the changed words marked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Preview:
     Args:
         rows: Rows with the sampler's columns, `idx`, and optionally `label`.
         sampler: Draws the versions.
-        n: Number of rows that `str` shows; the shares are over all rows, at most the first 20,000.
+        n: Number of rows that `str` shows; the shares are over at most 20,000 rows.
         epoch: Epoch whose versions are drawn, from 0. Defaults to 0.
         label_names: Names of integer labels.
 
@@ -73,6 +73,7 @@ class Preview:
             lines.append(f"row {row['idx']}" + ("" if label is None else f" ({label})"))
             lines += self._format_version("anchor", row["anchor"], row["anchor"])
             for kind in ("fickle", "obstinate"):
+                # The sampler may draw only one kind.
                 for version in row.get(kind, ()):
                     lines += self._format_version(kind, row["anchor"], version)
         shares = ", ".join(f"{kind} {100 * share:.1f} %" for kind, share in self.shares.items())
@@ -100,6 +101,7 @@ def mark_changes(before: str, after: str) -> str:
     """
     old, new = before.split(), after.split()
     parts = []
+    # `autojunk` would ignore the frequent words of long texts.
     for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
             parts += old[i:j]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
-from hf_bat.lexicon import SubstitutionTable, as_table
+from hf_bat.lexicon import SubstitutionTable
 
 if TYPE_CHECKING:
     from hf_bat.attack import Recipe
@@ -30,12 +30,13 @@ def save_perturbations(
     canonicalizer: Canonicalizer | None = None,
     attack: Recipe | None = None,
 ) -> dict[str, str]:
-    """Write the tables of perturbations, a description of both with hashes, and return the tables' hashes."""
+    """Write the tables and a description of the perturbations, and return the tables' fingerprints."""
     folder = Path(folder)
     perturbations = list(perturbations)
     tables = collect_tables(perturbations, canonicalizer)
     description: dict[str, Any] = {"method": method}
     description |= {perturbation.kind: perturbation.describe() for perturbation in perturbations}
+    # A2T attacks with its own recipe, whose hash shows whether two runs used the same.
     if attack is not None:
         description["attack"] = {**attack.describe(), "hash": attack.hash}
     if canonicalizer is not None:
@@ -57,16 +58,13 @@ def collect_tables(
         if isinstance(table, SubstitutionTable) and "table" in perturbation.describe():
             tables[_TABLES.get(perturbation.name, f"{perturbation.name}s")] = table
     if canonicalizer is not None:
-        tables[CANONICAL] = as_table(canonicalizer.table)
+        tables[CANONICAL] = canonicalizer.table
     return tables
 
 
 def read_defense(model: str | Path) -> dict[str, Any] | None:
-    """Read `Canonicalizer.describe()` of the defense that a model (folder or Hub id) was trained with.
-
-    Without a network, a record on the Hub is taken from the cache; if that fails, too, the model counts as
-    undefended (`None`).
-    """
+    """Read `Canonicalizer.describe()` of the defense that a model (folder or Hub id) was trained with."""
+    # A model on the Hub counts as undefended if its record is neither online nor in the cache.
     path = _find_file(model, DESCRIPTION)
     if path is None:
         return None

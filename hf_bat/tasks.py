@@ -43,7 +43,7 @@ class Task:
         hub: `(path, configuration)` of the dataset on the Hub, or `None` for local data.
         splits: Names of the Hub's splits by role: train, validation, test; `validation_mm` and `test_mm`
             for MNLI's mismatched sets.
-        renames: The Hub's column names by which `columns` may also occur: the Hub's name -> ours.
+        renames: The Hub's name of a column -> ours.
 
     Raises:
         HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
@@ -189,8 +189,8 @@ def with_label_names(task: Task, names: Sequence[str]) -> Task:
 def build_task(arguments: Mapping[str, Any]) -> Task:
     """Return the task that the arguments of a command or a training run name or describe.
 
-    `arguments` has `task_name`; or `columns` and optionally `label_column`, `class_names` and
-    `skipped_labels` for the user's own task. `validation_mm_file` is for MNLI only.
+    `arguments` has `task_name`, or `columns` and optionally `label_column`, `class_names` and
+    `skipped_labels` for the user's own task.
     """
     if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
         raise HfBatError("give either --task or --columns")
@@ -214,14 +214,11 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
 
 
 def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
-    """Load a local data file: csv, tsv, json, jsonl, ndjson (each also gzipped) or parquet.
+    """Return the rows of a local file: csv, tsv, json, jsonl, ndjson (each also gzipped) or parquet.
 
     Args:
         path: The file.
         cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
-
-    Returns:
-        The rows as a `datasets.Dataset`.
 
     Raises:
         HfBatError: If the file is missing, unreadable or of another format.
@@ -270,17 +267,13 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
 
 
 def _detect_tsv_quoting(path: Path) -> int:
-    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE.
-
-    If GLUE's files were read as quoted, a cell that begins with a quote would swallow all rows up to the
-    next quote.
-    """
+    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE."""
     open_text = gzip.open if path.suffix == ".gz" else open
     widths = set()
     with open_text(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
         try:
             for cells in csv.reader(file, delimiter="\t", strict=True):
-                # A quote that was text has swallowed a row.
+                # A quote that is text, at the start of a cell, swallows all rows up to the next quote.
                 if any("\t" in cell and "\n" in cell for cell in cells):
                     return csv.QUOTE_NONE
                 widths.add(len(cells))

@@ -1,8 +1,8 @@
 """Split sentences into words, join them again, and keep the case of replaced words.
 
-A word is a white-space token without at most one trailing punctuation mark, as in the paper's experiments.
-Everything else (runs of spaces, tabs, other punctuation) is kept, so that joining unchanged words returns
-the same string.
+A word is a white-space token without its last punctuation mark, as in the paper's experiments. Everything
+else (runs of spaces, tabs, other punctuation) is kept, so that joining unchanged words returns the same
+string.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Substitution tables: each word with its replacements, in files and on the Hub.
 
 A table file is JSON, gzipped if its name ends in `.gz`: a header (format, version, metadata with the
-options and the hashes of the sources) and `word -> replacements`, one word per line. The pickles that
-the paper's authors released are read too, by an unpickler that admits no class or function. On the
-Hub a table is a data set: the file, the same words as JSON lines for `datasets.load_dataset` and the
-viewer, and a card. Every format is in this module.
+options and the hashes of the sources) and `word -> replacements`. The pickles that the paper's authors
+released are read too, by an unpickler that admits no class or function. On the Hub a table is a data
+set: the file, the same words as JSON lines for `datasets.load_dataset` and the viewer, and a card.
 """
 
 from __future__ import annotations
@@ -167,9 +166,8 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
         Args:
             path: A table saved by hf_bat (JSON, gzipped or not), a plain `{word: [words]}` JSON file,
-                a pickle as the paper's authors released them,
-                `{word: {"set": [words], "isdivide": 0 or 1}}`, or `hf://datasets/OWNER/NAME`, a data
-                set that `push_to_hub` wrote, with an optional `@REVISION`.
+                a pickle as the paper's authors released them (`{word: {"set": [words], ...}}`), or
+                `hf://datasets/OWNER/NAME`, optionally with `@REVISION`, which `push_to_hub` wrote.
 
         Raises:
             HfBatError: If the file is missing, damaged, of a newer version or of another structure,
@@ -276,12 +274,8 @@ def is_hub_address(path: str | os.PathLike[str]) -> bool:
 def fetch_table(address: str | os.PathLike[str]) -> Path:
     """Download a table, or find it in the cache of the Hub library, and return its path.
 
-    Args:
-        address: `hf://datasets/OWNER/NAME`, with `@REVISION` for a branch, tag or commit and `/FILE`
-            for another file than `table.json.gz`.
-
-    Raises:
-        HfBatError: If the address has another form or the file is not available.
+    The address is `hf://datasets/OWNER/NAME`, with `@REVISION` for a branch, tag or commit and `/FILE`
+    for another file than `table.json.gz`.
     """
     parts = _ADDRESS.fullmatch(str(address).rstrip("/"))
     if parts is None:
@@ -365,11 +359,9 @@ def _read_json(data: bytes) -> SubstitutionTable:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of containers, strings and numbers; it refuses every class, function and reference.
+    """Unpickler of containers, strings and numbers; it refuses every class, function and reference."""
 
-    Every opcode that calls something needs a callable first, and these are the only ways to get one.
-    """
-
+    # Every opcode that calls something needs a callable first, and these are the only ways to get one.
     def find_class(self, module: str, name: str) -> NoReturn:
         raise HfBatError(f"refused: the pickle asks for {module}.{name}; nothing in it was run")
 

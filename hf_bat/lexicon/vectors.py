@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from hf_bat.console import open_bar, track
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
 
@@ -66,8 +66,7 @@ def synonyms_from_vectors(
         >>> dict(table)
         {'big': ('large',), 'large': ('big',)}
     """
-    if procedure not in PROCEDURES:
-        raise HfBatError(f"unknown procedure {procedure!r}; known: {', '.join(PROCEDURES)}")
+    check_choice("procedure", procedure, PROCEDURES)
     if components_removed is None:
         components_removed = 8 if procedure == "components" else 0
     if components_removed < 0 or max_size < 2:
@@ -137,19 +136,21 @@ def read_vectors(
             if is_header:
                 continue
         word = wanted.get(line.split(None, 1)[0])
-        # "at the 0.1 ..." begins with a wanted word, but is another entry.
-        if word is None or _is_phrase(line, dimensions):
+        if word is None:
             continue
-        if word in vectors or word in skipped:
-            repeated += 1
-            continue
+        parts = line.split()
         try:
-            vector = np.array(line.split()[1:], dtype=np.float64)
+            vector = np.array(parts[1:], dtype=np.float64)
         except ValueError as error:
+            # "at the 0.1 ..." in some GloVe files begins with a wanted word, but is another entry.
+            if len(parts) > dimensions + 1:
+                continue
             raise HfBatError(f"{path}, line {number}: not a number ({error})") from error
         if len(vector) != dimensions:
             raise HfBatError(f"{path}, line {number}: {len(vector)} values, expected {dimensions}")
-        if np.isfinite(vector).all() and vector.any():
+        if word in vectors or word in skipped:
+            repeated += 1
+        elif np.isfinite(vector).all() and vector.any():
             vectors[word] = vector
         else:
             skipped.add(word)
@@ -196,16 +197,6 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HfBatError(f"cannot read the vectors {path}: {reason}") from error
-
-
-def _is_phrase(line: bytes, dimensions: int) -> bool:
-    """Return whether the entry of a line has spaces in it ("at the", in some GloVe files)."""
-    entry = line.rsplit(None, dimensions)[0].split()
-    try:
-        float(entry[1] if len(entry) > 1 else 0)
-    except ValueError:
-        return True
-    return False
 
 
 def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:

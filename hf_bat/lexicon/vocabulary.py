@@ -1,8 +1,8 @@
 """Lists of words: the stop words, and the words of a task by frequency, from named splits only.
 
 A synonym table is built over a vocabulary. If a split that is evaluated later is in it, the table
-knows the words of the evaluation, as the paper's own tables do. So a vocabulary records its splits,
-and `leakage_report` compares them with those to be evaluated.
+knows the words of the evaluation, as the paper's tables do. That is why a vocabulary records its splits;
+`leakage_report` compares them with those to be evaluated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.console import track
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.text import iterate_words
 
 Rows = Iterable[Mapping[str, Any]]
@@ -40,8 +40,7 @@ def stopwords(name: str) -> frozenset[str]:
         >>> len(stopwords("nltk")), len(stopwords("textfooler")), "not" in stopwords("nltk")
         (179, 266, True)
     """
-    if name not in STOPWORD_LISTS:
-        raise HfBatError(f"unknown stop-word list {name!r}; known: {', '.join(STOPWORD_LISTS)}")
+    check_choice("stop-word list", name, STOPWORD_LISTS)
     path = Path(__file__).parent / "data" / f"stopwords_{name}.txt"
     return frozenset(path.read_text(encoding="utf-8").split())
 
@@ -54,11 +53,6 @@ class Vocabulary:
         words: Lower-case words by falling frequency, equally frequent ones in alphabetical order.
         min_count: Least number of occurrences of a word.
         splits: Name of each split -> {"rows": n, "sha256": hash of its texts}.
-
-    Example:
-        >>> vocabulary = Vocabulary(("dog", "cat"))
-        >>> vocabulary.metadata["words"], vocabulary.metadata["splits"]
-        (2, {})
     """
 
     words: tuple[str, ...]
@@ -68,6 +62,7 @@ class Vocabulary:
     @property
     def metadata(self) -> dict[str, Any]:
         """The record of this vocabulary in the metadata of a table."""
+        # A broken text may hold half of a surrogate pair, which plain UTF-8 refuses.
         content = "\n".join(self.words).encode("utf-8", "surrogatepass")
         return {
             "words": len(self.words),
@@ -78,13 +73,10 @@ class Vocabulary:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the lower-cased words of sentences, without their trailing punctuation marks.
+    """Return how often each lower-cased word occurs, without its trailing punctuation mark.
 
     Args:
         texts: The sentences.
-
-    Returns:
-        Word -> number of occurrences.
 
     Example:
         >>> count_words(["A dog.", "a Dog runs"]).most_common(2)
@@ -143,8 +135,7 @@ def leakage_report(
         columns: The text columns; needed with rows.
 
     Returns:
-        One line per leak, or an empty list. If a table does not record its splits, one line says so,
-        because then no leak can be excluded.
+        One line per leak, or one that says that the table does not record its splits.
 
     Example:
         >>> rows = [{"text": "A dog and a dog."}]
@@ -155,7 +146,7 @@ def leakage_report(
     record = metadata.get("vocabulary", metadata)
     used = record.get("splits") if isinstance(record, Mapping) else None
     if not used:
-        # The words of WordNet itself come from no split.
+        # WordNet's words come from no split.
         if str(metadata.get("built", "")).startswith("WordNet "):
             return []
         return [

@@ -1,8 +1,7 @@
 """WordNet's relations in memory, and look-ups by inflected form.
 
-Everything is a plain list or dict that is filled at once: no file is opened later, so an object may be
-shared by threads and inherited by forked workers. `scripts/build_wordnet_table.py` writes the bundled
-relations and says what is in them.
+Everything is in memory and no file is opened later, so an object may be shared by threads and inherited
+by forked workers. `scripts/build_wordnet_table.py` writes the bundled relations and describes them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 
 BUNDLED = Path(__file__).parent / "data" / "wordnet-3.0.json.gz"
 SUFFIXES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -49,10 +48,6 @@ class Synset(NamedTuple):
         number: Index among WordNet's synsets.
         pos: Part of speech: "n", "v", "a", "s" (a satellite adjective) or "r".
         lemmas: The lemmas as WordNet spells them (`Heaven`, `ice_cream`).
-
-    Example:
-        >>> load_wordnet().synsets("automobile")[0].lemmas
-        ('car', 'auto', 'automobile', 'machine', 'motorcar')
     """
 
     number: int
@@ -86,16 +81,18 @@ class WordNet:
         self._synsets: list[str] = relations["synsets"]
         self._counts: dict[str, dict[str, list[int]]] = relations["counts"]
         self._parents: list[list[int]] = relations["parents"]
-        # pos -> lemma -> synsets: one sense follows from the synsets, several have an order.
+        # pos -> lemma -> synsets. Only lemmas with several senses are stored, because these have an order.
         self._index: dict[str, dict[str, Any]] = {pos: {} for pos in POSITIONS}
         for number, line in enumerate(self._synsets):
             pos, *lemmas = line.lower().split(" ")
+            # Satellites are looked up as adjectives.
             entries = self._index["a" if pos == "s" else pos]
             for lemma in lemmas:
                 entries[lemma] = (number,)
         for pos, several in relations["senses"].items():
             self._index[pos].update(several)
         self._antonyms: dict[int, list[tuple[int, int, int]]] = {}
+        # Antonyms are relations of lemmas, given by their places in the synsets.
         for number, place, target, target_place in relations["antonyms"]:
             self._antonyms.setdefault(number, []).append((place, target, target_place))
 
@@ -166,12 +163,7 @@ class WordNet:
         return [self.synset(number) for number in sorted(self._antonyms)]
 
     def parts_of_speech(self, word: str) -> frozenset[str]:
-        """Return the possible parts of speech of a word in any case, inflected or not.
-
-        Example:
-            >>> sorted(load_wordnet().parts_of_speech("quickly"))
-            ['r']
-        """
+        """Return the possible parts of speech of a word in any case, inflected or not."""
         word = word.lower()
         return frozenset(pos for pos in POSITIONS if self.morphy(word, pos))
 
@@ -182,14 +174,11 @@ class WordNet:
 
 @lru_cache(maxsize=2)
 def load_wordnet(source: str = "bundled") -> WordNet:
-    """Load WordNet 3.0's relations, once per process.
+    """Return WordNet 3.0's relations, loaded once per process.
 
     Args:
-        source: `"bundled"`, the relations in this package, or `"nltk"`, the same ones after a check that
-            the WordNet that NLTK has downloaded is the one that they come from. Defaults to `"bundled"`.
-
-    Returns:
-        The relations with their look-ups, the same object each time.
+        source: `"bundled"`, the relations in this package, or `"nltk"`, the same after a check that NLTK
+            has downloaded the WordNet that they come from. Defaults to `"bundled"`.
 
     Raises:
         HfBatError: If the source is unknown, or NLTK's WordNet is missing or another version.
@@ -198,8 +187,7 @@ def load_wordnet(source: str = "bundled") -> WordNet:
         >>> load_wordnet().version
         '3.0'
     """
-    if source not in ("bundled", "nltk"):
-        raise HfBatError(f"unknown WordNet source {source!r}; known: bundled, nltk")
+    check_choice("WordNet source", source, ("bundled", "nltk"))
     relations = json.loads(gzip.decompress(BUNDLED.read_bytes()))
     if source == "nltk":
         path = _find_nltk_wordnet()
@@ -225,11 +213,7 @@ def _find_nltk_wordnet() -> Path:
 
 
 def read_files(path: Path) -> dict[str, bytes]:
-    """Read WordNet's database files that hold its relations, from a folder or zip file.
-
-    Raises:
-        HfBatError: If a file is missing or damaged.
-    """
+    """Read WordNet's database files that hold its relations, from a folder or zip file."""
     try:
         if path.is_dir():
             content = {
@@ -237,6 +221,7 @@ def read_files(path: Path) -> dict[str, bytes]:
             }
         else:
             with zipfile.ZipFile(path) as archive:
+                # The files may be in a folder of the zip.
                 names = {Path(name).name: name for name in archive.namelist()}
                 content = {file: archive.read(names[file]) for file in FILES if file in names}
     except (OSError, zipfile.BadZipFile, zlib.error) as error:

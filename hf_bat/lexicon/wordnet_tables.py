@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from hf_bat.console import track
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import STOPWORD_LISTS, stopwords
 from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, load_wordnet
@@ -35,18 +35,16 @@ def antonyms_from_wordnet(
     """Build antonyms by the paper's rule: the first antonym of each lemma of each synset of a word.
 
     Only single words are used. An inflected word has the antonyms of its base forms, as in the
-    paper's own tables: "hires" -> "fire".
+    paper's tables: "hires" -> "fire".
 
     Args:
-        words: The words; they are lower-cased. If `None`, every single word that a look-up can take
-            to an antonym: lemmas, irregular forms, and all regular forms that WordNet's rules take
-            back to them. So nothing is missing for unseen text, at the price of forms that nobody
-            writes ("goodder" beside "better").
+        words: The words; they are lower-cased. If `None`, every word that a look-up can take to an
+            antonym: lemmas, irregular forms, and all regular forms that WordNet's rules take back to
+            them, including some that nobody writes ("goodder").
         wordnet: The WordNet. If `None`, the bundled one.
 
     Returns:
-        The table, antonyms in the order of WordNet's senses, without words that have no antonym. Its
-        metadata has the options and WordNet's version and hash.
+        The table, antonyms in the order of WordNet's senses, without words that have no antonym.
 
     Example:
         >>> table = antonyms_from_wordnet(["hires", "Hated", "dog"])
@@ -81,11 +79,11 @@ def synonyms_from_wordnet(
     """Build synonyms by shared senses, inflected as the word is.
 
     Two words are synonyms if they share a synset that is a frequent sense of both: at least
-    `min_share` of a word's occurrences that WordNet's editors tagged, over all parts of speech, have
-    that sense (of a word that was never tagged, the first sense of each part of speech). A word that
-    was tagged only gets words that were tagged in that sense ("kid" for "child", not "nipper"). The
-    most frequent shared sense is first. An inflected word gets its synonyms in the same inflection
-    ("cars" -> "automobiles") if that form is certain.
+    `min_share` of a word's tagged occurrences in WordNet, over all parts of speech, have that sense. If a
+    word was never tagged, the first sense of each part of speech counts. A tagged word only gets words
+    that were tagged in that sense ("kid" for "child", not "nipper"). The most frequent shared sense is
+    first. An inflected word gets its synonyms in the same inflection ("cars" -> "automobiles") if that
+    form is certain.
 
     Args:
         words: The words; they are lower-cased. If `None`, every single-word lemma of WordNet in
@@ -96,8 +94,7 @@ def synonyms_from_wordnet(
         exclude: Words to leave out, also as synonyms. If `None`, both lists of stop words.
 
     Returns:
-        The table, without words that have no synonym. Its metadata has the options and WordNet's
-        version and hash.
+        The table, without words that have no synonym.
 
     Raises:
         HfBatError: If `senses` is unknown or `min_share` is out of range.
@@ -107,8 +104,7 @@ def synonyms_from_wordnet(
         >>> table["cars"][:2], "the" in table
         (('automobiles', 'motorcars'), False)
     """
-    if senses not in ("frequent", "all"):
-        raise HfBatError(f"unknown senses {senses!r}; known: frequent, all")
+    check_choice("senses", senses, ("frequent", "all"))
     if not 0 <= min_share <= 1:
         raise HfBatError(f"min_share must be between 0 and 1, got {min_share}")
     wordnet = wordnet or load_wordnet()
@@ -198,6 +194,7 @@ def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
 
 def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str | None:
     listed = [form for form in irregular if form.endswith(ending)]
+    # Past forms and participles such as "went" and "gone".
     others = [form for form in irregular if not form.endswith(("s", "ing", ending))]
     if ending == "ed" and (others or lemma.endswith(_UNCHANGING)):
         return None
@@ -210,11 +207,12 @@ def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str 
 
 
 def _get_only(forms: Sequence[str]) -> str | None:
+    # Two forms ("learned", "learnt") leave it uncertain which is meant.
     return forms[0] if len(forms) == 1 else None
 
 
 def _add_s(lemma: str) -> str | None:
-    if _CONSONANT_O.search(lemma):
+    if _CONSONANT_O.search(lemma):  # "heroes", but "photos"
         return None
     if lemma.endswith(("s", "x", "z", "ch", "sh")):
         return lemma + "es"
@@ -223,7 +221,7 @@ def _add_s(lemma: str) -> str | None:
 
 def _add(lemma: str, ending: str) -> str:
     if ending == "ing":
-        if lemma.endswith("ie"):
+        if lemma.endswith("ie"):  # "lie", "lying"
             return lemma[:-2] + "ying"
         drops_e = lemma.endswith("e") and not lemma.endswith(("ee", "oe", "ye"))
         return (lemma[:-1] if drops_e else lemma) + ending
@@ -337,5 +335,5 @@ class _SynonymFinder:
 
 
 def _is_plain(lemma: str) -> bool:
-    """Return whether a lemma is an ordinary word: three or more lower-case letters a-z."""
+    """Return whether a lemma has three or more letters, all of them lower-case a-z."""
     return len(lemma) > 2 and lemma.isascii() and lemma.isalpha() and lemma.islower()

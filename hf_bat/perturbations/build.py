@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.lexicon import as_table, default_antonyms, default_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
@@ -119,10 +119,7 @@ def build_obstinate(
         ['antonym', 'sister']
     """
     check_obstinate_edits(edits)
-    if label_filter not in LABEL_FILTERS:
-        raise HfBatError(
-            f"unknown label_filter {label_filter!r}; known: {', '.join(LABEL_FILTERS)}"
-        )
+    check_choice("label_filter", label_filter, LABEL_FILTERS)
     # One kind is not wrapped, because a mixture draws the kind first and has another description.
     parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
     perturbation = parts[0] if len(parts) == 1 else MixedPerturbation(parts)
@@ -186,7 +183,7 @@ class MixedPerturbation(Perturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw from one of the perturbations; see `Perturbation.sample`."""
-        # Most inputs allow only some kinds: an input without numbers draws from the other kinds.
+        # Most inputs allow only some kinds: without numbers an input draws from the other kinds.
         waiting = list(self.perturbations)
         while waiting:
             drawn = waiting.pop(int(rng.random() * len(waiting))).sample(texts, rng)
@@ -196,6 +193,7 @@ class MixedPerturbation(Perturbation):
 
     def candidates(self, texts: Texts) -> list[Edit]:
         """List the edits of each perturbation in turn, without repetitions."""
+        # Two kinds may lead to the same text; an attack should not pay for it twice.
         edits: dict[Texts, tuple[Edit, list[int]]] = {}
         for source, part in enumerate(self.perturbations):
             for edit in part.candidates(texts):

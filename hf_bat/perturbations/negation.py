@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import hf_bat.perturbations.verbs as verbs
-from hf_bat.errors import HfBatError
+from hf_bat.errors import check_choice
 from hf_bat.perturbations.base import (
     Edit,
     Perturbation,
@@ -36,9 +36,9 @@ class NegationPerturbation(Perturbation):
     """The obstinate set of all single negation edits (paper, appendix A.2).
 
     Each verb is negated in turn, with do-support where English needs it ("goes" -> "doesn't go"), or
-    one negation is removed: "not" (but not in "not only" and "or not"), "no" before a word, or "n't".
-    A verb that is already negated does not change. Case, spacing and punctuation are kept. Removing
-    "n't" from "doesn't go" leaves "does go", as in the authors' attack.
+    one negation is removed: "not" (but not in "not only" and "or not"), "no" before a word, or "n't"
+    ("doesn't go" -> "does go", as in the authors' attack). A verb that is already negated does not
+    change. Case, spacing and punctuation are kept.
 
     Args:
         pos: Source of the parts of speech: `"lexicon"` (the bundled WordNet and rules of context) or
@@ -60,8 +60,7 @@ class NegationPerturbation(Perturbation):
     kind = "obstinate"
 
     def __init__(self, pos: Literal["lexicon", "nltk"] = "lexicon"):
-        if pos not in ("lexicon", "nltk"):
-            raise HfBatError(f"unknown part-of-speech source {pos!r}; known: lexicon, nltk")
+        check_choice("part-of-speech source", pos, ("lexicon", "nltk"))
         self.pos = pos
 
     def candidates(self, texts: Texts) -> list[Edit]:
@@ -127,10 +126,7 @@ class _Sentence:
             return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
         if (word in verbs.HAVE or word in verbs.DO) and self._is_auxiliary(i):
             return self._negate_auxiliary(i)
-        if word in verbs.HAVE or word in verbs.DO:
-            lemma: str | None = "have" if word in verbs.HAVE else "do"
-        else:
-            lemma = word if tag == "VBP" else verbs.get_verb_lemma(word)
+        lemma = word if tag == "VBP" else verbs.get_verb_lemma(word)
         return match_case(f"{_DO_SUPPORT[tag]} {lemma}", cased) if lemma else None
 
     def remove_negation(self, i: int) -> str | None:

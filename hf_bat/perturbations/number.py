@@ -51,12 +51,10 @@ class NumberPerturbation(SwapPerturbation):
     (or half of n, if n - s would be less than 2) and, below 1,000, 2 n. The step s is 1, and for a
     round number the greatest power of ten that divides it. "hundred", "thousand", "million" and
     "billion" replace each other, as do their plurals. Quantities are replaced only if their opposite
-    fits nearly everywhere: "many" becomes "few" (but not the reverse, because of "a few"); "more" and
-    "less", "everyone" and "nobody", "dozens" and "hundreds", "twice" and "thrice" replace each other.
+    fits nearly everywhere: "many" becomes "few", and "more" and "less" replace each other.
 
     1 stays unless it is an ordinal, and no other number becomes 1, because "one" is often a pronoun
-    and its noun is singular. 0, times ("10:30", "10pm", "10 p.m.", "ten o'clock"), dates and ranges
-    stay too.
+    and its noun is singular. 0, times ("10:30", "10pm", "ten o'clock"), dates and ranges stay too.
 
     Args:
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import check_choice
 from hf_bat.lexicon import as_table, default_sisters, stopwords
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
@@ -30,8 +30,7 @@ class SubstitutionPerturbation(Perturbation):
         table: A `SubstitutionTable`, a mapping of words to replacements, or the path of a table. A
             word is looked up unchanged, then in lower case.
         exclude_stopwords: Do not replace function words (NLTK's English list). The authors' training
-            replaces them, although their attack does not: 37 stop words have antonyms in each of
-            their tables. Defaults to `True`.
+            replaces them, their attack does not. Defaults to `True`.
         casing: `"keep"` gives a replacement the case pattern of the replaced word; `"authors"` leaves it in
             lower case as the authors' code does, which a cased model can notice. Defaults to `"keep"`.
 
@@ -52,8 +51,7 @@ class SubstitutionPerturbation(Perturbation):
         exclude_stopwords: bool = True,
         casing: Literal["keep", "authors"] = "keep",
     ):
-        if casing not in CASINGS:
-            raise HfBatError(f"unknown casing {casing!r}; known: {', '.join(CASINGS)}")
+        check_choice("casing", casing, CASINGS)
         # Also a plain mapping becomes a table, whose fingerprint tells results of two tables apart.
         self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
@@ -164,7 +162,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
 
 
 class SwapPerturbation(SubstitutionPerturbation):
-    """Obstinate sets with one replaced word in one sentence; the base of `AntonymPerturbation`.
+    """Obstinate sets with one replaced word; the base of `AntonymPerturbation`.
 
     A sample takes the sentences in random order and changes the first one that has a word to replace:
     one such word drawn uniformly, one of its replacements drawn uniformly.

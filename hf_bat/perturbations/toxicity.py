@@ -145,6 +145,7 @@ def _find_part_of_speech(word: str) -> str:
     if word in stopwords("nltk"):
         return ""
     wordnet = load_wordnet()
+    # The order of "navr" breaks ties, as between forms that were never tagged.
     counts = {
         pos: max(sum(wordnet.sense_counts(form, pos)) for form in forms)
         for pos in "navr"

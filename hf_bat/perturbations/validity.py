@@ -8,11 +8,12 @@ sentence mentions the words that it changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table, default_synonyms, load_wordnet, stopwords
+from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
     Edit,
     Memo,
@@ -34,25 +35,23 @@ class LabelValidity:
 
     A replacement passes if the other sentence has the old or the new word: unchanged, inflected or as a
     synonym. The new word counts because the edit may undo a contradiction ("hot", "cold"). A word that
-    its sentence has twice does not count, because the sentence still says the same about it. A negation
-    passes if the other sentence has the negated verb; if that verb is an auxiliary, or if "not" or "no"
-    is added or removed, the next content word counts instead ("is not *sleeping*", "no *dogs*").
+    its sentence has twice does not count. A negation passes if the other sentence has the negated verb;
+    if that verb is an auxiliary, or if "not" or "no" is added or removed, the next content word counts
+    instead ("is not *sleeping*", "no *dogs*").
 
     If the gold label is known by name, the test is sharper. In an entailment the new word does not
     count, and every replacement in the hypothesis passes, because the premise does not imply the
-    opposite of its implications. In a contradiction only the new word counts, because any other
-    replacement leaves a contradiction.
+    opposite of its implications. In a contradiction only the new word counts.
 
     The test uses no model and is the same for inference and paraphrase. It can be wrong: an edit that
     passes may keep its label, and one that fails may change it. Every edit of a single sentence passes,
     because it has no other sentence to compare with.
 
     Args:
-        synonyms: Word -> words of the same meaning, such as a `SubstitutionTable`. If `None`, the
-            bundled synonyms.
+        synonyms: A table of synonyms, a mapping or a table's path. If `None`, the bundled synonyms.
 
     Raises:
-        HfBatError: If `synonyms` is not a table.
+        HfBatError: If the table cannot be read.
 
     Example:
         >>> from hf_bat.perturbations import AntonymPerturbation
@@ -68,9 +67,7 @@ class LabelValidity:
         [True, False]
     """
 
-    def __init__(self, synonyms: Mapping[str, Iterable[str]] | None = None):
-        if synonyms is not None and not isinstance(synonyms, Mapping):
-            raise HfBatError(f"synonyms must be a table of words, got {synonyms!r:.80}")
+    def __init__(self, synonyms: TableSource | None = None):
         # As a table, because `describe` needs the fingerprint.
         self.synonyms = default_synonyms() if synonyms is None else as_table(synonyms)
         self._function_words = stopwords("nltk") | AUXILIARIES
@@ -150,6 +147,7 @@ class LabelValidity:
         # A wrong premise undoes an entailment, the new word undoes a contradiction; with another
         # label, or an unknown one, either word may.
         deciding = {"entailment": old, "contradiction": new}.get(label, [*old, *new])
+        # A word that its sentence has twice still says the same.
         staying = {form for word in (*words[:start], *words[end:]) for form in self._forms[word]}
         return any(
             not other_forms.isdisjoint(self._near[word]) and staying.isdisjoint(self._forms[word])
