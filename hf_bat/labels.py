@@ -147,7 +147,7 @@ def _parse_classes(names: Sequence[str]) -> list[int] | None:
 
 def list_label_names(config: PretrainedConfig) -> tuple[str, ...]:
     """Return a model's label names in the order of its outputs."""
-    # The order of the dict is that of the file, "10" before "2".
+    # In a saved configuration the keys are sorted as strings: "10" before "2".
     return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
 
 

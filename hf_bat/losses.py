@@ -118,7 +118,7 @@ def triplet_terms(
     check_choice("mask rule", mask, MASKS)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
     with _disable_autocast(fickle_distance):
-        # Masked before the sum, because a masked NaN would still reach the gradient of a product.
+        # Masked before the sum, because a sum with NaN is NaN.
         pull = _raise_precision(fickle_distance)
         if mask == "paper":
             pull = pull.masked_fill(~fickle_mask, 0.0)

@@ -19,7 +19,7 @@ from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, trip
 from hf_bat.objective import Distances, Forward, Term, tile_draws
 
 DEFAULT_METHOD = "normal"
-# Options that a method with obstinate versions accepts, beside its weights.
+# Options, beside its weights, of a method with obstinate versions.
 BALANCED_OPTIONS = (
     "distance",
     "pooling",
@@ -30,16 +30,6 @@ BALANCED_OPTIONS = (
     "weight_warmup_steps",
     "clean_epochs",
     "exclude_stopwords",
-)
-# Weights that are fields of the training arguments; a user's method may have others.
-WEIGHTS = (
-    "alpha",
-    "beta",
-    "contrastive_weight",
-    "margin",
-    "other_margin",
-    "other_limit",
-    "adversarial_weight",
 )
 # Margin of the triplet term beside the likelihood terms, whose own margin is in nats.
 TRIPLET_MARGIN = 1.0
@@ -161,7 +151,7 @@ class Method:
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
         """Return the other methods' weights and options that this one does not use with these options."""
         known = {name for method in METHODS.values() for name in (*method.options, *method.weights)}
-        unused = {*known, *WEIGHTS} - {*self.options, *self.weights}
+        unused = known - {*self.options, *self.weights}
         # `eval_distances` measures distances for every method.
         return unused - ({"distance", "pooling"} if options.get("eval_distances") else set())
 
@@ -207,7 +197,7 @@ class Triplet(Method):
 
 @dataclass(frozen=True)
 class Likelihood(Method):
-    """Train on fickle versions, and make the label less likely on obstinate ones (this package's)."""
+    """Train on fickle versions, and make the label less likely on obstinate ones (this package's method)."""
 
     def needs_vectors(self, weights: Mapping[str, Any]) -> bool:
         return bool(weights.get("contrastive_weight"))
@@ -223,7 +213,7 @@ class Likelihood(Method):
         margin: float | torch.Tensor = weights["margin"]
         limit: float | torch.Tensor = math.inf
         if obstinate.passes is not None:
-            # With `label_filter="only"` these two have no value, and every version passes.
+            # With `label_filter="only"` these two have no value, because every version passes.
             other_margin, other_limit = weights["other_margin"], weights["other_limit"]
             margin = torch.where(obstinate.passes, weights["margin"], other_margin or 0.0)
             other_limit = math.inf if other_limit is None else other_limit
@@ -276,7 +266,7 @@ class Likelihood(Method):
 
 @dataclass(frozen=True)
 class AdversarialRows(Method):
-    """Train on the rows and on versions that an attack found against the model (Yoo and Qi 2021)."""
+    """Train on the rows and on adversarial versions of them (A2T, Yoo and Qi 2021)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         return add_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
@@ -302,11 +292,9 @@ def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Dis
 
 
 def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
-    """Return the triplet term and the logged distances.
-
-    With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
-    the shorter list starts again.
-    """
+    """Return the triplet term and the logged distances."""
+    # With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
+    # the shorter list starts again.
     terms, fickle, obstinate = log_distances(forward, settings.distance)
     draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
     losses, counted = triplet_terms(
@@ -399,9 +387,10 @@ METHODS: dict[str, Method] = {
     )
 }
 
-
 # Checkpoints and model cards name these, so that their meaning must not change.
 _BUILT_IN = frozenset(METHODS)
+# Weights that are fields of the training arguments; a user's method may have others.
+WEIGHTS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.weights))
 
 
 def get_method(name: str) -> Method:

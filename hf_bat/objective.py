@@ -139,6 +139,7 @@ def run_forward(
         outputs = model(**inputs)
     else:
         outputs, vectors = run_with_vectors(model, inputs, pooling)
+    # The versions follow the anchors in the order of `KINDS`, as they were stacked.
     start = len(batch["input_ids"])
     anchors = slice(start)
     versions = {}
@@ -195,6 +196,7 @@ def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | N
     """Return the mean class weight of rows; `None` without weights or without readable labels."""
     if weights is None or not isinstance(rows, Dataset):
         return None
+    # The collators of transformers read both names.
     column = next((name for name in ("labels", "label") if name in rows.column_names), None)
     labels = rows.with_format(None)[column][:] if column else []
     if not labels or not all(label in range(len(weights)) for label in labels):
@@ -216,6 +218,7 @@ def tile_draws(values: torch.Tensor, draws: int) -> torch.Tensor:
 def check_labels(batch: Batch, num_labels: int) -> None:
     """Check the labels of a tokenized batch; raw rows are checked when they are prepared."""
     labels = batch["labels"]
+    # Also -100, which PyTorch's losses would ignore but the means would count.
     wrong = labels[(labels < 0) | (labels >= num_labels)]
     if len(wrong):
         raise HfBatError(
@@ -229,7 +232,7 @@ def check_finite(
 ) -> None:
     """Stop the run if the loss or the gradient's norm is not finite, before the weights change.
 
-    The message has the optimizer's step, from 1, and the components' sums over the micro-batch.
+    `step` counts the optimizer's steps from 1; `sums` are the components' over the micro-batch.
     """
     if value is None:
         return
@@ -299,7 +302,7 @@ class LossMeter:
 
 
 def summarize_distances(drawn: Mapping[str, Sequence[torch.Tensor]]) -> dict[str, float]:
-    """Return mean distance and share of valid draws by kind; `drawn` has NaN for a draw that is not valid."""
+    """Return mean distance and share of valid draws by kind; draws that are not valid are NaN."""
     metrics = {}
     for kind, batches in drawn.items():
         distances = torch.cat(list(batches))

@@ -1,4 +1,4 @@
-"""How models of all architectures are read: one vector per sequence, and the number of positions.
+"""Read models of all architectures: one vector per sequence, and the number of positions.
 
 The vectors do not depend on the padding of a batch: its amount and side make no difference.
 """
@@ -280,7 +280,7 @@ def get_named_limit(config: Any) -> int | None:
 
 
 def check_length(config: Any, length: int | None, name: str = "max_length") -> None:
-    """Raise an error if inputs would be longer than the model has positions for."""
+    """Check that the model has positions for inputs of a length."""
     limit = get_position_limit(config)
     if length is not None and limit is not None and length > limit:
         raise HfBatError(

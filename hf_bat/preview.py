@@ -10,6 +10,7 @@ from typing import Any
 from hf_bat.console import track
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
+from hf_bat.text import detach_punctuation
 
 # Enough for shares that are exact to half a percent; takes about a second.
 _MAX_ROWS = 20_000
@@ -114,6 +115,5 @@ def mark_changes(before: str, after: str) -> str:
 
 def _mark_word(old: str, new: str) -> str:
     # A final mark that both have stays outside the brackets.
-    if len(old) > 1 and len(new) > 1 and old[-1] == new[-1] and not old[-1].isalnum():
-        return f"[{old[:-1]} -> {new[:-1]}]{old[-1]}"
-    return f"[{old} -> {new}]"
+    (word, mark), (other, other_mark) = detach_punctuation(old), detach_punctuation(new)
+    return f"[{word} -> {other}]{mark}" if mark == other_mark else f"[{old} -> {new}]"

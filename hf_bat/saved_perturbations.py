@@ -64,7 +64,7 @@ def collect_tables(
 
 def read_defense(model: str | Path) -> dict[str, Any] | None:
     """Read `Canonicalizer.describe()` of the defense that a model (folder or Hub id) was trained with."""
-    # A model on the Hub counts as undefended if its record is neither online nor in the cache.
+    # Without a record online or in the cache, a model on the Hub counts as undefended.
     path = _find_file(model, DESCRIPTION)
     if path is None:
         return None

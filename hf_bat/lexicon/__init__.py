@@ -3,9 +3,8 @@
 Nothing here knows a model or a tensor.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from hf_bat.lexicon.table import SubstitutionTable, as_table
+from hf_bat.lexicon.vectors import synonyms_from_vectors
 from hf_bat.lexicon.vocabulary import (
     Vocabulary,
     count_words,
@@ -21,9 +20,6 @@ from hf_bat.lexicon.wordnet_tables import (
     default_synonyms,
     synonyms_from_wordnet,
 )
-
-if TYPE_CHECKING:
-    from hf_bat.lexicon.vectors import synonyms_from_vectors
 
 __all__ = [
     "SubstitutionTable",
@@ -43,12 +39,3 @@ __all__ = [
     "synonyms_from_wordnet",
     "vocabulary_from_splits",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # NumPy is imported only if word vectors are used.
-    if name == "synonyms_from_vectors":
-        from hf_bat.lexicon.vectors import synonyms_from_vectors
-
-        return synonyms_from_vectors
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -201,6 +201,7 @@ def load_wordnet(source: str = "bundled") -> WordNet:
 def _find_nltk_wordnet() -> Path:
     import nltk.data
 
+    # The downloader leaves a zip, some packages unpack it.
     for name in ("corpora/wordnet.zip", "corpora/wordnet"):
         try:
             return Path(str(nltk.data.find(name)))
@@ -234,6 +235,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 def hash_files(content: dict[str, bytes]) -> str:
     """Return one SHA-256 (hex) of all files."""
+    # As `sha256sum` prints them, so that a shell can check the hash.
     hashes = [
         f"{hashlib.sha256(data).hexdigest()}  {file}" for file, data in sorted(content.items())
     ]

@@ -82,6 +82,7 @@ class SubstitutionPerturbation(Perturbation):
 
     def is_kept(self, tokens: Sequence[str], place: int) -> bool:
         """Return whether the token at index `place` is not replaced because of its neighbors."""
+        # For a subclass whose words depend on their context, such as the numbers of times.
         return False
 
     def slots(self, texts: Texts) -> list[Slot]:

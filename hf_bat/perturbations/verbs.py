@@ -288,7 +288,7 @@ class _Clause:
 
 def tag_with_nltk(tokens: Sequence[Token]) -> Tags:
     """Return the verb tag of each token, `None` if it is not a verb, by NLTK's averaged perceptron."""
-    # Marks are tokens of their own, as in the tagger's training text.
+    # Marks are separate tokens, as in the tagger's training text.
     parts = [
         [*before, *_split_clitics(word.replace("\u2019", "'")), *after]
         for before, word, after in tokens
