@@ -129,38 +129,28 @@ def run_forward(
     If `pooling` is `None`, no representations are read.
     """
     labels = batch.get("labels")
-    if anchors_only or not any(f"{kind}_input_ids" in batch for kind in KINDS):
+    masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_input_ids" in batch}
+    if anchors_only or not masks:
         return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
     # One stacked pass: DDP synchronizes once, and repeated passes of models with buffers hit an
     # in-place error under DDP.
     inputs = stack_versions(batch, tokenizer)
-    vectors = None
+    owners = [mask.nonzero()[:, 0] for mask in masks.values()]
+    sizes = [len(batch["input_ids"]), *map(len, owners)]
+    vectors: Sequence[torch.Tensor | None] = [None] * len(sizes)
     if pooling is None:
         outputs = model(**inputs)
     else:
-        outputs, vectors = run_with_vectors(model, inputs, pooling)
+        outputs, stacked = run_with_vectors(model, inputs, pooling)
+        vectors = stacked.split(sizes)
     # The versions follow the anchors in the order of `KINDS`, as they were stacked.
-    start = len(batch["input_ids"])
-    anchors = slice(start)
+    logits = outputs.logits.split(sizes)
     versions = {}
-    for kind in KINDS:
-        if f"{kind}_input_ids" not in batch:
-            continue
-        mask = batch[f"{kind}_mask"]
-        owners = mask.nonzero()[:, 0]
-        rows = slice(start, start + len(owners))
+    for i, (kind, mask) in enumerate(masks.items()):
         passes = batch.get(f"{kind}_passes")
-        versions[kind] = Versions(
-            owners,
-            mask,
-            outputs.logits[rows],
-            None if vectors is None else vectors[rows],
-            None if passes is None else passes[mask],
-        )
-        start = rows.stop
-    return Forward(
-        outputs.logits[anchors], labels, None if vectors is None else vectors[anchors], versions
-    )
+        passes = None if passes is None else passes[mask]
+        versions[kind] = Versions(owners[i], mask, logits[i + 1], vectors[i + 1], passes)
+    return Forward(logits[0], labels, vectors[0], versions)
 
 
 def count_items(

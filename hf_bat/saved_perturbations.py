@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "perturbations.json"
 CANONICAL = "canonical"
-# Name of a perturbation -> name of its table on disk.
-_TABLES = {"synonym": "synonyms", "antonym": "antonyms", "sister": "sisters"}
 
 
 def save_perturbations(
@@ -56,7 +54,7 @@ def collect_tables(
         table = getattr(perturbation, "table", None)
         # The perturbation of numbers follows rules: its table is empty and not in its description.
         if isinstance(table, SubstitutionTable) and "table" in perturbation.describe():
-            tables[_TABLES.get(perturbation.name, f"{perturbation.name}s")] = table
+            tables[f"{perturbation.name}s"] = table
     if canonicalizer is not None:
         tables[CANONICAL] = canonicalizer.table
     return tables
