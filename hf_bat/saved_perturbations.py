@@ -67,12 +67,10 @@ def read_defense(model: str | Path) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8")).get("preprocessing_defence")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record.get("preprocessing_defence")
     except (OSError, ValueError, AttributeError) as error:
         raise HfBatError(f"cannot read {path}: {error}") from error
-    if record is not None and not isinstance(record, dict):
-        raise HfBatError(f"{path}: 'preprocessing_defence' is not an object")
-    return record
 
 
 def load_canonicalizer(model: str | Path) -> Canonicalizer:
