@@ -50,6 +50,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_warmup_steps": (0, math.inf),
     "max_attack_samples": (1, math.inf),
     "max_seq_length": (4, math.inf),
+    # numpy takes no other seeds.
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     **dict.fromkeys(WEIGHTS, (0, math.inf)),
 }
 
@@ -304,7 +306,7 @@ class BalancedTrainingArguments(TrainingArguments):
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                bound = f"{least} or more" if most == math.inf else f"above 0, at most {most}"
+                bound = f"{least} or more" if most == math.inf else f"from {least} to {most}"
                 raise HfBatError(f"{name} must be {bound}; got {value}")
         if self.obstinate_edits is not None:
             check_obstinate_edits(self.obstinate_edits)

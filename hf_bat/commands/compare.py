@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hf_bat.commands import options
 from hf_bat.console import align
+from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 HELP = """\
@@ -50,9 +53,13 @@ def run(args: argparse.Namespace) -> int:
     """Compare two reports, print the tables and return 0."""
     from hf_bat.attack.report import disclosure
     from hf_bat.evaluation.compare import compare_attack_rates, compare_contrast, compare_rows
-    from hf_bat.evaluation.reports import read_both
+    from hf_bat.evaluation.reports import find_rows, read_both
 
     kind, both, files, (rows_a, rows_b) = read_both(args.reports, args.rows)
+    for path, report in zip(map(Path, args.reports), both, strict=True):
+        # With --rows a report may have no rows file of its own.
+        with suppress(HfBatError):
+            files.append(find_rows(path, report))
     options.check_outputs(args, "json", inputs=files)
     bootstrap = {"resamples": args.resamples, "seed": args.seed}
     reports = dict(zip("ab", both, strict=True))

@@ -168,6 +168,8 @@ CALLS = [
     ),
     BadCall("negative warm-up", with_arguments(method="triplet", weight_warmup_steps=-2), "warmup"),
     BadCall("input of two tokens", with_arguments(max_seq_length=2), "max_seq_length"),
+    BadCall("negative seed", with_arguments(seed=-1), "seed must be from 0 to 4294967295; got -1"),
+    BadCall("seed above 32 bits", with_arguments(data_seed=2**32), "data_seed must be from 0"),
     BadCall("unknown casing", with_arguments(casing="lower"), "casing"),
     BadCall("negative class weight", with_arguments(class_weights=[1.0, -1.0]), "class_weights"),
     BadCall("no class weight", with_arguments(class_weights=[0.0, 0.0]), "class_weights"),

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,6 +187,17 @@ def test_command(reports, tmp_path, capsys):
     assert "Preprocessing defence" not in shown
     with pytest.raises(HfBatError, match="recipes"):
         run_command(a, other)
+
+
+@pytest.mark.parametrize("more", [[], ["--rows", "x.jsonl", "y.jsonl"]])
+def test_rows_of_the_reports_are_not_overwritten(reports, more, monkeypatch):
+    a, b, _ = reports
+    monkeypatch.chdir(a.parent)
+    Path("x.jsonl").write_bytes(Path("a.jsonl").read_bytes())
+    Path("y.jsonl").write_bytes(Path("b.jsonl").read_bytes())
+    with pytest.raises(HfBatError, match="b.jsonl would overwrite a file that is read"):
+        run_command(a, b, "--json", "b.jsonl", *more)
+    assert Path("b.jsonl").read_bytes() == Path("y.jsonl").read_bytes()
 
 
 def test_models_with_label_names_of_different_case_are_compared(tmp_path):
