@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,26 @@ _MODEL_FILES = (
 )  # fmt: skip
 
 
-def write_atomically(
-    path: str | os.PathLike[str],
-    content: str | bytes,
-    what: str | None = None,
-    make_folder: bool = False,
-) -> Path:
-    """Write text (as UTF-8) or bytes completely or not at all: an old file stays until then.
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create an output folder if it is missing, and check that files can be written in it."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell, for example on a file system that is read only.
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
 
-    Args:
-        path: The file. A link, a pipe or a device is written to directly.
-        content: The text or bytes.
-        what: Name of the file in messages, such as "the table".
-        make_folder: Create the file's folder if it is missing. Defaults to `False`.
-    """
+
+def write_atomically(
+    path: str | os.PathLike[str], content: str | bytes, what: str | None = None
+) -> Path:
+    """Write text (as UTF-8) or bytes completely or not at all; messages call the file `what`."""
     path = Path(path)
     temporary: Path | None = None
     try:
         data = content.encode("utf-8") if isinstance(content, str) else content
-        if make_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
         # Renaming would replace /dev/stdout, a pipe or a link by a file.
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(data)
@@ -84,10 +85,8 @@ def get_hub_name(source: str | None) -> str | None:
 
 
 def shorten_source(source: str) -> str:
-    """Return a name on the Hub as it is, and only the last part of a path.
-
-    Texts for others use this: a path may contain the name of a user or of a client.
-    """
+    """Return a name on the Hub as it is, and only the last part of a path."""
+    # Others read this: a path may contain the name of a user or of a client.
     return get_hub_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]
 
 

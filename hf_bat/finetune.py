@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from transformers import HfArgumentParser, enable_full_determinism, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from hf_bat import run_arguments
 from hf_bat.attack.models import load
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
@@ -25,7 +26,7 @@ from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import read_results, summary_table
-from hf_bat.files import write_atomically
+from hf_bat.files import make_folder, write_atomically
 from hf_bat.labels import find_label_names, list_label_names
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
@@ -66,19 +67,10 @@ class FinetuneArguments(RunArguments):
 def load_rows(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, roles: Sequence[str]
 ) -> dict[str, Any]:
-    """Load the rows of a run from its files, or from the Hub, cut to their maximum numbers.
+    """Return role -> rows for some of the roles "train", "validation" and "test".
 
-    Args:
-        run: Names files and numbers.
-        task: The task.
-        args: Training arguments.
-        roles: "train", "validation" or "test". MNLI's mismatched sets come with the last two.
-
-    Returns:
-        Role -> rows, in the order of `roles`; the roles of mismatched sets end in `_mm`.
-
-    Raises:
-        HfBatError: A file or data set cannot be read.
+    They come from the run's files, or from the Hub, and are cut to their maximum numbers. With the last
+    two roles come MNLI's mismatched sets, under roles that end in `_mm`.
     """
     given, rows = vars(run), {}
     # The main process fills the cache for the others.
@@ -99,18 +91,10 @@ def load_rows(
 def make_trainer(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, rows: Mapping[str, Any]
 ) -> BalancedTrainer:
-    """Load model and tokenizer and create the trainer of a run.
+    """Load model and tokenizer and create the trainer of a run with the rows of `load_rows`.
 
-    Args:
-        run: Names model and tables.
-        task: The task. If it has no label names, they come from the training rows, from a trained
-            head, or from the rows to evaluate, in this order.
-        args: Training arguments.
-        rows: Rows by role; see `load_rows`.
-
-    Raises:
-        HfBatError: The model cannot be loaded or does not fit the task, or the trainer refuses its
-            arguments.
+    If the task has no label names, they come from the training rows, from a trained head, or from the
+    rows to evaluate, in this order.
     """
     name = run.model_name_or_path
     options = {"cache_dir": run.cache_dir, "revision": run.model_revision}
@@ -149,7 +133,7 @@ def make_trainer(
 
 
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
-    """Return the task with label names: its own, or those of the training rows, the model or the rows."""
+    """Return the task with label names: its own, else of the training rows, the model or the rows."""
     # Rows that are only scored may lack a class, or hold placeholders.
     if "train" not in rows and _has_head(config):
         return with_label_names(task, list_label_names(config))
@@ -167,15 +151,9 @@ def _has_head(config: Any) -> bool:
 def evaluate_sets(
     trainer: BalancedTrainer, rows: Mapping[str, Any], known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Evaluate on the validation set and, if there is one, on the mismatched one.
+    """Return the metrics of the validation set, `eval_*`, and of the mismatched one, `eval_*_mm`.
 
-    Args:
-        trainer: The trainer.
-        rows: Rows by role; see `load_rows`.
-        known: Metrics of the validation set if they have just been measured.
-
-    Returns:
-        The metrics, `eval_<name>`. Keys of the mismatched set end in `_mm`. A rate over nothing has no key.
+    A rate over nothing has no key. `known` are the validation set's metrics if they were just measured.
     """
     combined: dict[str, Any] = {}
     for suffix in ("", "_mm"):
@@ -194,21 +172,11 @@ def evaluate_sets(
 
 
 def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> BalancedTrainer:
-    """Make a whole run and leave its results in `output_dir`.
+    """Make the parts of a run that `do_train`, `do_eval` and `do_predict` choose.
 
-    These are the model, `train_results.json`, `eval_results.json`, `all_results.json`,
-    `trainer_state.json`, the perturbation tables with their hashes, `predict_results_<task>.txt` and a
-    model card.
-
-    Args:
-        arguments: Model, task, data and tables.
-        args: Training arguments. `do_train`, `do_eval` and `do_predict` choose the parts of the run.
-
-    Returns:
-        The trainer.
-
-    Raises:
-        HfBatError: The arguments, the data or the model do not fit together.
+    The results are in `output_dir`: the model, `train_results.json`, `eval_results.json`,
+    `all_results.json`, `trainer_state.json`, the perturbation tables with their hashes,
+    `predict_results_<task>.txt` and a model card.
     """
     if not (args.do_train or args.do_eval or args.do_predict):
         raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
@@ -229,15 +197,8 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
         evaluate(trainer, rows, baseline)
     if args.do_predict:
         predict(trainer, rows, task)
-    card: dict[str, Any] = {
-        "finetuned_from": arguments.model_name_or_path,
-        "tasks": "text-classification",
-        "dataset": arguments.task_name,
-    }
-    if args.push_to_hub:
-        trainer.push_to_hub(**card)
-    else:
-        trainer.create_model_card(**card)
+    write_card = trainer.push_to_hub if args.push_to_hub else trainer.create_model_card
+    write_card(finetuned_from=arguments.model_name_or_path, dataset=arguments.task_name)
     return trainer
 
 
@@ -256,14 +217,7 @@ def _check_used(arguments: FinetuneArguments, args: BalancedTrainingArguments) -
 
 def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
     """Check that the output folder is writable and return the checkpoint to resume from, if any."""
-    folder = Path(args.output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
+    folder = make_folder(str(args.output_dir))
     last = get_last_checkpoint(str(folder))
     asked: Any = args.resume_from_checkpoint
     if asked in ("last", "true", "True", True):
@@ -297,7 +251,7 @@ def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
 def evaluate(
     trainer: BalancedTrainer, rows: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
 ) -> None:
-    """Evaluate, save the metrics, and print them next to those of another run."""
+    """Evaluate, save the metrics, and print them next to the metrics of another run."""
     metrics = evaluate_sets(trainer, rows)
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
@@ -351,17 +305,12 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Shows defaults and keeps the line breaks of the description."""
 
 
-class _Parser(HfArgumentParser):
-    """Reports an error in one line instead of printing its two hundred flags."""
-
-    def error(self, message: str) -> NoReturn:
-        raise HfBatError(f"{message} (--help lists the flags)")
-
-
 def make_parser(description: str | None = None) -> HfArgumentParser:
     """Create the parser of `FinetuneArguments` and `BalancedTrainingArguments`."""
-    return _Parser(
-        (FinetuneArguments, BalancedTrainingArguments),
+    return run_arguments.make_parser(
+        FinetuneArguments,
+        BalancedTrainingArguments,
+        message="{} (--help lists the flags)",
         description=description,
         formatter_class=_Formatter,
     )
@@ -370,11 +319,7 @@ def make_parser(description: str | None = None) -> HfArgumentParser:
 def parse_arguments(
     argv: Sequence[str], parser: HfArgumentParser
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Parse flags, or the one JSON file that holds them.
-
-    Raises:
-        HfBatError: An unknown flag, an invalid value or an unreadable file.
-    """
+    """Parse flags, or the one JSON file that holds them."""
     # The Trainer draws progress bars into files too unless it is told otherwise.
     defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
     parser.set_defaults(**defaults)
@@ -382,23 +327,15 @@ def parse_arguments(
         if len(argv) == 1 and argv[0].endswith(".json"):
             return parser.parse_dict(defaults | json.loads(Path(argv[0]).read_text("utf-8")))
         return parser.parse_args_into_dataclasses(list(argv))
-    except HfBatError:
-        raise
     except (OSError, TypeError, ValueError) as error:
         # Raised by the parser and by TrainingArguments, for unknown flags too.
         raise HfBatError(str(error).splitlines()[0]) from error
 
 
 def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
-    """Make the run that flags ask for.
+    """Make the run that flags ask for and return the exit status: 0, 2 (bad input) or 130 (interrupted).
 
-    Args:
-        argv: The flags, or one JSON file that holds them.
-        parser: See `make_parser`.
-        program: Name of the program in messages.
-
-    Returns:
-        The exit status: 0, or 2 for bad input, or 130 if interrupted. A message has one line.
+    Messages have one line, which begins with the name of the `program`.
     """
     try:
         # TrainingArguments warns while it is parsed.

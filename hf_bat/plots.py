@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -352,10 +352,9 @@ def tsne(
     A projection shows neighborhoods, not distances: rely on the numbers beside it.
 
     Args:
-        panels: Title -> `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, arrays or lists, as
-            returned by `hf_bat.evaluation.representations.collect`.
-        numbers: Title -> `{"fickle_distance", "obstinate_distance", "silhouette"}`, as returned by
-            `hf_bat.evaluation.representations.separation`.
+        panels: Title -> what `hf_bat.evaluation.representations.collect` returns: `{"anchor": (N, H),
+            "fickle": (N, H), "obstinate": (N, H)}`.
+        numbers: Title -> what `hf_bat.evaluation.representations.separation` returns.
         width: Width of the figure in inches.
         perplexity: Perplexity of t-SNE (van der Maaten and Hinton 2008); lowered for few points.
         seed: Seed of t-SNE.
@@ -499,12 +498,9 @@ def _make_grid(
 def _number_names(names: Iterable[str]) -> dict[str, int]:
     """Number lines or groups in order; methods have fixed numbers, so that they look the same everywhere."""
     names = list(dict.fromkeys(names))
-    methods = {name: number for number, name in enumerate(METHODS)}
-    first = len(methods) if any(name in methods for name in names) else 0
-    others = [name for name in names if name not in methods]
-    return {
-        name: methods[name] if name in methods else first + others.index(name) for name in names
-    }
+    order = list(METHODS) if any(name in METHODS for name in names) else []
+    order += [name for name in names if name not in order]
+    return {name: order.index(name) for name in names}
 
 
 def _get_look(number: int) -> dict[str, str]:
@@ -552,13 +548,13 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
         ['picture.png', 'picture.svg']
     """
     stem = Path(stem)
+    with suppress(OSError):  # writing the first picture reports it
+        stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     with _apply_style():
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             picture = BytesIO()
             figure.savefig(picture, format=kind, metadata=metadata)
             path = stem.with_name(f"{stem.name}.{kind}")
-            written.append(
-                write_atomically(path, picture.getvalue(), "the picture", make_folder=True)
-            )
+            written.append(write_atomically(path, picture.getvalue(), "the picture"))
     return written

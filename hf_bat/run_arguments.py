@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
+from hf_bat.errors import HfBatError
 from hf_bat.tasks import TASKS
 
 
-def describe(text: str, default: Any = None, **metadata: Any) -> Any:
-    """Return a dataclass field whose flag has this help text.
+def make_parser(*classes: Any, message: str, **options: Any) -> Any:
+    """Create an `HfArgumentParser` of data classes that raises its errors, written into `message`."""
+    # Imports torch.
+    from transformers import HfArgumentParser
 
-    Args:
-        text: The help text.
-        default: Default of the field.
-        **metadata: What `HfArgumentParser` reads besides, such as `aliases`.
-    """
+    class Parser(HfArgumentParser):
+        # argparse would print the usage, two hundred flags, and exit.
+        def error(self, text: str) -> NoReturn:
+            raise HfBatError(message.format(text))
+
+    return Parser(classes, **options)
+
+
+def describe(text: str, default: Any = None, **metadata: Any) -> Any:
+    """Return a dataclass field whose flag has this help text, and `aliases` if they are given."""
     return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass
 class RunArguments:
-    """Model, task, data and tables of a training run.
-
-    The other arguments of a run are `BalancedTrainingArguments`. Names follow transformers'
-    `run_glue.py`.
-    """
+    """Model, task, data and tables of a training run, named as in transformers' `run_glue.py`."""
 
     model_name_or_path: str = field(metadata={"help": "A model on the Hub, or its folder."})
     config_name: str | None = describe("Another configuration.")

@@ -15,6 +15,7 @@ from hf_bat.files import (
     get_model_title,
     identify_file,
     is_model_file,
+    make_folder,
     shorten_source,
     write_atomically,
 )
@@ -57,11 +58,14 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, error):
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
-def test_folder_is_created_only_on_request(tmp_path):
+def test_folder_is_created_only_by_its_own_function(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with pytest.raises(HfBatError, match="^cannot write .*a.txt: No such file or directory$"):
         write_atomically(path, "text")
-    assert write_atomically(path, "text", make_folder=True).read_text() == "text"
+    assert make_folder(str(path.parent)) == path.parent and names(path.parent) == []
+    assert write_atomically(path, "text").read_text() == "text"
+    with pytest.raises(HfBatError, match="^cannot write to .*a.txt: File exists$"):
+        make_folder(path)
     with pytest.raises(HfBatError, match="cannot write .*new: Is a directory"):
         write_atomically(tmp_path / "new", "text")
     with pytest.raises(HfBatError, match="cannot write"):

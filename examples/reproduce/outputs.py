@@ -13,7 +13,7 @@ from typing import Any
 from experiments import BATCH, NAMES, Experiment, Number, Picture, Setting
 
 from hf_bat.attack.report import disclosure
-from hf_bat.files import get_model_title, write_atomically
+from hf_bat.files import get_model_title, make_folder, write_atomically
 from hf_bat.methods import DEFAULT_METHOD
 from hf_bat.plots import (
     distance_histograms,
@@ -61,10 +61,9 @@ def write_outputs(
             for setting, results in groups
         ],
     }
+    make_folder(folder)
     files = [
-        write_atomically(
-            folder / "results.json", json.dumps(content, indent=1) + "\n", make_folder=True
-        ),
+        write_atomically(folder / "results.json", json.dumps(content, indent=1) + "\n"),
         write_atomically(folder / "table.md", format_markdown(experiment, groups, scale)),
         write_atomically(folder / "table.tex", format_latex(experiment, groups, scale)),
     ]

@@ -27,7 +27,7 @@ def demo_rows(split: str, limit: int | None = None) -> list[dict[str, Any]]:
         `idx`.
 
     Raises:
-        HfBatError: There is no such split.
+        HfBatError: The split is unknown.
 
     Example:
         >>> len(demo_rows("validation"))

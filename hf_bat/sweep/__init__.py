@@ -1,7 +1,7 @@
 """Sweeps: grids of training runs that run side by side, resume after an interruption and are compared.
 
 The folder of a run is named by a hash of everything that its result depends on. So a finished run is never
-made again, and two sweeps into one folder share the runs that they have in common.
+repeated, and two sweeps with one folder share their common runs.
 """
 
 from hf_bat.sweep.grid import Run, make_grid, make_run, parse_flags, read_grid

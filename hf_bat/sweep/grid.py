@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import json
@@ -9,9 +10,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.run_arguments import make_parser
 from hf_bat.sweep.key import DEFAULTS, SweepArguments, get_defaults, identify
 from hf_bat.tasks import build_task
 
@@ -26,14 +28,15 @@ _NO_PUSH = (
     "all runs would push to one repository; give --keep_model, and push a run's model afterwards "
     "with `hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
 )
-# transformers accepts any number for these.
-_COUNTS = (
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "max_train_samples",
-    "max_eval_samples",
-)
+# Argument -> its least value: transformers accepts any number for these.
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "max_train_samples": 1,
+    "max_eval_samples": 1,
+    "representations": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Run:
 
 
 def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
-    """Parse the flags of a run: those of `examples/run_glue_bat.py` that a sweep does not set itself.
+    """Parse the flags of a run, which are flags of `examples/run_glue_bat.py` that the sweep does not set.
 
     Args:
         words: The flags, as one string or as words.
@@ -90,12 +93,7 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
 
 
 def split_words(text: str, source: str) -> list[str]:
-    """Split words as a shell does; `source` names them in the message if a quote is not closed.
-
-    Example:
-        >>> split_words("launch --name 'two words'", "--launcher")
-        ['launch', '--name', 'two words']
-    """
+    """Split words as a shell does; `source` names them in the message if a quote is not closed."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -115,8 +113,6 @@ def check_reserved(names: Iterable[str]) -> None:
 @lru_cache(maxsize=1)
 def _get_partial_parser() -> Any:
     """Return a parser that requires no flag, and whose result holds only what was given."""
-    import argparse
-
     parser = _make_parser()
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
@@ -125,23 +121,14 @@ def _get_partial_parser() -> Any:
 
 def _make_parser() -> Any:
     # Imports torch.
-    from transformers import HfArgumentParser
-
     from hf_bat.training_args import BalancedTrainingArguments
 
-    class Parser(HfArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise HfBatError(f"the runs' flags: {message}")
-
-    return Parser((SweepArguments, BalancedTrainingArguments), add_help=False, allow_abbrev=False)
+    classes = (SweepArguments, BalancedTrainingArguments)
+    return make_parser(*classes, message="the runs' flags: {}", add_help=False, allow_abbrev=False)
 
 
 def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any, Any]:
-    """Create the `SweepArguments` and `BalancedTrainingArguments` of a run.
-
-    Raises:
-        HfBatError: Arguments are missing, unknown, or do not fit together.
-    """
+    """Create the `SweepArguments` and `BalancedTrainingArguments` of a run."""
     if arguments.get("model_name_or_path") is None:
         raise HfBatError("the runs' flags name no --model_name_or_path")
     build_task(arguments)
@@ -149,8 +136,7 @@ def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any,
         run, training = _make_parser().parse_dict(
             {**DEFAULTS, **arguments, "output_dir": output_dir}
         )
-    except HfBatError:
-        raise
+    # TrainingArguments raises many kinds of errors.
     except (ImportError, OSError, TypeError, ValueError) as error:
         raise HfBatError(f"the runs' flags: {str(error).splitlines()[0]}") from error
     return run, training
@@ -239,15 +225,7 @@ def make_grid(
 
 
 def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) -> None:
-    """Check that each given argument is used by some run.
-
-    Args:
-        given: Names of the arguments that the user gave.
-        combinations: Arguments of each run, as `drop_unused` returns them.
-
-    Raises:
-        HfBatError: No run uses one of them.
-    """
+    """Check that some run, as `drop_unused` returns its arguments, uses each argument that was given."""
     methods = dict.fromkeys(arguments["method"] for arguments in combinations)
     for name in given:
         if not any(name in arguments for arguments in combinations):
@@ -257,12 +235,7 @@ def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) 
 
 
 def drop_unused(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments without weights and options that their method does not have.
-
-    Example:
-        >>> drop_unused({"method": "normal", "alpha": 1.0, "seed": 1})
-        {'method': 'normal', 'seed': 1}
-    """
+    """Return the arguments without weights and options that their method does not have."""
     # Imports torch.
     from hf_bat.methods import DEFAULT_METHOD, METHODS
 
@@ -294,13 +267,11 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
     arguments = dict(sorted(arguments.items()))
     defaults = get_defaults()
     check_reserved(name for name, value in arguments.items() if value != defaults.get(name, value))
-    for name in _COUNTS:
+    for name, least in _LEAST.items():
         value = arguments.get(name)
-        if value is not None and value < 1:
-            raise HfBatError(f"--{name} must be at least 1, not {value}")
-    run, training = build_arguments(arguments, "checked")
-    if run.representations < 0:
-        raise HfBatError(f"--representations must be at least 0, not {run.representations}")
+        if value is not None and value < least:
+            raise HfBatError(f"--{name} must be at least {least}, not {value}")
+    _, training = build_arguments(arguments, "checked")
     training.check_epochs(training.clean_epochs)
     content = json.dumps([identify(arguments), list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]

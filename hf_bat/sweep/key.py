@@ -1,6 +1,6 @@
 """The key of a run: a hash of everything that its result depends on.
 
-A finished run is found again by its key, so a change here makes all runs of users be made again.
+A finished run is found by its key, so that a change here would repeat all runs of users.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SweepArguments(RunArguments):
 _FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
 _TABLES = ("synonyms", "antonyms")
 _MODELS = ("model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model")
-# Defaults of a run, where they differ from those of BalancedTrainingArguments.
+# Defaults of a run, if they differ from the defaults of BalancedTrainingArguments.
 DEFAULTS = {
     # One checkpoint, to resume from. It is deleted when the run has finished.
     "save_strategy": "epoch",
@@ -41,8 +41,6 @@ DEFAULTS = {
     "report_to": "none",
     "disable_tqdm": True,
 }
-# Never written into a configuration or a result, which users pass on to others.
-_SECRETS = ("hub_token",)
 # Arguments that change no figure of the result, apart from the exceptions in `_list_exceptions`.
 # Two that look as if they belonged here do not: with dataloader_persistent_workers dropout draws
 # other numbers, and with save_only_model a run is resumed without the state of its optimizer.
@@ -56,50 +54,33 @@ _IMMATERIAL = (
 
 
 def drop_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that may be written into a file.
-
-    Example:
-        >>> drop_secrets({"seed": 1, "hub_token": "hf_X"})
-        {'seed': 1}
-    """
-    return {name: value for name, value in arguments.items() if name not in _SECRETS}
+    """Return the arguments that configurations and results may hold, which users pass on to others."""
+    return {name: value for name, value in arguments.items() if name != "hub_token"}
 
 
 def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect what a run's result depends on.
+    """Return the arguments that differ from their defaults and change a run's result.
 
-    Args:
-        arguments: Arguments of the run.
-
-    Returns:
-        The arguments that differ from their defaults and change the result, with a hash of the content
-        in place of a file or folder. Data and models of the Hub count by name, its tables by content.
-
-    Raises:
-        HfBatError: A file is missing, or a table cannot be fetched from the Hub.
+    Files and folders count by a hash of their content; so do tables of the Hub, but its data and
+    models count by name.
     """
     # Imports torch.
     from hf_bat.methods import DEFAULT_METHOD, get_method
 
-    defaults = {**get_defaults(), **DEFAULTS}
+    method = get_method(arguments.get("method", DEFAULT_METHOD))
+    own_defaults = {"obstinate_edits": list(DEFAULT_EDITS), **method.fill_defaults(arguments)}
+    all_defaults = ({**get_defaults(), **DEFAULTS}, own_defaults)
     exceptions = _list_exceptions(arguments)
     parts = {
         name: value
         for name, value in drop_secrets(arguments).items()
         if (name in exceptions or name not in _IMMATERIAL)
-        and not (name in defaults and value == defaults[name])
+        and not any(name in defaults and value == defaults[name] for defaults in all_defaults)
     }
     for name in exceptions & parts.keys():
         # Flags read steps as floats, because they may be a share of all steps.
         if isinstance(parts[name], float) and parts[name].is_integer():
             parts[name] = int(parts[name])
-    method = get_method(arguments.get("method", DEFAULT_METHOD))
-    own_defaults = {"obstinate_edits": list(DEFAULT_EDITS), **method.fill_defaults(arguments)}
-    parts = {
-        name: value
-        for name, value in parts.items()
-        if not (name in own_defaults and value == own_defaults[name])
-    }
     # Keys have always held the weights of a method, whether they were given or not.
     for name, weight in method.weights.items():
         parts.setdefault(name, weight)
@@ -109,7 +90,13 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         parts["number"] = NUMBER_VERSION
     for name in _FILES:
         if arguments.get(name) is not None:
-            parts[name] = {"sha256": _hash_file(_fetch_file(arguments[name], name), name)}
+            path = arguments[name]
+            if name in _TABLES and is_hub_address(path):
+                try:
+                    path = str(fetch_table(path))
+                except HfBatError as error:
+                    raise HfBatError(f"--{name} {path}: {error}") from error
+            parts[name] = {"sha256": _hash_file(path, name)}
     for name in _MODELS:
         if arguments.get(name) is not None and Path(arguments[name]).is_dir():
             parts[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
@@ -117,7 +104,7 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _list_exceptions(arguments: Mapping[str, Any]) -> frozenset[str]:
-    """Return the arguments of `_IMMATERIAL` that change the result of this run after all."""
+    """Return the arguments of `_IMMATERIAL` that do change the result of this run."""
     names = set()
     if arguments.get("load_best_model_at_end"):
         names.add("save_strategy")
@@ -139,16 +126,6 @@ def get_defaults() -> dict[str, Any]:
 
     both = (*fields(SweepArguments), *fields(BalancedTrainingArguments))
     return {one.name: one.default for one in both if one.default is not MISSING}
-
-
-def _fetch_file(path: str, name: str) -> str:
-    """Return the path of a local file; a table of the Hub is downloaded."""
-    if name not in _TABLES or not is_hub_address(path):
-        return path
-    try:
-        return str(fetch_table(path))
-    except HfBatError as error:
-        raise HfBatError(f"--{name} {path}: {error}") from error
 
 
 def _hash_file(path: str, name: str) -> str:

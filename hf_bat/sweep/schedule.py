@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_json
+from hf_bat.files import make_folder, write_json
 from hf_bat.sweep.grid import Run
 from hf_bat.sweep.key import drop_secrets, identify
 
@@ -79,10 +79,8 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
 
 
 def _check_models(runs: Sequence[Run], root: Path) -> None:
-    """Check that finished runs kept their models, if `keep_model` asks for them.
-
-    Such runs are not made again without the user's consent, because tables may hold their figures.
-    """
+    """Check that finished runs kept their models, if `keep_model` asks for them."""
+    # They are not made again without the user's consent, because tables may hold their figures.
     folders = [
         folder_of(root, run.key)
         for run in runs
@@ -98,19 +96,7 @@ def _check_models(runs: Sequence[Run], root: Path) -> None:
 
 
 def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
-    """Describe a sweep without running it.
-
-    Args:
-        runs: All runs of the sweep.
-        root: Folder of the sweep.
-        varied: Names of the arguments that tell the runs apart.
-
-    Returns:
-        A line for each run (key, whether it is finished, the varied arguments) and a last line that
-        counts them, with the mean time of the finished ones.
-
-    Raises:
-        HfBatError: A finished run lacks the model that `keep_model` asks for.
+    """Return a line for each run (key, whether it is finished, the varied arguments) and their number.
 
     Example:
         >>> print(list_runs([Run("0123456789abcdef", {"seed": 1})], Path("sweeps"), ["seed"]))
@@ -123,14 +109,12 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
         f"{run.key}  {'finished' if results[run.key] else 'to make '}  {run.label(varied)}"
         for run in runs
     ]
-    seconds = [result["seconds"] for result in results.values() if result and "seconds" in result]
     count = sum(result is None for result in results.values())
-    mean = (
-        f"; a finished run took {tqdm.format_interval(fmean(seconds))} on average"
-        if seconds
-        else ""
-    )
-    return "\n".join([*lines, f"{count} of {len(runs)} runs to make{mean}"])
+    lines.append(f"{count} of {len(runs)} runs to make")
+    seconds = [result["seconds"] for result in results.values() if result and "seconds" in result]
+    if seconds:
+        lines[-1] += f"; a finished run took {tqdm.format_interval(fmean(seconds))} on average"
+    return "\n".join(lines)
 
 
 @dataclass
@@ -141,24 +125,19 @@ class _Process:
 
 
 def run_all(
-    runs: Sequence[Run],
-    root: Path,
-    jobs: int = 1,
-    announce: Say | None = None,
+    runs: Sequence[Run], root: Path, jobs: int = 1, announce: Say | None = None
 ) -> list[str]:
     """Make all runs that are not finished, `jobs` at a time.
 
-    With several jobs on the CPU, each has one thread. With several GPUs each job has one, even if there
-    is one job only: on all of them the batch, and so the result, would be another. A run that another
-    process is making is left to it. An interruption, SIGTERM or SIGHUP ends the running processes; the
-    next call resumes them from their last checkpoints.
+    With several jobs on the CPU, each has one thread. Each job has one GPU. A run that another process is
+    making is left to it. An interruption, SIGTERM or SIGHUP ends the running processes; the next call
+    resumes them from their last checkpoints.
 
     Args:
         runs: The runs.
         root: Folder of the sweep.
         jobs: Number of processes at a time.
-        announce: Called with each line of progress. If `None`, the lines go to stderr, and on a terminal
-            the last one is updated in place.
+        announce: Called with each line of progress. If `None`, they go to stderr.
 
     Returns:
         A line for each run that did not finish: which one, why, and where its log is.
@@ -181,10 +160,7 @@ def run_all(
             "runs of a sweep need process groups, which Windows lacks: use Linux, macOS or WSL, or make "
             "each run with examples/run_glue_bat.py"
         )
-    try:
-        (root / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HfBatError(f"cannot write to {root}: {error.strerror}") from error
+    make_folder(root / "runs")
     if len(pending) < len(runs):
         say(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already")
     progress = _ProgressLine(root, list(pending), say, announce is None and on_terminal(sys.stderr))
@@ -222,14 +198,15 @@ def run_all(
 def _defer_signals() -> Iterator[list[int]]:
     """Collect the signals that would end this process at once, and exit at the end of the block.
 
-    Its workers, which have sessions of their own, would run on. Handlers of the caller and ignored signals
-    (`nohup`) stay. Only the main thread may handle signals; elsewhere none is collected.
+    Its workers, which have their own sessions, would otherwise run on.
     """
     received: list[int] = []
     deferred: list[int] = []
+    # Python lets only the main thread handle signals.
     if threading.current_thread() is threading.main_thread():
         # Windows has no SIGHUP.
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        # Handlers of the caller and ignored signals (`nohup`) stay.
         deferred = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in deferred:
         signal.signal(number, lambda number, frame: received.append(number))
@@ -269,9 +246,8 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
         # The one of this environment, which need not be on the PATH.
         launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
-    with open(folder / "log.txt", "ab") as log:
+    with open(folder / "log.txt", "ab", buffering=0) as log:  # the process writes to it, too
         log.write(f"$ {' '.join(command)}\n".encode())
-        log.flush()
         try:
             popen = subprocess.Popen(
                 command,
@@ -299,6 +275,7 @@ def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
     if not run.arguments.get("use_cpu"):
         import torch
 
+        # One GPU also for a single job: on several, the batch and so the result would be another.
         if torch.cuda.is_available():
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             devices = visible.split(",") if visible else range(torch.cuda.device_count())
@@ -332,10 +309,8 @@ def _stop(running: Sequence[_Process]) -> None:
             if process.popen.poll() is None:
                 os.killpg(process.popen.pid, number)
         for process in running:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.popen.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                continue
 
 
 class _ProgressLine:
@@ -365,13 +340,14 @@ class _ProgressLine:
     def format(self, running: int) -> str:
         """Return a line such as `3/12 runs, 2 running, 31 % done, about 22:10 left`."""
         share = sum(map(self._read_share, self.keys)) / len(self.keys)
-        elapsed = time.monotonic() - self.start
-        line = (
+        left = ""
+        if 0 < share < 1:
+            seconds = (time.monotonic() - self.start) * (1 - share) / share
+            left = f", about {tqdm.format_interval(seconds)} left"
+        done = (
             f"{len(self.done)}/{len(self.keys)} runs, {running} running, {100 * share:.0f} % done"
         )
-        if not 0 < share < 1:
-            return line
-        return f"{line}, about {tqdm.format_interval(elapsed * (1 - share) / share)} left"
+        return done + left
 
     def _read_share(self, key: str) -> float:
         """Return how much of a run is done, from 0 to 1."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_bat.attack.report import disclosures
 from hf_bat.evaluation.summary import name_figures
-from hf_bat.files import write_atomically
+from hf_bat.files import make_folder, write_atomically
 from hf_bat.stats import clip_to_share, t_interval
 from hf_bat.sweep.grid import Run
 
@@ -98,15 +98,15 @@ def group_runs(
             members.setdefault(repr(rest), []).append(run)
     names = [name for name in varied if name not in _SEEDS]
     groups = []
-    for alike in members.values():
+    for repeats in members.values():
         values: dict[str, list[float]] = {}
-        for run in alike:
+        for run in repeats:
             for name, value in results[run.key]["metrics"].items():
                 # Early results have NaN for a rate over nothing.
                 if value is not None and math.isfinite(value):
                     values.setdefault(name, []).append(float(value))
-        first = alike[0]
-        keys = tuple(run.key for run in alike)
+        first = repeats[0]
+        keys = tuple(run.key for run in repeats)
         defense = find_defense(results[first.key])
         groups.append(Group(first.label(names), first.arguments, keys, values, defense))
     return groups
@@ -201,9 +201,9 @@ def write_summary(
         "groups": [group.to_dict() for group in groups],
         "runs": [results[run.key] for run in runs if run.key in results],
     }
-    text = json.dumps(content, indent=1) + "\n"
+    make_folder(root)
     written = [
-        write_atomically(root / "sweep.json", text, make_folder=True),
+        write_atomically(root / "sweep.json", json.dumps(content, indent=1) + "\n"),
         write_atomically(root / "sweep.md", markdown(groups) + _NOTE),
     ]
     points = []

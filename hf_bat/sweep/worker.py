@@ -40,7 +40,7 @@ _CHECKPOINTS = "trainer"  # output folder of the trainer in a run's folder
 
 
 class _ProgressCallback(TrainerCallback):
-    """Writes now and then how far the run is, for the progress line of the sweep."""
+    """Writes every two seconds how far the run is, which the sweep's line of progress reads."""
 
     def __init__(self, path: Path):
         self.path = path
