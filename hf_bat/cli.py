@@ -71,13 +71,9 @@ class _ListAction(argparse.Action):
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser of the command line.
+    """Build the parser of the command line, with the options of the chosen subcommand only.
 
-    Args:
-        chosen: The subcommand whose options are needed. Only its module is imported.
-
-    Returns:
-        A parser whose result has `run`, the function of the chosen subcommand.
+    What it parses has `run`, the function of that subcommand.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -120,18 +116,9 @@ def _describe(error: Exception) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line with `argv`, by default `sys.argv[1:]`, and return the exit status.
 
-    Args:
-        argv: The arguments after the program's name. Defaults to `sys.argv[1:]`.
-
-    Returns:
-        The exit status: 0 for success, 2 for bad input (one line on stderr says which), 130 if interrupted.
-
-    Example:
-        >>> main(["--version"])
-        Traceback (most recent call last):
-        SystemExit: 0
+    It is 0 for success, 2 for bad input (one line on stderr says which) and 130 if interrupted.
     """
     if argv is None:
         strip_log_escapes()
@@ -159,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("hf-bat: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`), so what Python flushes when it exits must go nowhere.
+        # The reader has ended (`| head`), so the output that Python flushes at its exit is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:

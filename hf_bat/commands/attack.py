@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from functools import reduce
 from operator import or_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands import options
@@ -33,7 +31,7 @@ _USED_BY = {
     "mlm_model": "a2t-mlm",
     "toxic_words": "toxicity",
 }
-# Outputs that need the rows of --data.
+# Outputs that need the rows of --data. `--json` takes the result of --text, too.
 _ROW_OUTPUTS = ("rows", "csv", "html", "export")
 
 
@@ -68,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attack.add_argument("--skip-columns", nargs="+", default=[], help="text columns not to edit")
     attack.add_argument(
         "--skip-labels",
+        # The training script's spellings.
         "--skipped-labels",
         "--skipped_labels",
         nargs="*",  # none at all: attack every label
@@ -147,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse options that would be ignored."""
+    """Check that no option would be ignored."""
     if bool(args.data) == bool(args.text):
         raise HfBatError("give either --data or --text")
     for name in _ROW_OUTPUTS:
@@ -159,6 +158,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise HfBatError("--smooth needs the table to smooth over: give --synonyms FILE")
     if args.exclude_stopwords and args.smooth is None:
         raise HfBatError("--exclude-stopwords is for --smooth N; attacks have their own stop words")
+    # A recipe may be given by its full name.
     attacks = {name.removeprefix("paper-") for name in args.attacks}
     for name, users in _USED_BY.items():
         if getattr(args, name) is not None and attacks.isdisjoint(users.split(", ")):
@@ -187,7 +187,7 @@ def _smooth_model(model: Classifier, args: argparse.Namespace) -> Classifier:
 
 
 def _attack_text(attacks: list[Attack], model: Classifier, args: argparse.Namespace) -> None:
-    """Attack the input of `--text` and print what came of it."""
+    """Attack the input of `--text` and print the results."""
     from hf_bat.attack.report import disclosure
 
     disclosed = model.disclosed()
@@ -224,6 +224,7 @@ def _print_skipped(report: AttackReport) -> None:
     if unlabeled := summary["skipped_reasons"].get("no label"):
         print(f"skipped {unlabeled} of {summary['rows']} rows without a label", file=sys.stderr)
     for name, summary in report.attacks.items():
+        # The table shows "-" for such an attack, which does not say why.
         if not summary["attempted"]:
             reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
             print(f"{name}: no row was attacked ({reasons})", file=sys.stderr)
@@ -231,8 +232,7 @@ def _print_skipped(report: AttackReport) -> None:
 
 def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[str, ...]) -> None:
     if args.json:
-        if args.rows:  # relative to the report, so that both can be moved together
-            report.about["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
+        report.about.update(options.locate_rows(args))
         report.save_json(args.json)
     if args.csv:
         report.save_csv(args.csv)
@@ -242,7 +242,7 @@ def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[
 
         write_attack_page(report, args.html)
     if args.export:
-        # The report has no column names, because it may be read without its data.
+        # The column names are not in the report, because it may be read without its data.
         count, unlabeled = report.export(args.export, columns)
         if unlabeled:
             print(
@@ -250,6 +250,4 @@ def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[
                 "the edit should change the label but does not say to which",
                 file=sys.stderr,
             )
-    written = [getattr(args, name) for name in ("json", *_ROW_OUTPUTS)]
-    if any(written):
-        print(f"written: {', '.join(filter(None, written))}", file=sys.stderr)
+    options.print_written(args.json, *(getattr(args, name) for name in _ROW_OUTPUTS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hf_bat.commands import options
 from hf_bat.errors import HfBatError
@@ -85,7 +84,5 @@ def run(args: argparse.Namespace) -> int:
         print(report.to_markdown())
         if args.json:
             report.save_json(args.json)
-        written = ", ".join(filter(None, (args.json, args.rows)))
-        if written:
-            print(f"written: {written}", file=sys.stderr)
+        options.print_written(args.json, args.rows)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -90,13 +89,14 @@ def run(args: argparse.Namespace) -> int:
             "comparisons": [one.to_dict() for one in comparisons],
             "rates": [one.to_dict() for one in rates],
         }
+        # A key only if a side has it, as in the reports.
         disclosed = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}
         for name, key in disclosed.items():
             sides = {side: report[key] for side, report in reports.items() if report.get(key)}
             if sides:
                 content[name] = sides
         write_json(args.json, content)
-        print(f"written: {args.json}", file=sys.stderr)
+        options.print_written(args.json)
     return 0
 
 

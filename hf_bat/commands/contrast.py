@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-from pathlib import Path
 
 from hf_bat.commands import options
 from hf_bat.files import write_atomically, write_json
@@ -55,15 +52,13 @@ def run(args: argparse.Namespace) -> int:
             "task": task.name,
             "contrast": report.to_dict(),
             **disclosed,
+            **options.locate_rows(args),
         }
-        if args.rows:  # relative to the report, so that both can be moved together
-            content["rows_file"] = os.path.relpath(args.rows, Path(args.json).parent)
         write_json(args.json, content)
-        print(f"written: {args.json}", file=sys.stderr)
     if args.rows:
         # In each line, because rows are also read without their report.
         marks = marks_of(disclosed)
         lines = [json.dumps({**row, **marks}, ensure_ascii=False) for row in report.row_results]
         write_atomically(args.rows, "".join(f"{line}\n" for line in lines))
-        print(f"written: {args.rows}", file=sys.stderr)
+    options.print_written(args.json, args.rows)
     return 0

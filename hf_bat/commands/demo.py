@@ -70,21 +70,18 @@ def run(args: argparse.Namespace) -> int:
     )
     options.check_outputs(args, "json")  # now, because training takes minutes
     start = time.perf_counter()
+    # On stderr, so that stdout has only the table.
     results = run_demo(settings, announce=lambda line: print(line, file=sys.stderr, flush=True))
     results["seconds"] = round(time.perf_counter() - start, 1)
     print(format_table(results))
     if args.json:
         write_json(args.json, results)
-        print(f"written: {args.json}", file=sys.stderr)
+        options.print_written(args.json)
     return 0
 
 
 def format_table(results: dict[str, Any]) -> str:
-    """Format the results side by side, one column per method.
-
-    Args:
-        results: What `run_demo` returns, with `seconds` of the whole run.
-    """
+    """Format the results of `run_demo`, and `seconds` of the whole run, with one column per method."""
     methods = results["methods"]
     lines = [["", *methods]]
     for title, keys in _SHARES.items():
@@ -92,7 +89,7 @@ def format_table(results: dict[str, Any]) -> str:
         for value in methods.values():
             for key in keys:
                 value = value[key]
-            # A rate of no rows is `None`.
+            # A rate over no rows is `None`.
             cells.append("-" if value is None else format_rate(value))
         lines.append(cells)
     lines.append(["training, seconds", *(f"{m['train_seconds']:.1f}" for m in methods.values())])

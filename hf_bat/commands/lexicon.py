@@ -129,9 +129,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the action, print its report and return 0."""
     from hf_bat.lexicon import SubstitutionTable
 
-    writes_table = args.action in ("build", "convert")
-    options.check_outputs(args, *(["output"] if writes_table else []), "json")
-    if writes_table:
+    options.check_outputs(args, "output", "json")
+    if args.action in ("build", "convert"):
         table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
         # An empty table perturbs nothing, which would show only as a training that changes nothing.
         if not table:
@@ -249,6 +248,7 @@ def _describe(name: str, words: list[str]) -> dict[str, Any]:
     from hf_bat.lexicon import default_antonyms
 
     table = _load(name)
+    # Such pairs are the likeliest errors of a synonym table: they turn a fickle edit obstinate.
     without_antonyms = table.minus(default_antonyms())
     shared = sum(map(len, table.values())) - sum(map(len, without_antonyms.values()))
     # Words spread over the alphabet show more of a table than its first words.
@@ -266,6 +266,7 @@ def _describe(name: str, words: list[str]) -> dict[str, Any]:
 
 def _print_report(report: dict[str, Any]) -> None:
     for key, value in report.items():
+        # Metadata and samples are too long for one line.
         if isinstance(value, dict):
             print(f"{key}:")
             for name, entry in value.items():

@@ -24,30 +24,14 @@ _INPUTS = (
 
 
 def parse_count(text: str) -> int:
-    """Parse a whole number of at least 1, as an argparse type.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is another number, or none.
-
-    Example:
-        >>> parse_count("7")
-        7
-    """
+    """Parse a whole number of at least 1, as an argparse type."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text}")
     return int(text)
 
 
 def parse_seed(text: str) -> int:
-    """Parse a seed that both numpy and torch accept, as an argparse type.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is not a whole number from 0 to 2**32 - 1.
-
-    Example:
-        >>> parse_seed("7")
-        7
-    """
+    """Parse a seed that both numpy and torch accept, as an argparse type."""
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be a seed from 0 to {2**32 - 1}; got {text}")
     return int(text)
@@ -116,28 +100,14 @@ EXECUTION = ("--max-seq-length", "--batch-size", "--device", "--dtype")
 
 
 def add_shared(parser: Any, *names: str, **changes: Any) -> None:
-    """Add options that several commands have.
-
-    Args:
-        parser: A parser, or a group of its options.
-        *names: The options, in their first spelling.
-        **changes: Keywords of `add_argument` that differ in this command.
-    """
+    """Add options that several commands have; `changes` are keywords that differ in this command."""
     for name in names:
         keywords = {**_SHARED[name], **changes}
         parser.add_argument(name, *keywords.pop("also", ()), **keywords)
 
 
 def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
-    """Return the task that `--task` names or `--columns` describes.
-
-    Args:
-        args: The values of the options `TASK`, and of `--skipped-labels` if the command has it.
-        default: The task if neither is given.
-
-    Raises:
-        HfBatError: If both or neither are given, the task is unknown, or it would ignore an option.
-    """
+    """Return the task that `--task` names or `--columns` describes; the default one if neither is given."""
     from hf_bat.tasks import build_task
 
     name = args.task_name or (None if args.columns else default)
@@ -145,16 +115,7 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
-    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given.
-
-    Args:
-        args: The values of the options `MODEL`, `EXECUTION` and `--canonicalize`.
-        task: The task.
-        rows: The rows to classify, which may declare label names.
-
-    Raises:
-        HfBatError: If the model or a table cannot be loaded, or the labels do not fit the task.
-    """
+    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given."""
     from hf_bat.attack.models import as_classifier
     from hf_bat.attack.ranks import choose_rank_device
 
@@ -162,7 +123,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
     device = choose_rank_device(args.device)
     model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
     _warn_about_unnamed_labels(model, task, rows)
-    return defend_model(model, args)
+    return _defend_model(model, args)
 
 
 def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None:
@@ -183,19 +144,8 @@ def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None
         )
 
 
-def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
-    """Put a model behind the preprocessing defense of `--canonicalize`; warn if it was trained with another.
-
-    Args:
-        model: The model of `args.model`.
-        args: With `canonicalize`, `model` and, if the command has it, `casing`.
-
-    Returns:
-        The defended model, or the model itself if the option is not given.
-
-    Raises:
-        HfBatError: If the table, or the record of the defense next to the model, cannot be read.
-    """
+def _defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
+    """Put a model behind the defense of `--canonicalize`, if given; warn if it was trained with another."""
     from hf_bat.attack.models import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.lexicon import SubstitutionTable
@@ -230,19 +180,10 @@ def check_outputs(
 ) -> None:
     """Check, before a command does its work, that its output files can be written and replace no input.
 
-    Args:
-        args: The command's arguments.
-        names: The options that name an output file, without dashes; one without a value is skipped.
-        inputs: Files that the command reads although no option names them.
-
-    Raises:
-        HfBatError: If an output is a folder or in a missing folder, is a file that the command reads, belongs
-            to a model, or is also the output of another option.
+    `names` are the options that name outputs; `inputs` are files that are read although no option names
+    them.
 
     Example:
-        >>> check_outputs(argparse.Namespace(json="/no/such/folder/x.json", rows=None), "json", "rows")
-        Traceback (most recent call last):
-        hf_bat.errors.HfBatError: --json: cannot write /no/such/folder/x.json: no folder /no/such/folder
         >>> check_outputs(argparse.Namespace(data="d.jsonl", json="./d.jsonl"), "json")
         Traceback (most recent call last):
         hf_bat.errors.HfBatError: --json ./d.jsonl would overwrite a file that is read; name another file
@@ -250,7 +191,7 @@ def check_outputs(
     protected = {identify_file(path) for path in (*inputs, *_list_inputs(args, names))}
     written: dict[object, str] = {}
     for name in names:
-        value = getattr(args, name)
+        value = getattr(args, name, None)
         if not value:
             continue
         path, folder = Path(value), Path(value).absolute().parent
@@ -261,7 +202,7 @@ def check_outputs(
         # A pipe or a device such as /dev/stdout takes several outputs, one after the other.
         if path.exists() and not path.is_file():
             continue
-        # A file is replaced, not rewritten, which takes write access to its folder.
+        # A file is replaced, not rewritten: that takes write access to its folder.
         if not os.access(folder, os.W_OK):
             raise HfBatError(f"--{name}: cannot write {value}: folder {folder} is not writable")
         file = identify_file(path)
@@ -274,6 +215,18 @@ def check_outputs(
                 f"--{written[file]} and --{name} are one file, {value}; give each its own"
             )
         written[file] = name
+
+
+def print_written(*paths: str | os.PathLike[str] | None) -> None:
+    """Print which of the files were written, on stderr; a path is `None` if its file was not asked for."""
+    written = ", ".join(str(path) for path in paths if path)
+    if written:
+        print(f"written: {written}", file=sys.stderr)
+
+
+def locate_rows(args: argparse.Namespace) -> dict[str, str]:
+    """Return where `--rows` is relative to the report of `--json`, so that both can be moved together."""
+    return {"rows_file": os.path.relpath(args.rows, Path(args.json).parent)} if args.rows else {}
 
 
 def _list_inputs(args: argparse.Namespace, outputs: Iterable[str]) -> list[str | Path]:

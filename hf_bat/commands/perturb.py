@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hf_bat.commands import options
 from hf_bat.errors import HfBatError
@@ -94,5 +93,5 @@ def run(args: argparse.Namespace) -> int:
     print(preview)
     if args.json:
         write_json(args.json, preview.to_dict())
-        print(f"written: {args.json}", file=sys.stderr)
+        options.print_written(args.json)
     return 0

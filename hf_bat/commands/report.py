@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_outputs(args, "output", "json")
     written = write_report(args.folder, page, [args.json] if args.json else ())
     print(f"shown: {', '.join(written['files'])}")
+    # So that nobody takes a file for shown that the page ignores.
     for names, reason in group_reasons(written["others"]):
         print(f"not shown: {names}: {reason}")
     print(f"written: {written['output']}")

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         print(markdown(group_runs(runs, results, varied)), end="")
         if not any(path.stem == "frontier" for path in written):
             print(f"no frontier: no run has both {obstinate} and {FICKLE}", file=sys.stderr)
-        print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+        options.print_written(*written)
     if failures:
         raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
     return 0
