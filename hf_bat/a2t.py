@@ -1,8 +1,8 @@
 """A2T: adversarial training with this package's own attack in the loop (Yoo and Qi 2021).
 
 When an epoch starts, a share of the training rows is attacked with the current weights, and the inputs
-that fool the model are written to a file. Training reads them from there, in the main process and in data
-workers, so that a run that resumes inside the epoch trains on exactly the same inputs.
+that fool the model are written to a file. The main process and the data workers train on this file, so
+that a run that resumes inside the epoch trains on exactly the same inputs.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ class AttackSchedule:
 
     Args:
         clean_epochs: Number of first epochs without adversarial rows.
-        interval: Epochs from one attack to the next; epochs in between train on the rows of the last one.
-        share: Share of the training rows that is attacked, above 0 and at most 1. It counts the attacked
-            rows, not the successful attacks.
+        interval: Epochs between attacks; in between, epochs train on the rows of the last attack.
+        share: Share of the training rows that is attacked, whether the attack succeeds or not.
         seed: Seed of the choice of rows.
 
     Example:
@@ -68,14 +67,9 @@ class AttackSchedule:
         return epoch - (epoch - self.clean_epochs) % self.interval
 
     def choose_rows(self, ids: Sequence[int], epoch: int) -> list[int]:
-        """Choose the rows to attack, which depend only on the seed, the epoch and the rows' ids.
+        """Return the sorted positions in `ids` of the rows to attack: `share` of the rows, rounded up.
 
-        Args:
-            ids: `idx` of each row.
-            epoch: Epoch of the attack, from 0.
-
-        Returns:
-            Positions in `ids`, sorted; their number is `share` of the rows, rounded up.
+        They depend only on the seed, the epoch and the rows' ids.
         """
         draws = [DrawSource(self.seed, epoch, idx, _CHOICE_STREAM).random() for idx in ids]
         # The tolerance undoes rounding errors: 0.07 * 100 is above 7.
@@ -85,16 +79,11 @@ class AttackSchedule:
 
 @dataclass(frozen=True)
 class AdversarialSampler(PerturbationSampler):
-    """Gives each row the adversarial version from its epoch's attack, if the attack succeeded.
-
-    Args:
-        folder: Folder with the rows of the attacks.
-        schedule: Which attack's rows an epoch trains on.
-    """
+    """Gives each row the adversarial version that its epoch's attack wrote into `folder`, if it succeeded."""
 
     folder: Path = Path()
     schedule: AttackSchedule = AttackSchedule(0, 1, 1.0, 0)
-    # Versions of the last attack only: a persistent worker reads the file of the next one itself.
+    # Epoch of the attack -> versions, only of the last one: a persistent worker reads the next itself.
     _versions: dict[int, dict[int | str, Texts]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -103,12 +92,7 @@ class AdversarialSampler(PerturbationSampler):
     def from_arguments(
         cls, args: BalancedTrainingArguments, columns: Sequence[str]
     ) -> AdversarialSampler:
-        """Return the sampler of a run with `method="a2t"`.
-
-        Args:
-            args: Arguments of the run.
-            columns: Its one or two text columns.
-        """
+        """Return the sampler of a run whose rows have these text columns."""
         schedule = AttackSchedule.from_arguments(args)
         return cls(columns, folder=get_adversarial_folder(args), schedule=schedule)
 
@@ -131,16 +115,12 @@ class RowAttacker:
     """Attacks training rows when epochs start, and checks the attacked rows when a run resumes.
 
     Args:
-        args: Arguments of a run with `method="a2t"`; they choose recipe, schedule and folder. Every rank
-            must be able to read the output folder.
+        args: Choose recipe, schedule and folder. Every rank must be able to read the output folder.
         task: Task of the training rows.
-        tokenizer: The model's tokenizer. It must be a fast one, because words are ranked by gradient.
+        tokenizer: The model's tokenizer, a fast one.
         synonyms: Table of the candidates.
         antonyms: Table of the words that a masked language model must not put in.
         canonicalizer: Preprocessing defense of the model, through which it is attacked too.
-
-    Raises:
-        HfBatError: The tokenizer is a slow one, or an encoder or language model cannot be loaded.
     """
 
     def __init__(
@@ -170,7 +150,8 @@ class RowAttacker:
         self.args, self.schedule = args, AttackSchedule.from_arguments(args)
         # Prepared rows have the model's label numbers, in a column of this name.
         self.task = replace(task, label_column="label")
-        self.tokenizer, self.canonicalizer = tokenizer, canonicalizer
+        self.tokenizer = tokenizer
+        self._model_options: Any = {"dtype": args.autocast_dtype, "canonicalizer": canonicalizer}
         # Load all models of the recipe now: an error must not wait until the clean epochs are over.
         self._recipe_hash = self.recipe.hash[:16]
         for rule in self.recipe.constraints:
@@ -186,12 +167,9 @@ class RowAttacker:
             epoch: Progress of training: a whole number, or a fraction if a run resumes inside an epoch.
 
         Returns:
-            Figures of the attack, empty if none was needed: `adversarial_attacked` (rows),
-            `adversarial_found` (rows with an adversarial version) and `adversarial_asr` (their share of the
-            rows that the model answered correctly).
-
-        Raises:
-            HfBatError: A run resumes inside an epoch whose adversarial rows are missing or differ.
+            Figures of the attack: `adversarial_attacked` (rows), `adversarial_found` (rows with an
+            adversarial version) and `adversarial_asr` (their share of the rows that the model answered
+            correctly). Empty if no attack was needed.
         """
         attack_epoch = self.schedule.get_attack_epoch(int(epoch))
         if attack_epoch is None:
@@ -202,17 +180,15 @@ class RowAttacker:
             self._check_rows(chosen, path)
             return {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        args = self.args
-        classifier = as_classifier(
-            model,
-            self.tokenizer,
-            args.max_seq_length,
-            dtype=args.autocast_dtype,
-            canonicalizer=self.canonicalizer,
+        length = self.args.max_seq_length
+        classifier = as_classifier(model, self.tokenizer, length, **self._model_options)
+        attack = Attack(
+            self.recipe,
+            classifier,
+            task=self.task,
+            batch_size=self.args.eval_batch_size,
+            progress=False if self.args.disable_tqdm else None,
         )
-        progress = False if args.disable_tqdm else None
-        options: dict[str, Any] = {"batch_size": args.eval_batch_size, "progress": progress}
-        attack = Attack(self.recipe, classifier, task=self.task, **options)
         # replace=True: rows of other weights are from an earlier run. Rows of the same weights are from this
         # run, killed during the attack or resumed from before it, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
@@ -225,10 +201,10 @@ class RowAttacker:
         return figures
 
     def _check_rows(self, chosen: Any, path: Path) -> None:
-        """Refuse a file that cannot be the one with which the epoch began."""
+        """Check that the file is the one that the epoch began with."""
         try:
             attacked = read_rows(path)
-        except HfBatError:  # without the advice below
+        except HfBatError:  # the message below has more advice
             attacked = []
         texts = zip(chosen["idx"], *(chosen[column] for column in self.task.columns), strict=True)
         if not (
@@ -238,7 +214,7 @@ class RowAttacker:
         ):
             raise HfBatError(
                 f"cannot resume inside an epoch: {path} is missing, incomplete, or from another attack, seed "
-                "or training set; put it back, resume from the end of an epoch or start a new run"
+                "or training set; restore it, resume from the end of an epoch or start a new run"
             )
 
 

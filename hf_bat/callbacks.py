@@ -59,34 +59,11 @@ class RobustnessMeter:
             raise HfBatError("name at least one attack, such as 'antonym'")
         self.recipes = [get_recipe(name, max_length=max_length, **options) for name in attacks]
         self.task = get_task(task)
-        self.tokenizer, self.canonicalizer, self.dtype = tokenizer, canonicalizer, dtype
-        self.max_samples, self.batch_size = max_samples, batch_size
-        self.label_filter = label_filter
+        self.tokenizer, self.max_samples = tokenizer, max_samples
+        self._model_options: Any = {"dtype": dtype, "canonicalizer": canonicalizer}
+        self._attack_options: Any = {"batch_size": batch_size, "label_filter": label_filter}
         #: Reports of the last measurement by the attack's short name.
         self.reports: dict[str, AttackReport] = {}
-
-    @classmethod
-    def from_arguments(
-        cls,
-        args: Any,
-        task: Task,
-        tokenizer: Any,
-        canonicalizer: Canonicalizer | None = None,
-        **options: Any,
-    ) -> RobustnessMeter:
-        """Make the meter that `BalancedTrainingArguments` describe; see the class for the rest."""
-        return cls(
-            args.attacks,
-            task,
-            tokenizer,
-            max_samples=args.max_attack_samples,
-            batch_size=args.eval_batch_size,
-            dtype=args.autocast_dtype,
-            max_length=args.max_seq_length,
-            label_filter=args.attack_label_filter,
-            canonicalizer=canonicalizer,
-            **options,
-        )
 
     def measure(
         self, model: Any, rows: Any, prefix: str = "eval", accuracy: float | None = None
@@ -100,30 +77,18 @@ class RobustnessMeter:
             accuracy: Accuracy for the combined score. If `None`, the accuracy on the attacked rows.
 
         Returns:
-            `{prefix}_{attack}_asr`, for obstinate attacks also `_asr_confident` and `_keep_rate`, then
-            `_asr_attackable` and `_attackable`, as fractions; rates over zero rows are left out. With the
-            label filter also `_valid_asr`, ..., `_valid_keep_rate` and `_invalid_keep_rate`. With both a
-            synonym and an antonym attack also `{prefix}_robustness`, the harmonic mean of accuracy,
-            1 - synonym ASR and 1 - antonym ASR (strict).
+            `{prefix}_{attack}_{figure}` for the figures that `hf_bat.attack.figures` logs, as fractions;
+            rates over zero rows are left out. With both a synonym and an antonym attack also
+            `{prefix}_robustness`, the harmonic mean of accuracy, 1 - synonym ASR and 1 - antonym ASR
+            (strict).
         """
         metrics: dict[str, float] = {}
         self.reports = {}
         known: dict[Any, Any] = {}  # predictions on the rows, shared by the attacks
         for recipe in self.recipes:
-            classifier = as_classifier(
-                model,
-                self.tokenizer,
-                recipe.max_length,
-                dtype=self.dtype,
-                canonicalizer=self.canonicalizer,
-            )
-            attack = Attack(
-                recipe,
-                classifier,
-                task=self.task,
-                batch_size=self.batch_size,
-                label_filter=self.label_filter,
-            )
+            length = recipe.max_length
+            classifier = as_classifier(model, self.tokenizer, length, **self._model_options)
+            attack = Attack(recipe, classifier, task=self.task, **self._attack_options)
             report = attack.run(rows, max_samples=self.max_samples, known=known)
             self.reports[attack.name] = report
             summary = report[attack.name]
@@ -180,6 +145,7 @@ class RobustnessCallback(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Attack the model and add the metrics to the evaluation's."""
         metrics: dict[str, float] = kwargs["metrics"]
+        # Not earlier, because a callback does not know its Trainer before the first event.
         if self._meter is None:
             options: dict[str, Any] = {"tokenizer": kwargs.get("processing_class")} | self.options
             if options["tokenizer"] is None:
@@ -206,7 +172,7 @@ class RobustnessCallback(TrainerCallback):
 
 
 class RunCallback(TrainerCallback):
-    """Start a run afresh; at each epoch, tell the collator whose draws to make, and attack rows.
+    """Resets a trainer's figures for each run, sets the collator's epoch, and attacks training rows.
 
     A run that resumes inside an epoch continues with that epoch's draws.
     """
@@ -216,7 +182,7 @@ class RunCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
-        # What an earlier run left behind is not part of this one.
+        # The figures of an earlier run are not part of this one.
         trainer.loss_meter, trainer.evaluations = LossMeter(), []
         if state.is_hyper_param_search:
             trainer.adversary = trainer.make_adversary()
@@ -238,14 +204,8 @@ class RunCallback(TrainerCallback):
 
 
 def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:
-    """Set the attack metric that picks the best model to NaN if it is a rate over zero rows this time.
-
-    Without it the `Trainer` would stop with a missing key; NaN is never the best.
-
-    Args:
-        metrics: Metrics of an evaluation; changed in place.
-        wanted: `metric_for_best_model`.
-    """
+    """Set the attack metric that picks the best model, `wanted`, to NaN if it is a rate over zero rows."""
+    # With a missing key, Trainer would stop; NaN is never the best.
     key = f"eval_{str(wanted).removeprefix('eval_')}"
     # With several evaluation sets, only the set that the metric belongs to.
     prefixes = [name.removesuffix("loss") for name in metrics if name.endswith("_loss")]
@@ -255,15 +215,7 @@ def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:
 
 
 def drop_missing_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics as results keep them: without the NaN that `add_missing_metric` set.
-
-    Args:
-        metrics: Metrics of an evaluation.
-
-    Example:
-        >>> drop_missing_metrics({"eval_loss": 0.5, "eval_antonym_asr": float("nan")})
-        {'eval_loss': 0.5}
-    """
+    """Return metrics as results keep them: without the NaN that `add_missing_metric` set."""
     return {
         name: value
         for name, value in metrics.items()
@@ -272,32 +224,14 @@ def drop_missing_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def should_attack(when: str, state: Any, in_training: bool) -> bool:
-    """Tell whether an evaluation includes attacks.
-
-    Args:
-        when: `"eval"` (always), `"epoch"` (at the end of an epoch, and outside training) or `"end"` (only
-            outside training).
-        state: State of the `Trainer`.
-        in_training: Whether the evaluation interrupts training.
-    """
+    """Return whether an evaluation, inside or outside training, includes attacks; see `attack_every`."""
     if when == "eval" or not in_training:
         return True
     return when == "epoch" and float(state.epoch or 0.0).is_integer()
 
 
 def robustness_objective(metrics: Mapping[str, float]) -> float:
-    """Return what a hyper-parameter search maximizes: `eval_robustness`, or accuracy if it is missing.
-
-    Args:
-        metrics: Metrics of an evaluation.
-
-    Raises:
-        HfBatError: Both metrics are missing.
-
-    Example:
-        >>> robustness_objective({"eval_accuracy": 0.8, "eval_loss": 0.5})
-        0.8
-    """
+    """Return what a hyperparameter search maximizes: `eval_robustness`, or accuracy if it is missing."""
     for name in ("eval_robustness", "eval_accuracy"):
         if name in metrics:
             return metrics[name]

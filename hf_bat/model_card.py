@@ -41,33 +41,18 @@ _RUN_METRICS = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one evaluation.
+    """The figures of one evaluation."""
 
-    Args:
-        name: Prefix of the metrics, such as `"eval"` or `"eval_mm"`.
-        step: Optimizer step whose weights were evaluated.
-        rows: Number of evaluated rows.
-        data: `type`, `name` and, if known, `config` and `split` of the data set; see `describe_data`.
-        metrics: Metrics as `Trainer.evaluate` returns them.
-        attacks: Attack -> its summary, as in `AttackReport.attacks`. Defaults to no attacks.
-    """
-
-    name: str
-    step: int
+    name: str  # prefix of the metrics, such as "eval" or "eval_mm"
+    step: int  # optimizer step whose weights were evaluated
     rows: int
-    data: Mapping[str, str]
+    data: Mapping[str, str]  # see `describe_data`
     metrics: Mapping[str, float]
+    # Attack -> its summary, as in `AttackReport.attacks`.
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_results(self) -> list[EvalResult]:
-        """Return the figures as `model-index` has them, without rates over zero rows.
-
-        Example:
-            >>> data, metrics = {"type": "snli", "name": "snli"}, {"eval_accuracy": 0.75}
-            >>> results = Evaluation("eval", 9, 4, data, metrics).to_results()
-            >>> [(result.metric_type, result.metric_value) for result in results]
-            [('accuracy', 0.75)]
-        """
+        """Return the figures as `model-index` has them, without rates over zero rows."""
         from huggingface_hub import EvalResult
 
         common: dict[str, Any] = {
@@ -106,15 +91,16 @@ class Evaluation:
 
     def get_model_metrics(self) -> dict[str, float]:
         """Return the model's metrics by their names without prefix, and no metrics of attacks."""
+        prefix = f"{self.name}_"
+        of_attacks = tuple(f"{prefix}{attack}_" for attack in self.attacks)
         return {
-            name: value
+            key.removeprefix(prefix): value
             for key, value in self.metrics.items()
-            for name in (key.removeprefix(f"{self.name}_"),)
-            if name != key
+            if key.startswith(prefix)
+            and not key.startswith(of_attacks)
+            and not any(part in key.removeprefix(prefix) for part in _RUN_METRICS)
             and isinstance(value, (int, float))
             and math.isfinite(value)
-            and not any(part in name for part in _RUN_METRICS)
-            and not any(name.startswith(f"{attack}_") for attack in self.attacks)
         }
 
 
@@ -168,17 +154,9 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
 
 
 def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -> None:
-    """Put our text and figures into the card that `Trainer.create_model_card` has written.
+    """Put our text and the figures of `gather_facts` into a card that `Trainer` has written.
 
-    Its metadata, hyper-parameters, results and versions are kept.
-
-    Args:
-        path: The card, `README.md` of the output folder.
-        facts: Facts from `gather_facts`.
-        own_tags: Tags that the card must have.
-
-    Raises:
-        HfBatError: The card cannot be written.
+    Its metadata, hyperparameters, results and versions are kept.
     """
     from huggingface_hub import ModelCard
 
@@ -210,16 +188,9 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
 
 
 def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
-    """Describe where rows come from, for `Evaluation.data`.
+    """Return `type`, `name`, `split` and maybe `config` of the data set that rows come from.
 
-    Args:
-        rows: A `datasets.Dataset`, or rows of another kind.
-        task: Their task.
-        split: Name of the split, if the rows do not know theirs.
-
-    Returns:
-        `type`, `name`, `split` and, if it has several, `config` of a data set of the Hub; of any other
-        rows the task's name.
+    Rows that are not from the Hub have the task's name, and `split` is used if they do not know theirs.
     """
     builder = getattr(rows, "builder_name", None)
     if task is None or task.hub is None or builder is None or builder in _LOCAL_BUILDERS:
@@ -236,9 +207,6 @@ def align_logs(state: Any) -> Iterator[None]:
 
     `Trainer`'s table of results requires that, but not every evaluation attacks, and some rates are
     over zero rows: these figures become a dash.
-
-    Args:
-        state: The `TrainerState`.
     """
     logs = state.log_history
     names = dict.fromkeys(name for log in logs if "eval_loss" in log for name in log)
@@ -270,12 +238,8 @@ def _load_template() -> Any:
 
 
 def _name_data(data: Mapping[str, str]) -> str:
-    """Return the name of a data set for the text; the split only of one from the Hub.
-
-    Example:
-        >>> _name_data({"type": "nyu-mll/glue", "config": "qqp", "split": "validation"})
-        '`nyu-mll/glue`, `qqp`, split `validation`'
-    """
+    """Return the name of a data set for the text; the split only of one from the Hub."""
+    # Names of tasks have no slash.
     if "/" not in data["type"]:
         return f"`{data['type']}` (rows of the user's own)"
     configuration = f", `{data['config']}`" if "config" in data else ""
@@ -296,11 +260,11 @@ def warn_local_base(model: Any) -> None:
 def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str | None) -> str:
     """Return the message for an upload that failed: where the model is and how to try again.
 
-    `revision` is the branch that `push_to_hub` was given; `None` for that of the arguments.
+    `revision` is the branch that `push_to_hub` was given; `None` for the one in the arguments.
     """
     folder = args.output_dir
     call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
-    # What begins with "_" holds texts of training rows; `Trainer` never uploads it.
+    # Paths that begin with "_" hold texts of training rows; `Trainer` never uploads them.
     command = f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
     branch = args.hub_revision if revision is None else revision
     if branch:

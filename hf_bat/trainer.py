@@ -17,6 +17,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from hf_bat import model_card
 from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
 from hf_bat.callbacks import (
     RobustnessMeter,
@@ -34,15 +35,6 @@ from hf_bat.files import get_hub_name
 from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lexicon.table import TableSource
 from hf_bat.methods import LossSettings, Method
-from hf_bat.model_card import (
-    Evaluation,
-    align_logs,
-    describe_data,
-    explain_failed_upload,
-    finish_card,
-    gather_facts,
-    warn_local_base,
-)
 from hf_bat.objective import (
     KINDS,
     Forward,
@@ -71,7 +63,7 @@ class BalancedTrainer(Trainer):
     Each training step runs the model once over the anchors and their valid fickle and obstinate
     versions, and adds the method's terms to the cross-entropy on the anchors. Means are taken over the
     whole accumulation window and all ranks, so that 16 x 1, 4 x 4 and two ranks of 8 give the same
-    gradient. Evaluation and prediction see unperturbed inputs and return only logits.
+    gradient. Evaluation and prediction use unperturbed inputs and return only logits.
 
     Args:
         model: A single-label sequence classifier. Alternatively, give `model_init`.
@@ -82,7 +74,7 @@ class BalancedTrainer(Trainer):
         processing_class: The tokenizer.
         task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
         synonyms: A `SubstitutionTable`, a mapping or the path of one. Defaults to the bundled table.
-        antonyms: Likewise for antonyms.
+        antonyms: The same for antonyms.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names.
         **kwargs: Everything else that `Trainer` takes.
 
@@ -136,8 +128,8 @@ class BalancedTrainer(Trainer):
         # The model's own loss may be normalized in any way; compute_loss works on its logits.
         self.model_accepts_loss_kwargs = False
         self._check_model()
-        #: Figures of the evaluations since training last began, in order, for the model card.
-        self.evaluations: list[Evaluation] = []
+        #: Figures of the evaluations since training last began, in order. The model card shows them.
+        self.evaluations: list[model_card.Evaluation] = []
         # Counts of the current accumulation window over all ranks, by name.
         self._window: dict[str, torch.Tensor] | None = None
         self.steps_per_epoch = 1
@@ -149,13 +141,7 @@ class BalancedTrainer(Trainer):
         if self.task is not None:
             self._complete_config(self.model)
             self.train_dataset = self._prepare(train_dataset, "training set")
-            if isinstance(eval_dataset, dict):
-                self.eval_dataset = {
-                    name: self._prepare(rows, f"evaluation set {name!r}")
-                    for name, rows in eval_dataset.items()
-                }
-            else:
-                self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
+            self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
             self.data_collator = self._own_collator or self._make_collator()
         #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
         self.meter = self._make_meter()
@@ -171,18 +157,20 @@ class BalancedTrainer(Trainer):
             raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")
         warn_about_head(self.model, args.pooling)
         if self.task is not None:
-            # Found out now rather than by the first long row.
+            # Now, because otherwise the first long row would stop a run.
             check_length(config, args.max_seq_length, "max_seq_length")
-        if self.task is not None and collator is not None:
+        if isinstance(collator, PerturbationCollator):
             check_canonicalizer(collator, self.canonicalizer)
             check_length(config, collator.max_length, "max_length")
 
     # ---- rows to batches ----------------------------------------------------------------------
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
-        """Return rows with text columns, `label` as the model numbers it, and `idx`."""
+        """Return rows, or a dict of them, with text columns, `label` as the model numbers it, and `idx`."""
         if self.task is None or rows is None:
             return rows
+        if isinstance(rows, dict):
+            return {key: self._prepare(part, f"{name} {key!r}") for key, part in rows.items()}
         args = self.args
         dataset = prepare_dataset(rows, self.task, self.model.config, name, keep_all)
         if args.train_sampling_strategy == "random":
@@ -268,7 +256,7 @@ class BalancedTrainer(Trainer):
         self.train_dataset = self._prepare(self.train_dataset, "training set")
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
-            # Another loader of the same run must not fall behind in the epoch.
+            # Another loader of the same run must be in the same epoch.
             collator.follow(self.data_collator)
             self.data_collator = collator
         loader = super().get_train_dataloader()
@@ -435,10 +423,10 @@ class BalancedTrainer(Trainer):
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
         rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
         if not isinstance(rows, dict):  # Trainer calls this method for each set of a dict
-            data = describe_data(rows, self.task, metric_key_prefix)
+            data = model_card.describe_data(rows, self.task, metric_key_prefix)
             step, (size, attacks) = self._step_of_weights(), self._last_evaluation
             self.evaluations.append(
-                Evaluation(metric_key_prefix, step, size, data, metrics, attacks)
+                model_card.Evaluation(metric_key_prefix, step, size, data, metrics, attacks)
             )
         return metrics
 
@@ -465,16 +453,26 @@ class BalancedTrainer(Trainer):
         return output
 
     def _make_meter(self) -> RobustnessMeter | None:
-        if not self.args.attacks or self.task is None:
+        args = self.args
+        if not args.attacks or self.task is None:
             return None
         self._check_whole_model("attacks=")
-        tables = {"synonyms": self._synonyms, "antonyms": self._antonyms}
-        return RobustnessMeter.from_arguments(
-            self.args, self.task, self.processing_class, self.canonicalizer, **tables
+        return RobustnessMeter(
+            args.attacks,
+            self.task,
+            self.processing_class,
+            args.max_attack_samples,
+            args.eval_batch_size,
+            args.autocast_dtype,
+            args.max_seq_length,
+            args.attack_label_filter,
+            self.canonicalizer,
+            synonyms=self._synonyms,
+            antonyms=self._antonyms,
         )
 
     def make_adversary(self) -> RowAttacker | None:
-        """Make what attacks training rows, from the arguments of now; `None` for most methods."""
+        """Make the attacker of training rows from the current arguments; `None` for most methods."""
         args = self.args
         if not args.get_method().attack_recipe or self.task is None:
             return None
@@ -574,7 +572,7 @@ class BalancedTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.canonicalize:  # whoever loads the model must know about its defense
+        if self.args.canonicalize:  # a user who loads the model must know about its defense
             self.save_perturbations(output_dir or str(self.args.output_dir))
 
     def hyperparameter_search(
@@ -617,23 +615,23 @@ class BalancedTrainer(Trainer):
     ) -> None:
         """Write `README.md`: `Trainer`'s card with the method, tables, attacks, limits and citation.
 
-        The figures are those of `evaluate` calls on the weights that the model has now. Arguments are
+        Its figures come from `evaluate` calls on the weights that the model has now. Arguments are
         `Trainer`'s; `tags` are added to `hf_bat` and the method's name, and a local folder as
         `finetuned_from` is not named.
         """
         if not self.is_world_process_zero():
             return
-        facts = gather_facts(self, self._step_of_weights(), get_hub_name(finetuned_from))
+        facts = model_card.gather_facts(self, self._step_of_weights(), get_hub_name(finetuned_from))
         own_tags = ["hf_bat", self.args.method]
         if hasattr(self.model, "add_model_tags"):
             self.model.add_model_tags(own_tags)
         given = [tags] if isinstance(tags, str) else list(tags or [])
         tags, tasks = [*own_tags, *given], tasks or "text-classification"
-        with align_logs(self.state):
+        with model_card.align_logs(self.state):
             super().create_model_card(
                 language, license, tags, model_name, facts["base"], tasks, **kwargs
             )
-        finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
+        model_card.finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
         # The last step of `push_to_hub` on this machine: what fails after it is the upload.
         self._is_uploading = True
 
@@ -674,7 +672,7 @@ class BalancedTrainer(Trainer):
             private: Whether a repository that is created here is private.
             **kwargs: Passed to `create_model_card`.
         """
-        warn_local_base(self.model)
+        model_card.warn_local_base(self.model)
         self._is_uploading = False
         try:
             return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
@@ -683,9 +681,8 @@ class BalancedTrainer(Trainer):
         except Exception as error:
             if not self._is_uploading:
                 raise
-            raise HfBatError(
-                explain_failed_upload(error, self.hub_model_id, self.args, revision)
-            ) from error
+            message = model_card.explain_failed_upload
+            raise HfBatError(message(error, self.hub_model_id, self.args, revision)) from error
 
 
 def _collate_with(loader: Any, collator: Any) -> Any:

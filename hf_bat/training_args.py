@@ -218,11 +218,9 @@ class BalancedTrainingArguments(TrainingArguments):
         self.check_method()
 
     def check_method(self) -> None:
-        """Check the method's options, and fill in the defaults of its weights.
-
-        Also called when training starts, because a hyperparameter search changes arguments after they
-        were made: what was filled in for another method is then replaced.
-        """
+        """Check the method's options, and fill in the defaults of its weights."""
+        # Called again when training starts, because a hyperparameter search may have changed the method:
+        # the defaults of the other method are replaced.
         filled: dict[str, Any] = self.__dict__.get("_filled", {})
         for name, value in filled.items():
             if getattr(self, name) == value:
@@ -268,11 +266,8 @@ class BalancedTrainingArguments(TrainingArguments):
         self.check_method()
 
     def check_epochs(self, clean_epochs: int, steps_per_epoch: int = 0) -> None:
-        """Check that some epoch is perturbed; otherwise the run would train as `normal`.
-
-        Called by whoever is about to train, because evaluation needs no epochs. A run that `max_steps` limits
-        only gets a warning, which needs `steps_per_epoch`.
-        """
+        """Check that some epoch is perturbed; otherwise the run would train as `normal`."""
+        # Not among the other checks, because a trainer that only evaluates needs no epochs.
         epochs, steps = self.num_train_epochs, self.max_steps
         if self.get_method().draws and steps <= 0 and 0 < epochs <= clean_epochs:
             raise HfBatError(
@@ -426,11 +421,6 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
             f"label_filter={args.label_filter!r} has no effect with a custom data_collator: pass "
             "validity= to the collator or set label_filter='off'"
         )
-    if (collator.canonicalizer is not None) != args.canonicalize:
-        raise HfBatError(
-            "canonicalize=True and a canonicalizer= of your data_collator need each other: attacks and "
-            "saved models follow the argument"
-        )
     # An option that the collator decides is left out or says what the collator has.
     decided = {
         "num_fickle": sampler.num_fickle,
@@ -454,9 +444,10 @@ def check_canonicalizer(
 ) -> None:
     """Check that a user's collator rewrites texts as attacks do, by the trainer's canonicalizer."""
     wanted = getattr(canonicalizer, "fingerprint", None)
-    if getattr(collator.canonicalizer, "fingerprint", None) != wanted:
+    # A function of the user's has no fingerprint to disclose: it equals nothing.
+    if getattr(collator.canonicalizer, "fingerprint", collator.canonicalizer) != wanted:
         raise HfBatError(
             "your data_collator's canonicalizer differs from the one that attacks use: make it as "
             "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), with the arguments' casing "
-            "and drop_antonyms_from_synonyms"
+            "and drop_antonyms_from_synonyms; without canonicalize=True, leave it out"
         )
