@@ -73,7 +73,7 @@ class _ListAction(argparse.Action):
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Build the parser of the command line, with the options of the chosen subcommand only.
 
-    What it parses has `run`, the function of that subcommand.
+    Its result has `run`, the function of that subcommand.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(

@@ -185,7 +185,7 @@ def _draw_panels(
 ) -> Figure:
     """Draw each line of each panel, the baselines and the legend.
 
-    `heights` are those of a panel and of the legend; `draw` is called with (axis, lines, name, means,
+    `heights` are a panel's and the legend's; `draw` is called with (axis, lines, name, means,
     deviations, color and marker); without `y_label`, each panel's title is its label.
     """
     figure, axes = _make_grid(len(panels), width, heights[0], extra=heights[1])

@@ -376,7 +376,7 @@ class BalancedTrainer(Trainer):
             entropy = settings.cross_entropy(forward.logits, inputs["labels"])
             terms["loss_ce"] = Term(entropy, "rows", 1.0)
         else:
-            loss = self._users_loss(forward, num_items_in_batch)
+            loss = self._call_users_loss(forward, num_items_in_batch)
         clean_steps = getattr(self.data_collator, "clean_epochs", 0) * self.steps_per_epoch
         warmup = args.get_warmup(self.state.global_step, self.state.max_steps, clean_steps)
         for name, term in terms.items():
@@ -391,7 +391,7 @@ class BalancedTrainer(Trainer):
         output = SequenceClassifierOutput(logits=forward.logits)
         return (loss, output) if return_outputs else loss
 
-    def _users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
+    def _call_users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
         output = SequenceClassifierOutput(logits=forward.logits)
         loss = self.compute_loss_func(output, forward.labels, num_items_in_batch=num_items)
         if self.args.average_tokens_across_devices and num_items is not None:
@@ -424,7 +424,7 @@ class BalancedTrainer(Trainer):
         rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
         if not isinstance(rows, dict):  # Trainer calls this method for each set of a dict
             data = model_card.describe_data(rows, self.task, metric_key_prefix)
-            step, (size, attacks) = self._step_of_weights(), self._last_evaluation
+            step, (size, attacks) = self._get_step_of_weights(), self._last_evaluation
             self.evaluations.append(
                 model_card.Evaluation(metric_key_prefix, step, size, data, metrics, attacks)
             )
@@ -442,7 +442,7 @@ class BalancedTrainer(Trainer):
         self._last_evaluation: tuple[int, dict[str, Any]] = (output.num_samples, {})
         if description == "Prediction":
             return output
-        if self.args.eval_distances and self.task is not None:
+        if self.args.eval_distances:
             distances = self.perturbation_distances(rows)
             output.metrics.update({f"{prefix}_{name}": v for name, v in distances.items()})
         if self.meter and should_attack(self.args.attack_every, self.state, self.is_in_train):
@@ -461,12 +461,12 @@ class BalancedTrainer(Trainer):
             args.attacks,
             self.task,
             self.processing_class,
-            args.max_attack_samples,
-            args.eval_batch_size,
-            args.autocast_dtype,
-            args.max_seq_length,
-            args.attack_label_filter,
-            self.canonicalizer,
+            max_samples=args.max_attack_samples,
+            batch_size=args.eval_batch_size,
+            dtype=args.autocast_dtype,
+            max_length=args.max_seq_length,
+            label_filter=args.attack_label_filter,
+            canonicalizer=self.canonicalizer,
             synonyms=self._synonyms,
             antonyms=self._antonyms,
         )
@@ -587,7 +587,7 @@ class BalancedTrainer(Trainer):
 
         Each trial starts from the arguments' options, so that a space may name one method's weights.
         """
-        given = self.args.given_options()
+        given = self.args.get_given_options()
 
         def start_trial(trial: Any) -> Any:
             self.args.restore_options(given)
@@ -621,7 +621,9 @@ class BalancedTrainer(Trainer):
         """
         if not self.is_world_process_zero():
             return
-        facts = model_card.gather_facts(self, self._step_of_weights(), get_hub_name(finetuned_from))
+        facts = model_card.gather_facts(
+            self, self._get_step_of_weights(), get_hub_name(finetuned_from)
+        )
         own_tags = ["hf_bat", self.args.method]
         if hasattr(self.model, "add_model_tags"):
             self.model.add_model_tags(own_tags)
@@ -635,7 +637,7 @@ class BalancedTrainer(Trainer):
         # The last step of `push_to_hub` on this machine: what fails after it is the upload.
         self._is_uploading = True
 
-    def _step_of_weights(self) -> int:
+    def _get_step_of_weights(self) -> int:
         """Return the step that the model's weights are from, which may be the best one's."""
         best = self.state.best_global_step
         if self.args.load_best_model_at_end and best and not self.is_in_train:

@@ -252,14 +252,14 @@ class BalancedTrainingArguments(TrainingArguments):
         """Name of the precision of attacks: "bfloat16" or "float16" as in training, else "float32"."""
         return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
 
-    def given_options(self) -> dict[str, Any]:
+    def get_given_options(self) -> dict[str, Any]:
         """Return the options beyond `TrainingArguments`, `None` where the method's default was filled in."""
         own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
         filled = self.__dict__.get("_filled", {})
         return {name: None if name in filled else getattr(self, name) for name in sorted(own)}
 
     def restore_options(self, given: Mapping[str, Any]) -> None:
-        """Set the options back to what `given_options` returned, and fill in the method's defaults."""
+        """Set the options back to what `get_given_options` returned, and fill in the method's defaults."""
         for name, value in given.items():
             setattr(self, name, value)
         self.__dict__["_filled"] = {}
@@ -429,7 +429,7 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         "max_seq_length": collator.max_length,
     }
     tables = ("obstinate_edits", "exclude_stopwords", "drop_antonyms_from_synonyms", "casing")
-    given = args.given_options()
+    given = args.get_given_options()
     for name in (*decided, *tables):
         default = args.__dataclass_fields__[name].default
         if given[name] not in (default, decided.get(name, default)):

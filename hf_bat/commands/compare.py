@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     kind, both, files, (rows_a, rows_b) = read_both(args.reports, args.rows)
     for path, report in zip(map(Path, args.reports), both, strict=True):
-        # With --rows a report may have no rows file of its own.
+        # With --rows, a report need not have a rows file next to it.
         with suppress(HfBatError):
             files.append(find_rows(path, report))
     options.check_outputs(args, "json", inputs=files)

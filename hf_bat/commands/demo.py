@@ -36,7 +36,7 @@ _SHARES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    # Without a default here, because DemoSettings has it.
+    # Without defaults here, because DemoSettings has them.
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -44,11 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training methods, such as normal, safer, pairwise, triplet (default: normal triplet)",
     )
     options.add_shared(parser, "--seed", "--json")
+    parser.add_argument("--epochs", type=int, help="epochs, the first one clean (default: 3)")
     parser.add_argument(
-        "--epochs", type=int, default=3, help="epochs, the first one clean (default: 3)"
-    )
-    parser.add_argument(
-        "--train-rows", type=int, default=2400, help="training pairs, at most 4500 (default: 2400)"
+        "--train-rows", type=int, help="training pairs, at most 4500 (default: 2400)"
     )
     parser.add_argument("--output-dir", metavar="DIR", help="keep the trained models here")
 
@@ -61,13 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
     logging.set_verbosity_error()  # hides the report that the classifier's weights are new
 
-    settings = DemoSettings(
-        methods=tuple(args.methods or DemoSettings.methods),
-        seed=args.seed,
-        epochs=args.epochs,
-        train_rows=args.train_rows,
-        output_dir=args.output_dir,
-    )
+    names = DemoSettings.__dataclass_fields__
+    given = {name: v for name, v in vars(args).items() if name in names and v is not None}
+    settings = DemoSettings(**given)
     options.check_outputs(args, "json")  # now, because training takes minutes
     start = time.perf_counter()
     # On stderr, so that stdout has only the table.

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-filter", default="off", help="obstinate draws: off (default), only or prefer"
     )
-    # The default of transformers, so that the draws are those of a training with default arguments.
+    # The default of transformers, so that a training with default arguments has the same draws.
     options.add_shared(parser, "--seed", default=42)
     parser.add_argument("--epoch", type=int, default=0, help="epoch of the draws (default: 0)")
     for kind in ("fickle", "obstinate"):

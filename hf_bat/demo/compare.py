@@ -49,7 +49,7 @@ class DemoSettings:
         output_dir: Folder that keeps the trained models. If `None`, they are not kept.
     """
 
-    methods: tuple[str, ...] = (DEFAULT_METHOD, "triplet")
+    methods: Sequence[str] = (DEFAULT_METHOD, "triplet")
     seed: int = 0
     epochs: int = 3
     train_rows: int = 2400
