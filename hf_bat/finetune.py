@@ -69,8 +69,8 @@ def load_rows(
 ) -> dict[str, Any]:
     """Return role -> rows for some of the roles "train", "validation" and "test".
 
-    They come from the run's files, or from the Hub, and are cut to their maximum numbers. With the last
-    two roles come MNLI's mismatched sets, under roles that end in `_mm`.
+    Rows come from the run's files, or from the Hub, and are cut to their maximum numbers. MNLI's
+    mismatched sets are loaded with the last two, under roles that end in `_mm`.
     """
     given, rows = vars(run), {}
     # The main process fills the cache for the others.
