@@ -175,15 +175,12 @@ class Meter:
     seconds_encoder: float = 0.0
     seconds: float = 0.0
 
-    def sum_over_ranks(self, world: int) -> dict[str, float]:
+    def sum_over_ranks(self) -> dict[str, float]:
         """Return the cost of a distributed run: the sum of the counts and the longest times.
 
         Every rank must call this, because each waits for the others.
-
-        Args:
-            world: Number of ranks.
         """
-        meters = gather([vars(self)], None, world)
+        meters = gather([vars(self)])
         return {
             name: round((max if name.startswith("seconds") else sum)(m[name] for m in meters), 4)
             for name in vars(self)

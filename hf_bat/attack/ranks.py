@@ -35,21 +35,13 @@ def choose_rank_device(device: str | None) -> str | None:
     return str(PartialState().device)
 
 
-def gather(items: list[T], error: BaseException | None, world: int) -> list[T]:
+def gather(items: list[T], error: BaseException | None = None) -> list[T]:
     """Concatenate the lists of all ranks, in the order of the ranks, on every rank.
 
-    A rank that failed takes part too, so that the others do not wait for it forever.
-
-    Args:
-        items: This rank's list; lengths may differ.
-        error: The error of this rank, if it failed.
-        world: Number of ranks.
-
-    Raises:
-        BaseException: This rank's own error.
-        HfBatError: Another rank failed.
+    A rank that failed gives its error, so that the others do not wait for it forever: it raises the error
+    itself, and every other rank raises an `HfBatError`.
     """
-    if world == 1:
+    if rank_and_world()[1] == 1:
         if error is not None:
             raise error
         return items
@@ -65,9 +57,9 @@ def gather(items: list[T], error: BaseException | None, world: int) -> list[T]:
     return [item for _, part in gathered for item in part]
 
 
-def wait(world: int) -> None:
+def wait() -> None:
     """Wait until every rank has reached this call."""
-    if world > 1:
+    if rank_and_world()[1] > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import glob
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from hf_bat.attack.ranks import gather, wait
+from hf_bat.attack.engine import Counter, Engine, Request
+from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
+from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically
@@ -46,17 +50,12 @@ class Example:
 def read_examples(
     rows: Iterable[Mapping[str, Any]], task: Task, config: Any, limit: int | None = None
 ) -> list[Example]:
-    """Read the rows of a data set; every row becomes an example.
+    """Read the rows of a data set, at most `limit`; every row becomes an example.
 
-    Args:
-        rows: A `datasets.Dataset`, or any iterable of dicts with the task's columns.
-        task: The task.
-        config: The model's configuration, for its labels; `None` for a function.
-        limit: Only the first rows, whether predicted right or wrong. Defaults to all.
-
-    Raises:
-        HfBatError: A column is missing, the model does not have a label, or an `idx` occurs twice.
+    `config` is the model's configuration, whose labels are used, or `None` for a function.
     """
+    if limit is not None and limit < 1:
+        raise HfBatError(f"max_samples must be at least 1; got {limit}")
     rows = drop_format(rows)
     column, labels = find_labels(rows, task, config)
     numbers = _number_labels(labels, task.label_names or labels.data_names, labels.data_names)
@@ -93,7 +92,16 @@ def read_examples(
         numbering = by_name if by_name and is_name else numbers
         number = None if label is None else numbering.get(label, label)
         examples.append(Example(idx, texts, label, reason, number))
+    if not examples:
+        raise HfBatError("the data set has no rows")
     return examples
+
+
+def name_label(label: int | None, names: Sequence[str]) -> str | None:
+    """Return the name of one of the model's labels, or its number if it has no name."""
+    if label is None:
+        return None
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _number_labels(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
@@ -132,19 +140,17 @@ class RowsFile:
     """Results as JSON lines, from which a killed run can be resumed.
 
     Each line names its attack, recipe, model and data, so that a file is never continued by another run.
-    Rank r of a distributed run writes its own part next to the file; `finish` joins the parts.
+    Each rank of a distributed run writes its own part next to the file; `finish` joins the parts.
 
     Args:
         path: The file.
         attack: Short name of the attack; lines of other attacks are left as they are.
         identity: What each line of this attack must match, such as `{"recipe": hash}`.
-        rank: Index of this process. Defaults to 0.
-        world: Number of processes. Defaults to 1.
         replace: Whether to overwrite lines of this attack that do not match. Defaults to `False`.
         marks: What each line discloses besides the identity; see `hf_bat.attack.report.marks_of`.
 
     Raises:
-        HfBatError: The file has lines of another identity, or is not a rows file.
+        HfBatError: The file cannot be written.
     """
 
     def __init__(
@@ -152,8 +158,6 @@ class RowsFile:
         path: str | Path,
         attack: str,
         identity: Mapping[str, str | None],
-        rank: int = 0,
-        world: int = 1,
         replace: bool = False,
         marks: Mapping[str, Any] | None = None,
     ):
@@ -161,6 +165,7 @@ class RowsFile:
         self.replace = replace
         known = {name: value for name, value in self.identity.items() if value is not None}
         self.marks = known | dict(marks or {})
+        rank, world = rank_and_world()
         self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
@@ -248,49 +253,51 @@ def _drop_torn_line(path: Path) -> None:
 
 def run_rows(
     examples: Sequence[Example],
-    work: Callable[[Sequence[Example], int], Iterator[Sequence[Row]]],
+    engine: Engine,
+    search: Callable[[Example, Counter], Generator[Request, Any, Row]],
     parse: Callable[[Mapping[str, Any]], Row],
     file: RowsFile | None,
-    rank: int,
-    world: int,
+    name: str,
+    success: str,
+    budget: int | None = None,
+    progress: bool | None = None,
 ) -> list[Row]:
-    """Do the rows of this rank's share that the file does not hold yet, and gather all ranks' results.
+    """Search the rows of this rank's share that the file does not hold yet, and gather all ranks' results.
 
-    Args:
-        examples: All rows, on every rank.
-        work: Takes rows and the number of rows already done. Yields their results in any order, each
-            with the `idx` of its row.
-        parse: Makes a result from a line of the file.
-        file: Where results are streamed to, or `None`.
-        rank: Index of this process.
-        world: Number of processes.
-
-    Returns:
-        The results of all rows in their order, on every rank.
-
-    Raises:
-        BaseException: What `work` raised, after all other ranks were told.
+    `search` makes the search of a row, whose result has its `idx` and an `outcome`; `parse` makes a result
+    from a line of the file. A progress bar shows `name` and the share of rows with the outcome `success`.
+    Every rank is given all rows and returns all results, in the order of the rows.
     """
+    rank, world = rank_and_world()
     results: list[Row] = []
     error: Exception | None = None
     try:
         finished = file.read_finished() if file else {}
         share = examples[rank::world]
         results = [parse(finished[e.idx]) for e in share if e.idx in finished]
-        for new in work([e for e in share if e.idx not in finished], len(results)):
-            results += new
-            if file:
-                file.write(new)
+        outcomes: collections.Counter[str] = collections.Counter()
+        searches = ((partial(search, e), budget) for e in share if e.idx not in finished)
+        show = False if rank else progress  # one bar, not one per rank
+        with open_bar(len(share), name, "row", show=show, initial=len(results)) as bar:
+            for new in engine.run(searches):
+                results += new
+                if file:
+                    file.write(new)
+                outcomes.update(row["outcome"] for row in new)
+                if attempted := outcomes.total() - outcomes["skipped"]:
+                    share_won = outcomes[success] / attempted
+                    bar.set_postfix({success: f"{share_won:.3f}"}, refresh=False)
+                bar.update(len(new))
     except Exception as problem:  # every rank must reach the gathering
         error = problem
     finally:
         if file:
             file.close()
-    by_idx = {row["idx"]: row for row in gather(results, error, world)}
+    by_idx = {row["idx"]: row for row in gather(results, error)}
     ordered = [by_idx[e.idx] for e in examples]
     if file and rank == 0:
         file.finish(ordered)
-    wait(world)  # the next attack reads the file, so it must be whole
+    wait()  # the next attack reads the file, so it must be whole
     return ordered
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,18 @@ from typing import Any
 from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
 from hf_bat.attack.goals import select_kept
 from hf_bat.attack.models import as_classifier
-from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe, hash_description
 from hf_bat.attack.report import AttackReport, marks_of, summarize
 from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
-from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
+from hf_bat.attack.rows import (
+    Example,
+    RowsFile,
+    fingerprint,
+    name_label,
+    read_examples,
+    run_rows,
+)
 from hf_bat.attack.search import SEARCHES, Problem
-from hf_bat.console import open_bar
 from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, reconcile_labels
@@ -139,38 +144,26 @@ class Attack:
             HfBatError: Rows are damaged, the rows file is of another run, or the model's answers are not
                 probabilities.
         """
-        if max_samples is not None and max_samples < 1:
-            raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
         examples = read_examples(rows, self.task, self.model.config, max_samples)
-        if not examples:
-            raise HfBatError("there are no rows to attack")
         labels = self._read_labels(find_labels(rows, self.task, self.model.config)[1])
-        rank, world = rank_and_world()
         engine = Engine(self.model, self.batch_size, known=known)
         file = None
         if rows_file is not None:
             identity = self._identify_run(examples, labels)
             marks = marks_of(self.model.disclosed())
-            file = RowsFile(rows_file, self.name, identity, rank, world, replace, marks)
-
-        def attack_share(share: Sequence[Example], done: int) -> Iterator[list[AttackResult]]:
-            searches = (
-                (partial(self._attack_row, example, labels), self.recipe.budget)
-                for example in share
-            )
-            show = False if rank else self.progress
-            with open_bar(len(share) + done, self.name, "row", show=show, initial=done) as bar:
-                succeeded = attempted = 0
-                for results in engine.run(searches):
-                    yield results
-                    attempted += sum(result.is_attempted for result in results)
-                    succeeded += sum(result.is_success for result in results)
-                    if attempted:
-                        bar.set_postfix(asr=f"{succeeded / attempted:.3f}", refresh=False)
-                    bar.update(len(results))
-
-        results = run_rows(examples, attack_share, AttackResult.from_dict, file, rank, world)
-        return self._report(results, labels, engine.meter.sum_over_ranks(world))
+            file = RowsFile(rows_file, self.name, identity, replace, marks)
+        results = run_rows(
+            examples,
+            engine,
+            partial(self._attack_row, labels),
+            AttackResult.from_dict,
+            file,
+            self.name,
+            "succeeded",
+            self.recipe.budget,
+            self.progress,
+        )
+        return self._report(results, labels, engine.meter.sum_over_ranks())
 
     def attack_texts(self, *texts: str, label: int | str | None = None) -> AttackResult:
         """Attack one input.
@@ -187,7 +180,7 @@ class Attack:
         labels = self._read_labels(reconcile_labels(self.task, self.model.config))
         gold = None if label is None else labels.map.read_label(label, "the text")
         reason = None if all(text.strip() for text in texts) else "empty text"
-        search = partial(self._attack_row, Example(0, texts, gold, reason), labels)
+        search = partial(self._attack_row, labels, Example(0, texts, gold, reason))
         engine = Engine(self.model, self.batch_size)
         [result] = [r for results in engine.run([(search, self.recipe.budget)]) for r in results]
         return result
@@ -222,15 +215,11 @@ class Attack:
         return identity | ({"seed": str(self.seed)} if self.recipe.ranking == "random" else {})
 
     def _attack_row(
-        self, example: Example, labels: _Labels, counter: Counter
+        self, labels: _Labels, example: Example, counter: Counter
     ) -> Generator[Request, Any, AttackResult]:
         """Attack one row; the generator that the engine runs.
 
-        Args:
-            example: The row. If it has no label and no reason to be skipped, the model's prediction is taken
-                for its gold label.
-            labels: How labels are read.
-            counter: Number of the row's queries, kept by the engine.
+        The gold label of a row without a label, and without a reason to be skipped, is the prediction.
         """
         result = AttackResult(
             idx=example.idx,
@@ -240,7 +229,7 @@ class Attack:
             reason=example.reason,
             original=list(example.texts),
             label=example.label,
-            label_name=labels.find_name(example.label),
+            label_name=name_label(example.label, labels.map.model_names),
             words=sum(len(text.split()) for text in example.texts),
         )
         if example.reason is not None:
@@ -257,7 +246,7 @@ class Attack:
                 f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
                 "probabilities (labels from 0)"
             )
-        result.label, result.label_name = label, labels.find_name(label)
+        result.label, result.label_name = label, name_label(label, labels.map.model_names)
         result.gold_before = float(answers[0, label])
         if not select_kept(answers, label)[0]:
             result.reason = "misclassified"
@@ -332,7 +321,8 @@ class Attack:
         self, results: list[AttackResult], labels: _Labels, cost: Mapping[str, float]
     ) -> AttackReport:
         # By the data's names, because those of two models may differ in case.
-        skipped = (labels.map.get_data_name(i) or labels.find_name(i) for i in labels.skipped)
+        names = labels.map.model_names
+        skipped = (labels.map.get_data_name(i) or name_label(i, names) for i in labels.skipped)
         recipe = {
             **self.recipe.describe(),
             "hash": self.recipe.hash,
@@ -361,13 +351,6 @@ class _Labels:
 
     map: LabelMap
     skipped: frozenset[int]
-
-    def find_name(self, label: int | None) -> str | None:
-        """Return the name of one of the model's labels."""
-        names = self.map.model_names
-        if label is None:
-            return None
-        return names[label] if 0 <= label < len(names) else str(label)
 
     def find_inference_name(self, label: int) -> str | None:
         """Return the data's name of a label if the task is inference, as the label filter reads it."""

@@ -9,10 +9,8 @@ half, no edit changes the smoothed classifier's answer.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import operator
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +20,16 @@ import numpy as np
 
 from hf_bat.attack.engine import Counter, Engine, Request, Score
 from hf_bat.attack.models import as_classifier
-from hf_bat.attack.ranks import rank_and_world
+from hf_bat.attack.recipes import hash_description
 from hf_bat.attack.report import marks_of
-from hf_bat.attack.rows import Example, RowsFile, fingerprint, read_examples, run_rows
+from hf_bat.attack.rows import (
+    Example,
+    RowsFile,
+    fingerprint,
+    name_label,
+    read_examples,
+    run_rows,
+)
 from hf_bat.certificate.report import (
     ABSTAINED,
     CERTIFIED,
@@ -36,7 +41,6 @@ from hf_bat.certificate.report import (
     summarize,
 )
 from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource
-from hf_bat.console import open_bar
 from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Texts
@@ -127,8 +131,6 @@ def certify(
         >>> [row["outcome"] for row in report.rows], report["certified_accuracy"]
         (['certified', 'not certified'], 0.5)
     """
-    if max_samples is not None and max_samples < 1:
-        raise HfBatError(f"max_samples must be at least 1; got {max_samples}")
     setting = Setting(
         Smoothing(synonyms, seed),
         # NumPy's numbers cannot be written as JSON.
@@ -145,10 +147,7 @@ def certify(
         layer = getattr(layer, "inner", None)
     task = get_task(task)
     examples = read_examples(rows, task, classifier.config, max_samples)
-    if not examples:
-        raise HfBatError("no rows to certify")
     label_names = find_labels(rows, task, classifier.config)[1].model_names
-    rank, world = rank_and_world()
     # Rows in flight share batches; the limit keeps the memory for their samples constant.
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
@@ -160,29 +159,22 @@ def certify(
             "data": fingerprint(examples)[:16],
         }
         marks = marks_of(classifier.disclosed())
-        file = RowsFile(rows_file, KEY, identity, rank, world, marks=marks)
-
-    def certify_share(share: Sequence[Example], done: int) -> Iterator[list[dict[str, Any]]]:
-        searches = (
-            (partial(_certify_row, setting, label_names, example), None) for example in share
-        )
-        show = False if rank else progress  # one bar, not one per rank
-        with open_bar(len(share) + done, "certify", "row", show=show, initial=done) as bar:
-            attempted = certified = 0
-            for results in engine.run(searches):
-                yield results
-                attempted += sum(row["outcome"] != SKIPPED for row in results)
-                certified += sum(row["outcome"] == CERTIFIED for row in results)
-                if attempted:
-                    bar.set_postfix(certified=f"{certified / attempted:.3f}", refresh=False)
-                bar.update(len(results))
-
-    results = run_rows(examples, certify_share, dict[str, Any], file, rank, world)
+        file = RowsFile(rows_file, KEY, identity, marks=marks)
+    results = run_rows(
+        examples,
+        engine,
+        partial(_certify_row, setting, label_names),
+        dict[str, Any],
+        file,
+        "certify",
+        CERTIFIED,
+        progress=progress,
+    )
     about: dict[str, Any] = {
         "model": classifier.name,
         "task": task.name,
         "hf_bat_version": __version__,
-        "cost": engine.meter.sum_over_ranks(world),
+        "cost": engine.meter.sum_over_ranks(),
         **classifier.disclosed(),
     }
     summary = summarize(results, setting.adversaries, setting.confidence)
@@ -252,21 +244,14 @@ class Setting:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of `describe()`, which includes the table's fingerprint."""
-        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        """SHA-256 (hex) of `describe()`, with the fingerprint of the table."""
+        return hash_description(self.describe())
 
 
 def _certify_row(
     setting: Setting, label_names: Sequence[str], example: Example, counter: Counter
 ) -> Generator[Request, Any, dict[str, Any]]:
     """Certify one row. The engine runs this generator and answers its requests in batches."""
-
-    def name_label(label: int | None) -> str | None:
-        if label is None:
-            return None
-        return label_names[label] if 0 <= label < len(label_names) else str(label)
-
     texts, label = example.texts, example.label
     row: dict[str, Any] = {
         "idx": example.idx,
@@ -275,7 +260,7 @@ def _certify_row(
         "reason": example.reason,
         "original": list(texts),
         "label": label,
-        "label_name": name_label(label),
+        "label_name": name_label(label, label_names),
         "queries": 0,
     }
     if example.reason not in (None, NO_LABEL):  # the text is empty or broken
@@ -313,7 +298,7 @@ def _certify_row(
         "queries": counter.queries,
         "plain": plain,
         "predicted": predicted,
-        "predicted_name": name_label(predicted),
+        "predicted_name": name_label(predicted, label_names),
         "certified_label": certified,
         "verdicts": verdicts,
         "p_lower": tally.low,
