@@ -1,8 +1,8 @@
 """The engine: attacks many rows at once and answers their requests to the model together.
 
-A search is a generator: it yields a request and is sent the answer, so it reads as if it asked the model on
-the spot. The engine runs the searches of many rows, collects their requests, asks once what the model reads
-alike, and answers in full batches of inputs of similar length. What a row is told depends only on its own
+A search is a generator: it yields a request and is sent the answer, as if it asked the model on the spot.
+The engine runs the searches of many rows, collects their requests, asks once about inputs that the model
+reads alike, and answers in full batches of inputs of similar length. The answers to a row depend only on its
 requests: batch size, order and the other rows change no outcome (up to floating-point rounding).
 """
 
@@ -29,13 +29,10 @@ _TYPICAL_LENGTH = 128
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A request for the model's probabilities.
+    """A request for the model's probabilities of n inputs.
 
-    The answer is (n, labels), float64, with fewer rows if the query budget ends before.
-
-    Args:
-        inputs: The n inputs.
-        keep: Whether to remember the answers for other attacks on the same rows. Defaults to `False`.
+    The answer is (n, labels), float64, with fewer rows if the query budget ends before. With `keep` it is
+    remembered for other attacks on the same rows.
     """
 
     inputs: list[Texts]
@@ -44,14 +41,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """A request for the importance of each word by the gradient at its embeddings.
+    """A request for the importance of each word: the gradient of the label's loss at its embeddings.
 
     The answer is a list for each sentence with a float for each white-space token; `None` if the query
     budget is spent.
-
-    Args:
-        texts: The input.
-        label: The label whose loss is differentiated.
     """
 
     texts: Texts
@@ -60,12 +53,7 @@ class Saliency:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """A request for sentence embeddings; the answer is (n, d) unit vectors.
-
-    Args:
-        encoder: A `SentenceEncoder`.
-        strings: The n strings.
-    """
+    """A request for sentence embeddings by a `SentenceEncoder`; the answer is (n, d) unit vectors."""
 
     encoder: Any
     strings: list[str]
@@ -73,12 +61,7 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """A request to prepare the candidates of an input; the answer is `None`.
-
-    Args:
-        perturbation: A perturbation with `asks_model`.
-        texts: The input.
-    """
+    """A request to prepare a perturbation with `asks_model` for an input; the answer is `None`."""
 
     perturbation: Perturbation
     texts: Texts
@@ -150,7 +133,7 @@ class Classifier(ABC):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Keep up what has to hold while queries run."""
+        """Set up the model for queries and undo it at the end."""
         yield
 
 
@@ -160,8 +143,8 @@ class Meter:
 
     Attributes:
         queries: Number of different inputs that the rows asked for.
-        forwards: Number of inputs that went through the model. Inputs that several rows in flight asked for
-            count once, and those remembered from another attack not at all.
+        forwards: Number of inputs that went through the model: once if several rows in flight asked, and not
+            at all if remembered from another attack.
         padded_tokens: Number of tokens that went through it, with padding.
         seconds_model: Time in the model.
         seconds_encoder: Time in sentence encoders.
@@ -196,13 +179,14 @@ class Counter:
 
 @dataclass
 class _Row(Generic[Result]):
-    """A row in flight: its search, what it asks for, and what it was told."""
+    """A row in flight: its search, its request, and the answers that it has."""
 
     search: Generator[Request, Any, Result]
     counter: Counter
     budget: int | None
     request: Any = None
     answer: Any = None
+    # Twice, because texts that are found here need no tokenizer, and other texts may have the same key.
     answers: dict[Texts, np.ndarray] = field(default_factory=dict)
     answers_by_key: dict[Hashable, np.ndarray] = field(default_factory=dict)
 
@@ -246,8 +230,7 @@ class Engine:
         """Run searches to their ends.
 
         Args:
-            searches: For each search a function that starts it, and its query budget (`None` for
-                unlimited). They are started when there is room.
+            searches: For each search a function that starts it, and its query budget (`None` for unlimited).
 
         Yields:
             The results of the searches that have ended, in no fixed order.
@@ -259,12 +242,12 @@ class Engine:
             while True:
                 ended: list[Result] = []
                 rows = [row for row in rows if self._advance(row, ended)]
+                # Started before the others are answered, so that batches stay full to the end.
                 while len(rows) < self.in_flight and (entry := next(waiting, None)) is not None:
                     counter = Counter()
                     row = _Row(entry[0](counter), counter, entry[1])
                     if self._advance(row, ended):
                         rows.append(row)
-                self.meter.seconds = time.perf_counter() - begun
                 if ended:
                     yield ended
                 if not rows:
@@ -302,6 +285,8 @@ class Engine:
         if unknown:
             unknown = dict(zip(unknown, self.model.keys(list(unknown)), strict=True))
         pool: dict[Hashable, Any] = {}
+        # All rows are charged before the model is asked, and each pays for inputs that it shares: what a row
+        # has paid must not depend on the others.
         for row in rows:
             self._charge(row, unknown, pool)
         self._forward(pool)
@@ -322,6 +307,7 @@ class Engine:
             if key in row.answers_by_key or key in asked:
                 continue
             if not row.has_budget:
+                # A search learns from the shorter answer that its budget is spent.
                 row.request = Score(inputs[:number])
                 break
             row.counter.queries += 1
@@ -341,6 +327,7 @@ class Engine:
             collected.append(row.answers[texts])
         if collected:
             return np.stack(collected)
+        # The number of labels is unknown if the budget ends before the first answer.
         labels = next((len(answer) for answer in row.answers.values()), 2)
         return np.zeros((0, labels))
 
@@ -372,6 +359,7 @@ class Engine:
         for row in rows:
             row.answer = None
         rows = [row for row in rows if row.has_budget]
+        # Gradients are neither shared nor remembered: each row asks once, for its unedited text.
         for first in range(0, len(rows), self.batch_size):
             batch = rows[first : first + self.batch_size]
             begun = time.perf_counter()
@@ -407,5 +395,6 @@ def _group(
     """Group rows whose requests are to the same object."""
     groups: dict[int, list[_Row[Result]]] = {}
     for row in rows:
+        # By `id`, because a user's perturbation may not be hashable.
         groups.setdefault(id(key(row.request)), []).append(row)
     return groups.values()

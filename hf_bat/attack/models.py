@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -50,8 +51,7 @@ def as_classifier(
         canonicalizer: The model's preprocessing defense, if it has one.
 
     Raises:
-        HfBatError: `model` is not a model, or an option does not apply to it: a function takes none, and a
-            `Classifier` has its own.
+        HfBatError: `model` is not a model, or an option does not apply to it.
     """
     options = {
         "device": device,
@@ -120,12 +120,7 @@ class CallableModel(Classifier):
 
 
 def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Check that a model gave one distribution for each input, and return them.
-
-    Raises:
-        HfBatError: The wrong number of rows or dimensions, NaN, values outside [0, 1] or a sum that is
-            not 1 (within 0.001); the message shows the input.
-    """
+    """Check that a model gave one distribution (sum 1 within 0.001) for each input, and return them."""
     if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
         raise HfBatError(
             f"the model gave an array of shape {answers.shape} for {len(inputs)} inputs; "
@@ -135,6 +130,7 @@ def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarra
     if not finite.all():
         text = inputs[int(np.argmin(finite))]
         raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
+    # Functions that compute in float32 or round miss 1 by a little.
     wrong = np.abs(answers.sum(axis=1) - 1) > 1e-3
     wrong |= (answers < -1e-6).any(axis=1)
     if wrong.any():
@@ -146,7 +142,39 @@ def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarra
     return answers
 
 
-class CanonicalizedModel(Classifier):
+class WrappedClassifier(Classifier):
+    """A classifier around another one, and the same unless a method says otherwise."""
+
+    def __init__(self, inner: Classifier):
+        self.inner = inner
+        self.config, self.unk, self.name = inner.config, inner.unk, inner.name
+        self.max_length = inner.max_length
+        self.preprocessing_defence = inner.preprocessing_defence
+
+    @property
+    def device(self) -> Any:
+        """Device of the model, or `None` for a function."""
+        return getattr(self.inner, "device", None)
+
+    def length(self, key: Any) -> int:
+        return self.inner.length(key)
+
+    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
+        return self.inner.probabilities(keys)
+
+    def about(self) -> dict[str, Any]:
+        return self.inner.about()
+
+    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
+        return self.inner.visible(inputs)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        with self.inner.session():
+            yield
+
+
+class CanonicalizedModel(WrappedClassifier):
     """A classifier behind the preprocessing defense: it reads its inputs in canonical words.
 
     Args:
@@ -161,42 +189,24 @@ class CanonicalizedModel(Classifier):
     """
 
     def __init__(self, model: Classifier, canonicalizer: Canonicalizer):
-        self.inner, self.canonicalizer = model, canonicalizer
-        self.config, self.unk, self.name = model.config, model.unk, model.name
-        self.max_length = model.max_length
+        super().__init__(model)
+        self.canonicalizer = canonicalizer
         self.preprocessing_defence = canonicalizer.describe()
-
-    @property
-    def device(self) -> Any:
-        """Device of the model, or `None` for a function."""
-        return getattr(self.inner, "device", None)
 
     def _canonicalize(self, inputs: Sequence[Texts]) -> list[Texts]:
         return [tuple(map(self.canonicalizer, texts)) for texts in inputs]
 
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
+        # Inputs with the same canonical words cost one query.
         return self.inner.keys(self._canonicalize(inputs))
-
-    def length(self, key: Any) -> int:
-        return self.inner.length(key)
-
-    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
-        return self.inner.probabilities(keys)
-
-    def about(self) -> dict[str, Any]:
-        return self.inner.about()
 
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(self._canonicalize(inputs))
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        # Each word is replaced by one word, so the weights belong to the words of the original.
         inputs = self._canonicalize([texts for texts, _ in asked])
         return self.inner.saliency(list(zip(inputs, (label for _, label in asked), strict=True)))
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        with self.inner.session():
-            yield
 
     @property
     def identity(self) -> str:
@@ -254,11 +264,14 @@ class TransformersModel(Classifier):
             tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer")
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
+        # Wrappers for several GPUs hold the model as `module`.
         self.model: nn.Module = model.module if hasattr(model, "module") else model
         self.tokenizer = tokenizer
         self.config = getattr(self.model, "config", None)
         if self.config is None:
-            raise HfBatError(f"{type(model).__name__} is no transformers model: it has no config")
+            raise HfBatError(
+                f"{type(model).__name__} is not a transformers model: it has no config"
+            )
         check_single_label(self.config)
         if tokenizer.pad_token_id is None:
             raise HfBatError(
@@ -270,7 +283,7 @@ class TransformersModel(Classifier):
             raise HfBatError(f"max_length must be at least 4; got {max_length}")
         check_length(self.config, max_length)
         limits = (tokenizer.model_max_length, get_named_limit(self.config))
-        # A tokenizer without a limit says a huge number.
+        # A tokenizer without a limit has a huge number (10 ** 30) as its `model_max_length`.
         self.max_length = max_length or min((n for n in limits if n and n < 10**6), default=None)
         self.dtype = DTYPES[dtype]
         self.unk = tokenizer.unk_token or "[UNK]"
@@ -290,8 +303,10 @@ class TransformersModel(Classifier):
         training, pad = self.model.training, self.config.pad_token_id
         try:
             self.model.eval()
+            # Decoders without it refuse a batch, because they find the last token by it.
             self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
             with ExitStack() as stack:
+                # Not inference_mode, whose tensors cannot take part in the gradients of `saliency`.
                 stack.enter_context(torch.no_grad())
                 stack.enter_context(disable_cudnn_attention())
                 if self.dtype is not None:
@@ -354,6 +369,7 @@ class TransformersModel(Classifier):
         if self.max_length is None:
             return words
         lengths = [len(ids) for ids in self._encode(inputs)["input_ids"]]
+        # Only inputs that fill the limit can be cut, so the others need no map from tokens to words.
         cut = [i for i, length in enumerate(lengths) if length >= self.max_length]
         if cut:
             places = self._locate_tokens([inputs[i] for i in cut])
@@ -363,7 +379,7 @@ class TransformersModel(Classifier):
         return words
 
     def _cut(self, words: range, seen: set[int]) -> range:
-        """Return the words of a sentence up to the cut. A word before it may have no token of its own."""
+        """Return the words of a sentence up to the cut, also those before it that have no token."""
         if not seen:
             return range(0)
         if self.tokenizer.truncation_side == "left":
@@ -402,12 +418,14 @@ class TransformersModel(Classifier):
             embedded.append(output.detach().requires_grad_(True))
             return embedded[-1]
 
+        # At the embeddings' output, because token ids have no gradient.
         embeddings = self.model.get_input_embeddings()  # type: ignore[operator]
         handle = embeddings.register_forward_hook(keep_gradient)
         try:
             with torch.enable_grad():
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
+                # A sum, so that a row's gradient does not depend on how many share its batch.
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
                 gradients = _to_numpy(cast_to_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
@@ -417,12 +435,14 @@ class TransformersModel(Classifier):
         for row, (texts, places) in enumerate(
             zip(inputs, self._locate_tokens(inputs), strict=True)
         ):
+            # Places count tokens without padding.
             shift = gradients.shape[1] - int(batch["attention_mask"][row].sum()) if left else 0
             tokens: dict[tuple[int, int], list[int]] = {}
             for token, sentence, word in places:
                 tokens.setdefault((sentence, word), []).append(token + shift)
             weights = [[0.0] * len(text.split()) for text in texts]
             for (sentence, word), rows in tokens.items():
+                # As TextAttack ranks words: the L1 norm of the mean over a word's tokens.
                 mean = gradients[row, rows].mean(axis=0)
                 weights[sentence][word] = float(np.abs(mean).sum())
             answers.append(weights)
@@ -435,6 +455,7 @@ class TransformersModel(Classifier):
         hash_weights(digest, self.model)
         vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode())
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
+        # Only if it is not the default, so that the hash of other models stays the same.
         if self.tokenizer.truncation_side == "left":
             setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
@@ -444,14 +465,7 @@ class TransformersModel(Classifier):
 def pad_rows(
     rows: Sequence[Sequence[int]], value: int, device: Any, left: bool = False
 ) -> torch.Tensor:
-    """Return rows of different lengths as one tensor.
-
-    Args:
-        rows: (rows, up to width).
-        value: What short rows are filled with.
-        device: Device of the tensor.
-        left: Whether to fill on the left. Defaults to `False`.
-    """
+    """Return rows of different lengths as one tensor, short rows filled with `value` on the right or left."""
     width = max(map(len, rows))
     fills = [[value] * (width - len(row)) for row in rows]
     filled = [[*f, *row] if left else [*row, *f] for row, f in zip(rows, fills, strict=True)]
@@ -480,17 +494,10 @@ def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _number_words(text: str) -> list[int | None]:
-    """Return for each character the index of its white-space token."""
-    numbers: list[int | None] = []
-    word, inside = -1, False
-    for character in text:
-        if character.isspace():
-            inside = False
-            numbers.append(None)
-        else:
-            word += not inside
-            inside = True
-            numbers.append(word)
+    """Return for each character the index of its white-space token, `None` for a space."""
+    numbers: list[int | None] = [None] * len(text)
+    for number, word in enumerate(re.finditer(r"\S+", text)):
+        numbers[word.start() : word.end()] = [number] * len(word[0])
     return numbers
 
 
@@ -529,14 +536,7 @@ def hash_model(model: nn.Module, tokenizer: Any) -> str:
 def load(factory: str, path: str, what: str, **options: Any) -> Any:
     """Load a model or tokenizer.
 
-    Args:
-        factory: Name of a class of transformers with `from_pretrained`.
-        path: Folder or Hub id.
-        what: What it is, for messages.
-        **options: Other arguments of `from_pretrained`.
-
-    Raises:
-        HfBatError: It cannot be loaded.
+    `factory` names a class of transformers whose `from_pretrained` takes the options; `what` is for messages.
     """
     import transformers
 

@@ -16,7 +16,7 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.files import write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 
-# What reports and the lines of a rows file disclose about a model that does not read the plain input.
+# Keys of reports and rows that disclose that a model does not read the plain input.
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # Number of word pairs in a summary; the rows have all of them.
 _PAIRS_LISTED = 100
@@ -106,6 +106,7 @@ class AttackReport:
             HfBatError: It cannot be written.
         """
         flat = list(map(_flatten, self._mark_rows()))
+        # Rows differ in their columns, because fields that do not apply are left out.
         names = list(dict.fromkeys(name for row in flat for name in row))
         stream = io.StringIO(newline="")
         writer = csv.DictWriter(stream, names, restval="")
@@ -135,6 +136,7 @@ class AttackReport:
         for row in (row for rows in self.rows.values() for row in rows):
             if row.perturbed is None:
                 continue
+            # Only obstinate attacks have a confident outcome.
             is_obstinate = row.outcome_confident is not None
             unlabeled += is_obstinate
             line: dict[str, Any] = dict(zip(columns, row.perturbed, strict=True))
@@ -172,14 +174,9 @@ class AttackReport:
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
-    """Return what must be disclosed about a model in one line, or `None` if it reads the plain input.
-
-    Args:
-        about: Content of a report.
+    """Return what a report must disclose about its model in one line; `None` if it reads the plain input.
 
     Example:
-        >>> disclosure({"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}})
-        'Preprocessing defence: canonicalize (0a1b2c3d4e5f): words are rewritten before the model reads them.'
         >>> disclosure({"smoothed": {"samples": 30}})
         'Smoothed classifier: each answer is the vote over 30 draws of synonyms for the words.'
     """
@@ -209,18 +206,10 @@ def _select_disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what each line of a rows file discloses: name and hash of a defense, and how it was smoothed.
-
-    Args:
-        about: Content of a report, or the result of `Classifier.disclosed`.
-
-    Example:
-        >>> defense = {"name": "canonicalize", "fingerprint": "0a1b", "words": 2000}
-        >>> marks_of({"model": "mine", "preprocessing_defence": defense})
-        {'preprocessing_defence': {'name': 'canonicalize', 'fingerprint': '0a1b'}}
-    """
+    """Return what each line of a rows file discloses: name and hash of a defense, and how it was smoothed."""
     marks = _select_disclosed(about)
     if defense := marks.get("preprocessing_defence"):
+        # Its other values are in the report; a line stays short.
         marks["preprocessing_defence"] = {
             key: defense[key] for key in ("name", "fingerprint") if key in defense
         }
@@ -228,17 +217,14 @@ def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return what must be disclosed about the models of several reports, once if it is the same for all.
-
-    Args:
-        reports: (name, content) of each report.
+    """Return what named reports must disclose about their models, once if it is the same for all.
 
     Example:
-        >>> defended = {"preprocessing_defence": {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}}
-        >>> disclosures([("lambda=1", defended), ("lambda=2", defended)]) == [disclosure(defended)]
+        >>> smoothed = {"smoothed": {"samples": 30}}
+        >>> disclosures([("first", smoothed), ("second", smoothed)]) == [disclosure(smoothed)]
         True
-        >>> [line[:23] for line in disclosures([("normal", {}), ("safer", defended)])]
-        ['safer: Preprocessing de']
+        >>> [line[:16] for line in disclosures([("normal", {}), ("safer", smoothed)])]
+        ['safer: Smoothed ']
     """
     lines = [(name, disclosure(about)) for name, about in reports]
     if len({line for _, line in lines}) == 1:
@@ -252,20 +238,14 @@ def summarize(
     recipe: Mapping[str, Any],
     validity: LabelValidity | None = None,
 ) -> dict[str, Any]:
-    """Summarize the results of one attack.
-
-    Args:
-        results: All results of the attack.
-        kind: Kind of the attack, "fickle" or "obstinate".
-        recipe: Description of the recipe, which becomes part of the summary.
-        validity: The label filter that marked the tried edits, or `None`.
+    """Summarize the results of one attack, whose label filter is `validity` if it has one.
 
     Returns:
         The figures of `hf_bat.attack.figures`: counts (`rows` = `attempted` + `skipped`, `attempted` =
         `succeeded` + `failed`), rates in [0, 1] (`asr` = `succeeded` / `attempted`) and means, `None` out
         of nothing, with 95 % Wilson intervals as `*_interval`; `skipped_reasons`; with a label filter
         `label_valid` and `label_invalid`, the figures as if only these edits had been tried; `per_label`,
-        `per_pair` (what came of each word pair) and `recipe`.
+        `per_pair` (tries and successes of each word pair) and `recipe`.
     """
     reasons = Counter(result.reason for result in results if not result.is_attempted)
     names = {result.label_name for result in results if result.label_name is not None}
@@ -323,6 +303,7 @@ def _count_pairs(results: Sequence[AttackResult], kind: Kind) -> list[dict[str, 
                 pair = swap["original"].lower(), swap["replacement"].lower()
                 tried[pair] += 1
                 fooled[pair] += 1
+    # Ties by the words, so that a report does not depend on the order of its rows.
     order = sorted(tried, key=lambda pair: (-fooled[pair], -tried[pair], pair))
     return [
         {

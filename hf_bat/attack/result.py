@@ -14,14 +14,14 @@ OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "skipped")
 
 
 class TriedEdit(NamedTuple):
-    """One edit that an exhaustive search tried.
+    """One edit that an exhaustive search tried, with flags of 0 and 1.
 
     Args:
         original: The word that was replaced.
         replacement: Its replacement.
-        kept: 1 if the model kept its prediction, else 0.
-        raised: 1 if it also became more confident in it, else 0.
-        valid: 1 if the edit passes the label filter, 0 if not, `None` without a filter.
+        kept: Whether the model kept its prediction.
+        raised: Whether it also became more confident in it.
+        valid: Whether the edit passes the label filter; `None` without a filter.
     """
 
     original: str
@@ -111,12 +111,13 @@ class AttackResult(Mapping[str, Any]):
         Raises:
             HfBatError: The line has no `idx`, `attack` or `outcome`, or an unknown outcome.
         """
+        # Comparisons take rows of files and of reports.
         if isinstance(row, AttackResult):
             return row
         missing = [name for name in ("idx", "attack", "outcome") if name not in row]
         if missing:
             raise HfBatError(
-                f"a row has no {missing[0]!r}; is it of a rows file of `hf-bat attack`?"
+                f"a row has no {missing[0]!r}; is it from a rows file of `hf-bat attack`?"
             )
         if row["outcome"] not in OUTCOMES:
             known = ", ".join(OUTCOMES)
@@ -147,11 +148,7 @@ class AttackResult(Mapping[str, Any]):
         return self.is_attempted and bool(self.candidates or self.exhausted)
 
     def restrict(self, valid: bool) -> AttackResult:
-        """Return the result as if only some of the edits had been tried.
-
-        Args:
-            valid: `True` for the edits that pass the label filter, `False` for the others.
-        """
+        """Return the result as if only the edits that pass the label filter had been tried, or the others."""
         if self.tried is None:
             return self
         tried = [edit for edit in self.tried if edit.valid == valid]
@@ -176,6 +173,7 @@ class AttackResult(Mapping[str, Any]):
         if value is None and key not in _ALWAYS:
             return self.marks[key]
         if key == "tried":
+            # Without a filter a line has four values, as before there was one.
             return [list(edit) if edit.valid is not None else list(edit[:4]) for edit in value]
         return value
 
@@ -205,6 +203,7 @@ def count_changed_words(original: Sequence[str], perturbed: Sequence[str]) -> in
     """
     changed = 0
     for before, after in zip(original, perturbed, strict=True):
+        # `autojunk` would ignore the frequent words of long texts.
         matcher = SequenceMatcher(None, before.split(), after.split(), autojunk=False)
         for kind, i1, i2, j1, j2 in matcher.get_opcodes():
             if kind != "equal":

@@ -129,6 +129,7 @@ def _get_texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
 
 def fingerprint(examples: Sequence[Example]) -> str:
     """Return a hash of the rows, independent of their order and of the order of the model's labels."""
+    # A sum of hashes does not depend on the order; a XOR would lose rows that occur twice.
     total = 0
     for e in examples:
         line = json.dumps([e.idx, e.texts, e.number]).encode()
@@ -181,6 +182,7 @@ class RowsFile:
         """Yield (where, line, parsed line) of the file and its parts, without lines cut short by a kill."""
         for path in (self.path, *self._list_parts()):
             text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+            # Not splitlines, which splits at other characters that texts may hold.
             for number, line in enumerate(text.split("\n")[:-1], start=1):
                 where = f"{path}, line {number}"
                 try:
@@ -214,7 +216,7 @@ class RowsFile:
         return finished
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows; they survive a kill of the process from here on."""
+        """Append rows and flush them, so that they survive a kill of the process."""
         if self._stream is None:
             _drop_torn_line(self.part)
             self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
@@ -237,6 +239,7 @@ class RowsFile:
         for _, line, row in self._read_lines():
             lines.setdefault(row["attack"], []).append(line)
         lines[self.attack] = list(map(self._format, rows))
+        # Listed before the file is written and removed after: a kill in between loses no row.
         parts = self._list_parts()
         text = "".join(f"{line}\n" for attack_lines in lines.values() for line in attack_lines)
         write_atomically(self.path, text)
@@ -302,23 +305,12 @@ def run_rows(
 
 
 def read_rows(path: str | Path) -> list[AttackResult]:
-    """Read a rows file of attacks.
-
-    Args:
-        path: JSON lines, gzipped if the name ends in ".gz". Lines without `attack` are ignored.
-
-    Raises:
-        HfBatError: The file cannot be read, or a line is not the result of an attack.
-    """
+    """Read a rows file of attacks; lines without `attack` are ignored."""
     return [AttackResult.from_dict(row) for row in read_json_lines(path) if "attack" in row]
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Read the objects of a file of JSON lines, gzipped if its name ends in ".gz".
-
-    Raises:
-        HfBatError: The file cannot be read, or a line is not a JSON object.
-    """
+    """Read the objects of a file of JSON lines, gzipped if its name ends in ".gz"."""
     path = Path(path)
     opener: Any = gzip.open if path.suffix == ".gz" else open
     try:

@@ -1,8 +1,8 @@
 """`Attack`: a recipe and a model, ready to run over rows.
 
-To follow one row: `Attack.run` reads it and gives its search to the engine, `Attack._attack_row` asks for the
-prediction and starts the recipe's search (`hf_bat.attack.search`), whose requests the engine answers
-(`hf_bat.attack.engine`); the outcome is an `AttackResult` (`hf_bat.attack.result`).
+`Attack.run` gives the searches of its rows to the engine. The search of a row, `Attack._attack_row`, asks for
+the prediction and continues with the recipe's search (`hf_bat.attack.search`). The outcome is an
+`AttackResult`.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Attack:
         synonyms: A table or the path of one. Defaults to the bundled lexicon.
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
         batch_size: Maximum number of inputs in a forward pass. Defaults to 32 on a CPU and 256 on a GPU.
-        device: Device of a transformers model. Defaults to where it is, and for a path to the first GPU.
+        device: Device of a transformers model. If `None`, it stays there; a path is loaded on the first GPU.
         dtype: "float32" (default), or "bfloat16" or "float16" by autocast.
         seed: Seed of the random ranking. Defaults to 0.
         progress: Whether to show a progress bar. Defaults to only on a terminal.
         label_filter: Mark for each edit of an obstinate attack whether it likely changes the label, and
             report these edits separately too (`label_valid`, `label_invalid`); a `LabelValidity`, or `True`
-            for the bundled lexicon's. It changes neither which edits are tried nor the other figures.
+            for the bundled lexicon's. The same edits are tried, and the other figures stay the same.
         **options: Other arguments of `get_recipe`: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
             `skip_labels`, `max_length`, ...
 
@@ -200,7 +200,7 @@ class Attack:
     def _identify_run(self, examples: Sequence[Example], labels: _Labels) -> dict[str, str | None]:
         """Return the hashes that each line of a rows file must match to be continued."""
         validity = self.validity
-        # What outcomes depend on besides texts: the skipped labels, and the names that the filter reads.
+        # Outcomes depend on the skipped labels and on the label names that the filter reads.
         indices = range(len(labels.map.model_names))
         names = [labels.find_inference_name(i) for i in indices] if validity else None
         reading = json.dumps([sorted(labels.skipped), names])
@@ -234,6 +234,7 @@ class Attack:
         )
         if example.reason is not None:
             return result
+        # Kept, because all attacks on a model ask for the predictions of the same unedited rows.
         answers = yield Score([example.texts], keep=True)
         result.queries = counter.queries
         if not len(answers):
@@ -241,6 +242,7 @@ class Attack:
             return result
         result.predicted = int(answers[0].argmax())
         label = result.predicted if example.label is None else example.label
+        # A function has no configuration to check labels against before.
         if not 0 <= label < answers.shape[1]:
             raise HfBatError(
                 f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
@@ -262,7 +264,7 @@ class Attack:
     ) -> Generator[Request, Any, None]:
         """Search for an adversarial input and put the outcome into the result."""
         recipe = self.recipe
-        assert result.gold_before is not None
+        assert result.gold_before is not None  # for mypy
         problem = Problem(
             texts=example.texts,
             label=label,
@@ -274,6 +276,7 @@ class Attack:
             beam_width=recipe.beam_width,
             columns=tuple(column not in recipe.skip_columns for column in self.task.columns),
             visible=self.model.visible([example.texts])[0],
+            # By idx, so that neither the order of rows nor a resumed run changes a ranking.
             rng=random.Random(f"{self.seed}:{example.idx}"),
             unk=self.model.unk,
         )
@@ -285,6 +288,7 @@ class Attack:
         result.candidates, result.beyond_cut = problem.candidates, problem.beyond_cut
         result.kept, result.raised = problem.kept, problem.raised
         result.exhausted = problem.exhausted
+        # Other searches try edits of edited texts, which a list of word pairs cannot describe.
         if recipe.search == "exhaustive":
             result.tried = self._list_tried(problem, labels)
             if self.validity is not None:
@@ -301,6 +305,7 @@ class Attack:
         ]
         result.gold_after, result.predicted_after = problem.gold_after, problem.predicted_after
         result.words_changed = count_changed_words(example.texts, texts)
+        # The whole input, whatever window the constraint compares, so that reports are comparable.
         encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)
         if encoder is not None:
             before, after = yield Embed(encoder, ["\n".join(example.texts), "\n".join(texts)])
@@ -320,7 +325,7 @@ class Attack:
     def _report(
         self, results: list[AttackResult], labels: _Labels, cost: Mapping[str, float]
     ) -> AttackReport:
-        # By the data's names, because those of two models may differ in case.
+        # By the data's names, because the names of two models may differ in case.
         names = labels.map.model_names
         skipped = (labels.map.get_data_name(i) or name_label(i, names) for i in labels.skipped)
         recipe = {
@@ -342,12 +347,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class _Labels:
-    """How the labels of some rows are read.
-
-    Args:
-        map: The model's label for each label of the data.
-        skipped: The model's labels whose rows are not attacked.
-    """
+    """How the labels of some rows are read: `skipped` are the model's labels that are not attacked."""
 
     map: LabelMap
     skipped: frozenset[int]

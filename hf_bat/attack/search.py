@@ -31,60 +31,39 @@ RANKINGS = ("deletion", "unk", "gradient", "random")
 
 @dataclass
 class Problem:
-    """A row under attack, with what its search finds out.
-
-    Args:
-        texts: Its texts.
-        label: Its gold label, which the model predicts.
-        gold_before: Probability of the gold label for the unedited input.
-        perturbation: The edits, as in `Recipe`; so are the next four.
-        goal: The goal.
-        constraints: The constraints.
-        ranking: How greedy search orders words.
-        beam_width: Number of states that beam search keeps.
-        columns: For each text, whether it may be edited.
-        visible: For each text, which of its white-space tokens the model sees.
-        rng: The row's own source of randomness.
-        unk: What replaces a word in the ranking "unk".
-
-    Attributes:
-        state: The adversarial input that reaches the goal, or `None`.
-        gold_after: Probability of its gold label.
-        predicted_after: Its predicted label.
-        succeeded: Whether some edit flipped the prediction (fickle) or kept it (obstinate).
-        confident: Whether some edit kept the prediction and raised the gold probability.
-        candidates: Number of edits that the model was asked about.
-        kept: How many of them keep the prediction.
-        raised: How many of them also raise the gold probability.
-        beyond_cut: Number of edits that the model would not see.
-        exhausted: Whether the query budget ended the search.
-        tried: Every edit that an exhaustive search tried, whether it kept the prediction and whether it
-            raised the gold probability.
-    """
+    """A row under attack, with what its search finds out."""
 
     texts: Texts
-    label: int
-    gold_before: float
+    label: int  # gold, and predicted for the unedited input
+    gold_before: float  # probability of the gold label for the unedited input
+    # As in `Recipe`.
     perturbation: Perturbation
     goal: Goal
     constraints: tuple[Constraint, ...]
     ranking: str | None
     beam_width: int
-    columns: tuple[bool, ...]
-    visible: tuple[range, ...]
-    rng: random.Random
+    columns: tuple[bool, ...]  # for each text, whether it may be edited
+    visible: tuple[range, ...]  # for each text, which of its white-space tokens the model sees
+    rng: random.Random  # the row's own, so that the random ranking does not depend on other rows
     unk: str = "[UNK]"
 
+    # The adversarial input that reaches the goal, the probability of its gold label, and its prediction.
     state: State | None = None
     gold_after: float | None = None
     predicted_after: int | None = None
+    # Whether some edit flipped the prediction (fickle) or kept it (obstinate); and whether some edit kept
+    # it and raised the gold probability.
     succeeded: bool = False
     confident: bool = False
+    # Numbers of edits: that the model was asked about, that keep the prediction, that also raise the gold
+    # probability, and that the model would not see.
     candidates: int = 0
     kept: int = 0
     raised: int = 0
     beyond_cut: int = 0
-    exhausted: bool = False
+    exhausted: bool = False  # whether the query budget ended the search
+    # For exhaustive searches: each edit, whether it kept the prediction and whether it raised the gold
+    # probability.
     tried: list[tuple[Edit, bool, bool]] = field(default_factory=list)
     # For obstinate attacks, the best edit that kept the prediction: its score and the arguments of `take`.
     best_kept: tuple[float, State, np.ndarray] | None = None
@@ -93,10 +72,9 @@ class Problem:
         self.start = State.of(self.texts)
 
     def score_candidates(self, grown: list[tuple[State, Edit]]) -> Search:
-        """Ask for states with one more edit each and note what the answers show.
+        """Ask for states with one more edit each, and note what the answers show.
 
-        Returns:
-            The answers, (n, labels); fewer than n at the end of the budget.
+        Returns the answers, (n, labels); fewer than n at the end of the budget.
         """
         answers = yield Score([edit.texts for _, edit in grown])
         if len(answers) < len(grown):
@@ -112,6 +90,7 @@ class Problem:
         if self.goal.kind == "obstinate" and keeps.any():
             self.succeeded = True
             self.confident |= bool(raises.any())
+            # -inf, because edits that flip the prediction may have a score above 0 under a user's goal.
             scores = np.where(keeps, self.goal.score(answers, self.label), -np.inf)
             best = int(scores.argmax())
             if self.best_kept is None or scores[best] > self.best_kept[0]:
@@ -120,7 +99,7 @@ class Problem:
         return answers
 
     def take(self, state: State, answer: np.ndarray) -> None:
-        """Note the adversarial input."""
+        """Record the adversarial input and the model's answer to it."""
         self.state = state
         self.gold_after = float(answer[self.label])
         self.predicted_after = int(answer.argmax())
@@ -157,6 +136,7 @@ def search_greedily(problem: Problem) -> Search:
     order = yield from rank_places(problem, places)
     state, score = start, goal.score_unedited(problem.gold_before)
     for place in order:
+        # Edits may insert or remove tokens, so the word may be elsewhere now, or gone.
         now = state.find(place)
         if now is None:
             continue
@@ -168,11 +148,12 @@ def search_greedily(problem: Problem) -> Search:
         if len(answers):
             scores = goal.score(answers, label)
             best = int(scores.argmax())
+            # An edit that does not come nearer is not kept, because it would cost words for nothing.
             if scores[best] > score:
                 reached = goal.reached(answers, label, problem.gold_before)
                 if reached[best]:
                     if similarities is not None:
-                        # Of the edits that reach the goal, the most similar one.
+                        # As TextFooler: the most similar of the edits that reach the goal.
                         shown = np.where(reached, similarities[: len(answers)], -np.inf)
                         best = int(shown.argmax())
                     problem.take(state.after(edits[best]), answers[best])
@@ -192,6 +173,7 @@ def search_beam(problem: Problem) -> Search:
             edits = yield from list_candidates(problem, state.texts)
             edits = filter_edits(problem, state, edits, count=is_first)
             edits, _ = yield from filter_similar(problem, state, edits)
+            # Two orders of the same edits give one text, which is asked about once.
             grown += [(state, edit) for edit in edits if edit.texts not in seen]
             seen.update(edit.texts for edit in edits)
         is_first = False
@@ -206,6 +188,7 @@ def search_beam(problem: Problem) -> Search:
             best = int(np.where(reached, scores, -np.inf).argmax())
             problem.take(grown[best][0].after(grown[best][1]), answers[best])
             return
+        # Stable, so that of equal scores the earlier edit stays, on every platform.
         order = np.argsort(-scores, kind="stable")[: problem.beam_width]
         states = [grown[i][0].after(grown[i][1]) for i in order]
 
@@ -236,7 +219,8 @@ def rank_places(problem: Problem, places: list[Place]) -> Search:
             problem.exhausted = True
             return []
         scores = list(problem.goal.score(answers, problem.label))
-    order = sorted(range(len(places)), key=lambda i: (-scores[i], i))
+    # Equal scores keep the reading order.
+    order = sorted(range(len(places)), key=lambda i: -scores[i])
     return [places[i] for i in order]
 
 
@@ -252,10 +236,6 @@ class Listing:
 
     A search goes from word to word of the same text until it takes an edit, so listing all candidates at
     each word would take quadratic time.
-
-    Args:
-        problem: The row under attack.
-        edits: All candidates of its unedited texts.
     """
 
     def __init__(self, problem: Problem, edits: list[Edit]):
@@ -263,15 +243,10 @@ class Listing:
         self._by_place = _group_by_place(edits)
 
     def list_edits(self, state: State, place: Place, start_place: Place) -> list[Edit]:
-        """List the edits of one word.
-
-        Args:
-            state: The current state.
-            place: Where the word is now.
-            start_place: Where it was in the unedited texts.
-        """
+        """List the edits of one word, now at `place` and at `start_place` in the unedited texts."""
         if state is not self.state:
             perturbation = self.problem.perturbation
+            # Most perturbations can list the edits of one word without those of all others.
             edits = perturbation.edits_at(state.texts, *place, self.problem.texts, start_place[1])
             if edits is not None:
                 return edits
@@ -293,19 +268,14 @@ def filter_edits(
     """Return the edits that may be made, without those that give the same text as an earlier one.
 
     They are of words that the model sees, in columns that may be edited, and within the constraints that
-    need no encoder.
-
-    Args:
-        problem: The row under attack.
-        state: The current state.
-        edits: Edits of its texts.
-        count: Whether to count edits of words that the model does not see. Defaults to `True`.
+    need no encoder. With `count`, edits of words that the model does not see are counted.
     """
     constraints = problem.constraints
     editable: dict[Place, bool] = {}
     allowed: dict[Texts, Edit] = {}
     for edit in edits:
         place = edit.sentence, edit.position
+        # A word has many edits, so the rules about words are asked once for each.
         if place not in editable:
             editable[place] = problem.columns[edit.sentence] and all(
                 rule.allows_word(state, edit.sentence, edit.position, edit.original)
@@ -325,8 +295,7 @@ def filter_edits(
 def filter_similar(problem: Problem, state: State, edits: list[Edit]) -> Search:
     """Keep the edits that the constraints with an encoder allow.
 
-    Returns:
-        These edits, and for each its lowest similarity, (n,); `None` instead if no constraint has an encoder.
+    Returns them and their lowest similarities, (n,), or `None` instead if no constraint has an encoder.
     """
     allowed, similarity = np.ones(len(edits), dtype=bool), None
     for rule in problem.constraints if edits else ():
@@ -346,6 +315,7 @@ def _mask_word(texts: Texts, place: Place, mask: str) -> Texts:
     if mask:
         return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, mask))
     pieces = split_pieces(texts[sentence])
+    # Words and spaces alternate; a leading space comes after an empty first piece.
     at = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
     mark = detach_punctuation(pieces[at])[1]
     if at:

@@ -12,16 +12,15 @@ import hashlib
 import json
 import math
 import operator
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from hf_bat.attack.engine import Classifier, Counter, Engine, Request, Score
-from hf_bat.attack.models import as_classifier
+from hf_bat.attack.engine import Counter, Engine, Request, Score
+from hf_bat.attack.models import WrappedClassifier, as_classifier
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import as_table
 from hf_bat.lexicon.table import TableSource
@@ -143,7 +142,7 @@ def build_perturbation(
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)
 
 
-class SmoothedClassifier(Classifier):
+class SmoothedClassifier(WrappedClassifier):
     """The smoothed version of a classifier, which can be attacked or used like any other.
 
     The probability of a label is its share of the votes: the fraction of samples to which the classifier
@@ -181,17 +180,10 @@ class SmoothedClassifier(Classifier):
         if samples < 1:
             raise HfBatError(f"samples must be at least 1; got {samples}")
         self.smoothing = Smoothing(synonyms, seed)
-        self.inner = as_classifier(model, tokenizer, None, None, "float32")
+        super().__init__(as_classifier(model, tokenizer))
         # NumPy's integers cannot be written as JSON.
         self.samples, self.batch_size = operator.index(samples), batch_size
-        self.config, self.unk = self.inner.config, self.inner.unk
-        self.max_length = self.inner.max_length
-        self.preprocessing_defence = self.inner.preprocessing_defence
         self.name = f"{self.inner.name} (smoothed, {samples} samples)"
-
-    @property
-    def device(self) -> Any:
-        return getattr(self.inner, "device", None)
 
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
         return list(inputs)
@@ -221,15 +213,7 @@ class SmoothedClassifier(Classifier):
         smoothed = {"samples": self.samples, **self.smoothing.describe()}
         return {**self.inner.about(), "smoothed": smoothed}
 
-    def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
-        return self.inner.visible(inputs)
-
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
         raise HfBatError(
             "a smoothed classifier counts votes and has no gradient; use the ranking deletion, unk or random"
         )
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        with self.inner.session():
-            yield
