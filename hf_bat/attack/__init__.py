@@ -26,41 +26,35 @@ if TYPE_CHECKING:
     from hf_bat.attack.runner import Attack
     from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 
-# Public name -> the module of this package that defines it.
+# Module -> the public names that it defines.
 _HOMES = {
-    "ALIASES": "recipes",
-    "Attack": "runner",
-    "AttackReport": "report",
-    "AttackResult": "result",
-    "CallableModel": "models",
-    "CanonicalizedModel": "models",
-    "Constraint": "constraints",
-    "EmbeddingDistance": "constraints",
-    "Flip": "goals",
-    "Goal": "goals",
-    "KeepConfident": "goals",
-    "KeepStrict": "goals",
-    "MaskedLMPerturbation": "masked_lm",
-    "MaxWords": "constraints",
-    "NoRepeat": "constraints",
-    "PartOfSpeech": "constraints",
-    "RECIPES": "recipes",
-    "Recipe": "recipes",
-    "SentenceEncoder": "similarity",
-    "SentenceSimilarity": "similarity",
-    "StopWords": "constraints",
-    "TransformersModel": "models",
-    "get_recipe": "recipes",
+    "constraints": [
+        "Constraint",
+        "EmbeddingDistance",
+        "MaxWords",
+        "NoRepeat",
+        "PartOfSpeech",
+        "StopWords",
+    ],
+    "goals": ["Flip", "Goal", "KeepConfident", "KeepStrict"],
+    "masked_lm": ["MaskedLMPerturbation"],
+    "models": ["CallableModel", "CanonicalizedModel", "TransformersModel"],
+    "recipes": ["ALIASES", "RECIPES", "Recipe", "get_recipe"],
+    "report": ["AttackReport"],
+    "result": ["AttackResult"],
+    "runner": ["Attack"],
+    "similarity": ["SentenceEncoder", "SentenceSimilarity"],
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value  # so that it is looked up once
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

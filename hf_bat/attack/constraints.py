@@ -32,8 +32,8 @@ class State:
     Args:
         texts: The texts as edited so far.
         edits: The edits so far, first to last.
-        origin: For each sentence, for each white-space token, its index in the original, or `None` if an
-            edit has put it there. An edit may insert or remove tokens.
+        origin: For each sentence the index of each white-space token in the original, `None` if an edit has
+            put it there. An edit may insert or remove tokens.
     """
 
     texts: Texts
@@ -55,6 +55,7 @@ class State:
         """
         before = self.origin[edit.sentence]
         grown = len(edit.texts[edit.sentence].split()) - len(before)
+        # An edit replaces its token by several, one or none, and may remove more than its own.
         new = max(0, 1 + grown)
         moved = (*before[: edit.position], *[None] * new, *before[edit.position + 1 :])
         length = len(before) + grown
@@ -146,7 +147,7 @@ class Constraint(ABC):
 
 
 class StopWords(Constraint):
-    """Leaves the words of a list alone, in any case.
+    """Keeps the words of a list, in any case.
 
     Args:
         words: "nltk" (list of the antonym attack), "textfooler" (list of the synonym attack), or words.
@@ -212,6 +213,7 @@ class MaxWords(Constraint):
         return max(by_rate, -1 if self.count is None else self.count)
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
+        # A word that is edited twice counts once.
         again = state.is_edited(edit.sentence, edit.position)
         words = sum(map(len, start.origin))
         return state.words_edited + (not again) <= self.limit(words)
@@ -264,6 +266,7 @@ class PartOfSpeech(Constraint):
     def _tag(self, texts: Texts, edit: Edit, word: str) -> frozenset[str]:
         tokens = [detach_punctuation(token)[0] for token in texts[edit.sentence].split()]
         start = max(0, edit.position - 4)
+        # Four words on either side: enough for the tagger, and few enough to be cached.
         before, after = tokens[start : edit.position], tokens[edit.position + 1 : edit.position + 5]
         return frozenset((_tag_words((*before, word, *after))[edit.position - start],))
 
@@ -275,6 +278,7 @@ class PartOfSpeech(Constraint):
         }
 
 
+# Attacks of many rows ask about the same words and windows again and again.
 @lru_cache(maxsize=200_000)
 def _find_senses(word: str) -> frozenset[str]:
     return load_wordnet().parts_of_speech(word.replace(" ", "_"))
@@ -331,11 +335,13 @@ class EmbeddingDistance(Constraint):
         if self.min_cosine is None:
             return True
         length = np.linalg.norm(before) * np.linalg.norm(after)
+        # A zero vector has no direction, so it is near to nothing.
         return bool(length and before @ after / length >= self.min_cosine)
 
     def describe(self) -> dict[str, object]:
         digest = hashlib.sha256()
         for word in sorted(self.vectors):
+            # Ended by a byte that no word has, so that no two tables give the same bytes.
             digest.update(word.encode("utf-8", "surrogatepass") + b"\0")
             digest.update(np.asarray(self.vectors[word], dtype="<f4").tobytes())
         return {

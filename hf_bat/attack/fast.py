@@ -34,23 +34,17 @@ _FIRST_TOKEN_HEADS = (
 
 @contextmanager
 def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[int]:
-    """Run the float32 linear layers of a model on a CPU through oneDNN.
+    """Run the float32 linear layers of a model on a CPU through oneDNN, in float32 or bfloat16.
 
     A layer runs as usual if gradients are on or if it would not compute in `dtype`. The weights must not
-    change meanwhile.
-
-    Args:
-        model: Any model; only its plain `nn.Linear` layers are changed.
-        dtype: What they compute in: float32 (default), or bfloat16 under autocast.
-
-    Yields:
-        The number of packed layers; 0 if this torch or CPU cannot, or if the model is large.
+    change meanwhile. Yields the number of packed layers: 0 if this torch or CPU cannot, or if the model is
+    large.
     """
     layers = [
         module
         for module in model.modules()
         if type(module) is nn.Linear
-        and "forward" not in vars(module)
+        and "forward" not in vars(module)  # something else has replaced its forward pass
         and type(module.weight.data) is torch.Tensor  # a subclass computes in its own way
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
@@ -71,11 +65,7 @@ def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterat
 def skip_later_tokens(model: nn.Module) -> Iterator[bool]:
     """Compute only the first token in the last layer of a classifier whose head reads only that.
 
-    Args:
-        model: Any model; only classes of transformers similar to BERT with two layers or more are changed.
-
-    Yields:
-        Whether the model is one of them.
+    Yields whether the model is one: a class of `_FIRST_TOKEN_HEADS` with two layers or more.
     """
     if not _reads_first_token(model):
         yield False
@@ -94,6 +84,7 @@ def _reads_first_token(model: Any) -> bool:
     kind = type(model)
     if kind.__name__ not in _FIRST_TOKEN_HEADS or not kind.__module__.startswith("transformers."):
         return False
+    # Chunked layers need a number of tokens that the size of a chunk divides, so not 1.
     chunked = getattr(model.config, "chunk_size_feed_forward", 0)
     return len(model.base_model.encoder.layer) > 1 and not chunked
 
@@ -149,6 +140,7 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
             bias = torch.linspace(0, 1, 5).to(dtype)
             product = _compute_product(inputs, _pack(weight), bias)
             expected = nn.functional.linear(inputs, weight, bias)
+        # Sums of 8 products, in whatever order.
         precision = 8 * torch.finfo(dtype).eps
         works = torch.allclose(product, expected, rtol=precision, atol=precision)
     except (AttributeError, RuntimeError, TypeError) as error:

@@ -1,6 +1,6 @@
-"""The figures of an attack, such as its success rate: the only place where one is defined.
+"""The figures of an attack, such as its success rate, each defined here and nowhere else.
 
-`FIGURES` is read by everything that computes or shows a figure: the JSON report, its Markdown table, HTML
+`FIGURES` is read by all code that computes or shows a figure: the JSON report, its Markdown table, HTML
 pages, the metrics of an evaluation, the model card, the summary of a run, comparisons of two models and
 the choice of the best model. A new figure is one more entry, such as
 
@@ -83,19 +83,17 @@ class Figure:
         return self.name.removeprefix(f"{self.edits}_")
 
     def compute(self, results: Sequence[AttackResult]) -> dict[str, Any]:
-        """Compute the figure, and its interval if it has one.
+        """Compute the figure, and its interval if it has one, from all results of one attack.
 
-        Args:
-            results: All results of one attack; restricted to the figure's edits, see `AttackResult.restrict`.
-
-        Returns:
-            Key in a report -> value; `None` for a rate out of nothing and for the mean of nothing.
+        The results are restricted to the figure's edits, see `AttackResult.restrict`. A rate out of nothing
+        and the mean of nothing are `None`.
         """
         values = [self.measure(result) for result in results]
         if self.kind == "count":
             return {self.key: sum(values)}
         if self.kind == "mean":
             values = [value for value in values if value is not None]
+            # fsum is exact, so the order of the rows does not matter.
             return {self.key: math.fsum(values) / len(values) if values else None}
         part, whole = sum(part for part, _ in values), sum(whole for _, whole in values)
         interval = {f"{self.key}_interval": rate_interval(part, whole)} if self.interval else {}
@@ -108,11 +106,9 @@ class Figure:
         )
 
     def read(self, summary: Mapping[str, Any], ending: str = "") -> Any:
-        """Return the figure's value in the summary of an attack, or `None`.
+        """Return the figure's value in an entry of `AttackReport.attacks`, or `None`.
 
-        Args:
-            summary: An entry of `AttackReport.attacks`.
-            ending: "_interval" for the 95 % interval of the figure.
+        With the ending "_interval" it is the figure's 95 % interval.
         """
         part = summary if self.edits == "all" else summary.get(f"label_{self.edits}", {})
         return part.get(f"{self.key}{ending}")
@@ -133,7 +129,7 @@ def _measure_confident_asr(result: AttackResult) -> tuple[int, int]:
 
 
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
-    # A row without a prediction was not given to the model: it is neither right nor wrong.
+    # A row without a prediction was not given to the model, so it does not count as wrong.
     is_scored = result.predicted is not None and result.label is not None
     return int(is_scored and result.predicted == result.label), int(is_scored)
 
@@ -248,11 +244,9 @@ def list_figures(place: Place) -> list[Figure]:
 
 
 def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
-    """Split a metric key of an attack.
+    """Split a metric key of an attack; `None` for other metrics.
 
-    Returns:
-        What precedes the figure (the attack, or a data set and the attack) and the figure; `None` for
-        other metrics.
+    Returns what precedes the figure, the attack or a data set and the attack, and the figure.
 
     Example:
         >>> prefix, figure = parse_metric("eval_antonym_valid_asr")
@@ -263,17 +257,13 @@ def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
     matches = [figure for figure in list_figures("evaluation") if name.endswith(f"_{figure.name}")]
     if not matches:
         return None
+    # `valid_asr` ends in `asr` too.
     figure = max(matches, key=lambda match: len(match.name))
     return name.removesuffix(f"_{figure.name}"), figure
 
 
 def find_kind(prefix: str) -> Kind:
-    """Return the kind of an attack by the first part of its metric keys; obstinate if it is unknown.
-
-    Example:
-        >>> find_kind("synonym"), find_kind("mismatched_antonym")
-        ('fickle', 'obstinate')
-    """
+    """Return the kind of an attack by the first part of its metric keys; obstinate if it is unknown."""
     # The recipes need numpy, which `import hf_bat` must not load.
     from hf_bat.attack.recipes import ALIASES, RECIPES
 
@@ -290,43 +280,25 @@ def is_lower_better(metric: str | None) -> bool:
         [True, True, False]
         >>> is_lower_better("eval_antonym_invalid_keep_rate")  # these edits likely keep the label
         False
-        >>> is_lower_better("eval_synonym_keep_rate")  # and all of these should
-        False
     """
     parsed = parse_metric(metric)
     return parsed is not None and find_kind(parsed[0]) in parsed[1].lower_is_better
 
 
 def is_attack_metric(metric: str | None) -> bool:
-    """Return whether only attacks give this metric.
-
-    Example:
-        >>> [is_attack_metric(m) for m in ("eval_robustness", "eval_antonym_asr", "eval_loss")]
-        [True, True, False]
-    """
+    """Return whether only attacks give this metric."""
     return metric in ("robustness", "eval_robustness") or parse_metric(metric) is not None
 
 
 def has_obstinate(attacks: Sequence[str]) -> bool:
-    """Return whether one of the named attacks is obstinate: its edits should change the prediction.
-
-    Example:
-        >>> has_obstinate(["paper-synonym", "a2t"]), has_obstinate(["synonym", "antonym"])
-        (False, True)
-    """
+    """Return whether one of the named attacks is obstinate: its edits should change the prediction."""
     return any(find_kind(name) == "obstinate" for name in attacks)
 
 
 def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:
     """Check that each evaluation reports the attack metric by which the best model is chosen.
 
-    Args:
-        metric: `metric_for_best_model`.
-        when: `attack_every`.
-        attacks: Names of the attacks.
-
-    Raises:
-        HfBatError: An evaluation would not have the metric.
+    The arguments are `metric_for_best_model`, `attack_every` and the names of the attacks.
     """
     if not is_attack_metric(metric):
         return

@@ -94,6 +94,7 @@ class KeepStrict(Goal):
     name, kind = "keep-strict", "obstinate"
 
     def score(self, probabilities: np.ndarray, label: int) -> np.ndarray:
+        # An edit that flips the prediction is never a step towards keeping it.
         return np.where(select_kept(probabilities, label), probabilities[:, label], 0.0)
 
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:
@@ -124,11 +125,7 @@ GOALS: dict[str, Goal] = {goal.name: goal for goal in (Flip(), KeepStrict(), Kee
 
 
 def get_goal(name: str | Goal) -> Goal:
-    """Return the goal of a name.
-
-    Raises:
-        HfBatError: The name is unknown.
-    """
+    """Return the goal of a name."""
     if isinstance(name, Goal):
         return name
     if name not in GOALS:

@@ -1,4 +1,4 @@
-"""Candidates from a masked language model: what it predicts in place of a word (A2T-MLM)."""
+"""Candidates from a masked language model: its predictions for a masked word (A2T-MLM)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Question(NamedTuple):
 
 
 class MaskedLMPerturbation(Perturbation):
-    """Replaces a word by what a masked language model predicts in its place, given the rest of the input.
+    """Replaces a word by a prediction of a masked language model, given the rest of the input.
 
     Only words of letters are replaced, by whole words of letters. Later edits of the same attack use the
     predictions for the unedited input too, so each word costs one forward pass.
@@ -50,7 +50,7 @@ class MaskedLMPerturbation(Perturbation):
     Args:
         model: Folder or Hub id of a masked language model.
         top: Maximum number of candidates for a word, likeliest first. Defaults to 20.
-        exclude_stopwords: Whether to leave function words (NLTK's English list) alone. Defaults to `True`.
+        exclude_stopwords: Whether to keep function words (NLTK's English list). Defaults to `True`.
         casing: `"keep"` (default) gives a candidate the case of the word that it replaces; `"authors"`
             leaves it in lower case.
         antonyms: Word -> its antonyms, which are not candidates: a model predicts "cold" for "hot".
@@ -104,6 +104,7 @@ class MaskedLMPerturbation(Perturbation):
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit]:
+        # From the predictions for the unedited input, because asking again at each step would be dear.
         for slot in self.slots(start):
             if (slot.sentence, slot.position) == (sentence, start_position):
                 return list_edits(texts, replace(slot, position=position))
@@ -114,6 +115,7 @@ class MaskedLMPerturbation(Perturbation):
         drawn = texts
         for slot in self.slots(texts):
             choice = int(rng.random() * (len(slot.replacements) + 1))
+            # 0 is the word itself.
             if choice:
                 drawn = _replace_word(drawn, slot, slot.replacements[choice - 1])
         return None if drawn == texts else drawn
@@ -130,10 +132,10 @@ class MaskedLMPerturbation(Perturbation):
         }
 
     def prepare(self, inputs: Sequence[Texts]) -> None:
-        """Ask the model about several inputs together, so that `slots` need not ask about each alone."""
+        """Ask the model about several inputs together, because `slots` would ask about each separately."""
         new = [texts for texts in dict.fromkeys(inputs) if texts not in self._slots]
         for texts in inputs:
-            if texts in self._slots:
+            if texts in self._slots:  # asked about again, so forgotten last
                 self._slots.move_to_end(texts)
         slots: dict[Texts, list[Slot]] = {texts: [] for texts in new}
         questions = [question for texts in new for question in self._mask_words(texts)]
@@ -158,7 +160,7 @@ class MaskedLMPerturbation(Perturbation):
         )
         if about["missing_keys"]:
             raise HfBatError(
-                f"{self.path} is no masked language model: it has no weights for "
+                f"{self.path} is not a masked language model: it has no weights for "
                 f"{sorted(about['missing_keys'])[0]}"
             )
         tokenizer = load("AutoTokenizer", self.path, "tokenizer of the masked language model")

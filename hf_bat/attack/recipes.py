@@ -74,6 +74,7 @@ class Recipe:
     skip_columns: tuple[str, ...] = ()
     max_length: int | None = None
     beam_width: int = 4
+    # Not compared, because it changes no edit.
     key: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +131,7 @@ class Recipe:
 
 def hash_description(description: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a description."""
+    # Without spaces and in the order of names, so that equal descriptions have equal hashes.
     text = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -179,10 +181,7 @@ Maker = Callable[[Ingredients], Recipe]
 class NamedRecipe:
     """A recipe that `get_recipe` knows by name.
 
-    Args:
-        make: Makes the recipe.
-        kind: Kind of its goal, "fickle" or "obstinate".
-        reads: Which of "encoder", "toxic_words" and "mlm_model" it uses.
+    `reads` says which of "encoder", "toxic_words" and "mlm_model" it uses.
     """
 
     make: Maker
@@ -260,7 +259,7 @@ def _make_number(parts: Ingredients) -> Recipe:
 
 @_register("a2t", "fickle", "encoder")
 def _make_a2t(parts: Ingredients) -> Recipe:
-    # A2T tries the 20 nearest synonyms.
+    # A2T tries the 20 nearest synonyms; tables list the nearest first.
     table = {word: synonyms[:20] for word, synonyms in parts.get_synonyms().items()}
     perturbation = SynonymPerturbation(
         SubstitutionTable(table), exclude_stopwords=False, casing=parts.casing

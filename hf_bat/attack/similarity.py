@@ -46,18 +46,14 @@ class SentenceEncoder:
 
         tokenizer = load("AutoTokenizer", self.path, "sentence encoder")
         model = load("AutoModel", self.path, "sentence encoder")
-        return tokenizer, model.eval().to(self.device or choose_device())
+        return model.eval().to(self.device or choose_device()), tokenizer
 
     @cached_property
     def name(self) -> str:
         """Name in recipes: the name on the Hub, or a hash of a folder's weights and vocabulary."""
-        return get_hub_name(self.path) or self._hash()
-
-    def _hash(self) -> str:
         from hf_bat.attack.models import hash_model
 
-        tokenizer, model = self._loaded
-        return hash_model(model, tokenizer)
+        return get_hub_name(self.path) or hash_model(*self._loaded)
 
     def encode(self, strings: list[str]) -> np.ndarray:
         """Embed strings.
@@ -72,8 +68,8 @@ class SentenceEncoder:
 
         from hf_bat.device import cast_to_double
 
-        tokenizer, model = self._loaded
-        # Strings of similar length share a batch.
+        model, tokenizer = self._loaded
+        # Strings of similar length share a batch, so that little is padded.
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
         vectors: dict[int, np.ndarray] = {}
         for first in range(0, len(order), self.batch_size):
@@ -82,6 +78,7 @@ class SentenceEncoder:
                 [strings[i] for i in chosen], padding=True, truncation=True, return_tensors="pt"
             ).to(model.device)
             with torch.no_grad():
+                # The mean in double, so that its rounding does not add to the model's.
                 hidden = cast_to_double(model(**batch).last_hidden_state)
             mask = batch["attention_mask"].unsqueeze(-1)
             means = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -150,6 +147,7 @@ class SentenceSimilarity(Constraint):
 
     def similarity(self, first: np.ndarray, second: np.ndarray) -> float:
         """Return the similarity of two unit vectors."""
+        # Rounding can give 1 + 2e-16, which acos refuses.
         cosine = float(np.clip(first @ second, -1.0, 1.0))
         return cosine if self.metric == "cosine" else 1.0 - math.acos(cosine) / math.pi
 
@@ -158,6 +156,7 @@ class SentenceSimilarity(Constraint):
     ) -> Generator[Any, Any, tuple[np.ndarray, np.ndarray] | None]:
         pairs = [self.strings(start, state, edit) for edit in edits]
         strings = list(dict.fromkeys(string for pair in pairs if pair for string in pair))
+        # An edit that is allowed without comparing is above every threshold.
         similarities = np.full(len(edits), np.inf)
         if strings:
             vectors = yield Embed(self.encoder, strings)
@@ -180,12 +179,7 @@ class SentenceSimilarity(Constraint):
 
 
 def cut_window(texts: Texts, center: int, size: int) -> str:
-    """Return the words around one word of the joined texts.
-
-    Args:
-        texts: The texts.
-        center: Index of the white-space token, counted through all texts.
-        size: Number of words, fewer if the texts have fewer.
+    """Return `size` words, or fewer if there are fewer, around word number `center` of the joined texts.
 
     Example:
         >>> cut_window(("a b c", "d e f"), 3, 3), cut_window(("a b c", "d e f"), 5, 4)

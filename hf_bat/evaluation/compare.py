@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.figures import list_figures
+from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import FIGURES, group_by_original
@@ -38,7 +38,7 @@ class Comparison:
 
     Args:
         attack: Name of the attack.
-        definition: A key of `DEFINITIONS`; ", valid" counts only edits that pass the label filter.
+        definition: A key of `DEFINITIONS`.
         rows: Number of rows that both models were given.
         attempted_a, attempted_b: Number of rows attacked: predicted correctly, label not skipped.
         asr_a, asr_b: Attack success rate, or `None` if no row was attacked.
@@ -119,7 +119,7 @@ def compare_reports(
         As `compare_rows`.
 
     Raises:
-        HfBatError: If a file is no attack report, the recipes differ, or as `compare_rows`.
+        HfBatError: A file is not an attack report, the recipes differ, or as `compare_rows`.
 
     Example:
         >>> [one.difference for one in compare_reports("A.json", "B.json")]  # doctest: +SKIP
@@ -146,8 +146,8 @@ def compare_rows(
         One comparison per attack and definition, attacks in the order of `rows_a`.
 
     Raises:
-        HfBatError: If a row is damaged or occurs twice, the models have no attack in common, or the rows
-            of an attack are not the same rows.
+        HfBatError: A row is damaged or occurs twice, the models have no attack in common, or the rows of
+            an attack are not the same rows.
 
     Example:
         >>> first = [{"idx": i, "attack": "antonym", "outcome": "succeeded"} for i in range(10)]
@@ -156,15 +156,20 @@ def compare_rows(
         >>> comparison.attack, comparison.definition, comparison.difference, comparison.p_value
         ('antonym', 'strict', -1.0, 0.001953125)
     """
-    comparisons = []
-    for attack, pairs in _pair_attacks(rows_a, rows_b).items():
-        for definition, key in DEFINITIONS.items():
-            # A definition that the rows of one model lack cannot be paired.
-            if all(any(key in pair[side] for pair in pairs) for side in (0, 1)):
-                # Files of earlier versions have no confident outcome of skipped rows.
-                outcomes = [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs]
-                comparisons.append(_compare_outcomes(outcomes, attack, definition, resamples, seed))
-    return comparisons
+    return [
+        # Files of earlier versions have no confident outcome of skipped rows.
+        _compare_outcomes(
+            [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs],
+            attack,
+            definition,
+            resamples,
+            seed,
+        )
+        for attack, pairs in _pair_attacks(rows_a, rows_b).items()
+        for definition, key in DEFINITIONS.items()
+        # A definition that the rows of one model lack cannot be paired.
+        if any(key in a for a, _ in pairs) and any(key in b for _, b in pairs)
+    ]
 
 
 def compare_attack_rates(
@@ -191,22 +196,17 @@ def compare_attack_rates(
         >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_attack_rates([row], [other])]
         [('accuracy', 1.0, 0.0)]
     """
+
+    def count(figure: Figure, row: AttackResult) -> Counts:
+        # A search that stops at a success tries other edits for each model, so edits cannot be compared.
+        return (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
+
     comparisons = []
     for attack, pairs in _pair_attacks(rows_a, rows_b).items():
         for figure in sorted(list_figures("compare"), key=lambda one: one.per_edit):
-            # A search that stops at a success tries other edits for each model, so edits cannot be compared.
-            counts: Any = [
-                [
-                    (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
-                    for row in pair
-                ]
-                for pair in pairs
-            ]
-            if all(any(pair[side][1] for pair in counts) for side in (0, 1)):
-                comparisons.append(
-                    compare_counts(counts, attack, figure.title, resamples, seed=seed)
-                )
-    return comparisons
+            counts = [(count(figure, a), count(figure, b)) for a, b in pairs]
+            comparisons.append(compare_counts(counts, attack, figure.title, resamples, seed=seed))
+    return _drop_empty(comparisons)
 
 
 def compare_contrast(
@@ -224,7 +224,7 @@ def compare_contrast(
         Accuracy on originals and edits, consistency, fickle and obstinate errors, if any row counts.
 
     Raises:
-        HfBatError: If the rows are not of one contrast set.
+        HfBatError: The rows are not of one contrast set.
 
     Example:
         >>> row = {"idx": 0, "original_idx": None, "label": 1, "correct": True, "error": None}
@@ -243,10 +243,13 @@ def compare_contrast(
     for name, count in FIGURES.items():
         figure = name.replace("accuracy_", "accuracy, ").replace("_", " ")
         counts = [(count(sets_a[idx]), count(sets_b[idx])) for idx in sets_a]
-        # The totals of both are equal, because they depend only on the labels.
-        if any(a[1] for a, _ in counts):
-            comparisons.append(compare_counts(counts, "contrast", figure, resamples, seed=seed))
-    return comparisons
+        comparisons.append(compare_counts(counts, "contrast", figure, resamples, seed=seed))
+    return _drop_empty(comparisons)
+
+
+def _drop_empty(comparisons: list[RateComparison]) -> list[RateComparison]:
+    """Drop the figures that one of the models lacks."""
+    return [one for one in comparisons if one.rate_a is not None and one.rate_b is not None]
 
 
 def compare_counts(
@@ -315,7 +318,7 @@ def _compare_sums(
 ) -> tuple[float | None, float | None, float | None, tuple[float, float] | None]:
     """Return the rates of A and B, their difference and its paired bootstrap interval.
 
-    Row k of `table` (K, 4), the count and total of A and those of B, occurs `repeats[k]` times.
+    Row k of `table` (K, 4) holds count and total of A, then of B; it occurs `repeats[k]` times.
     """
     import numpy as np
 
@@ -337,7 +340,7 @@ def _compare_sums(
 def _pair_attacks(
     rows_a: Iterable[Row], rows_b: Iterable[Row]
 ) -> dict[str, list[tuple[AttackResult, AttackResult]]]:
-    """Return attack -> (row of A, row of B) for each row, for the attacks that both models have."""
+    """Return attack -> (row of A, row of B) for each row, only attacks that both models have."""
     first, second = _index_rows(rows_a, "A"), _index_rows(rows_b, "B")
     common = [attack for attack in first if attack in second]
     if not common:
