@@ -139,24 +139,16 @@ class Classifier(ABC):
 
 @dataclass
 class Meter:
-    """The cost of a run.
+    """The cost of a run."""
 
-    Attributes:
-        queries: Number of different inputs that the rows asked for.
-        forwards: Number of inputs that went through the model: once if several rows in flight asked, and not
-            at all if remembered from another attack.
-        padded_tokens: Number of tokens that went through it, with padding.
-        seconds_model: Time in the model.
-        seconds_encoder: Time in sentence encoders.
-        seconds: Total time.
-    """
-
-    queries: int = 0
+    queries: int = 0  # different inputs that the rows asked for
+    # Inputs that went through the model: once if several rows in flight asked, and not at all if their
+    # answers are known from another attack.
     forwards: int = 0
-    padded_tokens: int = 0
+    padded_tokens: int = 0  # tokens that went through the model, with padding
     seconds_model: float = 0.0
-    seconds_encoder: float = 0.0
-    seconds: float = 0.0
+    seconds_encoder: float = 0.0  # in sentence encoders
+    seconds: float = 0.0  # in all
 
     def sum_over_ranks(self) -> dict[str, float]:
         """Return the cost of a distributed run: the sum of the counts and the longest times.
@@ -359,7 +351,7 @@ class Engine:
         for row in rows:
             row.answer = None
         rows = [row for row in rows if row.has_budget]
-        # Gradients are neither shared nor remembered: each row asks once, for its unedited text.
+        # Gradients are not shared or remembered, because each row asks only once.
         for first in range(0, len(rows), self.batch_size):
             batch = rows[first : first + self.batch_size]
             begun = time.perf_counter()

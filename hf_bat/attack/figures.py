@@ -29,47 +29,37 @@ OBSTINATE: tuple[Kind, ...] = ("obstinate",)
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of an attack.
+    """One figure of an attack."""
 
-    Args:
-        name: Its key in a report, and the end of its metric key `<attack>_<name>`.
-        kind: "count" (sum over rows), "rate" (sum of parts divided by sum of wholes) or "mean" (over the
-            rows that have a value).
-        measure: Returns what one row contributes: a number for a count, `(part, whole)` for a rate, a
-            number or `None` for a mean.
-        note: Explanation on pages.
-        title: Name on pages, in the model index and in comparisons. Defaults to `name` with spaces.
-        short: Name in Markdown tables and in the summary of a run. Defaults to `title`.
-        shown: Where it is shown besides the JSON report: "table" (Markdown), "page" (HTML), "metric"
-            (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of a run), "card"
-            (model index), "compare" (two models).
-        goals: Kinds of attacks that have it. Defaults to both.
-        logged_for: Kinds of attacks for which an evaluation reports it. Defaults to `goals`.
-        lower_is_better: Kinds of attacks for which a lower value is better. Defaults to none.
-        edits: The edits it is about: "all", or those that the label filter takes for "valid" or "invalid".
-            An attack without a label filter has only figures of all edits.
-        per_label: Whether a report has it for each label too.
-        interval: Whether a report has its 95 % interval too, under `<name>_interval`.
-        per_edit: Whether it is about edits and not about rows. Two models are compared by it only if the
-            search tried every edit, so that both saw the same ones.
-        index_type: Metric type in the model index. Defaults to `name`.
-    """
-
-    name: str
+    name: str  # its key in a report, and the end of its metric key `<attack>_<name>`
+    # The sum over rows, the sum of parts divided by the sum of wholes, or the mean over the rows that have a
+    # value.
     kind: Literal["count", "rate", "mean"]
+    # Returns what one row contributes: a number for a count, (part, whole) for a rate, a number or `None`
+    # for a mean.
     measure: Callable[[AttackResult], Any]
-    note: str = ""
-    title: str = ""
-    short: str = ""
+    note: str = ""  # explanation on pages
+    title: str = (
+        ""  # on pages, in the model index and in comparisons; `name` with spaces by default
+    )
+    short: str = ""  # in Markdown tables and in the summary of a run; `title` by default
+    # Where it is shown besides the JSON report: "table" (Markdown), "page" (HTML), "metric"
+    # (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of a run), "card" (model
+    # index), "compare" (two models).
     shown: tuple[Place, ...] = ()
-    goals: tuple[Kind, ...] = BOTH
-    logged_for: tuple[Kind, ...] = ()
-    lower_is_better: tuple[Kind, ...] = ()
+    goals: tuple[Kind, ...] = BOTH  # kinds of attacks that have it
+    logged_for: tuple[
+        Kind, ...
+    ] = ()  # kinds for which an evaluation reports it; `goals` by default
+    lower_is_better: tuple[Kind, ...] = ()  # kinds for which a lower value is better
+    # The edits it is about; an attack without a label filter has only figures of all edits.
     edits: Literal["all", "valid", "invalid"] = "all"
-    per_label: bool = False
-    interval: bool = False
+    per_label: bool = False  # whether a report has it for each label too
+    interval: bool = False  # whether a report has its 95 % interval too, as `<name>_interval`
+    # Whether it is about edits and not about rows. Two models are compared by it only if the search tried
+    # every edit, so that both saw the same ones.
     per_edit: bool = False
-    index_type: str = ""
+    index_type: str = ""  # metric type in the model index; `name` by default
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
@@ -120,14 +110,6 @@ class Figure:
         return "–" if value is None else str(value)
 
 
-def _measure_asr(result: AttackResult) -> tuple[int, int]:
-    return int(result.is_success), int(result.is_attempted)
-
-
-def _measure_confident_asr(result: AttackResult) -> tuple[int, int]:
-    return int(result.outcome_confident == "succeeded"), int(result.is_attempted)
-
-
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
     # A row without a prediction was not given to the model, so it does not count as wrong.
     is_scored = result.predicted is not None and result.label is not None
@@ -170,12 +152,15 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
            shown=("page",), per_label=True),
     Figure("failed", "count", lambda result: int(result.is_attempted and not result.is_success),
            shown=("page",), per_label=True),
-    Figure("asr", "rate", _measure_asr, "succeeded / attempted",
+    Figure("asr", "rate", lambda result: (int(result.is_success), int(result.is_attempted)),
+           "succeeded / attempted",
            "attack success rate", "ASR", _EVERYWHERE, lower_is_better=BOTH,
            per_label=True, interval=True, index_type="attack_success_rate"),
-    Figure("succeeded_confident", "count", lambda result: _measure_confident_asr(result)[0],
+    Figure("succeeded_confident", "count",
+           lambda result: int(result.outcome_confident == "succeeded"),
            goals=OBSTINATE, per_label=True),
-    Figure("asr_confident", "rate", _measure_confident_asr,
+    Figure("asr_confident", "rate",
+           lambda result: (int(result.outcome_confident == "succeeded"), int(result.is_attempted)),
            "prediction kept and its probability higher than before",
            "attack success rate, confident", "ASR, confident", _EVERYWHERE, OBSTINATE,
            lower_is_better=OBSTINATE, per_label=True, interval=True,

@@ -219,16 +219,12 @@ class MaskedLMPerturbation(Perturbation):
         """Return for each question the words that the model finds likeliest, likeliest first."""
         import torch
 
-        from hf_bat.attack.models import pad_rows
+        from hf_bat.attack.models import pad_batch
 
         model, tokenizer = self._loaded
-        fed = {
-            "input_ids": pad_rows([q.ids for q in batch], tokenizer.pad_token_id, model.device),
-            "attention_mask": pad_rows([[1] * len(q.ids) for q in batch], 0, model.device),
-        }
-        if batch[0].types is not None:
-            types = [question.types or [] for question in batch]
-            fed["token_type_ids"] = pad_rows(types, tokenizer.pad_token_type_id, model.device)
+        ids, types = [q.ids for q in batch], [q.types for q in batch]
+        # On the right, whatever the tokenizer's side, because `mask` counts from the left.
+        fed = pad_batch(tokenizer, ids, types, model.device)
         # The session of the attacked model may have autocast on, which is not for this model.
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
             scores = model(**fed).logits

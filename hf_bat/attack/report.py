@@ -74,37 +74,16 @@ class AttackReport:
         }
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` as a JSON file.
-
-        Args:
-            path: The file. An existing one is replaced, completely or not at all.
-
-        Raises:
-            HfBatError: It cannot be written.
-        """
+        """Write `to_dict()` to a JSON file, completely or not at all."""
         write_json(path, self.to_dict())
 
     def save_rows(self, path: str | Path) -> None:
-        """Write one JSON line per row and attack.
-
-        Args:
-            path: The file. An existing one is replaced, completely or not at all.
-
-        Raises:
-            HfBatError: It cannot be written.
-        """
+        """Write one JSON line per row and attack, completely or not at all."""
         lines = [json.dumps(row, ensure_ascii=False) for row in self._mark_rows()]
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one CSV line per row and attack, with a column for each text.
-
-        Args:
-            path: The file. An existing one is replaced, completely or not at all.
-
-        Raises:
-            HfBatError: It cannot be written.
-        """
+        """Write one CSV line per row and attack, with a column for each text, completely or not at all."""
         flat = list(map(_flatten, self._mark_rows()))
         # Rows differ in their columns, because fields that do not apply are left out.
         names = list(dict.fromkeys(name for row in flat for name in row))

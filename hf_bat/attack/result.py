@@ -14,21 +14,13 @@ OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "skipped")
 
 
 class TriedEdit(NamedTuple):
-    """One edit that an exhaustive search tried, with flags of 0 and 1.
-
-    Args:
-        original: The word that was replaced.
-        replacement: Its replacement.
-        kept: Whether the model kept its prediction.
-        raised: Whether it also became more confident in it.
-        valid: Whether the edit passes the label filter; `None` without a filter.
-    """
+    """One edit that an exhaustive search tried, with flags of 0 and 1."""
 
     original: str
     replacement: str
-    kept: int
-    raised: int
-    valid: int | None = None
+    kept: int  # whether the model kept its prediction
+    raised: int  # whether it also became more confident in it
+    valid: int | None = None  # whether the edit passes the label filter; `None` without a filter
 
 
 @dataclass

@@ -30,20 +30,14 @@ Row = TypeVar("Row", bound=Mapping[str, Any])
 
 @dataclass(frozen=True)
 class Example:
-    """A row to attack.
+    """A row to attack."""
 
-    Args:
-        idx: The row's `idx`, or its position in the data.
-        texts: Its texts.
-        label: Its label as the model numbers it, or `None` if it has none.
-        reason: Why it cannot be attacked ("empty text", "broken text", "no label"), or `None`.
-        number: Its label as the task numbers it, whatever the model's order; part of the data's hash.
-    """
-
-    idx: int | str
+    idx: int | str  # the row's `idx`, or its position in the data
     texts: Texts
-    label: int | None
-    reason: str | None = None
+    label: int | None  # as the model numbers it; `None` if the row has none
+    reason: str | None = None  # why it cannot be attacked: "empty text", "broken text", "no label"
+    # The label as the task numbers it, whatever the model's order, so that the hash of the data is the same
+    # for all models.
     number: int | None = None
 
 

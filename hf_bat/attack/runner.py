@@ -276,7 +276,7 @@ class Attack:
             beam_width=recipe.beam_width,
             columns=tuple(column not in recipe.skip_columns for column in self.task.columns),
             visible=self.model.visible([example.texts])[0],
-            # By idx, so that neither the order of rows nor a resumed run changes a ranking.
+            # By idx, so that a ranking does not depend on the order of rows or on resuming.
             rng=random.Random(f"{self.seed}:{example.idx}"),
             unk=self.model.unk,
         )

@@ -70,6 +70,27 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.start = State.of(self.texts)
+        self._listed: tuple[State | None, dict[Place, list[Edit]]] = None, {}
+
+    def list_edits(self, state: State, place: Place, start_place: Place) -> list[Edit]:
+        """List the edits of one word, now at `place` and at `start_place` in the unedited texts."""
+        # All candidates of a state are listed once. A search goes from word to word of one state until it
+        # takes an edit, so listing them at each word would take quadratic time.
+        if state is not self._listed[0]:
+            texts, perturbation = state.texts, self.perturbation
+            # Most perturbations can list the edits of one word without listing all.
+            edits = perturbation.edits_at(texts, *place, self.texts, start_place[1])
+            if edits is not None:
+                return edits
+            self.note_candidates(state, perturbation.candidates(texts))
+        return self._listed[1].get(place, [])
+
+    def note_candidates(self, state: State, edits: list[Edit]) -> None:
+        """Remember all candidates of a state by the word that they edit."""
+        by_place: dict[Place, list[Edit]] = {}
+        for edit in edits:
+            by_place.setdefault((edit.sentence, edit.position), []).append(edit)
+        self._listed = state, by_place
 
     def score_candidates(self, grown: list[tuple[State, Edit]]) -> Search:
         """Ask for states with one more edit each, and note what the answers show.
@@ -130,8 +151,9 @@ def search_exhaustively(problem: Problem) -> Search:
 def search_greedily(problem: Problem) -> Search:
     """Go from word to word by importance; keep the best replacement if it comes nearer to the goal."""
     start, goal, label = problem.start, problem.goal, problem.label
-    listing = Listing(problem, (yield from list_candidates(problem, problem.texts)))
-    edits = filter_edits(problem, start, listing.edits)
+    edits = yield from list_candidates(problem, problem.texts)
+    problem.note_candidates(start, edits)
+    edits = filter_edits(problem, start, edits)
     places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
     order = yield from rank_places(problem, places)
     state, score = start, goal.score_unedited(problem.gold_before)
@@ -140,7 +162,7 @@ def search_greedily(problem: Problem) -> Search:
         now = state.find(place)
         if now is None:
             continue
-        edits = filter_edits(problem, state, listing.list_edits(state, now, place), count=False)
+        edits = filter_edits(problem, state, problem.list_edits(state, now, place), count=False)
         edits, similarities = yield from filter_similar(problem, state, edits)
         if not edits:
             continue
@@ -188,7 +210,7 @@ def search_beam(problem: Problem) -> Search:
             best = int(np.where(reached, scores, -np.inf).argmax())
             problem.take(grown[best][0].after(grown[best][1]), answers[best])
             return
-        # Stable, so that of equal scores the earlier edit stays, on every platform.
+        # Stable, so that the earlier of two equal edits stays, on every platform.
         order = np.argsort(-scores, kind="stable")[: problem.beam_width]
         states = [grown[i][0].after(grown[i][1]) for i in order]
 
@@ -229,37 +251,6 @@ def list_candidates(problem: Problem, texts: Texts) -> Search:
     if problem.perturbation.asks_model:
         yield Propose(problem.perturbation, texts)
     return problem.perturbation.candidates(texts)
-
-
-class Listing:
-    """The edits of a text by the word that they edit, listed once for each text.
-
-    A search goes from word to word of the same text until it takes an edit, so listing all candidates at
-    each word would take quadratic time.
-    """
-
-    def __init__(self, problem: Problem, edits: list[Edit]):
-        self.problem, self.state, self.edits = problem, problem.start, edits
-        self._by_place = _group_by_place(edits)
-
-    def list_edits(self, state: State, place: Place, start_place: Place) -> list[Edit]:
-        """List the edits of one word, now at `place` and at `start_place` in the unedited texts."""
-        if state is not self.state:
-            perturbation = self.problem.perturbation
-            # Most perturbations can list the edits of one word without those of all others.
-            edits = perturbation.edits_at(state.texts, *place, self.problem.texts, start_place[1])
-            if edits is not None:
-                return edits
-            self.state, self.edits = state, perturbation.candidates(state.texts)
-            self._by_place = _group_by_place(self.edits)
-        return self._by_place.get(place, [])
-
-
-def _group_by_place(edits: Iterable[Edit]) -> dict[Place, list[Edit]]:
-    by_place: dict[Place, list[Edit]] = {}
-    for edit in edits:
-        by_place.setdefault((edit.sentence, edit.position), []).append(edit)
-    return by_place
 
 
 def filter_edits(

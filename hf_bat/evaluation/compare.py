@@ -34,34 +34,23 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Attack success rates of models A and B, for one attack and one definition of success.
-
-    Args:
-        attack: Name of the attack.
-        definition: A key of `DEFINITIONS`.
-        rows: Number of rows that both models were given.
-        attempted_a, attempted_b: Number of rows attacked: predicted correctly, label not skipped.
-        asr_a, asr_b: Attack success rate, or `None` if no row was attacked.
-        difference: `asr_b - asr_a`; negative if B is more robust.
-        interval: Paired bootstrap interval (percentiles) of the difference, or `None` without one.
-        attempted_by_both: Number of rows in McNemar's test.
-        only_a, only_b: Number of these rows on which the attack succeeds only for A, or only for B.
-        p_value: Two-sided p-value of McNemar's exact test; 1.0 if the models never differ.
-    """
+    """Attack success rates of models A and B, for one attack and one definition of success."""
 
     attack: str
-    definition: str
-    rows: int
+    definition: str  # a key of `DEFINITIONS`
+    rows: int  # that both models were given
+    # Rows that were attacked: predicted correctly, label not skipped.
     attempted_a: int
     attempted_b: int
     asr_a: float | None
     asr_b: float | None
-    difference: float | None
-    interval: tuple[float, float] | None
-    attempted_by_both: int
+    difference: float | None  # B minus A, so negative if B is more robust
+    interval: tuple[float, float] | None  # of the difference: percentiles of a paired bootstrap
+    attempted_by_both: int  # rows in McNemar's test
+    # Among them, those on which the attack succeeds only for A, and only for B.
     only_a: int
     only_b: int
-    p_value: float | None
+    p_value: float | None  # two-sided, of McNemar's exact test
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

@@ -41,7 +41,7 @@ def test_every_device_but_apples_has_double():
 def answers():
     model = TransformersModel(tiny_model("bert"), tiny_tokenizer())
     encoder = SentenceEncoder("tiny")
-    encoder._loaded = (tiny_tokenizer(), tiny_model("bert").bert.eval())
+    encoder._loaded = (tiny_model("bert").bert.eval(), tiny_tokenizer())
     with model.session():
         probabilities = model.probabilities(model.keys([PAIR]))
         saliency = model.saliency([(PAIR, 0)])[0]
