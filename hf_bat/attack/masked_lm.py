@@ -58,8 +58,8 @@ class MaskedLMPerturbation(Perturbation):
         max_length: Maximum input length in tokens; a word beyond has no candidates. Defaults to 256.
 
     Raises:
-        HfBatError: There is no masked language model, or its tokenizer has no mask; raised when the model
-            is first used or described.
+        HfBatError: The model cannot be loaded or its tokenizer has no mask; raised when it is first used or
+            described.
 
     Example:
         >>> fickle = MaskedLMPerturbation("bert-base-uncased", top=3)  # doctest: +SKIP

@@ -53,27 +53,22 @@ def as_classifier(
     Raises:
         HfBatError: `model` is not a model, or an option does not apply to it.
     """
-    options = {
-        "device": device,
-        "max_length": max_length,
-        "dtype": None if dtype == "float32" else dtype,
-    }
-    given = [name for name, value in options.items() if value is not None]
     classifier: Classifier
-    if isinstance(model, Classifier):
-        if max_length is not None and max_length == model.max_length:
-            given.remove("max_length")
-        if given:
-            raise HfBatError(
-                f"{given[0]} does not apply to a {type(model).__name__}, which has its own; set it there"
-            )
-        classifier = model
+    if isinstance(model, Classifier) or (callable(model) and not hasattr(model, "parameters")):
+        classifier = model if isinstance(model, Classifier) else CallableModel(model)
+        options = {
+            "device": device is not None,
+            # A recipe may name the limit that the model has.
+            "max_length": max_length not in (None, classifier.max_length),
+            "dtype": dtype != "float32",
+        }
+        for name, is_given in options.items():
+            if is_given:
+                raise HfBatError(
+                    f"{name} does not apply to a {type(classifier).__name__}, which has its own or none"
+                )
     elif isinstance(model, (str, Path)) or hasattr(model, "parameters"):
         classifier = TransformersModel(model, tokenizer, max_length, device, dtype)
-    elif callable(model):
-        if given:
-            raise HfBatError(f"{given[0]} is for transformers models; a function takes no options")
-        classifier = CallableModel(model)
     else:
         raise HfBatError(
             f"a model is a transformers classifier or a function, not {type(model).__name__}"

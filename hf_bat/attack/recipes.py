@@ -306,12 +306,7 @@ ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startsw
 
 
 def list_readers(ingredient: str) -> list[str]:
-    """List the short names of the recipes that use an ingredient; see `NamedRecipe.reads`.
-
-    Example:
-        >>> list_readers("mlm_model")
-        ['a2t-mlm']
-    """
+    """List the short names of the recipes that use an ingredient; see `NamedRecipe`."""
     return [
         name.removeprefix("paper-")
         for name, recipe in RECIPES.items()

@@ -229,8 +229,10 @@ class Setting:
     def compute_qualities(self, texts: Texts) -> dict[str, float]:
         """Compute Q of an input for each adversary."""
         compute = self.smoothing.compute_quality
-        radii = {name: None if name == UNLIMITED else int(name) for name in self.adversaries}
-        return {name: compute(texts, radius) for name, radius in radii.items()}
+        return {
+            name: compute(texts, None if name == UNLIMITED else int(name))
+            for name in self.adversaries
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return every choice, ready for JSON."""
@@ -313,7 +315,7 @@ def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]
     """Return the numbers of samples after which the votes are counted, each about twice the one before.
 
     To count again and again and stop at a favorable result would break a confidence level that is meant
-    for one look. So the looks are fixed in advance and `Tally` divides the risk among them. The last look is
+    for one look, so the looks are fixed in advance and `Tally` divides the risk among them. The last look is
     after all samples; without `early_stopping` it is the only one.
     """
     looks = [samples]
@@ -326,10 +328,9 @@ def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]
 class Tally:
     """Votes for one label, and bounds of its probability that hold at all looks simultaneously.
 
-    At each look the Clopper-Pearson bounds have the risk `risk / len(looks)`. The probability that any of
-    the lower bounds exceeds the true value is then at most `risk` (the sum of theirs), so the largest of
-    them is a lower bound with that risk, and one may stop at any look for any reason. The same holds for
-    the upper bounds.
+    Each look's Clopper-Pearson bounds have the risk `risk / len(looks)`. The probability that any lower bound
+    exceeds the true value is then at most `risk`, so the largest of them is a lower bound with that risk, and
+    one may stop at any look for any reason. The same holds for the upper bounds.
     """
 
     looks: tuple[int, ...]
@@ -340,7 +341,7 @@ class Tally:
     high: float = 1.0
 
     def add(self, successes: int, trials: int) -> None:
-        """Count the votes since the last look, for the label and in all, and tighten the bounds."""
+        """Count the votes since the last look (for the label, in all) and tighten the bounds."""
         self.successes += successes
         self.trials += trials
         # The bounds hold only if nobody looks at any other time.

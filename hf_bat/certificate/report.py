@@ -117,6 +117,7 @@ def summarize(rows: Sequence[Row], adversaries: Sequence[str], confidence: float
         "confidence": confidence,
         "rows": len(rows),
         "attempted": len(attempted),
+        # Keys of reports keep their spelling, because other programs read them.
         "labelled": len(labeled),
         "unlabelled": len(attempted) - len(labeled),
         "skipped": len(rows) - len(attempted),

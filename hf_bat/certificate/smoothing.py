@@ -68,10 +68,11 @@ class Smoothing:
         texts. Draws for different purposes are independent.
         """
         center = self.uncase(texts)
+        # Python's own hash of a string differs between processes.
         encoded = json.dumps(center).encode("ascii")
         key = int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
         sample = self.perturbation.sample
-        # `sample` returns None if no word has a replacement.
+        # `sample` returns None if it changes no word.
         return [
             sample(center, DrawSource(self.seed, purpose, key, number)) or center
             for number in range(first, first + count)
@@ -158,7 +159,7 @@ class SmoothedClassifier(WrappedClassifier):
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: If there are no samples, no table, or the model is already smoothed.
+        HfBatError: `samples` is below 1, or there is no table.
 
     Example:
         >>> def model(pairs):
@@ -201,6 +202,7 @@ class SmoothedClassifier(WrappedClassifier):
         self, number: int, texts: Texts, counter: Counter
     ) -> Generator[Request, Any, tuple[int, np.ndarray]]:
         answers = yield Score(self.smoothing.draw(texts, self.samples))
+        # `minlength`, because the last labels may have no vote.
         votes = np.bincount(answers.argmax(axis=1), minlength=answers.shape[1])
         return number, votes / self.samples
 

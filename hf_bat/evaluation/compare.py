@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hf_bat.attack.figures import Figure, list_figures
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
@@ -269,8 +271,6 @@ def compare_counts(
         >>> comparison.interval[1] < 0
         True
     """
-    import numpy as np
-
     table = np.array([[*a, *b] for a, b in counts], dtype=float).reshape(len(counts), 4)
     # Rows with equal counts are interchangeable: drawing how often each kind comes is much faster.
     distinct, repeats = np.unique(table, axis=0, return_counts=True)
@@ -309,8 +309,6 @@ def _compare_sums(
 
     Row k of `table` (K, 4) holds count and total of A, then of B; it occurs `repeats[k]` times.
     """
-    import numpy as np
-
     table, repeats = np.asarray(table, dtype=float), np.asarray(repeats)
     count_a, total_a, count_b, total_b = repeats @ table
     rate_a = float(count_a / total_a) if total_a else None

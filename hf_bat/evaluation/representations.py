@@ -7,12 +7,11 @@ obstinate versions. The figures here measure what a projection can only suggest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from hf_bat.errors import HfBatError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["collect", "distances", "separation"]
 
@@ -38,14 +37,13 @@ def collect(
         `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, in the same row order.
 
     Raises:
-        HfBatError: If no row has both versions, or `max_rows` is less than 1.
+        HfBatError: No row has both versions, or `max_rows` is less than 1.
 
     Example:
         >>> vectors = collect(trainer, rows)  # doctest: +SKIP
         >>> separation(vectors)["silhouette"]  # doctest: +SKIP
         0.41
     """
-    import numpy as np
     import torch
 
     from hf_bat.device import disable_cudnn_attention
@@ -90,11 +88,10 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
         >>> distances({"anchor": [[1, 0]], "fickle": [[2, 0]], "obstinate": [[0, 1]]})
         {'fickle': [0.0], 'obstinate': [1.0]}
     """
-    import numpy as np
-
     unit = {}
     for kind in KINDS:
         array = np.asarray(vectors[kind], dtype=np.float64)
+        # A zero vector has no direction; it gets a distance of 1 from everything instead of NaN.
         unit[kind] = array / np.linalg.norm(array, axis=1, keepdims=True).clip(1e-12)
     return {kind: (1 - (unit["anchor"] * unit[kind]).sum(axis=1)).tolist() for kind in KINDS[1:]}
 
@@ -118,10 +115,10 @@ def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
         >>> [round(figures[name], 2) for name in ("obstinate_distance", "ordered", "silhouette")]
         [0.9, 1.0, 1.0]
     """
-    import numpy as np
     from sklearn.metrics import silhouette_score
 
     far = distances(vectors)
+    # Anchors and fickle versions should be one cluster, because they should be classified alike.
     stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in KINDS])
     labels = np.repeat([0, 0, 1], len(far["fickle"]))
     return {

@@ -43,7 +43,7 @@ def robustness_score(
         A score in [0, 1], or `None` if one of the three is `None`.
 
     Raises:
-        HfBatError: If one of the three is not in [0, 1].
+        HfBatError: One of the three is not in [0, 1].
 
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)

@@ -19,7 +19,7 @@ NAME_GAP = 15  # least distance between names, in pixels
 
 
 def place_lines(series: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """Place lines of points (x, y), ordered by x, and their ticks in a chart; empty if there is no point.
+    """Place lines of points (x, y), ordered by x, and their ticks in a chart; empty without points.
 
     Returns `x_ticks` and `y_ticks`, each (pixel, value), and `lines`, each (name, points, y of the name).
     """

@@ -236,7 +236,7 @@ def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str
         for part in dict.fromkeys(folders)
         for path in sorted(part.glob("*"))
         if path.is_file()
-        and not path.name.startswith(".")  # temporary files, and those of the system
+        and not path.name.startswith(".")  # temporary files, and files of the system
         # A picture stays listed, so that the page never replaces one.
         and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }

@@ -39,4 +39,5 @@ class Accuracy(base.PackagedMetric):
     def _compute(
         self, predictions: Sequence[int], references: Sequence[int], **options: Any
     ) -> dict[str, Any]:
+        # One type for a share and for a count (`normalize=False`).
         return {"accuracy": float(accuracy_score(references, predictions, **options))}

@@ -46,6 +46,7 @@ class AttackSuccessRate(base.PackagedMetric):
         success = check_flags("predictions", predictions, allowed=(0, 1))
         attempt = check_flags("references", references, allowed=(0, 1))
         for row, (has_succeeded, was_attacked) in enumerate(zip(success, attempt, strict=True)):
+            # It would count in the successes but not in the attempts, and the rate could exceed 1.
             if has_succeeded and not was_attacked:
                 raise HfBatError(f"row {row} is both skipped and succeeded")
         succeeded, attempted = sum(success), sum(attempt)

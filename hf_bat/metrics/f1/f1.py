@@ -24,8 +24,8 @@ class F1(base.PackagedMetric):
         sample_weight (`list` of `float`): One weight per example. Defaults to 1 each.
 
     Returns:
-        f1 (`float`, or `list` of `float` if `average` is `None`): In [0, 1]; 0 for a class that neither
-            occurs nor is predicted. Higher is better.
+        f1 (`float`, or `list` of `float` if `average` is `None`): In [0, 1]; 0 for a class that does
+            not occur and is not predicted. Higher is better.
 
     Examples:
         >>> from hf_bat.metrics import load
@@ -45,5 +45,7 @@ class F1(base.PackagedMetric):
     def _compute(
         self, predictions: Sequence[int], references: Sequence[int], **options: Any
     ) -> dict[str, Any]:
+        # scikit-learn's default is 0 too, with a warning for each class that a small set lacks.
         value = f1_score(references, predictions, zero_division=0.0, **options)
+        # With `average=None` an array, one value per class.
         return {"f1": float(value) if isinstance(value, float) else value.tolist()}
