@@ -295,7 +295,7 @@ class Attack:
                 valid = result.restrict(True)
                 result.outcome_valid = valid.outcome
                 result.outcome_valid_confident = valid.outcome_confident
-        if problem.state is None:
+        if problem.state is None or problem.answer is None:
             return
         texts = problem.state.texts
         result.perturbed = list(texts)
@@ -303,7 +303,8 @@ class Attack:
         result.edits = [
             {name: getattr(edit, name) for name in places} for edit in problem.state.edits
         ]
-        result.gold_after, result.predicted_after = problem.gold_after, problem.predicted_after
+        result.gold_after = float(problem.answer[label])
+        result.predicted_after = int(problem.answer.argmax())
         result.words_changed = count_changed_words(example.texts, texts)
         # The whole input, whatever window the constraint compares, so that reports are comparable.
         encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)

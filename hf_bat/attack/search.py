@@ -47,10 +47,9 @@ class Problem:
     rng: random.Random  # the row's own, so that the random ranking does not depend on other rows
     unk: str = "[UNK]"
 
-    # The adversarial input that reaches the goal, the probability of its gold label, and its prediction.
+    # The adversarial input that reaches the goal, and the model's answer to it.
     state: State | None = None
-    gold_after: float | None = None
-    predicted_after: int | None = None
+    answer: np.ndarray | None = None
     # Whether some edit flipped the prediction (fickle) or kept it (obstinate); and whether some edit kept
     # it and raised the gold probability.
     succeeded: bool = False
@@ -121,9 +120,7 @@ class Problem:
 
     def take(self, state: State, answer: np.ndarray) -> None:
         """Record the adversarial input and the model's answer to it."""
-        self.state = state
-        self.gold_after = float(answer[self.label])
-        self.predicted_after = int(answer.argmax())
+        self.state, self.answer = state, answer
         if self.goal.kind == "fickle":
             self.succeeded = True
 

@@ -194,7 +194,7 @@ def compare_attack_rates(
 
     comparisons = []
     for attack, pairs in _pair_attacks(rows_a, rows_b).items():
-        for figure in sorted(list_figures("compare"), key=lambda one: one.per_edit):
+        for figure in sorted(list_figures("compare"), key=lambda figure: figure.per_edit):
             counts = [(count(figure, a), count(figure, b)) for a, b in pairs]
             comparisons.append(compare_counts(counts, attack, figure.title, resamples, seed=seed))
     return _drop_empty(comparisons)
@@ -240,7 +240,7 @@ def compare_contrast(
 
 def _drop_empty(comparisons: list[RateComparison]) -> list[RateComparison]:
     """Drop the figures that one of the models lacks."""
-    return [one for one in comparisons if one.rate_a is not None and one.rate_b is not None]
+    return [c for c in comparisons if c.rate_a is not None and c.rate_b is not None]
 
 
 def compare_counts(

@@ -45,35 +45,35 @@ def read_both(
     paths: Sequence[str | Path], files: Sequence[str | Path] | None = None
 ) -> tuple[str, list[Json], list[Path], list[Any]]:
     """Return the kind of two reports, "attacks" or "contrast", the reports, their rows files and rows."""
-    reports = [read_report(path) for path in paths]
-    kinds = []
+    reports, kinds = [read_report(path) for path in paths], []
     for path, report in zip(paths, reports, strict=True):
-        kinds += [kind for kind in KINDS if isinstance(report.get(kind), dict)][:1] or [""]
-        if not kinds[-1]:
+        kind = next((kind for kind in KINDS if isinstance(report.get(kind), dict)), None)
+        if kind is None:
             raise HfBatError(
                 f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no "
                 "'contrast' (`hf-bat contrast --json`)"
             )
+        kinds.append(kind)
     if kinds[0] != kinds[1]:
-        first, second = (
-            f"{path} is of `hf-bat {kind.rstrip('s')}`"
-            for path, kind in zip(paths, kinds, strict=True)
+        raise HfBatError(
+            f"{paths[0]} is of `hf-bat {kinds[0].rstrip('s')}`, and {paths[1]} is of "
+            f"`hf-bat {kinds[1].rstrip('s')}`; compare two of one kind"
         )
-        raise HfBatError(f"{first}, and {second}; compare two of one kind")
     if kinds[0] == "attacks":
         _check_same_recipes(*(report["attacks"] for report in reports))
-    found = list(map(Path, files or map(find_rows, map(Path, paths), reports)))
+    rows_files = list(map(Path, files or map(find_rows, map(Path, paths), reports)))
+    is_shared = rows_files[0] == rows_files[1]
     # One `rows.jsonl` next to two reports can only belong to one of them.
-    if not files and found[0] == found[1] and Path(paths[0]).resolve() != Path(paths[1]).resolve():
+    if not files and is_shared and Path(paths[0]).resolve() != Path(paths[1]).resolve():
         raise HfBatError(
-            f"{found[0]} would be the rows of both {paths[0]} and {paths[1]}; give both files with "
-            "--rows A.jsonl B.jsonl"
+            f"{rows_files[0]} would be the rows of both {paths[0]} and {paths[1]}; give both files "
+            "with --rows A.jsonl B.jsonl"
         )
     if kinds[0] == "attacks":
-        return kinds[0], reports, found, [read_rows(file) for file in found]
+        return kinds[0], reports, rows_files, [read_rows(file) for file in rows_files]
     # A header line has no `idx`.
-    rows = [[row for row in read_json_lines(file) if "idx" in row] for file in found]
-    return kinds[0], reports, found, rows
+    rows = [[row for row in read_json_lines(file) if "idx" in row] for file in rows_files]
+    return kinds[0], reports, rows_files, rows
 
 
 def _check_same_recipes(attacks_a: Json, attacks_b: Json) -> None:

@@ -146,7 +146,7 @@ def _skip_damaged(contents: Contents) -> None:
 def _render_folder(folder: str, contents: Contents) -> str:
     descriptions = [*contents.select("perturbations").values()]
     descriptions += [run["arguments"] for run in contents.select("runs").values()]
-    methods = {str(one["method"]) for one in descriptions if "method" in one}
+    methods = {str(part["method"]) for part in descriptions if "method" in part}
     # The pictures of an experiment are next to its results, and not shown a second time.
     pictures: dict[str | None, list[str]] = {None: []}
     pictures |= {str(PurePosixPath(name).parent): [] for name in contents.select("reproductions")}
@@ -206,9 +206,9 @@ def describe_reproduction(content: Json) -> dict[str, Any]:
     runs = [run for s in settings for run in s.get("runs") or () if isinstance(run, Mapping)]
     arguments = [run["arguments"] for run in runs if isinstance(run.get("arguments"), Mapping)]
     rows = [run["rows"].get("train") for run in runs if isinstance(run.get("rows"), Mapping)]
-    limits = [one["max_attack_samples"] for one in arguments if "max_attack_samples" in one]
+    limits = [a["max_attack_samples"] for a in arguments if "max_attack_samples" in a]
     facts = {
-        "model": [get_model_title(str(one.get("model_name_or_path"))) for one in arguments],
+        "model": [get_model_title(str(a.get("model_name_or_path"))) for a in arguments],
         "training rows": map(format_number, rows),
         "steps": [format_number(run.get("steps")) for run in runs],
         "attacked rows": ["all" if n is None else f"the first {format_number(n)}" for n in limits],
