@@ -17,7 +17,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from hf_bat import model_card
+import hf_bat.model_card as model_card
 from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
 from hf_bat.callbacks import (
     RobustnessMeter,

@@ -36,3 +36,7 @@ def test_function_names_begin_with_verbs(figures):
 
 def test_few_modules_name_a_method(figures):
     assert len(figures["modules that name a method"]) <= 3, figures["modules that name a method"]
+
+
+def test_surprising_lines_have_comments(figures):
+    assert figures["comments per 100 code lines"] >= 5
