@@ -73,6 +73,7 @@ class PerturbationCollator:
         label_names: Sequence[str] = (),
         with_idx: bool = True,
         canonicalizer: Canonicalizer | None = None,
+        counterfactual: Any = None,
     ):
         if tokenizer.pad_token_id is None:
             raise HfBatError(
@@ -90,6 +91,7 @@ class PerturbationCollator:
             num_obstinate,
             seed,
             tuple(label_names),
+            counterfactual,
         )
         self.perturb_anchor = perturb_anchor
         self.clean_epochs = clean_epochs
@@ -121,7 +123,7 @@ class PerturbationCollator:
         drawn = () if method.attack_recipe else method.draws
         skipped, names = read_labels(task, config)
         options = {
-            **dict(zip(drawn, perturbations, strict=False)),
+            **dict(zip([k for k in drawn if k != "counterfactual"], perturbations, strict=False)),
             "skipped_labels": skipped,
             "label_names": names,
             "num_fickle": args.num_fickle,
@@ -189,6 +191,8 @@ class PerturbationCollator:
             batch["fickle_mask"] = torch.tensor([[version is not None] for version in first])
         encoded = self._tokenize(anchors)
         batch |= encoded
+        if "counterfactual" in versions:
+            batch |= self._label_counterfactuals(versions)
         for kind, rows_of_draws in versions.items():
             batch |= self._tokenize_draws(kind, rows_of_draws, encoded)
         if all(row.get("label") is not None for row in rows):
@@ -206,6 +210,19 @@ class PerturbationCollator:
         if self.with_idx and all(row.get("idx") is not None for row in rows):
             batch["idx"] = torch.tensor([row["idx"] for row in rows])
         return batch
+
+    def _label_counterfactuals(self, versions: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Replace the labeled pairs by their texts; return their labels and rules, (B, 1) each."""
+        rules, pairs = self.sampler.counterfactual, versions["counterfactual"]
+        versions["counterfactual"] = [[p and p.texts for p in row] for row in pairs]
+        return {
+            "counterfactual_labels": torch.tensor(
+                [[rules.number_label(p) if p else 0 for p in row] for row in pairs]
+            ),
+            "counterfactual_rules": torch.tensor(
+                [[rules.names.index(p.rule) if p else 0 for p in row] for row in pairs]
+            ),
+        }
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
         sentences = [list(column) for column in zip(*inputs, strict=True)]

@@ -280,6 +280,18 @@ class AdversarialRows(Method):
             raise HfBatError(f"mlm_model={args.mlm_model!r} needs a2t_candidates='mlm'")
 
 
+@dataclass(frozen=True)
+class Counterfactual(Method):
+    """Train on fickle versions with the row's label, and on labeled edits with theirs."""
+
+    def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
+        terms = add_fickle_entropy(forward, settings, settings.weights["alpha"])
+        versions = forward.versions["counterfactual"]
+        total = settings.cross_entropy(versions.logits, versions.labels)
+        terms["loss_counterfactual"] = Term(total, "counterfactual", settings.weights["beta"])
+        return terms
+
+
 def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Distances, Distances]:
     """Return the mean distances as logged components, and the fickle and obstinate distances."""
     fickle = forward.measure_distances("fickle", distance)
@@ -367,6 +379,13 @@ METHODS: dict[str, Method] = {
             "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
             {"contrastive_weight": 1.0, "margin": 1.0},
             options=(*BALANCED_OPTIONS, "mask"),
+        ),
+        Counterfactual(
+            "counterfactual",
+            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`.",
+            {"alpha": 1.0, "beta": 1.0},
+            draws=("fickle", "counterfactual"),
+            options=("rules", "held_out_pairs", "num_fickle", "weight_warmup_steps", "clean_epochs", "exclude_stopwords"),
         ),
         Likelihood(
             "likelihood",

@@ -23,6 +23,7 @@ from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
 KINDS = ("fickle", "obstinate")
+VERSIONS = (*KINDS, "counterfactual")
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -66,6 +67,8 @@ class Versions:
     logits: torch.Tensor
     vectors: torch.Tensor | None
     passes: torch.Tensor | None
+    labels: torch.Tensor | None = None
+    rules: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Forward:
 
 def select_anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     """Return the model's inputs for the anchors: no labels, no `idx`, no versions."""
-    left_out = ("labels", "idx", *(f"{kind}_" for kind in KINDS))
+    left_out = ("labels", "idx", *(f"{kind}_" for kind in VERSIONS))
     return {key: value for key, value in batch.items() if not key.startswith(left_out)}
 
 
@@ -106,7 +109,7 @@ def stack_versions(batch: Batch, tokenizer: Any) -> dict[str, torch.Tensor]:
     stacked = {}
     for key, anchors in select_anchor_inputs(batch).items():
         groups = [anchors]
-        for kind in KINDS:
+        for kind in VERSIONS:
             if f"{kind}_{key}" in batch:
                 groups.append(batch[f"{kind}_{key}"][batch[f"{kind}_mask"]])
         width = max(group.shape[1] for group in groups)
@@ -129,7 +132,7 @@ def run_forward(
     If `pooling` is `None`, no representations are read.
     """
     labels = batch.get("labels")
-    masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_input_ids" in batch}
+    masks = {kind: batch[f"{kind}_mask"] for kind in VERSIONS if f"{kind}_input_ids" in batch}
     if anchors_only or not masks:
         return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
     # One stacked pass: DDP synchronizes once, and repeated passes of models with buffers hit an
@@ -143,13 +146,13 @@ def run_forward(
     else:
         outputs, stacked = run_with_vectors(model, inputs, pooling)
         vectors = stacked.split(sizes)
-    # The versions follow the anchors in the order of `KINDS`, as they were stacked.
+    # The versions follow the anchors in the order of `VERSIONS`, as they were stacked.
     logits = outputs.logits.split(sizes)
     versions = {}
     for i, (kind, mask) in enumerate(masks.items()):
-        passes = batch.get(f"{kind}_passes")
-        passes = None if passes is None else passes[mask]
-        versions[kind] = Versions(owners[i], mask, logits[i + 1], vectors[i + 1], passes)
+        parts = (batch.get(f"{kind}_{part}") for part in ("passes", "labels", "rules"))
+        chosen = [None if part is None else part[mask] for part in parts]
+        versions[kind] = Versions(owners[i], mask, logits[i + 1], vectors[i + 1], *chosen)
     return Forward(logits[0], labels, vectors[0], versions)
 
 
@@ -169,12 +172,14 @@ def count_items(
         weights = torch.tensor(class_weights, device=labels.device)[labels]
     # Every name in every batch, because all ranks must reduce the same counts.
     zero = torch.zeros((), device=labels.device)
-    counts = dict.fromkeys(("rows", *KINDS, "triplets", "fickle_rows"), zero)
+    counts = dict.fromkeys(("rows", *VERSIONS, "triplets", "fickle_rows"), zero)
     counts["rows"] = weights.sum()
     masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_mask" in batch}
     counts |= {kind: valid.sum() for kind, valid in masks.items()}
     if "fickle" in masks:
         counts["fickle_rows"] = (weights * masks["fickle"].sum(1)).sum()
+    if "counterfactual_mask" in batch:
+        counts["counterfactual"] = batch["counterfactual_mask"].sum()
     if len(masks) == len(KINDS):
         draws = max(valid.shape[1] for valid in masks.values())
         either = tile_draws(masks["fickle"], draws) | tile_draws(masks["obstinate"], draws)

@@ -211,7 +211,7 @@ class BalancedTrainer(Trainer):
             return ()  # a language model's predictions, not a table
         if kinds and self._own_collator is not None:
             return tuple(getattr(self._own_collator.sampler, kind) for kind in kinds)
-        return self.perturbations[: len(kinds)] if kinds else ()
+        return self.perturbations[: len(set(kinds) & set(KINDS))] if kinds else ()
 
     def _read_defense(self) -> tuple[bool, str] | None:
         """Return the options that the preprocessing defense depends on; `None` without one."""
@@ -225,11 +225,25 @@ class BalancedTrainer(Trainer):
             return None
         return Canonicalizer(self.perturbations[0].table, self.args.casing)
 
+    @cached_property
+    def rules(self) -> Any:
+        from hf_bat.counterfactual.rules import build_rules
+
+        labels = reconcile_labels(self.task, self.model.config)
+        names = [labels.get_data_name(i) for i in range(len(labels.model_names))]
+        rules = build_rules(self.perturbations[0], names, self.args.rules, self.args.held_out_pairs)
+        if self.train_dataset is not None:
+            rows = self.train_dataset
+            rules.prepare([(tuple(row[c] for c in self.task.columns), names[row["label"]]) for row in rows])
+        return rules
+
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
         """Make the collator that draws what the method needs."""
         args, task, tokenizer = self.args, self.task, self.processing_class
         assert task is not None
         options = {"canonicalizer": self.canonicalizer, **changed}
+        if "counterfactual" in args.get_method().draws and not changed:
+            options["counterfactual"] = self.rules
         collator = PerturbationCollator.from_arguments(
             args, task, self.model.config, tokenizer, self.perturbations, **options
         )

@@ -132,6 +132,8 @@ class BalancedTrainingArguments(TrainingArguments):
             Defaults to `False`.
         obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
             `"number"`. If `None`, only antonyms (the paper's protocol).
+        rules: Rules of the labeled edits.
+        held_out_pairs: Share of word pairs.
         canonicalize: Map each word to the representative of its synonym set before tokenization, in
             training and evaluation (`hf_bat.canonicalize`); reports disclose it. Defaults to `False`.
         attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`. Their metrics
@@ -182,6 +184,8 @@ class BalancedTrainingArguments(TrainingArguments):
     class_weights: list[float] | None = None
     eval_distances: bool = False
     obstinate_edits: list[str] | None = None
+    rules: list[str] | None = None
+    held_out_pairs: float = 0.0
     canonicalize: bool = False
     attacks: list[str] | None = None
     max_attack_samples: int | None = 500

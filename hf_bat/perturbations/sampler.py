@@ -13,6 +13,8 @@ from hf_bat.perturbations.base import Perturbation, Texts
 
 # Even streams are fickle, odd ones obstinate: more draws of one kind do not change the other kind's.
 FICKLE, OBSTINATE = 0, 1
+# A stream that no number of draws reaches.
+COUNTERFACTUAL = 2**32
 _KEY = struct.Struct("<4Q")
 _BLOCK = struct.Struct("<16I")
 # Seeds and row numbers may be negative or longer than the 64 bits of the key.
@@ -78,6 +80,7 @@ class PerturbationSampler:
     num_obstinate: int = 1
     seed: int = 0
     label_names: Sequence[str] = ()
+    counterfactual: Any = None
 
     def __post_init__(self) -> None:
         if self.num_fickle < 1 or self.num_obstinate < 1:
@@ -134,4 +137,7 @@ class PerturbationSampler:
                     sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), name)
                     for k in range(self.num_obstinate)
                 ]
+        if self.counterfactual is not None and row.get("label") is not None:
+            source = DrawSource(seed, epoch, idx, COUNTERFACTUAL)
+            drawn["counterfactual"] = [self.counterfactual.draw(texts, row["label"], source)]
         return drawn

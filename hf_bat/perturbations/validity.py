@@ -120,6 +120,19 @@ class LabelValidity:
                 changes.append((sentence, start, old, new))
         return any(self._test(texts, changes, label))
 
+    def list_forms(self, text: str) -> frozenset[str]:
+        """Return the words of a text and their base forms.
+
+        Example:
+            >>> sorted(LabelValidity().list_forms("Dogs ran."))
+            ['dog', 'dogs', 'ran', 'run']
+        """
+        return frozenset(form for word in self._split(text) for form in self._forms[word])
+
+    def find_near(self, word: str) -> frozenset[str]:
+        """Return the forms of a lower-case word and of its synonyms."""
+        return self._near[word]
+
     def describe(self) -> dict[str, object]:
         """Return every choice that changes which edits pass, ready for JSON."""
         return {"filter": "label_validity", "version": 2, "synonyms": self.synonyms.fingerprint}

@@ -1,0 +1,211 @@
+"""Edits of one sentence that exclude what it says: antonyms, sister terms, numbers, postures, negations.
+
+They come from the package's perturbations; what is left out here are edits that read badly or that may
+leave the sentence true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from hf_bat.counterfactual.sentence import (
+    LEAST_SHARE,
+    Sentence,
+    list_main_senses,
+    may_be_name,
+    measure_parts_of_speech,
+)
+from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet
+from hf_bat.lexicon.wordnet_tables import list_inflections
+from hf_bat.perturbations.negation import NegationPerturbation
+from hf_bat.perturbations.number import NumberPerturbation, parse_number
+from hf_bat.perturbations.verbs import is_negative
+
+# Not replaced by their antonyms: mostly used in another sense ("past the house"), or with an antonym
+# that can be true of the same scene (somebody who walks a dog, or a horse that is ridden).
+_UNSAFE = frozenset(
+    "past present front back like net fair walk ride work serve give take come go get concrete local "
+    "front top bottom side other same different first last second part whole day many few little much "
+    "real natural common general particular special public private social formal free right left "
+    "leave arrive appear show seem look find lose win open close full fill cover gather spread".split()
+)
+# Words that must come before an ordinal, which is otherwise a time or an adverb ("wait a second").
+_BEFORE_ORDINAL = frozenset("the his her their its my our your".split())
+
+
+# Nobody does two of these at once, and all fit the same places ("... on the grass").
+_POSTURES = ("sit", "stand", "lie", "walk", "run", "jump", "swim", "sleep", "dance", "kneel", "crawl")
+_AFTER_POSTURE = frozenset(
+    "in on at near by with next beside behind outside inside outdoors indoors along around and while "
+    "through across under".split()
+)
+
+
+class ExclusiveEdit(NamedTuple):
+    """An edit after which the sentence no longer holds of the same scene.
+
+    Attributes:
+        kind: A key of `EXCLUSIVE_EDITS`.
+        place: Index of the word.
+        old: The word in lower case.
+        new: Its replacement in lower case.
+        text: The edited sentence.
+    """
+
+    kind: str
+    place: int
+    old: str
+    new: str
+    text: str
+
+
+def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the edits that replace a noun, verb, adjective or adverb by an antonym of a main sense."""
+    for place, word in enumerate(sentence.words):
+        pos = sentence.get_pos(place)
+        if pos is None or sentence.is_name(place) or sentence.is_in_compound(place):
+            continue
+        for new in find_antonyms(word, pos):
+            if new not in sentence.words:
+                yield ExclusiveEdit("antonym", place, word, new, sentence.replace(place, new))
+
+
+def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the edits that replace a word by another of its class that excludes it."""
+    sisters, synonyms = default_sisters(), default_synonyms()
+    for place, word in enumerate(sentence.words):
+        others = sisters.get(word)
+        if not others or sentence.tags[place] or sentence.is_in_compound(place):
+            continue
+        is_name = sentence.tokens[place][1][:1].isupper() and may_be_name(word)
+        if is_name != may_be_name(others[0]) or (is_name and place == 0):
+            continue
+        for new in others:
+            if new not in sentence.words and new not in synonyms.get(word, ()):
+                yield ExclusiveEdit("sister", place, word, new, sentence.replace(place, new))
+
+
+def list_numbers(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the edits that change a number."""
+    numbers = _load_numbers()
+    tokens = sentence.text.split()
+    for place, word in enumerate(sentence.words):
+        number = parse_number(word)
+        if number is None or numbers.is_kept(tokens, place):
+            continue
+        following = sentence.words[place + 1] if place + 1 < len(sentence.words) else ""
+        if number.ordinal and (
+            place == 0
+            or sentence.words[place - 1] not in _BEFORE_ORDINAL
+            or not following
+        ):
+            continue
+        for new in numbers.replacements(word):
+            if new not in sentence.words:
+                yield ExclusiveEdit("number", place, word, new, sentence.replace(place, new))
+
+
+def list_negations(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the edits that negate a finite verb, or take a negation out."""
+    for edit in _load_negations().candidates((sentence.text,)):
+        words = edit.replacement.lower().split()
+        negates = any(map(is_negative, words))
+        tag = sentence.tags[edit.position]
+        # "a man not wearing a hat" is about another man; only a finite verb negates the sentence.
+        if negates and tag in ("VB", "VBG", "VBN"):
+            continue
+        old, new = edit.original.lower(), edit.replacement.lower()
+        yield ExclusiveEdit("negation", edit.position, old, new, edit.texts[0])
+
+
+def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the edits that replace a verb without an object by another posture or motion."""
+    for place, word in enumerate(sentence.words):
+        if sentence.tags[place] is None or word not in _load_postures():
+            continue
+        following = "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
+        # "walks a dog", "runs a race", "stands up": the verb is another one.
+        if following and following not in _AFTER_POSTURE:
+            continue
+        for new in _load_postures()[word]:
+            if new not in sentence.words:
+                yield ExclusiveEdit("posture", place, word, new, sentence.replace(place, new))
+
+
+EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
+    "antonym": list_antonyms,
+    "sister": list_sisters,
+    "number": list_numbers,
+    "posture": list_postures,
+    "negation": list_negations,
+}
+
+
+def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
+    """Yield the exclusive edits of all kinds."""
+    for list_edits in EXCLUSIVE_EDITS.values():
+        yield from list_edits(sentence)
+
+
+def get_words(edit: ExclusiveEdit) -> tuple[str, ...]:
+    """Return the word pair of an edit; a negation has none."""
+    return () if edit.kind == "negation" else (edit.old, edit.new)
+
+
+@lru_cache(maxsize=100_000)
+def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
+    """Return the antonyms of a word's main senses, inflected as the word is.
+
+    Example:
+        >>> find_antonyms("women", "n"), find_antonyms("older", "a"), find_antonyms("red", "n")
+        (('men',), ('younger',), ())
+    """
+    wordnet = load_wordnet()
+    antonyms: dict[str, None] = {}
+    for base in wordnet.morphy(word, pos):
+        if base in _UNSAFE:
+            continue
+        forms = list_inflections(base, pos, wordnet)
+        names = [name for name, form in forms.items() if form == word]
+        for sense in list_main_senses(base, pos):
+            for lemma, others in wordnet.antonyms(sense).items():
+                if lemma.lower() != base:
+                    continue
+                for other in others:
+                    if other.lower() in _UNSAFE or not _is_common(other.lower(), pos):
+                        continue
+                    inflected = list_inflections(other, pos, wordnet)
+                    antonyms |= {inflected[name]: None for name in names if name in inflected}
+    return tuple(antonyms)
+
+
+def _is_common(word: str, pos: str) -> bool:
+    """Return whether a word is tagged in WordNet's texts, and often enough as this part of speech."""
+    counts = load_wordnet().sense_counts(word, pos)
+    if not word.isalpha() or not sum(counts):
+        return False
+    return pos == "v" or measure_parts_of_speech(word).get(pos, 0) >= LEAST_SHARE
+
+
+@lru_cache(maxsize=1)
+def _load_postures() -> dict[str, tuple[str, ...]]:
+    """Return form -> the same form of the other postures."""
+    wordnet = load_wordnet()
+    forms = [list_inflections(verb, "v", wordnet) for verb in _POSTURES]
+    others: dict[str, tuple[str, ...]] = {}
+    for verb in forms:
+        for name, form in verb.items():
+            others[form] = tuple(o[name] for o in forms if o is not verb and name in o)
+    return others
+
+
+@lru_cache(maxsize=1)
+def _load_numbers() -> NumberPerturbation:
+    return NumberPerturbation()
+
+
+@lru_cache(maxsize=1)
+def _load_negations() -> NegationPerturbation:
+    return NegationPerturbation()

@@ -1,0 +1,315 @@
+"""Rules for natural language inference: a premise, a hypothesis, and a label that logic gives.
+
+The labels are those of SNLI, whose sentences describe one scene: "two dogs" and "three dogs" contradict
+each other, because both would be about the same dogs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Literal
+
+from hf_bat.counterfactual.base import Counterfactual, Rule, choose, draw_evenly
+from hf_bat.counterfactual.edits import (
+    EXCLUSIVE_EDITS,
+    ExclusiveEdit,
+    get_words,
+    list_exclusive,
+)
+from hf_bat.counterfactual.phrases import DOWNWARD, Span, is_upward, list_modifiers, list_phrases
+from hf_bat.counterfactual.sentence import Sentence, list_main_senses, measure_parts_of_speech
+from hf_bat.lexicon import load_wordnet
+from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
+from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.perturbations.verbs import is_negative
+
+ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
+Label = Literal["entailment", "neutral", "contradiction"]
+
+
+class Swap(Rule):
+    """Contradict an entailed hypothesis: one of its words is replaced by a word that excludes it.
+
+    If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake", "A man
+    does not sleep". The new word must not be in the premise, where it could be true of somebody else
+    (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
+    """
+
+    name, family = "swap", "inference"
+
+    def __init__(self, mentions: LabelValidity):
+        self.mentions = mentions
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label != ENTAILMENT:
+            return
+        premise, hypothesis = texts
+        sentence = Sentence(hypothesis)
+        forms = self.mentions.list_forms(premise)
+        for edit in list_exclusive(sentence):
+            if edit.kind == "negation" or forms.isdisjoint(self.mentions.list_forms(edit.new)):
+                yield self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+
+
+class SelfPair(Rule):
+    """Pair a sentence with an edited self (contradiction) and with a fickle self (entailment).
+
+    The pairs have nearly all words in common, so that only the edited word can decide (Glockner et al.
+    2018). Either sentence may come first. The entailed pairs keep a model from reading any small
+    difference as a contradiction.
+
+    Args:
+        fickle: The synonym perturbation.
+    """
+
+    name, family = "self_pair", "inference"
+
+    def __init__(self, fickle: Perturbation):
+        self.fickle = fickle
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            for edit in self.fickle.candidates((text,)):
+                pair = (text, edit.texts[0])
+                words = (edit.original.lower(), edit.replacement.lower())
+                yield self.make(pair, ENTAILMENT, "synonym", words)
+                yield self.make(pair[::-1], ENTAILMENT, "synonym", words)
+            for exclusive in list_exclusive(Sentence(text)):
+                pair = (text, exclusive.text)
+                words = get_words(exclusive)
+                yield self.make(pair, CONTRADICTION, exclusive.kind, words)
+                yield self.make(pair[::-1], CONTRADICTION, exclusive.kind, words)
+
+    def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        text = choose(texts, rng)
+        edits = list(list_exclusive(Sentence(text)))
+        edited = draw_evenly(
+            [self.make((text, e.text), CONTRADICTION, e.kind, get_words(e)) for e in edits], rng
+        )
+        if edited is not None and rng.random() < 0.5:
+            return edited if rng.random() < 0.5 else reverse(edited)
+        # The fickle self of an edited sentence too: else each negated sentence would be contradicted.
+        if edited is not None and rng.random() < 0.5:
+            text = edited.texts[1]
+        version = self.fickle.sample((text,), rng)
+        if version is None:
+            return edited
+        pair = self.make((text, version[0]), ENTAILMENT, "synonym")
+        return pair if rng.random() < 0.5 else reverse(pair)
+
+
+class Drop(Rule):
+    """Pair a sentence with itself without a modifier or trailing phrase: entailment; reversed: neutral.
+
+    Leaving out a restriction makes a sentence say less (monotonicity; MacCartney and Manning 2008).
+    Sentences with a negation or a quantifier such as "every" are left out, because there it may say
+    more.
+    """
+
+    name, family = "drop", "inference"
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            sentence = Sentence(text)
+            if not is_upward(sentence):
+                continue
+            for span in list_spans(sentence):
+                shorter = sentence.delete(span.start, span.stop)
+                yield self.make((text, shorter), ENTAILMENT, span.kind)
+                yield self.make((shorter, text), NEUTRAL, span.kind)
+
+
+class Detail(Rule):
+    """Add a phrase from another row to an entailed hypothesis: neutral.
+
+    The premise says nothing about the phrase. Phrases come from the hypotheses of the data set
+    (`prepare`); no word of the phrase may be mentioned by the premise.
+    """
+
+    name, family = "detail", "inference"
+    _ATTEMPTS = 8
+
+    def __init__(self, mentions: LabelValidity):
+        self.mentions = mentions
+        self.phrases: tuple[str, ...] = ()
+
+    def prepare(self, rows: Iterable[tuple[Texts, str]]) -> None:
+        phrases: dict[str, None] = {}
+        for texts, _ in rows:
+            sentence = Sentence(texts[-1])
+            if not is_upward(sentence):
+                continue
+            for span in list_phrases(sentence):
+                words = sentence.words[span.start : span.stop]
+                if words[0] in _DETAILS and len(words) <= 6:
+                    phrases[" ".join(words)] = None
+        self.phrases = tuple(phrases)
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label == ENTAILMENT and self.phrases:
+            # A few phrases for each row, which depend on nothing but its texts.
+            start = int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big")
+            for attempt in range(self._ATTEMPTS):
+                phrase = self.phrases[(start + 7919 * attempt) % len(self.phrases)]
+                yield from self._add(texts, phrase)
+
+    def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        if label == ENTAILMENT and self.phrases:
+            for _ in range(self._ATTEMPTS):
+                for pair in self._add(texts, choose(self.phrases, rng)):
+                    return pair
+        return None
+
+    def _add(self, texts: Texts, phrase: str) -> Iterator[Counterfactual]:
+        premise, hypothesis = texts
+        sentence = Sentence(hypothesis)
+        if not sentence.words or not is_upward(sentence):
+            return
+        known = self.mentions.list_forms(premise) | self.mentions.list_forms(hypothesis)
+        content = [word for word in Sentence(phrase).words if measure_parts_of_speech(word)]
+        if any(not known.isdisjoint(self.mentions.find_near(word)) for word in content):
+            return
+        end = sentence.tokens[-1][2]
+        body = hypothesis.rstrip()
+        body = body[: len(body) - len(end)] if end else body
+        yield self.make((premise, f"{body} {phrase}{end}"), NEUTRAL, phrase.split()[0])
+
+
+class Unsupported(Rule):
+    """Leave out of the premise the phrase that an entailed hypothesis needs: neutral."""
+
+    name, family = "unsupported", "inference"
+
+    def __init__(self, mentions: LabelValidity):
+        self.mentions = mentions
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label != ENTAILMENT:
+            return
+        premise, hypothesis = texts
+        sentence = Sentence(premise)
+        if not (is_upward(sentence) and is_upward(Sentence(hypothesis))):
+            return
+        needed = Sentence(hypothesis)
+        content = [
+            self.mentions.find_near(word)
+            for place, word in enumerate(needed.words)
+            if needed.get_pos(place)
+        ]
+        for span in list_spans(sentence):
+            shorter = sentence.delete(span.start, span.stop)
+            left = self.mentions.list_forms(shorter)
+            gone = self.mentions.list_forms(" ".join(sentence.words[span.start : span.stop]))
+            # Only a word of the hypothesis that the premise mentions nowhere else was needed.
+            if any(near & gone and not near & left for near in content):
+                yield self.make((shorter, hypothesis), NEUTRAL, span.kind)
+
+
+class Generalize(Rule):
+    """Replace a noun by its hypernym: entailment; by a hyponym, the reverse: neutral.
+
+    A man is a person, so that "A man sleeps" entails "A person sleeps". Under a negation, and behind
+    "no", "every", "few" and "without", it is the other way round: "No person sleeps" entails "No man
+    sleeps" (Geiger et al. 2020; Yanaka et al. 2019).
+    """
+
+    name, family = "generalize", "inference"
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            sentence = Sentence(text)
+            yield from self._generalize(sentence)
+            if is_upward(sentence):
+                for edit in EXCLUSIVE_EDITS["negation"](sentence):
+                    yield from self._generalize(Sentence(edit.text), negated_at=edit.place)
+                    break
+
+    def _generalize(self, sentence: Sentence, negated_at: int = -1) -> Iterator[Counterfactual]:
+        for place, word in enumerate(sentence.words):
+            if sentence.get_pos(place) != "n" or place <= negated_at or sentence.is_name(place):
+                continue
+            if sentence.is_in_compound(place) or sentence.has_noun_after(place):
+                continue
+            scope = find_scope(sentence, place)
+            if scope is None:
+                continue
+            for general in find_categories(word):
+                if general in sentence.words:
+                    continue
+                broader = sentence.replace(place, general)
+                pair = (sentence.text, broader) if scope == "up" else (broader, sentence.text)
+                kind = f"hypernym_{scope}"
+                yield self.make(pair, ENTAILMENT, kind, (word, general))
+                yield self.make(pair[::-1], NEUTRAL, kind, (word, general))
+
+
+# Prepositions whose phrase hardly contradicts a scene. Places ("in the park") may.
+_DETAILS = ("for", "with", "during", "after", "before", "while", "from")
+_QUANTIFIERS = frozenset("no every each all few".split())
+_UNCLEAR = frozenset("only if most many exactly any unless neither nor".split())
+# Nouns that everybody uses for a class of things, with their plurals.
+CATEGORIES = {
+    **{word: f"{word}s" for word in (
+        "animal vehicle building instrument tool plant tree flower bird drink sport game weapon dog cat "
+        "boat insect toy machine adult athlete musician worker performer relative room meal "
+        "computer book"
+    ).split()},
+    "person": "people", "child": "children", "fish": "fish", "fruit": "fruits", "garment": "garments",
+}  # fmt: skip
+_MOST_CATEGORIES = 2
+
+
+def list_spans(sentence: Sentence) -> Iterator[Span]:
+    """Yield the phrases and the modifiers that can be left out."""
+    yield from list_phrases(sentence)
+    yield from list_modifiers(sentence)
+
+
+def reverse(pair: Counterfactual) -> Counterfactual:
+    """Return a pair the other way round."""
+    return Counterfactual(pair.texts[::-1], pair.label, pair.rule, pair.kind, pair.words)
+
+
+def find_scope(sentence: Sentence, place: int) -> str | None:
+    """Return "up" if a noun can be generalized, "down" if only the reverse holds, `None` if unclear."""
+    before = sentence.words[:place]
+    if any(word in _UNCLEAR for word in sentence.words):
+        return None
+    negatives = [i for i, word in enumerate(sentence.words) if is_negative(word) or word in DOWNWARD]
+    if not negatives:
+        return "up"
+    # Two negations may cancel each other, and one behind the noun has it in its scope or not.
+    if len(negatives) > 1 or negatives[0] > place:
+        return None
+    word = sentence.words[negatives[0]]
+    if word in _QUANTIFIERS:
+        # Only the noun of the quantifier itself: "every man in a hat sleeps on a bed".
+        return "down" if negatives[0] >= len(before) - 2 else None
+    return "down"
+
+
+@lru_cache(maxsize=100_000)
+def find_categories(word: str) -> tuple[str, ...]:
+    """Return the categories above a noun, nearest first, in its number.
+
+    Example:
+        >>> find_categories("men"), find_categories("guitar")
+        (('adults', 'people'), ('instrument',))
+    """
+    wordnet = load_wordnet()
+    categories: dict[str, None] = {}
+    base = next(iter(wordnet.morphy(word, "n")), word)
+    level = list(list_main_senses(base, "n")[:1])
+    while level and len(categories) < _MOST_CATEGORIES:
+        level = [parent for number in level for parent in wordnet.parents(number)]
+        for number in level:
+            for lemma in wordnet.synset(number).lemmas[:2]:
+                plural = CATEGORIES.get(lemma)
+                if plural is not None and lemma != base:
+                    # A mass noun is no substitute for a counted one.
+                    form = plural if base != word else lemma
+                    if form:
+                        categories[form] = None
+    return tuple(categories)

@@ -1,0 +1,106 @@
+"""Rules for paraphrases and for single sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hf_bat.counterfactual.base import Counterfactual, Rule
+from hf_bat.counterfactual.edits import EXCLUSIVE_EDITS, get_words, list_exclusive
+from hf_bat.counterfactual.sentence import Sentence
+from hf_bat.perturbations.base import Texts
+
+SAME, DIFFERENT = "same", "different"
+# Two words on both sides of one of these have different roles: "from Rome to Paris", "cats chase dogs".
+_RELATIONS = frozenset("from to into over than for by of in on before after under above against".split())
+# Both orders say the same.
+_SYMMETRIC = frozenset(
+    "and or nor between versus vs meet marry equal match differ compare talk speak argue with".split()
+)
+
+
+class AlignedEdit(Rule):
+    """Edit a word of a duplicate that the other sentence has too: different.
+
+    "How do I gain weight?" and "What is a way to gain weight?" ask the same; with "lose" in one of them
+    they do not.
+    """
+
+    name, family = "aligned_edit", "paraphrase"
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label != SAME:
+            return
+        for edited in (0, 1):
+            other = Sentence(texts[1 - edited])
+            for edit in list_exclusive(Sentence(texts[edited])):
+                if edit.kind == "negation" or edit.old not in other.words or edit.new in other.words:
+                    continue
+                pair = (edit.text, texts[1]) if edited == 0 else (texts[0], edit.text)
+                yield self.make(pair, DIFFERENT, edit.kind, get_words(edit))
+
+
+class Exchange(Rule):
+    """Exchange two names or nouns across a preposition or a verb: different (Zhang et al. 2019, PAWS).
+
+    "Flights from Rome to Paris" are not "flights from Paris to Rome". Words joined by "and", "between"
+    or a symmetric verb keep their order, because both orders say the same.
+    """
+
+    name, family = "exchange", "paraphrase"
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            for first, second, exchanged in list_exchanges(Sentence(text)):
+                pair = (text, exchanged)
+                yield self.make(pair, DIFFERENT, "exchange", (first, second))
+                yield self.make(pair[::-1], DIFFERENT, "exchange", (first, second))
+
+
+class Flip(Rule):
+    """Give a sentence with one word replaced by an antonym the label that the user declares.
+
+    Args:
+        labels: Label -> label after an antonym edit. Rows of other labels have no pairs.
+    """
+
+    name, family = "flip", "sentence"
+
+    def __init__(self, labels: Mapping[str, str]):
+        self.labels = dict(labels)
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label in self.labels:
+            for edit in EXCLUSIVE_EDITS["antonym"](Sentence(texts[0])):
+                yield self.make((edit.text,), self.labels[label], edit.kind, get_words(edit))
+
+
+def list_exchanges(sentence: Sentence) -> Iterator[tuple[str, str, str]]:
+    """Yield (word, word, sentence) for each two names or nouns that can change places.
+
+    Example:
+        >>> [text for _, _, text in list_exchanges(Sentence("Is there a train from Rome to Paris?"))]
+        ['Is there a train from Paris to Rome?']
+    """
+    if any(word in _SYMMETRIC for word in sentence.words):
+        return
+    places = [place for place in range(len(sentence.words)) if _can_move(sentence, place)]
+    for first, second in zip(places, places[1:], strict=False):
+        between = range(first + 1, second)
+        relations = [
+            place
+            for place in between
+            if sentence.words[place] in _RELATIONS or (sentence.tags[place] or "VBG") in ("VBZ", "VBP", "VBD")
+        ]
+        same_kind = sentence.is_name(first) == sentence.is_name(second)
+        if len(relations) != 1 or not same_kind or len(between) > 3:
+            continue
+        if any(sentence.tokens[place][2] for place in range(first, second)):
+            continue
+        yield sentence.words[first], sentence.words[second], sentence.exchange(first, second)
+
+
+def _can_move(sentence: Sentence, place: int) -> bool:
+    if sentence.is_in_compound(place) or sentence.has_noun_after(place):
+        return False
+    is_name = place > 0 and sentence.tokens[place][1][:1].isupper() and sentence.words[place] != "i"
+    return is_name or sentence.get_pos(place) == "n"

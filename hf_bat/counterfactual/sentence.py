@@ -1,0 +1,183 @@
+"""A sentence as the rules read it: words with parts of speech, and edits that keep it well formed."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+from hf_bat.lexicon import load_wordnet, stopwords
+from hf_bat.perturbations import verbs
+from hf_bat.perturbations.base import delete_token, normalize_word, split_marks
+from hf_bat.text import match_case, split_pieces
+
+# A part of speech that a word has in fewer than this share of its uses is not considered.
+LEAST_SHARE = 0.2
+# Words with these beginnings take "a", although they begin with a vowel letter, and the reverse.
+_CONSONANT_SOUNDS = ("uni", "use", "usu", "uti", "eu", "one-", "once", "u-")
+_VOWEL_SOUNDS = ("hour", "honest", "honor", "heir")
+
+
+class Sentence:
+    """One sentence: its tokens, its normalized words and the part of speech of each.
+
+    Args:
+        text: The sentence.
+
+    Example:
+        >>> sentence = Sentence("A big dog runs.")
+        >>> [sentence.get_pos(place) for place in range(4)]
+        [None, 'a', 'n', 'v']
+        >>> sentence.replace(1, "old"), sentence.delete(1, 2)
+        ('An old dog runs.', 'A dog runs.')
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self._pieces = split_pieces(text)
+        self._places = [i for i in range(0, len(self._pieces), 2) if self._pieces[i]]
+        self.tokens = [split_marks(self._pieces[i]) for i in self._places]
+        self.words = [normalize_word(word) for _, word, _ in self.tokens]
+
+    @cached_property
+    def tags(self) -> list[str | None]:
+        """The verb tag of each word; `None` if it is not a verb."""
+        return verbs.tag_with_rules(self.tokens)
+
+    def get_pos(self, place: int) -> str | None:
+        """Return the part of speech of a word ("n", "v", "a", "r"), or `None` for a function word."""
+        word = self.words[place]
+        if not word or word in _load_stopwords():
+            return None
+        if self.tags[place]:
+            return "v"
+        shares = measure_parts_of_speech(word)
+        if not shares:
+            return None
+        # Before a noun an adjective is likely: "a light shirt", "the young man".
+        if shares.get("a", 0) >= LEAST_SHARE and self.has_noun_after(place):
+            return "a"
+        return max(shares, key=lambda pos: shares[pos])
+
+    def has_noun_after(self, place: int) -> bool:
+        """Return whether the next word, in the same phrase, can be a noun."""
+        if place + 1 >= len(self.words) or self.tokens[place][2] or self.tags[place + 1]:
+            return False
+        following = self.words[place + 1]
+        return bool(following) and measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
+
+    def is_in_compound(self, place: int) -> bool:
+        """Return whether a word forms a collocation of WordNet with a neighbor ("hot dog")."""
+        return any(
+            is_collocation(self.words[first], self.words[first + 1])
+            for first in (place - 1, place)
+            if first >= 0 and first + 1 < len(self.words) and not self.tokens[first][2]
+        )
+
+    def is_name(self, place: int) -> bool:
+        """Return whether a word is written as a name, or may be one at the start of the sentence."""
+        cased = self.tokens[place][1]
+        if not cased[:1].isupper():
+            return False
+        if place and not self.tokens[place - 1][2].endswith((".", "!", "?")):
+            return True
+        return may_be_name(self.words[place])
+
+    def replace(self, place: int, new: str) -> str:
+        """Return the sentence with another word, in the case of the old one, and its article fitted."""
+        before, old, after = self.tokens[place]
+        pieces = list(self._pieces)
+        pieces[self._places[place]] = before + match_case(new, old) + after
+        if place and self.words[place - 1] in ("a", "an"):
+            pieces[self._places[place - 1]] = self._fit_article(place - 1, new)
+        return "".join(pieces)
+
+    def exchange(self, first: int, second: int) -> str:
+        """Return the sentence with two words in each other's place."""
+        swapped = Sentence(self.replace(first, self.tokens[second][1]))
+        return swapped.replace(second, self.tokens[first][1])
+
+    def delete(self, start: int, stop: int) -> str:
+        """Return the sentence without the words from `start` up to, not including, `stop`."""
+        pieces, spot = list(self._pieces), self._places[start]
+        for _ in range(start, stop):
+            pieces = delete_token(pieces, spot)
+        if start and stop < len(self.words) and self.words[start - 1] in ("a", "an"):
+            pieces[self._places[start - 1]] = self._fit_article(start - 1, self.words[stop])
+        return "".join(pieces).rstrip()
+
+    def _fit_article(self, place: int, following: str) -> str:
+        before, article, after = self.tokens[place]
+        fitted = "an" if begins_with_vowel(following) else "a"
+        return before + match_case(fitted, article[:1] + article[1:].lower()) + after
+
+
+def begins_with_vowel(word: str) -> bool:
+    """Return whether a word takes "an".
+
+    Example:
+        >>> [begins_with_vowel(word) for word in ("old", "unicorn", "hour", "dog")]
+        [True, False, True, False]
+    """
+    word = word.lower()
+    if word.startswith(_VOWEL_SOUNDS):
+        return True
+    return word[:1] in tuple("aeiou") and not word.startswith(_CONSONANT_SOUNDS)
+
+
+@lru_cache(maxsize=100_000)
+def measure_parts_of_speech(word: str) -> dict[str, float]:
+    """Return the share of a word's tagged uses in each part of speech but verbs, which the tagger finds.
+
+    Example:
+        >>> measure_parts_of_speech("dogs")
+        {'n': 1.0}
+    """
+    wordnet = load_wordnet()
+    counts = {}
+    for pos in ("n", "a", "r"):
+        bases = wordnet.morphy(word, pos)
+        if bases:
+            # Smoothed, because many words were never tagged.
+            counts[pos] = 0.5 + max(sum(wordnet.sense_counts(base, pos)) for base in bases)
+    total = sum(counts.values())
+    return {pos: count / total for pos, count in counts.items()}
+
+
+@lru_cache(maxsize=100_000)
+def list_main_senses(lemma: str, pos: str, least_share: float = LEAST_SHARE) -> tuple[int, ...]:
+    """Return the senses that a lemma often has: the first one, and those of a share of its uses."""
+    wordnet = load_wordnet()
+    senses, counts = wordnet.senses(lemma, pos), wordnet.sense_counts(lemma, pos)
+    total = sum(counts) or 1
+    return tuple(
+        sense
+        for rank, (sense, count) in enumerate(zip(senses, counts, strict=True))
+        if rank == 0 or count / total >= least_share
+    )
+
+
+@lru_cache(maxsize=100_000)
+def is_collocation(first: str, second: str) -> bool:
+    """Return whether two words together are an entry of WordNet, also with the second inflected."""
+    wordnet = load_wordnet()
+    return any(
+        wordnet.senses(f"{first}_{base}", pos)
+        for pos in ("n", "a", "v", "r")
+        for base in {second, *wordnet.morphy(second, pos)}
+    )
+
+
+@lru_cache(maxsize=100_000)
+def may_be_name(word: str) -> bool:
+    """Return whether WordNet spells a sense of a lower-case word with a capital: Turkey, Polish."""
+    wordnet = load_wordnet()
+    return any(
+        lemma[:1].isupper() and lemma.lower() == word
+        for synset in wordnet.synsets(word)
+        for lemma in synset.lemmas
+    )
+
+
+@lru_cache(maxsize=1)
+def _load_stopwords() -> frozenset[str]:
+    # The tagger's function words also hold prepositions, which NLTK's list has only in part.
+    return stopwords("textfooler") | stopwords("nltk")

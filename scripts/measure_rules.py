@@ -1,0 +1,124 @@
+"""Measure how often the rules of counterfactual training give the label that people gave.
+
+Two rows of people's data are compared with what the rules make: a pair of sentences that a rule makes
+from one of them (self_pair, drop, generalize, exchange), and two rows with a common premise of which one
+is entailed and a rule makes the other (swap, detail, unsupported). Prints a Markdown table; with --show,
+pairs on which people disagree with a rule.
+
+    python scripts/measure_rules.py --data $HF_BAT_DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hf_bat.counterfactual.rules import RuleSet, build_rules
+from hf_bat.perturbations import build_perturbations
+from hf_bat.perturbations.base import Texts
+from hf_bat.stats import Share
+
+INFERENCE = ("entailment", "neutral", "contradiction")
+PARAPHRASE = ("different", "same")
+# Suite -> files, columns and label names.
+PAIR = ("premise", "hypothesis")
+SUITES = {
+    "lexical_contrast": (["lexical_contrast/validation"], PAIR, INFERENCE),
+    "snli_contrast": (["snli_contrast/validation"], PAIR, INFERENCE),
+    "snli": (["snli/train", "snli/validation"], PAIR, INFERENCE),
+    "mnli": (["mnli/train", "mnli/validation_matched"], PAIR, INFERENCE),
+    "sick": (["sick/train", "sick/validation", "sick/test"], PAIR, INFERENCE),
+    "qqp": (["qqp/train", "qqp/validation"], ("question1", "question2"), PARAPHRASE),
+    "mrpc": (["mrpc/train", "mrpc/validation"], ("sentence1", "sentence2"), PARAPHRASE),
+}
+Key = tuple[str, ...]
+
+
+def read_rows(folder: Path, files: Iterable[str]) -> Iterator[dict[str, object]]:
+    for name in files:
+        with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def normalize(texts: Texts) -> Key:
+    return tuple(" ".join(re.sub(r"[^\w' ]", " ", text.lower()).split()) for text in texts)
+
+
+def may_be_edit(first: str, second: str) -> bool:
+    """Return whether few words differ, or one sentence holds the other's words: else no rule applies."""
+    one, two = set(first.split()), set(second.split())
+    return len(one ^ two) <= 6 or one <= two or two <= one
+
+
+def compare(
+    rules: RuleSet, rows: list[tuple[Texts, int]], names: tuple[str, ...]
+) -> dict[tuple[str, str, str], list[tuple[bool, str, Texts]]]:
+    """Return (rule, label, kind) -> whether each pair has the rule's label, people's label and texts."""
+    results = defaultdict(list)
+    siblings: dict[str, list[tuple[Key, Texts, int]]] = defaultdict(list)
+    for texts, label in rows:
+        key = normalize(texts)
+        for sentence in set(key):
+            siblings[sentence].append((key, texts, label))
+        if may_be_edit(*key):
+            hits = {
+                (pair.rule, pair.label, pair.kind)
+                for pair in rules.list_pairs(texts, label)
+                if normalize(pair.texts) == key
+            }
+            for rule, given, kind in hits:
+                results[rule, given, kind].append((given == names[label], names[label], texts))
+    for texts, label in rows:
+        others = {
+            key: (text, gold)
+            for sentence in normalize(texts)
+            for key, text, gold in siblings[sentence]
+            if key != normalize(texts)
+        }
+        if not others:
+            continue
+        for pair in rules.list_pairs(texts, label):
+            if pair.rule in ("swap", "detail", "unsupported", "aligned_edit"):
+                text, gold = others.get(normalize(pair.texts), (None, None))
+                if text is not None and gold is not None:
+                    agrees = pair.label == names[gold]
+                    results[pair.rule, pair.label, pair.kind].append((agrees, names[gold], text))
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="N disagreements of each kind")
+    options = parser.parse_args()
+    fickle, _ = build_perturbations()
+    print("| suite | rule | label | kind | pairs | with the rule's label | 95 % interval |")
+    print("|---|---|---|---|---:|---:|---|")
+    for suite in options.suites:
+        files, columns, names = SUITES[suite]
+        rules = build_rules(fickle, names)
+        rows = [
+            (tuple(str(row[column]) for column in columns), int(str(row["label"])))
+            for row in read_rows(options.data, files)
+        ]
+        for key, outcomes in sorted(compare(rules, rows, names).items()):
+            share = Share(sum(agrees for agrees, _, _ in outcomes), len(outcomes))
+            low, high = share.interval
+            print(
+                f"| {suite} | {' | '.join(key)} | {share.of} | {100 * share.rate:.1f} % "
+                f"| {100 * low:.1f} to {100 * high:.1f} |",
+                flush=True,
+            )
+            wrong = [(gold, texts) for agrees, gold, texts in outcomes if not agrees]
+            for gold, texts in wrong[: options.show]:
+                print(f"    {gold}: {' || '.join(texts)}")
+
+
+if __name__ == "__main__":
+    main()
