@@ -92,10 +92,14 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="N disagreements of each kind")
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="N disagreements of each kind"
+    )
     options = parser.parse_args()
     fickle, _ = build_perturbations()
     print("| suite | rule | label | kind | pairs | with the rule's label | 95 % interval |")

@@ -40,6 +40,7 @@ class Rule(ABC):
         family: The kind of task that it is for: "inference" (labels "entailment", "neutral" and
             "contradiction"), "paraphrase" ("same" and "different"), or "sentence" (the task's labels).
         is_default: Whether it is used unless a run names its rules. Defaults to `True`.
+        share: Its weight in a draw unless a run says another. Defaults to 1.0.
 
     Example:
         >>> class Question(Rule):
@@ -54,6 +55,7 @@ class Rule(ABC):
     name: str
     family: Literal["inference", "paraphrase", "sentence"]
     is_default: bool = True
+    share: float = 1.0
 
     @abstractmethod
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
@@ -73,6 +75,10 @@ class Rule(ABC):
         Without these steps the edits with most replacements would be drawn nearly always.
         """
         return draw_evenly(list(self.list_pairs(texts, label)), rng)
+
+    def describe(self) -> dict[str, object]:
+        """Return every choice that changes the rule's pairs, ready for JSON."""
+        return {"rule": self.name}
 
     def make(
         self, texts: Texts, label: str, kind: str, words: tuple[str, ...] = ()

@@ -26,20 +26,114 @@ from hf_bat.perturbations.verbs import is_negative
 # Not replaced by their antonyms: mostly used in another sense ("past the house"), or with an antonym
 # that can be true of the same scene (somebody who walks a dog, or a horse that is ridden).
 _UNSAFE = frozenset(
-    "past present front back like net fair walk ride work serve give take come go get concrete local "
-    "front top bottom side other same different first last second part whole day many few little much "
-    "real natural common general particular special public private social formal free right left "
-    "leave arrive appear show seem look find lose win open close full fill cover gather spread".split()
+    [
+        "past",
+        "present",
+        "front",
+        "back",
+        "like",
+        "net",
+        "fair",
+        "walk",
+        "ride",
+        "work",
+        "serve",
+        "give",
+        "take",
+        "come",
+        "go",
+        "get",
+        "concrete",
+        "local",
+        "front",
+        "top",
+        "bottom",
+        "side",
+        "other",
+        "same",
+        "different",
+        "first",
+        "last",
+        "second",
+        "part",
+        "whole",
+        "day",
+        "many",
+        "few",
+        "little",
+        "much",
+        "real",
+        "natural",
+        "common",
+        "general",
+        "particular",
+        "special",
+        "public",
+        "private",
+        "social",
+        "formal",
+        "free",
+        "right",
+        "left",
+        "leave",
+        "arrive",
+        "appear",
+        "show",
+        "seem",
+        "look",
+        "find",
+        
+        "win",
+        "open",
+        "close",
+        "full",
+        "fill",
+        "cover",
+        "gather",
+        "spread",
+    ]
 )
 # Words that must come before an ordinal, which is otherwise a time or an adverb ("wait a second").
-_BEFORE_ORDINAL = frozenset("the his her their its my our your".split())
+_BEFORE_ORDINAL = frozenset(["the", "his", "her", "their", "its", "my", "our", "your"])
 
 
 # Nobody does two of these at once, and all fit the same places ("... on the grass").
-_POSTURES = ("sit", "stand", "lie", "walk", "run", "jump", "swim", "sleep", "dance", "kneel", "crawl")
+_POSTURES = (
+    "sit",
+    "stand",
+    "lie",
+    "walk",
+    "run",
+    "jump",
+    "swim",
+    "sleep",
+    "dance",
+    "kneel",
+    "crawl",
+)
 _AFTER_POSTURE = frozenset(
-    "in on at near by with next beside behind outside inside outdoors indoors along around and while "
-    "through across under".split()
+    [
+        "in",
+        "on",
+        "at",
+        "near",
+        "by",
+        "with",
+        "next",
+        "beside",
+        "behind",
+        "outside",
+        "inside",
+        "outdoors",
+        "indoors",
+        "along",
+        "around",
+        "and",
+        "while",
+        "through",
+        "across",
+        "under",
+    ]
 )
 
 
@@ -97,9 +191,7 @@ def list_numbers(sentence: Sentence) -> Iterator[ExclusiveEdit]:
             continue
         following = sentence.words[place + 1] if place + 1 < len(sentence.words) else ""
         if number.ordinal and (
-            place == 0
-            or sentence.words[place - 1] not in _BEFORE_ORDINAL
-            or not following
+            place == 0 or sentence.words[place - 1] not in _BEFORE_ORDINAL or not following
         ):
             continue
         for new in numbers.replacements(word):
@@ -125,7 +217,9 @@ def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
     for place, word in enumerate(sentence.words):
         if sentence.tags[place] is None or word not in _load_postures():
             continue
-        following = "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
+        following = (
+            "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
+        )
         # "walks a dog", "runs a race", "stands up": the verb is another one.
         if following and following not in _AFTER_POSTURE:
             continue

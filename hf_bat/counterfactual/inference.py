@@ -14,7 +14,6 @@ from typing import Literal
 from hf_bat.counterfactual.base import Counterfactual, Rule, choose, draw_evenly
 from hf_bat.counterfactual.edits import (
     EXCLUSIVE_EDITS,
-    ExclusiveEdit,
     get_words,
     list_exclusive,
 )
@@ -62,31 +61,40 @@ class SelfPair(Rule):
 
     Args:
         fickle: The synonym perturbation.
+        family: `"inference"`, or `"paraphrase"`, where the labels are "different" and "same". Defaults
+            to `"inference"`.
     """
 
-    name, family = "self_pair", "inference"
+    share = 3.0
 
-    def __init__(self, fickle: Perturbation):
-        self.fickle = fickle
+    def __init__(
+        self, fickle: Perturbation, family: Literal["inference", "paraphrase"] = "inference"
+    ):
+        self.fickle, self.family = fickle, family
+        is_inference = family == "inference"
+        self.name = "self_pair" if is_inference else "same_self"
+        self._same, self._different = (
+            (ENTAILMENT, CONTRADICTION) if is_inference else ("same", "different")
+        )
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         for text in dict.fromkeys(texts):
             for edit in self.fickle.candidates((text,)):
                 pair = (text, edit.texts[0])
                 words = (edit.original.lower(), edit.replacement.lower())
-                yield self.make(pair, ENTAILMENT, "synonym", words)
-                yield self.make(pair[::-1], ENTAILMENT, "synonym", words)
+                yield self.make(pair, self._same, "synonym", words)
+                yield self.make(pair[::-1], self._same, "synonym", words)
             for exclusive in list_exclusive(Sentence(text)):
                 pair = (text, exclusive.text)
                 words = get_words(exclusive)
-                yield self.make(pair, CONTRADICTION, exclusive.kind, words)
-                yield self.make(pair[::-1], CONTRADICTION, exclusive.kind, words)
+                yield self.make(pair, self._different, exclusive.kind, words)
+                yield self.make(pair[::-1], self._different, exclusive.kind, words)
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
         text = choose(texts, rng)
         edits = list(list_exclusive(Sentence(text)))
         edited = draw_evenly(
-            [self.make((text, e.text), CONTRADICTION, e.kind, get_words(e)) for e in edits], rng
+            [self.make((text, e.text), self._different, e.kind, get_words(e)) for e in edits], rng
         )
         if edited is not None and rng.random() < 0.5:
             return edited if rng.random() < 0.5 else reverse(edited)
@@ -96,7 +104,7 @@ class SelfPair(Rule):
         version = self.fickle.sample((text,), rng)
         if version is None:
             return edited
-        pair = self.make((text, version[0]), ENTAILMENT, "synonym")
+        pair = self.make((text, version[0]), self._same, "synonym")
         return pair if rng.random() < 0.5 else reverse(pair)
 
 
@@ -150,7 +158,9 @@ class Detail(Rule):
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label == ENTAILMENT and self.phrases:
             # A few phrases for each row, which depend on nothing but its texts.
-            start = int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big")
+            start = int.from_bytes(
+                blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big"
+            )
             for attempt in range(self._ATTEMPTS):
                 phrase = self.phrases[(start + 7919 * attempt) % len(self.phrases)]
                 yield from self._add(texts, phrase)
@@ -247,16 +257,18 @@ class Generalize(Rule):
 
 # Prepositions whose phrase hardly contradicts a scene. Places ("in the park") may.
 _DETAILS = ("for", "with", "during", "after", "before", "while", "from")
-_QUANTIFIERS = frozenset("no every each all few".split())
-_UNCLEAR = frozenset("only if most many exactly any unless neither nor".split())
+_QUANTIFIERS = frozenset(["no", "every", "each", "all", "few"])
+_UNCLEAR = frozenset(["only", "if", "most", "many", "exactly", "any", "unless", "neither", "nor"])
 # Nouns that everybody uses for a class of things, with their plurals.
 CATEGORIES = {
-    **{word: f"{word}s" for word in (
-        "animal vehicle building instrument tool plant tree flower bird drink sport game weapon dog cat "
-        "boat insect toy machine adult athlete musician worker performer relative room meal "
-        "computer book"
-    ).split()},
-    "person": "people", "child": "children", "fish": "fish", "fruit": "fruits", "garment": "garments",
+    "adult": "adults", "animal": "animals", "athlete": "athletes", "bird": "birds", "boat": "boats",
+    "book": "books", "building": "buildings", "cat": "cats", "child": "children",
+    "computer": "computers", "dog": "dogs", "drink": "drinks", "fish": "fish", "flower": "flowers",
+    "fruit": "fruits", "game": "games", "garment": "garments", "insect": "insects",
+    "instrument": "instruments", "machine": "machines", "meal": "meals", "musician": "musicians",
+    "performer": "performers", "person": "people", "plant": "plants", "relative": "relatives",
+    "room": "rooms", "sport": "sports", "tool": "tools", "toy": "toys", "tree": "trees",
+    "vehicle": "vehicles", "weapon": "weapons", "worker": "workers",
 }  # fmt: skip
 _MOST_CATEGORIES = 2
 
@@ -277,7 +289,9 @@ def find_scope(sentence: Sentence, place: int) -> str | None:
     before = sentence.words[:place]
     if any(word in _UNCLEAR for word in sentence.words):
         return None
-    negatives = [i for i, word in enumerate(sentence.words) if is_negative(word) or word in DOWNWARD]
+    negatives = [
+        i for i, word in enumerate(sentence.words) if is_negative(word) or word in DOWNWARD
+    ]
     if not negatives:
         return "up"
     # Two negations may cancel each other, and one behind the noun has it in its scope or not.
@@ -300,7 +314,9 @@ def find_categories(word: str) -> tuple[str, ...]:
     """
     wordnet = load_wordnet()
     categories: dict[str, None] = {}
-    base = next(iter(wordnet.morphy(word, "n")), word)
+    # "men" is also an entry of its own, the workforce.
+    irregular = wordnet.exceptions["n"].get(word, ())
+    base = next(iter([*irregular, *wordnet.morphy(word, "n")]), word)
     level = list(list_main_senses(base, "n")[:1])
     while level and len(categories) < _MOST_CATEGORIES:
         level = [parent for number in level for parent in wordnet.parents(number)]

@@ -11,10 +11,45 @@ from hf_bat.perturbations.base import Texts
 
 SAME, DIFFERENT = "same", "different"
 # Two words on both sides of one of these have different roles: "from Rome to Paris", "cats chase dogs".
-_RELATIONS = frozenset("from to into over than for by of in on before after under above against".split())
+_RELATIONS = frozenset(
+    [
+        "from",
+        "to",
+        "into",
+        "over",
+        "than",
+        "for",
+        "by",
+        "of",
+        "in",
+        "on",
+        "before",
+        "after",
+        "under",
+        "above",
+        "against",
+    ]
+)
 # Both orders say the same.
 _SYMMETRIC = frozenset(
-    "and or nor between versus vs meet marry equal match differ compare talk speak argue with".split()
+    [
+        "and",
+        "or",
+        "nor",
+        "between",
+        "versus",
+        "vs",
+        "meet",
+        "marry",
+        "equal",
+        "match",
+        "differ",
+        "compare",
+        "talk",
+        "speak",
+        "argue",
+        "with",
+    ]
 )
 
 
@@ -33,7 +68,11 @@ class AlignedEdit(Rule):
         for edited in (0, 1):
             other = Sentence(texts[1 - edited])
             for edit in list_exclusive(Sentence(texts[edited])):
-                if edit.kind == "negation" or edit.old not in other.words or edit.new in other.words:
+                if (
+                    edit.kind == "negation"
+                    or edit.old not in other.words
+                    or edit.new in other.words
+                ):
                     continue
                 pair = (edit.text, texts[1]) if edited == 0 else (texts[0], edit.text)
                 yield self.make(pair, DIFFERENT, edit.kind, get_words(edit))
@@ -89,7 +128,8 @@ def list_exchanges(sentence: Sentence) -> Iterator[tuple[str, str, str]]:
         relations = [
             place
             for place in between
-            if sentence.words[place] in _RELATIONS or (sentence.tags[place] or "VBG") in ("VBZ", "VBP", "VBD")
+            if sentence.words[place] in _RELATIONS
+            or (sentence.tags[place] or "VBG") in ("VBZ", "VBP", "VBD")
         ]
         same_kind = sentence.is_name(first) == sentence.is_name(second)
         if len(relations) != 1 or not same_kind or len(between) > 3:

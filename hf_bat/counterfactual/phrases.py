@@ -12,8 +12,36 @@ from hf_bat.perturbations.verbs import is_negative
 
 # A phrase that begins with one of these can end a sentence and be left out.
 _PREPOSITIONS = frozenset(
-    "in on at with near by during under behind beside through along outside inside across around over "
-    "above below beneath against for while wearing holding from after before".split()
+    [
+        "in",
+        "on",
+        "at",
+        "with",
+        "near",
+        "by",
+        "during",
+        "under",
+        "behind",
+        "beside",
+        "through",
+        "along",
+        "outside",
+        "inside",
+        "across",
+        "around",
+        "over",
+        "above",
+        "below",
+        "beneath",
+        "against",
+        "for",
+        "while",
+        "wearing",
+        "holding",
+        "from",
+        "after",
+        "before",
+    ]
 )
 # After these words a phrase is needed: "is in the park", "a man and in".
 _NEEDS_PHRASE = frozenset((
@@ -25,15 +53,86 @@ _NEEDS_PHRASE = frozenset((
 _FINITE = ("VBZ", "VBP", "VBD", "MD")
 # Adjectives without which the noun means something else, or that are part of a quantity.
 _KEPT_ADJECTIVES = frozenset(
-    "fake former false toy other same many few several more most first second third last next own such "
-    "only little half main dead empty single whole few much less least various different".split()
+    [
+        "fake",
+        "former",
+        "false",
+        "toy",
+        "other",
+        "same",
+        "many",
+        "few",
+        "several",
+        "more",
+        "most",
+        "first",
+        "second",
+        "third",
+        "last",
+        "next",
+        "own",
+        "such",
+        "only",
+        "little",
+        "half",
+        "main",
+        "dead",
+        "empty",
+        "single",
+        "whole",
+        "few",
+        "much",
+        "less",
+        "least",
+        "various",
+        "different",
+    ]
 )
 _BEFORE_MODIFIER = frozenset(
-    "a an the this that these those his her their its my our your some two three four five six".split()
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "his",
+        "her",
+        "their",
+        "its",
+        "my",
+        "our",
+        "your",
+        "some",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+    ]
 )
 # With one of these a shorter sentence may say more.
 DOWNWARD = frozenset(
-    "no not never nobody none nothing without few every all each only if neither nor any unless".split()
+    [
+        "no",
+        "not",
+        "never",
+        "nobody",
+        "none",
+        "nothing",
+        "without",
+        "few",
+        "every",
+        "all",
+        "each",
+        "only",
+        "if",
+        "neither",
+        "nor",
+        "any",
+        "unless",
+    ]
 )
 
 
@@ -98,7 +197,10 @@ def list_modifiers(sentence: Sentence) -> Iterator[Span]:
             and sentence.has_noun_after(place)
             and not sentence.is_in_compound(place)
         )
-        if is_adjective:
-            yield Span("modifier", place, place + 1)
-        elif pos == "r" and word.endswith("ly") and sentence.tags[place - 1 : place + 2] != [None] * 3:
+        if (
+            is_adjective
+            or pos == "r"
+            and word.endswith("ly")
+            and sentence.tags[place - 1 : place + 2] != [None] * 3
+        ):
             yield Span("modifier", place, place + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from hf_bat.counterfactual.base import Counterfactual, Rule
@@ -15,10 +15,11 @@ from hf_bat.counterfactual.inference import (
     Swap,
     Unsupported,
 )
-from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange
+from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Resources:
 
     Args:
         fickle: The run's synonym perturbation.
+        label_flip: Label -> label after an antonym edit, for single sentences.
         mentions: Tells which words a text mentions, also by a synonym.
     """
 
     fickle: Perturbation
-    mentions: LabelValidity
+    label_flip: Mapping[str, str] = field(default_factory=dict)
+    mentions: LabelValidity = field(default_factory=LabelValidity)
 
 
-# The only list of rules: a rule is a class and an entry here.
+# Rule -> builder. `register_rule` adds yours.
 RULES: dict[str, Callable[[Resources], Rule]] = {
     "swap": lambda use: Swap(use.mentions),
     "self_pair": lambda use: SelfPair(use.fickle),
@@ -42,111 +45,222 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "detail": lambda use: Detail(use.mentions),
     "unsupported": lambda use: Unsupported(use.mentions),
     "generalize": lambda use: Generalize(),
+    "same_self": lambda use: SelfPair(use.fickle, "paraphrase"),
     "aligned_edit": lambda use: AlignedEdit(),
     "exchange": lambda use: Exchange(),
+    "flip": lambda use: Flip(use.label_flip),
 }
 
 
+def register_rule(name: str, build: Callable[[Resources], Rule]) -> None:
+    """Make a rule of yours known by its name, for `BalancedTrainingArguments(rules=[name])`.
+
+    Args:
+        name: The rule's `name`.
+        build: Takes `Resources` and returns the rule.
+
+    Raises:
+        HfBatError: If another rule has the name.
+
+    Example:
+        >>> class Echo(Rule):
+        ...     name, family = "echo", "inference"
+        ...     def list_pairs(self, texts, label):
+        ...         yield self.make((texts[0], texts[0]), "entailment", "echo")
+        >>> register_rule("echo", lambda resources: Echo())
+        >>> "echo" in RULES
+        True
+        >>> del RULES["echo"]
+    """
+    if name in RULES:
+        raise HfBatError(f"rule name {name!r} is taken; give it another name")
+    RULES[name] = build
+
+
 class RuleSet:
-    """Draws one labeled pair for each row.
+    """The rules of a run; draws one labeled pair for each row.
 
     A draw takes the rules in random order, a rule with a greater share earlier on average, and returns
     the pair of the first rule that has one.
 
     Args:
-        rules: The rules.
-        shares: Rule -> positive weight in the draw; 1 for rules that are left out.
-        label_names: Names of the labels, by the numbers in the rows.
+        shares: Rule -> its positive weight in the draw.
+        labels: Label that rules name -> its number in the rows. A pair with another label is left out.
+        names: What rules call the label of each number; `None` if they do not know it.
         held_out: Share of word pairs, by hash, that are never drawn. Defaults to 0.
     """
 
     def __init__(
         self,
-        rules: Sequence[Rule],
-        shares: Mapping[str, float],
-        label_names: Sequence[str],
+        shares: Mapping[Rule, float],
+        labels: Mapping[str, int],
+        names: Sequence[str | None],
         held_out: float = 0.0,
     ):
-        self.rules = tuple(rules)
-        self.shares = {rule.name: shares.get(rule.name, 1.0) for rule in rules}
-        self.label_names = tuple(label_names)
-        self.held_out = held_out
-        self._by_name = {rule.name: rule for rule in rules}
+        self.rules = tuple(shares)
+        self.shares = {rule.name: share for rule, share in shares.items()}
+        self.labels, self.names, self.held_out = dict(labels), tuple(names), held_out
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The rules' names, in order."""
-        return tuple(self._by_name)
-
-    def prepare(self, rows: Iterable[tuple[Texts, str]]) -> None:
+    def prepare(self, rows: Iterable[tuple[Texts, int]]) -> None:
         """Let the rules read a data set; see `Rule.prepare`."""
-        rows = list(rows)
+        named = [(texts, self.names[label] or "") for texts, label in rows]
         for rule in self.rules:
-            rule.prepare(rows)
+            rule.prepare(named)
 
     def draw(self, texts: Texts, label: int, rng: RandomSource) -> Counterfactual | None:
-        """Draw one pair of a row, whose label is a number; `None` if no rule has one."""
-        waiting = dict(self.shares)
+        """Draw one pair of a row; `None` if no rule has one.
+
+        Args:
+            texts: The sentences of the row.
+            label: The number of its label.
+            rng: Source of randomness.
+        """
+        waiting = list(self.rules)
         while waiting:
-            point = rng.random() * sum(waiting.values())
-            for name, share in waiting.items():
-                point -= share
+            point = rng.random() * sum(self.shares[rule.name] for rule in waiting)
+            rule = waiting[-1]
+            for candidate in waiting:
+                point -= self.shares[candidate.name]
                 if point < 0:
+                    rule = candidate
                     break
-            del waiting[name]
-            pair = self._by_name[name].draw(texts, self.label_names[label], rng)
-            if pair is not None and not self.is_held_out(pair):
+            waiting.remove(rule)
+            pair = rule.draw(texts, self.names[label] or "", rng)
+            if pair is not None and pair.label in self.labels and not self.is_held_out(pair):
                 return pair
         return None
 
     def list_pairs(self, texts: Texts, label: int) -> Iterator[Counterfactual]:
-        """Yield every pair of a row."""
+        """Yield every pair of a row, also those whose words are held out."""
         for rule in self.rules:
-            yield from rule.list_pairs(texts, self.label_names[label])
+            for pair in rule.list_pairs(texts, self.names[label] or ""):
+                if pair.label in self.labels:
+                    yield pair
 
     def is_held_out(self, pair: Counterfactual) -> bool:
-        """Return whether a pair's words are among those that are held out, in either order."""
-        return bool(pair.words) and is_held_out(pair.words, self.held_out)
-
-    def number_label(self, pair: Counterfactual) -> int:
-        """Return the number of a pair's label."""
-        return self.label_names.index(pair.label)
+        """Return whether a pair's words are held out of training."""
+        return is_held_out(pair.words, self.held_out)
 
     def describe(self) -> dict[str, object]:
         """Return every choice that changes the draws, ready for JSON."""
-        return {"rules": self.shares, "held_out_pairs": self.held_out}
+        return {
+            "shares": self.shares,
+            "held_out_pairs": self.held_out,
+            "rules": [rule.describe() for rule in self.rules],
+        }
 
 
 def is_held_out(words: Sequence[str], share: float) -> bool:
-    """Return whether a word pair is among a share of all pairs, in either order."""
+    """Return whether a word pair, in either order, is among a share of all pairs; no words never are.
+
+    Example:
+        >>> is_held_out(("red", "blue"), 0.2) == is_held_out(("blue", "red"), 0.2)
+        True
+        >>> is_held_out(("red", "blue"), 1.0), is_held_out((), 1.0)
+        (True, False)
+    """
     digest = blake2b("\n".join(sorted(words)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    return bool(words) and int.from_bytes(digest, "big") < share * 2**64
 
 
 def build_rules(
+    task: Task,
+    label_names: Sequence[str | None],
     fickle: Perturbation,
-    label_names: Sequence[str],
-    names: Sequence[str] | None = None,
+    rules: Sequence[str] | None = None,
     held_out: float = 0.0,
+    label_flip: Mapping[str, str] | None = None,
 ) -> RuleSet:
     """Build the rules of a run.
 
     Args:
+        task: The task.
+        label_names: The task's name of each label, by the number in the rows.
         fickle: The synonym perturbation.
-        label_names: Names of the labels by number.
-        names: Rules, each `"name"` or `"name=share"`. If `None`, all.
+        rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
+        label_flip: Label -> label after an antonym edit, for single sentences.
+
+    Raises:
+        HfBatError: If the task has no rules, or a rule, share or label is not known.
+
+    Example:
+        >>> from hf_bat import get_task
+        >>> from hf_bat.perturbations import build_perturbations
+        >>> snli = get_task("snli")
+        >>> chosen = build_rules(snli, snli.label_names, build_perturbations()[0], ["swap=2", "drop"])
+        >>> chosen.shares
+        {'swap': 2.0, 'drop': 1.0}
     """
-    shares: dict[str, float] = {}
-    for entry in names or RULES:
-        name, _, share = entry.partition("=")
+    family, labels, names = read_labels(task, label_names)
+    flip = dict(label_flip or {})
+    for label in (*flip, *flip.values()):
+        if label not in label_names:
+            raise HfBatError(
+                f"label_flip names {label!r}, which is not a label of task {task.name!r}; labels: "
+                f"{', '.join(map(str, label_names))}"
+            )
+    if family == "sentence" and not flip:
+        raise HfBatError(
+            f"task {task.name!r} has single sentences: say which label an antonym gives, e.g. "
+            "label_flip positive=negative negative=positive"
+        )
+    if family != "sentence" and flip:
+        raise HfBatError(f"label_flip is for single sentences; task {task.name!r} has pairs")
+    resources = Resources(fickle, flip)
+    shares: dict[Rule, float] = {}
+    for entry in RULES if rules is None else rules:
+        name, has_share, text = entry.partition("=")
         if name not in RULES:
             raise HfBatError(f"unknown rule {name!r}; known: {', '.join(RULES)}")
+        rule = RULES[name](resources)
+        if rules is None and not (rule.family == family and rule.is_default):
+            continue
+        if rule.family != family:
+            raise HfBatError(
+                f"rule {name!r} is for {rule.family} tasks; task {task.name!r} is of kind {family}"
+            )
         try:
-            shares[name] = float(share or 1)
+            share = float(text) if has_share else rule.share
         except ValueError:
-            raise HfBatError(f"rule {entry!r}: the share must be a number, as in swap=2") from None
-    resources = Resources(fickle, LabelValidity())
-    family = "inference" if "entailment" in label_names else "paraphrase"
-    rules = [rule for name in shares if (rule := RULES[name](resources)).family in (family, "pair")]
-    return RuleSet(rules, shares, label_names, held_out)
+            share = 0.0
+        if not 0 < share < float("inf"):
+            raise HfBatError(f"rule {entry!r}: the share must be a number above 0, as in swap=2")
+        if any(rule.name == other.name for other in shares):
+            raise HfBatError(f"rule {name!r} is named twice")
+        shares[rule] = share
+    return RuleSet(shares, labels, names, held_out)
+
+
+def read_labels(
+    task: Task, label_names: Sequence[str | None]
+) -> tuple[str, dict[str, int], list[str | None]]:
+    """Return a task's family, the number of each label that rules name, and their name of each number.
+
+    Raises:
+        HfBatError: If rules know no such labels.
+    """
+    known = {str(name).lower(): number for number, name in enumerate(label_names)}
+    if not task.is_pair:
+        labels = {str(name): number for number, name in enumerate(label_names)}
+        return "sentence", labels, list(label_names)
+    if "entailment" in known and "contradiction" in known:
+        return "inference", known, [None if name is None else name.lower() for name in label_names]
+    negative = {name.lower() for name in task.skipped_labels}
+    if len(known) == 2 and "entailment" in known and task.columns != ("question", "sentence"):
+        # Neutral and contradicted hypotheses share a label.
+        other = 1 - known["entailment"]
+        labels = {"entailment": 1 - other, "neutral": other, "contradiction": other}
+        names: list[str | None] = [None, None]
+        names[1 - other] = "entailment"
+        return "inference", labels, names
+    if len(known) == 2 and len(negative & known.keys()) == 1:
+        different = known[next(iter(negative & known.keys()))]
+        names = ["same", "same"]
+        names[different] = "different"
+        return "paraphrase", {"same": 1 - different, "different": different}, names
+    raise HfBatError(
+        f"no rules for task {task.name!r} with the labels {', '.join(map(str, label_names))}: inference "
+        "needs 'entailment' and 'contradiction', paraphrases need two labels of which skipped_labels "
+        "names the negative one"
+    )

@@ -11,6 +11,10 @@ from hf_bat.text import match_case, split_pieces
 
 # A part of speech that a word has in fewer than this share of its uses is not considered.
 LEAST_SHARE = 0.2
+# "young man" and "old lady" are entries of WordNet, although they are what their words say.
+_PEOPLE = frozenset(
+    ["man", "woman", "boy", "girl", "lady", "person", "people", "men", "women", "boys", "girls", "ladies"]
+)
 # Words with these beginnings take "a", although they begin with a vowel letter, and the reverse.
 _CONSONANT_SOUNDS = ("uni", "use", "usu", "uti", "eu", "one-", "once", "u-")
 _VOWEL_SOUNDS = ("hour", "honest", "honor", "heir")
@@ -70,6 +74,7 @@ class Sentence:
             is_collocation(self.words[first], self.words[first + 1])
             for first in (place - 1, place)
             if first >= 0 and first + 1 < len(self.words) and not self.tokens[first][2]
+            if self.words[first + 1] not in _PEOPLE
         )
 
     def is_name(self, place: int) -> bool:
