@@ -9,8 +9,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_bat.canonicalize import Canonicalizer
+from hf_bat.counterfactual.rules import RULES, RuleSet
 from hf_bat.errors import HfBatError
 from hf_bat.labels import reconcile_labels
+from hf_bat.objective import KINDS
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.perturbations.validity import LabelValidity, get_inference_names
@@ -39,6 +41,7 @@ class PerturbationCollator:
         label_names: Names of the labels in the rows, for `validity` and a label filter.
         with_idx: Add the rows' `idx`. Defaults to `True`.
         canonicalizer: Preprocessing defense that rewrites every text before the tokenizer.
+        counterfactual: Rules that draw a labeled pair for each row; adds `counterfactual_labels`.
 
     Raises:
         HfBatError: The padding token is missing, a number of draws is below one, or the fickle
@@ -73,7 +76,7 @@ class PerturbationCollator:
         label_names: Sequence[str] = (),
         with_idx: bool = True,
         canonicalizer: Canonicalizer | None = None,
-        counterfactual: Any = None,
+        counterfactual: RuleSet | None = None,
     ):
         if tokenizer.pad_token_id is None:
             raise HfBatError(
@@ -93,6 +96,7 @@ class PerturbationCollator:
             tuple(label_names),
             counterfactual,
         )
+        self.counterfactual = counterfactual
         self.perturb_anchor = perturb_anchor
         self.clean_epochs = clean_epochs
         self.max_length = max_length
@@ -123,7 +127,11 @@ class PerturbationCollator:
         drawn = () if method.attack_recipe else method.draws
         skipped, names = read_labels(task, config)
         options = {
-            **dict(zip([k for k in drawn if k != "counterfactual"], perturbations, strict=False)),
+            **{
+                kind: perturbation
+                for kind, perturbation in zip(KINDS, perturbations, strict=True)
+                if kind in drawn
+            },
             "skipped_labels": skipped,
             "label_names": names,
             "num_fickle": args.num_fickle,
@@ -173,8 +181,10 @@ class PerturbationCollator:
         Returns:
             The tokenizer's outputs for the anchors, (B, T) each; `labels` and `idx`, (B,); and in a
             perturbed epoch `fickle_input_ids` (B, F, T') and the tokenizer's other outputs in the same
-            shape, `fickle_mask` (B, F), true at valid draws, and the same for `obstinate_*`; with a
-            `validity` also `obstinate_passes` (B, O). A draw that is not valid consists of padding.
+            shape, `fickle_mask` (B, F), true at valid draws, and the same for `obstinate_*` and, with
+            one draw each, `counterfactual_*`; with rules also `counterfactual_labels` and
+            `counterfactual_rules` (indices into `RULES`), (B, 1); with a `validity` also
+            `obstinate_passes` (B, O). A draw that is not valid consists of padding.
         """
         anchors = [self.sampler.texts(row) for row in rows]
         versions: dict[str, list[list[Texts | None]]] = {}
@@ -213,15 +223,15 @@ class PerturbationCollator:
 
     def _label_counterfactuals(self, versions: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Replace the labeled pairs by their texts; return their labels and rules, (B, 1) each."""
-        rules, pairs = self.sampler.counterfactual, versions["counterfactual"]
-        versions["counterfactual"] = [[p and p.texts for p in row] for row in pairs]
+        rules, drawn = self.counterfactual, [row[0] for row in versions["counterfactual"]]
+        assert rules is not None
+        versions["counterfactual"] = [[pair and pair.texts] for pair in drawn]
+        names = list(RULES)
+        labels = [[rules.labels[pair.label] if pair else 0] for pair in drawn]
+        numbers = [[names.index(pair.rule) if pair else 0] for pair in drawn]
         return {
-            "counterfactual_labels": torch.tensor(
-                [[rules.number_label(p) if p else 0 for p in row] for row in pairs]
-            ),
-            "counterfactual_rules": torch.tensor(
-                [[rules.names.index(p.rule) if p else 0 for p in row] for row in pairs]
-            ),
+            "counterfactual_labels": torch.tensor(labels),
+            "counterfactual_rules": torch.tensor(numbers),
         }
 
     def _tokenize(self, inputs: Sequence[Texts]) -> dict[str, torch.Tensor]:
@@ -258,6 +268,11 @@ class PerturbationCollator:
             shape = (*mask.shape, value.shape[-1])
             out[f"{kind}_{key}"] = torch.full(shape, pads.get(key, 0), dtype=value.dtype)
             out[f"{kind}_{key}"][mask] = value
+        if kind == "counterfactual":
+            # Its label holds for the whole texts.
+            limit = self.max_length or self.tokenizer.model_max_length
+            mask[mask.clone()] = encoded["attention_mask"].sum(-1) < limit
+            return out | {f"{kind}_mask": mask}
         # An edit beyond the cut leaves the tokens unchanged: such a version is not valid.
         mask[mask.clone()] = self._find_changed(encoded, anchors, owners=mask.nonzero()[:, 0])
         return out | {f"{kind}_mask": mask}

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from hf_bat.counterfactual.rules import RULES
 from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
 from hf_bat.objective import Distances, Forward, Term, tile_draws
@@ -84,8 +85,8 @@ class Method:
         weights: Weight -> default. Names among the arguments' fields (`alpha`, `beta`,
             `contrastive_weight`, `margin`, ...) can be set there; a weight with another name should be
             a field of the subclass.
-        draws: The versions that are drawn for each row: `()`, `("fickle",)` or
-            `("fickle", "obstinate")`.
+        draws: The versions that are drawn for each row, of `"fickle"`, `"obstinate"` and
+            `"counterfactual"`.
         options: The training arguments that the method uses; others are refused.
         defaults: Option -> default where the method's differs from the arguments'.
         uses_vectors: Whether the terms need representations. Defaults to `False`.
@@ -282,14 +283,29 @@ class AdversarialRows(Method):
 
 @dataclass(frozen=True)
 class Counterfactual(Method):
-    """Train on fickle versions with the row's label, and on labeled edits with theirs."""
+    """Train on fickle versions with the row's label, and on labeled edits with theirs (this package's)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         terms = add_fickle_entropy(forward, settings, settings.weights["alpha"])
         versions = forward.versions["counterfactual"]
+        assert versions.labels is not None and versions.rules is not None
         total = settings.cross_entropy(versions.logits, versions.labels)
-        terms["loss_counterfactual"] = Term(total, "counterfactual", settings.weights["beta"])
+        terms["loss_counterfactual"] = Term(total, "counterfactual_rows", settings.weights["beta"])
+        with torch.no_grad():
+            losses = F.cross_entropy(versions.logits.float(), versions.labels, reduction="none")
+            for i, name in enumerate(RULES):
+                chosen = losses[versions.rules == i]
+                # A batch without pairs of a rule has nothing to log for it.
+                if len(chosen):
+                    terms[f"loss_rule_{name}"] = Term(chosen.sum(), f"rule_{name}", None)
         return terms
+
+    def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if "counterfactual_mask" not in batch:
+            zero = torch.zeros((), device=batch["labels"].device)
+            return {f"rule_{name}": zero for name in RULES}
+        rules = batch["counterfactual_rules"][batch["counterfactual_mask"]]
+        return {f"rule_{name}": (rules == i).sum() for i, name in enumerate(RULES)}
 
 
 def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Distances, Distances]:
@@ -382,10 +398,19 @@ METHODS: dict[str, Method] = {
         ),
         Counterfactual(
             "counterfactual",
-            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`.",
+            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`, where `x_c` is an edit of the row "
+            "whose label a rule knows.",
             {"alpha": 1.0, "beta": 1.0},
             draws=("fickle", "counterfactual"),
-            options=("rules", "held_out_pairs", "num_fickle", "weight_warmup_steps", "clean_epochs", "exclude_stopwords"),
+            options=(
+                "rules",
+                "held_out_pairs",
+                "label_flip",
+                "num_fickle",
+                "weight_warmup_steps",
+                "clean_epochs",
+                "exclude_stopwords",
+            ),
         ),
         Likelihood(
             "likelihood",

@@ -23,6 +23,7 @@ from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
 KINDS = ("fickle", "obstinate")
+# A counterfactual version has a label of its own, and no distance to the anchor.
 VERSIONS = (*KINDS, "counterfactual")
 
 Batch = Mapping[str, torch.Tensor]
@@ -60,6 +61,8 @@ class Versions:
         logits: Shape (P, labels).
         vectors: Representations, shape (P, H); `None` if the method needs none.
         passes: Which versions pass the label filter, shape (P,); `None` without a filter.
+        labels: The versions' own labels, shape (P,); `None` if they have the anchors'.
+        rules: Indices into `hf_bat.counterfactual.RULES`, shape (P,); `None` without rules.
     """
 
     owners: torch.Tensor
@@ -172,14 +175,23 @@ def count_items(
         weights = torch.tensor(class_weights, device=labels.device)[labels]
     # Every name in every batch, because all ranks must reduce the same counts.
     zero = torch.zeros((), device=labels.device)
-    counts = dict.fromkeys(("rows", *VERSIONS, "triplets", "fickle_rows"), zero)
+    counts = dict.fromkeys(
+        ("rows", *VERSIONS, "triplets", "fickle_rows", "counterfactual_rows"), zero
+    )
     counts["rows"] = weights.sum()
     masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_mask" in batch}
     counts |= {kind: valid.sum() for kind, valid in masks.items()}
     if "fickle" in masks:
         counts["fickle_rows"] = (weights * masks["fickle"].sum(1)).sum()
     if "counterfactual_mask" in batch:
-        counts["counterfactual"] = batch["counterfactual_mask"].sum()
+        mask_c = batch["counterfactual_mask"]
+        counts["counterfactual"] = mask_c.sum()
+        of_labels = torch.ones_like(mask_c, dtype=weights.dtype)
+        if class_weights is not None:
+            of_labels = torch.tensor(class_weights, device=labels.device)[
+                batch["counterfactual_labels"]
+            ]
+        counts["counterfactual_rows"] = (of_labels * mask_c).sum()
     if len(masks) == len(KINDS):
         draws = max(valid.shape[1] for valid in masks.values())
         either = tile_draws(masks["fickle"], draws) | tile_draws(masks["obstinate"], draws)
@@ -265,7 +277,7 @@ class LossMeter:
         """Add a micro-batch's components, and the shares of its draws that are valid."""
         for name, term in terms.items():
             self.add(name, term.total, counts[term.over])
-        for kind in KINDS:
+        for kind in VERSIONS:
             if f"{kind}_mask" in batch:
                 mask = batch[f"{kind}_mask"]
                 draws = torch.tensor(float(mask.numel()), device=mask.device)

@@ -73,15 +73,27 @@ class Preview:
                 label = self.label_names[label]
             lines.append(f"row {row['idx']}" + ("" if label is None else f" ({label})"))
             lines += self._format_version("anchor", row["anchor"], row["anchor"])
-            for kind in ("fickle", "obstinate"):
+            for kind in ("fickle", "obstinate", "counterfactual"):
                 # The sampler may draw only one kind.
                 for version in row.get(kind, ()):
-                    lines += self._format_version(kind, row["anchor"], version)
+                    if kind == "counterfactual" and version is not None:
+                        lines += self._format_pair(version)
+                    else:
+                        lines += self._format_version(kind, row["anchor"], version)
         shares = ", ".join(f"{kind} {100 * share:.1f} %" for kind, share in self.shares.items())
         lines.append(
             f"{len(self.rows)} of {self.total} rows shown; rows with a valid draw: {shares or 'none'}"
         )
         return "\n".join(lines)
+
+    def _format_pair(self, pair: Any) -> list[str]:
+        # Shown whole, because it may pair a sentence with itself.
+        width = max(map(len, self.columns))
+        texts = zip(self.columns, pair.texts, strict=True)
+        return [
+            f"  {pair.label} by {pair.rule} ({pair.kind})",
+            *(f"  {'':<10} {column:>{width}}: {text}" for column, text in texts),
+        ]
 
     def _format_version(self, kind: str, anchor: Texts, version: Texts | None) -> list[str]:
         if version is None:

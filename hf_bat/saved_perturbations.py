@@ -15,6 +15,7 @@ from hf_bat.lexicon import SubstitutionTable
 
 if TYPE_CHECKING:
     from hf_bat.attack import Recipe
+    from hf_bat.counterfactual.rules import RuleSet
     from hf_bat.perturbations import Perturbation
 
 DESCRIPTION = "perturbations.json"
@@ -24,7 +25,7 @@ CANONICAL = "canonical"
 def save_perturbations(
     folder: str | Path,
     method: str,
-    perturbations: Iterable[Perturbation],
+    perturbations: Iterable[Perturbation | RuleSet],
     canonicalizer: Canonicalizer | None = None,
     attack: Recipe | None = None,
 ) -> dict[str, str]:
@@ -46,7 +47,7 @@ def save_perturbations(
 
 
 def collect_tables(
-    perturbations: Iterable[Perturbation], canonicalizer: Canonicalizer | None = None
+    perturbations: Iterable[Perturbation | RuleSet], canonicalizer: Canonicalizer | None = None
 ) -> dict[str, SubstitutionTable]:
     """Return the tables of perturbations, also inside filters and mixtures, by their names on disk."""
     tables: dict[str, SubstitutionTable] = {}

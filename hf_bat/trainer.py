@@ -28,6 +28,7 @@ from hf_bat.callbacks import (
 )
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
+from hf_bat.counterfactual.rules import RuleSet, build_rules
 from hf_bat.data import add_lengths, prepare_dataset
 from hf_bat.device import disable_cudnn_attention, get_double_dtype
 from hf_bat.errors import HfBatError, describe_cause
@@ -117,6 +118,7 @@ class BalancedTrainer(Trainer):
         self.task = get_task(task) if task is not None else None
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
+        self._rules: tuple[Any, RuleSet] | None = None
         self._perturbation_cache: dict[Any, tuple[Any, Any]] = {}
         self._eval_rows: dict[str | None, Any] = {}
         tables = synonyms is not None or antonyms is not None
@@ -204,14 +206,15 @@ class BalancedTrainer(Trainer):
             self._perturbation_cache = {(tables, edits): (fickle, build_obstinate(antonym, *edits))}
         return self._perturbation_cache[tables, edits]
 
-    def used_perturbations(self) -> tuple[Perturbation, ...]:
-        """Return what the method draws from: nothing, the fickle perturbation, or both."""
+    def used_perturbations(self) -> tuple[Perturbation | RuleSet, ...]:
+        """Return what the method draws from: perturbations, and rules."""
         kinds = self.args.get_method().draws
         if self.args.a2t_candidates == "mlm":
             return ()  # a language model's predictions, not a table
         if kinds and self._own_collator is not None:
             return tuple(getattr(self._own_collator.sampler, kind) for kind in kinds)
-        return self.perturbations[: len(set(kinds) & set(KINDS))] if kinds else ()
+        made = dict(zip(KINDS, self.perturbations, strict=True)) if kinds else {}
+        return tuple(self.rules if kind == "counterfactual" else made[kind] for kind in kinds)
 
     def _read_defense(self) -> tuple[bool, str] | None:
         """Return the options that the preprocessing defense depends on; `None` without one."""
@@ -225,25 +228,30 @@ class BalancedTrainer(Trainer):
             return None
         return Canonicalizer(self.perturbations[0].table, self.args.casing)
 
-    @cached_property
-    def rules(self) -> Any:
-        from hf_bat.counterfactual.rules import build_rules
-
-        labels = reconcile_labels(self.task, self.model.config)
-        names = [labels.get_data_name(i) for i in range(len(labels.model_names))]
-        rules = build_rules(self.perturbations[0], names, self.args.rules, self.args.held_out_pairs)
-        if self.train_dataset is not None:
-            rows = self.train_dataset
-            rules.prepare([(tuple(row[c] for c in self.task.columns), names[row["label"]]) for row in rows])
-        return rules
+    @property
+    def rules(self) -> RuleSet:
+        """The rules of labeled edits, made from the options and prepared on the training rows."""
+        args, task = self.args, self.task
+        assert task is not None
+        fickle, flip = self.perturbations[0], tuple(args.label_flip or ())
+        chosen = None if args.rules is None else tuple(args.rules)
+        key = (fickle, chosen, args.held_out_pairs, flip)
+        if self._rules is None or self._rules[0] != key:
+            labels = reconcile_labels(task, self.model.config)
+            names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
+            rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, flip)
+            rows = self.train_dataset or ()
+            rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
+            self._rules = (key, rules)
+        return self._rules[1]
 
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
         """Make the collator that draws what the method needs."""
         args, task, tokenizer = self.args, self.task, self.processing_class
         assert task is not None
         options = {"canonicalizer": self.canonicalizer, **changed}
-        if "counterfactual" in args.get_method().draws and not changed:
-            options["counterfactual"] = self.rules
+        if "counterfactual" in args.get_method().draws:
+            options.setdefault("counterfactual", self.rules)
         collator = PerturbationCollator.from_arguments(
             args, task, self.model.config, tokenizer, self.perturbations, **options
         )
@@ -565,8 +573,8 @@ class BalancedTrainer(Trainer):
         collator = self._own_collator
         if collator is None:
             # A method that draws nothing shows what the tables would give.
-            drawn = dict(zip(method.draws or KINDS, self.perturbations, strict=False))
-            collator = self._make_collator(**drawn)
+            drawn = dict(zip(KINDS, self.perturbations, strict=True))
+            collator = self._make_collator(**({} if method.draws else drawn))
         names = reconcile_labels(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 

@@ -50,6 +50,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_warmup_steps": (0, math.inf),
     "max_attack_samples": (1, math.inf),
     "max_seq_length": (4, math.inf),
+    "held_out_pairs": (0, 1),
     # numpy takes no other seeds.
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     **dict.fromkeys(WEIGHTS, (0, math.inf)),
@@ -80,10 +81,13 @@ class BalancedTrainingArguments(TrainingArguments):
             draw; Ye et al. 2020), `"a2t"` (cross-entropy on adversarial rows too; Yoo and Qi 2021),
             `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1),
             `"likelihood"` (cross-entropy on the fickle version too, and a hinge that makes the label
-            less likely on the obstinate one; this package's own), or a registered method of yours.
+            less likely on the obstinate one; this package's own), `"counterfactual"` (cross-entropy on
+            the fickle version and on an edit whose new label a rule knows; this package's own), or a
+            registered method of yours.
             Defaults to `"normal"`.
-        alpha: Weight of the fickle versions (pairwise and likelihood). Defaults to 1.0.
-        beta: Weight of the obstinate versions. Defaults to 1.2 for pairwise and 1.0 for likelihood.
+        alpha: Weight of the fickle versions (pairwise, likelihood and counterfactual). Defaults to 1.0.
+        beta: Weight of the obstinate or labeled versions. Defaults to 1.2 for pairwise and 1.0 for
+            likelihood and counterfactual.
         contrastive_weight: The paper's lambda, the weight of the triplet term. Defaults to 1.0 for
             triplet and 0.0 for likelihood, where the term's margin is 1.0.
         margin: How far an obstinate version should be: in units of the distance (pairwise, triplet),
@@ -132,8 +136,13 @@ class BalancedTrainingArguments(TrainingArguments):
             Defaults to `False`.
         obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
             `"number"`. If `None`, only antonyms (the paper's protocol).
-        rules: Rules of the labeled edits.
-        held_out_pairs: Share of word pairs.
+        rules: Rules that draw labeled edits, each `"name"` or `"name=share"`, such as
+            `["swap", "self_pair=3"]` (counterfactual). If `None`, the default ones for the task.
+        held_out_pairs: Share of word pairs, by hash, that no rule draws, so that an evaluation can tell
+            seen pairs from unseen ones (counterfactual). Defaults to 0.
+        label_flip: For single sentences, the label that an antonym edit gives, each `"label=label"`,
+            such as `["positive=negative", "negative=positive"]`; in Python also a dict
+            (counterfactual).
         canonicalize: Map each word to the representative of its synonym set before tokenization, in
             training and evaluation (`hf_bat.canonicalize`); reports disclose it. Defaults to `False`.
         attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`. Their metrics
@@ -186,6 +195,7 @@ class BalancedTrainingArguments(TrainingArguments):
     obstinate_edits: list[str] | None = None
     rules: list[str] | None = None
     held_out_pairs: float = 0.0
+    label_flip: list[str] | None = None
     canonicalize: bool = False
     attacks: list[str] | None = None
     max_attack_samples: int | None = 500
@@ -237,6 +247,8 @@ class BalancedTrainingArguments(TrainingArguments):
                 raise HfBatError(
                     f"class_weights must be one number per label; got {self.class_weights!r}"
                 ) from error
+        if isinstance(self.label_flip, Mapping):
+            self.label_flip = [f"{old}={new}" for old, new in self.label_flip.items()]
         method = self.get_method()
         filled = {
             name: value

@@ -14,6 +14,7 @@ errors version text stats files console
 lexicon
 perturbations canonicalize
 tasks labels data metrics
+counterfactual
 losses
 methods objective pooling collator device
 attack

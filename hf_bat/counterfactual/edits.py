@@ -82,7 +82,6 @@ _UNSAFE = frozenset(
         "seem",
         "look",
         "find",
-        
         "win",
         "open",
         "close",

@@ -81,7 +81,7 @@ class SelfPair(Rule):
         for text in dict.fromkeys(texts):
             for edit in self.fickle.candidates((text,)):
                 pair = (text, edit.texts[0])
-                words = (edit.original.lower(), edit.replacement.lower())
+                words: tuple[str, ...] = (edit.original.lower(), edit.replacement.lower())
                 yield self.make(pair, self._same, "synonym", words)
                 yield self.make(pair[::-1], self._same, "synonym", words)
             for exclusive in list_exclusive(Sentence(text)):
@@ -153,6 +153,8 @@ class Detail(Rule):
                 words = sentence.words[span.start : span.stop]
                 if words[0] in _DETAILS and len(words) <= 6:
                     phrases[" ".join(words)] = None
+            if len(phrases) >= _MOST_PHRASES:
+                break
         self.phrases = tuple(phrases)
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
@@ -271,6 +273,8 @@ CATEGORIES = {
     "vehicle": "vehicles", "weapon": "weapons", "worker": "workers",
 }  # fmt: skip
 _MOST_CATEGORIES = 2
+# Enough that a phrase says little; SNLI has them in its first 20,000 rows.
+_MOST_PHRASES = 1000
 
 
 def list_spans(sentence: Sentence) -> Iterator[Span]:

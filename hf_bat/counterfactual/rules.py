@@ -90,6 +90,9 @@ class RuleSet:
         held_out: Share of word pairs, by hash, that are never drawn. Defaults to 0.
     """
 
+    # As perturbations have: what `perturbations.json` calls the entry.
+    kind = "counterfactual"
+
     def __init__(
         self,
         shares: Mapping[Rule, float],
@@ -169,7 +172,7 @@ def build_rules(
     fickle: Perturbation,
     rules: Sequence[str] | None = None,
     held_out: float = 0.0,
-    label_flip: Mapping[str, str] | None = None,
+    label_flip: Mapping[str, str] | Sequence[str] = (),
 ) -> RuleSet:
     """Build the rules of a run.
 
@@ -179,7 +182,7 @@ def build_rules(
         fickle: The synonym perturbation.
         rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
-        label_flip: Label -> label after an antonym edit, for single sentences.
+        label_flip: Label -> label after an antonym edit, for single sentences; or `"label=label"` each.
 
     Raises:
         HfBatError: If the task has no rules, or a rule, share or label is not known.
@@ -193,7 +196,11 @@ def build_rules(
         {'swap': 2.0, 'drop': 1.0}
     """
     family, labels, names = read_labels(task, label_names)
-    flip = dict(label_flip or {})
+    flip = (
+        dict(label_flip)
+        if isinstance(label_flip, Mapping)
+        else {old: new for old, _, new in (entry.partition("=") for entry in label_flip)}
+    )
     for label in (*flip, *flip.values()):
         if label not in label_names:
             raise HfBatError(

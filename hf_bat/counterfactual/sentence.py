@@ -13,7 +13,20 @@ from hf_bat.text import match_case, split_pieces
 LEAST_SHARE = 0.2
 # "young man" and "old lady" are entries of WordNet, although they are what their words say.
 _PEOPLE = frozenset(
-    ["man", "woman", "boy", "girl", "lady", "person", "people", "men", "women", "boys", "girls", "ladies"]
+    [
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "lady",
+        "person",
+        "people",
+        "men",
+        "women",
+        "boys",
+        "girls",
+        "ladies",
+    ]
 )
 # Words with these beginnings take "a", although they begin with a vowel letter, and the reverse.
 _CONSONANT_SOUNDS = ("uni", "use", "usu", "uti", "eu", "one-", "once", "u-")

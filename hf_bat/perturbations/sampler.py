@@ -6,19 +6,25 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 
 # Even streams are fickle, odd ones obstinate: more draws of one kind do not change the other kind's.
 FICKLE, OBSTINATE = 0, 1
-# A stream that no number of draws reaches.
+# The stream of labeled pairs, which no number of fickle or obstinate draws reaches.
 COUNTERFACTUAL = 2**32
 _KEY = struct.Struct("<4Q")
 _BLOCK = struct.Struct("<16I")
 # Seeds and row numbers may be negative or longer than the 64 bits of the key.
 _LONG = 2**64 - 1
+
+
+class PairSource(Protocol):
+    """Draws one labeled pair for a row: `hf_bat.counterfactual.RuleSet`."""
+
+    def draw(self, texts: Texts, label: int, rng: DrawSource) -> Any: ...
 
 
 class DrawSource:
@@ -61,6 +67,7 @@ class PerturbationSampler:
         num_obstinate: Number of obstinate draws per row. Defaults to 1.
         seed: Seed of the run. Defaults to 0.
         label_names: Names of the labels, by the numbers in the rows; a label filter uses them.
+        counterfactual: Rules that draw a labeled pair for each row. If `None`, none is drawn.
 
     Raises:
         HfBatError: If a number of draws is below 1.
@@ -80,7 +87,7 @@ class PerturbationSampler:
     num_obstinate: int = 1
     seed: int = 0
     label_names: Sequence[str] = ()
-    counterfactual: Any = None
+    counterfactual: PairSource | None = None
 
     def __post_init__(self) -> None:
         if self.num_fickle < 1 or self.num_obstinate < 1:
@@ -112,8 +119,8 @@ class PerturbationSampler:
             epoch: Epoch, from 0.
 
         Returns:
-            `{"fickle": [...], "obstinate": [...]}` with one entry per draw, `None` if it is not
-            valid. A key is absent if the sampler has no such perturbation.
+            `{"fickle": [...], "obstinate": [...], "counterfactual": [...]}` with one entry per draw,
+            `None` if it is not valid. A key is absent if the sampler has no such perturbation.
 
         Raises:
             HfBatError: If the row lacks a text column or `idx`.

@@ -173,9 +173,9 @@ def test_edits_read_well(text, forbidden):
 
 
 def test_an_aligned_edit_makes_duplicates_different():
-    texts = ("How do I gain weight?", "What is a way to gain weight?")
+    texts = ("How do I increase traffic?", "What is a way to increase traffic?")
     pairs = [(p.texts, p.label) for p in AlignedEdit().list_pairs(texts, "same")]
-    assert (("How do I lose weight?", texts[1]), "different") in pairs
+    assert (("How do I decrease traffic?", texts[1]), "different") in pairs
     assert not list(AlignedEdit().list_pairs(texts, "different"))
 
 
@@ -189,9 +189,11 @@ def test_an_aligned_edit_makes_duplicates_different():
 )
 def test_exchange_moves_names_across_a_relation(text, exchanged):
     pairs = {p.texts: p.label for p in Exchange().list_pairs((text,), "same")}
-    assert pairs == ({} if exchanged is None else dict.fromkeys(
-        [(text, exchanged), (exchanged, text)], "different"
-    ))
+    assert pairs == (
+        {}
+        if exchanged is None
+        else dict.fromkeys([(text, exchanged), (exchanged, text)], "different")
+    )
 
 
 def test_flip_gives_the_label_that_the_user_declares():
