@@ -48,7 +48,7 @@ SUBSTITUTES = SubstitutionTable(
 )
 _SUBJECTS = ("A man", "The big dog", "A woman", "Two girls", "The small child", "A happy boy")
 _VERBS = ("is sleeping", "is walking outside", "runs fast", "eats in the hot sun", "sings", "waits")
-METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood")
+METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood", "counterfactual")
 
 
 def made_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
