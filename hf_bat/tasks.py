@@ -255,7 +255,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     logger.setLevel(logging.CRITICAL)  # the error below says the same
     try:
         if suffix == ".tsv":
-            options |= {"delimiter": "\t", "quoting": _detect_tsv_quoting(path)}
+            options |= {"delimiter": "\t", "quoting": detect_tsv_quoting(path)}
         # A path may contain characters that `datasets` would take for a pattern.
         files = glob.escape(str(path))
         return load_dataset(
@@ -269,7 +269,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         logger.setLevel(level)
 
 
-def _detect_tsv_quoting(path: Path) -> int:
+def detect_tsv_quoting(path: Path) -> int:
     """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE.
 
     If GLUE's files were read as quoted, a cell that begins with a quote would swallow all rows up to the
