@@ -89,11 +89,6 @@ TWO_WAY = Labels(
     dict.fromkeys((*_NEGATIVE, "not_entailment"), "non-entailment"),
     outputs=_NLI.names,
 )
-# QNLI and RTE spell the second label in another way.
-_GLUE_TWO_WAY = Labels(
-    ("entailment", "not_entailment"),
-    dict.fromkeys((*_NEGATIVE, "non-entailment"), "not_entailment"),
-)
 _SENTIMENT = Labels(("negative", "positive"), {"neg": "negative", "pos": "positive"})
 _PARAPHRASE = Labels(
     ("not_paraphrase", "paraphrase"),
@@ -241,23 +236,24 @@ def read_suite(path: str | Path, name: str | None = None) -> SuiteRows | None:
     records = _read_records(text, path, suite, part_name)
     if not records.rows:
         raise HfBatError(f"{path} has no rows")
-    rows: list[SuiteRow] = []
-    folded: dict[str, str] = {}
-    for where, row in records.rows:
-        try:
-            raw = row[records.part.label]
-            label = _read_label(raw, records.part, where)
-            # A missing text is `None` in JSON.
-            texts = tuple(
-                suite.clean("" if row[c] is None else str(row[c])) for c in records.part.texts
-            )
-            category = suite.categorize(row, path)
-        except KeyError as error:
-            raise HfBatError(f"{where} has no {error.args[0]!r}") from error
-        if label is not None and isinstance(raw, str):
-            folded |= records.part.labels.list_folded([raw])
-        rows.append(SuiteRow(texts, label, _normalize_category(category)))
-    return SuiteRows(records.name, path, records.part.labels, tuple(rows), folded)
+    part = records.part
+    rows = tuple(_read_row(row, where, suite, part, path) for where, row in records.rows)
+    labeled = zip(rows, records.rows, strict=True)
+    names = dict.fromkeys(
+        str(raw[part.label]) for row, (_, raw) in labeled if row.label is not None
+    )
+    folded = {} if part.is_numbered else part.labels.list_folded(tuple(names))
+    return SuiteRows(records.name, path, part.labels, rows, folded)
+
+
+def _read_row(row: Row, where: str, suite: Format, part: Part, path: Path) -> SuiteRow:
+    try:
+        label = _read_label(row[part.label], part, where)
+        # A missing text is `None` in JSON.
+        texts = tuple(suite.clean("" if row[c] is None else str(row[c])) for c in part.texts)
+        return SuiteRow(texts, label, _normalize_category(suite.categorize(row, path)))
+    except KeyError as error:
+        raise HfBatError(f"{where} has no {error.args[0]!r}") from error
 
 
 @dataclass(frozen=True)
@@ -537,8 +533,8 @@ _ADVGLUE_TASKS = {
     "qqp": _make_glue_part(_PARAPHRASE, "question1", "question2"),
     "mnli": _make_glue_part(_NLI, "premise", "hypothesis"),
     "mnli-mm": _make_glue_part(_NLI, "premise", "hypothesis"),
-    "qnli": _make_glue_part(_GLUE_TWO_WAY, "question", "sentence"),
-    "rte": _make_glue_part(_GLUE_TWO_WAY, *_PAIR),
+    "qnli": _make_glue_part(TWO_WAY, "question", "sentence"),
+    "rte": _make_glue_part(TWO_WAY, *_PAIR),
 }
 _LISTED = (
     Format(

@@ -190,7 +190,7 @@ CASES = {
         ["numerical_reasoning", "spelling_error_matched", "mnli_dev_matched"],
     ),
     "advglue one task": (
-        "dev.json", json.dumps({"rte": ADVGLUE["rte"]}), "advglue:rte", ["not_entailment"], ["rte"],
+        "dev.json", json.dumps({"rte": ADVGLUE["rte"]}), "advglue:rte", ["non-entailment"], ["rte"],
     ),
 }  # fmt: skip
 
