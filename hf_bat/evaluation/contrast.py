@@ -101,7 +101,7 @@ class SuiteReport:
         folded: Name of a label of the suite or of an output of the model -> the label that it counts as.
         accuracy: Scored rows with a correct prediction.
         categories: Category -> its rows with a correct prediction.
-        labels: Category -> label -> its rows with a correct prediction.
+        labels: Category -> each label of the scored rows -> the category's rows with a correct prediction.
         row_results: One dict per scored row: `idx` (its place in the file), `category`, `label`,
             `prediction`, `correct`, and `text`, a hash of its sentences.
 
@@ -143,20 +143,19 @@ class SuiteReport:
 
     def to_markdown(self) -> str:
         """Return a table of accuracy by category, in percent, with a column for each label."""
-        labels = list(dict.fromkeys(label for part in self.labels.values() for label in part))
+        # Every category has the same labels, in the suite's order.
+        parts = list(self.labels.values())
+        totals = {label: _add_shares(part[label] for part in parts) for label in parts[0]}
         lines = [
-            f"| | correct | of | % | 95 % interval | {' | '.join(f'% {label}' for label in labels)} |",
-            f"|---|{'---:|' * (4 + len(labels))}",
+            f"| {self.format} | correct | of | % | 95 % interval | "
+            f"{' | '.join(f'% {label}' for label in totals)} |",
+            f"|---|{'---:|' * (4 + len(totals))}",
         ]
-        totals = {
-            label: _add_shares(part[label] for part in self.labels.values() if label in part)
-            for label in labels
-        }
         shares = {"all": (self.accuracy, totals)} | {
             name: (share, self.labels[name]) for name, share in self.categories.items()
         }
-        for name, (share, parts) in shares.items():
-            rates = [_format_percent(parts.get(label, Share(0, 0))) for label in labels]
+        for name, (share, by_label) in shares.items():
+            rates = map(_format_percent, by_label.values())
             lines.append(_format_row(name.replace("_", " "), share, *rates))
         return "\n".join(lines)
 
@@ -333,11 +332,10 @@ def evaluate_suite(
             }
         )
     categories = sorted({row.category for _, row in kept})
+    occurring = [name for name in suite.labels.names if any(row.label == name for _, row in kept)]
     labels = {
         category: {
-            label: share
-            for label in suite.labels.names
-            if (share := _count_correct(results, category=category, label=label)).of
+            label: _count_correct(results, category=category, label=label) for label in occurring
         }
         for category in categories
     }

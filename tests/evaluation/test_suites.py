@@ -383,9 +383,21 @@ def test_worked_numbers():
     assert content["categories"]["y"]["labels"]["entailment"]["of"] == 1
     assert set(content["accuracy"]) == {"count", "of", "rate", "interval"}
     table = report.to_markdown().splitlines()
+    assert table[0].startswith("| hans | correct |")
     assert table[0].endswith("| % entailment | % non-entailment |")
     assert table[2].startswith("| all | 3 | 5 | 60.0 | 23.1 to 88.2 | 50.0 | 66.7 |")
     assert len({line.count("|") for line in table}) == 1
+
+
+def test_a_category_without_a_label_has_no_rate_for_it():
+    suite = make_suite([("non-entailment", "x"), ("entailment", "y")])
+    report = evaluate_suite(suite, lambda inputs: [1, 1], NLI)
+    assert list(report.labels["x"].items()) == [
+        ("entailment", Share(0, 0)),
+        ("non-entailment", Share(1, 1)),
+    ]
+    assert report.to_markdown().splitlines()[3].endswith("| - | 100.0 |")
+    assert report.to_dict()["categories"]["x"]["labels"]["entailment"]["rate"] is None
 
 
 def test_empty_texts_are_counted_and_nothing_to_score_is_an_error():
