@@ -16,9 +16,16 @@ from hf_bat.attack.models import as_classifier, hash_weights
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.contrast import (
+    ContrastReport,
+    SuiteReport,
+    contrast_model,
+    score_suite,
+)
+from hf_bat.evaluation.suites import read_suite
 from hf_bat.metrics.functional import robustness_score
 from hf_bat.objective import LossMeter
-from hf_bat.tasks import Task, get_task
+from hf_bat.tasks import Task, get_task, load_split
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +106,81 @@ class RobustnessMeter:
             if accuracy is None:
                 accuracy = summary["accuracy"]
         return metrics | _combine_rates(metrics, prefix, accuracy)
+
+
+class ContrastMeter:
+    """Scores a model on a contrast set and returns the results as metrics.
+
+    Args:
+        args: `BalancedTrainingArguments` with a `contrast_file`.
+        task: Task of rows that people edited; a public suite has its own columns and labels.
+        tokenizer: The model's tokenizer.
+        config: The model's configuration.
+        canonicalizer: Preprocessing defense of the model; see `CanonicalizedModel`.
+
+    Raises:
+        HfBatError: The file cannot be read, or has a label that the model lacks.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        task: Task,
+        tokenizer: Any,
+        config: Any,
+        canonicalizer: Canonicalizer | None = None,
+    ):
+        self.args, self.task, self.tokenizer = args, task, tokenizer
+        self.canonicalizer = canonicalizer
+        self._last: tuple[str, dict[str, float]] | None = None
+        self.suite = read_suite(args.contrast_file, args.contrast_format)
+        if self.suite is not None:
+            # Found out now rather than after an epoch.
+            self.suite.name_outputs(config)
+            return
+        self.rows = load_split(args.contrast_file)
+        if "original_idx" not in self.rows.column_names:
+            raise HfBatError(
+                f"contrast_file {args.contrast_file} is no known suite and has no column 'original_idx'"
+            )
+
+    def measure(self, model: Any, prefix: str = "eval") -> dict[str, float]:
+        """Score the model. In a distributed run, every rank scores all rows.
+
+        Args:
+            model: A sequence classifier.
+            prefix: Prefix of the metrics' names. Defaults to `"eval"`.
+
+        Returns:
+            `{prefix}_contrast_accuracy` and `{prefix}_contrast_accuracy_{category}`; for rows that people
+            edited, the categories are originals and edits, and `{prefix}_contrast_consistency`,
+            `_fickle_errors` and `_obstinate_errors` are added.
+        """
+        # The rows are always the same: with several evaluation sets, one pass per model is enough.
+        digest = hashlib.sha256()
+        hash_weights(digest, model)
+        if self._last is None or self._last[0] != digest.hexdigest():
+            self._last = digest.hexdigest(), self._score(model)
+        return {f"{prefix}_contrast_{name}": rate for name, rate in self._last[1].items()}
+
+    def _score(self, model: Any) -> dict[str, float]:
+        args = self.args
+        classifier = as_classifier(
+            model,
+            self.tokenizer,
+            args.max_seq_length,
+            dtype=args.autocast_dtype,
+            canonicalizer=self.canonicalizer,
+        )
+        options: dict[str, Any] = {"batch_size": args.eval_batch_size}
+        if args.disable_tqdm:
+            options["progress"] = False
+        report: ContrastReport | SuiteReport
+        if self.suite is None:
+            report = contrast_model(classifier, self.rows, self.task, **options)
+        else:
+            report = score_suite(classifier, self.suite, **options)
+        return report.to_metrics()
 
 
 def _combine_rates(

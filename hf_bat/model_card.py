@@ -63,6 +63,8 @@ class Evaluation:
         results = [
             EvalResult(**common, metric_type=name, metric_value=value, metric_name=name)
             for name, value in self.get_model_metrics().items()
+            # Measured on other rows than those of this data set.
+            if not name.startswith("contrast_")
         ]
         for attack, summary in self.attacks.items():
             about = {

@@ -252,7 +252,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
     logger.setLevel(logging.CRITICAL)  # the error below says the same
     try:
         if suffix == ".tsv":
-            options |= {"delimiter": "\t", "quoting": _detect_tsv_quoting(path)}
+            options |= {"delimiter": "\t", "quoting": detect_tsv_quoting(path)}
         # A path may contain characters that `datasets` would take for a pattern.
         files = glob.escape(str(path))
         return load_dataset(
@@ -266,7 +266,7 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         logger.setLevel(level)
 
 
-def _detect_tsv_quoting(path: Path) -> int:
+def detect_tsv_quoting(path: Path) -> int:
     """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE."""
     open_text = gzip.open if path.suffix == ".gz" else open
     widths = set()

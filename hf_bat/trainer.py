@@ -20,6 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 import hf_bat.model_card as model_card
 from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
 from hf_bat.callbacks import (
+    ContrastMeter,
     RobustnessMeter,
     RunCallback,
     add_missing_metric,
@@ -147,6 +148,7 @@ class BalancedTrainer(Trainer):
             self.data_collator = self._own_collator or self._make_collator()
         #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
         self.meter = self._make_meter()
+        self._contrast_meter = self._make_contrast_meter()
         #: Attacks training rows when an epoch starts; `None` for most methods.
         self.adversary = self.make_adversary()
         self.add_callback(RunCallback(self))
@@ -467,7 +469,11 @@ class BalancedTrainer(Trainer):
         if self.args.eval_distances:
             distances = self.perturbation_distances(rows)
             output.metrics.update({f"{prefix}_{name}": v for name, v in distances.items()})
-        if self.meter and should_attack(self.args.attack_every, self.state, self.is_in_train):
+        if not should_attack(self.args.attack_every, self.state, self.is_in_train):
+            return output
+        if self._contrast_meter:
+            output.metrics.update(self._contrast_meter.measure(self.model, prefix))
+        if self.meter:
             accuracy = output.metrics.get(f"{prefix}_accuracy")
             output.metrics.update(self.meter.measure(self.model, rows, prefix, accuracy))
             self._last_evaluation[1].update({k: r[k] for k, r in self.meter.reports.items()})
@@ -493,6 +499,13 @@ class BalancedTrainer(Trainer):
             antonyms=self._antonyms,
         )
 
+    def _make_contrast_meter(self) -> ContrastMeter | None:
+        if self.args.contrast_file is None or self.task is None:
+            return None
+        self._check_whole_model("contrast_file=")
+        config, tokenizer = self.model.config, self.processing_class
+        return ContrastMeter(self.args, self.task, tokenizer, config, self.canonicalizer)
+
     def make_adversary(self) -> RowAttacker | None:
         """Make the attacker of training rows from the current arguments; `None` for most methods."""
         args = self.args
@@ -507,8 +520,8 @@ class BalancedTrainer(Trainer):
     def _check_whole_model(self, option: str) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise HfBatError(
-                f"{option} attacks with the whole model on each rank, which FSDP and DeepSpeed do not keep: "
-                "train with plain data parallelism, or attack the saved model with `hf-bat attack`"
+                f"{option} runs the whole model on each rank, which FSDP and DeepSpeed do not keep: train "
+                "with plain data parallelism, or use `hf-bat attack` or `contrast` on the saved model"
             )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:

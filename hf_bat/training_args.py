@@ -152,8 +152,13 @@ class BalancedTrainingArguments(TrainingArguments):
         attack_label_filter: Also report obstinate edits by whether they pass the label filter
             (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...). Defaults to
             `False`.
-        attack_every: When to attack: `"eval"` (each evaluation), `"epoch"` (evaluations at the end
-            of an epoch) or `"end"` (evaluations after training). Defaults to `"eval"`.
+        attack_every: When to attack, and to score `contrast_file`: `"eval"` (each evaluation),
+            `"epoch"` (evaluations at the end of an epoch) or `"end"` (evaluations after training).
+            Defaults to `"eval"`.
+        contrast_file: Contrast set, of rows that people edited or of a public suite, that `evaluate`
+            scores. Its metrics are `eval_contrast_accuracy`, `eval_contrast_accuracy_<category>`, ...
+        contrast_format: Format of `contrast_file`, as `hf-bat contrast --format` takes it. If `None`,
+            it is told from the file.
 
     Raises:
         HfBatError: A value or combination that is not possible, in one line.
@@ -201,17 +206,20 @@ class BalancedTrainingArguments(TrainingArguments):
     max_attack_samples: int | None = 500
     attack_label_filter: bool = False
     attack_every: str = "eval"
+    contrast_file: str | None = None
+    contrast_format: str | None = None
 
     def __post_init__(self) -> None:
-        if getattr(self, "greater_is_better", None) is None and is_lower_better(
-            self.metric_for_best_model
-        ):
+        best = str(self.metric_for_best_model).removeprefix("eval_")
+        is_error = best.startswith("contrast_") and best.endswith("_errors")
+        if getattr(self, "greater_is_better", None) is None and (is_error or is_lower_better(best)):
             # `TrainingArguments` assumes that greater is better unless the name ends in "loss", and
             # would load the model that is attacked most easily.
             self.greater_is_better = False
         super().__post_init__()
         self.check_method()
         self._check_attacks()
+        self._check_contrast(best)
 
     # ---- the method ---------------------------------------------------------------------------
 
@@ -354,6 +362,18 @@ class BalancedTrainingArguments(TrainingArguments):
                 f"metric_for_best_model={self.metric_for_best_model!r} comes from attacks: give attacks="
             )
 
+    def _check_contrast(self, best: str) -> None:
+        if self.contrast_format is not None and self.contrast_file is None:
+            raise HfBatError("contrast_format has no effect without contrast_file")
+        if not best.startswith("contrast_"):
+            return
+        if self.contrast_file is None:
+            raise HfBatError(f"metric_for_best_model={best!r} needs contrast_file")
+        if self.attack_every != "eval":
+            raise HfBatError(
+                f"metric_for_best_model={best!r} is needed at each evaluation: set attack_every='eval'"
+            )
+
     # ---- copies -------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
@@ -406,6 +426,7 @@ def check_inputs(
         "eval_distances": args.eval_distances,
         "canonicalize": args.canonicalize,
         "attacks": bool(args.attacks),
+        "contrast_file": args.contrast_file is not None,
     }
     for option, is_given in needs_text.items():
         if task is None and is_given:

@@ -144,6 +144,11 @@ def working_folder(tmp_path_factory):
         for row in made_rows(12, 2)
     ]
     (folder / "contrast.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
+    (folder / "heuristics_evaluation_set.txt").write_text(
+        "gold_label\tsentence1\tsentence2\theuristic\n"
+        "non-entailment\tThe cook saw the judge .\tThe judge saw the cook .\tlexical_overlap\n"
+        "entailment\tThe cook slept .\tThe cook slept .\tsubsequence\n"
+    )
     return folder
 
 

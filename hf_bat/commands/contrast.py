@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands import options
+from hf_bat.errors import HfBatError
 from hf_bat.files import write_atomically, write_json
+
+if TYPE_CHECKING:
+    from hf_bat.attack.engine import Classifier
+    from hf_bat.evaluation.contrast import ContrastReport, SuiteReport
+    from hf_bat.evaluation.suites import SuiteRows
 
 HELP = """\
 score a model on rows that people edited (`original_idx` is the `idx` of an edit's original): accuracy on
 originals and edits, consistency, fickle errors (label kept, prediction changed) and obstinate errors
-(label changed, prediction kept). The task defaults to snli."""
+(label changed, prediction kept). The task defaults to snli. Public suites are read as published and
+scored by category: AdvGLUE, Breaking NLI, counterfactually augmented data, HANS, MED, MoNLI, the NLI
+stress tests and PAWS."""
 EPILOG = """\
-example:
+examples:
   hf-bat contrast --model out/triplet --task snli --data contrast.jsonl.gz --json contrast.json
+  hf-bat contrast --model out/triplet --data heuristics_evaluation_set.txt --json hans.json
+  hf-bat contrast --model out/sst2 --data dev.json --format advglue:sst2
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
-    options.add_shared(parser, *options.MODEL, *options.TASK, "--data", *options.EXECUTION)
-    options.add_shared(parser, "--canonicalize", "--json")
+    options.add_shared(parser, *options.MODEL, *options.TASK)
+    options.add_shared(
+        parser, "--data", help="csv, tsv, json, jsonl or parquet; a public suite as published"
+    )
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="pairs (rows that people edited), advglue:TASK, breaking_nli, cad, hans, med, monli, nli_stress "
+        "or paws (default: told from the file)",
+    )
+    options.add_shared(parser, *options.EXECUTION, "--canonicalize", "--json")
     parser.add_argument(
         "--rows", metavar="FILE", help="write a JSON line per scored row to this file"
     )
@@ -30,18 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score the model, print the table and return 0."""
     from hf_bat.attack.report import disclosure, marks_of
-    from hf_bat.evaluation.contrast import contrast_model
-    from hf_bat.tasks import load_split
+    from hf_bat.evaluation.suites import read_suite
 
-    task = options.load_task(args, default="snli")
     options.check_outputs(args, "json", "rows")
-    rows = load_split(args.data)
-    model = options.load_model(args, task, rows)
-    report = contrast_model(model, rows, task, batch_size=args.batch_size)
-    disclosed = model.disclosed()
+    suite = read_suite(args.data, args.format)
+    score = _score_pairs(args) if suite is None else _score_suite(args, suite)
+    report = score.report
+    disclosed = score.model.disclosed()
     if line := disclosure(disclosed):
         print(line, end="\n\n")
     print(report.to_markdown())
+    for note in score.notes:
+        print(f"\n{note}")
     if report.skipped:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
         print(f"\n{sum(report.skipped.values())} of {report.rows} rows not scored ({reasons})")
@@ -49,8 +70,7 @@ def run(args: argparse.Namespace) -> int:
         content = {
             "model": args.model,
             "data": args.data,
-            "task": task.name,
-            "contrast": report.to_dict(),
+            **score.content,
             **disclosed,
             **options.locate_rows(args),
         }
@@ -62,3 +82,36 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(args.rows, "".join(f"{line}\n" for line in lines))
     options.print_written(args.json, args.rows)
     return 0
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A report with its model, what its JSON file holds of it, and lines below the table."""
+
+    model: Classifier
+    report: ContrastReport | SuiteReport
+    content: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def _score_pairs(args: argparse.Namespace) -> _Score:
+    from hf_bat.evaluation.contrast import contrast_model
+    from hf_bat.tasks import load_split
+
+    task = options.load_task(args, default="snli")
+    rows = load_split(args.data)
+    model = options.load_model(args, task, rows)
+    report = contrast_model(model, rows, task, batch_size=args.batch_size)
+    return _Score(model, report, {"task": task.name, "contrast": report.to_dict()})
+
+
+def _score_suite(args: argparse.Namespace, suite: SuiteRows) -> _Score:
+    from hf_bat.evaluation.contrast import score_suite
+
+    if args.columns or args.label_column != "label":
+        flag = "--columns" if args.columns else "--label-column"
+        raise HfBatError(f"{flag} is for rows that people edited; {suite.name} has its own columns")
+    model, names = options.load_suite_model(args, suite)
+    report = score_suite(model, suite, label_names=names, batch_size=args.batch_size)
+    note = report.describe_folding()
+    return _Score(model, report, {"suite": report.to_dict()}, (note,) if note else ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from hf_bat.files import identify_file, is_model_file
 
 if TYPE_CHECKING:
     from hf_bat.attack.engine import Classifier
+    from hf_bat.evaluation.suites import SuiteRows
     from hf_bat.tasks import Task
 
 # Options and arguments that name files a command reads. `--rows` is an input of `hf-bat compare` only.
@@ -115,26 +116,62 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
-    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given."""
+    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given.
+
+    Args:
+        args: The values of the options `MODEL`, `EXECUTION` and `--canonicalize`.
+        task: The task.
+        rows: The rows to classify, which may declare label names.
+
+    Raises:
+        HfBatError: If the model or a table cannot be loaded, or the labels do not fit the task.
+    """
+    from hf_bat.data import find_labels
+    from hf_bat.labels import has_named_labels
+
+    model = _load_classifier(args)
+    if model.config is not None and task.label_names and not has_named_labels(model.config):
+        # On every rank, because it raises if the labels do not fit.
+        _warn_about_order(model, find_labels(rows, task, model.config)[1].model_names)
+    return defend_model(model, args)
+
+
+def load_suite_model(
+    args: argparse.Namespace, suite: SuiteRows
+) -> tuple[Classifier, Sequence[str]]:
+    """Return the classifier of `--model`, and the label names of its outputs, for a public suite.
+
+    Args:
+        args: As for `load_model`, and the values of `--task` and `--label-names`.
+        suite: The suite.
+
+    Raises:
+        HfBatError: If the model or a table cannot be loaded, or the model lacks a label of the suite.
+    """
+    from hf_bat.labels import has_named_labels
+    from hf_bat.tasks import get_task
+
+    task_names = get_task(args.task_name).label_names if args.task_name else ()
+    model = _load_classifier(args)
+    names: Sequence[str] = args.class_names
+    if model.config is not None and not names and not has_named_labels(model.config):
+        names = suite.name_outputs(model.config, task_names)
+        _warn_about_order(model, names)
+    return defend_model(model, args), names
+
+
+def _load_classifier(args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.models import as_classifier
     from hf_bat.attack.ranks import choose_rank_device
 
     # In a distributed run each process has its own device.
     device = choose_rank_device(args.device)
-    model = as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
-    _warn_about_unnamed_labels(model, task, rows)
-    return _defend_model(model, args)
+    return as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
 
 
-def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None:
+def _warn_about_order(model: Classifier, names: Sequence[str]) -> None:
     from hf_bat.attack.ranks import rank_and_world
-    from hf_bat.data import find_labels
-    from hf_bat.labels import has_named_labels
 
-    if model.config is None or not task.label_names or has_named_labels(model.config):
-        return
-    # On every rank, because it raises if the labels do not fit.
-    names = find_labels(rows, task, model.config)[1].model_names
     if rank_and_world()[0] == 0:
         # Nothing tells which label LABEL_0 is, and a wrong order makes every figure wrong.
         order = ", ".join(f"{number} {name}" for number, name in enumerate(names))
@@ -144,7 +181,7 @@ def _warn_about_unnamed_labels(model: Classifier, task: Task, rows: Any) -> None
         )
 
 
-def _defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
+def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
     """Put a model behind the defense of `--canonicalize`, if given; warn if it was trained with another."""
     from hf_bat.attack.models import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer

@@ -1,4 +1,4 @@
-"""Contrast sets: rows that people edited, together with the originals (Gardner et al. 2020).
+"""Contrast sets: rows that people edited, together with the originals (Gardner et al. 2020), and suites.
 
 An attack cannot know whether its edits change the label; people can. If a lower attack success rate comes
 with more errors here, the model reacts to any change.
@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hf_bat.attack.engine import Engine, Score
+from hf_bat.attack.engine import Classifier, Engine, Score
 from hf_bat.attack.models import as_classifier
 from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.suites import SuiteRows
 from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
@@ -79,14 +80,121 @@ class ContrastReport:
     def to_markdown(self) -> str:
         """Return a table of the figures, rates in percent."""
         lines = ["| | count | of | % | 95 % interval |", "|---|---:|---:|---:|---:|"]
-        for name in FIGURES:
-            share: Share = getattr(self, name)
-            rate = "-" if share.rate is None else f"{100 * share.rate:.1f}"
-            bounds = " to ".join(f"{100 * bound:.1f}" for bound in share.interval or ()) or "-"
-            lines.append(
-                f"| {name.replace('_', ' ')} | {share.count} | {share.of} | {rate} | {bounds} |"
-            )
+        lines += [_format_row(name.replace("_", " "), getattr(self, name)) for name in FIGURES]
         return "\n".join(lines)
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return the rates by name, as an evaluation reports them, with `accuracy` of all scored rows."""
+        correct = [row["correct"] for row in self.row_results]
+        shares = {"accuracy": Share(sum(correct), len(correct))}
+        return _list_rates(shares | {name: getattr(self, name) for name in FIGURES})
+
+
+@dataclass(frozen=True)
+class SuiteReport:
+    """Results of a model on a public suite.
+
+    Args:
+        format: Name of the suite's format, such as "hans" or "advglue:sst2".
+        rows: Number of rows.
+        skipped: Reason -> number of rows not scored: no label, an empty text.
+        folded: Name of a label of the suite or of an output of the model -> the label that it counts as.
+        accuracy: Scored rows with a correct prediction.
+        categories: Category -> its rows with a correct prediction.
+        labels: Category -> each label of the scored rows -> the category's rows with a correct prediction.
+        row_results: One dict per scored row: `idx` (its place in the file), `category`, `label`,
+            `prediction`, `correct`, and `text`, a hash of its sentences.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from hf_bat.evaluation.suites import TWO_WAY, SuiteRow
+        >>> rows = (SuiteRow(("A cat.", "A dog."), "non-entailment", "overlap"),)
+        >>> suite = SuiteRows("hans", Path("hans.txt"), TWO_WAY, rows, {})
+        >>> report = evaluate_suite(suite, lambda inputs: [1], ("entailment", "neutral"))
+        >>> report.accuracy.rate, report.folded
+        (1.0, {'neutral': 'non-entailment'})
+    """
+
+    format: str
+    rows: int
+    skipped: dict[str, int]
+    folded: dict[str, str]
+    accuracy: Share
+    categories: dict[str, Share]
+    labels: dict[str, dict[str, Share]]
+    row_results: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values, without `row_results`."""
+        categories = {
+            name: share.to_dict()
+            | {"labels": {label: part.to_dict() for label, part in self.labels[name].items()}}
+            for name, share in self.categories.items()
+        }
+        return {
+            "format": self.format,
+            "rows": self.rows,
+            "scored": self.accuracy.of,
+            "skipped": self.skipped,
+            "folded": self.folded,
+            "accuracy": self.accuracy.to_dict(),
+            "categories": categories,
+        }
+
+    def to_markdown(self) -> str:
+        """Return a table of accuracy by category, in percent, with a column for each label."""
+        # Every category has the same labels, in the suite's order.
+        parts = list(self.labels.values())
+        totals = {label: _add_shares(part[label] for part in parts) for label in parts[0]}
+        lines = [
+            f"| {self.format} | correct | of | % | 95 % interval | "
+            f"{' | '.join(f'% {label}' for label in totals)} |",
+            f"|---|{'---:|' * (4 + len(totals))}",
+        ]
+        shares = {"all": (self.accuracy, totals)} | {
+            name: (share, self.labels[name]) for name, share in self.categories.items()
+        }
+        for name, (share, by_label) in shares.items():
+            rates = map(_format_percent, by_label.values())
+            lines.append(_format_row(name.replace("_", " "), share, *rates))
+        return "\n".join(lines)
+
+    def describe_folding(self) -> str:
+        """Return a line that says which labels count as which; empty if none has another name."""
+        names: dict[str, list[str]] = {}
+        for name, label in self.folded.items():
+            names.setdefault(label, []).append(name)
+        groups = (
+            f"{' and '.join(group)} {'count' if len(group) > 1 else 'counts'} as {label}"
+            for label, group in names.items()
+        )
+        return f"labels: {'; '.join(groups)}" if names else ""
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return the rates by name, as an evaluation reports them."""
+        shares = {f"accuracy_{name}": share for name, share in self.categories.items()}
+        return _list_rates({"accuracy": self.accuracy, **shares})
+
+
+def _list_rates(shares: Mapping[str, Share]) -> dict[str, float]:
+    """Return the rates by name, without those out of nothing."""
+    return {name: share.rate for name, share in shares.items() if share.rate is not None}
+
+
+def _add_shares(shares: Iterable[Share]) -> Share:
+    listed = list(shares)
+    return Share(sum(share.count for share in listed), sum(share.of for share in listed))
+
+
+def _format_percent(share: Share) -> str:
+    return "-" if share.rate is None else f"{100 * share.rate:.1f}"
+
+
+def _format_row(title: str, share: Share, *more: str) -> str:
+    """Return a row of a table: title, count, total, percent, interval, and more cells."""
+    bounds = " to ".join(f"{100 * bound:.1f}" for bound in share.interval or ()) or "-"
+    cells = (title, str(share.count), str(share.of), _format_percent(share), bounds, *more)
+    return f"| {' | '.join(cells)} |"
 
 
 def read_contrast_set(
@@ -166,7 +274,7 @@ def evaluate_contrast(
                 "correct": prediction == row.label,
                 "error": error,
                 # A comparison checks with it that both models read the same texts.
-                "text": hashlib.sha256(json.dumps(row.texts).encode()).hexdigest()[:16],
+                "text": _hash_texts(row.texts),
             }
         )
     sets = group_by_original(results).values()
@@ -182,6 +290,73 @@ def evaluate_contrast(
         row_results=tuple(results),
         **shares,
     )
+
+
+def _hash_texts(texts: Texts) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
+def evaluate_suite(
+    suite: SuiteRows, predict: Callable[[list[Texts]], Iterable[int]], outputs: Sequence[str]
+) -> SuiteReport:
+    """Score a model, given as a function that predicts the numbers of outputs, on a public suite.
+
+    `outputs` are the label names of the outputs. An output with none of the suite's labels is never right.
+    """
+    reasons: dict[int, str] = {}
+    for idx, row in enumerate(suite.rows):
+        if row.label is None:
+            reasons[idx] = "no label"
+        elif not all(text.strip() for text in row.texts):
+            reasons[idx] = "empty text"
+    skipped = dict(sorted(Counter(reasons.values()).items()))
+    kept = [(idx, row) for idx, row in enumerate(suite.rows) if idx not in reasons]
+    if not kept:
+        raise HfBatError(f"{suite.path} has no row to score (of {len(suite.rows)}: {skipped})")
+    names = [suite.labels.fold(name) or name for name in outputs]
+    results = []
+    for (idx, row), prediction in zip(kept, predict([row.texts for _, row in kept]), strict=True):
+        if prediction >= len(names):
+            raise HfBatError(
+                f"the model has more outputs than {suite.name} has labels ({', '.join(outputs)}); give "
+                "label_names="
+            )
+        results.append(
+            {
+                "idx": idx,
+                "category": row.category,
+                "label": row.label,
+                "prediction": names[prediction],
+                "correct": names[prediction] == row.label,
+                "text": _hash_texts(row.texts),
+            }
+        )
+    categories = sorted({row.category for _, row in kept})
+    occurring = [name for name in suite.labels.names if any(row.label == name for _, row in kept)]
+    labels = {
+        category: {
+            label: _count_correct(results, category=category, label=label) for label in occurring
+        }
+        for category in categories
+    }
+    return SuiteReport(
+        format=suite.name,
+        rows=len(suite.rows),
+        skipped=skipped,
+        folded={**suite.folded, **suite.labels.list_folded(outputs)},
+        accuracy=_count_correct(results),
+        categories={
+            category: _count_correct(results, category=category) for category in categories
+        },
+        labels=labels,
+        row_results=tuple(results),
+    )
+
+
+def _count_correct(results: Iterable[Row], **values: Any) -> Share:
+    """Return the share of correct rows among those with these values."""
+    correct = [row["correct"] for row in results if all(row[key] == values[key] for key in values)]
+    return Share(sum(correct), len(correct))
 
 
 def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
@@ -268,6 +443,57 @@ def contrast_model(
     column, labels = find_labels(rows, task, classifier.config)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
     contrast = read_contrast_set(renamed, task.columns, labels.read_label, column)
+    return evaluate_contrast(contrast, _make_predictor(classifier, batch_size, progress))
+
+
+def score_suite(
+    model: Any,
+    suite: SuiteRows,
+    tokenizer: Any = None,
+    *,
+    label_names: Sequence[str] = (),
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    progress: bool | None = None,
+) -> SuiteReport:
+    """Score a transformers classifier, or a function, on a public suite.
+
+    Args:
+        model: See `contrast_model`; also for the options that are not listed here.
+        suite: Rows that `hf_bat.evaluation.suites.read_suite` returns.
+        tokenizer: Tokenizer of the model. If `None`, it is loaded with a model given by path.
+        label_names: Label names of the model's outputs. If empty, the model's, or the suite's if the model
+            has none. In a suite with two labels, a model's neutral and contradiction count as
+            non-entailment.
+        batch_size: Largest number of inputs in a forward pass. If `None`, chosen by the engine.
+        max_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the model's.
+        device: Device of a transformers model. If `None`, a GPU if there is one.
+        dtype: "float32", or "bfloat16" or "float16" for autocast. Defaults to "float32".
+        progress: Whether to show a bar. If `None`, only on a terminal.
+
+    Returns:
+        Accuracy by category and label, and the result of each scored row in `row_results`.
+
+    Raises:
+        HfBatError: If the rows have a label that the model lacks or none can be scored, or if the model
+            cannot be loaded or does not return probabilities.
+
+    Example:
+        >>> suite = read_suite("heuristics_evaluation_set.txt")  # doctest: +SKIP
+        >>> score_suite("model", suite).categories["subsequence"].rate  # doctest: +SKIP
+        0.64
+    """
+    classifier = as_classifier(model, tokenizer, max_length, device, dtype)
+    outputs = suite.name_outputs(classifier.config, label_names)
+    return evaluate_suite(suite, _make_predictor(classifier, batch_size, progress), outputs)
+
+
+def _make_predictor(
+    classifier: Classifier, batch_size: int | None, progress: bool | None
+) -> Callable[[Sequence[Texts]], Iterable[int]]:
+    """Return a function that predicts the labels of texts, as numbers of the model's outputs."""
 
     def ask(number: int, texts: Texts) -> Any:
         def search(_: Any) -> Any:
@@ -286,7 +512,7 @@ def contrast_model(
                 bar.update(len(answers))
         return (predictions[number] for number in range(len(inputs)))
 
-    return evaluate_contrast(contrast, predict)
+    return predict
 
 
 def normalize_id(value: Any) -> int | str | None:

@@ -14,7 +14,12 @@ from hf_bat.errors import HfBatError
 from hf_bat.stats import format_rate
 
 # Figures that no attack has: their titles and places before and after those of attacks.
-_OTHERS = {"accuracy": ("accuracy", -2), "f1": ("F1", -1), "robustness": ("robustness", 1000)}
+_OTHERS = {
+    "accuracy": ("accuracy", -2),
+    "f1": ("F1", -1),
+    "robustness": ("robustness", 1000),
+    "contrast_accuracy": ("contrast accuracy", 1001),
+}
 _STYLES = {"better": "good", "worse": "bad"}
 
 

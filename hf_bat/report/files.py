@@ -67,6 +67,7 @@ KINDS: dict[str, Callable[[Json], bool]] = {
     "histories": _has("log_history", list),
     "attacks": _has("attacks", dict),
     "contrasts": _has("contrast", dict),
+    "suites": _has("suite", dict),
     "comparisons": _has("comparisons", list),
     "certificates": _has("certificate", dict),
     "sweeps": lambda content: "varied" in content and _has("groups", list)(content),

@@ -30,7 +30,9 @@ class SweepArguments(RunArguments):
 
 
 # Files and model folders enter the key by their content, so that they may be moved.
-_FILES = ("train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms")
+_FILES = (
+    "train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms", "contrast_file",
+)  # fmt: skip
 _TABLES = ("synonyms", "antonyms")
 _MODELS = ("model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model")
 # Defaults of a run, if they differ from the defaults of BalancedTrainingArguments.

@@ -42,6 +42,9 @@ FAULTS = [
     (f"{ATTACK_MODEL_ROWS} --canonicalize absent.json", "absent.json"),
     (f"{ATTACK_MODEL_ROWS} --dtype int4", "int4"),
     (f"{ATTACK_MODEL_ROWS} --device abacus", "abacus"),
+    # contrast
+    (f"{CONTRAST} --format hanz", "hanz"),
+    (f"{CONTRAST} --format hans", "gold_label"),
     # perturb
     (f"{PERTURB} --n 0", "--n"),
     ("perturb --columns text --data intents.csv --skipped-labels good", "--label-names"),

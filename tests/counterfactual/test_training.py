@@ -63,7 +63,12 @@ def test_the_loss_is_the_three_cross_entropies(tmp_path, class_weights):
     rows = made_rows(8)
     options = {"alpha": 0.7, "beta": 1.3, "class_weights": class_weights}
     trainer = make_trainer(
-        tmp_path, rows, method="counterfactual", per_device_train_batch_size=8, max_steps=1, **options
+        tmp_path,
+        rows,
+        method="counterfactual",
+        per_device_train_batch_size=8,
+        max_steps=1,
+        **options,
     )
     batch = next(iter(trainer.get_train_dataloader()))
     weight = None if class_weights is None else torch.tensor(class_weights)

@@ -67,7 +67,9 @@ def test_accumulation_changes_nothing(tmp_path, rows, method, options):
         assert largest_difference(weights_of(whole.model), weights_of(other.model)) < 2e-6
         assert other.state.global_step == whole.state.global_step == 3
         for key in {key for entry in whole.state.log_history for key in entry}:
-            if key.startswith(("loss", "fickle", "obstinate", "counterfactual", "label_drop", "grad_norm")):
+            if key.startswith(
+                ("loss", "fickle", "obstinate", "counterfactual", "label_drop", "grad_norm")
+            ):
                 assert logged(other, key) == pytest.approx(logged(whole, key), abs=5e-6), key
 
 
