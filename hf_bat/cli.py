@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "train a small encoder with and without balanced training and compare",
     "lexicon": "build, convert, describe and upload tables of synonyms and antonyms",
     "perturb": "show rows with the versions that training would draw",
+    "suite": "write a suite of labeled edits of your rows",
     "attack": "attack a classifier: which edits change its prediction, which fail to",
     "certify": "certify a smoothed classifier: rows that no synonym substitution flips",
     "contrast": "score a classifier on rows that people edited",

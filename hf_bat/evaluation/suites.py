@@ -14,6 +14,7 @@ is in. The formats are described here:
 - monli: https://github.com/atticusg/MoNLI (README; the released files lack the two `_lex` fields).
 - nli_stress: https://github.com/AbhilashaRavichander/NLI_StressTest (`eval.py` and the scripts that make
   the tests; rows are those of MultiNLI 0.9, the combined file has a `source`).
+- rules: what `hf-bat suite` writes; any rows with a task's columns, `label` and `category`.
 - paws: https://github.com/google-research-datasets/paws (README; `qqp_generate_data.py` writes bytes, which
   Python 3 shows as b'...').
 """
@@ -106,7 +107,7 @@ class Part:
     texts: tuple[str, ...]
     label: str
     labels: Labels
-    # Whether integers are labels, by position.
+    # Whether integers are labels, by position, beside the names.
     is_numbered: bool = False
 
 
@@ -419,10 +420,10 @@ def _read_label(value: Any, part: Part, where: str) -> str | None:
     if text in ("", NO_GOLD, *map(str, UNLABELED)):
         return None
     names = part.labels.names
-    if not part.is_numbered:
-        label = part.labels.fold(text)
+    if part.is_numbered and text.isdecimal():
+        label = names[int(text)] if int(text) < len(names) else None
     else:
-        label = names[int(text)] if text.isdecimal() and int(text) < len(names) else None
+        label = part.labels.fold(text)
     if label is None:
         known = range(len(names)) if part.is_numbered else (*names, *part.labels.aliases)
         raise HfBatError(f"{where}: label {value!r} is not one of {', '.join(map(str, known))}")
@@ -536,6 +537,7 @@ _ADVGLUE_TASKS = {
     "qnli": _make_glue_part(TWO_WAY, "question", "sentence"),
     "rte": _make_glue_part(TWO_WAY, *_PAIR),
 }
+_TASK_COLUMNS = (("premise", "hypothesis"), ("question1", "question2"), _PAIR)
 _LISTED = (
     Format(
         "advglue",
@@ -581,6 +583,21 @@ _LISTED = (
         ),
         lambda row, path: "all",
         clean=_strip_bytes,
+    ),
+    Format(
+        "rules",
+        {
+            "nli": _make_glue_part(_NLI, "premise", "hypothesis"),
+            "qqp": _make_glue_part(_PARAPHRASE, "question1", "question2"),
+            "mrpc": _make_glue_part(_PARAPHRASE, *_PAIR),
+        },
+        # Also other rows with the columns of a task and a category.
+        lambda row, path, is_table: (
+            "category" in row
+            and "label" in row
+            and any(row.keys() >= set(columns) for columns in _TASK_COLUMNS)
+        ),
+        lambda row, path: str(row["category"]),
     ),
 )
 FORMATS: dict[str, Format] = {suite.name: suite for suite in _LISTED}

@@ -161,6 +161,14 @@ CASES = {
         ),
         "paws", ["not_paraphrase", "paraphrase"], ["all", "all"],
     ),
+    "rules": (
+        "suite.jsonl",
+        as_lines(
+            {"premise": "A red hat.", "hypothesis": "A blue hat.", "label": 2, "category": "colors"},
+            {"premise": "A hat.", "hypothesis": "A cap.", "label": "neutral", "category": "swap:seen"},
+        ),
+        "rules:nli", ["contradiction", "neutral"], ["colors", "swap_seen"],
+    ),
     "paws unlabeled": (
         "train.tsv",
         as_table(["id", "sentence1", "sentence2", "noisy_label"], ["1", "A b .", "B a .", "1"]),

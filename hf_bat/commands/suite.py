@@ -1,0 +1,87 @@
+"""`hf-bat suite`: a suite of labeled edits of your own rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+
+from hf_bat.commands import options
+from hf_bat.files import write_atomically
+
+HELP = """\
+write a suite of labeled pairs made from your rows by the rules of counterfactual training; score models on
+it with `hf-bat contrast`"""
+EPILOG = """examples:
+  hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl
+  hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl --held-out-pairs 0.2
+  hf-bat contrast --model out/counterfactual --data suite.jsonl --json suite.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    options.add_shared(parser, *options.TASK, "--data", "--synonyms")
+    parser.add_argument(
+        "--skipped-labels",
+        "--skipped_labels",
+        nargs="+",
+        default=[],
+        help="the negative label of your own paraphrase task",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="JSON lines to write")
+    parser.add_argument(
+        "--rules", nargs="+", metavar="RULE", help="rules (default: those of the task)"
+    )
+    parser.add_argument(
+        "--label-flip",
+        "--label_flip",
+        nargs="+",
+        default=[],
+        metavar="OLD=NEW",
+        help="single sentences: the label that an antonym gives",
+    )
+    parser.add_argument(
+        "--max-pairs",
+        "--max_pairs",
+        type=options.parse_count,
+        default=1,
+        help="pairs of each rule for each row (default: 1)",
+    )
+    parser.add_argument(
+        "--held-out-pairs",
+        "--held_out_pairs",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="tell pairs of words that training with this --held_out_pairs has not seen (default: 0)",
+    )
+    options.add_shared(parser, "--seed", default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the suite, print how many pairs each rule gave, and return 0."""
+    from hf_bat.counterfactual.rules import build_rules
+    from hf_bat.counterfactual.suite import make_suite
+    from hf_bat.data import find_labels, prepare_dataset
+    from hf_bat.perturbations import build_perturbations
+    from hf_bat.tasks import load_split
+
+    task = options.load_task(args)
+    options.check_outputs(args, "output")
+    data = load_split(args.data)
+    names = find_labels(data, task, None)[1].model_names
+    fickle, _ = build_perturbations(args.synonyms)
+    rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)
+    rows = prepare_dataset(data, task, None, f"file {args.data}")
+    suite = make_suite(rules, rows, task, names, args.max_pairs, args.seed)
+    write_atomically(
+        args.output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in suite)
+    )
+    counts = Counter((row["category"], row["label"]) for row in suite)
+    width = max((len(category) for category, _ in counts), default=0)
+    for (category, label), count in sorted(counts.items()):
+        print(f"{category:<{width}}  {label:<14} {count:>6}")
+    print(f"{len(suite)} pairs from {len(rows)} rows")
+    options.print_written(args.output)
+    return 0

@@ -1,0 +1,85 @@
+"""A suite of labeled pairs made from rows by the rules of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hf_bat.console import track
+from hf_bat.counterfactual.rules import RuleSet
+from hf_bat.errors import HfBatError
+from hf_bat.perturbations.sampler import DrawSource
+from hf_bat.tasks import Task
+
+# A rule that draws the same pair again has hardly another one.
+_ATTEMPTS = 3
+
+
+def make_suite(
+    rules: RuleSet,
+    rows: Iterable[Mapping[str, Any]],
+    task: Task,
+    label_names: Sequence[str],
+    max_pairs: int = 1,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Draw labeled pairs from rows.
+
+    Args:
+        rules: The rules. With a share of word pairs held out, a category tells seen pairs from unseen
+            ones.
+        rows: Rows with the task's columns, `label` and `idx`.
+        task: The task.
+        label_names: Names of the labels by number.
+        max_pairs: Most pairs of one rule for one row. Defaults to 1.
+        seed: Seed of the draws. Defaults to 0.
+
+    Returns:
+        Rows with the task's columns, `label` (its name), `category` (the rule, and seen or unseen),
+        `kind`, `words` and `source` (the `idx` of the row). No pair occurs twice.
+
+    Raises:
+        HfBatError: If no row gives a pair.
+
+    Example:
+        >>> from hf_bat import get_task
+        >>> from hf_bat.counterfactual.rules import build_rules
+        >>> from hf_bat.perturbations import build_perturbations
+        >>> snli = get_task("snli")
+        >>> rules = build_rules(snli, snli.label_names, build_perturbations()[0], ["drop"])
+        >>> row = {"premise": "A big dog.", "hypothesis": "A dog.", "label": 0, "idx": 7}
+        >>> suite = make_suite(rules, [row], snli, snli.label_names)
+        >>> suite[0]["category"], suite[0]["label"], suite[0]["hypothesis"]
+        ('drop', 'neutral', 'A big dog.')
+    """
+    rows = list(rows)
+    rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
+    pairs: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in track(rows, "making pairs", "row", len(rows)):
+        texts = tuple(row[column] for column in task.columns)
+        for number, rule in enumerate(rules.rules):
+            wanted = len(pairs) + max_pairs
+            for attempt in range(_ATTEMPTS * max_pairs):
+                source = DrawSource(seed, number, row["idx"], attempt)
+                pair = rule.draw(texts, rules.names[row["label"]] or "", source)
+                if pair is None or len(pairs) == wanted:
+                    break
+                if pair.label not in rules.labels:
+                    continue
+                category = pair.rule
+                if rules.held_out and pair.words:
+                    category += ":unseen" if rules.is_held_out(pair) else ":seen"
+                pairs.setdefault(
+                    pair.texts,
+                    {
+                        **dict(zip(task.columns, pair.texts, strict=True)),
+                        "label": label_names[rules.labels[pair.label]],
+                        "category": category,
+                        "kind": pair.kind,
+                        "words": list(pair.words),
+                        "source": row["idx"],
+                    },
+                )
+    if not pairs:
+        raise HfBatError(f"no rule gives a pair for these rows; rules: {', '.join(rules.shares)}")
+    return list(pairs.values())
