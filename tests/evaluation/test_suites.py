@@ -167,7 +167,7 @@ CASES = {
             {"premise": "A red hat.", "hypothesis": "A blue hat.", "label": 2, "category": "colors"},
             {"premise": "A hat.", "hypothesis": "A cap.", "label": "neutral", "category": "swap:seen"},
         ),
-        "rules:nli", ["contradiction", "neutral"], ["colors", "swap_seen"],
+        "rules", ["contradiction", "neutral"], ["colors", "swap_seen"],
     ),
     "paws unlabeled": (
         "train.tsv",

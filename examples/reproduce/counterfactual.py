@@ -1,0 +1,174 @@
+"""Train and measure the runs of the counterfactual study (docs/results/counterfactual/protocol.md).
+
+    python examples/reproduce/counterfactual.py --data $HF_BAT_DATA --encoder MINILM_FOLDER \\
+        --output_dir study --seeds 42 --methods normal counterfactual --jobs 2
+
+One start per seed is trained with the normal method; every method goes on from it. A finished step is not
+repeated, so an interrupted study continues with the same command. `--dev` measures on the tuning rows, for
+choosing settings; without it the reported rows are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+# The first rows of the validation set were reported before; the last ones choose settings.
+FIRST_TEST_ROW, LAST_TEST_ROW, TUNING_ROWS = 4000, 8000, 1842
+# Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
+METHODS: dict[str, list[str]] = {
+    "normal": ["--method", "normal"],
+    "label_flip": ["--method", "counterfactual", "--rules", "swap", "--alpha", "0"],
+    "safer": ["--method", "safer"],
+    "a2t": ["--method", "a2t", "--clean_epochs", "0"],
+    "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4"],
+    "triplet": ["--method", "triplet"],
+    "likelihood": ["--method", "likelihood"],
+    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", "0.2"],
+}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+def write_data(data: Path, folder: Path, is_dev: bool) -> None:
+    """Write the rows to attack, and one file of rows whose accuracy is measured by category."""
+    validation = read_rows(data / "snli/validation.jsonl.gz")
+    tuning = validation[-TUNING_ROWS:]
+    test = tuning if is_dev else validation[FIRST_TEST_ROW:LAST_TEST_ROW]
+    write_rows(folder / "tune.jsonl", tuning)
+    write_rows(folder / "attacked.jsonl", test)
+    mnli = read_rows(data / "mnli/validation_matched.jsonl.gz")
+    # The test rows of SICK and the second half of MNLI are reported only.
+    sick = read_rows(data / ("sick/train.jsonl.gz" if is_dev else "sick/test.jsonl.gz"))
+    parts = {
+        "snli": test,
+        "mnli": mnli[:2000] if is_dev else mnli[2000:],
+        "sick": sick[:2000] if is_dev else sick,
+        "lexical": read_rows(data / "lexical_contrast/validation.jsonl.gz"),
+    }
+    columns = ("premise", "hypothesis", "label")
+    suites = [
+        {**{column: row[column] for column in columns}, "category": name}
+        for name, rows in parts.items()
+        for row in rows
+    ]
+    write_rows(folder / "suites.jsonl", suites)
+
+
+def make_steps(
+    options: argparse.Namespace, seed: int, method: str, flags: list[str]
+) -> Iterator[tuple[Path, list[str]]]:
+    """Yield (file that a finished step has written, its command) for one run."""
+    out, data = options.output_dir, options.output_dir / "data"
+    name = f"{seed}-{method}"
+    start = options.encoder if method == "start" else out / "models" / f"{seed}-start"
+    python = [sys.executable]
+    train = [
+        *python, str(ROOT / "examples/run_glue_bat.py"), "--model_name_or_path", str(start),
+        "--task_name", "snli", "--train_file", str(options.data / "snli/train.jsonl.gz"),
+        "--max_train_samples", str(options.train_rows), "--validation_file", str(data / "tune.jsonl"),
+        "--num_train_epochs", "2" if method == "start" else "1", "--do_train", "--do_eval",
+        "--per_device_train_batch_size", "32", "--learning_rate", options.learning_rate, "--use_cpu",
+        "--save_strategy", "no", "--optim", "adamw_torch_fused", "--train_sampling_strategy",
+        "group_by_length", "--report_to", "none", "--logging_steps", "50", "--seed", str(seed),
+        "--output_dir", str(out / "models" / name), *options.precision, *flags,
+    ]  # fmt: skip
+    yield out / "models" / name / "eval_results.json", train
+    if method == "start":
+        return
+    model = ["--model", str(out / "models" / name)]
+    command = [*python, "-m", "hf_bat.cli"]
+    results = out / ("dev" if options.dev else "results")
+    results.mkdir(parents=True, exist_ok=True)
+    for kind, file in (
+        ("suites", data / "suites.jsonl"),
+        ("contrast", options.data / "snli_contrast/validation.jsonl.gz"),
+    ):
+        path = results / f"{name}.{kind}.json"
+        task = [] if kind == "suites" else ["--task", "snli"]
+        rows = str(path.with_suffix(".rows.jsonl"))
+        yield path, [*command, "contrast", *model, *task, "--data", str(file), "--json", str(path),
+                     "--rows", rows, "--max-seq-length", "128"]  # fmt: skip
+    path = results / f"{name}.attack.json"
+    yield path, [
+        *command, "attack", *model, "--task", "snli", "--data", str(data / "attacked.jsonl"),
+        "--attacks", "antonym", "negation", "synonym", "--label-filter", "--max-samples",
+        str(options.attacked_rows), "--max-seq-length", "128", "--json", str(path),
+        "--rows", str(path.with_suffix(".rows.jsonl")),
+    ]  # fmt: skip
+
+
+def run_all(options: argparse.Namespace, seed: int, method: str, flags: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    log = options.output_dir / "logs" / f"{seed}-{method}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for done, command in make_steps(options, seed, method, flags):
+        if done.exists():
+            continue
+        with log.open("a", encoding="utf-8") as file:
+            print(f"$ {shlex.join(command)}", file=file, flush=True)
+            status = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
+        if status:
+            sys.exit(f"{seed}-{method} failed with status {status}; see {log}")
+        rows = done.with_suffix(".rows.jsonl")
+        if rows.exists():
+            rows.with_suffix(".jsonl.gz").write_bytes(gzip.compress(rows.read_bytes(), mtime=0))
+            rows.unlink()
+        print(f"{seed}-{method}: {done.name}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--encoder", required=True, help="pretrained encoder")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
+                        help='another method of your own: "name: --method ... --rules ..."')  # fmt: skip
+    parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")
+    parser.add_argument("--train_rows", type=int, default=16_000)
+    parser.add_argument("--attacked_rows", type=int, default=1000)
+    parser.add_argument("--learning_rate", default="1e-4")
+    parser.add_argument("--precision", nargs="*", default=[], metavar="FLAG", help="e.g. --bf16")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    options = parser.parse_args()
+    options.precision = [f"--{flag.lstrip('-')}" for flag in options.precision]
+    write_data(options.data, options.output_dir / "data", options.dev)
+    runs = {name: METHODS[name] for name in options.methods}
+    for variant in options.variant:
+        name, _, flags = variant.partition(":")
+        runs[name] = shlex.split(flags)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(
+            pool.map(
+                lambda seed: run_all(options, seed, "start", ["--method", "normal"]), options.seeds
+            )
+        )
+        jobs = [(seed, name) for seed in options.seeds for name in runs]
+        list(pool.map(lambda job: run_all(options, *job, runs[job[1]]), jobs))
+
+
+if __name__ == "__main__":
+    main()
