@@ -31,7 +31,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.counterfactual.rules import RuleSet, build_rules
 from hf_bat.data import add_lengths, prepare_dataset
-from hf_bat.device import disable_cudnn_attention, get_double_dtype
+from hf_bat.device import disable_cudnn_attention, get_double_dtype, warn_about_bf16
 from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
 from hf_bat.labels import check_single_label, name_labels, reconcile_labels
@@ -156,6 +156,8 @@ class BalancedTrainer(Trainer):
     def _check_model(self) -> None:
         args, config, collator = self.args, self.model.config, self._own_collator
         check_single_label(config)
+        if args.bf16:
+            warn_about_bf16(args.device.type, "bf16")
         weights, labels = args.class_weights, config.num_labels
         if weights is not None and len(weights) != labels:
             raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")

@@ -18,23 +18,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hf_bat import get_task
 from hf_bat.counterfactual.rules import RuleSet, build_rules
 from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
 
-INFERENCE = ("entailment", "neutral", "contradiction")
-PARAPHRASE = ("different", "same")
-# Suite -> files, columns and label names.
-PAIR = ("premise", "hypothesis")
+EDITS_OF_ROWS = ("swap", "detail", "unsupported", "aligned_edit")
+# Suite -> files and task.
 SUITES = {
-    "lexical_contrast": (["lexical_contrast/validation"], PAIR, INFERENCE),
-    "snli_contrast": (["snli_contrast/validation"], PAIR, INFERENCE),
-    "snli": (["snli/train", "snli/validation"], PAIR, INFERENCE),
-    "mnli": (["mnli/train", "mnli/validation_matched"], PAIR, INFERENCE),
-    "sick": (["sick/train", "sick/validation", "sick/test"], PAIR, INFERENCE),
-    "qqp": (["qqp/train", "qqp/validation"], ("question1", "question2"), PARAPHRASE),
-    "mrpc": (["mrpc/train", "mrpc/validation"], ("sentence1", "sentence2"), PARAPHRASE),
+    "lexical_contrast": (["lexical_contrast/validation"], "snli"),
+    "snli_contrast": (["snli_contrast/validation"], "snli"),
+    "snli": (["snli/train", "snli/validation"], "snli"),
+    "mnli": (["mnli/train", "mnli/validation_matched"], "mnli"),
+    "sick": (["sick/train", "sick/validation", "sick/test"], "sick"),
+    "qqp": (["qqp/train", "qqp/validation"], "qqp"),
+    "mrpc": (["mrpc/train", "mrpc/validation"], "mrpc"),
 }
 Key = tuple[str, ...]
 
@@ -60,6 +59,9 @@ def compare(
 ) -> dict[tuple[str, str, str], list[tuple[bool, str, Texts]]]:
     """Return (rule, label, kind) -> whether each pair has the rule's label, people's label and texts."""
     results = defaultdict(list)
+    # Rules that edit a row, whose edit may be another row, and rules that need only one sentence.
+    of_rows = [rule for rule in rules.rules if rule.name in EDITS_OF_ROWS]
+    of_sentences = [rule for rule in rules.rules if rule.name not in EDITS_OF_ROWS]
     siblings: dict[str, list[tuple[Key, Texts, int]]] = defaultdict(list)
     for texts, label in rows:
         key = normalize(texts)
@@ -68,11 +70,13 @@ def compare(
         if may_be_edit(*key):
             hits = {
                 (pair.rule, pair.label, pair.kind)
-                for pair in rules.list_pairs(texts, label)
+                for rule in of_sentences
+                for pair in rule.list_pairs(texts, rules.names[label] or "")
                 if normalize(pair.texts) == key
             }
-            for rule, given, kind in hits:
-                results[rule, given, kind].append((given == names[label], names[label], texts))
+            for name, given, kind in hits:
+                agrees = given == rules.names[label]
+                results[name, given, kind].append((agrees, names[label], texts))
     for texts, label in rows:
         others = {
             key: (text, gold)
@@ -82,11 +86,11 @@ def compare(
         }
         if not others:
             continue
-        for pair in rules.list_pairs(texts, label):
-            if pair.rule in ("swap", "detail", "unsupported", "aligned_edit"):
+        for rule in of_rows:
+            for pair in rule.list_pairs(texts, rules.names[label] or ""):
                 text, gold = others.get(normalize(pair.texts), (None, None))
                 if text is not None and gold is not None:
-                    agrees = pair.label == names[gold]
+                    agrees = pair.label == rules.names[gold]
                     results[pair.rule, pair.label, pair.kind].append((agrees, names[gold], text))
     return results
 
@@ -105,12 +109,15 @@ def main() -> None:
     print("| suite | rule | label | kind | pairs | with the rule's label | 95 % interval |")
     print("|---|---|---|---|---:|---:|---|")
     for suite in options.suites:
-        files, columns, names = SUITES[suite]
-        rules = build_rules(fickle, names)
+        files, task_name = SUITES[suite]
+        task = get_task(task_name)
+        columns, names = task.columns, task.label_names
+        rules = build_rules(task, names, fickle)
         rows = [
             (tuple(str(row[column]) for column in columns), int(str(row["label"])))
             for row in read_rows(options.data, files)
         ]
+        rules.prepare(rows)
         for key, outcomes in sorted(compare(rules, rows, names).items()):
             share = Share(sum(agrees for agrees, _, _ in outcomes), len(outcomes))
             low, high = share.interval

@@ -9,6 +9,7 @@ from tiny_models import tiny_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_helpers import ANTONYMS, SUBSTITUTES, made_rows, make_trainer, tokenizer_for_made_rows
 
+from hf_bat import device
 from hf_bat.attack import Attack
 from hf_bat.device import disable_cudnn_attention
 from hf_bat.evaluation.representations import collect
@@ -96,3 +97,19 @@ def test_representations(tmp_path, before):
     collect(trainer, made_rows(24))
     assert seen and not any(seen)
     assert enabled() == before
+
+
+@pytest.mark.parametrize(
+    ("features", "is_warned"),
+    [("flags: avx2", True), ("flags: avx2 avx512_bf16", False), (None, False)],
+)
+def test_bf16_on_a_cpu_without_it_is_warned_about(
+    tmp_path, monkeypatch, caplog, features, is_warned
+):
+    path = tmp_path / "cpuinfo"
+    if features is not None:
+        path.write_text(features)
+    monkeypatch.setattr(device, "_CPU", path)
+    make_trainer(tmp_path, made_rows(4), bf16=True)
+    warnings = [record for record in caplog.records if "bfloat16" in record.message]
+    assert len(warnings) == int(is_warned)

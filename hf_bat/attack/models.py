@@ -17,7 +17,7 @@ from torch import nn
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.fast import pack_linears, skip_later_tokens
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.device import cast_to_double, disable_cudnn_attention
+from hf_bat.device import cast_to_double, disable_cudnn_attention, warn_about_bf16
 from hf_bat.errors import HfBatError
 from hf_bat.labels import check_single_label
 from hf_bat.perturbations.base import Texts
@@ -281,6 +281,8 @@ class TransformersModel(Classifier):
         # A tokenizer without a limit has a huge number (10 ** 30) as its `model_max_length`.
         self.max_length = max_length or min((n for n in limits if n and n < 10**6), default=None)
         self.dtype = DTYPES[dtype]
+        if self.dtype == torch.bfloat16:
+            warn_about_bf16(self.device.type, f"dtype {dtype}")
         self.unk = tokenizer.unk_token or "[UNK]"
         self.name = str(getattr(self.config, "_name_or_path", "") or type(self.model).__name__)
 

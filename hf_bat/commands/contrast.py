@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="pairs (rows that people edited), advglue:TASK, breaking_nli, cad, hans, med, monli, nli_stress, "
-        "paws or rules (what `hf-bat suite` writes; default: told from the file)",
+        help="pairs (rows that people edited), advglue:TASK, breaking_nli, cad, hans, med, monli, "
+        "nli_stress, paws or rules (what `hf-bat suite` writes; default: told from the file)",
     )
     options.add_shared(parser, *options.EXECUTION, "--canonicalize", "--json")
     parser.add_argument(

