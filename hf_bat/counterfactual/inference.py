@@ -259,8 +259,10 @@ class Generalize(Rule):
 
 # Prepositions whose phrase hardly contradicts a scene. Places ("in the park") may.
 _DETAILS = ("for", "with", "during", "after", "before", "while", "from")
-_QUANTIFIERS = frozenset(["no", "every", "each", "all", "few"])
-_UNCLEAR = frozenset(["only", "if", "most", "many", "exactly", "any", "unless", "neither", "nor"])
+_QUANTIFIERS = frozenset(("no", "every", "each", "all", "few"))
+_UNCLEAR = frozenset((
+    "only", "if", "most", "many", "exactly", "any", "unless", "neither", "nor",
+))  # fmt: skip
 # Nouns that everybody uses for a class of things, with their plurals.
 CATEGORIES = {
     "adult": "adults", "animal": "animals", "athlete": "athletes", "bird": "birds", "boat": "boats",

@@ -11,46 +11,15 @@ from hf_bat.perturbations.base import Texts
 
 SAME, DIFFERENT = "same", "different"
 # Two words on both sides of one of these have different roles: "from Rome to Paris", "cats chase dogs".
-_RELATIONS = frozenset(
-    [
-        "from",
-        "to",
-        "into",
-        "over",
-        "than",
-        "for",
-        "by",
-        "of",
-        "in",
-        "on",
-        "before",
-        "after",
-        "under",
-        "above",
-        "against",
-    ]
-)
+_RELATIONS = frozenset((
+    "from", "to", "into", "over", "than", "for", "by", "of", "in", "on", "before", "after",
+    "under", "above", "against",
+))  # fmt: skip
 # Both orders say the same.
-_SYMMETRIC = frozenset(
-    [
-        "and",
-        "or",
-        "nor",
-        "between",
-        "versus",
-        "vs",
-        "meet",
-        "marry",
-        "equal",
-        "match",
-        "differ",
-        "compare",
-        "talk",
-        "speak",
-        "argue",
-        "with",
-    ]
-)
+_SYMMETRIC = frozenset((
+    "and", "or", "nor", "between", "versus", "vs", "meet", "marry", "equal", "match", "differ",
+    "compare", "talk", "speak", "argue", "with",
+))  # fmt: skip
 
 
 class AlignedEdit(Rule):

@@ -11,38 +11,11 @@ from hf_bat.perturbations.number import parse_number
 from hf_bat.perturbations.verbs import is_negative
 
 # A phrase that begins with one of these can end a sentence and be left out.
-_PREPOSITIONS = frozenset(
-    [
-        "in",
-        "on",
-        "at",
-        "with",
-        "near",
-        "by",
-        "during",
-        "under",
-        "behind",
-        "beside",
-        "through",
-        "along",
-        "outside",
-        "inside",
-        "across",
-        "around",
-        "over",
-        "above",
-        "below",
-        "beneath",
-        "against",
-        "for",
-        "while",
-        "wearing",
-        "holding",
-        "from",
-        "after",
-        "before",
-    ]
-)
+_PREPOSITIONS = frozenset((
+    "in", "on", "at", "with", "near", "by", "during", "under", "behind", "beside", "through",
+    "along", "outside", "inside", "across", "around", "over", "above", "below", "beneath",
+    "against", "for", "while", "wearing", "holding", "from", "after", "before",
+))  # fmt: skip
 # After these words a phrase is needed: "is in the park", "a man and in".
 _NEEDS_PHRASE = frozenset((
     *verbs.BE, *verbs.HAVE, *verbs.DO, *verbs.MODALS, "and", "or", "but", "to", "not", "of", "a", "an",
@@ -52,88 +25,20 @@ _NEEDS_PHRASE = frozenset((
 ))  # fmt: skip
 _FINITE = ("VBZ", "VBP", "VBD", "MD")
 # Adjectives without which the noun means something else, or that are part of a quantity.
-_KEPT_ADJECTIVES = frozenset(
-    [
-        "fake",
-        "former",
-        "false",
-        "toy",
-        "other",
-        "same",
-        "many",
-        "few",
-        "several",
-        "more",
-        "most",
-        "first",
-        "second",
-        "third",
-        "last",
-        "next",
-        "own",
-        "such",
-        "only",
-        "little",
-        "half",
-        "main",
-        "dead",
-        "empty",
-        "single",
-        "whole",
-        "few",
-        "much",
-        "less",
-        "least",
-        "various",
-        "different",
-    ]
-)
-_BEFORE_MODIFIER = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "his",
-        "her",
-        "their",
-        "its",
-        "my",
-        "our",
-        "your",
-        "some",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-    ]
-)
+_KEPT_ADJECTIVES = frozenset((
+    "fake", "former", "false", "toy", "other", "same", "many", "few", "several", "more", "most",
+    "first", "second", "third", "last", "next", "own", "such", "only", "little", "half", "main",
+    "dead", "empty", "single", "whole", "few", "much", "less", "least", "various", "different",
+))  # fmt: skip
+_BEFORE_MODIFIER = frozenset((
+    "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "our",
+    "your", "some", "two", "three", "four", "five", "six",
+))  # fmt: skip
 # With one of these a shorter sentence may say more.
-DOWNWARD = frozenset(
-    [
-        "no",
-        "not",
-        "never",
-        "nobody",
-        "none",
-        "nothing",
-        "without",
-        "few",
-        "every",
-        "all",
-        "each",
-        "only",
-        "if",
-        "neither",
-        "nor",
-        "any",
-        "unless",
-    ]
-)
+DOWNWARD = frozenset((
+    "no", "not", "never", "nobody", "none", "nothing", "without", "few", "every", "all", "each",
+    "only", "if", "neither", "nor", "any", "unless",
+))  # fmt: skip
 
 
 class Span(NamedTuple):

@@ -88,6 +88,15 @@ class RuleSet:
         labels: Label that rules name -> its number in the rows. A pair with another label is left out.
         names: What rules call the label of each number; `None` if they do not know it.
         held_out: Share of word pairs, by hash, that are never drawn. Defaults to 0.
+
+    Example:
+        >>> import random
+        >>> from hf_bat.counterfactual.inference import Drop
+        >>> names = ("entailment", "neutral")
+        >>> rules = RuleSet({Drop(): 1.0}, {name: i for i, name in enumerate(names)}, names)
+        >>> pair = rules.draw(("A big dog.", "It runs."), 1, random.Random(0))
+        >>> sorted(pair.texts), pair.rule
+        (['A big dog.', 'A dog.'], 'drop')
     """
 
     # As perturbations have: what `perturbations.json` calls the entry.
@@ -156,6 +165,10 @@ class RuleSet:
 def is_held_out(words: Sequence[str], share: float) -> bool:
     """Return whether a word pair, in either order, is among a share of all pairs; no words never are.
 
+    Args:
+        words: The old and the new word, or none.
+        share: Share of all pairs, from 0 to 1.
+
     Example:
         >>> is_held_out(("red", "blue"), 0.2) == is_held_out(("blue", "red"), 0.2)
         True
@@ -183,6 +196,9 @@ def build_rules(
         rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
         label_flip: Label -> label after an antonym edit, for single sentences; or `"label=label"` each.
+
+    Returns:
+        The rules, not yet prepared on a data set.
 
     Raises:
         HfBatError: If the task has no rules, or a rule, share or label is not known.

@@ -12,22 +12,10 @@ from hf_bat.text import match_case, split_pieces
 # A part of speech that a word has in fewer than this share of its uses is not considered.
 LEAST_SHARE = 0.2
 # "young man" and "old lady" are entries of WordNet, although they are what their words say.
-_PEOPLE = frozenset(
-    [
-        "man",
-        "woman",
-        "boy",
-        "girl",
-        "lady",
-        "person",
-        "people",
-        "men",
-        "women",
-        "boys",
-        "girls",
-        "ladies",
-    ]
-)
+_PEOPLE = frozenset((
+    "man", "woman", "boy", "girl", "lady", "person", "people", "men", "women", "boys", "girls",
+    "ladies",
+))  # fmt: skip
 # Words with these beginnings take "a", although they begin with a vowel letter, and the reverse.
 _CONSONANT_SOUNDS = ("uni", "use", "usu", "uti", "eu", "one-", "once", "u-")
 _VOWEL_SOUNDS = ("hour", "honest", "honor", "heir")

@@ -50,7 +50,7 @@ def make_suite(
         >>> row = {"premise": "A big dog.", "hypothesis": "A dog.", "label": 0, "idx": 7}
         >>> suite = make_suite(rules, [row], snli, snli.label_names)
         >>> suite[0]["category"], suite[0]["label"], suite[0]["hypothesis"]
-        ('drop', 'neutral', 'A big dog.')
+        ('drop', 'entailment', 'A dog.')
     """
     rows = list(rows)
     rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
