@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from hf_bat.counterfactual.base import choose
 from hf_bat.counterfactual.sentence import (
     LEAST_SHARE,
     Sentence,
@@ -19,6 +20,7 @@ from hf_bat.counterfactual.sentence import (
 )
 from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet
 from hf_bat.lexicon.wordnet_tables import list_inflections
+from hf_bat.perturbations.base import RandomSource
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
 from hf_bat.perturbations.verbs import is_negative
@@ -153,6 +155,29 @@ def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
     """Yield the exclusive edits of all kinds."""
     for list_edits in EXCLUSIVE_EDITS.values():
         yield from list_edits(sentence)
+
+
+def draw_exclusive(
+    sentence: Sentence, rng: RandomSource, is_allowed: Callable[[ExclusiveEdit], bool] | None = None
+) -> ExclusiveEdit | None:
+    """Draw a kind of exclusive edit, a word, then an edit of the word, each with equal chances.
+
+    Args:
+        sentence: The sentence.
+        rng: Source of randomness.
+        is_allowed: Which edits may be drawn. If `None`, all.
+    """
+    kinds = list(EXCLUSIVE_EDITS)
+    # One kind at a time, because listing all of them would take most of a draw.
+    while kinds:
+        kind = kinds.pop(int(rng.random() * len(kinds)))
+        edits = list(EXCLUSIVE_EDITS[kind](sentence))
+        if is_allowed is not None:
+            edits = list(filter(is_allowed, edits))
+        if edits:
+            place = choose(sorted({edit.place for edit in edits}), rng)
+            return choose([edit for edit in edits if edit.place == place], rng)
+    return None
 
 
 def get_words(edit: ExclusiveEdit) -> tuple[str, ...]:

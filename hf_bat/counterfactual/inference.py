@@ -6,14 +6,16 @@ each other, because both would be about the same dogs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from hf_bat.counterfactual.base import Counterfactual, Rule, choose, draw_evenly
+from hf_bat.counterfactual.base import Counterfactual, Rule, choose
 from hf_bat.counterfactual.edits import (
     EXCLUSIVE_EDITS,
+    ExclusiveEdit,
+    draw_exclusive,
     get_words,
     list_exclusive,
 )
@@ -45,11 +47,24 @@ class Swap(Rule):
         if label != ENTAILMENT:
             return
         premise, hypothesis = texts
-        sentence = Sentence(hypothesis)
+        for edit in filter(self._make_test(premise), list_exclusive(Sentence(hypothesis))):
+            yield self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+
+    def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        if label != ENTAILMENT:
+            return None
+        premise, hypothesis = texts
+        edit = draw_exclusive(Sentence(hypothesis), rng, self._make_test(premise))
+        if edit is None:
+            return None
+        return self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+
+    def _make_test(self, premise: str) -> Callable[[ExclusiveEdit], bool]:
+        """Return a test of whether an edit's new word is missing from the premise."""
         forms = self.mentions.list_forms(premise)
-        for edit in list_exclusive(sentence):
-            if edit.kind == "negation" or forms.isdisjoint(self.mentions.list_forms(edit.new)):
-                yield self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+        return lambda edit: (
+            edit.kind == "negation" or forms.isdisjoint(self.mentions.list_forms(edit.new))
+        )
 
 
 class SelfPair(Rule):
@@ -92,19 +107,16 @@ class SelfPair(Rule):
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
         text = choose(texts, rng)
-        edits = list(list_exclusive(Sentence(text)))
-        edited = draw_evenly(
-            [self.make((text, e.text), self._different, e.kind, get_words(e)) for e in edits], rng
-        )
-        if edited is not None and rng.random() < 0.5:
-            return edited if rng.random() < 0.5 else reverse(edited)
+        edit = draw_exclusive(Sentence(text), rng)
+        if edit is not None and rng.random() < 0.5:
+            pair = self.make((text, edit.text), self._different, edit.kind, get_words(edit))
+            return pair if rng.random() < 0.5 else reverse(pair)
         # The fickle self of an edited sentence too: else each negated sentence would be contradicted.
-        if edited is not None and rng.random() < 0.5:
-            text = edited.texts[1]
-        version = self.fickle.sample((text,), rng)
+        base = edit.text if edit is not None and rng.random() < 0.5 else text
+        version = self.fickle.sample((base,), rng)
         if version is None:
-            return edited
-        pair = self.make((text, version[0]), self._same, "synonym")
+            return None
+        pair = self.make((base, version[0]), self._same, "synonym")
         return pair if rng.random() < 0.5 else reverse(pair)
 
 
