@@ -316,6 +316,8 @@ class BalancedTrainer(Trainer):
             for kind, perturbation in zip(KINDS, self.perturbations, strict=True)
         }
         single = {"num_fickle": 1, "num_obstinate": 1, "clean_epochs": 0, "perturb_anchor": False}
+        # Labeled pairs have no distance to the anchor.
+        versions["counterfactual"] = None
         collator = self._make_collator(**versions, **single)
         loader = self._get_dataloader(
             dataset=self._prepare(rows, "evaluation set"),

@@ -34,6 +34,12 @@ CASES: dict[str, dict[str, Any]] = {
     "triplet": {"method": "triplet", "pooling": "head_input", "weight_warmup_steps": 0.5},
     "authors": {"method": "triplet", "mask": "authors", "clean_epochs": 1},
     "likelihood": {"method": "likelihood", "class_weights": [0.5, 1.0, 3.0], "alpha": 0.7},
+    "counterfactual": {
+        "method": "counterfactual",
+        "class_weights": [0.5, 1.0, 3.0],
+        "beta": 1.3,
+        "clean_epochs": 1,
+    },
     "a2t": {
         "method": "a2t",
         "clean_epochs": 0,

@@ -34,7 +34,9 @@ def make(folder, workers, method="triplet", **options):
 
 
 def losses(trainer):
-    kept = ("step", "loss", "loss_ce", "loss_triplet", "fickle_valid", "grad_norm")
+    kept = (
+        "step", "loss", "loss_ce", "loss_triplet", "loss_counterfactual", "fickle_valid", "grad_norm",
+    )  # fmt: skip
     return [{k: e[k] for k in kept if k in e} for e in trainer.state.log_history if "loss" in e]
 
 
@@ -68,6 +70,15 @@ def test_resume_inside_an_epoch_is_bit_identical(tmp_path, whole, workers):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     for trainer in (first, resumed):
         stop_workers(trainer)
+
+
+def test_labeled_pairs_resume_bit_identical(tmp_path):
+    first = make(tmp_path, "2 workers", method="counterfactual", held_out_pairs=0.2)
+    first.train()
+    resumed = make(tmp_path, "0 workers", method="counterfactual", held_out_pairs=0.2)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
+    assert losses(resumed) == losses(first)
+    assert all("loss_counterfactual" in entry for entry in losses(first))
 
 
 def test_resume_at_the_end_of_a_clean_epoch_goes_on_with_the_next_ones_draws(tmp_path):
