@@ -144,7 +144,7 @@ def test_every_built_in_method_says_what_it_is():
     for name, method in METHODS.items():
         assert get_method(name) is method and method.name == name
         assert method.formula.startswith("`L = CE(")
-        assert set(method.draws) <= {"fickle", "obstinate"}
+        assert set(method.draws) <= {"fickle", "obstinate", "counterfactual"}
         # What a method fills in is a weight of its own or an option that it uses.
         filled = method.fill_defaults({})
         assert filled.keys() - {"clean_epochs"} <= {*method.weights, *method.options}
