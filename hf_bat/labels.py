@@ -238,10 +238,10 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     if declared is not None:
         return tuple(declared)
     no_classes = HfBatError(f"column {column!r} has no class labels; give your task label names")
-    found = rows[column][:]
-    if any(isinstance(value, (list, dict)) for value in found):
+    labels = rows[column][:]
+    if any(isinstance(value, (list, dict)) for value in labels):
         raise no_classes
-    values = {value for value in found if not _is_missing(value)}
+    values = {value for value in labels if not _is_missing(value)}
     if "+" not in values:  # which would make "-" a label
         values.discard(NO_GOLD)
     if values and all(isinstance(value, str) for value in values):

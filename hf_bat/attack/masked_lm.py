@@ -104,7 +104,7 @@ class MaskedLMPerturbation(Perturbation):
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit]:
-        # From the predictions for the unedited input, because asking again at each step would be dear.
+        # From the predictions for the unedited input: asking again at each step would cost a forward pass.
         for slot in self.slots(start):
             if (slot.sentence, slot.position) == (sentence, start_position):
                 return list_edits(texts, replace(slot, position=position))

@@ -530,10 +530,10 @@ def hash_model(model: nn.Module, tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def load(factory: str, path: str, what: str, **options: Any) -> Any:
+def load(factory: str, path: str, title: str, **options: Any) -> Any:
     """Load a model or tokenizer.
 
-    `factory` names a class of transformers whose `from_pretrained` takes the options; `what` is for messages.
+    `factory` is a class of transformers whose `from_pretrained` takes the options; `title` is for messages.
     """
     import transformers
 
@@ -542,8 +542,8 @@ def load(factory: str, path: str, what: str, **options: Any) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
             raise HfBatError(
-                f"cannot load the {what} {path}: the adapter's head does not fit its base as configured; "
+                f"cannot load the {title} {path}: the adapter's head does not fit its base as configured; "
                 "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
                 "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
             ) from error
-        raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error
+        raise HfBatError(f"cannot load the {title} {path}: {str(error).splitlines()[0]}") from error

@@ -165,7 +165,7 @@ def disclosure(about: Mapping[str, Any]) -> str | None:
         fingerprint = str(defense.get("fingerprint") or "")[:12]
         name = f"{defense.get('name')} ({fingerprint})" if fingerprint else defense.get("name")
         sentences.append(
-            f"Preprocessing defence: {name}: words are rewritten before the model reads them."
+            f"Preprocessing defense: {name}: words are rewritten before the model reads them."
         )
     if smoothed := disclosed.get("smoothed"):
         sentences.append(

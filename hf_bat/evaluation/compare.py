@@ -184,7 +184,7 @@ def compare_attack_rates(
     Example:
         >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "label": 1, "predicted": 1}
         >>> other = {**row, "outcome": "skipped", "predicted": 0}
-        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_attack_rates([row], [other])]
+        >>> [(pair.figure, pair.rate_a, pair.rate_b) for pair in compare_attack_rates([row], [other])]
         [('accuracy', 1.0, 0.0)]
     """
 
@@ -219,7 +219,7 @@ def compare_contrast(
 
     Example:
         >>> row = {"idx": 0, "original_idx": None, "label": 1, "correct": True, "error": None}
-        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_contrast([row], [row])]
+        >>> [(pair.figure, pair.rate_a, pair.rate_b) for pair in compare_contrast([row], [row])]
         [('accuracy, originals', 1.0, 1.0)]
     """
     sets_a, sets_b = group_by_original(rows_a), group_by_original(rows_b)

@@ -19,10 +19,10 @@ from hf_bat.attack.models import as_classifier
 from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
-Texts = tuple[str, ...]
 Row = Mapping[str, Any]
 
 

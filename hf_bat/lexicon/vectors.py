@@ -6,7 +6,6 @@ Vectors are read from text files: GloVe, word2vec's text form or counter-fitted,
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from hf_bat.console import open_bar, track
 from hf_bat.errors import HfBatError, check_choice
+from hf_bat.files import hash_file
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
 
@@ -91,7 +91,7 @@ def synonyms_from_vectors(
     metadata: dict[str, Any] = {
         "kind": "synonyms",
         "built": "word vectors",
-        "sources": {Path(path).name: _hash_file(path)},
+        "sources": {Path(path).name: hash_file(path)},
         "options": {
             "procedure": procedure,
             "threshold": threshold,
@@ -166,14 +166,6 @@ def read_vectors(
         "vectors_skipped": len(skipped),
     }
     return words, np.stack([vectors[word] for word in words]), counts
-
-
-def _hash_file(path: str | os.PathLike[str]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -25,7 +25,7 @@ _RESERVED = {
     "hub_token": "results would hold it; log in with `hf auth login` or set HF_TOKEN",
 }
 _NO_PUSH = (
-    "all runs would push to one repository; give --keep_model, and push a run's model afterwards "
+    "all runs would push to one repository; give --keep_model, and then push a run's model "
     "with `hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
 )
 # Argument -> its least value: transformers accepts any number for these.
