@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         strip_log_escapes()
         if not sys.stderr.isatty():
-            # Hugging Face libraries read these when they are imported. Their bars are for terminals too.
+            # Hugging Face libraries read these when imported. Their bars are also only for terminals.
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -11,7 +11,7 @@ from torch.backends import cuda
 
 # Device types without float64.
 _WITHOUT_DOUBLE = ("mps",)
-# torch's switch is global to the process, so these are too: active uses, and the setting before them.
+# Global to the process, as torch's switch is: active uses, and the setting before them.
 _lock = Lock()
 _active = 0
 _setting_before = True

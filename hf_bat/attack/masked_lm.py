@@ -45,7 +45,7 @@ class MaskedLMPerturbation(Perturbation):
     """Replaces a word by a prediction of a masked language model, given the rest of the input.
 
     Only words of letters are replaced, by whole words of letters. Later edits of the same attack use the
-    predictions for the unedited input too, so each word costs one forward pass.
+    predictions for the unedited input, so each word costs one forward pass.
 
     Args:
         model: Folder or Hub id of a masked language model.

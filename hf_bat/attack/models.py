@@ -223,7 +223,7 @@ class TransformersModel(Classifier):
         model: The classifier, or the folder or Hub id of one.
         tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
         max_length: Maximum input length in tokens, as in training. Defaults to the model's limit.
-        device: Device. Defaults to the first GPU for a path, and else to where the model is.
+        device: Device. Defaults to the first GPU for a path, else the model's device.
         dtype: "float32" (default), "bfloat16" or "float16"; the latter two by autocast.
 
     Raises:
@@ -476,7 +476,7 @@ def _describe_tokenizer(tokenizer: Any) -> str:
         rules = {
             name: value
             for name, value in tokenizer.init_kwargs.items()
-            if not name.endswith(("_file", "_path"))  # where it was loaded from is not a rule
+            if not name.endswith(("_file", "_path"))  # its source is not a rule
         }
         return json.dumps(
             [sorted(tokenizer.get_vocab().items()), rules], sort_keys=True, default=str

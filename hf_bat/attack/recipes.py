@@ -218,7 +218,7 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
             NoRepeat(),
             StopWords("textfooler"),
             PartOfSpeech(parts.part_of_speech, verb_noun_swap=True),
-            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md says what it means for others.
+            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md tells of others.
             *parts.limit_similarity(0.840845057, metric="angular", window=15, compare="previous"),
         ),
         budget=SEQUENCE_BUDGET,

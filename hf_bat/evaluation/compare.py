@@ -23,7 +23,7 @@ from hf_bat.evaluation.reports import read_both
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
-Counts = tuple[int, int]  # what a figure counts in a row, and out of how many
+Counts = tuple[int, int]  # the count of a figure in a row, and its total
 
 # Definition of success -> key of a row; "valid" counts only edits that pass the filter.
 DEFINITIONS = {
@@ -251,7 +251,7 @@ def compare_counts(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RateComparison:
-    """Compare a rate of two models: the sum of the rows' counts over the sum of what they are out of.
+    """Compare a rate of two models: the sum of the rows' counts over the sum of their totals.
 
     Args:
         counts: For each row (count, total) of A and of B.

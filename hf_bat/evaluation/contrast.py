@@ -43,7 +43,7 @@ class ContrastReport:
     Args:
         rows: Number of rows; `originals + edits + skipped`.
         originals: Number of scored originals.
-        edits: Number of scored edits; the original of each is scored too.
+        edits: Number of scored edits; the original of each is also scored.
         skipped: Reason -> number of rows not scored: no label, an empty text, an edit of a skipped original.
         accuracy_originals: Originals with a correct prediction.
         accuracy_edits: Edits with a correct prediction.

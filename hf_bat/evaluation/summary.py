@@ -12,7 +12,7 @@ from hf_bat.console import align, apply_style
 from hf_bat.errors import HfBatError
 from hf_bat.stats import format_rate, is_number
 
-# Figures that no attack has: their titles and places before and after those of attacks.
+# Figures that no attack has: their titles and places before and after the figures of attacks.
 _OTHERS = {"accuracy": ("accuracy", -2), "f1": ("F1", -1), "robustness": ("robustness", 1000)}
 _STYLES = {"better": "good", "worse": "bad"}
 

@@ -1,4 +1,4 @@
-"""Synonyms from word vectors, by the procedure of the paper's tables and by the one that it describes.
+"""Synonyms from word vectors, by the procedure of the paper's tables and by the procedure that it describes.
 
 Vectors are read from text files: GloVe, word2vec's text form or counter-fitted, gzipped or not.
 """
@@ -80,7 +80,7 @@ def synonyms_from_vectors(
     matrix = _normalize(vectors)
     if components_removed:
         matrix = remove_components(matrix, components_removed)
-        # "components" compares dot products of what is left, as SAFER's code does.
+        # "components" compares dot products of the remaining vectors, as SAFER's code does.
         if procedure == "topk":
             matrix = _normalize(matrix)
     find = find_components if procedure == "components" else find_nearest
@@ -207,7 +207,7 @@ def find_nearest(
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
             similarities[start + offset] = -np.inf  # a word is not its own neighbor
-            # Only what is near the threshold is rounded: rounding whole products is slow.
+            # Only products near the threshold are rounded: rounding whole products is slow.
             others = np.flatnonzero(similarities >= threshold - 10.0**-_DECIMALS)
             values = np.round(similarities[others], _DECIMALS)
             others, values = others[values >= threshold], values[values >= threshold]

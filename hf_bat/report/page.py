@@ -60,7 +60,7 @@ def write_report(
     Args:
         folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into, or the folder of
             a sweep, of a reproduction, or of one of their runs. Files are known by their content, not by
-            their names. PNG and SVG pictures are shown too.
+            their names. PNG and SVG pictures are also shown.
         path: Page to write.
         also_written: Other files that the caller will write, checked like the page. Defaults to none.
 
@@ -270,7 +270,7 @@ def list_facts(part: Any) -> Json:
     for key, value in facts.items():
         if isinstance(value, list):
             facts[key] = ", ".join(map(str, value))
-        elif value is None:  # a fact too: all rows, for example
+        elif value is None:  # also a fact: all rows, for example
             facts[key] = "none"
     return facts
 
