@@ -313,7 +313,7 @@ def should_attack(when: str, state: Any, in_training: bool) -> bool:
 
 
 def robustness_objective(metrics: Mapping[str, float]) -> float:
-    """Return what a hyperparameter search maximizes: `eval_robustness`, or accuracy if it is missing."""
+    """Return the objective of a hyperparameter search: `eval_robustness`, or accuracy if it is missing."""
     for name in ("eval_robustness", "eval_accuracy"):
         if name in metrics:
             return metrics[name]

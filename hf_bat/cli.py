@@ -55,16 +55,15 @@ class _ListAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         # Only `--list` needs these, and the attacks take a second to import.
-        from hf_bat.attack import ALIASES, RECIPES
+        from hf_bat.attack.recipes import RECIPES, shorten_name
         from hf_bat.methods import METHODS
         from hf_bat.tasks import TASKS
 
         for name, method in METHODS.items():
             weights = ", ".join(f"{weight} {value}" for weight, value in method.weights.items())
             print(f"method  {name:<11} {weights}".rstrip())
-        short = {recipe: name for name, recipe in ALIASES.items()}
         for recipe in RECIPES:
-            print(f"attack  {short.get(recipe, recipe):<11} recipe {recipe}")
+            print(f"attack  {shorten_name(recipe):<11} recipe {recipe}")
         for name, task in TASKS.items():
             labels = ", ".join(task.label_names)
             print(f"task    {name:<11} {' + '.join(task.columns)} -> {labels}")
@@ -124,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         strip_log_escapes()
         if not sys.stderr.isatty():
-            # Hugging Face libraries read these when they are imported. Their bars are for terminals too.
+            # Hugging Face libraries read these when imported. Their bars are also only for terminals.
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)

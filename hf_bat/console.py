@@ -22,18 +22,18 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def open_bar(
-    total: int | None, what: str, unit: str, *, show: bool | None = None, **options: Any
+    total: int | None, title: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
     """Return a `tqdm` bar on stderr; `show=None` shows it only on a terminal. `options` are `tqdm`'s."""
     from tqdm import tqdm
 
     disable = None if show is None else not show  # `None`: unless stderr is a terminal
-    return tqdm(total=total, desc=what, unit=unit, disable=disable, file=sys.stderr, **options)
+    return tqdm(total=total, desc=title, unit=unit, disable=disable, file=sys.stderr, **options)
 
 
-def track(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], title: str, unit: str, total: int | None = None) -> Iterator[T]:
     """Iterate over items with a progress bar that appears after two seconds."""
-    yield from open_bar(total, what, unit, iterable=items, delay=2, leave=False)
+    yield from open_bar(total, title, unit, iterable=items, delay=2, leave=False)
 
 
 def on_terminal(stream: Any) -> bool:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _WITHOUT_DOUBLE = ("mps",)
 # The features of the CPU, on Linux.
 _CPU = Path("/proc/cpuinfo")
-# torch's switch is global to the process, so these are too: active uses, and the setting before them.
+# Global to the process, as torch's switch is: active uses, and the setting before them.
 _lock = Lock()
 _active = 0
 _setting_before = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -32,9 +33,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def write_atomically(
-    path: str | os.PathLike[str], content: str | bytes, what: str | None = None
+    path: str | os.PathLike[str], content: str | bytes, title: str | None = None
 ) -> Path:
-    """Write text (as UTF-8) or bytes completely or not at all; messages call the file `what`."""
+    """Write text (as UTF-8) or bytes completely or not at all; messages call the file `title`."""
     path = Path(path)
     temporary: Path | None = None
     try:
@@ -50,7 +51,7 @@ def write_atomically(
         os.replace(temporary, path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise HfBatError(f"cannot write {f'{what} ' if what else ''}{path}: {reason}") from error
+        raise HfBatError(f"cannot write {f'{title} ' if title else ''}{path}: {reason}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -61,6 +62,15 @@ def write_atomically(
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     """Write an object as indented JSON, completely or not at all; see `write_atomically`."""
     return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 (hex) of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def identify_file(path: str | os.PathLike[str]) -> object:

@@ -78,7 +78,7 @@ def load_rows(
         for role in roles:
             files = {role: given.get(f"{role}_file")}
             mismatched = f"{role}_mm"
-            # A user's own rows have a mismatched set only if the user gives it too.
+            # A user's own rows have a mismatched set only if the user also gives that.
             if mismatched in task.splits and (given.get(f"{mismatched}_file") or not files[role]):
                 files[mismatched] = given.get(f"{mismatched}_file")
             limit = given.get(_LIMITS[role])
@@ -319,7 +319,7 @@ def make_parser(description: str | None = None) -> HfArgumentParser:
 def parse_arguments(
     argv: Sequence[str], parser: HfArgumentParser
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Parse flags, or the one JSON file that holds them."""
+    """Parse flags, or a JSON file that holds them."""
     # The Trainer draws progress bars into files too unless it is told otherwise.
     defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
     parser.set_defaults(**defaults)
@@ -328,7 +328,7 @@ def parse_arguments(
             return parser.parse_dict(defaults | json.loads(Path(argv[0]).read_text("utf-8")))
         return parser.parse_args_into_dataclasses(list(argv))
     except (OSError, TypeError, ValueError) as error:
-        # Raised by the parser and by TrainingArguments, for unknown flags too.
+        # Raised by the parser and by TrainingArguments, also for unknown flags.
         raise HfBatError(str(error).splitlines()[0]) from error
 
 

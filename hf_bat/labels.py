@@ -1,4 +1,4 @@
-"""Labels: what the values of a label column mean, and which outputs of the model they correspond to."""
+"""Labels: the values of a label column, and the outputs of the model that correspond to them."""
 
 from __future__ import annotations
 
@@ -238,10 +238,10 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     if declared is not None:
         return tuple(declared)
     no_classes = HfBatError(f"column {column!r} has no class labels; give your task label names")
-    found = rows[column][:]
-    if any(isinstance(value, (list, dict)) for value in found):
+    labels = rows[column][:]
+    if any(isinstance(value, (list, dict)) for value in labels):
         raise no_classes
-    values = {value for value in found if not _is_missing(value)}
+    values = {value for value in labels if not _is_missing(value)}
     if "+" not in values:  # which would make "-" a label
         values.discard(NO_GOLD)
     if values and all(isinstance(value, str) for value in values):
@@ -253,7 +253,7 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value of a label column means "no label", whatever the label names are."""
+    """Return whether a value of a label column means "no label" with any label names."""
     if value is None or value == "" or value != value:  # NaN differs from itself
         return True
     return (_parse_class(value) if isinstance(value, str) else value) in UNLABELED

@@ -30,7 +30,7 @@ MASKS = ("paper", "authors")
 
 
 def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") -> torch.Tensor:
-    """Compute the distance of each vector in `a` to the one at the same place in `b`.
+    """Compute the distance of each vector in `a` to the vector at the same place in `b`.
 
     The gradient is finite everywhere: zero if the two vectors are equal. With the cosine, a vector of
     zeros has the distance 1 to anything and a gradient of zero. NaN stays NaN.

@@ -1,4 +1,4 @@
-"""The model card: what was trained and how, what attacks measured, and what the figures do not show.
+"""The model card: method, data, results of attacks, and limits of the figures.
 
 Text and `model-index` metadata come from the same figures. Nothing here uses the network, and a card
 contains no folder of this machine, no host name and no token.
@@ -260,9 +260,9 @@ def warn_local_base(model: Any) -> None:
 
 
 def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str | None) -> str:
-    """Return the message for an upload that failed: where the model is and how to try again.
+    """Return the message for an upload that failed: the model's folder and how to try again.
 
-    `revision` is the branch that `push_to_hub` was given; `None` for the one in the arguments.
+    `revision` is the branch that `push_to_hub` was given; `None` for the branch in the arguments.
     """
     folder = args.output_dir
     call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"

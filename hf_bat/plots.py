@@ -231,7 +231,7 @@ def _summarize_seeds(name: str, line: Mapping[str, Any]) -> tuple[list[float], l
 
 
 def _set_value_ticks(axis: Any, values: Sequence[float]) -> None:
-    """Set a tick at each value, on a logarithmic axis if each value is twice the one before."""
+    """Set a tick at each value, on a logarithmic axis if each value is twice the previous one."""
     low, high = axis.get_ylim()
     if high - low < 10:  # noise of a few tenths of a percent must not fill the axis
         middle = min(max((low + high) / 2, 5), 95)

@@ -261,7 +261,7 @@ def get_position_limit(config: Any) -> int | None:
         or getattr(config, "rope_parameters", None)
         or getattr(config, "position_embedding_type", None) == "rotary"  # ESM
     )
-    # DeBERTa of both versions, unless it adds absolute positions too.
+    # DeBERTa of both versions, unless it also adds absolute positions.
     is_relative = getattr(config, "relative_attention", False) and not getattr(
         config, "position_biased_input", True
     )
@@ -273,7 +273,7 @@ def get_named_limit(config: Any) -> int | None:
     # XLNet, which has no limit, says -1.
     positions = max(0, getattr(config, "max_position_embeddings", None) or 0)
     if config.model_type in _SHIFTED:
-        # MPNet has its padding at 1 whatever the configuration says.
+        # MPNet has its padding at 1, against its configuration.
         pad = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
         positions -= pad + 1
     return positions if positions > 0 else None

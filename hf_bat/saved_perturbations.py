@@ -106,7 +106,7 @@ def _find_file(model: str | Path, name: str) -> Path | None:
         return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
 
-    # An invalid id, a missing file, no network: the errors come from whichever HTTP library is in use.
+    # An invalid id, a missing file, no network: the errors come from the HTTP library in use.
     with suppress(Exception):
         return Path(hf_hub_download(str(model), name))
     return None

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from hf_bat.errors import HfBatError
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value read from a file is a number: no boolean, and not NaN."""
+    # `bool` is a subclass of `int`.
+    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_numeric and not math.isnan(value)
 
 
 def rate(part: int, whole: int) -> float | None:

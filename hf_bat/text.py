@@ -21,6 +21,13 @@ def split_pieces(text: str) -> list[str]:
     return _SPACES.split(text)
 
 
+def locate_token(text: str, position: int) -> tuple[list[str], int]:
+    """Split a sentence as `split_pieces` does, and return the index of a token among the pieces."""
+    pieces = split_pieces(text)
+    # A sentence that begins with white space has an empty first piece, which is not a token.
+    return pieces, 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
+
+
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
     """Split a sentence into tokens and the white space between them, `None` if it is always one space.
 

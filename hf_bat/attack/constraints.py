@@ -226,7 +226,7 @@ class PartOfSpeech(Constraint):
     """Keeps the part of speech of a word.
 
     Args:
-        source: "lexicon" (default): some sense of the one word in the bundled WordNet has the part of
+        source: "lexicon" (default): some sense of the word in the bundled WordNet has the part of
             speech of some sense of the other; a word that is not in WordNet has none. "nltk": NLTK's tagger
             gives both the same coarse tag in the sentence, with four words on either side.
         verb_noun_swap: Whether verbs and nouns may replace each other. Defaults to `False`.

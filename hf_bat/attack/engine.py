@@ -78,7 +78,7 @@ class Classifier(ABC):
         unk: Text that the model reads as an unknown word.
         name: Name in reports.
         max_length: Maximum input length in tokens; `None` if it is unlimited or unknown.
-        preprocessing_defence: Description of what is done to a text before the model reads it, or `None`.
+        preprocessing_defence: Description of the changes to a text before the model reads it, or `None`.
     """
 
     config: Any = None
@@ -89,7 +89,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
-        """Return what the model reads of each input. Inputs with equal keys cost one query."""
+        """Return the part of each input that the model reads. Inputs with equal keys cost one query."""
 
     @abstractmethod
     def length(self, key: Any) -> int:
@@ -105,7 +105,7 @@ class Classifier(ABC):
         """A hash that differs between models and between settings of one model."""
 
     def about(self) -> dict[str, Any]:
-        """Return what a report says about the model besides its name, ready for JSON."""
+        """Return the facts about the model in a report, besides its name, ready for JSON."""
         return {}
 
     def disclosed(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Cheaper forward passes that give a model's own answers up to floating-point rounding.
 
 They pay because an attack asks one model many questions. `pack_linears` casts weights and lays them out once
-for oneDNN on a CPU; `skip_later_tokens` leaves out of the last layer what the head does not read. Both are
-undone at the end, and a model that they do not fit runs as it is.
+for oneDNN on a CPU; `skip_later_tokens` computes the last layer only for the tokens that the head reads.
+Both are undone at the end, and a model that they do not fit runs as it is.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
             bias = torch.linspace(0, 1, 5).to(dtype)
             product = _compute_product(inputs, _pack(weight), bias)
             expected = nn.functional.linear(inputs, weight, bias)
-        # Sums of 8 products, in whatever order.
+        # Sums of 8 products, in any order.
         precision = 8 * torch.finfo(dtype).eps
         works = torch.allclose(product, expected, rtol=precision, atol=precision)
     except (AttributeError, RuntimeError, TypeError) as error:

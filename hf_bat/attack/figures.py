@@ -35,7 +35,7 @@ class Figure:
     # The sum over rows, the sum of parts divided by the sum of wholes, or the mean over the rows that have a
     # value.
     kind: Literal["count", "rate", "mean"]
-    # Returns what one row contributes: a number for a count, (part, whole) for a rate, a number or `None`
+    # Returns the contribution of one row: a number for a count, (part, whole) for a rate, a number or `None`
     # for a mean.
     measure: Callable[[AttackResult], Any]
     note: str = ""  # explanation on pages
@@ -54,8 +54,8 @@ class Figure:
     lower_is_better: tuple[Kind, ...] = ()  # kinds for which a lower value is better
     # The edits it is about; an attack without a label filter has only figures of all edits.
     edits: Literal["all", "valid", "invalid"] = "all"
-    per_label: bool = False  # whether a report has it for each label too
-    interval: bool = False  # whether a report has its 95 % interval too, as `<name>_interval`
+    per_label: bool = False  # whether a report also has it for each label
+    interval: bool = False  # whether a report also has its 95 % interval, as `<name>_interval`
     # Whether it is about edits and not about rows. Two models are compared by it only if the search tried
     # every edit, so that both saw the same ones.
     per_edit: bool = False
@@ -90,7 +90,7 @@ class Figure:
         return {self.key: rate(part, whole), **interval}
 
     def measure_row(self, result: AttackResult) -> Any:
-        """Return what a row contributes, if only the figure's edits had been tried."""
+        """Return the contribution of a row, if only the figure's edits had been tried."""
         return self.measure(
             result if self.edits == "all" else result.restrict(self.edits == "valid")
         )
@@ -132,7 +132,7 @@ def _restrict(name: str, edits: Literal["valid", "invalid"], **changes: Any) -> 
         "short": f"{edits} {figure.short}",
         "goals": OBSTINATE,
         "logged_for": OBSTINATE,
-        # Edits that keep the label should keep the prediction too.
+        # Edits that keep the label should also keep the prediction.
         "lower_is_better": figure.lower_is_better if edits == "valid" else (),
         "edits": edits,
     }
@@ -242,7 +242,7 @@ def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
     matches = [figure for figure in list_figures("evaluation") if name.endswith(f"_{figure.name}")]
     if not matches:
         return None
-    # `valid_asr` ends in `asr` too.
+    # `valid_asr` also ends in `asr`.
     figure = max(matches, key=lambda match: len(match.name))
     return name.removesuffix(f"_{figure.name}"), figure
 

@@ -94,7 +94,7 @@ class KeepStrict(Goal):
     name, kind = "keep-strict", "obstinate"
 
     def score(self, probabilities: np.ndarray, label: int) -> np.ndarray:
-        # An edit that flips the prediction is never a step towards keeping it.
+        # An edit that flips the prediction is never a step toward keeping it.
         return np.where(select_kept(probabilities, label), probabilities[:, label], 0.0)
 
     def reached(self, probabilities: np.ndarray, label: int, gold_before: float) -> np.ndarray:

@@ -45,7 +45,7 @@ class MaskedLMPerturbation(Perturbation):
     """Replaces a word by a prediction of a masked language model, given the rest of the input.
 
     Only words of letters are replaced, by whole words of letters. Later edits of the same attack use the
-    predictions for the unedited input too, so each word costs one forward pass.
+    predictions for the unedited input, so each word costs one forward pass.
 
     Args:
         model: Folder or Hub id of a masked language model.
@@ -104,7 +104,7 @@ class MaskedLMPerturbation(Perturbation):
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit]:
-        # From the predictions for the unedited input, because asking again at each step would be dear.
+        # From the predictions for the unedited input: asking again at each step would cost a forward pass.
         for slot in self.slots(start):
             if (slot.sentence, slot.position) == (sentence, start_position):
                 return list_edits(texts, replace(slot, position=position))

@@ -223,7 +223,7 @@ class TransformersModel(Classifier):
         model: The classifier, or the folder or Hub id of one.
         tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
         max_length: Maximum input length in tokens, as in training. Defaults to the model's limit.
-        device: Device. Defaults to the first GPU for a path, and else to where the model is.
+        device: Device. Defaults to the first GPU for a path, else the model's device.
         dtype: "float32" (default), "bfloat16" or "float16"; the latter two by autocast.
 
     Raises:
@@ -478,7 +478,7 @@ def _describe_tokenizer(tokenizer: Any) -> str:
         rules = {
             name: value
             for name, value in tokenizer.init_kwargs.items()
-            if not name.endswith(("_file", "_path"))  # where it was loaded from is not a rule
+            if not name.endswith(("_file", "_path"))  # its source is not a rule
         }
         return json.dumps(
             [sorted(tokenizer.get_vocab().items()), rules], sort_keys=True, default=str
@@ -532,10 +532,10 @@ def hash_model(model: nn.Module, tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def load(factory: str, path: str, what: str, **options: Any) -> Any:
+def load(factory: str, path: str, title: str, **options: Any) -> Any:
     """Load a model or tokenizer.
 
-    `factory` names a class of transformers whose `from_pretrained` takes the options; `what` is for messages.
+    `factory` is a class of transformers whose `from_pretrained` takes the options; `title` is for messages.
     """
     import transformers
 
@@ -544,8 +544,8 @@ def load(factory: str, path: str, what: str, **options: Any) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
             raise HfBatError(
-                f"cannot load the {what} {path}: the adapter's head does not fit its base as configured; "
+                f"cannot load the {title} {path}: the adapter's head does not fit its base as configured; "
                 "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
                 "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
             ) from error
-        raise HfBatError(f"cannot load the {what} {path}: {str(error).splitlines()[0]}") from error
+        raise HfBatError(f"cannot load the {title} {path}: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,4 @@
-"""The processes of a distributed run: their ranks, and what they exchange."""
+"""The processes of a distributed run: their ranks, and their exchange of objects."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Recipes: named combinations of perturbation, goal, search, ranking and constraints.
 
-A new recipe is one function with `@_register` here.
+A new recipe is one function with `@_register` here, which also names the ingredients that it reads.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
             NoRepeat(),
             StopWords("textfooler"),
             PartOfSpeech(parts.part_of_speech, verb_noun_swap=True),
-            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md says what it means for others.
+            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md tells of others.
             *parts.limit_similarity(0.840845057, metric="angular", window=15, compare="previous"),
         ),
         budget=SEQUENCE_BUDGET,
@@ -305,13 +305,14 @@ def _make_textfooler_wordnet(parts: Ingredients) -> Recipe:
 ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startswith("paper-")}
 
 
+def shorten_name(name: str) -> str:
+    """Return a recipe's name without "paper-"."""
+    return name.removeprefix("paper-")
+
+
 def list_readers(ingredient: str) -> list[str]:
     """List the short names of the recipes that use an ingredient; see `NamedRecipe`."""
-    return [
-        name.removeprefix("paper-")
-        for name, recipe in RECIPES.items()
-        if ingredient in recipe.reads
-    ]
+    return [shorten_name(name) for name, recipe in RECIPES.items() if ingredient in recipe.reads]
 
 
 def get_recipe(

@@ -29,7 +29,7 @@ class AttackReport:
     Args:
         attacks: Short name of an attack -> its summary; see `summarize` for the figures.
         rows: Short name of an attack -> its results, one per row.
-        about: What is not a result: the model, versions, the time taken.
+        about: Facts that are not results: the model, versions, the time taken.
 
     Example:
         >>> row = AttackResult(idx=0, attack="antonym", outcome="failed", queries=1)
@@ -153,7 +153,7 @@ class AttackReport:
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
-    """Return what a report must disclose about its model in one line; `None` if it reads the plain input.
+    """Return the disclosure of a report about its model in one line; `None` if it reads the plain input.
 
     Example:
         >>> disclosure({"smoothed": {"samples": 30}})
@@ -165,7 +165,7 @@ def disclosure(about: Mapping[str, Any]) -> str | None:
         fingerprint = str(defense.get("fingerprint") or "")[:12]
         name = f"{defense.get('name')} ({fingerprint})" if fingerprint else defense.get("name")
         sentences.append(
-            f"Preprocessing defence: {name}: words are rewritten before the model reads them."
+            f"Preprocessing defense: {name}: words are rewritten before the model reads them."
         )
     if smoothed := disclosed.get("smoothed"):
         sentences.append(

@@ -36,7 +36,7 @@ class Example:
     texts: Texts
     label: int | None  # as the model numbers it; `None` if the row has none
     reason: str | None = None  # why it cannot be attacked: "empty text", "broken text", "no label"
-    # The label as the task numbers it, whatever the model's order, so that the hash of the data is the same
+    # The label as the task numbers it, in any order of the model, so that the hash of the data is the same
     # for all models.
     number: int | None = None
 

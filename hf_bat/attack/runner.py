@@ -306,7 +306,7 @@ class Attack:
         result.gold_after = float(problem.answer[label])
         result.predicted_after = int(problem.answer.argmax())
         result.words_changed = count_changed_words(example.texts, texts)
-        # The whole input, whatever window the constraint compares, so that reports are comparable.
+        # The whole input, not the window that the constraint compares, so that reports are comparable.
         encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)
         if encoder is not None:
             before, after = yield Embed(encoder, ["\n".join(example.texts), "\n".join(texts)])

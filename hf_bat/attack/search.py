@@ -23,7 +23,7 @@ from hf_bat.perturbations.base import (
     apply_replacement,
     replace_sentence,
 )
-from hf_bat.text import detach_punctuation, split_pieces
+from hf_bat.text import detach_punctuation, locate_token
 
 Search = Generator[Request, Any, Any]
 RANKINGS = ("deletion", "unk", "gradient", "random")
@@ -302,12 +302,10 @@ def _mask_word(texts: Texts, place: Place, mask: str) -> Texts:
     sentence, position = place
     if mask:
         return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, mask))
-    pieces = split_pieces(texts[sentence])
-    # Words and spaces alternate; a leading space comes after an empty first piece.
-    at = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
-    mark = detach_punctuation(pieces[at])[1]
-    if at:
-        pieces[at - 1 : at + 1] = [mark]
+    pieces, index = locate_token(texts[sentence], position)
+    mark = detach_punctuation(pieces[index])[1]
+    if index:
+        pieces[index - 1 : index + 1] = [mark]
     else:
         pieces[:2] = [mark]
     return replace_sentence(texts, sentence, "".join(pieces))

@@ -102,7 +102,7 @@ def certify(
             against any number of words.
         confidence: Confidence of the certificate of a row, in (0, 1). Defaults to 0.95.
         samples: Maximum number of samples per row. Defaults to 2000.
-        early_stopping: If `False`, draw all samples and look once: dearer, with tighter bounds.
+        early_stopping: If `False`, draw all samples and look once: slower, with tighter bounds.
         seed: Seed of the draws. Defaults to 0.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         rows_file: A JSON-lines file to stream results to, and to resume from.

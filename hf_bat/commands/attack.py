@@ -8,6 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
+from hf_bat.attack.recipes import RECIPES, list_readers, shorten_name
 from hf_bat.commands import options
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
@@ -25,13 +26,9 @@ EPILOG = """examples:
 To resume a run that was killed, start it again with the same --rows file.
 Under `accelerate launch` the processes share the rows.
 """
-# Option -> the attacks that use it.
-_USED_BY = {
-    "encoder": "synonym, textfooler-wordnet, a2t, a2t-mlm",
-    "mlm_model": "a2t-mlm",
-    "toxic_words": "toxicity",
-}
-# Outputs that need the rows of --data. `--json` takes the result of --text, too.
+# Options that only some recipes use.
+_INGREDIENTS = ("encoder", "mlm_model", "toxic_words")
+# Outputs that need the rows of --data. `--json` also takes the result of --text.
 _ROW_OUTPUTS = ("rows", "csv", "html", "export")
 
 
@@ -49,18 +46,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["antonym", "synonym"],
         metavar="NAME",
-        help="antonym, synonym, negation, sister, number, toxicity, a2t, a2t-mlm, textfooler-wordnet "
-        "(default: antonym synonym)",
+        help=f"{', '.join(map(shorten_name, RECIPES))} (default: antonym synonym)",
     )
     options.add_shared(attack, "--synonyms", "--antonyms", "--casing")
-    attack.add_argument("--toxic-words", metavar="FILE", help="one per line (default: a mild list)")
     attack.add_argument(
-        "--encoder", metavar="DIR_OR_HUB_ID", help=f"sentence encoder of {_USED_BY['encoder']}"
+        "--toxic-words",
+        metavar="FILE",
+        help=f"words of {_name_readers('toxic_words')}, one per line (default: a mild list)",
+    )
+    attack.add_argument(
+        "--encoder",
+        metavar="DIR_OR_HUB_ID",
+        help=f"sentence encoder of {_name_readers('encoder')}",
     )
     attack.add_argument(
         "--mlm-model",
         metavar="DIR_OR_HUB_ID",
-        help=f"masked language model of {_USED_BY['mlm_model']}",
+        help=f"masked language model of {_name_readers('mlm_model')}",
     )
     attack.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
     attack.add_argument("--skip-columns", nargs="+", default=[], help="text columns not to edit")
@@ -152,6 +154,8 @@ def _check_options(args: argparse.Namespace) -> None:
     for name in _ROW_OUTPUTS:
         if args.text and getattr(args, name):
             raise HfBatError(f"--{name} is for --data; --text prints its result, --json writes it")
+    if args.max_samples is not None and args.text:
+        raise HfBatError("--max-samples is for the rows of --data; --text is one input")
     if args.label is not None and args.data:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:
@@ -159,11 +163,17 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.exclude_stopwords and args.smooth is None:
         raise HfBatError("--exclude-stopwords is for --smooth N; attacks have their own stop words")
     # A recipe may be given by its full name.
-    attacks = {name.removeprefix("paper-") for name in args.attacks}
-    for name, users in _USED_BY.items():
-        if getattr(args, name) is not None and attacks.isdisjoint(users.split(", ")):
+    attacks = set(map(shorten_name, args.attacks))
+    for name in _INGREDIENTS:
+        if getattr(args, name) is not None and attacks.isdisjoint(list_readers(name)):
             option = name.replace("_", "-")
-            raise HfBatError(f"--{option} is for {users}; --attacks names none of them")
+            raise HfBatError(
+                f"--{option} is for {_name_readers(name)}; --attacks names none of them"
+            )
+
+
+def _name_readers(ingredient: str) -> str:
+    return ", ".join(list_readers(ingredient))
 
 
 def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:

@@ -75,19 +75,24 @@ def run(args: argparse.Namespace) -> int:
         rates = compare_attack_rates(rows_a, rows_b, **bootstrap)
         # Without rows attacked for both models McNemar's test has no p-value.
         lines = [
-            (one.attack, one.definition, str(one.rows), *_format_rates(one, "asr"))
-            + (f"{one.only_a}/{one.only_b}", "-" if one.p_value is None else f"{one.p_value:.2g}")
-            for one in comparisons
+            (test.attack, test.definition, str(test.rows), *_format_rates(test, "asr"))
+            + (
+                f"{test.only_a}/{test.only_b}",
+                "-" if test.p_value is None else f"{test.p_value:.2g}",
+            )
+            for test in comparisons
         ]
         print("\n".join(align([_OUTCOMES_HEAD, *lines], left=2)), end="\n\n")
-    lines = [(one.source, one.figure, str(one.rows), *_format_rates(one, "rate")) for one in rates]
+    lines = [
+        (pair.source, pair.figure, str(pair.rows), *_format_rates(pair, "rate")) for pair in rates
+    ]
     print("\n".join(align([_RATES_HEAD, *lines], left=2)))
     if args.json:
         content = {
             **dict(zip("ab", args.reports, strict=True)),
             **bootstrap,
-            "comparisons": [one.to_dict() for one in comparisons],
-            "rates": [one.to_dict() for one in rates],
+            "comparisons": [test.to_dict() for test in comparisons],
+            "rates": [pair.to_dict() for pair in rates],
         }
         # A key only if a side has it, as in the reports.
         disclosed = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         get_inference_names(labels.model_names),
     )
-    # `keep_all`, because rows without a label can be perturbed too.
+    # `keep_all`, because rows without a label can also be perturbed.
     rows = prepare_dataset(data, task, None, f"file {args.data}", keep_all=True)
     preview = Preview(rows, sampler, args.n, args.epoch, labels.model_names)
     print(preview)

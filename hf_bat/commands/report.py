@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     page = args.output or str(Path(args.folder) / "report.html")
     if Path(args.folder).is_dir():
-        args.output = page  # the default is checked against the other outputs too
+        args.output = page  # the default is also checked against the other outputs
     options.check_outputs(args, "output", "json")
     written = write_report(args.folder, page, [args.json] if args.json else ())
     print(f"shown: {', '.join(written['files'])}")

@@ -186,7 +186,7 @@ def draw_synonyms(
 ) -> dict[str, Any]:
     """Redraw every word of the correctly classified rows and count how often the prediction changes.
 
-    The draws are random, so the rate is a lower bound of what an attack reaches.
+    The draws are random, so the rate is a lower bound of an attack's.
     """
 
     def count_flips(

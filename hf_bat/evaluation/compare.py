@@ -23,7 +23,7 @@ from hf_bat.evaluation.reports import read_both
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
-Counts = tuple[int, int]  # what a figure counts in a row, and out of how many
+Counts = tuple[int, int]  # the count of a figure in a row, and its total
 
 # Definition of success -> key of a row; "valid" counts only edits that pass the filter.
 DEFINITIONS = {
@@ -184,7 +184,7 @@ def compare_attack_rates(
     Example:
         >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "label": 1, "predicted": 1}
         >>> other = {**row, "outcome": "skipped", "predicted": 0}
-        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_attack_rates([row], [other])]
+        >>> [(pair.figure, pair.rate_a, pair.rate_b) for pair in compare_attack_rates([row], [other])]
         [('accuracy', 1.0, 0.0)]
     """
 
@@ -219,7 +219,7 @@ def compare_contrast(
 
     Example:
         >>> row = {"idx": 0, "original_idx": None, "label": 1, "correct": True, "error": None}
-        >>> [(one.figure, one.rate_a, one.rate_b) for one in compare_contrast([row], [row])]
+        >>> [(pair.figure, pair.rate_a, pair.rate_b) for pair in compare_contrast([row], [row])]
         [('accuracy, originals', 1.0, 1.0)]
     """
     sets_a, sets_b = group_by_original(rows_a), group_by_original(rows_b)
@@ -251,7 +251,7 @@ def compare_counts(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RateComparison:
-    """Compare a rate of two models: the sum of the rows' counts over the sum of what they are out of.
+    """Compare a rate of two models: the sum of the rows' counts over the sum of their totals.
 
     Args:
         counts: For each row (count, total) of A and of B.

@@ -20,10 +20,10 @@ from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.suites import SuiteRows
+from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
-Texts = tuple[str, ...]
 Row = Mapping[str, Any]
 
 
@@ -44,7 +44,7 @@ class ContrastReport:
     Args:
         rows: Number of rows; `originals + edits + skipped`.
         originals: Number of scored originals.
-        edits: Number of scored edits; the original of each is scored too.
+        edits: Number of scored edits; the original of each is also scored.
         skipped: Reason -> number of rows not scored: no label, an empty text, an edit of a skipped original.
         accuracy_originals: Originals with a correct prediction.
         accuracy_edits: Edits with a correct prediction.

@@ -28,7 +28,7 @@ def read_report(path: str | Path) -> Json:
 
 
 def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
-    """Find the rows file of a report: the one that the report names, or one next to it."""
+    """Find the rows file of a report: the file that the report names, or a file next to it."""
     named = report.get("rows_file")
     # Commands name it relative to the report, so that both can be moved together.
     candidates = [path.parent / str(named), Path(str(named))] if named else []
@@ -83,7 +83,7 @@ def _check_same_recipes(attacks_a: Json, attacks_b: Json) -> None:
             continue
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             keys = [key for key in (*first, *second) if first.get(key) != second.get(key)]
-            # The hash differs too, but says nothing to a reader.
+            # The hash also differs, but says nothing to a reader.
             key = next((key for key in keys if key != "hash"), keys[0])
             fault = f"{key}: {json.dumps(first.get(key))} and {json.dumps(second.get(key))}"
         else:

@@ -1,7 +1,7 @@
 """Representations of rows and their versions by a trained model: the vectors, and how they separate.
 
 The paper's Figure 5 projects the input of the last classification layer for rows, their fickle and their
-obstinate versions. The figures here measure what a projection can only suggest.
+obstinate versions. The figures here measure distances, which a projection only suggests.
 """
 
 from __future__ import annotations

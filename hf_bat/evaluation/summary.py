@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
 from hf_bat.console import align, apply_style
 from hf_bat.errors import HfBatError
-from hf_bat.stats import format_rate
+from hf_bat.stats import format_rate, is_number
 
-# Figures that no attack has: their titles and places before and after those of attacks.
+# Figures that no attack has: their titles and places before and after the figures of attacks.
 _OTHERS = {
     "accuracy": ("accuracy", -2),
     "f1": ("F1", -1),
@@ -53,7 +52,7 @@ def summary_table(
         ours: Any = metrics[key]
         theirs: Any = (baseline or {}).get(key)
         cells, verdict = ["-", "-"], ""
-        if _is_number(theirs):
+        if is_number(theirs):
             points = round(100 * (ours - theirs), 1) + 0.0  # without a minus sign before zero
             is_better = points < 0 if is_lower_better(key.removesuffix("_mm")) else points > 0
             verdict = "same" if points == 0 else "better" if is_better else "worse"
@@ -84,7 +83,7 @@ def name_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
     figures = list_figures("summary")
     ranked = []
     for key, value in metrics.items():
-        if not key.startswith("eval_") or not _is_number(value):
+        if not key.startswith("eval_") or not is_number(value):
             continue
         is_mismatched = key.endswith("_mm")
         name = key.removeprefix("eval_").removesuffix("_mm")
@@ -121,8 +120,3 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not name_figures(content):
         raise HfBatError(f"baseline {file} has no eval_accuracy and no attack success rate")
     return content
-
-
-def _is_number(value: Any) -> bool:
-    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_numeric and not math.isnan(value)

@@ -2,7 +2,7 @@
 
 A table file is JSON, gzipped if its name ends in `.gz`: a header (format, version, metadata with the
 options and the hashes of the sources) and `word -> replacements`. The pickles that the paper's authors
-released are read too, by an unpickler that admits no class or function. On the Hub a table is a data
+released are also read, by an unpickler that admits no class or function. On the Hub a table is a data
 set: the file, the same words as JSON lines for `datasets.load_dataset` and the viewer, and a card.
 """
 
@@ -61,7 +61,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         self, mapping: Mapping[str, Iterable[str]], metadata: Mapping[str, Any] | None = None
     ) -> None:
         self._words = _clean(mapping)
-        # A copy through JSON: what is saved and loaded is what the table had.
+        # A copy through JSON, so that a table that is saved and loaded is equal.
         try:
             self.metadata: dict[str, Any] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
@@ -117,7 +117,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def minus(self, other: Mapping[str, Iterable[str]]) -> SubstitutionTable:
         """Return a new table without the pairs of words that another table has.
 
-        It removes antonyms from synonym sets, whichever word of the pair the other table lists.
+        It removes antonyms from synonym sets, also if the other table lists a pair in the reverse order.
 
         Args:
             other: A table, or a mapping of words to replacements.
@@ -318,7 +318,7 @@ def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Return the words that have replacements, these without repetitions and the word itself."""
     words: dict[str, tuple[str, ...]] = {}
     for word, others in mapping.items():
-        # A string is iterable too, but its letters are not meant.
+        # A string is also iterable, but its letters are not meant.
         if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
             raise HfBatError(
                 f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"

@@ -1,4 +1,4 @@
-"""Synonyms from word vectors, by the procedure of the paper's tables and by the one that it describes.
+"""Synonyms from word vectors, by the procedure of the paper's tables and by the procedure that it describes.
 
 Vectors are read from text files: GloVe, word2vec's text form or counter-fitted, gzipped or not.
 """
@@ -6,7 +6,6 @@ Vectors are read from text files: GloVe, word2vec's text form or counter-fitted,
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from hf_bat.console import open_bar, track
 from hf_bat.errors import HfBatError, check_choice
+from hf_bat.files import hash_file
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
 
@@ -80,7 +80,7 @@ def synonyms_from_vectors(
     matrix = _normalize(vectors)
     if components_removed:
         matrix = remove_components(matrix, components_removed)
-        # "components" compares dot products of what is left, as SAFER's code does.
+        # "components" compares dot products of the remaining vectors, as SAFER's code does.
         if procedure == "topk":
             matrix = _normalize(matrix)
     find = find_components if procedure == "components" else find_nearest
@@ -91,7 +91,7 @@ def synonyms_from_vectors(
     metadata: dict[str, Any] = {
         "kind": "synonyms",
         "built": "word vectors",
-        "sources": {Path(path).name: _hash_file(path)},
+        "sources": {Path(path).name: hash_file(path)},
         "options": {
             "procedure": procedure,
             "threshold": threshold,
@@ -168,14 +168,6 @@ def read_vectors(
     return words, np.stack([vectors[word] for word in words]), counts
 
 
-def _hash_file(path: str | os.PathLike[str]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield numbered lines that are not blank, without their ends."""
     try:
@@ -215,7 +207,7 @@ def find_nearest(
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
             similarities[start + offset] = -np.inf  # a word is not its own neighbor
-            # Only what is near the threshold is rounded: rounding whole products is slow.
+            # Only products near the threshold are rounded: rounding whole products is slow.
             others = np.flatnonzero(similarities >= threshold - 10.0**-_DECIMALS)
             values = np.round(similarities[others], _DECIMALS)
             others, values = others[values >= threshold], values[values >= threshold]

@@ -154,7 +154,7 @@ def leakage_report(
         ]
     report = []
     for name in evaluated:
-        # The same rows under another name are a leak too.
+        # The same rows under another name are also a leak.
         source = name if name in used else None
         if source is None and isinstance(evaluated, Mapping):
             digest = _hash(_read_texts(name, evaluated[name], columns))

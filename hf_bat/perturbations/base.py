@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from hf_bat.text import detach_punctuation, is_punctuation, split_pieces
+from hf_bat.text import detach_punctuation, is_punctuation, locate_token
 
 Texts = tuple[str, ...]
 # Marks before a word, the word, marks after it.
@@ -189,9 +189,7 @@ def apply_replacement(text: str, position: int, replacement: str) -> str:
         >>> apply_replacement("Two  dogs, running.", 1, "cats")
         'Two  cats, running.'
     """
-    pieces = split_pieces(text)
-    # A sentence that begins with white space has an empty first piece, which is not a token.
-    place = 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
+    pieces, place = locate_token(text, position)
     pieces[place] = replacement + detach_punctuation(pieces[place])[1]
     return "".join(pieces)
 

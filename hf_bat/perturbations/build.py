@@ -98,7 +98,7 @@ def build_obstinate(
     """Build the obstinate perturbation of some kinds of edits.
 
     Args:
-        antonym: The antonym perturbation, whose options hold for sister terms and numbers too.
+        antonym: The antonym perturbation, whose options also hold for sister terms and numbers.
         edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. Each kind that a row
             allows is drawn equally often. Defaults to `("antonym",)`.
         label_filter: `"off"`, `"only"` (draw only edits that are likely to change the label, see

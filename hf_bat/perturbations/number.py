@@ -54,7 +54,7 @@ class NumberPerturbation(SwapPerturbation):
     fits nearly everywhere: "many" becomes "few", and "more" and "less" replace each other.
 
     1 stays unless it is an ordinal, and no other number becomes 1, because "one" is often a pronoun
-    and its noun is singular. 0, times ("10:30", "10pm", "ten o'clock"), dates and ranges stay too.
+    and its noun is singular. 0, times ("10:30", "10pm", "ten o'clock"), dates and ranges also stay.
 
     Args:
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.

@@ -62,7 +62,7 @@ def thin_points(points: Sequence[Point]) -> list[Point]:
 
 def choose_ticks(low: float, high: float) -> list[float]:
     """Choose round numbers from at or below `low` to at or above `high`, with few steps between them."""
-    if high <= low:  # a constant line needs an axis too
+    if high <= low:  # a constant line also needs an axis
         high = low + 1
     step = 10 ** math.floor(math.log10((high - low) / MAX_STEPS))
     step *= next(n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= MAX_STEPS)

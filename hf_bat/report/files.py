@@ -48,7 +48,7 @@ def select_metrics(content: Json) -> Json:
         return counts | training | content["metrics"]
     metrics = content | evaluation | training
     is_known = any(key.startswith(("eval_", "train_")) for key in metrics)
-    # A trainer's state has such keys too; its figures are in its log history.
+    # A trainer's state also has such keys; its figures are in its log history.
     return metrics if is_known and "global_step" not in content else {}
 
 
@@ -61,7 +61,7 @@ def _describes_perturbations(content: Json) -> bool:
     return "method" in content and (not parts.isdisjoint(content) or len(content) == 1)
 
 
-# Kind of result -> whether a file holds one; a file may hold several. Rendering finds what is damaged.
+# Kind of result -> whether a file holds one; a file may hold several. Rendering finds damaged parts.
 KINDS: dict[str, Callable[[Json], bool]] = {
     "metrics": lambda content: bool(select_metrics(content)),
     "histories": _has("log_history", list),
@@ -81,7 +81,7 @@ KINDS: dict[str, Callable[[Json], bool]] = {
 class Contents:
     """The results in a folder, and which of its files hold none."""
 
-    # Name -> content of the JSON files that the page shows. Attack rows without a report are here too, as
+    # Name -> content of the JSON files that the page shows. Attack rows without a report are also here, as
     # a report made of them.
     files: dict[str, Json] = field(default_factory=dict)
     # Name of an attack report in `files` -> attack -> its rows, and the name of its rows file.
@@ -199,7 +199,7 @@ def _read_all_rows(contents: Contents, folder: Path) -> None:
 
 def _read_rows(contents: Contents, report: str, path: Path) -> None:
     try:
-        # The rows of a certificate have outcomes too, which are not successes of an attack.
+        # The rows of a certificate also have outcomes, which are not successes of an attack.
         lines = [row for row in read_json_lines(path) if "attack" in row and "outcome" in row]
         rows = [AttackResult.from_dict(row) for row in lines if "verdicts" not in row]
         if not rows:
@@ -263,7 +263,7 @@ def is_picture(path: Path) -> bool:
 def _read_pictures(contents: Contents, paths: Mapping[str, Path]) -> None:
     """Read pictures into data URIs, because a page fetches nothing.
 
-    A browser runs no script in an `<img>` and fetches nothing for it, whatever an SVG holds.
+    A browser runs no script in an `<img>` and fetches nothing for it, even for an SVG.
     """
     contents.sources += paths.values()
     stems: dict[str, str] = {}

@@ -28,6 +28,7 @@ from hf_bat.report.files import (
     select_metrics,
 )
 from hf_bat.report.rendering import ENVIRONMENT, add_to_templates, format_number, select_plain
+from hf_bat.stats import is_number
 from hf_bat.sweep.key import drop_secrets
 from hf_bat.sweep.summary import find_defense
 from hf_bat.version import __version__
@@ -59,7 +60,7 @@ def write_report(
     Args:
         folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into, or the folder of
             a sweep, of a reproduction, or of one of their runs. Files are known by their content, not by
-            their names. PNG and SVG pictures are shown too.
+            their names. PNG and SVG pictures are also shown.
         path: Page to write.
         also_written: Other files that the caller will write, checked like the page. Defaults to none.
 
@@ -229,7 +230,7 @@ def read_percent(setting: Json, metric: str, source: str) -> tuple[float, float 
     """
     figure = (setting.get(source) or {}).get(metric)
     values: list[Any] = figure if isinstance(figure, list) else [figure]
-    values = list(filter(_is_number, values))
+    values = list(filter(is_number, values))
     if not values:
         return None
     if source == "paper_percent":
@@ -269,7 +270,7 @@ def list_facts(part: Any) -> Json:
     for key, value in facts.items():
         if isinstance(value, list):
             facts[key] = ", ".join(map(str, value))
-        elif value is None:  # a fact too: all rows, for example
+        elif value is None:  # also a fact: all rows, for example
             facts[key] = "none"
     return facts
 
@@ -295,9 +296,9 @@ def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[fl
     """Return name -> points of the logged numbers."""
     lines: dict[str, dict[float, float]] = {}
     for entry in history:
-        if isinstance(entry, Mapping) and _is_number(entry.get(x_name)):
+        if isinstance(entry, Mapping) and is_number(entry.get(x_name)):
             for key, value in entry.items():
-                if _is_number(value):
+                if is_number(value):
                     # Earlier runs on MNLI logged the mismatched set as a second evaluation.
                     lines.setdefault(key, {}).setdefault(float(entry[x_name]), float(value))
     return {key: list(points.items()) for key, points in lines.items()}
@@ -311,7 +312,7 @@ def list_attack_rates(reports: Mapping[str, Json]) -> list[tuple[str, float, Any
         prefix = "" if len(reports) == 1 else f"{strip_ending(name)}: "
         for attack, entry in report["attacks"].items():
             for key, ending in (("asr", ""), ("asr_confident", ", confident")):
-                if _is_number(rate := entry.get(key)):
+                if is_number(rate := entry.get(key)):
                     bars.append((f"{prefix}{attack}{ending}", rate, entry.get(f"{key}_interval")))
     return bars
 
@@ -321,7 +322,10 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any
     """Return the figures of attacks, each with one cell (value, interval) per attack."""
     lines = []
     for figure in list_figures("page"):
-        cells = [(figure.read(one), figure.read(one, "_interval")) for one in attacks.values()]
+        cells = [
+            (figure.read(results), figure.read(results, "_interval"))
+            for results in attacks.values()
+        ]
         # Without rows these figures say so, and why the rate is missing.
         if figure.name in ("rows", "asr") or any(value is not None for value, _ in cells):
             lines.append((figure, cells))
@@ -356,8 +360,3 @@ def disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
 def strip_ending(name: str) -> str:
     """Return the name of a result file without its ending."""
     return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
-
-
-def _is_number(value: Any) -> bool:
-    # `bool` is a subclass of `int`.
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

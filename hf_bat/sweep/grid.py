@@ -25,7 +25,7 @@ _RESERVED = {
     "hub_token": "results would hold it; log in with `hf auth login` or set HF_TOKEN",
 }
 _NO_PUSH = (
-    "all runs would push to one repository; give --keep_model, and push a run's model afterwards "
+    "all runs would push to one repository; give --keep_model, and then push a run's model "
     "with `hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
 )
 # Argument -> its least value: transformers accepts any number for these.
@@ -112,7 +112,7 @@ def check_reserved(names: Iterable[str]) -> None:
 
 @lru_cache(maxsize=1)
 def _get_partial_parser() -> Any:
-    """Return a parser that requires no flag, and whose result holds only what was given."""
+    """Return a parser that requires no flag, and whose result holds only the given flags."""
     parser = _make_parser()
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
@@ -176,7 +176,7 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
         try:
             words = [shlex.split(value) if name in lists else [value] for value in values]
             grid[name] = [parse_flags([f"--{name}", *members])[name] for members in words]
-        except ValueError as error:  # an HfBatError is one too
+        except ValueError as error:  # an HfBatError is also one
             raise HfBatError(f"--grid {axis!r}: {error}") from error
         if len(set(map(str, grid[name]))) < len(values):
             raise HfBatError(f"--grid {axis!r} gives a value twice")

@@ -15,6 +15,7 @@ from typing import Any
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
+from hf_bat.files import hash_file
 from hf_bat.lexicon.table import fetch_table, is_hub_address
 from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.number import NUMBER_VERSION
@@ -126,8 +127,8 @@ def get_defaults() -> dict[str, Any]:
     # Imports torch.
     from hf_bat.training_args import BalancedTrainingArguments
 
-    both = (*fields(SweepArguments), *fields(BalancedTrainingArguments))
-    return {one.name: one.default for one in both if one.default is not MISSING}
+    arguments = (*fields(SweepArguments), *fields(BalancedTrainingArguments))
+    return {field.name: field.default for field in arguments if field.default is not MISSING}
 
 
 def _hash_file(path: str, name: str) -> str:
@@ -141,11 +142,7 @@ def _hash_file(path: str, name: str) -> str:
 @lru_cache(maxsize=256)
 def _hash_content(path: str, size: int, changed: int) -> str:
     """Hash a file; size and time of change are there for the cache, so that a new content is read."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hash_file(path)
 
 
 def _hash_model(folder: Path, name: str) -> str:

@@ -246,7 +246,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
         # The one of this environment, which need not be on the PATH.
         launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
-    with open(folder / "log.txt", "ab", buffering=0) as log:  # the process writes to it, too
+    with open(folder / "log.txt", "ab", buffering=0) as log:  # the process also writes to it
         log.write(f"$ {' '.join(command)}\n".encode())
         try:
             popen = subprocess.Popen(

@@ -35,7 +35,7 @@ class Group:
         arguments: Arguments of the first run.
         runs: Keys of the runs.
         values: Metric -> one figure per run; runs without the metric are left out.
-        defence: The preprocessing defense of the runs, or `None`.
+        defense: The preprocessing defense of the runs, or `None`.
 
     Example:
         >>> group = Group("method=normal", {"method": "normal"}, ("01", "02"), {"eval_loss": [0.5, 0.75]})
@@ -47,7 +47,7 @@ class Group:
     arguments: Mapping[str, Any]
     runs: tuple[str, ...]
     values: Mapping[str, list[float]]
-    defence: Mapping[str, Any] | None = None
+    defense: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON values: mean, standard deviation and 95 % t-interval of each metric."""
@@ -60,8 +60,8 @@ class Group:
             }
             for name, values in self.values.items()
         }
-        defense = {"preprocessing_defence": self.defence} if self.defence else {}
-        return {"name": self.name, "runs": list(self.runs), "metrics": metrics, **defense}
+        disclosed = {"preprocessing_defence": self.defense} if self.defense else {}
+        return {"name": self.name, "runs": list(self.runs), "metrics": metrics, **disclosed}
 
 
 def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -131,7 +131,7 @@ def markdown(groups: Sequence[Group]) -> str:
     """
     titles = _name_columns(groups)
     lines: list[str] = []
-    for line in disclosures((g.name, {"preprocessing_defence": g.defence}) for g in groups):
+    for line in disclosures((g.name, {"preprocessing_defence": g.defense}) for g in groups):
         lines += [line, ""]
     lines.append("| run | seeds | " + " | ".join(titles.values()) + " |")
     lines.append("|---" * (2 + len(titles)) + "|")
@@ -213,7 +213,7 @@ def write_summary(
             points.append(
                 {
                     "name": group.name.removeprefix(f"method={method}").strip() or method,
-                    "group": f"{method}, {group.defence['name']}" if group.defence else method,
+                    "group": f"{method}, {group.defense['name']}" if group.defense else method,
                     "fickle": group.values[fickle],
                     "obstinate": group.values[obstinate],
                 }

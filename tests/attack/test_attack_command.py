@@ -2,13 +2,16 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from attack_helpers import ANTONYMS, SYNONYMS, made_rows
 from tiny_models import tiny_model, tiny_tokenizer
 
+from hf_bat.attack.recipes import RECIPES, NamedRecipe, Recipe
 from hf_bat.cli import main
 from hf_bat.lexicon import SubstitutionTable
+from hf_bat.perturbations import AntonymPerturbation
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,27 @@ def test_text_of_one_row_is_attacked(folder, tmp_path, capsys):
     results = json.loads((tmp_path / "one.json").read_text())
     assert [row["attack"] for row in results] == ["antonym", "negation"]
     assert results[0]["candidates"] == 4  # man -> woman, happy -> sad, hot -> cold and cool
+
+
+def test_a_new_recipe_needs_no_change_in_the_command(folder, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "words", NamedRecipe(make_words, "obstinate", ("toxic_words",)))
+    (folder / "words.txt").write_text("man\n")
+    options = ["--attacks", "words", "--toxic-words", folder / "words.txt"]
+    assert attack(folder, *options, "--text", "A man.", "A dog.", "--label", "entailment") == 0
+    assert capsys.readouterr().out.startswith("words: ")
+    # The same option with a recipe that does not read it.
+    options[1] = "antonym"
+    assert attack(folder, *options, "--text", "A man.", "A dog.") == 2
+    assert "--toxic-words is for toxicity, words;" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["attack", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "textfooler-wordnet, words (default" in shown and "words of toxicity, words," in shown
+
+
+def make_words(parts):
+    table = SubstitutionTable({Path(parts.toxic_words).read_text().strip(): ["woman"]})
+    return Recipe("words", AntonymPerturbation(table), "keep-strict", key="words")
 
 
 def test_order_of_labels_without_names_is_reported(folder, tmp_path, capsys):

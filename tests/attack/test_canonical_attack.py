@@ -41,7 +41,7 @@ def test_a_synonym_attack_with_the_same_table_cannot_succeed_and_the_report_says
     assert plain["synonym"]["asr"] > 0.3
     assert report.about["preprocessing_defence"] == CANONICAL.describe()
     assert report.to_dict()["preprocessing_defence"]["table"] == TABLE.fingerprint
-    line = f"Preprocessing defence: canonicalize ({CANONICAL.fingerprint[:12]})"
+    line = f"Preprocessing defense: canonicalize ({CANONICAL.fingerprint[:12]})"
     assert report.to_markdown().startswith(line)
     assert line in render_attack_page(report)
     assert "preprocessing_defence" not in plain.to_dict()
@@ -61,7 +61,7 @@ def test_a_smoothed_model_discloses_both_whichever_is_outside(smoothed_outside):
     report = Attack("antonym", model, antonyms=ANTONYMS).run(canonical_rows(5))
     assert report.about["preprocessing_defence"] == CANONICAL.describe()
     assert report.about["smoothed"]["samples"] == 5
-    assert report.to_markdown().startswith("Preprocessing defence: canonicalize")
+    assert report.to_markdown().startswith("Preprocessing defense: canonicalize")
 
 
 def test_an_antonym_attack_is_that_on_a_function_of_canonical_texts():
@@ -147,7 +147,7 @@ def test_the_attack_command_takes_the_models_own_table_and_warns_without_the_fla
     assert command(folder, "attack", *flags, "--label-filter", "--canonicalize") == 0
     shown = capsys.readouterr()
     assert (
-        "Preprocessing defence: canonicalize" in shown.out
+        "Preprocessing defense: canonicalize" in shown.out
         and "without --canonicalize" not in shown.err
     )
     report = json.loads((tmp_path / "out.json").read_text())
@@ -168,18 +168,18 @@ def test_another_table_is_taken_with_a_warning(folder, tmp_path, capsys):
     assert command(folder, "attack", *flags) == 0
     shown = capsys.readouterr()
     assert "was trained with another mapping" in shown.err
-    assert shown.out.startswith("Preprocessing defence: canonicalize (")
+    assert shown.out.startswith("Preprocessing defense: canonicalize (")
 
 
 def test_the_contrast_command_has_the_flag_too(folder, tmp_path, capsys):
     flags = ["--data", folder / "contrast.jsonl", "--json", tmp_path / "out.json"]
     assert command(folder, "contrast", *flags, "--canonicalize") == 0
-    assert "Preprocessing defence: canonicalize" in capsys.readouterr().out
+    assert "Preprocessing defense: canonicalize" in capsys.readouterr().out
     assert "preprocessing_defence" in json.loads((tmp_path / "out.json").read_text())
 
 
 MARK = {"name": "canonicalize", "fingerprint": CANONICAL.fingerprint}
-SAID = f"Preprocessing defence: canonicalize ({CANONICAL.fingerprint[:12]})"
+SAID = f"Preprocessing defense: canonicalize ({CANONICAL.fingerprint[:12]})"
 SMOOTHED = "Smoothed classifier: each answer is the vote over 5 draws"
 
 

@@ -34,6 +34,7 @@ FAULTS = [
     (f"{ATTACK_ROWS} --exclude-stopwords", "--smooth"),
     (f"{ATTACK_ROWS} --seed -1", "seed"),
     (f"{ATTACK} --text a b --rows new.jsonl", "--rows"),
+    (f"{ATTACK} --text a b --max-samples 3", "--max-samples"),
     ("attack --task snli --model /nowhere/at-all --text a b", "/nowhere/at-all"),
     (f"{ATTACK_MODEL} --text one", "2 texts"),
     (f"{ATTACK_MODEL_ROWS} --attacks antonim", "antonym"),

@@ -67,7 +67,7 @@ def test_preprocessing_defense_is_used_and_disclosed(tmp_path, capsys):
     assert call("certify", tmp_path, *flags, "--canonicalize", tmp_path / "synonyms.json") == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["preprocessing_defence"]["name"] == "canonicalize"
-    assert "Preprocessing defence: canonicalize (" in capsys.readouterr().out
+    assert "Preprocessing defense: canonicalize (" in capsys.readouterr().out
     assert report["cost"]["forwards"] == 1, "every draw is the same text to the model"
     assert call("certify", tmp_path, *flags) == 0
     report = json.loads((tmp_path / "report.json").read_text())

@@ -161,7 +161,7 @@ def test_preprocessing_defense_is_disclosed(reports, tmp_path, capsys):
     assert run_command(a, b, "--json", tmp_path / "out.json") == 0
     head = capsys.readouterr().out.split("\n\n")[0].splitlines()
     assert head[0] == f"A: {a}" and head[1] == f"B: {b}"
-    assert head[2].strip().startswith("Preprocessing defence: canonicalize (0a1b2c3d4e5f)")
+    assert head[2].strip().startswith("Preprocessing defense: canonicalize (0a1b2c3d4e5f)")
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["preprocessing_defences"] == {"b": defence} and "smoothed" not in written
 
@@ -184,7 +184,7 @@ def test_command(reports, tmp_path, capsys):
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "out.json").read_text())["comparisons"][0]
     assert f"{100 * written['difference']:+.1f}" in shown and "antonym" in shown
-    assert "Preprocessing defence" not in shown
+    assert "Preprocessing defense" not in shown
     with pytest.raises(HfBatError, match="recipes"):
         run_command(a, other)
 

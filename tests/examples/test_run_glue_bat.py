@@ -410,31 +410,31 @@ def test_a_preprocessing_defence_stands_below_the_last_table(tiny_folder, tmp_pa
                       "--canonicalize", method="normal")  # fmt: skip
     status, out, _ = in_process(*flags)
     assert status == 0
-    assert out.rstrip().splitlines()[-1].startswith("Preprocessing defence: canonicalize (")
+    assert out.rstrip().splitlines()[-1].startswith("Preprocessing defense: canonicalize (")
     for name in ("eval_results.json", "all_results.json"):
         written = read(tmp_path / "out" / name)
         assert written["preprocessing_defence"]["name"] == "canonicalize"
         assert written["eval_accuracy"] is not None
     write_report(tmp_path / "out", tmp_path / "page.html")
-    assert "<p>Preprocessing defence: canonicalize (" in (tmp_path / "page.html").read_text()
+    assert "<p>Preprocessing defense: canonicalize (" in (tmp_path / "page.html").read_text()
     # A run without it into the same folder takes the line back, in all_results.json too.
     shutil.copytree(tmp_path / "out", tmp_path / "again")
     flags = flags_for(
         tiny_folder, tmp_path / "again", *snli(tiny_folder, "--do_eval"), method="normal"
     )
     status, out, _ = in_process(*flags)
-    assert status == 0 and "Preprocessing defence" not in out
+    assert status == 0 and "Preprocessing defense" not in out
     for name in ("eval_results.json", "all_results.json"):
         assert read(tmp_path / "again" / name)["preprocessing_defence"] is None
     (tmp_path / "again" / "perturbations.json").unlink(missing_ok=True)
     write_report(tmp_path / "again", tmp_path / "page.html")
-    assert "Preprocessing defence" not in (tmp_path / "page.html").read_text()
+    assert "Preprocessing defense" not in (tmp_path / "page.html").read_text()
     # Beside a baseline, each by name.
     flags = flags_for(tiny_folder, tmp_path / "b", *snli(tiny_folder, "--do_eval"),
                       "--baseline", tmp_path / "out", method="normal")  # fmt: skip
     status, out, _ = in_process(*flags)
     assert status == 0 and "this model: " not in out
-    assert out.rstrip().splitlines()[-1].startswith("baseline: Preprocessing defence: canonicalize")
+    assert out.rstrip().splitlines()[-1].startswith("baseline: Preprocessing defense: canonicalize")
     assert "preprocessing_defence" not in read(tmp_path / "b" / "eval_results.json")
 
 

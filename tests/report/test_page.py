@@ -106,15 +106,15 @@ def test_preprocessing_defense_is_disclosed_in_every_section(folder):
     defence = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
     for name in ("attack.json", "contrast.json", "certificate.json", "compare.json"):
         write_report(folder, folder / "report.html")
-        before = (folder / "report.html").read_text().count("Preprocessing defence: canonicalize")
+        before = (folder / "report.html").read_text().count("Preprocessing defense: canonicalize")
         content = json.loads((folder / name).read_text())
         key, found = ("preprocessing_defences", {"b": defence}) if name == "compare.json" else (
             "preprocessing_defence", defence)  # fmt: skip
         write(folder / name, {**content, key: found})
         write_report(folder, folder / "report.html")
         after = (folder / "report.html").read_text()
-        assert after.count("Preprocessing defence: canonicalize (0a1b2c3d4e5f)") == before + 1, name
-    assert "B: Preprocessing defence" in after
+        assert after.count("Preprocessing defense: canonicalize (0a1b2c3d4e5f)") == before + 1, name
+    assert "B: Preprocessing defense" in after
 
 
 def test_page_shows_no_token_of_an_earlier_result(tmp_path):

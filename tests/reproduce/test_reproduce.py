@@ -443,7 +443,7 @@ def test_preprocessing_defense_is_disclosed_below_the_table(script, tmp_path):
         for result in results:
             result["preprocessing_defence"] = defence
     script.write_outputs(experiment, groups, tmp_path, tmp_path / "defended", "small")
-    line = "Preprocessing defence: canonicalize (0a1b2c3d4e5f)"
+    line = "Preprocessing defense: canonicalize (0a1b2c3d4e5f)"
     for name in ("table.md", "table.tex"):
         assert (tmp_path / "defended" / name).read_text().count(line) == 1
     write_report(tmp_path / "defended", tmp_path / "page.html")

@@ -136,7 +136,7 @@ def test_preprocessing_defense_is_disclosed_in_all_files(tmp_path):
     plain, defended = runs
     # Another rule from table to mapping makes another run.
     assert identify(defended.arguments)["canonicalize"] == MAPPING_VERSION
-    line = "canonicalize=True: Preprocessing defence: canonicalize"
+    line = "canonicalize=True: Preprocessing defense: canonicalize"
     # Early results have it in their arguments only.
     write_summary(tmp_path, runs, results, ["canonicalize", "seed"])
     assert (tmp_path / "sweep.md").read_text().startswith(f"{line}: words are rewritten")
@@ -152,7 +152,7 @@ def test_preprocessing_defense_is_disclosed_in_all_files(tmp_path):
     assert f"<p>{line} (0a1b2c3d4e5f)" in (tmp_path / "report.html").read_text()
     # If all runs have it, the line has no name.
     write_summary(tmp_path, [defended], results, ["seed"])
-    assert (tmp_path / "sweep.md").read_text().startswith("Preprocessing defence: canonicalize (")
+    assert (tmp_path / "sweep.md").read_text().startswith("Preprocessing defense: canonicalize (")
     write_summary(tmp_path, [plain], results, ["seed"])
     for name in ("sweep.md", "frontier.svg"):
         assert "canonicalize" not in (tmp_path / name).read_text()

@@ -45,7 +45,7 @@ class F1(base.PackagedMetric):
     def _compute(
         self, predictions: Sequence[int], references: Sequence[int], **options: Any
     ) -> dict[str, Any]:
-        # scikit-learn's default is 0 too, with a warning for each class that a small set lacks.
+        # scikit-learn's default is also 0, with a warning for each class that a small set lacks.
         value = f1_score(references, predictions, zero_division=0.0, **options)
         # With `average=None` an array, one value per class.
         return {"f1": float(value) if isinstance(value, float) else value.tolist()}
