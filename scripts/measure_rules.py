@@ -108,27 +108,42 @@ def main() -> None:
     fickle, _ = build_perturbations()
     print("| suite | rule | label | kind | pairs | with the rule's label | 95 % interval |")
     print("|---|---|---|---|---:|---:|---|")
+    totals: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
     for suite in options.suites:
         files, task_name = SUITES[suite]
         task = get_task(task_name)
-        columns, names = task.columns, task.label_names
-        rules = build_rules(task, names, fickle)
+        rules = build_rules(task, task.label_names, fickle)
         rows = [
-            (tuple(str(row[column]) for column in columns), int(str(row["label"])))
+            (tuple(str(row[column]) for column in task.columns), int(str(row["label"])))
             for row in read_rows(options.data, files)
         ]
         rules.prepare(rows)
-        for key, outcomes in sorted(compare(rules, rows, names).items()):
-            share = Share(sum(agrees for agrees, _, _ in outcomes), len(outcomes))
-            low, high = share.interval
-            print(
-                f"| {suite} | {' | '.join(key)} | {share.of} | {100 * share.rate:.1f} % "
-                f"| {100 * low:.1f} to {100 * high:.1f} |",
-                flush=True,
+        for (rule, label, kind), outcomes in sorted(compare(rules, rows, task.label_names).items()):
+            agreements = [agrees for agrees, _, _ in outcomes]
+            print(f"| {suite} | {rule} | {label} | {kind} | {describe(agreements)} |", flush=True)
+            # SICK's sentences need not be about the same scene.
+            group = (
+                "SICK"
+                if suite == "sick"
+                else "paraphrases"
+                if suite in ("qqp", "mrpc")
+                else "one scene"
             )
+            totals[group, rule, label] += agreements
             wrong = [(gold, texts) for agrees, gold, texts in outcomes if not agrees]
             for gold, texts in wrong[: options.show]:
                 print(f"    {gold}: {' || '.join(texts)}")
+    print("\n| suites | rule | label | pairs | with the rule's label | 95 % interval |")
+    print("|---|---|---|---:|---:|---|")
+    for key, agreements in totals.items():
+        print(f"| {' | '.join(key)} | {describe(agreements)} |")
+
+
+def describe(agreements: list[bool]) -> str:
+    share = Share(sum(agreements), len(agreements))
+    assert share.rate is not None and share.interval is not None
+    low, high = share.interval
+    return f"{share.of} | {100 * share.rate:.1f} % | {100 * low:.1f} to {100 * high:.1f}"
 
 
 if __name__ == "__main__":
