@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
 from hf_bat.labels import reconcile_labels
+from hf_bat.objective import KINDS
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.perturbations.validity import LabelValidity, get_inference_names
@@ -119,9 +120,10 @@ class PerturbationCollator:
         method = args.get_method()
         # With a recipe, the trainer replaces the sampler by one of adversarial texts.
         drawn = () if method.attack_recipe else method.draws
+        by_kind = dict(zip(KINDS, perturbations, strict=True))
         skipped, names = read_labels(task, config)
         options = {
-            **dict(zip(drawn, perturbations, strict=False)),
+            **{kind: by_kind[kind] for kind in drawn},
             "skipped_labels": skipped,
             "label_names": names,
             "num_fickle": args.num_fickle,
@@ -133,7 +135,7 @@ class PerturbationCollator:
             "perturb_anchor": method.perturbs_anchor,
             # Tells which obstinate versions pass the filter, which draws others too with "prefer".
             "validity": (
-                perturbations[1].validity if args.label_filter in ("only", "prefer") else None
+                by_kind["obstinate"].validity if args.label_filter in ("only", "prefer") else None
             ),
         }
         return cls(tokenizer, task.columns, **{**options, **changed})

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
-from hf_bat.objective import Distances, Forward, Term, tile_draws
+from hf_bat.objective import KINDS, Distances, Forward, Term, tile_draws
 
 DEFAULT_METHOD = "normal"
 # Options, beside its weights, of a method with obstinate versions.
@@ -84,8 +84,8 @@ class Method:
         weights: Weight -> default. Names among the arguments' fields (`alpha`, `beta`,
             `contrastive_weight`, `margin`, ...) can be set there; a weight with another name should be
             a field of the subclass.
-        draws: The versions that are drawn for each row: `()`, `("fickle",)` or
-            `("fickle", "obstinate")`.
+        draws: The kinds of versions that are drawn for each row: none, `"fickle"`, `"obstinate"` or
+            both.
         options: The training arguments that the method uses; others are refused.
         defaults: Option -> default where the method's differs from the arguments'.
         uses_vectors: Whether the terms need representations. Defaults to `False`.
@@ -116,8 +116,9 @@ class Method:
             settings: Weights and choices.
 
         Returns:
-            Component -> `Term`, under names for the training log that begin with `loss_`. Each total is a
-            sum over the micro-batch, so that the mean over the accumulation window and ranks is exact.
+            Component -> `Term`, under names for the training log that begin with `loss_`; `loss_ce` is
+            the trainer's. Each total is a sum over the micro-batch, so that the mean over the
+            accumulation window and ranks is exact.
         """
         return {}
 
@@ -125,10 +126,11 @@ class Method:
         """Count what the terms' means divide by, beside the counts of `hf_bat.objective.count_items`.
 
         Args:
-            batch: A training batch, before the model has seen it.
+            batch: A training batch with the method's versions, before the model has seen it. Batches
+                of clean epochs and of evaluation have no versions and are not counted.
 
         Returns:
-            Name -> scalar; the same names for every batch.
+            Name -> scalar tensor; the same names for every batch.
         """
         return {}
 
@@ -176,7 +178,7 @@ class Pairwise(Method):
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         weights = settings.weights
-        terms, fickle, obstinate = log_distances(forward, settings.distance)
+        terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
         pull, push = pairwise_terms(
             fickle.values[fickle.mask], obstinate.values[obstinate.mask], weights["margin"]
         )
@@ -192,7 +194,7 @@ class Triplet(Method):
     uses_vectors: bool = True
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        return add_triplets(forward, settings, settings.weights["margin"])
+        return build_triplet_terms(forward, settings, settings.weights["margin"])
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class Likelihood(Method):
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         weights = settings.weights
-        terms = add_fickle_entropy(forward, settings, weights["alpha"])
+        terms = build_fickle_entropy(forward, settings, weights["alpha"])
         obstinate = forward.versions["obstinate"]
         assert forward.labels is not None
         labels = forward.labels[obstinate.owners]
@@ -222,7 +224,7 @@ class Likelihood(Method):
         terms["loss_obstinate"] = Term(losses.sum(), "obstinate", weights["beta"])
         terms["label_drop"] = Term((anchor - version).sum(), "obstinate", None)
         if forward.vectors is not None:
-            terms |= add_triplets(forward, settings, TRIPLET_MARGIN)
+            terms |= build_triplet_terms(forward, settings, TRIPLET_MARGIN)
         return terms
 
     def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,7 +271,7 @@ class AdversarialRows(Method):
     """Train on the rows and on adversarial versions of them (A2T, Yoo and Qi 2021)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        return add_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
+        return build_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
 
     def check_options(self, args: Any) -> None:
         if args.a2t_candidates == "mlm" and args.mlm_model is None:
@@ -280,7 +282,9 @@ class AdversarialRows(Method):
             raise HfBatError(f"mlm_model={args.mlm_model!r} needs a2t_candidates='mlm'")
 
 
-def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Distances, Distances]:
+def measure_version_distances(
+    forward: Forward, distance: str
+) -> tuple[dict[str, Term], Distances, Distances]:
     """Return the mean distances as logged components, and the fickle and obstinate distances."""
     fickle = forward.measure_distances("fickle", distance)
     obstinate = forward.measure_distances("obstinate", distance)
@@ -291,11 +295,11 @@ def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Dis
     return terms, fickle, obstinate
 
 
-def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
+def build_triplet_terms(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
     """Return the triplet term and the logged distances."""
     # With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
     # the shorter list starts again.
-    terms, fickle, obstinate = log_distances(forward, settings.distance)
+    terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
     draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
     losses, counted = triplet_terms(
         tile_draws(fickle.values, draws).flatten(),
@@ -310,7 +314,9 @@ def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dic
     return terms
 
 
-def add_fickle_entropy(forward: Forward, settings: LossSettings, weight: float) -> dict[str, Term]:
+def build_fickle_entropy(
+    forward: Forward, settings: LossSettings, weight: float
+) -> dict[str, Term]:
     """Return the cross-entropy on the fickle versions, with the anchors' labels."""
     fickle = forward.versions["fickle"]
     assert forward.labels is not None
@@ -388,7 +394,7 @@ METHODS: dict[str, Method] = {
 }
 
 # Checkpoints and model cards name these, so that their meaning must not change.
-_BUILT_IN = frozenset(METHODS)
+_BUILT_IN = dict(METHODS)
 # Weights that are fields of the training arguments; a user's method may have others.
 WEIGHTS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.weights))
 
@@ -420,7 +426,7 @@ def register_method(method: Method) -> Method:
         The same method.
 
     Raises:
-        HfBatError: If the name is empty or one of this package's methods has it.
+        HfBatError: If `check_own_method` refuses the method.
 
     Example:
         >>> method = register_method(Method(name="mine"))
@@ -428,7 +434,19 @@ def register_method(method: Method) -> Method:
         True
         >>> del METHODS["mine"]
     """
-    if not method.name or method.name in _BUILT_IN:
-        raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")
+    check_own_method(method)
     METHODS[method.name] = method
     return method
+
+
+def check_own_method(method: Any) -> None:
+    """Check that a user's method is a `Method` with its own name and with known kinds of versions."""
+    if not isinstance(method, Method):
+        raise HfBatError(
+            f"a method of yours must be an instance of hf_bat.methods.Method; got {method!r} (give the "
+            "name of a method to the arguments)"
+        )
+    if not method.name or _BUILT_IN.get(method.name, method) is not method:
+        raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")
+    for kind in method.draws:
+        check_choice("kind of version in draws", kind, KINDS)
