@@ -117,7 +117,7 @@ class RowAttacker:
     Args:
         args: Choose recipe, schedule and folder. Every rank must be able to read the output folder.
         task: Task of the training rows.
-        tokenizer: The model's tokenizer, a fast one.
+        tokenizer: The model's tokenizer; a fast one if the recipe ranks words by gradient.
         synonyms: Table of the candidates.
         antonyms: Table of the words that a masked language model must not put in.
         canonicalizer: Preprocessing defense of the model, through which it is attacked too.
@@ -132,11 +132,6 @@ class RowAttacker:
         antonyms: TableSource,
         canonicalizer: Canonicalizer | None = None,
     ):
-        if not tokenizer.is_fast:
-            raise HfBatError(
-                f"method='a2t' needs a fast tokenizer to rank words by gradient; "
-                f"{type(tokenizer).__name__} is a slow one"
-            )
         self.recipe = get_recipe(
             args.get_method().attack_recipe + ("-mlm" if args.a2t_candidates == "mlm" else ""),
             synonyms=synonyms,
@@ -147,6 +142,11 @@ class RowAttacker:
             max_length=args.max_seq_length,
             mlm_model=args.mlm_model,
         )
+        if self.recipe.ranking == "gradient" and not tokenizer.is_fast:
+            raise HfBatError(
+                f"method={args.method!r} needs a fast tokenizer to rank words by gradient; "
+                f"{type(tokenizer).__name__} is a slow one"
+            )
         self.args, self.schedule = args, AttackSchedule.from_arguments(args)
         # Prepared rows have the model's label numbers, in a column of this name.
         self.task = replace(task, label_column="label")

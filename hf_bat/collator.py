@@ -125,13 +125,10 @@ class PerturbationCollator:
         method = args.get_method()
         # With a recipe, the trainer replaces the sampler by one of adversarial texts.
         drawn = () if method.attack_recipe else method.draws
+        by_kind = dict(zip(KINDS, perturbations, strict=True))
         skipped, names = read_labels(task, config)
         options = {
-            **{
-                kind: perturbation
-                for kind, perturbation in zip(KINDS, perturbations, strict=True)
-                if kind in drawn
-            },
+            **{kind: by_kind[kind] for kind in KINDS if kind in drawn},
             "skipped_labels": skipped,
             "label_names": names,
             "num_fickle": args.num_fickle,
@@ -143,7 +140,7 @@ class PerturbationCollator:
             "perturb_anchor": method.perturbs_anchor,
             # Tells which obstinate versions pass the filter, which draws others too with "prefer".
             "validity": (
-                perturbations[1].validity if args.label_filter in ("only", "prefer") else None
+                by_kind["obstinate"].validity if args.label_filter in ("only", "prefer") else None
             ),
         }
         return cls(tokenizer, task.columns, **{**options, **changed})

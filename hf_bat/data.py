@@ -193,13 +193,14 @@ def _drop_unusable(
         if not isinstance(text, str) or not text.strip()
     } - unlabeled  # a dropped row is counted once
     dropped = unlabeled | empty
+    if dropped:
+        logger.warning(
+            f"{name}: dropped {len(dropped)} of {len(dataset)} rows ({len(unlabeled)} without a label, "
+            f"{len(empty)} with an empty text)"
+        )
+    if len(dropped) == len(dataset):
+        raise HfBatError(f"the {name} has no usable row (of {len(dataset)})")
     if not dropped:
         return dataset, labels
-    logger.warning(
-        f"{name}: dropped {len(dropped)} of {len(dataset)} rows ({len(unlabeled)} without a label, "
-        f"{len(empty)} with an empty text)"
-    )
     keep = [i for i in range(len(dataset)) if i not in dropped]
-    if not keep:
-        raise HfBatError(f"the {name} has no usable row (of {len(dataset)})")
     return dataset.select(keep), [labels[i] for i in keep]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from numbers import Integral
+from typing import Any
 
 
 class HfBatError(ValueError):
@@ -22,6 +24,14 @@ def check_choice(name: str, value: object, known: Collection[str]) -> None:
     """Raise an error if the value of an option is not one of those known."""
     if value not in known:
         raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def check_integer(name: str, value: Any) -> int:
+    """Return the value of an option as Python's own integer; raise an error if it is of another type."""
+    # NumPy's integers are integers too, but cannot be written as JSON.
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise HfBatError(f"{name} must be an integer; got {value!r}")
+    return int(value)
 
 
 def describe_cause(error: BaseException) -> str:

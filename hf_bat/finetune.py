@@ -82,6 +82,8 @@ def load_rows(
             if mismatched in task.splits and (given.get(f"{mismatched}_file") or not files[role]):
                 files[mismatched] = given.get(f"{mismatched}_file")
             limit = given.get(_LIMITS[role])
+            if limit is not None and limit < 1:
+                raise HfBatError(f"{_LIMITS[role]} must be at least 1; got {limit}")
             for name, path in files.items():
                 split = load_split(path) if path else load_hub_split(task, name)
                 rows[name] = split if limit is None else split.select(range(min(limit, len(split))))

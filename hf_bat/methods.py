@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from hf_bat.counterfactual.rules import RULES
 from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
-from hf_bat.objective import Distances, Forward, Term, tile_draws
+from hf_bat.objective import VERSIONS, Distances, Forward, Term, tile_draws
 
 DEFAULT_METHOD = "normal"
 # Options, beside its weights, of a method with obstinate versions.
@@ -117,8 +117,9 @@ class Method:
             settings: Weights and choices.
 
         Returns:
-            Component -> `Term`, under names for the training log that begin with `loss_`. Each total is a
-            sum over the micro-batch, so that the mean over the accumulation window and ranks is exact.
+            Component -> `Term`, under names for the training log that begin with `loss_`; `loss_ce` is
+            the trainer's. Each total is a sum over the micro-batch, so that the mean over the
+            accumulation window and ranks is exact.
         """
         return {}
 
@@ -126,10 +127,11 @@ class Method:
         """Count what the terms' means divide by, beside the counts of `hf_bat.objective.count_items`.
 
         Args:
-            batch: A training batch, before the model has seen it.
+            batch: A training batch with the method's versions, before the model has seen it. Batches
+                of clean epochs and of evaluation have no versions and are not counted.
 
         Returns:
-            Name -> scalar; the same names for every batch.
+            Name -> scalar tensor; the same names for every batch.
         """
         return {}
 
@@ -177,7 +179,7 @@ class Pairwise(Method):
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         weights = settings.weights
-        terms, fickle, obstinate = log_distances(forward, settings.distance)
+        terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
         pull, push = pairwise_terms(
             fickle.values[fickle.mask], obstinate.values[obstinate.mask], weights["margin"]
         )
@@ -193,7 +195,7 @@ class Triplet(Method):
     uses_vectors: bool = True
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        return add_triplets(forward, settings, settings.weights["margin"])
+        return build_triplet_terms(forward, settings, settings.weights["margin"])
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Likelihood(Method):
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         weights = settings.weights
-        terms = add_fickle_entropy(forward, settings, weights["alpha"])
+        terms = build_fickle_entropy(forward, settings, weights["alpha"])
         obstinate = forward.versions["obstinate"]
         assert forward.labels is not None
         labels = forward.labels[obstinate.owners]
@@ -223,7 +225,7 @@ class Likelihood(Method):
         terms["loss_obstinate"] = Term(losses.sum(), "obstinate", weights["beta"])
         terms["label_drop"] = Term((anchor - version).sum(), "obstinate", None)
         if forward.vectors is not None:
-            terms |= add_triplets(forward, settings, TRIPLET_MARGIN)
+            terms |= build_triplet_terms(forward, settings, TRIPLET_MARGIN)
         return terms
 
     def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,7 +272,7 @@ class AdversarialRows(Method):
     """Train on the rows and on adversarial versions of them (A2T, Yoo and Qi 2021)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        return add_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
+        return build_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
 
     def check_options(self, args: Any) -> None:
         if args.a2t_candidates == "mlm" and args.mlm_model is None:
@@ -286,7 +288,7 @@ class Counterfactual(Method):
     """Train on fickle versions with the row's label, and on labeled edits with theirs (this package's)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        terms = add_fickle_entropy(forward, settings, settings.weights["alpha"])
+        terms = build_fickle_entropy(forward, settings, settings.weights["alpha"])
         versions = forward.versions["counterfactual"]
         assert versions.labels is not None and versions.rules is not None
         total = settings.cross_entropy(versions.logits, versions.labels)
@@ -301,14 +303,13 @@ class Counterfactual(Method):
         return terms
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        if "counterfactual_mask" not in batch:
-            zero = torch.zeros((), device=batch["labels"].device)
-            return {f"rule_{name}": zero for name in RULES}
         rules = batch["counterfactual_rules"][batch["counterfactual_mask"]]
         return {f"rule_{name}": (rules == i).sum() for i, name in enumerate(RULES)}
 
 
-def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Distances, Distances]:
+def measure_version_distances(
+    forward: Forward, distance: str
+) -> tuple[dict[str, Term], Distances, Distances]:
     """Return the mean distances as logged components, and the fickle and obstinate distances."""
     fickle = forward.measure_distances("fickle", distance)
     obstinate = forward.measure_distances("obstinate", distance)
@@ -319,11 +320,11 @@ def log_distances(forward: Forward, distance: str) -> tuple[dict[str, Term], Dis
     return terms, fickle, obstinate
 
 
-def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
+def build_triplet_terms(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
     """Return the triplet term and the logged distances."""
     # With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
     # the shorter list starts again.
-    terms, fickle, obstinate = log_distances(forward, settings.distance)
+    terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
     draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
     losses, counted = triplet_terms(
         tile_draws(fickle.values, draws).flatten(),
@@ -338,7 +339,9 @@ def add_triplets(forward: Forward, settings: LossSettings, margin: float) -> dic
     return terms
 
 
-def add_fickle_entropy(forward: Forward, settings: LossSettings, weight: float) -> dict[str, Term]:
+def build_fickle_entropy(
+    forward: Forward, settings: LossSettings, weight: float
+) -> dict[str, Term]:
     """Return the cross-entropy on the fickle versions, with the anchors' labels."""
     fickle = forward.versions["fickle"]
     assert forward.labels is not None
@@ -432,7 +435,7 @@ METHODS: dict[str, Method] = {
 }
 
 # Checkpoints and model cards name these, so that their meaning must not change.
-_BUILT_IN = frozenset(METHODS)
+_BUILT_IN = dict(METHODS)
 # Weights that are fields of the training arguments; a user's method may have others.
 WEIGHTS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.weights))
 
@@ -464,7 +467,7 @@ def register_method(method: Method) -> Method:
         The same method.
 
     Raises:
-        HfBatError: If the name is empty or one of this package's methods has it.
+        HfBatError: If `check_own_method` refuses the method.
 
     Example:
         >>> method = register_method(Method(name="mine"))
@@ -472,7 +475,19 @@ def register_method(method: Method) -> Method:
         True
         >>> del METHODS["mine"]
     """
-    if not method.name or method.name in _BUILT_IN:
-        raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")
+    check_own_method(method)
     METHODS[method.name] = method
     return method
+
+
+def check_own_method(method: Any) -> None:
+    """Check that a user's method is a `Method` with its own name and with known kinds of versions."""
+    if not isinstance(method, Method):
+        raise HfBatError(
+            f"a method of yours must be an instance of hf_bat.methods.Method; got {method!r} (give the "
+            "name of a method to the arguments)"
+        )
+    if not method.name or _BUILT_IN.get(method.name, method) is not method:
+        raise HfBatError(f"method name {method.name!r} is empty or taken; give it another name=")
+    for kind in method.draws:
+        check_choice("kind of version in draws", kind, VERSIONS)

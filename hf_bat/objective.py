@@ -9,7 +9,7 @@ components for the log.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from datasets import Dataset
 from torch import nn
 
 from hf_bat.device import cast_to_double, get_double_dtype
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
@@ -232,6 +232,16 @@ def check_labels(batch: Batch, num_labels: int) -> None:
             f"label {int(wrong[0])} is not one of the model's labels 0..{num_labels - 1}: "
             "remove rows without a label"
         )
+
+
+def check_terms(terms: Mapping[str, Term], counts: Collection[str]) -> None:
+    """Check that a user's terms divide by known counts and leave the cross-entropy its name."""
+    if "loss_ce" in terms:
+        raise HfBatError(
+            "the method's term 'loss_ce' has the name of the cross-entropy on the anchors: rename it"
+        )
+    for name, term in terms.items():
+        check_choice(f"count of the term {name!r}:", term.over, counts)
 
 
 def check_finite(

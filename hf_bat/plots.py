@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.console import track
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.representations import KINDS
+from hf_bat.evaluation.representations import INPUT_KINDS
 from hf_bat.files import write_atomically
 from hf_bat.methods import METHODS
 from hf_bat.stats import t_interval
@@ -366,7 +366,7 @@ def tsne(
         HfBatError: There are fewer than 2 rows.
 
     Example:
-        >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(KINDS)}
+        >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(INPUT_KINDS)}
         >>> figure = tsne({"triplet": rows}, {"triplet": {"fickle_distance": 0.05,
         ...               "obstinate_distance": 0.9, "silhouette": 0.5}})
         >>> print(figure.axes[0].get_xlabel())
@@ -379,7 +379,7 @@ def tsne(
     shown = track(panels.items(), "t-SNE", "panel", len(panels))
     for axis, (title, vectors) in zip(axes, shown, strict=True):
         points = _fit_tsne(vectors, perplexity, seed)
-        for number, kind in enumerate(KINDS):
+        for number, kind in enumerate(INPUT_KINDS):
             # Anchors are drawn first and larger, because a fickle version often covers its own.
             size = 16 if kind == "anchor" else 4
             style = {"alpha": 0.8, "linewidths": 0, "rasterized": True, **_get_look(number)}
@@ -406,7 +406,7 @@ def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[
     import numpy as np
     from sklearn.manifold import TSNE
 
-    stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in KINDS])
+    stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in INPUT_KINDS])
     if len(stacked) < 6:
         raise HfBatError(
             "a projection needs at least two rows with a fickle and an obstinate version"
@@ -418,7 +418,7 @@ def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[
         metric="cosine",
         n_jobs=1,
     ).fit_transform(stacked)
-    return {kind: part.T for kind, part in zip(KINDS, np.split(flat, 3), strict=True)}
+    return {kind: part.T for kind, part in zip(INPUT_KINDS, np.split(flat, 3), strict=True)}
 
 
 @_apply_style()
@@ -451,7 +451,7 @@ def distance_histograms(
     everything = [d for kinds in panels.values() for ds in kinds.values() for d in ds]
     edges = np.linspace(0.0, max(everything, default=1.0) or 1.0, bins + 1)
     for axis, (title, kinds) in zip(axes, panels.items(), strict=True):
-        for number, kind in enumerate(KINDS):
+        for number, kind in enumerate(INPUT_KINDS):
             distances = kinds.get(kind)
             if not distances:
                 continue

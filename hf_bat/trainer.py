@@ -44,6 +44,7 @@ from hf_bat.objective import (
     Term,
     check_finite,
     check_labels,
+    check_terms,
     compute_mean_weight,
     count_items,
     mean_over,
@@ -77,7 +78,9 @@ class BalancedTrainer(Trainer):
         task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
         synonyms: A `SubstitutionTable`, a mapping or the path of one. Defaults to the bundled table.
         antonyms: The same for antonyms.
-        method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names.
+        method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
+            method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
+            change options of this trainer in `trainer.args`.
         **kwargs: Everything else that `Trainer` takes.
 
     Raises:
@@ -115,7 +118,7 @@ class BalancedTrainer(Trainer):
         if not isinstance(args, BalancedTrainingArguments):
             raise HfBatError(f"args must be BalancedTrainingArguments; got {type(args).__name__}")
         if method is not None:
-            args.use_method(method)
+            args = args.copy_with_method(method)
         self.task = get_task(task) if task is not None else None
         self._synonyms, self._antonyms = synonyms, antonyms
         self._own_collator = data_collator
@@ -141,6 +144,11 @@ class BalancedTrainer(Trainer):
         # batch size.
         self._mean_class_weight: float | None = None
         self.loss_meter = LossMeter()
+        # Number of rows and attack reports of the last `evaluation_loop`, from which `evaluate` makes a
+        # section of the card.
+        self._last_evaluation: tuple[int, dict[str, Any]] = (0, {})
+        # Whether `push_to_hub` has written the card, so that a failure is the upload's.
+        self._is_uploading = False
         if self.task is not None:
             self._complete_config(self.model)
             self.train_dataset = self._prepare(train_dataset, "training set")
@@ -217,8 +225,12 @@ class BalancedTrainer(Trainer):
             return ()  # a language model's predictions, not a table
         if kinds and self._own_collator is not None:
             return tuple(getattr(self._own_collator.sampler, kind) for kind in kinds)
-        made = dict(zip(KINDS, self.perturbations, strict=True)) if kinds else {}
-        return tuple(self.rules if kind == "counterfactual" else made[kind] for kind in kinds)
+        return tuple(self._get_perturbation(kind) for kind in kinds)
+
+    def _get_perturbation(self, kind: str) -> Any:
+        if kind == "counterfactual":
+            return self.rules
+        return self.perturbations[KINDS.index(kind)]
 
     def _read_defense(self) -> tuple[bool, str] | None:
         """Return the options that the preprocessing defense depends on; `None` without one."""
@@ -312,8 +324,7 @@ class BalancedTrainer(Trainer):
         """Return batches of rows, in order, with one fickle and one obstinate draw each."""
         sampler = getattr(self._own_collator, "sampler", None)
         versions = {
-            kind: getattr(sampler, kind, None) or perturbation
-            for kind, perturbation in zip(KINDS, self.perturbations, strict=True)
+            kind: getattr(sampler, kind, None) or self._get_perturbation(kind) for kind in KINDS
         }
         single = {"num_fickle": 1, "num_obstinate": 1, "clean_epochs": 0, "perturb_anchor": False}
         # Labeled pairs have no distance to the anchor.
@@ -352,9 +363,12 @@ class BalancedTrainer(Trainer):
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         args = self.args
-        own = args.get_method().count(batch)
-        counts = count_items(batch, args.mask, args.class_weights)
-        return counts | {name: count.float() for name, count in own.items()}
+        counts, method = count_items(batch, args.mask, args.class_weights), args.get_method()
+        # Whether a batch has versions depends only on the epoch, so that all batches of a window, on all
+        # ranks, have the same counts.
+        if method.draws and all(f"{kind}_mask" in batch for kind in method.draws):
+            counts |= {name: count.float() for name, count in method.count(batch).items()}
+        return counts
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         # Around the backward pass, too: gradient checkpointing repeats the forward pass in it.
@@ -399,6 +413,7 @@ class BalancedTrainer(Trainer):
             rows = torch.tensor(len(forward.logits) * self._mean_class_weight)
             window = {**counts, "rows": rows.to(forward.logits.device)}
         terms = method.terms(forward, settings) if forward.versions else {}
+        check_terms(terms, counts)
         loss = torch.zeros((), device=forward.logits.device)
         if self.compute_loss_func is None:
             entropy = settings.cross_entropy(forward.logits, inputs["labels"])
@@ -467,7 +482,7 @@ class BalancedTrainer(Trainer):
                 output = super().evaluation_loop(dataloader, description, *args, **kwargs)
         finally:
             self._mean_class_weight = None
-        self._last_evaluation: tuple[int, dict[str, Any]] = (output.num_samples, {})
+        self._last_evaluation = (output.num_samples, {})
         if description == "Prediction":
             return output
         if self.args.eval_distances:
@@ -590,8 +605,8 @@ class BalancedTrainer(Trainer):
         collator = self._own_collator
         if collator is None:
             # A method that draws nothing shows what the tables would give.
-            drawn = dict(zip(KINDS, self.perturbations, strict=True))
-            collator = self._make_collator(**({} if method.draws else drawn))
+            drawn = {} if method.draws else {kind: self._get_perturbation(kind) for kind in KINDS}
+            collator = self._make_collator(**drawn)
         names = reconcile_labels(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 

@@ -22,18 +22,20 @@ from hf_bat.attack.figures import (
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.errors import HfBatError
-from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, get_method
+from hf_bat.losses import DISTANCES, MASKS
+from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, check_own_method, get_method
 from hf_bat.perturbations.build import LABEL_FILTERS, check_obstinate_edits
 from hf_bat.perturbations.substitution import CASINGS
+from hf_bat.pooling import POOLINGS
 from hf_bat.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 # Option -> the values it may have.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "distance": ("cosine", "euclidean", "manhattan"),
-    "pooling": ("cls", "mean", "max", "last", "head_input"),
-    "mask": ("paper", "authors"),
+    "distance": DISTANCES,
+    "pooling": POOLINGS,
+    "mask": MASKS,
     "casing": CASINGS,
     "attack_every": ("eval", "epoch", "end"),
     "label_filter": LABEL_FILTERS,
@@ -228,16 +230,20 @@ class BalancedTrainingArguments(TrainingArguments):
         own: Method | None = self.__dict__.get("_own_method")
         return own if own is not None and own.name == self.method else get_method(self.method)
 
-    def use_method(self, method: Method) -> None:
-        """Train with a user's method: `method` becomes its name, and its defaults are filled in."""
+    def copy_with_method(self, method: Method) -> BalancedTrainingArguments:
+        """Return a copy of the arguments with a user's method: its name, its defaults and the object."""
+        check_own_method(method)
         if self.method not in (DEFAULT_METHOD, method.name):
             raise HfBatError(
                 f"method={self.method!r} in the arguments, {method.name!r} given to the trainer: name "
                 "one of them"
             )
-        self.__dict__["_own_method"] = method
-        self.method = method.name
-        self.check_method()
+        # A copy, because other trainers may be made with these arguments.
+        args = copy.copy(self)
+        args.__dict__["_own_method"] = method
+        args.method = method.name
+        args.check_method()
+        return args
 
     def check_method(self) -> None:
         """Check the method's options, and fill in the defaults of its weights."""
@@ -278,9 +284,13 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def get_given_options(self) -> dict[str, Any]:
         """Return the options beyond `TrainingArguments`, `None` where the method's default was filled in."""
-        own = {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
         filled = self.__dict__.get("_filled", {})
+        own = self._list_own_fields()
         return {name: None if name in filled else getattr(self, name) for name in sorted(own)}
+
+    def _list_own_fields(self) -> set[str]:
+        """Return the names of the options beyond `TrainingArguments`."""
+        return {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
 
     def restore_options(self, given: Mapping[str, Any]) -> None:
         """Set the options back to what `get_given_options` returned, and fill in the method's defaults."""
@@ -341,7 +351,8 @@ class BalancedTrainingArguments(TrainingArguments):
     def _check_use(self, method: Method) -> None:
         """Check that the method uses each option that was changed from its default."""
         defaults = {f.name: f.default for f in fields(self)} | {"clean_epochs": 0}
-        for name in sorted(method.list_unused(self.__dict__)):
+        # A registered method may have weights that are fields of its class.
+        for name in sorted(method.list_unused(self.__dict__) & self._list_own_fields()):
             value = getattr(self, name)
             if value != defaults[name]:
                 users = [m.name for m in METHODS.values() if name in (*m.options, *m.weights)]

@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from tiny_models import tiny_model
 from training_helpers import (
+    ANTONYMS,
     largest_difference,
     logged,
     made_rows,
     make_arguments,
     make_trainer,
+    tokenizer_for_made_rows,
     weights_of,
 )
 
-from hf_bat import HfBatError
+from hf_bat import BalancedTrainer, HfBatError
 from hf_bat.methods import METHODS, Method, get_method, register_method
 from hf_bat.objective import Term
 
@@ -111,8 +113,71 @@ def test_a_users_count_makes_the_gradient_independent_of_accumulation(tmp_path, 
         assert trainer.args.alpha == 2.0, "the method's default is filled in"
         trainer.train()
         results.append((weights_of(trainer.model), logged(trainer, "loss_pull")))
+        # Evaluation has no versions to count.
+        assert trainer.evaluate(made_rows(4))["eval_loss"] > 0
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
     assert largest_difference(results[0][0], results[1][0]) < 1e-6
+
+
+def test_a_users_count_is_called_only_for_batches_with_versions(tmp_path, registry):
+    register_method(Pull(weights={"alpha": 2.0}))
+    trainer = make_trainer(
+        tmp_path, made_rows(8), method="pull", num_train_epochs=2, clean_epochs=1,
+        gradient_accumulation_steps=2, per_device_train_batch_size=2, eval_strategy="epoch",
+        trainer_options={"eval_dataset": made_rows(4)},
+    )  # fmt: skip
+    trainer.train()
+    steps = [log["step"] for log in trainer.state.log_history if "loss_pull" in log]
+    assert steps == [3, 4] and len(logged(trainer, "eval_loss")) == 2
+
+
+@dataclass(frozen=True)
+class Push(Method):
+    """Train on the logits of the obstinate versions only."""
+
+    name: str = "push"
+    draws: tuple[str, ...] = ("obstinate",)
+
+    def terms(self, forward, settings):
+        return {"loss_push": Term(forward.versions["obstinate"].logits.sum(), "obstinate", 1.0)}
+
+
+def test_a_method_of_obstinate_versions_draws_antonyms(tmp_path):
+    trainer = make_trainer(tmp_path, made_rows(8), max_steps=1, trainer_options={"method": Push()})
+    sampler = trainer.data_collator.sampler
+    assert sampler.fickle is None and sampler.obstinate.table == ANTONYMS
+    preview = trainer.preview(8)
+    assert preview.shares.keys() == {"obstinate"}
+    # The figures of the method that draws the same obstinate versions.
+    balanced = make_trainer(tmp_path, made_rows(8), method="triplet").preview(8)
+    assert preview.shares["obstinate"] == balanced.shares["obstinate"]
+    trainer.train()
+    assert logged(trainer, "loss_push")
+    assert set(trainer.save_perturbations(tmp_path)) == {"antonyms"}
+
+
+def test_arguments_are_left_as_they_were(tmp_path):
+    args = make_arguments(tmp_path, max_steps=1)
+    parts = {"model": tiny_model("bert"), "args": args, "train_dataset": made_rows(4)}
+    parts |= {"processing_class": tokenizer_for_made_rows(), "task": "snli"}
+    own = BalancedTrainer(**parts, method=InfoNCE())
+    assert own.args.method == "infonce" and own.args.get_method() == InfoNCE()
+    assert args.method == "normal" and args.get_method() is get_method("normal")
+    plain = BalancedTrainer(**parts)
+    assert plain.args is args
+    plain.train()
+    assert not logged(plain, "loss_infonce")
+    # The copy has the method, and its options may be changed.
+    own.args.learning_rate = 0.5
+    own.train()
+    assert logged(own, "loss_infonce") and own.optimizer.param_groups[0]["lr"] == 0.5
+    assert args.learning_rate == 1e-3
+
+
+def test_weights_of_a_registered_method_do_not_concern_others(tmp_path, registry):
+    register_method(Pull(weights={"gamma": 1.0}))
+    assert make_arguments(tmp_path, method="triplet").margin == 1.0
+    assert make_arguments(tmp_path, method="pull").get_method().weights == {"gamma": 1.0}
 
 
 def test_a_users_method_is_previewed_recorded_and_resumed(tmp_path):

@@ -18,7 +18,7 @@ from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_integer
 from hf_bat.files import write_atomically
 from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
@@ -48,7 +48,7 @@ def read_examples(
 
     `config` is the model's configuration, whose labels are used, or `None` for a function.
     """
-    if limit is not None and limit < 1:
+    if limit is not None and check_integer("max_samples", limit) < 1:
         raise HfBatError(f"max_samples must be at least 1; got {limit}")
     rows = drop_format(rows)
     column, labels = find_labels(rows, task, config)

@@ -9,10 +9,10 @@ half, no edit changes the smoothed classifier's answer.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from hf_bat.certificate.report import (
 )
 from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource
 from hf_bat.data import find_labels
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_integer
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import clopper_pearson
 from hf_bat.tasks import Task, get_task
@@ -131,12 +131,13 @@ def certify(
         >>> [row["outcome"] for row in report.rows], report["certified_accuracy"]
         (['certified', 'not certified'], 0.5)
     """
+    if not isinstance(confidence, Real):
+        raise HfBatError(f"confidence must be a number; got {confidence!r}")
     setting = Setting(
         Smoothing(synonyms, seed),
-        # NumPy's numbers cannot be written as JSON.
-        None if radius is None else operator.index(radius),
+        None if radius is None else check_integer("radius", radius),
         float(confidence),
-        operator.index(samples),
+        check_integer("samples", samples),
         early_stopping,
     )
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from hf_bat.attack.engine import Counter, Engine, Request, Score
 from hf_bat.attack.models import WrappedClassifier, as_classifier
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, check_integer
 from hf_bat.lexicon import as_table
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import SynonymPerturbation
@@ -159,7 +158,7 @@ class SmoothedClassifier(WrappedClassifier):
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: `samples` is below 1, or there is no table.
+        HfBatError: `samples` is below 1 or no integer, or there is no table.
 
     Example:
         >>> def model(pairs):
@@ -178,12 +177,11 @@ class SmoothedClassifier(WrappedClassifier):
         tokenizer: Any = None,
         batch_size: int | None = None,
     ):
-        if samples < 1:
+        self.samples, self.batch_size = check_integer("samples", samples), batch_size
+        if self.samples < 1:
             raise HfBatError(f"samples must be at least 1; got {samples}")
         self.smoothing = Smoothing(synonyms, seed)
         super().__init__(as_classifier(model, tokenizer))
-        # NumPy's integers cannot be written as JSON.
-        self.samples, self.batch_size = operator.index(samples), batch_size
         self.name = f"{self.inner.name} (smoothed, {samples} samples)"
 
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:

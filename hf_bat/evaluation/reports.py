@@ -12,7 +12,7 @@ from hf_bat.errors import HfBatError
 
 Json = dict[str, Any]
 
-KINDS = ("attacks", "contrast")
+REPORT_KEYS = ("attacks", "contrast")
 _ROWS_ENDINGS = (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
 
 
@@ -47,7 +47,7 @@ def read_both(
     """Return the kind of two reports, "attacks" or "contrast", the reports, their rows files and rows."""
     reports, kinds = [read_report(path) for path in paths], []
     for path, report in zip(paths, reports, strict=True):
-        kind = next((kind for kind in KINDS if isinstance(report.get(kind), dict)), None)
+        kind = next((kind for kind in REPORT_KEYS if isinstance(report.get(kind), dict)), None)
         if kind is None:
             raise HfBatError(
                 f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no "

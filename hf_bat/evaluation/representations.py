@@ -15,7 +15,7 @@ from hf_bat.errors import HfBatError
 
 __all__ = ["collect", "distances", "separation"]
 
-KINDS = ("anchor", "fickle", "obstinate")
+INPUT_KINDS = ("anchor", "fickle", "obstinate")
 
 
 def collect(
@@ -51,7 +51,7 @@ def collect(
 
     if max_rows < 1:
         raise HfBatError(f"max_rows must be at least 1, not {max_rows}")
-    parts: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    parts: dict[str, list[Any]] = {kind: [] for kind in INPUT_KINDS}
     model: Any = trainer.model
     was_training = model.training
     model.eval()
@@ -59,7 +59,7 @@ def collect(
         with torch.no_grad(), trainer.accelerator.autocast(), disable_cudnn_attention():
             forward: Any = run_forward(model, batch, trainer.processing_class, pooling)
         batch_parts = {"anchor": (forward.vectors, np.arange(len(forward.vectors)))}
-        for kind in KINDS[1:]:
+        for kind in INPUT_KINDS[1:]:
             version = forward.versions[kind]
             batch_parts[kind] = (version.vectors, version.owners.cpu().numpy())
         # A row may lack one version: only rows with both are comparable.
@@ -89,11 +89,13 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
         {'fickle': [0.0], 'obstinate': [1.0]}
     """
     unit = {}
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         array = np.asarray(vectors[kind], dtype=np.float64)
         # A zero vector has no direction; it gets a distance of 1 from everything instead of NaN.
         unit[kind] = array / np.linalg.norm(array, axis=1, keepdims=True).clip(1e-12)
-    return {kind: (1 - (unit["anchor"] * unit[kind]).sum(axis=1)).tolist() for kind in KINDS[1:]}
+    return {
+        kind: (1 - (unit["anchor"] * unit[kind]).sum(axis=1)).tolist() for kind in INPUT_KINDS[1:]
+    }
 
 
 def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
@@ -119,7 +121,7 @@ def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
 
     far = distances(vectors)
     # Anchors and fickle versions should be one cluster, because they should be classified alike.
-    stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in KINDS])
+    stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in INPUT_KINDS])
     labels = np.repeat([0, 0, 1], len(far["fickle"]))
     return {
         "rows": len(far["fickle"]),

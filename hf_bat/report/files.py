@@ -62,7 +62,7 @@ def _describes_perturbations(content: Json) -> bool:
 
 
 # Kind of result -> whether a file holds one; a file may hold several. Rendering finds damaged parts.
-KINDS: dict[str, Callable[[Json], bool]] = {
+RESULT_TESTS: dict[str, Callable[[Json], bool]] = {
     "metrics": lambda content: bool(select_metrics(content)),
     "histories": _has("log_history", list),
     "attacks": _has("attacks", dict),
@@ -99,8 +99,10 @@ class Contents:
         return {*self.files, *self.row_files.values(), *self.pictures}
 
     def select(self, kind: str) -> dict[str, Json]:
-        """Return name -> content of the files of a kind, a key of `KINDS`."""
-        return {name: content for name, content in self.files.items() if KINDS[kind](content)}
+        """Return name -> content of the files of a kind, a key of `RESULT_TESTS`."""
+        return {
+            name: content for name, content in self.files.items() if RESULT_TESTS[kind](content)
+        }
 
     def skip(self, name: str, reason: str) -> None:
         """Leave out a file: a report together with its rows, or rows only."""
@@ -167,7 +169,7 @@ def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> No
         except (OSError, RecursionError, ValueError) as error:  # RecursionError: nested too deep
             contents.skipped[name] = f"cannot be read ({error})"
             continue
-        if isinstance(content, dict) and any(holds(content) for holds in KINDS.values()):
+        if isinstance(content, dict) and any(holds(content) for holds in RESULT_TESTS.values()):
             contents.files[name] = content
             contents.sources.append(path)
         else:

@@ -79,6 +79,7 @@ CALLS = [
         "other label column", "'gold'", [ROW], user_task(["premise"], "ab", label_column="gold")
     ),
     bad_rows("no usable row", "no usable row", [ROW | {"label": -1}]),
+    bad_rows("no row", "no usable row", datasets.Dataset.from_list([ROW]).select([])),
     bad_rows("streaming rows", "indexed", iter([])),
     bad_rows("texts instead of dicts", "dict", ["text"]),
 ]

@@ -17,6 +17,7 @@ from transformers import TrainingArguments
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, PerturbationCollator
 from hf_bat.methods import Method, register_method
+from hf_bat.objective import Term
 from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation
 
 INF, NAN = float("inf"), float("nan")
@@ -118,6 +119,18 @@ def train_after(**changes):
         trainer.train()
 
     return call
+
+
+def train_with_term(name, over):
+    """Return a call that trains with a method of the user's that has this term."""
+
+    class Mine(Method):
+        def terms(self, forward, settings):
+            return {name: Term(forward.logits.sum(), over, 1.0)}
+
+    return lambda folder: make_trainer(
+        folder, made_rows(4), trainer_options={"method": Mine("mine")}
+    ).train()
 
 
 def use_loss_function(**options):
@@ -330,6 +343,19 @@ CALLS = [
         with_trainer(own={"method": Method("mine")}, method="triplet"),
         "'mine'",
     ),
+    BadCall("name as own method", with_trainer(own={"method": "triplet"}), "'triplet'"),
+    BadCall("class as own method", with_trainer(own={"method": Method}), "instance"),
+    BadCall("own method without a name", with_trainer(own={"method": Method()}), "name"),
+    BadCall(
+        "own method with a taken name", with_trainer(own={"method": Method("triplet")}), "taken"
+    ),
+    BadCall(
+        "own method of unknown versions",
+        with_trainer(own={"method": Method("mine", draws=("fickel",))}),
+        "fickel",
+    ),
+    BadCall("term over an unknown count", train_with_term("loss_mine", "pairs"), "'pairs'"),
+    BadCall("term with a taken name", train_with_term("loss_ce", "rows"), "'loss_ce'"),
     BadCall("method without a name", lambda _: register_method(Method()), "name"),
     BadCall("method with a taken name", lambda _: register_method(Method("triplet")), "triplet"),
     BadCall(

@@ -339,6 +339,13 @@ BAD = {
     "names": (["--task_name", "snli", "--do_eval", "--label_names", "yes", "no"], "--class_names"),
     "empty": (["--task_name", "snli", "--do_eval", "--validation_file", "{folder}/empty.jsonl"],
               "empty.jsonl"),
+    "no training rows": (["--task_name", "snli", "--do_train", "--train_file",
+                          "{folder}/train.jsonl", "--max_train_samples", "0"], "max_train_samples"),
+    "no evaluation rows": (["--task_name", "snli", "--do_eval", "--validation_file",
+                            "{folder}/dev.jsonl", "--max_eval_samples", "-1"], "max_eval_samples"),
+    "no predictions": (["--task_name", "snli", "--do_predict", "--test_file",
+                        "{folder}/test.jsonl", "--max_predict_samples", "0"],
+                       "max_predict_samples"),
     "no hub": (["--task_name", "snli", "--do_train"], "--train_file"),
 }  # fmt: skip
 

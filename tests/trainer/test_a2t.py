@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -405,6 +406,30 @@ def test_neither_an_own_collator_nor_a_preview_is_possible(tmp_path, rows):
         make(tmp_path, rows, trainer_options={"data_collator": trainer.data_collator})
     with pytest.raises(HfBatError, match="_adversarial"):
         trainer.preview()
+
+
+def test_only_a_ranking_by_gradient_needs_a_fast_tokenizer(tmp_path, rows):
+    tokenizer = tokenizer_for_made_rows()
+
+    class SlowTokenizer(type(tokenizer)):
+        is_fast = False
+
+    tokenizer.__class__ = SlowTokenizer
+    own = {
+        recipe: replace(get_method("a2t"), name=f"by-{recipe}", attack_recipe=recipe)
+        for recipe in ("a2t", "paper-synonym")
+    }
+    with pytest.raises(HfBatError, match="method='by-a2t' needs a fast tokenizer .*SlowTokenizer"):
+        make(
+            tmp_path, rows, method="normal", clean_epochs=None, attack_share=0.2,
+            tokenizer=tokenizer, trainer_options={"method": own["a2t"]},
+        )  # fmt: skip
+    trainer = make(
+        tmp_path, rows, method="normal", clean_epochs=None, attack_share=0.2, num_train_epochs=2,
+        tokenizer=tokenizer, trainer_options={"method": own["paper-synonym"]},
+    )  # fmt: skip
+    trainer.train()
+    assert logged(trainer, "adversarial_attacked") == [5]
 
 
 def test_labels_that_model_and_data_number_differently(tmp_path, rows):
