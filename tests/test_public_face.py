@@ -474,6 +474,7 @@ def record_tables(folder: Path) -> dict[str, Any]:
     near = ["big", "large", "huge", "red", "crimson", "missing"]
     built = {
         "default_synonyms": lexicon.default_synonyms(),
+        "wordnet_synonyms": lexicon.wordnet_synonyms(),
         "default_antonyms": lexicon.default_antonyms(),
         "default_sisters": lexicon.default_sisters(),
         "antonyms_from_wordnet": lexicon.antonyms_from_wordnet(words),
