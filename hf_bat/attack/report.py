@@ -20,7 +20,7 @@ from hf_bat.perturbations.validity import LabelValidity
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # Number of word pairs in a summary; the rows have all of them.
 _PAIRS_LISTED = 100
-# A synonym table that gives a row fewer edits makes a weak attack.
+# With fewer edits a row, a synonym attack is weak.
 _FEW_EDITS = 5
 _ADVICE = {
     "part-of-speech": "for text that is not English try --part-of-speech nltk, or make a recipe without "
@@ -278,19 +278,21 @@ def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
     """List what makes the figures of an attack say little about the model, with what to do, a line each.
 
     Example:
-        >>> list_warnings({"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "table": {}}, "fickle")
-        ['its table gives 2.5 edits a row, fewer than 5, so a low success rate may only show a weak attack: \
-give a larger table (--synonyms)']
+        >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
+        >>> [line] = list_warnings({**figures, "table": {}}, "fickle")
+        >>> line.partition(":")[0]
+        'its table gives 2.5 edits a row, of which constraints allow 2.0'
     """
-    edits = summary["edits_per_row"]
+    edits, allowed = summary["edits_per_row"], summary["allowed_per_row"]
     if not summary["attempted"] or edits is None:
         return []
     if summary["asr"] is None:
         return [f"success rate not measured: {_explain_no_edit(summary)}"]
-    if kind == "fickle" and "table" in summary and edits < _FEW_EDITS:
+    if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         return [
-            f"its table gives {edits:.1f} edits a row, fewer than {_FEW_EDITS}, so a low success rate may "
-            "only show a weak attack: give a larger table (--synonyms)"
+            f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
+            f"than {_FEW_EDITS} a low success rate may only show a weak attack; give a larger table "
+            "(--synonyms)"
         ]
     return []
 

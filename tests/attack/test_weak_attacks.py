@@ -61,7 +61,7 @@ def test_a_table_with_few_edits_gives_a_warning(caplog):
     caplog.set_level(logging.WARNING)
     report = Attack("synonym", hashed, synonyms={"dog": ["hound"]}).run(ROWS)
     [warning] = report["synonym"]["warnings"]
-    assert "fewer than 5" in warning and "--synonyms" in warning
+    assert "fewer than 5 a low" in warning and "--synonyms" in warning
     assert [record.getMessage() for record in caplog.records] == [f"synonym: {warning}"]
     assert warning in render_attack_page(report)
     assert report["synonym"]["asr"] is not None
