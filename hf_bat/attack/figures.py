@@ -89,7 +89,7 @@ class Figure:
             # fsum is exact, so the order of the rows does not matter.
             return {self.key: math.fsum(values) / len(values) if values else None}
         part, whole = sum(part for part, _ in values), sum(whole for _, whole in values)
-        if self.needs_edits and _has_no_edit(results):
+        if self.needs_edits and has_no_edit(results):
             part = whole = 0
         interval = {f"{self.key}_interval": rate_interval(part, whole)} if self.interval else {}
         return {self.key: rate(part, whole), **interval}
@@ -115,7 +115,7 @@ class Figure:
         return "–" if value is None else str(value)
 
 
-def _has_no_edit(results: Sequence[AttackResult]) -> bool:
+def has_no_edit(results: Sequence[AttackResult]) -> bool:
     """Return whether rows were attacked and none of them had an edit to try."""
     attempted = [result for result in results if result.is_attempted]
     return bool(attempted) and all(result.is_without_edit for result in attempted)

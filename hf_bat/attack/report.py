@@ -291,8 +291,8 @@ def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         return [
             f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
-            f"than {_FEW_EDITS} a low success rate may only show a weak attack; give a larger table "
-            "(--synonyms)"
+            f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
+            "default table or a larger one (--synonyms)"
         ]
     return []
 

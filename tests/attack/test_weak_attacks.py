@@ -1,6 +1,7 @@
 """Attacks that say little: edits a row, warnings, and rates that nothing measured."""
 
 import logging
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -12,6 +13,7 @@ from hf_bat.attack.constraints import Constraint, MaxWords, PartOfSpeech, State
 from hf_bat.attack.report import AttackReport, summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.callbacks import RobustnessMeter
+from hf_bat.evaluation.compare import compare_rows
 from hf_bat.model_card import Evaluation
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.report.page import render_attack_page
@@ -97,6 +99,14 @@ def test_robustness_needs_measured_rates():
     metrics = meter.measure(always_first, GERMAN, accuracy=0.7)
     assert metrics["eval_synonym_attackable"] == 0 and metrics["eval_antonym_attackable"] == 0
     assert not {"eval_synonym_asr", "eval_antonym_asr", "eval_robustness"} & set(metrics)
+
+
+def test_a_comparison_has_no_rate_of_a_model_that_was_not_measured():
+    rows = Attack("synonym", always_first, synonyms=GERMAN_SYNONYMS).run(GERMAN).rows["synonym"]
+    measured = [replace(row, candidates=1) for row in rows]
+    [one] = compare_rows(measured, rows)
+    assert (one.asr_a, one.asr_b, one.difference, one.p_value) == (0.0, None, None, None)
+    assert (one.attempted_a, one.attempted_b) == (2, 0)
 
 
 def test_the_warning_names_the_constraint_that_refuses_most():
