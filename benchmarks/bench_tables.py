@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.lexicon import SubstitutionTable, load_wordnet
-from hf_bat.lexicon.wordnet_tables import DEFAULT_ANTONYMS, DEFAULT_SYNONYMS
+from hf_bat.lexicon.bundled import COUNTERFITTED_SYNONYMS, DEFAULT_ANTONYMS, WORDNET_SYNONYMS
 
 # As many replacements per word as in the paper's MNLI synonyms.
 WORDS, REPLACEMENTS = 10_000, 7
@@ -59,7 +59,13 @@ def main() -> int:
         paths = [Path(folder) / "made.json", Path(folder) / "made.json.gz"]
         for path in paths:
             made.save(path)
-        for path in [*paths, DEFAULT_ANTONYMS, DEFAULT_SYNONYMS, *args.tables]:
+        for path in [
+            *paths,
+            DEFAULT_ANTONYMS,
+            WORDNET_SYNONYMS,
+            COUNTERFITTED_SYNONYMS,
+            *args.tables,
+        ]:
             table = SubstitutionTable.load(path)
             name = f"{path.name} ({len(table)} words, {sum(map(len, table.values()))} replacements)"
             results[name] = time_calls(lambda path=path: SubstitutionTable.load(path), args.repeats)

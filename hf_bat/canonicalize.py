@@ -16,7 +16,8 @@ import json
 from typing import Any, Literal
 
 from hf_bat.errors import check_choice
-from hf_bat.lexicon import SubstitutionTable, as_table, default_synonyms, load_wordnet
+from hf_bat.lexicon import SubstitutionTable, load_wordnet
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Memo
 from hf_bat.perturbations.substitution import CASINGS
@@ -41,7 +42,8 @@ class Canonicalizer:
     after an exchange, and `canonicalizer` is idempotent.
 
     Args:
-        table: A table of synonyms, a mapping or a table's path. If `None`, the bundled synonyms.
+        table: A table of synonyms, a mapping or a table's path. If `None`, the bundled WordNet
+            synonyms.
         casing: Casing of the exchanges, as in `SubstitutionPerturbation`. `"keep"` gives a representative
             the case pattern of the word; `"authors"` leaves it in lower case.
 
@@ -62,7 +64,9 @@ class Canonicalizer:
         casing: Literal["keep", "authors"] = "keep",
     ):
         check_choice("casing", casing, CASINGS)
-        self.table = default_synonyms() if table is None else as_table(table)
+        # Not the default synonyms: neighbors in vectors connect three quarters of their words, and
+        # one word would represent them all.
+        self.table = as_synonyms("wordnet" if table is None else table)
         self.casing = casing
         components = _connect_words(self.table)
         #: word -> representative of its component. Representatives map to themselves, because odd

@@ -56,5 +56,5 @@ class RunArguments:
     )
     max_train_samples: int | None = describe("Train on the first N rows only.")
     max_eval_samples: int | None = describe("Evaluate on the first N rows only.")
-    synonyms: str | None = describe("A synonym table. Defaults to the bundled one.")
+    synonyms: str | None = describe("A synonym table, or wordnet. Defaults to the bundled one.")
     antonyms: str | None = describe("An antonym table. Defaults to the bundled one.")

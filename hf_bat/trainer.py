@@ -76,7 +76,8 @@ class BalancedTrainer(Trainer):
         eval_dataset: Raw rows, or a dict of them.
         processing_class: The tokenizer.
         task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
-        synonyms: A `SubstitutionTable`, a mapping or the path of one. Defaults to the bundled table.
+        synonyms: A `SubstitutionTable`, a mapping, the path of one, or "wordnet". Defaults to the bundled
+            counter-fitted neighbors; with `canonicalize`, training and defense use "wordnet".
         antonyms: The same for antonyms.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
@@ -214,7 +215,10 @@ class BalancedTrainer(Trainer):
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
         # Keyed by options, because a hyperparameter search changes them between runs.
         if (tables, edits) not in self._perturbation_cache:
-            fickle, antonym = build_perturbations(self._synonyms, self._antonyms, *tables)
+            # The defense is over the same table; see `Canonicalizer` for why it is not the default.
+            use_wordnet = self._synonyms is None and args.canonicalize
+            synonyms = "wordnet" if use_wordnet else self._synonyms
+            fickle, antonym = build_perturbations(synonyms, self._antonyms, *tables)
             self._perturbation_cache = {(tables, edits): (fickle, build_obstinate(antonym, *edits))}
         return self._perturbation_cache[tables, edits]
 

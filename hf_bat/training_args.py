@@ -496,6 +496,7 @@ def check_canonicalizer(
     if getattr(collator.canonicalizer, "fingerprint", collator.canonicalizer) != wanted:
         raise HfBatError(
             "your data_collator's canonicalizer differs from the one that attacks use: make it as "
-            "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), with the arguments' casing "
-            "and drop_antonyms_from_synonyms; without canonicalize=True, leave it out"
+            "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), by default of "
+            "synonyms='wordnet', with the arguments' casing and drop_antonyms_from_synonyms; without "
+            "canonicalize=True, leave it out"
         )

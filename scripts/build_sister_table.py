@@ -15,7 +15,8 @@ from itertools import combinations
 from pathlib import Path
 
 from hf_bat.lexicon import SubstitutionTable, WordNet, load_wordnet
-from hf_bat.lexicon.wordnet_tables import DEFAULT_SISTERS, list_inflections
+from hf_bat.lexicon.bundled import DEFAULT_SISTERS
+from hf_bat.lexicon.wordnet_tables import list_inflections
 
 MOST = 8  # replacements per word
 # Least share of a word's tagged uses that are in its class.

@@ -1,10 +1,10 @@
-"""Write the WordNet relations and the default tables that ship in the package.
+"""Write the WordNet relations and the tables from them that ship in the package.
 
     python scripts/build_wordnet_table.py --wordnet $NLTK_DATA/corpora/wordnet.zip
 
 It reads WordNet 3.0's database files (a folder or a zip file, as NLTK downloads it) and writes, into
-`hf_bat/lexicon/data`, the relations, WordNet's license as the files state it, and the default antonym
-and synonym tables. The same input gives the same content.
+`hf_bat/lexicon/data`, the relations, WordNet's license as the files state it, and the tables of antonyms
+and of WordNet synonyms. The same input gives the same content.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Any
 
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import SubstitutionTable, antonyms_from_wordnet, synonyms_from_wordnet
+from hf_bat.lexicon.bundled import DEFAULT_ANTONYMS, WORDNET_SYNONYMS
 from hf_bat.lexicon.wordnet import BUNDLED, SUFFIXES, WordNet, hash_files, read_files
-from hf_bat.lexicon.wordnet_tables import DEFAULT_ANTONYMS, DEFAULT_SYNONYMS
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     (args.output_dir / "WORDNET-LICENSE.txt").write_text(license_text, encoding="utf-8")
     antonyms, synonyms = build_default_tables(WordNet(relations, "bundled"))
     antonyms.save(args.output_dir / DEFAULT_ANTONYMS.name)
-    synonyms.save(args.output_dir / DEFAULT_SYNONYMS.name)
+    synonyms.save(args.output_dir / WORDNET_SYNONYMS.name)
     for path in sorted(args.output_dir.iterdir()):
         print(f"{path.stat().st_size:>10,}  {path.name}")
     return 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hf_bat.attack import Attack, CallableModel, CanonicalizedModel
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.lexicon import SubstitutionTable, default_synonyms
+from hf_bat.lexicon import SubstitutionTable, wordnet_synonyms
 from hf_bat.perturbations import SynonymPerturbation
 
 TABLE = SubstitutionTable(
@@ -189,7 +189,7 @@ def test_replacements_of_the_authors_tables_keep_the_canonical_text(shared, task
 
 @pytest.mark.parametrize("casing", ["keep", "authors"])
 def test_replacements_of_the_bundled_table_keep_the_canonical_text(casing):
-    assert differing(default_synonyms(), casing) == []
+    assert differing(wordnet_synonyms(), casing) == []
 
 
 def test_the_authors_casing_gives_another_mapping():
@@ -209,10 +209,10 @@ def test_the_description_has_the_fingerprints_and_sizes():
     assert again("An Auto") == "An Car" and again.fingerprint == CANONICAL.fingerprint
 
 
-def test_the_bundled_table_is_the_default():
+def test_the_bundled_wordnet_synonyms_are_the_default():
     canonical = Canonicalizer()
-    assert canonical.describe()["table"] == default_synonyms().fingerprint
+    assert canonical.describe()["table"] == wordnet_synonyms().fingerprint
     assert canonical.describe()["largest"] < 100
-    fickle = SynonymPerturbation(default_synonyms())
+    fickle = SynonymPerturbation(wordnet_synonyms())
     text = "A young child walks his dog near a large automobile on the pavement."
     assert {canonical(edit.texts[0]) for edit in fickle.candidates((text,))} == {canonical(text)}

@@ -474,6 +474,7 @@ def record_tables(folder: Path) -> dict[str, Any]:
     near = ["big", "large", "huge", "red", "crimson", "missing"]
     built = {
         "default_synonyms": lexicon.default_synonyms(),
+        "wordnet_synonyms": lexicon.wordnet_synonyms(),
         "default_antonyms": lexicon.default_antonyms(),
         "default_sisters": lexicon.default_sisters(),
         "antonyms_from_wordnet": lexicon.antonyms_from_wordnet(words),
@@ -741,6 +742,8 @@ def record_report(report: Any, folder: Path, samples: int = 0) -> dict[str, Any]
         "summary": round_floats(
             {
                 **{name: value for name, value in summary.items() if name != "recipe"},
+                # Their number, because the wording may change.
+                "warnings": len(summary["warnings"]),
                 "per_pair": [hash_json(summary["per_pair"]), summary["per_pair"][:2]],
             }
         ),
@@ -750,7 +753,7 @@ def record_report(report: Any, folder: Path, samples: int = 0) -> dict[str, Any]
     if samples:
         return record
     nested = {name: value for name, value in summary.items() if isinstance(value, (dict, list))}
-    del nested["recipe"]
+    del nested["recipe"], nested["warnings"]
     return {
         "rows": record["rows"],
         "recipe": summary["recipe"]["hash"],

@@ -59,6 +59,9 @@ class Figure:
     # Whether it is about edits and not about rows. Two models are compared by it only if the search tried
     # every edit, so that both saw the same ones.
     per_edit: bool = False
+    # Whether the rate is about what edits do to the model, so that it is not measured, and `None`, if no
+    # attacked row had an edit to try.
+    needs_edits: bool = False
     index_type: str = ""  # metric type in the model index; `name` by default
 
     def __post_init__(self) -> None:
@@ -86,6 +89,8 @@ class Figure:
             # fsum is exact, so the order of the rows does not matter.
             return {self.key: math.fsum(values) / len(values) if values else None}
         part, whole = sum(part for part, _ in values), sum(whole for _, whole in values)
+        if self.needs_edits and has_no_edit(results):
+            part = whole = 0
         interval = {f"{self.key}_interval": rate_interval(part, whole)} if self.interval else {}
         return {self.key: rate(part, whole), **interval}
 
@@ -108,6 +113,12 @@ class Figure:
         if isinstance(value, float):
             return format_rate(value) if self.kind == "rate" else f"{value:.1f}"
         return "–" if value is None else str(value)
+
+
+def has_no_edit(results: Sequence[AttackResult]) -> bool:
+    """Return whether rows were attacked and none of them had an edit to try."""
+    attempted = [result for result in results if result.is_attempted]
+    return bool(attempted) and all(result.is_without_edit for result in attempted)
 
 
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
@@ -155,7 +166,7 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
     Figure("asr", "rate", lambda result: (int(result.is_success), int(result.is_attempted)),
            "succeeded / attempted",
            "attack success rate", "ASR", _EVERYWHERE, lower_is_better=BOTH,
-           per_label=True, interval=True, index_type="attack_success_rate"),
+           per_label=True, interval=True, needs_edits=True, index_type="attack_success_rate"),
     Figure("succeeded_confident", "count",
            lambda result: int(result.outcome_confident == "succeeded"),
            goals=OBSTINATE, per_label=True),
@@ -163,7 +174,7 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
            lambda result: (int(result.outcome_confident == "succeeded"), int(result.is_attempted)),
            "prediction kept and its probability higher than before",
            "attack success rate, confident", "ASR, confident", _EVERYWHERE, OBSTINATE,
-           lower_is_better=OBSTINATE, per_label=True, interval=True,
+           lower_is_better=OBSTINATE, per_label=True, interval=True, needs_edits=True,
            index_type="attack_success_rate"),
     Figure("attackable", "rate",
            lambda result: (int(result.is_attackable), int(result.is_attempted)),
@@ -181,7 +192,14 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
     Figure("accuracy", "rate", _measure_accuracy, "on the rows as they are",
            shown=("table", "page", "compare")),
     Figure("accuracy_under_attack", "rate", _measure_accuracy_under_attack,
-           "rows predicted right and not fooled", short="under attack", shown=("table", "page")),
+           "rows predicted right and not fooled", short="under attack", shown=("table", "page"),
+           needs_edits=True),
+    Figure("edits_per_row", "mean", lambda result: result.listed,
+           "single edits of an attacked row before constraints", "edits a row",
+           shown=("table", "page")),
+    Figure("allowed_per_row", "mean", lambda result: result.allowed,
+           "single edits of an attacked row that the constraints allow, not counting an encoder's",
+           "edits a row, allowed", "allowed", ("table", "page")),
     Figure("queries", "count", lambda result: result.queries, shown=("page",)),
     Figure("queries_per_row", "mean",
            lambda result: result.queries if result.is_attempted else None,

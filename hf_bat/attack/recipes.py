@@ -19,7 +19,8 @@ from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import SubstitutionTable, as_table, default_antonyms, default_synonyms
+from hf_bat.lexicon import SubstitutionTable, as_table, default_antonyms, wordnet_synonyms
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import (
     AntonymPerturbation,
@@ -158,7 +159,7 @@ class Ingredients:
     mlm_model: str | Path | None = None
 
     def get_synonyms(self) -> SubstitutionTable:
-        return default_synonyms() if self.synonyms is None else self.synonyms
+        return as_synonyms(self.synonyms)
 
     def get_antonyms(self) -> SubstitutionTable:
         return default_antonyms() if self.antonyms is None else self.antonyms
@@ -181,7 +182,7 @@ Maker = Callable[[Ingredients], Recipe]
 class NamedRecipe:
     """A recipe that `get_recipe` knows by name.
 
-    `reads` says which of "encoder", "toxic_words" and "mlm_model" it uses.
+    `reads` says which of "synonyms", "encoder", "toxic_words" and "mlm_model" it uses.
     """
 
     make: Maker
@@ -202,7 +203,7 @@ def _register(
     return add
 
 
-@_register("paper-synonym", "fickle", "encoder")
+@_register("paper-synonym", "fickle", "synonyms", "encoder")
 def _make_synonym(parts: Ingredients) -> Recipe:
     return _make_textfooler("paper-synonym", parts, parts.get_synonyms())
 
@@ -257,12 +258,13 @@ def _make_number(parts: Ingredients) -> Recipe:
     return Recipe("number", NumberPerturbation(parts.casing), get_goal("keep-strict"))
 
 
-@_register("a2t", "fickle", "encoder")
+@_register("a2t", "fickle", "synonyms", "encoder")
 def _make_a2t(parts: Ingredients) -> Recipe:
     # A2T tries the 20 nearest synonyms; tables list the nearest first.
-    table = {word: synonyms[:20] for word, synonyms in parts.get_synonyms().items()}
+    table = parts.get_synonyms()
+    nearest = {word: synonyms[:20] for word, synonyms in table.items()}
     perturbation = SynonymPerturbation(
-        SubstitutionTable(table), exclude_stopwords=False, casing=parts.casing
+        SubstitutionTable(nearest, table.metadata), exclude_stopwords=False, casing=parts.casing
     )
     return _make_a2t_with("a2t", parts, perturbation)
 
@@ -298,7 +300,7 @@ def _make_a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) ->
 
 @_register("textfooler-wordnet", "fickle", "encoder")
 def _make_textfooler_wordnet(parts: Ingredients) -> Recipe:
-    recipe = _make_textfooler("textfooler-wordnet", parts, default_synonyms())
+    recipe = _make_textfooler("textfooler-wordnet", parts, wordnet_synonyms())
     return replace(recipe, key="textfooler-wordnet")
 
 
@@ -333,7 +335,7 @@ def get_recipe(
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
             "paper-"), "sister", "number", "a2t", "a2t-mlm" or "textfooler-wordnet"; or a `Recipe`, to which
             only `changes` apply.
-        synonyms: A table or the path of one. Defaults to the bundled lexicon.
+        synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
         encoder: Path or Hub id of the sentence encoder of the synonym attacks and of A2T. `None` (default)
             turns their similarity constraint off, and the recipe's name says so.
@@ -364,7 +366,7 @@ def get_recipe(
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         # Tables are read even if the recipe does not use them, so that a wrong path is an error.
         parts = Ingredients(
-            None if synonyms is None else as_table(synonyms),
+            None if synonyms is None else as_synonyms(synonyms),
             None if antonyms is None else as_table(antonyms),
             encoder,
             part_of_speech,

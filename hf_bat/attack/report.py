@@ -20,6 +20,12 @@ from hf_bat.perturbations.validity import LabelValidity
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # Number of word pairs in a summary; the rows have all of them.
 _PAIRS_LISTED = 100
+# With fewer edits a row, a synonym attack is weak.
+_FEW_EDITS = 5
+_ADVICE = {
+    "part-of-speech": "for text that is not English try --part-of-speech nltk, or make a recipe without "
+    "this constraint",
+}
 
 
 @dataclass
@@ -146,10 +152,25 @@ class AttackReport:
         lines = [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
         if text := disclosure(self.about):
             lines = [text, "", *lines]
+        tables = [(name, summary.get("table")) for name, summary in self.attacks.items()]
+        named = [f"- {name}: {name_table(table)}" for name, table in tables if table]
+        if named:
+            lines += ["", "Tables of replacements:", "", *named]
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.to_markdown()
+
+
+def name_table(table: Mapping[str, Any]) -> str:
+    """Return the name of a table in a summary with the start of its fingerprint.
+
+    Example:
+        >>> name_table({"name": "own table", "fingerprint": "0123456789abcdef"})
+        'own table (0123456789ab)'
+    """
+    # A file that hf_bat did not write may have other values.
+    return f"{table.get('name')} ({str(table.get('fingerprint'))[:12]})"
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
@@ -222,7 +243,8 @@ def summarize(
     Returns:
         The figures of `hf_bat.attack.figures`: counts (`rows` = `attempted` + `skipped`, `attempted` =
         `succeeded` + `failed`), rates in [0, 1] (`asr` = `succeeded` / `attempted`) and means, `None` out
-        of nothing, with 95 % Wilson intervals as `*_interval`; `skipped_reasons`; with a label filter
+        of nothing, with 95 % Wilson intervals as `*_interval`; `skipped_reasons`; `refused_edits`, single
+        edits that each constraint refuses; with a label filter
         `label_valid` and `label_invalid`, the figures as if only these edits had been tried; `per_label`,
         `per_pair` (tries and successes of each word pair) and `recipe`.
     """
@@ -232,10 +254,14 @@ def summarize(
         name: [result for result in results if result.label_name == name]
         for name in sorted(names, key=str)
     }
+    refused: Counter[str] = Counter()
+    for result in results:
+        refused.update(result.refused or {})
     own = [f for f in FIGURES.values() if f.edits == "all" and kind in f.goals]
     return {
         **_compute([figure for figure in own if figure.per_label], results),
         "skipped_reasons": dict(sorted(reasons.items())),
+        "refused_edits": dict(sorted(refused.items())),
         **_compute([figure for figure in own if not figure.per_label], results),
         **_compute_by_validity(results, validity),
         "per_label": {
@@ -246,6 +272,46 @@ def summarize(
         "per_pair": _count_pairs(results, kind),
         "recipe": dict(recipe),
     }
+
+
+def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
+    """List what makes the figures of an attack say little about the model, with what to do, a line each.
+
+    Example:
+        >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
+        >>> [line] = list_warnings({**figures, "table": {}}, "fickle")
+        >>> line.partition(":")[0]
+        'its table gives 2.5 edits a row, of which constraints allow 2.0'
+    """
+    edits, allowed = summary["edits_per_row"], summary["allowed_per_row"]
+    if not summary["attempted"] or edits is None:
+        return []
+    if summary["asr"] is None:
+        return [f"success rate not measured: {_explain_no_edit(summary)}"]
+    if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
+        return [
+            f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
+            f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
+            "default table or a larger one (--synonyms)"
+        ]
+    return []
+
+
+def _explain_no_edit(summary: Mapping[str, Any]) -> str:
+    refused = summary["refused_edits"]
+    if not summary["edits_per_row"]:
+        advice = ": give a table of the rows' language" if "table" in summary else ""
+        return f"no attacked row has a word to replace{advice}"
+    if not refused:
+        return "every edit is in a skipped column or beyond the maximum input length"
+    rule = max(refused, key=lambda name: refused[name])
+    advice = _ADVICE.get(
+        rule, "make a recipe without this constraint, or give a table of other words"
+    )
+    return (
+        f"constraints allow no edit of any row; {rule} refuses {refused[rule]} of "
+        f"{sum(refused.values())}: {advice}"
+    )
 
 
 def _compute(figures: Iterable[Figure], results: Sequence[AttackResult]) -> dict[str, Any]:
@@ -301,7 +367,7 @@ def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
         if name in ("original", "perturbed"):
             for number, text in enumerate(value or [], start=1):
                 flat[f"{name}_{number}"] = text
-        elif name in ("edits", "tried", *DISCLOSED):
+        elif name in ("edits", "tried", "refused", *DISCLOSED):
             flat[name] = json.dumps(value, ensure_ascii=False)
         else:
             flat[name] = value

@@ -57,6 +57,9 @@ class AttackResult(Mapping[str, Any]):
         predicted_after: Predicted label of the adversarial texts.
         words_changed: Number of words that differ between original and adversarial texts.
         similarity: Cosine similarity of their sentence embeddings, if the recipe has an encoder.
+        listed: Number of single edits of the original, before constraints.
+        allowed: How many of them the constraints allow that need no encoder.
+        refused: Constraint -> how many of them it does not allow.
         marks: What else a line of a rows file holds, such as hashes of recipe, model and data.
 
     Example:
@@ -91,6 +94,9 @@ class AttackResult(Mapping[str, Any]):
     predicted_after: int | None = None
     words_changed: int | None = None
     similarity: float | None = None
+    listed: int | None = None
+    allowed: int | None = None
+    refused: dict[str, int] | None = None
     marks: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -138,6 +144,12 @@ class AttackResult(Mapping[str, Any]):
         """Whether the row was attacked and had an edit to try."""
         # A budget that ends while words are ranked leaves edits that could have been tried.
         return self.is_attempted and bool(self.candidates or self.exhausted)
+
+    @property
+    def is_without_edit(self) -> bool:
+        """Whether the row was attacked and is known to have had no edit to try."""
+        # Rows that hf_bat did not write may not say it.
+        return self.is_attempted and self.candidates == 0 and not self.exhausted
 
     def restrict(self, valid: bool) -> AttackResult:
         """Return the result as if only the edits that pass the label filter had been tried, or the others."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
+from collections import Counter as Tally
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +21,9 @@ from typing import Any
 from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
 from hf_bat.attack.goals import select_kept
 from hf_bat.attack.models import as_classifier
+from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe, hash_description
-from hf_bat.attack.report import AttackReport, marks_of, summarize
+from hf_bat.attack.report import AttackReport, list_warnings, marks_of, summarize
 from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
 from hf_bat.attack.rows import (
     Example,
@@ -34,10 +37,12 @@ from hf_bat.attack.search import SEARCHES, Problem
 from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, reconcile_labels
-from hf_bat.lexicon.table import TableSource
+from hf_bat.lexicon.table import SubstitutionTable, TableSource
 from hf_bat.perturbations.validity import LabelValidity, get_inference_names
 from hf_bat.tasks import Task, get_task
 from hf_bat.version import __version__
+
+logger = logging.getLogger(__name__)
 
 
 class Attack:
@@ -50,7 +55,7 @@ class Attack:
             `TransformersModel` or other `Classifier`.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         task: The rows' task, or its name. Defaults to "snli".
-        synonyms: A table or the path of one. Defaults to the bundled lexicon.
+        synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
         batch_size: Maximum number of inputs in a forward pass. Defaults to 32 on a CPU and 256 on a GPU.
         device: Device of a transformers model. If `None`, it stays there; a path is loaded on the first GPU.
@@ -102,6 +107,11 @@ class Attack:
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
         self.validity = _choose_filter(label_filter, self.recipe)
+        # Once, because a description may hash a table.
+        self._rule_names = [
+            str(rule.describe().get("constraint", type(rule).__name__))
+            for rule in self.recipe.constraints
+        ]
         unknown = [c for c in self.recipe.skip_columns if c not in self.task.columns]
         if unknown:
             raise HfBatError(
@@ -285,6 +295,11 @@ class Attack:
         result.outcome = "succeeded" if problem.succeeded else "failed"
         if recipe.goal.kind == "obstinate":
             result.outcome_confident = "succeeded" if problem.confident else "failed"
+        result.listed, result.allowed = problem.listed, problem.allowed
+        refused: Tally[str] = Tally()
+        for number, count in problem.refused.items():
+            refused[self._rule_names[number]] += count
+        result.refused = {name: refused[name] for name in sorted(refused) if refused[name]}
         result.candidates, result.beyond_cut = problem.candidates, problem.beyond_cut
         result.kept, result.raised = problem.kept, problem.raised
         result.exhausted = problem.exhausted
@@ -335,6 +350,14 @@ class Attack:
             "skipped_labels": sorted(filter(None, skipped)),
         }
         summary = summarize(results, self.recipe.goal.kind, recipe, self.validity)
+        table = getattr(self.recipe.perturbation, "table", None)
+        if isinstance(table, SubstitutionTable) and table:
+            name = table.metadata.get("built", "own table")
+            summary["table"] = {"name": name, "fingerprint": table.fingerprint}
+        summary["warnings"] = list_warnings(summary, self.recipe.goal.kind)
+        if rank_and_world()[0] == 0:
+            for line in summary["warnings"]:
+                logger.warning("%s: %s", self.name, line)
         about = {
             "model": self.model.name,
             **self.model.about(),

@@ -7,6 +7,7 @@ It works on a `Problem`, the row under attack, and leaves the outcome there.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,11 @@ class Problem:
     kept: int = 0
     raised: int = 0
     beyond_cut: int = 0
+    # Numbers of single edits of the unedited input: all of them, and those that may be made.
+    listed: int = 0
+    allowed: int = 0
+    # How many of them each constraint refuses, by its place in `constraints`.
+    refused: Counter[int] = field(default_factory=Counter)
     exhausted: bool = False  # whether the query budget ended the search
     # For exhaustive searches: each edit, whether it kept the prediction and whether it raised the gold
     # probability.
@@ -256,27 +262,43 @@ def filter_edits(
     """Return the edits that may be made, without those that give the same text as an earlier one.
 
     They are of words that the model sees, in columns that may be edited, and within the constraints that
-    need no encoder. With `count`, edits of words that the model does not see are counted.
+    need no encoder. With `count`, the edits and those that may not be made are counted.
     """
-    constraints = problem.constraints
-    editable: dict[Place, bool] = {}
+    constraints = list(enumerate(problem.constraints))
+    # Place -> number of the rule that refuses the word, `None` for no rule.
+    refusing: dict[Place, int | None] = {}
     allowed: dict[Texts, Edit] = {}
     for edit in edits:
+        problem.listed += count
+        if not problem.columns[edit.sentence]:
+            continue
         place = edit.sentence, edit.position
         # A word has many edits, so the rules about words are asked once for each.
-        if place not in editable:
-            editable[place] = problem.columns[edit.sentence] and all(
-                rule.allows_word(state, edit.sentence, edit.position, edit.original)
-                for rule in constraints
+        if place not in refusing:
+            refusing[place] = next(
+                (
+                    n
+                    for n, rule in constraints
+                    if not rule.allows_word(state, *place, edit.original)
+                ),
+                None,
             )
-        if not editable[place] or edit.texts in allowed or edit.texts == state.texts:
+        if edit.texts in allowed or edit.texts == state.texts:
             continue
-        if all(rule.allows(problem.start, state, edit) for rule in constraints):
-            origin = state.origin[edit.sentence][edit.position]
-            if origin is not None and origin not in problem.visible[edit.sentence]:
-                problem.beyond_cut += count
-            else:
-                allowed[edit.texts] = edit
+        number = refusing[place]
+        if number is None:
+            number = next(
+                (n for n, rule in constraints if not rule.allows(problem.start, state, edit)), None
+            )
+        if number is not None:
+            problem.refused[number] += count
+            continue
+        origin = state.origin[edit.sentence][edit.position]
+        if origin is not None and origin not in problem.visible[edit.sentence]:
+            problem.beyond_cut += count
+        else:
+            allowed[edit.texts] = edit
+            problem.allowed += count
     return list(allowed.values())
 
 
@@ -286,9 +308,11 @@ def filter_similar(problem: Problem, state: State, edits: list[Edit]) -> Search:
     Returns them and their lowest similarities, (n,), or `None` instead if no constraint has an encoder.
     """
     allowed, similarity = np.ones(len(edits), dtype=bool), None
-    for rule in problem.constraints if edits else ():
+    for number, rule in enumerate(problem.constraints if edits else ()):
         measured = yield from rule.measure(problem.start, state, edits)
         if measured is not None:
+            if state is problem.start:
+                problem.refused[number] += int((allowed & ~measured[0]).sum())
             allowed &= measured[0]
             similarity = measured[1] if similarity is None else np.minimum(similarity, measured[1])
     if similarity is None:

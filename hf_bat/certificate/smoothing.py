@@ -21,7 +21,7 @@ import numpy as np
 from hf_bat.attack.engine import Counter, Engine, Request, Score
 from hf_bat.attack.models import WrappedClassifier, as_classifier
 from hf_bat.errors import HfBatError, check_integer
-from hf_bat.lexicon import as_table
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.perturbations.base import Texts
@@ -136,7 +136,7 @@ def build_perturbation(
         return synonyms
     if not isinstance(synonyms, (str, Path, Mapping)):
         raise HfBatError("smoothing needs a synonym table; build one with `hf-bat lexicon build`")
-    synonyms = as_table(synonyms)
+    synonyms = as_synonyms(synonyms)
     if not synonyms:
         raise HfBatError("the synonym table is empty: there is nothing to smooth over")
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("what to certify")
     options.add_shared(data, *options.MODEL, *options.TASK, "--data", "--max-samples")
     certificate = parser.add_argument_group("how to certify")
-    options.add_shared(certificate, "--synonyms", help="table to smooth over (required)")
+    options.add_shared(
+        certificate, "--synonyms", help="table to smooth over, such as wordnet (required)"
+    )
     certificate.add_argument(
         "--radius",
         type=int,

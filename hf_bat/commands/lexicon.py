@@ -31,7 +31,10 @@ _EXAMPLES = {
 }
 EPILOG = "examples:\n" + "".join(_EXAMPLES.values())
 _SAMPLE_SIZE = 5
-_TABLE = "a table's file, hf://datasets/OWNER/NAME, default-synonyms or default-antonyms"
+_TABLE = (
+    "a table's file, hf://datasets/OWNER/NAME, or a bundled table: default-synonyms (counterfitted), "
+    "wordnet or default-antonyms"
+)
 # Options that apply only with --vectors.
 _VECTOR_OPTIONS = ("procedure", "threshold", "components_removed", "max_size")
 
@@ -237,10 +240,11 @@ def _summarize(table: SubstitutionTable) -> dict[str, Any]:
 
 
 def _load(name: str) -> SubstitutionTable:
-    from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_synonyms
+    from hf_bat.lexicon import default_antonyms, default_synonyms
+    from hf_bat.lexicon.bundled import as_synonyms
 
     defaults = {"default-synonyms": default_synonyms, "default-antonyms": default_antonyms}
-    return defaults[name]() if name in defaults else SubstitutionTable.load(name)
+    return defaults[name]() if name in defaults else as_synonyms(name)
 
 
 def _describe(name: str, words: list[str]) -> dict[str, Any]:

@@ -81,9 +81,13 @@ _SHARED: dict[str, dict[str, Any]] = {
         "const": "",  # no file: the table used in training
         "metavar": "FILE",
         "help": "rewrite texts in canonical words, a preprocessing defense that the report discloses, by "
-        "this synonym table (default: the one used in training, else the bundled lexicon's)",
+        "this synonym table (default: the one used in training, else the bundled WordNet's)",
     },
-    "--synonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
+    "--synonyms": {
+        "metavar": "FILE",
+        "help": "table, or wordnet for WordNet's fewer synonyms (default: the bundled counter-fitted "
+        "neighbors)",
+    },
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
     "--seed": {"type": parse_seed, "default": 0, "help": "random seed (default: %(default)s)"},
@@ -185,7 +189,7 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
     """Put a model behind the defense of `--canonicalize`, if given; warn if it was trained with another."""
     from hf_bat.attack.models import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer
-    from hf_bat.lexicon import SubstitutionTable
+    from hf_bat.lexicon.bundled import as_synonyms
     from hf_bat.saved_perturbations import load_canonicalizer, match_record, read_defense
 
     trained = read_defense(args.model)
@@ -199,7 +203,7 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
     if trained and not args.canonicalize:
         # The saved table, because the bundled one may be another version.
         return CanonicalizedModel(model, load_canonicalizer(args.model))
-    table = SubstitutionTable.load(args.canonicalize) if args.canonicalize else None
+    table = as_synonyms(args.canonicalize) if args.canonicalize else None
     canonicalizer = match_record(table, trained) if trained else None
     if canonicalizer is None:
         if trained:

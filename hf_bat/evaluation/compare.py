@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_bat.attack.figures import Figure, list_figures
+from hf_bat.attack.figures import Figure, has_no_edit, list_figures
 from hf_bat.attack.result import OUTCOMES, AttackResult
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.contrast import FIGURES, group_by_original
@@ -148,9 +148,10 @@ def compare_rows(
         ('antonym', 'strict', -1.0, 0.001953125)
     """
     return [
-        # Files of earlier versions have no confident outcome of skipped rows.
         _compare_outcomes(
-            [(a.get(key, "skipped"), b.get(key, "skipped")) for a, b in pairs],
+            list(
+                zip(*(_list_outcomes(rows, key) for rows in zip(*pairs, strict=True)), strict=True)
+            ),
             attack,
             definition,
             resamples,
@@ -276,6 +277,14 @@ def compare_counts(
     distinct, repeats = np.unique(table, axis=0, return_counts=True)
     sums = _compare_sums(distinct, repeats, resamples, confidence, seed)
     return RateComparison(source, figure, len(counts), *sums)
+
+
+def _list_outcomes(rows: Sequence[AttackResult], key: str) -> list[str]:
+    """List the outcomes of one model's rows; "skipped" if no edit measured the model."""
+    if has_no_edit(rows):
+        return ["skipped"] * len(rows)
+    # Files of earlier versions have no confident outcome of skipped rows.
+    return [row.get(key, "skipped") for row in rows]
 
 
 def _compare_outcomes(

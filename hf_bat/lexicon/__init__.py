@@ -3,6 +3,12 @@
 Nothing here knows a model or a tensor.
 """
 
+from hf_bat.lexicon.bundled import (
+    default_antonyms,
+    default_sisters,
+    default_synonyms,
+    wordnet_synonyms,
+)
 from hf_bat.lexicon.table import SubstitutionTable, as_table
 from hf_bat.lexicon.vectors import synonyms_from_vectors
 from hf_bat.lexicon.vocabulary import (
@@ -13,13 +19,7 @@ from hf_bat.lexicon.vocabulary import (
     vocabulary_from_splits,
 )
 from hf_bat.lexicon.wordnet import Synset, WordNet, load_wordnet
-from hf_bat.lexicon.wordnet_tables import (
-    antonyms_from_wordnet,
-    default_antonyms,
-    default_sisters,
-    default_synonyms,
-    synonyms_from_wordnet,
-)
+from hf_bat.lexicon.wordnet_tables import antonyms_from_wordnet, synonyms_from_wordnet
 
 __all__ = [
     "SubstitutionTable",
@@ -38,4 +38,5 @@ __all__ = [
     "synonyms_from_vectors",
     "synonyms_from_wordnet",
     "vocabulary_from_splits",
+    "wordnet_synonyms",
 ]

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from hf_bat.console import track
 from hf_bat.errors import HfBatError, check_choice
 from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import STOPWORD_LISTS, stopwords
-from hf_bat.lexicon.wordnet import BUNDLED, DETACHMENTS, POSITIONS, WordNet, load_wordnet
+from hf_bat.lexicon.wordnet import DETACHMENTS, POSITIONS, WordNet, load_wordnet
 
-DEFAULT_ANTONYMS = BUNDLED.with_name("default_antonyms.json.gz")
-DEFAULT_SYNONYMS = BUNDLED.with_name("default_synonyms.json.gz")
-DEFAULT_SISTERS = BUNDLED.with_name("default_sisters.json.gz")
 _CONSONANT_Y = re.compile(r"[^aeiou]y$")
 _CONSONANT_O = re.compile(r"[^aeiou]o$")
 _VOWELS = re.compile(r"[aeiouy]+")
@@ -121,43 +118,6 @@ def synonyms_from_wordnet(
         dropped = frozenset(exclude)
         options["exclude"] = sorted(dropped)
     return SubstitutionTable(table, _describe("synonyms", wordnet, options)).without(dropped)
-
-
-@cache
-def default_antonyms() -> SubstitutionTable:
-    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`, loaded once per process.
-
-    Example:
-        >>> default_antonyms()["hated"]
-        ('love',)
-    """
-    return SubstitutionTable.load(DEFAULT_ANTONYMS)
-
-
-@cache
-def default_synonyms() -> SubstitutionTable:
-    """Return the bundled synonyms, the result of `synonyms_from_wordnet()` without antonyms.
-
-    Example:
-        >>> default_synonyms()["automobile"][:2]
-        ('car', 'auto')
-    """
-    return SubstitutionTable.load(DEFAULT_SYNONYMS)
-
-
-@cache
-def default_sisters() -> SubstitutionTable:
-    """Return the bundled sister terms, nearest first.
-
-    Sister terms are words of one class that exclude each other: colors, animals, dishes, materials,
-    vehicles, sports, clothing, nationalities, months and the like. `scripts/build_sister_table.py`
-    builds them from WordNet's classes.
-
-    Example:
-        >>> default_sisters()["violin"][:2]
-        ('cello', 'guitar')
-    """
-    return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
 def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from hf_bat.errors import HfBatError, check_choice
-from hf_bat.lexicon import as_table, default_antonyms, default_synonyms
+from hf_bat.lexicon import as_table, default_antonyms
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 from hf_bat.perturbations.negation import NegationPerturbation
@@ -61,8 +62,9 @@ def build_perturbations(
     """Build the fickle and the obstinate perturbation of the paper.
 
     Args:
-        synonyms: A table, a mapping or a table's path. If `None`, the bundled synonyms.
-        antonyms: The same for antonyms.
+        synonyms: A table, a mapping or a table's path, or "wordnet" for the bundled WordNet synonyms.
+            If `None`, the bundled synonyms (counter-fitted neighbors).
+        antonyms: A table, a mapping or a table's path. If `None`, the bundled antonyms.
         drop_antonyms_from_synonyms: Remove the antonyms of a word from its synonyms. Defaults to
             `True`.
         exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
@@ -80,7 +82,7 @@ def build_perturbations(
         ('Cold',)
     """
     antonym_table = default_antonyms() if antonyms is None else as_table(antonyms)
-    synonym_table = default_synonyms() if synonyms is None else as_table(synonyms)
+    synonym_table = as_synonyms(synonyms)
     # The bundled synonyms were built without the bundled antonyms.
     if drop_antonyms_from_synonyms and not (synonyms is None and antonyms is None):
         synonym_table = synonym_table.minus(antonym_table)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hf_bat.errors import check_choice
 from hf_bat.lexicon import as_table, default_sisters, stopwords
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
     Edit,
@@ -129,7 +130,9 @@ class SynonymPerturbation(SubstitutionPerturbation):
     change at once. With `casing="authors"` a sample is in lower case throughout.
 
     Args:
-        table: Word -> synonyms. This and the other arguments: see `SubstitutionPerturbation`.
+        table: Word -> synonyms, or "wordnet" for the bundled WordNet synonyms.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
 
     Example:
         >>> import random
@@ -142,6 +145,14 @@ class SynonymPerturbation(SubstitutionPerturbation):
 
     name = "synonym"
     kind = "fickle"
+
+    def __init__(
+        self,
+        table: TableSource,
+        exclude_stopwords: bool = True,
+        casing: Literal["keep", "authors"] = "keep",
+    ):
+        super().__init__(as_synonyms(table), exclude_stopwords, casing)
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         # Local names and the fast split, because training runs this loop for every token.

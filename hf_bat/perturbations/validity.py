@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from itertools import compress
 
 from hf_bat.errors import HfBatError
-from hf_bat.lexicon import as_table, default_synonyms, load_wordnet, stopwords
+from hf_bat.lexicon import load_wordnet, stopwords
+from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
     Edit,
@@ -48,7 +49,8 @@ class LabelValidity:
     because it has no other sentence to compare with.
 
     Args:
-        synonyms: A table of synonyms, a mapping or a table's path. If `None`, the bundled synonyms.
+        synonyms: A table of synonyms, a mapping or a table's path. If `None`, the bundled
+            WordNet synonyms.
 
     Raises:
         HfBatError: If the table cannot be read.
@@ -69,7 +71,8 @@ class LabelValidity:
 
     def __init__(self, synonyms: TableSource | None = None):
         # As a table, because `describe` needs the fingerprint.
-        self.synonyms = default_synonyms() if synonyms is None else as_table(synonyms)
+        # Not the default synonyms, because hashes of earlier runs hold the fingerprint of these.
+        self.synonyms = as_synonyms("wordnet" if synonyms is None else synonyms)
         self._function_words = stopwords("nltk") | AUXILIARIES
         self._words = Memo(_strip_token)
         self._forms = Memo(_find_forms)

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hf_bat.attack.figures import Figure, list_figures
-from hf_bat.attack.report import AttackReport, disclosures
+from hf_bat.attack.report import AttackReport, disclosures, name_table
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import name_figures
 from hf_bat.files import get_model_title, identify_file, write_atomically
@@ -333,12 +333,13 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any
 
 
 @add_to_templates
-def describe_recipe(recipe: Mapping[str, Any]) -> Json:
-    """Return the parts of a recipe that fit on one line, and the start of its hash."""
+def describe_recipe(recipe: Mapping[str, Any], table: Any = None) -> Json:
+    """Return the parts of a recipe that fit on one line, the start of its hash, and its table's name."""
     plain = select_plain(recipe)
     if "hash" in plain:
         plain["hash"] = str(plain["hash"])[:12]
-    return {"recipe": plain.pop("name", None), **plain}
+    named = {"table": name_table(table)} if isinstance(table, Mapping) else {}
+    return {"recipe": plain.pop("name", None), **named, **plain}
 
 
 @add_to_templates

@@ -11,15 +11,19 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_bat.canonicalize import MAPPING_VERSION
 from hf_bat.errors import HfBatError
 from hf_bat.files import hash_file
+from hf_bat.lexicon.bundled import SYNONYM_TABLES
 from hf_bat.lexicon.table import fetch_table, is_hub_address
 from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.run_arguments import RunArguments, describe
+
+if TYPE_CHECKING:
+    from hf_bat.methods import Method
 
 
 @dataclass
@@ -91,9 +95,16 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         parts["canonicalize"] = MAPPING_VERSION
     if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):
         parts["number"] = NUMBER_VERSION
+    table = arguments.get("synonyms")
+    if table == "wordnet":
+        # Keys of runs with WordNet's synonyms have no entry, because these were the default.
+        del parts["synonyms"]
+    elif table is None and _uses_default_synonyms(arguments, method):
+        parts["synonyms"] = "default: counterfitted"
     for name in _FILES:
-        if arguments.get(name) is not None:
-            path = arguments[name]
+        path = arguments.get(name)
+        is_bundled = name == "synonyms" and path in SYNONYM_TABLES
+        if path is not None and not is_bundled:
             if name in _TABLES and is_hub_address(path):
                 try:
                     path = str(fetch_table(path))
@@ -104,6 +115,15 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if arguments.get(name) is not None and Path(arguments[name]).is_dir():
             parts[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
     return parts
+
+
+def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool:
+    """Return whether a run without a synonym table draws from the default one or attacks with it."""
+    from hf_bat.attack.recipes import list_readers
+
+    attacks = {name.removeprefix("paper-") for name in arguments.get("attacks") or ()}
+    is_drawn = bool(method.draws) and not arguments.get("canonicalize")
+    return is_drawn or not attacks.isdisjoint(list_readers("synonyms"))
 
 
 def _list_exceptions(arguments: Mapping[str, Any]) -> frozenset[str]:

@@ -14,6 +14,7 @@ TEXTS = ["original", "perturbed", "label", "label_name", "words", "queries"]
 SEARCH = ["candidates", "kept", "raised", "beyond_cut", "exhausted", "tried"]
 VALID = ["outcome_valid", "outcome_valid_confident"]
 FOUND = ["edits", "gold_after", "predicted_after", "words_changed"]
+COUNTS = ["listed", "allowed", "refused"]
 BEFORE = ["predicted", "gold_before"]
 
 
@@ -23,8 +24,8 @@ def test_the_keys_of_a_row_are_those_that_apply_in_a_fixed_order(tmp_path):
         [*rows, {**rows[0], "idx": 60, "label": -1}], tmp_path / "rows.jsonl"
     )
     keys = {
-        "succeeded": START + TEXTS + BEFORE + SEARCH + VALID + FOUND,
-        "failed": START + TEXTS + BEFORE + SEARCH + VALID,
+        "succeeded": START + TEXTS + BEFORE + SEARCH + VALID + FOUND + COUNTS,
+        "failed": START + TEXTS + BEFORE + SEARCH + VALID + COUNTS,
         "skipped": [*START, "reason", *TEXTS, *BEFORE],
     }
     results = report.rows["antonym"]

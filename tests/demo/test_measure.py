@@ -63,7 +63,7 @@ def test_antonym_figures_count_rows_and_swaps(figures, correct):
 
 
 def test_synonym_figures_count_draws(figures, correct):
-    fickle, _ = build_perturbations()
+    fickle, _ = build_perturbations("wordnet")
     flips = []
     for place, pair, label in correct:
         rng = np.random.default_rng([5, place])

@@ -238,6 +238,18 @@ def test_a_rate_over_nothing_is_not_in_the_index():
     assert found.to_results() == []
 
 
+def test_a_card_names_tables_and_what_was_not_measured(tmp_path):
+    rows = [{**row, "premise": "Der Hund.", "hypothesis": "Ein Hund."} for row in made_rows(12)]
+    tables = {"synonyms": {"hund": ["köter"]}}
+    trainer = make_trainer(tmp_path, None, attacks=["synonym"], trainer_options=tables)
+    metrics = trainer.evaluate(rows)
+    assert "eval_synonym_attackable" in metrics and "eval_synonym_asr" not in metrics
+    trainer.create_model_card()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "- synonym: own table (" in text
+    assert "- synonym: success rate not measured: constraints allow no edit" in text
+
+
 def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
     found = {"asr": 0.5, "asr_interval": [0.4, 0.6], "asr_confident": 0.25}
     valid = {"asr": 0.2, "asr_interval": [0.1, 0.3], "keep_rate": 0.125}

@@ -16,10 +16,10 @@ from hf_bat.lexicon import (
     SubstitutionTable,
     antonyms_from_wordnet,
     default_antonyms,
-    default_synonyms,
     load_wordnet,
     stopwords,
     synonyms_from_wordnet,
+    wordnet_synonyms,
 )
 from hf_bat.lexicon.wordnet import BUNDLED, FILES, WordNet
 from hf_bat.lexicon.wordnet_tables import list_inflections
@@ -174,13 +174,13 @@ def test_default_antonyms_have_every_form_that_a_look_up_reaches():
 def test_default_tables_are_up_to_date(script):
     antonyms, synonyms = script.build_default_tables(load_wordnet())
     assert antonyms.fingerprint == default_antonyms().fingerprint
-    assert synonyms.fingerprint == default_synonyms().fingerprint
+    assert synonyms.fingerprint == wordnet_synonyms().fingerprint
     assert antonyms.metadata == default_antonyms().metadata
-    assert synonyms.metadata == default_synonyms().metadata
+    assert synonyms.metadata == wordnet_synonyms().metadata
 
 
-def test_default_synonyms():
-    table = default_synonyms()
+def test_wordnet_synonyms():
+    table = wordnet_synonyms()
     stop = stopwords("nltk") | stopwords("textfooler")
     assert not stop & set(table) and not stop & {x for others in table.values() for x in others}
     assert table["child"] == ("kid", "youngster")  # and not "nipper", which nobody says
@@ -200,9 +200,9 @@ def test_synonyms_are_mutual_senses():
     assert "piece" in everything["man"] and "piece" not in frequent.get("man", ())
 
 
-def test_simlex_rates_the_default_synonyms_high(shared):
+def test_simlex_rates_the_wordnet_synonyms_high(shared):
     lines = (shared / "lexicons/SimLex-999.txt").read_text().splitlines()[1:]
-    table = default_synonyms()
+    table = wordnet_synonyms()
     rows = [line.split("\t") for line in lines]
     rated = [
         float(r[3]) for r in rows if r[1] in table.get(r[0], ()) or r[0] in table.get(r[1], ())

@@ -93,7 +93,7 @@ def test_real_rows_get_valid_draws_from_the_bundled_lexicon(shared_rows):
 )
 def test_draws_of_a_seed_are_frozen(label_filter, digest):
     """A later version must draw what this one draws: finished runs are compared with new ones."""
-    fickle, antonym = build_perturbations()
+    fickle, antonym = build_perturbations("wordnet")
     obstinate = build_obstinate(antonym, OBSTINATE_EDITS, label_filter)
     names = ("entailment", "neutral", "contradiction")
     sampler = PerturbationSampler(

@@ -5,13 +5,13 @@ import random
 
 import pytest
 
+from hf_bat.lexicon import wordnet_synonyms
 from hf_bat.perturbations import (
     AntonymPerturbation,
     FilteredPerturbation,
     LabelValidity,
     NegationPerturbation,
     PerturbationSampler,
-    build_perturbations,
 )
 from hf_bat.perturbations.validity import get_inference_names
 
@@ -154,7 +154,7 @@ def test_description_has_the_filter_and_its_table():
     valid = FilteredPerturbation(SWAP, LabelValidity())
     record = valid.describe()
     assert record["perturbation"] == "antonym"
-    assert record["label_filter"]["synonyms"] == build_perturbations()[0].table.fingerprint
+    assert record["label_filter"]["synonyms"] == wordnet_synonyms().fingerprint
 
 
 def test_pickled_filter_has_the_same_candidates():

@@ -98,9 +98,10 @@ def test_key_is_the_hash_of_arguments_and_launcher(tmp_path):
     config = hashlib.sha256(b"{}").hexdigest()
     model = {"sha256": hashlib.sha256(f"config.json {config}".encode()).hexdigest()}
     run = {**BASE, "model_name_or_path": str(tmp_path), "method": "a2t", "seed": 7}
-    content = {**run, "model_name_or_path": model, "adversarial_weight": 1.0}
+    added = {"adversarial_weight": 1.0, "synonyms": "default: counterfitted"}
     hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
-    for arguments, known in ((run, content), (hub, {**hub, "adversarial_weight": 1.0})):
+    content = {**run, "model_name_or_path": model, **added}
+    for arguments, known in ((run, content), (hub, {**hub, **added})):
         assert identify(arguments) == known
         whole = json.dumps([known, []], sort_keys=True).encode()
         assert make_run(arguments).key == hashlib.sha256(whole).hexdigest()[:16]
@@ -161,7 +162,9 @@ def test_runs_of_the_study_keep_their_keys(repository, tmp_path, monkeypatch):
             monkeypatch.setattr(
                 f"hf_bat.sweep.key.{function}", lambda path, name, known=hashes: known[name]
             )
-        arguments = {**run["arguments"], "model_name_or_path": str(tmp_path)}
+        # Without a table they had WordNet's synonyms, which were the default.
+        tables = {"synonyms": "wordnet", **run["arguments"]}
+        arguments = {**tables, "model_name_or_path": str(tmp_path)}
         assert identify(arguments) == run["identity"]
         assert make_run(arguments).key == run["key"]
 
@@ -208,3 +211,25 @@ def test_key_depends_on_checkpoints_if_the_best_one_is_the_result():
     assert key(eval_strategy="epoch", save_strategy="steps") == key(eval_strategy="epoch")
     assert key(eval_strategy="steps") != key(eval_strategy="steps", logging_steps=7)
     assert key(**steps) == key(**steps, logging_steps=7)
+
+
+# The key of this run before WordNet's synonyms were replaced as the default.
+OLD_RUN = "--model_name_or_path some/model --task snli --attacks antonym synonym"
+OLD_KEY = "93484b9f9def9fe2"
+
+
+def test_a_run_with_the_wordnet_synonyms_has_the_key_that_it_had_as_the_default():
+    assert make_run(parse_flags(f"{OLD_RUN} --synonyms wordnet")).key == OLD_KEY
+    keys = {make_run(parse_flags(OLD_RUN + more)).key for more in ("", " --synonyms counterfitted")}
+    assert len(keys) == 2 and OLD_KEY not in keys
+
+
+def test_the_default_synonyms_are_in_the_key_where_they_are_used():
+    def uses_them(**arguments):
+        return "synonyms" in identify(arguments)
+
+    assert uses_them(method="pairwise") and uses_them(method="normal", attacks=["a2t"])
+    assert not uses_them(method="normal", attacks=["antonym", "textfooler-wordnet"])
+    # The defense and the training behind it use the WordNet synonyms, an attack does not.
+    assert not uses_them(method="safer", canonicalize=True)
+    assert uses_them(method="safer", canonicalize=True, attacks=["paper-synonym"])

@@ -16,7 +16,12 @@ from training_helpers import (
 
 from hf_bat import HfBatError, PerturbationCollator, get_task
 from hf_bat.canonicalize import Canonicalizer
-from hf_bat.lexicon import SubstitutionTable, default_sisters
+from hf_bat.lexicon import (
+    SubstitutionTable,
+    default_sisters,
+    default_synonyms,
+    wordnet_synonyms,
+)
 from hf_bat.perturbations import build_perturbations
 from hf_bat.saved_perturbations import load_canonicalizer, read_defense
 
@@ -98,6 +103,18 @@ def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path
     assert set(written) == {"canonical"}
     assert read_defense(tmp_path) == CANONICAL.describe()
     assert load_canonicalizer(tmp_path).fingerprint == CANONICAL.fingerprint
+
+
+def test_without_a_table_the_defence_is_over_wordnet_and_attacks_are_not(tmp_path):
+    trainer = make_trainer(
+        tmp_path, made_rows(4), method="safer", canonicalize=True, attacks=["synonym"],
+        trainer_options={"synonyms": None, "antonyms": None},
+    )  # fmt: skip
+    fickle, _ = trainer.perturbations
+    assert trainer.canonicalizer.table is fickle.table
+    assert fickle.table.fingerprint == wordnet_synonyms().fingerprint
+    [recipe] = trainer.meter.recipes
+    assert recipe.perturbation.table is default_synonyms()
 
 
 def test_every_saved_model_says_that_it_has_the_defence(tmp_path):
