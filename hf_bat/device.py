@@ -53,7 +53,7 @@ def has_fast_bf16(device_type: str | None = None) -> bool:
 
 def warn_about_bf16(device_type: str, option: str) -> None:
     """Warn if bfloat16 was asked for by an option on a CPU that emulates it."""
-    # Without a list of its features nothing is known about a CPU.
+    # A system without this file does not say what its CPU can do.
     if device_type == "cpu" and _CPU.exists() and not has_fast_bf16("cpu"):
         # Measured with MiniLM-L6 on a CPU with AVX2 only: 22 s against 1.5 s for a step of 32 pairs.
         logger.warning(

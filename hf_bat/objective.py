@@ -23,7 +23,7 @@ from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
 KINDS = ("fickle", "obstinate")
-# A counterfactual version has a label of its own, and no distance to the anchor.
+# A counterfactual version has its own label, and no distance to the anchor.
 VERSIONS = (*KINDS, "counterfactual")
 
 Batch = Mapping[str, torch.Tensor]

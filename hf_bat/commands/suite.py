@@ -1,4 +1,4 @@
-"""`hf-bat suite`: a suite of labeled edits of your own rows."""
+"""`hf-bat suite`: a suite of labeled edits of your rows."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skipped_labels",
         nargs="+",
         default=[],
-        help="the negative label of your own paraphrase task",
+        help="the negative label of a paraphrase task that is not built in",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON lines to write")
     parser.add_argument(
-        "--rules", nargs="+", metavar="RULE", help="rules (default: those of the task)"
+        "--rules", nargs="+", metavar="RULE", help="rules (default: the rules for the task)"
     )
     parser.add_argument(
         "--label-flip",

@@ -1,4 +1,4 @@
-"""What a rule is: it takes a row with a known label and gives pairs whose new label is known."""
+"""Rules: each takes a row with a known label and gives pairs whose new label is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Counterfactual:
 
 
 class Rule(ABC):
-    """Gives labeled pairs for a row. A rule of your own needs a name and `list_pairs`.
+    """Gives labeled pairs for a row. Your own rule needs a name and `list_pairs`.
 
     Attributes:
         name: Name in options, logs and reports.
@@ -88,7 +88,7 @@ class Rule(ABC):
 
 
 def draw_evenly(pairs: Sequence[Counterfactual], rng: RandomSource) -> Counterfactual | None:
-    """Draw a label among those of some pairs, a kind of this label, then a pair."""
+    """Draw a label, a kind among the pairs with this label, then a pair."""
     for field in ("label", "kind"):
         values = sorted({getattr(pair, field) for pair in pairs})
         if not values:

@@ -18,7 +18,7 @@ from hf_bat.counterfactual.sentence import (
     may_be_name,
     measure_parts_of_speech,
 )
-from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet
+from hf_bat.lexicon import default_sisters, load_wordnet, wordnet_synonyms
 from hf_bat.lexicon.wordnet_tables import list_inflections
 from hf_bat.perturbations.base import RandomSource
 from hf_bat.perturbations.negation import NegationPerturbation
@@ -82,7 +82,7 @@ def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
     """Yield the edits that replace a word by another of its class that excludes it."""
-    sisters, synonyms = default_sisters(), default_synonyms()
+    sisters, synonyms = default_sisters(), wordnet_synonyms()
     for place, word in enumerate(sentence.words):
         others = sisters.get(word)
         if not others or sentence.tags[place] or sentence.is_in_compound(place):

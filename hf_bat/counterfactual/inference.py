@@ -1,6 +1,6 @@
 """Rules for natural language inference: a premise, a hypothesis, and a label that logic gives.
 
-The labels are those of SNLI, whose sentences describe one scene: "two dogs" and "three dogs" contradict
+The labels are SNLI's: its sentences describe one scene: "two dogs" and "three dogs" contradict
 each other, because both would be about the same dogs.
 """
 
@@ -171,7 +171,7 @@ class Detail(Rule):
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label == ENTAILMENT and self.phrases:
-            # A few phrases for each row, which depend on nothing but its texts.
+            # A few phrases for each row, which depend only on its texts.
             start = int.from_bytes(
                 blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big"
             )
@@ -332,7 +332,7 @@ def find_categories(word: str) -> tuple[str, ...]:
     """
     wordnet = load_wordnet()
     categories: dict[str, None] = {}
-    # "men" is also an entry of its own, the workforce.
+    # "men" is also a separate entry, the workforce.
     irregular = wordnet.exceptions["n"].get(word, ())
     base = next(iter([*irregular, *wordnet.morphy(word, "n")]), word)
     level = list(list_main_senses(base, "n")[:1])
@@ -342,7 +342,7 @@ def find_categories(word: str) -> tuple[str, ...]:
             for lemma in wordnet.synset(number).lemmas[:2]:
                 plural = CATEGORIES.get(lemma)
                 if plural is not None and lemma != base:
-                    # A mass noun is no substitute for a counted one.
+                    # A mass noun does not fit where a counted one was.
                     form = plural if base != word else lemma
                     if form:
                         categories[form] = None

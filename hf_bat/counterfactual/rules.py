@@ -24,7 +24,7 @@ from hf_bat.tasks import Task
 
 @dataclass(frozen=True)
 class Resources:
-    """What rules are built from.
+    """The objects that rules are built from.
 
     Args:
         fickle: The run's synonym perturbation.
@@ -53,7 +53,7 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
 
 
 def register_rule(name: str, build: Callable[[Resources], Rule]) -> None:
-    """Make a rule of yours known by its name, for `BalancedTrainingArguments(rules=[name])`.
+    """Register your own rule under a name, for `BalancedTrainingArguments(rules=[name])`.
 
     Args:
         name: The rule's `name`.

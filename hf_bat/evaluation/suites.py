@@ -13,7 +13,7 @@ is in. The formats are described here:
 - med: https://github.com/verypluming/MED (`MED.tsv`; `genre` holds the monotonicity between colons).
 - monli: https://github.com/atticusg/MoNLI (README; the released files lack the two `_lex` fields).
 - nli_stress: https://github.com/AbhilashaRavichander/NLI_StressTest (`eval.py` and the scripts that make
-  the tests; rows are those of MultiNLI 0.9, the combined file has a `source`).
+  the tests; rows come from MultiNLI 0.9, the combined file has a `source`).
 - rules: what `hf-bat suite` writes; any rows with a task's columns, `label` and `category`.
 - paws: https://github.com/google-research-datasets/paws (README; `qqp_generate_data.py` writes bytes, which
   Python 3 shows as b'...').

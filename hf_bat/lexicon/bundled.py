@@ -34,7 +34,7 @@ def wordnet_synonyms() -> SubstitutionTable:
     """Return the bundled WordNet synonyms, the result of `synonyms_from_wordnet()` without antonyms.
 
     They are fewer and safer than `default_synonyms`: an attack with them is weaker. The name "wordnet"
-    stands for them wherever a synonym table is given.
+    means this table wherever a synonym table is given.
 
     Example:
         >>> wordnet_synonyms()["automobile"][:2]
