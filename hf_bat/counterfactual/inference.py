@@ -340,10 +340,6 @@ def find_categories(word: str) -> tuple[str, ...]:
         level = [parent for number in level for parent in wordnet.parents(number)]
         for number in level:
             for lemma in wordnet.synset(number).lemmas[:2]:
-                plural = CATEGORIES.get(lemma)
-                if plural is not None and lemma != base:
-                    # A mass noun does not fit where a counted one was.
-                    form = plural if base != word else lemma
-                    if form:
-                        categories[form] = None
+                if lemma in CATEGORIES and lemma != base:
+                    categories[lemma if base == word else CATEGORIES[lemma]] = None
     return tuple(categories)

@@ -150,7 +150,7 @@ def measure_parts_of_speech(word: str) -> dict[str, float]:
 
 @lru_cache(maxsize=100_000)
 def list_main_senses(lemma: str, pos: str, least_share: float = LEAST_SHARE) -> tuple[int, ...]:
-    """Return the senses that a lemma often has: the first one, and each that has a large share of its uses."""
+    """Return the senses that a lemma often has: the first, and each with a large share of its uses."""
     wordnet = load_wordnet()
     senses, counts = wordnet.senses(lemma, pos), wordnet.sense_counts(lemma, pos)
     total = sum(counts) or 1
