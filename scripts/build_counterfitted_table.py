@@ -4,7 +4,8 @@
 
 It reads the file of Jia et al. (2019), word -> its nearest neighbors in the vectors of Mrkšić et al. (2016),
 and writes `hf_bat/lexicon/data/counterfitted_synonyms.json.gz`: single words of letters a-z that have a
-neighbor, without the antonyms and the sister terms of a word. The same file gives the same bytes.
+neighbor, without the antonyms and the sister terms of a word, and without pairs of which one word negates
+("someone" and "nobody"). The same file gives the same bytes.
 """
 
 import argparse
@@ -16,19 +17,35 @@ from pathlib import Path
 from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_sisters
 from hf_bat.lexicon.bundled import COUNTERFITTED_SYNONYMS
 
+# In vectors a negated word is near the word that it negates, and WordNet lists no antonyms of these.
+NEGATIVES = frozenset((
+    "nobody", "nothing", "nowhere", "none", "neither", "nor", "never", "without", "cannot", "hardly",
+    "barely", "scarcely",
+))  # fmt: skip
+
 
 def build(data: bytes) -> SubstitutionTable:
     """Build the table from the content of the file of neighbors."""
     neighbors = json.loads(data)
     table = {
-        word: list(filter(is_plain, others)) for word, others in neighbors.items() if is_plain(word)
+        word: [
+            other
+            for other in filter(is_plain, others)
+            if (word in NEGATIVES) == (other in NEGATIVES)
+        ]
+        for word, others in neighbors.items()
+        if is_plain(word)
     }
     sisters, antonyms = default_sisters(), default_antonyms()
     metadata = {
         "kind": "synonyms",
         "built": "counter-fitted neighbors (Jia et al. 2019)",
         "sources": {"neighbors": hashlib.sha256(data).hexdigest()},
-        "options": {"words": "single words in letters a-z", "sisters_removed": sisters.fingerprint},
+        "options": {
+            "words": "single words in letters a-z",
+            "sisters_removed": sisters.fingerprint,
+            "negatives_removed": sorted(NEGATIVES),
+        },
         "vectors": "counter-fitted (Mrkšić et al. 2016)",
         "license": "MIT, copyright (c) 2019 Robin Jia; see COUNTERFITTED-LICENSE.txt",
     }

@@ -47,6 +47,9 @@ def test_the_script_keeps_plain_words_that_have_neighbors_other_than_antonyms(sc
     data = b'{"hot": ["cold", "warm", "caf\\u00e9"], "cold": ["hot"], "it\'s": ["is"], "a b": ["c"], "x": []}'
     table = script.build(data)
     assert dict(table) == {"hot": ("warm",)}
+    # Nobody is not a synonym of somebody.
+    data = b'{"someone": ["nobody", "somebody"], "nobody": ["someone"]}'
+    assert dict(script.build(data)) == {"someone": ("somebody",)}
     assert table.metadata["minus"] == default_antonyms().fingerprint
     assert "Robin Jia" in table.metadata["license"]
 
