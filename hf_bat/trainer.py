@@ -253,7 +253,8 @@ class BalancedTrainer(Trainer):
         """The rules of labeled edits, made from the options and prepared on the training rows."""
         args, task = self.args, self.task
         assert task is not None
-        fickle, flip = self.perturbations[0], tuple(args.label_flip or ())
+        fickle = None if self._synonyms is None else self.perturbations[0]
+        flip = tuple(args.label_flip or ())
         chosen = None if args.rules is None else tuple(args.rules)
         key = (fickle, chosen, args.held_out_pairs, flip)
         if self._rules is None or self._rules[0] != key:

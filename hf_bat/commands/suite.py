@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_outputs(args, "output")
     data = load_split(args.data)
     names = find_labels(data, task, None)[1].model_names
-    fickle, _ = build_perturbations(args.synonyms)
+    fickle = None if args.synonyms is None else build_perturbations(args.synonyms)[0]
     rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)
     rows = prepare_dataset(data, task, None, f"file {args.data}")
     suite = make_suite(rules, rows, task, names, args.max_pairs, args.seed)

@@ -17,6 +17,7 @@ from hf_bat.counterfactual.inference import (
 )
 from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
 from hf_bat.errors import HfBatError
+from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.tasks import Task
@@ -27,7 +28,7 @@ class Resources:
     """The objects that rules are built from.
 
     Args:
-        fickle: The run's synonym perturbation.
+        fickle: The synonym perturbation of fickle selves.
         label_flip: Label -> label after an antonym edit, for single sentences.
         mentions: Tells which words a text mentions, also by a synonym.
     """
@@ -182,7 +183,7 @@ def is_held_out(words: Sequence[str], share: float) -> bool:
 def build_rules(
     task: Task,
     label_names: Sequence[str | None],
-    fickle: Perturbation,
+    fickle: Perturbation | None = None,
     rules: Sequence[str] | None = None,
     held_out: float = 0.0,
     label_flip: Mapping[str, str] | Sequence[str] = (),
@@ -192,7 +193,8 @@ def build_rules(
     Args:
         task: The task.
         label_names: The task's name of each label, by the number in the rows.
-        fickle: The synonym perturbation.
+        fickle: The synonym perturbation of fickle selves. If `None`, WordNet's synonyms, which are
+            right more often than the default table of attacks.
         rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
         label_flip: Label -> label after an antonym edit, for single sentences; or `"label=label"` each.
@@ -205,9 +207,8 @@ def build_rules(
 
     Example:
         >>> from hf_bat import get_task
-        >>> from hf_bat.perturbations import build_perturbations
         >>> snli = get_task("snli")
-        >>> chosen = build_rules(snli, snli.label_names, build_perturbations()[0], ["swap=2", "drop"])
+        >>> chosen = build_rules(snli, snli.label_names, rules=["swap=2", "drop"])
         >>> chosen.shares
         {'swap': 2.0, 'drop': 1.0}
     """
@@ -230,6 +231,8 @@ def build_rules(
         )
     if family != "sentence" and flip:
         raise HfBatError(f"label_flip is for single sentences; task {task.name!r} has pairs")
+    if fickle is None:
+        fickle, _ = build_perturbations("wordnet")
     resources = Resources(fickle, flip)
     shares: dict[Rule, float] = {}
     for entry in RULES if rules is None else rules:

@@ -44,9 +44,8 @@ def make_suite(
     Example:
         >>> from hf_bat import get_task
         >>> from hf_bat.counterfactual.rules import build_rules
-        >>> from hf_bat.perturbations import build_perturbations
         >>> snli = get_task("snli")
-        >>> rules = build_rules(snli, snli.label_names, build_perturbations()[0], ["drop"])
+        >>> rules = build_rules(snli, snli.label_names, rules=["drop"])
         >>> row = {"premise": "A big dog.", "hypothesis": "A dog.", "label": 0, "idx": 7}
         >>> suite = make_suite(rules, [row], snli, snli.label_names)
         >>> suite[0]["category"], suite[0]["label"], suite[0]["hypothesis"]
