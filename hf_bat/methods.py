@@ -399,22 +399,6 @@ METHODS: dict[str, Method] = {
             {"contrastive_weight": 1.0, "margin": 1.0},
             options=(*BALANCED_OPTIONS, "mask"),
         ),
-        Counterfactual(
-            "counterfactual",
-            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`, where `x_c` is an edit of the row "
-            "whose label a rule knows.",
-            {"alpha": 1.0, "beta": 1.0},
-            draws=("fickle", "counterfactual"),
-            options=(
-                "rules",
-                "held_out_pairs",
-                "label_flip",
-                "num_fickle",
-                "weight_warmup_steps",
-                "clean_epochs",
-                "exclude_stopwords",
-            ),
-        ),
         Likelihood(
             "likelihood",
             "`L = CE(x) + alpha * mean CE(x_f) + beta * mean max(0, margin - drop) "
@@ -430,6 +414,22 @@ METHODS: dict[str, Method] = {
             },
             options=(*BALANCED_OPTIONS, "mask"),
             defaults={"label_filter": "prefer"},
+        ),
+        Counterfactual(
+            "counterfactual",
+            "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`, where `x_c` is an edit of the row "
+            "whose label a rule knows.",
+            {"alpha": 1.0, "beta": 1.0},
+            draws=("fickle", "counterfactual"),
+            options=(
+                "rules",
+                "held_out_pairs",
+                "label_flip",
+                "num_fickle",
+                "weight_warmup_steps",
+                "clean_epochs",
+                "exclude_stopwords",
+            ),
         ),
     )
 }

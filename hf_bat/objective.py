@@ -176,7 +176,7 @@ def count_items(
     # Every name in every batch, because all ranks must reduce the same counts.
     zero = torch.zeros((), device=labels.device)
     counts = dict.fromkeys(
-        ("rows", *VERSIONS, "triplets", "fickle_rows", "counterfactual_rows"), zero
+        ("rows", *KINDS, "triplets", "fickle_rows", "counterfactual", "counterfactual_rows"), zero
     )
     counts["rows"] = weights.sum()
     masks = {kind: batch[f"{kind}_mask"] for kind in KINDS if f"{kind}_mask" in batch}

@@ -40,6 +40,9 @@ def test_results_page_has_the_printed_tables_and_no_others(repository):
     printed = list_rows(done.stdout)
     assert len(printed) > 20
     page = (repository / "docs" / "results.md").read_text(encoding="utf-8")
+    # What these tables leave out is printed by another script, which has its own test.
+    before, _, rest = page.partition("## What the figures below do not show")
+    page = before + rest.partition("\n## ")[2]
     # Whether a claim holds is a judgment, which no script prints.
     judged = [list_rows(table) for table in page.split("\n\n") if table.startswith("| the paper")]
     assert len(judged) <= 1
