@@ -70,7 +70,9 @@ def test_accumulation_changes_nothing(tmp_path, rows, method, options):
             if key.startswith(
                 ("loss", "fickle", "obstinate", "counterfactual", "label_drop", "grad_norm")
             ):
-                assert logged(other, key) == pytest.approx(logged(whole, key), abs=5e-6), key
+                # A gradient's norm of 14 has rounding errors of float32 above the absolute bound.
+                expected = pytest.approx(logged(whole, key), abs=5e-6, rel=2e-6)
+                assert logged(other, key) == expected, key
 
 
 def test_uneven_rows_have_micro_batches_without_a_valid_pair(tmp_path):
