@@ -11,15 +11,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-METHODS = (
-    "safer",
-    "a2t",
-    "pairwise",
-    "triplet",
-    "likelihood",
-    "likelihood_strong",
-    "likelihood_triplet",
-)
+from study_tables import METHODS as METHODS_WITH_NORMAL
+
+# Without the baseline.
+METHODS = METHODS_WITH_NORMAL[1:]
 SEEDS = (42, 43, 44, 45)
 
 
@@ -60,7 +55,7 @@ def print_labels(folder: Path) -> None:
     )
     print(f"| method | {' | '.join(columns)} |")
     print("|---|---|---|---|---|")
-    for method in ("normal", *METHODS):
+    for method in METHODS_WITH_NORMAL:
         run = read(folder, "snli", 42, method)
         if run is not None:
             labels = run["reports"]["antonym"]["attacks"]["antonym"]["per_label"]

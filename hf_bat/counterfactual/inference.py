@@ -215,10 +215,9 @@ class Unsupported(Rule):
         if label != ENTAILMENT:
             return
         premise, hypothesis = texts
-        sentence = Sentence(premise)
-        if not (is_upward(sentence) and is_upward(Sentence(hypothesis))):
+        sentence, needed = Sentence(premise), Sentence(hypothesis)
+        if not (is_upward(sentence) and is_upward(needed)):
             return
-        needed = Sentence(hypothesis)
         content = [
             self.mentions.find_near(word)
             for place, word in enumerate(needed.words)
