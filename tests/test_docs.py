@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 from importlib import import_module
+from unittest import mock
 
 import pytest
 from doc_blocks import (
@@ -26,6 +27,9 @@ from doc_blocks import (
 )
 from tiny_models import tiny_model
 from training_helpers import SYNONYMS, made_rows, tokenizer_for_made_rows
+
+from hf_bat.counterfactual import RULES
+from hf_bat.methods import METHODS
 
 PAGES = list_pages()
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
@@ -172,14 +176,16 @@ def test_blocks_run(page, request, working_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     namespace = {"__name__": "page"}
-    for block in list_blocks(page):
-        if block.reason is not None or block.language not in RUN:
-            continue
-        if block.language == "python":
-            exec(compile(shrink(page, block.code), block.where, "exec"), namespace)
-        else:
-            for words in list_commands(shrink(page, block.code)):
-                run_command(words, block.where)
+    # A rule or method that a page registers must not take part in the tests after it.
+    with mock.patch.dict(METHODS), mock.patch.dict(RULES):
+        for block in list_blocks(page):
+            if block.reason is not None or block.language not in RUN:
+                continue
+            if block.language == "python":
+                exec(compile(shrink(page, block.code), block.where, "exec"), namespace)
+            else:
+                for words in list_commands(shrink(page, block.code)):
+                    run_command(words, block.where)
 
 
 def test_links_point_to_files():
