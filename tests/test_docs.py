@@ -39,6 +39,7 @@ PUBLIC = ("hf_bat", "hf_bat.attack", "hf_bat.lexicon", "hf_bat.losses", "hf_bat.
 # Allowed reasons for not running a block. Models and rows are in `working_folder`.
 REASONS = {
     "needs the Hub",
+    "needs an endpoint",
     "needs GPUs",
     "needs a package registry",
     "needs the model trained above",

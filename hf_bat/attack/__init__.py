@@ -17,9 +17,10 @@ if TYPE_CHECKING:
         PartOfSpeech,
         StopWords,
     )
+    from hf_bat.attack.functions import CallableModel
     from hf_bat.attack.goals import Flip, Goal, KeepConfident, KeepStrict
     from hf_bat.attack.masked_lm import MaskedLMPerturbation
-    from hf_bat.attack.models import CallableModel, CanonicalizedModel, TransformersModel
+    from hf_bat.attack.models import CanonicalizedModel, TransformersModel
     from hf_bat.attack.recipes import ALIASES, RECIPES, Recipe, get_recipe
     from hf_bat.attack.report import AttackReport
     from hf_bat.attack.result import AttackResult
@@ -36,9 +37,10 @@ _HOMES = {
         "PartOfSpeech",
         "StopWords",
     ],
+    "functions": ["CallableModel"],
     "goals": ["Flip", "Goal", "KeepConfident", "KeepStrict"],
     "masked_lm": ["MaskedLMPerturbation"],
-    "models": ["CallableModel", "CanonicalizedModel", "TransformersModel"],
+    "models": ["CanonicalizedModel", "TransformersModel"],
     "recipes": ["ALIASES", "RECIPES", "Recipe", "get_recipe"],
     "report": ["AttackReport"],
     "result": ["AttackResult"],

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
 # A batch of long inputs has fewer of them: at most batch_size times this many tokens.
 _TYPICAL_LENGTH = 128
+_UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Classifier(ABC):
         name: Name in reports.
         max_length: Maximum input length in tokens; `None` if it is unlimited or unknown.
         preprocessing_defence: Description of the changes to a text before the model reads it, or `None`.
+        in_flight: Number of rows to attack at once, and all their questions in one batch, for a model that
+            makes its own batches. `None` (default) leaves both to the engine.
     """
 
     config: Any = None
@@ -86,6 +89,7 @@ class Classifier(ABC):
     name: str = "model"
     max_length: int | None = None
     preprocessing_defence: dict[str, Any] | None = None
+    in_flight: int | None = None
 
     @abstractmethod
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
@@ -97,12 +101,19 @@ class Classifier(ABC):
 
     @abstractmethod
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
-        """Return (n, labels) float64 probabilities for n keys, in one forward pass."""
+        """Return (n, labels) float64 probabilities for n keys, in one forward pass.
+
+        The row of an input on which the model abstains, or whose question failed, is that of
+        `hf_bat.attack.answers`.
+        """
 
     @property
     @abstractmethod
     def identity(self) -> str:
         """A hash that differs between models and between settings of one model."""
+
+    def name_labels(self, names: Sequence[str]) -> None:  # noqa: B027 (optional to override)
+        """Take the label names of the data, for a model without its own that answers by name."""
 
     def about(self) -> dict[str, Any]:
         """Return the facts about the model in a report, besides its name, ready for JSON."""
@@ -211,7 +222,10 @@ class Engine:
         device = getattr(model, "device", None)
         self.model = model
         self.batch_size = batch_size or BATCH_SIZES.get(getattr(device, "type", "cpu"), 32)
-        self.in_flight = in_flight or max(256, 8 * self.batch_size)
+        own_in_flight = getattr(model, "in_flight", None)
+        if own_in_flight is not None:
+            self.batch_size = _UNLIMITED
+        self.in_flight = in_flight or own_in_flight or max(256, 8 * self.batch_size)
         self.known = {} if known is None else known
         self.meter = Meter()
 
@@ -285,7 +299,8 @@ class Engine:
         for row in rows:
             if row.request.keep:
                 asked = [unknown[texts] for texts in row.request.inputs]
-                self.known.update((key, pool[key]) for key in asked)
+                # A question that failed is asked again by another attack.
+                self.known.update((k, pool[k]) for k in asked if not np.isnan(pool[k]).any())
             row.answer = self._collect(row, unknown, pool)
 
     def _charge(self, row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> None:

@@ -62,6 +62,9 @@ class Figure:
     # Whether the rate is about what edits do to the model, so that it is not measured, and `None`, if no
     # attacked row had an edit to try.
     needs_edits: bool = False
+    # Whether the rate is about a probability that rises, so that it is not measured if all attacked rows
+    # have a probability of 1, as those of a model that gives labels and no probabilities.
+    needs_probabilities: bool = False
     index_type: str = ""  # metric type in the model index; `name` by default
 
     def __post_init__(self) -> None:
@@ -91,6 +94,8 @@ class Figure:
         part, whole = sum(part for part, _ in values), sum(whole for _, whole in values)
         if self.needs_edits and has_no_edit(results):
             part = whole = 0
+        if self.needs_probabilities and has_only_labels(results):
+            part = whole = 0
         interval = {f"{self.key}_interval": rate_interval(part, whole)} if self.interval else {}
         return {self.key: rate(part, whole), **interval}
 
@@ -119,6 +124,12 @@ def has_no_edit(results: Sequence[AttackResult]) -> bool:
     """Return whether rows were attacked and none of them had an edit to try."""
     attempted = [result for result in results if result.is_attempted]
     return bool(attempted) and all(result.is_without_edit for result in attempted)
+
+
+def has_only_labels(results: Sequence[AttackResult]) -> bool:
+    """Return whether rows were attacked and the model gave each of their labels the probability 1."""
+    attempted = [result for result in results if result.is_attempted]
+    return bool(attempted) and all(result.gold_before == 1 for result in attempted)
 
 
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
@@ -175,7 +186,7 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
            "prediction kept and its probability higher than before",
            "attack success rate, confident", "ASR, confident", _EVERYWHERE, OBSTINATE,
            lower_is_better=OBSTINATE, per_label=True, interval=True, needs_edits=True,
-           index_type="attack_success_rate"),
+           needs_probabilities=True, index_type="attack_success_rate"),
     Figure("attackable", "rate",
            lambda result: (int(result.is_attackable), int(result.is_attempted)),
            "attempted rows that have an edit to try",
@@ -207,6 +218,8 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
     # Only reported for the edits of the label filter.
     Figure("kept", "count", lambda result: result.kept or 0, goals=()),
     Figure("candidates", "count", lambda result: result.candidates or 0),
+    Figure("abstained", "count", lambda result: result.abstained or 0,
+           "edits on which the model abstained"),
     Figure("edits_beyond_cut", "count", lambda result: result.beyond_cut or 0),
     Figure("budget_exhausted", "count", lambda result: int(result.exhausted or False)),
     Figure("words_changed", "mean",

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from hf_bat.attack.answers import find_answered
 from hf_bat.errors import HfBatError
 
 
@@ -118,7 +119,7 @@ class KeepConfident(KeepStrict):
 
 def select_kept(probabilities: np.ndarray, label: int) -> np.ndarray:
     """Return which of (n, labels) answers predict the label; a tie goes to the lower label."""
-    return probabilities.argmax(axis=1) == label
+    return find_answered(probabilities) & (probabilities.argmax(axis=1) == label)
 
 
 GOALS: dict[str, Goal] = {goal.name: goal for goal in (Flip(), KeepStrict(), KeepConfident())}

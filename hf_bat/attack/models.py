@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,11 @@ from torch import nn
 
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.fast import pack_linears, skip_later_tokens
+from hf_bat.attack.functions import CallableModel
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.device import cast_to_double, disable_cudnn_attention, warn_about_bf16
 from hf_bat.errors import HfBatError
+from hf_bat.files import hash_file
 from hf_bat.labels import check_single_label
 from hf_bat.perturbations.base import Texts
 from hf_bat.pooling import check_length, get_named_limit
@@ -39,6 +41,7 @@ def as_classifier(
     device: Any = None,
     dtype: str = "float32",
     canonicalizer: Canonicalizer | None = None,
+    name: str | None = None,
 ) -> Classifier:
     """Wrap a model for the engine.
 
@@ -49,13 +52,21 @@ def as_classifier(
         device: Device of a transformers model.
         dtype: Precision of a transformers model.
         canonicalizer: The model's preprocessing defense, if it has one.
+        name: Name of a function in reports. Defaults to its own.
 
     Raises:
         HfBatError: `model` is not a model, or an option does not apply to it.
     """
     classifier: Classifier
-    if isinstance(model, Classifier) or (callable(model) and not hasattr(model, "parameters")):
-        classifier = model if isinstance(model, Classifier) else CallableModel(model)
+    if _is_pipeline(model):
+        # Its parts, because a pipeline tokenizes each text by itself.
+        model, tokenizer = model.model, tokenizer or model.tokenizer
+    is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
+    if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):
+        factory = TransformersModel if is_transformers else ExportedModel
+        classifier = factory(model, tokenizer, max_length, device, dtype)
+    else:
+        classifier = _wrap_function(model, name)
         options = {
             "device": device is not None,
             # A recipe may name the limit that the model has.
@@ -67,74 +78,30 @@ def as_classifier(
                 raise HfBatError(
                     f"{name} does not apply to a {type(classifier).__name__}, which has its own or none"
                 )
-    elif isinstance(model, (str, Path)) or hasattr(model, "parameters"):
-        classifier = TransformersModel(model, tokenizer, max_length, device, dtype)
-    else:
-        raise HfBatError(
-            f"a model is a transformers classifier or a function, not {type(model).__name__}"
-        )
     return classifier if canonicalizer is None else CanonicalizedModel(classifier, canonicalizer)
 
 
-class CallableModel(Classifier):
-    """Any function from inputs to probabilities, such as a scikit-learn pipeline's `predict_proba`.
-
-    Args:
-        function: Takes a list of inputs, each a tuple of two texts or, for tasks with one text, a string,
-            and returns their probabilities, (n, labels).
-        name: Name in reports. A rows file can only be resumed by a model of the same name. Defaults to the
-            function's name.
-
-    Example:
-        >>> model = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], name="constant")
-        >>> model.probabilities([("A dog.", "A cat.")]).tolist()
-        [[0.9, 0.1]]
-    """
-
-    def __init__(self, function: Callable[[list[Any]], Any], name: str | None = None):
-        self.function = function
-        self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
-
-    def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
-        return list(inputs)
-
-    def length(self, key: Any) -> int:
-        return sum(len(text.split()) for text in key)
-
-    def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
-        inputs = [texts if len(texts) > 1 else texts[0] for texts in keys]
-        try:
-            answers = np.asarray(self.function(inputs), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise HfBatError(f"the model's function failed: {error}") from error
-        return check_probabilities(answers, keys)
-
-    @property
-    def identity(self) -> str:
-        return hashlib.sha256(f"callable {self.name}".encode()).hexdigest()
+def _is_pipeline(model: Any) -> bool:
+    """Return whether a model is a pipeline of transformers for text classification."""
+    return callable(model) and getattr(model, "task", None) == "text-classification"
 
 
-def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Check that a model gave one distribution (sum 1 within 0.001) for each input, and return them."""
-    if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
-        raise HfBatError(
-            f"the model gave an array of shape {answers.shape} for {len(inputs)} inputs; "
-            f"expected ({len(inputs)}, labels) probabilities of two labels or more"
-        )
-    finite = np.isfinite(answers).all(axis=1)
-    if not finite.all():
-        text = inputs[int(np.argmin(finite))]
-        raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
-    # Functions that compute in float32 or round miss 1 by a little.
-    wrong = np.abs(answers.sum(axis=1) - 1) > 1e-3
-    wrong |= (answers < -1e-6).any(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise HfBatError(
-            f"the model gave {np.round(answers[row], 4).tolist()} for the input {inputs[row]!r:.200}; "
-            "expected probabilities (0..1, sum 1): apply a softmax to logits"
-        )
-    return answers
+def _wrap_function(model: Any, name: str | None) -> Classifier:
+    """Wrap a function, or an object with `predict_proba`, whose labels are its `classes_`."""
+    if isinstance(model, Classifier):
+        return model
+    if hasattr(model, "predict_proba"):
+        classes = [str(name) for name in getattr(model, "classes_", ())]
+        # Numbers from 0 are positions, which the task names.
+        is_named = classes != [str(number) for number in range(len(classes))]
+        name = name or f"{type(model).__module__.split('.')[0]}.{type(model).__qualname__}"
+        return CallableModel(model.predict_proba, name, labels=classes if is_named else None)
+    if callable(model):
+        return CallableModel(model, name)
+    raise HfBatError(
+        "a model is a transformers classifier, a pipeline, a function, or an object with predict_proba, not "
+        f"{type(model).__name__}"
+    )
 
 
 class WrappedClassifier(Classifier):
@@ -145,6 +112,7 @@ class WrappedClassifier(Classifier):
         self.config, self.unk, self.name = inner.config, inner.unk, inner.name
         self.max_length = inner.max_length
         self.preprocessing_defence = inner.preprocessing_defence
+        self.in_flight = inner.in_flight
 
     @property
     def device(self) -> Any:
@@ -159,6 +127,9 @@ class WrappedClassifier(Classifier):
 
     def about(self) -> dict[str, Any]:
         return self.inner.about()
+
+    def name_labels(self, names: Sequence[str]) -> None:
+        self.inner.name_labels(names)
 
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         return self.inner.visible(inputs)
@@ -343,7 +314,7 @@ class TransformersModel(Classifier):
         return pad_batch(self.tokenizer, ids, types, self.device, left)
 
     def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
-        logits = self.model(**self._pad(keys)).logits
+        logits = self._compute_logits(self._pad(keys))
         # In double precision, so that a gain in confidence of a very sure model is not rounded to 0.
         answers = _to_numpy(cast_to_double(logits).softmax(dim=-1))
         finite = np.isfinite(answers).all(axis=1)
@@ -351,6 +322,9 @@ class TransformersModel(Classifier):
             text = self.tokenizer.decode(keys[int(np.argmin(finite))].ids)
             raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
         return answers
+
+    def _compute_logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.model(**batch).logits
 
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
         words = super().visible(inputs)
@@ -448,6 +422,65 @@ class TransformersModel(Classifier):
             setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
         return digest.hexdigest()
+
+
+class ExportedModel(TransformersModel):
+    """A sequence classifier outside of PyTorch with the calls of transformers, such as optimum's for ONNX.
+
+    Args:
+        model: Takes `input_ids`, `attention_mask` and, if the tokenizer gives them, `token_type_ids` as
+            tensors and returns an object with `logits`; `config` is its configuration.
+        tokenizer: Its tokenizer.
+        max_length: Maximum input length in tokens. Defaults to the model's limit.
+        device: Moves the model by its method `to`.
+        dtype: "float32"; the precision was chosen when the model was exported.
+
+    Raises:
+        HfBatError: See `TransformersModel`; or a `dtype` is given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        max_length: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+    ):
+        if dtype != "float32":
+            raise HfBatError(f"dtype does not apply to {type(model).__name__}, which has its own")
+        super().__init__(model, tokenizer, max_length, device)
+
+    @property
+    def device(self) -> torch.device:
+        device = getattr(self.model, "device", "cpu")
+        return device if isinstance(device, torch.device) else torch.device(str(device))
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        with torch.no_grad():
+            yield
+
+    def _compute_logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.as_tensor(self.model(**batch).logits)
+
+    def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        return Classifier.saliency(self, asked)
+
+    @property
+    def identity(self) -> str:
+        """A hash of the exported file if it is known, the configuration, tokenizer and `max_length`."""
+        path = getattr(self.model, "model_path", None)
+        is_file = isinstance(path, (str, Path)) and Path(path).is_file()
+        vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode()).hexdigest()
+        setting = [
+            self.name,
+            hash_file(path) if is_file and path else None,
+            self.config.id2label,
+            self.max_length,
+            vocabulary,
+        ]
+        return hashlib.sha256(json.dumps(setting, default=str).encode()).hexdigest()
 
 
 def pad_batch(

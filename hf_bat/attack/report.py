@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.answers import ABSTAINED, NO_ANSWER
 from hf_bat.attack.figures import FIGURES, Figure, Kind, list_figures
 from hf_bat.attack.result import AttackResult
 from hf_bat.files import write_atomically, write_json
@@ -275,7 +276,7 @@ def summarize(
 
 
 def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
-    """List what makes the figures of an attack say little about the model, with what to do, a line each.
+    """List what limits what the figures of an attack say, with what to do, a line each.
 
     Example:
         >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
@@ -284,17 +285,39 @@ def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
         'its table gives 2.5 edits a row, of which constraints allow 2.0'
     """
     edits, allowed = summary["edits_per_row"], summary["allowed_per_row"]
+    missing = _list_missing(summary)
     if not summary["attempted"] or edits is None:
-        return []
+        return missing
     if summary["asr"] is None:
-        return [f"success rate not measured: {_explain_no_edit(summary)}"]
+        return [*missing, f"success rate not measured: {_explain_no_edit(summary)}"]
+    if kind == "obstinate" and summary.get("asr_confident", 0) is None:
+        missing.append(
+            "the model gives labels without probabilities: the confident success rate is not measured"
+        )
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         return [
             f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
             f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
-            "default table or a larger one (--synonyms)"
+            "default table or a larger one (--synonyms)",
+            *missing,
         ]
-    return []
+    return missing
+
+
+def _list_missing(summary: Mapping[str, Any]) -> list[str]:
+    """List in a line each the rows and edits without a prediction."""
+    reasons, lines = summary.get("skipped_reasons", {}), []
+    if reasons.get(ABSTAINED) or summary.get("abstained"):
+        lines.append(
+            f"the model abstained on {reasons.get(ABSTAINED, 0)} of {summary['rows']} rows and on "
+            f"{summary.get('abstained', 0)} edits; neither counts as a success or as a prediction"
+        )
+    if failed := reasons.get(NO_ANSWER):
+        lines.append(
+            f"{failed} of {summary['rows']} rows have no answer, because calls failed or max_queries was "
+            "reached; run again with the same rows file and cache to attack them"
+        )
+    return lines
 
 
 def _explain_no_edit(summary: Mapping[str, Any]) -> str:

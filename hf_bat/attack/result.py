@@ -44,10 +44,11 @@ class AttackResult(Mapping[str, Any]):
         queries: Number of queries to the model.
         predicted: Predicted label of the original.
         gold_before: Probability of the gold label for the original.
-        candidates: Number of edits that the model was asked about.
+        candidates: Number of edits that the model gave a prediction for.
         kept: How many of them keep the prediction.
         raised: How many of them also raise the probability of the gold label.
         beyond_cut: Number of edits beyond the maximum input length, which were not tried.
+        abstained: Number of edits on which the model abstained.
         exhausted: Whether the query budget ended the search.
         tried: Every edit that was tried (exhaustive search only).
         outcome_valid: Outcome if only edits count that pass the label filter.
@@ -85,6 +86,7 @@ class AttackResult(Mapping[str, Any]):
     kept: int | None = None
     raised: int | None = None
     beyond_cut: int | None = None
+    abstained: int | None = None
     exhausted: bool | None = None
     tried: list[TriedEdit] | None = None
     outcome_valid: Outcome | None = None
@@ -143,13 +145,14 @@ class AttackResult(Mapping[str, Any]):
     def is_attackable(self) -> bool:
         """Whether the row was attacked and had an edit to try."""
         # A budget that ends while words are ranked leaves edits that could have been tried.
-        return self.is_attempted and bool(self.candidates or self.exhausted)
+        return self.is_attempted and bool(self.candidates or self.abstained or self.exhausted)
 
     @property
     def is_without_edit(self) -> bool:
         """Whether the row was attacked and is known to have had no edit to try."""
         # Rows that hf_bat did not write may not say it.
-        return self.is_attempted and self.candidates == 0 and not self.exhausted
+        has_tried = self.abstained or self.exhausted
+        return self.is_attempted and self.candidates == 0 and not has_tried
 
     def restrict(self, valid: bool) -> AttackResult:
         """Return the result as if only the edits that pass the label filter had been tried, or the others."""
@@ -165,6 +168,7 @@ class AttackResult(Mapping[str, Any]):
             candidates=len(tried),
             kept=kept,
             raised=raised,
+            abstained=None,  # an edit without an answer has no mark of the filter
             exhausted=False,
         )
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from hf_bat.attack.answers import NO_ANSWER
 from hf_bat.attack.engine import Counter, Engine, Request
 from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
@@ -270,6 +271,8 @@ def run_rows(
     error: Exception | None = None
     try:
         finished = file.read_finished() if file else {}
+        # Questions that failed are asked again.
+        finished = {i: row for i, row in finished.items() if row.get("reason") != NO_ANSWER}
         share = examples[rank::world]
         results = [parse(finished[e.idx]) for e in share if e.idx in finished]
         outcomes: collections.Counter[str] = collections.Counter()

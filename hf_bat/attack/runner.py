@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.answers import NO_ANSWER, explain_missing
 from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
 from hf_bat.attack.goals import select_kept
 from hf_bat.attack.models import as_classifier
@@ -156,6 +157,7 @@ class Attack:
         """
         examples = read_examples(rows, self.task, self.model.config, max_samples)
         labels = self._read_labels(find_labels(rows, self.task, self.model.config)[1])
+        self.model.name_labels(labels.map.model_names)
         engine = Engine(self.model, self.batch_size, known=known)
         file = None
         if rows_file is not None:
@@ -188,6 +190,7 @@ class Attack:
                 f"({', '.join(self.task.columns)}); got {len(texts)}"
             )
         labels = self._read_labels(reconcile_labels(self.task, self.model.config))
+        self.model.name_labels(labels.map.model_names)
         gold = None if label is None else labels.map.read_label(label, "the text")
         reason = None if all(text.strip() for text in texts) else "empty text"
         search = partial(self._attack_row, labels, Example(0, texts, gold, reason))
@@ -250,6 +253,9 @@ class Attack:
         if not len(answers):
             result.reason = "no query budget"
             return result
+        result.reason = explain_missing(answers[0])
+        if result.reason is not None:
+            return result
         result.predicted = int(answers[0].argmax())
         label = result.predicted if example.label is None else example.label
         # A function has no configuration to check labels against before.
@@ -292,6 +298,10 @@ class Attack:
         )
         yield from SEARCHES[recipe.search](problem)
         problem.settle()
+        # Without all answers only the success of a fickle attack is certain.
+        if problem.failed and not (problem.succeeded and recipe.goal.kind == "fickle"):
+            result.reason = NO_ANSWER
+            return
         result.outcome = "succeeded" if problem.succeeded else "failed"
         if recipe.goal.kind == "obstinate":
             result.outcome_confident = "succeeded" if problem.confident else "failed"
@@ -302,6 +312,7 @@ class Attack:
         result.refused = {name: refused[name] for name in sorted(refused) if refused[name]}
         result.candidates, result.beyond_cut = problem.candidates, problem.beyond_cut
         result.kept, result.raised = problem.kept, problem.raised
+        result.abstained = problem.abstained or None
         result.exhausted = problem.exhausted
         # Other searches try edits of edited texts, which a list of word pairs cannot describe.
         if recipe.search == "exhaustive":

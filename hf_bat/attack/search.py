@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_bat.attack.answers import find_answered, find_failed
 from hf_bat.attack.constraints import Constraint, Place, State
 from hf_bat.attack.engine import Propose, Request, Saliency, Score
 from hf_bat.attack.goals import Goal, select_kept
@@ -55,12 +56,15 @@ class Problem:
     # it and raised the gold probability.
     succeeded: bool = False
     confident: bool = False
-    # Numbers of edits: that the model was asked about, that keep the prediction, that also raise the gold
-    # probability, and that the model would not see.
+    # Numbers of edits: that the model gave a prediction for, that keep the prediction, that also raise the
+    # gold probability, and that the model would not see.
     candidates: int = 0
     kept: int = 0
     raised: int = 0
     beyond_cut: int = 0
+    # Numbers of edited inputs on which the model abstained, and of questions that failed.
+    abstained: int = 0
+    failed: int = 0
     # Numbers of single edits of the unedited input: all of them, and those that may be made.
     listed: int = 0
     allowed: int = 0
@@ -105,24 +109,37 @@ class Problem:
         answers = yield Score([edit.texts for _, edit in grown])
         if len(answers) < len(grown):
             self.exhausted = True
+        answered, missing = find_answered(answers), find_failed(answers)
         keeps = select_kept(answers, self.label)
         raises = keeps & (answers[:, self.label] > self.gold_before)
-        self.candidates += len(answers)
+        self.candidates += int(answered.sum())
+        self.failed += int(missing.sum())
+        self.abstained += int((~answered & ~missing).sum())
         self.kept += int(keeps.sum())
         self.raised += int(raises.sum())
-        self.tried += zip(
-            (edit for _, edit in grown), keeps.tolist(), raises.tolist(), strict=False
-        )
+        tried = zip((edit for _, edit in grown), keeps.tolist(), raises.tolist(), strict=False)
+        self.tried += [entry for entry, counts in zip(tried, answered, strict=True) if counts]
         if self.goal.kind == "obstinate" and keeps.any():
             self.succeeded = True
             self.confident |= bool(raises.any())
             # -inf, because edits that flip the prediction may have a score above 0 under a user's goal.
-            scores = np.where(keeps, self.goal.score(answers, self.label), -np.inf)
+            scores = np.where(keeps, self.judge(answers)[0], -np.inf)
             best = int(scores.argmax())
             if self.best_kept is None or scores[best] > self.best_kept[0]:
                 state, edit = grown[best]
                 self.best_kept = float(scores[best]), state.after(edit), answers[best]
         return answers
+
+    def judge(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the goal's score of (n, labels) answers, and which of them reach it, (n,) each.
+
+        An answer that is no prediction is as far from the goal as can be.
+        """
+        answered = find_answered(answers)
+        # A goal of a user's knows nothing of answers without a prediction.
+        known = np.where(answered[:, None], answers, 1 / answers.shape[1])
+        reached = self.goal.reached(known, self.label, self.gold_before)
+        return np.where(answered, self.goal.score(known, self.label), -np.inf), answered & reached
 
     def take(self, state: State, answer: np.ndarray) -> None:
         """Record the adversarial input and the model's answer to it."""
@@ -144,22 +161,21 @@ def search_exhaustively(problem: Problem) -> Search:
     if not edits:
         return
     answers = yield from problem.score_candidates([(problem.start, edit) for edit in edits])
-    reached = problem.goal.reached(answers, problem.label, problem.gold_before)
+    scores, reached = problem.judge(answers)
     if reached.any():
-        scores = np.where(reached, problem.goal.score(answers, problem.label), -np.inf)
-        best = int(scores.argmax())
+        best = int(np.where(reached, scores, -np.inf).argmax())
         problem.take(problem.start.after(edits[best]), answers[best])
 
 
 def search_greedily(problem: Problem) -> Search:
     """Go from word to word by importance; keep the best replacement if it comes nearer to the goal."""
-    start, goal, label = problem.start, problem.goal, problem.label
+    start = problem.start
     edits = yield from list_candidates(problem, problem.texts)
     problem.note_candidates(start, edits)
     edits = filter_edits(problem, start, edits)
     places = list(dict.fromkeys((edit.sentence, edit.position) for edit in edits))
     order = yield from rank_places(problem, places)
-    state, score = start, goal.score_unedited(problem.gold_before)
+    state, score = start, problem.goal.score_unedited(problem.gold_before)
     for place in order:
         # Edits may insert or remove tokens, so the word may be elsewhere now, or gone.
         now = state.find(place)
@@ -171,11 +187,10 @@ def search_greedily(problem: Problem) -> Search:
             continue
         answers = yield from problem.score_candidates([(state, edit) for edit in edits])
         if len(answers):
-            scores = goal.score(answers, label)
+            scores, reached = problem.judge(answers)
             best = int(scores.argmax())
             # An edit that does not come nearer is not kept, because it would cost words for nothing.
             if scores[best] > score:
-                reached = goal.reached(answers, label, problem.gold_before)
                 if reached[best]:
                     if similarities is not None:
                         # As TextFooler: the most similar of the edits that reach the goal.
@@ -190,7 +205,6 @@ def search_greedily(problem: Problem) -> Search:
 
 def search_beam(problem: Problem) -> Search:
     """Extend the best few states by every edit until one reaches the goal."""
-    goal, label = problem.goal, problem.label
     states, seen, is_first = [problem.start], {problem.texts}, True
     while states and not problem.exhausted:
         grown: list[tuple[State, Edit]] = []
@@ -207,14 +221,14 @@ def search_beam(problem: Problem) -> Search:
         answers = yield from problem.score_candidates(grown)
         if not len(answers):
             return
-        scores = goal.score(answers, label)
-        reached = goal.reached(answers, label, problem.gold_before)
+        scores, reached = problem.judge(answers)
         if reached.any():
             best = int(np.where(reached, scores, -np.inf).argmax())
             problem.take(grown[best][0].after(grown[best][1]), answers[best])
             return
         # Stable, so that the earlier of two equal edits stays, on every platform.
         order = np.argsort(-scores, kind="stable")[: problem.beam_width]
+        order = order[np.isfinite(scores[order])]
         states = [grown[i][0].after(grown[i][1]) for i in order]
 
 
@@ -243,7 +257,8 @@ def rank_places(problem: Problem, places: list[Place]) -> Search:
         if len(answers) < len(places):
             problem.exhausted = True
             return []
-        scores = list(problem.goal.score(answers, problem.label))
+        problem.failed += int(find_failed(answers).sum())
+        scores = list(problem.judge(answers)[0])
     # Equal scores keep the reading order.
     order = sorted(range(len(places)), key=lambda i: -scores[i])
     return [places[i] for i in order]

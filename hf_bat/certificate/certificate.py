@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_bat.attack.answers import NO_ANSWER, find_failed
 from hf_bat.attack.engine import Counter, Engine, Request, Score
 from hf_bat.attack.models import as_classifier
 from hf_bat.attack.recipes import hash_description
@@ -40,7 +41,13 @@ from hf_bat.certificate.report import (
     CertificateReport,
     summarize,
 )
-from hf_bat.certificate.smoothing import SmoothedClassifier, Smoothing, SynonymSource
+from hf_bat.certificate.smoothing import (
+    SmoothedClassifier,
+    Smoothing,
+    SynonymSource,
+    count_votes,
+    name_vote,
+)
 from hf_bat.data import find_labels
 from hf_bat.errors import HfBatError, check_integer
 from hf_bat.perturbations.base import Texts
@@ -149,6 +156,7 @@ def certify(
     task = get_task(task)
     examples = read_examples(rows, task, classifier.config, max_samples)
     label_names = find_labels(rows, task, classifier.config)[1].model_names
+    classifier.name_labels(label_names)
     # Rows in flight share batches; the limit keeps the memory for their samples constant.
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
@@ -273,10 +281,15 @@ def _certify_row(
     selection = draw(texts, _SELECTION_SAMPLES, purpose=_SELECTION) if label is None else []
     # One request for both: draws that equal the text cost no further query.
     probabilities = yield Score([texts, *selection])
-    plain, num_labels = int(probabilities[0].argmax()), probabilities.shape[1]
+    num_labels = probabilities.shape[1]
+    plain = name_vote(int(count_votes(probabilities[:1]).argmax()), num_labels)
     certified = label
     if certified is None:  # by a majority vote
-        certified = int(np.bincount(probabilities[1:].argmax(axis=1)).argmax())
+        certified = name_vote(int(count_votes(probabilities[1:]).argmax()), num_labels)
+    # A sample without an answer is no sample, and an abstention cannot be certified.
+    if find_failed(probabilities).any() or certified is None:
+        reason = ABSTAINED if certified is None else NO_ANSWER
+        return row | {"reason": reason, "queries": counter.queries}
     if not 0 <= certified < num_labels:  # the labels of a function are checked only here
         raise HfBatError(
             f"row {example.idx} has label {label}, but the model returns {num_labels} probabilities "
@@ -285,17 +298,21 @@ def _certify_row(
     qualities = setting.compute_qualities(texts)
     # p_lower - (1 - Q) > 1/2, solved for p_lower.
     thresholds = {name: 1.5 - quality for name, quality in qualities.items()}
-    votes = np.zeros(num_labels, dtype=int)
+    votes = np.zeros(num_labels + 1, dtype=int)
     tally = Tally(setting.looks, setting.risk)
     for look in setting.looks:
         new = look - tally.trials
         probabilities = yield Score(draw(texts, new, first=tally.trials))
-        votes += np.bincount(probabilities.argmax(axis=1), minlength=num_labels)
+        if find_failed(probabilities).any():
+            return row | {"reason": NO_ANSWER, "queries": counter.queries}
+        votes += count_votes(probabilities)
         tally.add(int(votes[certified]) - tally.successes, new)
         if tally.is_decided(thresholds.values()):
             break
     verdicts = {name: tally.decide(threshold) for name, threshold in thresholds.items()}
-    predicted = int(votes.argmax())
+    predicted = name_vote(int(votes.argmax()), num_labels)
+    # An abstention is a vote for no label, so it can only make a certificate weaker.
+    abstentions = {"abstentions": int(votes[-1])} if votes[-1] else {}
     return row | {
         "outcome": verdicts[setting.adversary],
         "queries": counter.queries,
@@ -307,7 +324,8 @@ def _certify_row(
         "p_lower": tally.low,
         "p_upper": tally.high,
         "overlap": qualities,
-        "votes": votes.tolist(),
+        "votes": votes[:-1].tolist(),
+        **abstentions,
         "samples": tally.trials,
     }
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hf_bat.attack.answers import find_answered, find_failed, make_abstention, make_failure
 from hf_bat.attack.engine import Counter, Engine, Request, Score
 from hf_bat.attack.models import WrappedClassifier, as_classifier
 from hf_bat.errors import HfBatError, check_integer
@@ -142,6 +143,18 @@ def build_perturbation(
     return SynonymPerturbation(synonyms, exclude_stopwords, casing)
 
 
+def count_votes(probabilities: np.ndarray) -> np.ndarray:
+    """Count the votes of (n, labels) answers for each label and, last, the abstentions."""
+    labels = probabilities.shape[1]
+    votes = np.where(find_answered(probabilities), probabilities.argmax(axis=1), labels)
+    return np.bincount(votes, minlength=labels + 1)
+
+
+def name_vote(vote: int, labels: int) -> int | None:
+    """Return the label of an index of `count_votes`, or `None` for abstention."""
+    return vote if vote < labels else None
+
+
 class SmoothedClassifier(WrappedClassifier):
     """The smoothed version of a classifier, which can be attacked or used like any other.
 
@@ -200,9 +213,13 @@ class SmoothedClassifier(WrappedClassifier):
         self, number: int, texts: Texts, counter: Counter
     ) -> Generator[Request, Any, tuple[int, np.ndarray]]:
         answers = yield Score(self.smoothing.draw(texts, self.samples))
-        # `minlength`, because the last labels may have no vote.
-        votes = np.bincount(answers.argmax(axis=1), minlength=answers.shape[1])
-        return number, votes / self.samples
+        labels = answers.shape[1]
+        votes = count_votes(answers)
+        if find_failed(answers).any():
+            return number, make_failure(labels)
+        if votes.argmax() == labels:
+            return number, make_abstention(labels)
+        return number, votes[:-1] / votes[:-1].sum()
 
     @property
     def identity(self) -> str:

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{sum(report.skipped.values())} of {report.rows} rows not scored ({reasons})")
     if args.json:
         content = {
-            "model": args.model,
+            "model": args.model or args.model_from,
             "data": args.data,
             **score.content,
             **disclosed,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +70,12 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "csv, tsv, json, jsonl or parquet",
     },
     "--max-samples": {"type": int, "metavar": "N", "help": "use only the first N rows"},
-    "--model": {"required": True, "help": "folder or Hub id of a sequence classifier"},
+    "--model": {"help": "folder or Hub id of a sequence classifier"},
+    "--model-from": {
+        "metavar": "MODULE:NAME",
+        "help": "instead of --model: a function (also of an endpoint), a CallableModel, or an object with "
+        "predict_proba in a module or a .py file",
+    },
     "--tokenizer": {"help": "its tokenizer (default: the model's)"},
     "--max-seq-length": {
         "type": int,
@@ -100,7 +108,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
 }
 TASK = ("--task", "--columns", "--label-column", "--label-names")
-MODEL = ("--model", "--tokenizer")
+MODEL = ("--model", "--model-from", "--tokenizer")
 EXECUTION = ("--max-seq-length", "--batch-size", "--device", "--dtype")
 
 
@@ -120,7 +128,7 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
-    """Return the classifier of `--model`, behind the defense of `--canonicalize` if it is given.
+    """Return the classifier that the options name, behind the defense of `--canonicalize` if it is given.
 
     Args:
         args: The values of the options `MODEL`, `EXECUTION` and `--canonicalize`.
@@ -143,7 +151,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
 def load_suite_model(
     args: argparse.Namespace, suite: SuiteRows
 ) -> tuple[Classifier, Sequence[str]]:
-    """Return the classifier of `--model`, and the label names of its outputs, for a public suite.
+    """Return the classifier that the options name, and the label names of its outputs, for a public suite.
 
     Args:
         args: As for `load_model`, and the values of `--task` and `--label-names`.
@@ -168,9 +176,42 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.models import as_classifier
     from hf_bat.attack.ranks import choose_rank_device
 
+    settings = (args.tokenizer, args.max_seq_length)
+    if args.model_from:
+        if args.model:
+            raise HfBatError("give either --model or --model-from")
+        model = load_object(args.model_from)
+        named = args.model_from if inspect.isroutine(model) else None
+        return as_classifier(model, *settings, args.device, args.dtype, name=named)
+    if not args.model:
+        raise HfBatError("which model? give --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
     # In a distributed run each process has its own device.
-    device = choose_rank_device(args.device)
-    return as_classifier(args.model, args.tokenizer, args.max_seq_length, device, args.dtype)
+    return as_classifier(args.model, *settings, choose_rank_device(args.device), args.dtype)
+
+
+def load_object(name: str) -> Any:
+    """Import what a user names as MODULE:NAME; the module may be a file, and is looked for here first.
+
+    Example:
+        >>> load_object("json:dumps").__name__
+        'dumps'
+        >>> load_object("json")
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: 'json' is not MODULE:NAME, such as my_model:predict
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute:
+        raise HfBatError(f"{name!r} is not MODULE:NAME, such as my_model:predict")
+    path = Path(module_name)
+    # As `python -m` does. An installed command looks only into installed packages.
+    folder = str(path.absolute().parent if path.suffix == ".py" else Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        loaded = import_module(path.stem if path.suffix == ".py" else module_name)
+        return reduce(getattr, attribute.split("."), loaded)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise HfBatError(f"cannot load {name}: {' '.join(str(error).split())}") from error
 
 
 def _warn_about_order(model: Classifier, names: Sequence[str]) -> None:
@@ -192,7 +233,8 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
     from hf_bat.lexicon.bundled import as_synonyms
     from hf_bat.saved_perturbations import load_canonicalizer, match_record, read_defense
 
-    trained = read_defense(args.model)
+    # Only a saved model has a record.
+    trained = read_defense(args.model) if args.model else None
     if args.canonicalize is None:
         if trained is not None:
             _warn(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hf_bat.attack.answers import explain_missing
 from hf_bat.attack.engine import Classifier, Engine, Score
 from hf_bat.attack.models import as_classifier
 from hf_bat.console import open_bar
@@ -25,6 +26,8 @@ from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
 Row = Mapping[str, Any]
+# The number of one of the model's outputs, or the reason why there is no prediction.
+Prediction = int | str
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class ContrastReport:
         rows: Number of rows; `originals + edits + skipped`.
         originals: Number of scored originals.
         edits: Number of scored edits; the original of each is also scored.
-        skipped: Reason -> number of rows not scored: no label, an empty text, an edit of a skipped original.
+        skipped: Reason -> number of rows not scored: no label, an empty text, an edit of a skipped original,
+            a model that abstained or gave no answer.
         accuracy_originals: Originals with a correct prediction.
         accuracy_edits: Edits with a correct prediction.
         consistency: Originals that are correct together with all their edits, of those with edits.
@@ -236,7 +240,7 @@ def read_contrast_set(
 
 
 def evaluate_contrast(
-    rows: Sequence[ContrastRow], predict: Callable[[list[Texts]], Iterable[int]]
+    rows: Sequence[ContrastRow], predict: Callable[[list[Texts]], Iterable[Prediction]]
 ) -> ContrastReport:
     """Score a model, given as a function that predicts the labels of texts, on a contrast set."""
     reasons: dict[int | str, str] = {}
@@ -245,18 +249,18 @@ def evaluate_contrast(
             reasons[row.idx] = "no label"
         elif not all(text.strip() for text in row.texts):
             reasons[row.idx] = "empty text"
-    # In a second pass, because an edit can come before its original.
-    for row in rows:
-        if row.idx not in reasons and row.original_idx in reasons:
-            reasons[row.idx] = "original skipped"
+    scored = _skip_edits(rows, reasons)
+    predictions = dict(
+        zip((row.idx for row in scored), predict([row.texts for row in scored]), strict=True)
+    )
+    reasons |= {idx: reason for idx, reason in predictions.items() if isinstance(reason, str)}
+    kept = _skip_edits(rows, reasons)
     skipped = dict(sorted(Counter(reasons.values()).items()))
-    kept = [row for row in rows if row.idx not in reasons]
     if not kept:
         raise HfBatError(
             f"the contrast set has no row to score (of {len(rows)}: {skipped or 'none'})"
         )
-    predictions = map(int, predict([row.texts for row in kept]))
-    by_idx = {row.idx: (row, label) for row, label in zip(kept, predictions, strict=True)}
+    by_idx = {row.idx: (row, int(predictions[row.idx])) for row in kept}
     results = []
     for row, prediction in by_idx.values():
         error = None
@@ -292,12 +296,21 @@ def evaluate_contrast(
     )
 
 
+def _skip_edits(rows: Sequence[ContrastRow], reasons: dict[int | str, str]) -> list[ContrastRow]:
+    """Add the edits of skipped originals to the rows that are skipped, and return the other rows."""
+    # In a pass of its own, because an edit can come before its original.
+    for row in rows:
+        if row.idx not in reasons and row.original_idx in reasons:
+            reasons[row.idx] = "original skipped"
+    return [row for row in rows if row.idx not in reasons]
+
+
 def _hash_texts(texts: Texts) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 def evaluate_suite(
-    suite: SuiteRows, predict: Callable[[list[Texts]], Iterable[int]], outputs: Sequence[str]
+    suite: SuiteRows, predict: Callable[[list[Texts]], Iterable[Prediction]], outputs: Sequence[str]
 ) -> SuiteReport:
     """Score a model, given as a function that predicts the numbers of outputs, on a public suite.
 
@@ -313,9 +326,18 @@ def evaluate_suite(
     kept = [(idx, row) for idx, row in enumerate(suite.rows) if idx not in reasons]
     if not kept:
         raise HfBatError(f"{suite.path} has no row to score (of {len(suite.rows)}: {skipped})")
+    predictions = list(predict([row.texts for _, row in kept]))
+    reasons |= {
+        idx: prediction
+        for (idx, _), prediction in zip(kept, predictions, strict=True)
+        if isinstance(prediction, str)
+    }
+    skipped = dict(sorted(Counter(reasons.values()).items()))
     names = [suite.labels.fold(name) or name for name in outputs]
     results = []
-    for (idx, row), prediction in zip(kept, predict([row.texts for _, row in kept]), strict=True):
+    for (idx, row), prediction in zip(kept, predictions, strict=True):
+        if isinstance(prediction, str):
+            continue
         if prediction >= len(names):
             raise HfBatError(
                 f"the model has more outputs than {suite.name} has labels ({', '.join(outputs)}); give "
@@ -331,8 +353,12 @@ def evaluate_suite(
                 "text": _hash_texts(row.texts),
             }
         )
-    categories = sorted({row.category for _, row in kept})
-    occurring = [name for name in suite.labels.names if any(row.label == name for _, row in kept)]
+    scored = [row for idx, row in enumerate(suite.rows) if idx not in reasons]
+    if not scored:
+        raise HfBatError(f"{suite.path} has no row to score (of {len(suite.rows)}: {skipped})")
+    categories = sorted({row.category for row in scored})
+    labels_of_rows = {row.label for row in scored}
+    occurring = [name for name in suite.labels.names if name in labels_of_rows]
     labels = {
         category: {
             label: _count_correct(results, category=category, label=label) for label in occurring
@@ -441,6 +467,7 @@ def contrast_model(
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
     rows = drop_format(rows)
     column, labels = find_labels(rows, task, classifier.config)
+    classifier.name_labels(labels.model_names)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
     contrast = read_contrast_set(renamed, task.columns, labels.read_label, column)
     return evaluate_contrast(contrast, _make_predictor(classifier, batch_size, progress))
@@ -487,23 +514,24 @@ def score_suite(
     """
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
     outputs = suite.name_outputs(classifier.config, label_names)
+    classifier.name_labels(outputs)
     return evaluate_suite(suite, _make_predictor(classifier, batch_size, progress), outputs)
 
 
 def _make_predictor(
     classifier: Classifier, batch_size: int | None, progress: bool | None
-) -> Callable[[Sequence[Texts]], Iterable[int]]:
-    """Return a function that predicts the labels of texts, as numbers of the model's outputs."""
+) -> Callable[[Sequence[Texts]], Iterable[Prediction]]:
+    """Return a function that predicts the labels of texts."""
 
     def ask(number: int, texts: Texts) -> Any:
         def search(_: Any) -> Any:
             answers = yield Score([texts])
-            return number, int(answers[0].argmax())
+            return number, explain_missing(answers[0]) or int(answers[0].argmax())
 
         return search, None
 
-    def predict(inputs: Sequence[Texts]) -> Iterable[int]:
-        predictions: dict[int, int] = {}
+    def predict(inputs: Sequence[Texts]) -> Iterable[Prediction]:
+        predictions: dict[int, Prediction] = {}
         # The attack's engine sorts, batches and asks duplicates once.
         engine = Engine(classifier, batch_size)
         with open_bar(len(inputs), "contrast", "row", show=progress) as bar:

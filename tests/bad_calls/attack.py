@@ -107,6 +107,23 @@ def attack_broken_model(_):
     Attack("antonym", model, tiny_tokenizer()).run(ROWS)
 
 
+async def coroutine():
+    return []
+
+
+def remote(name, keyword, answer=None, **options):
+    """Return the bad call of an attack on a `CallableModel` with these options."""
+
+    def call(folder):
+        (folder / "text.jsonl").write_text("some text\n")
+        if "cache" in options:
+            options["cache"] = folder / options["cache"]
+        function = hashed if answer is None else lambda pairs: [answer for _ in pairs]
+        Attack("antonym", CallableModel(function, **options)).run(ROWS)
+
+    return BadCall(name, call, keyword)
+
+
 PERTURBATION = AntonymPerturbation(ANTONYMS)
 RESULT = {"idx": 0, "attack": "antonym", "outcome": "failed"}
 
@@ -162,6 +179,22 @@ CALLS = [
     attacked("answers for other inputs", "shape", model=lambda pairs: [[0.2, 0.3, 0.5]] * 9),
     attacked("label that the model does not have", "label 2",
              model=lambda pairs: [[0.5, 0.5] for _ in pairs], rows=[{**ROWS[0], "label": 2}]),
+    remote("no call at once", "concurrency", concurrency=0),
+    remote("negative retries", "retries", retries=-1),
+    remote("no time", "timeout", timeout=0),
+    remote("half a query", "max_queries", max_queries=0.5),
+    remote("no input in a call", "inputs_per_call", inputs_per_call=0),
+    remote("unknown refusal", "on_refusal", on_refusal="skip"),
+    remote("cache of something else", "text.jsonl, line 1", cache="text.jsonl"),
+    remote("cache in no folder", "absent", cache="absent/answers.jsonl"),
+    remote("score of another label", "'maybe'", answer={"maybe": 0.9, "neutral": 0.1}),
+    remote("number of no label", "label 7", answer=7),
+    remote("matrix for an input", "for an input", answer=[[0.2, 0.3, 0.5]] * 2, concurrency=2,
+           inputs_per_call=3),
+    attacked("function that is not async", "async", model=lambda pairs: coroutine()),
+    attacked("too few answers", "one for each", model=lambda pairs: ["neutral"] * 9),
+    BadCall("label word without names", lambda _: CallableModel(lambda pairs: ["yes"] * len(pairs))
+            .probabilities([("a", "b")]), "labels=[...]"),
     BadCall("NaN of a transformers model", attack_broken_model, "NaN"),
     # Rows files
     continued("recipe", "recipe", {"budget": 5}),

@@ -43,6 +43,10 @@ FAULTS = [
     (f"{ATTACK_MODEL_ROWS} --canonicalize absent.json", "absent.json"),
     (f"{ATTACK_MODEL_ROWS} --dtype int4", "int4"),
     (f"{ATTACK_MODEL_ROWS} --device abacus", "abacus"),
+    ("attack --task snli --data rows.jsonl", "--model"),
+    (f"{ATTACK_ROWS} --model-from json:dumps", "--model-from"),
+    ("attack --task snli --data rows.jsonl --model-from json", "MODULE:NAME"),
+    ("contrast --task snli --data rows.jsonl --model-from json:nothing", "json:nothing"),
     # contrast
     (f"{CONTRAST} --format hanz", "hanz"),
     (f"{CONTRAST} --format hans", "gold_label"),

@@ -1,0 +1,183 @@
+"""Answers of a model to inputs, as rows of probabilities, and how the answers of functions are read.
+
+A model that declines to answer (a language model that refuses) *abstains*: its row is all zeros. A question
+that got no answer (the endpoint failed for good) has a row of NaN. Neither is a prediction.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hf_bat.errors import HfBatError
+from hf_bat.labels import find_name
+
+# Reasons of rows without a prediction.
+ABSTAINED, NO_ANSWER = "abstained", "no answer"
+# Words before a label that turn it around.
+_NEGATIONS = re.compile(
+    r"(?:\b(?:no|not|never|neither|nor|without|isn|cannot)\b|n['\u2019]t)\W+(?:an?\W+)?$"
+)
+
+
+def make_abstention(labels: int) -> np.ndarray:
+    """Return the row of a model with this many labels that abstains."""
+    return np.zeros(labels)
+
+
+def make_failure(labels: int) -> np.ndarray:
+    """Return the row of a question without an answer."""
+    return np.full(labels, np.nan)
+
+
+def find_answered(probabilities: np.ndarray) -> np.ndarray:
+    """Return which of (n, labels) answers are predictions.
+
+    Example:
+        >>> find_answered(np.stack([[0.3, 0.7], make_abstention(2), make_failure(2)])).tolist()
+        [True, False, False]
+    """
+    # NaN is not above anything.
+    return probabilities.sum(axis=1) > 0.5
+
+
+def find_failed(probabilities: np.ndarray) -> np.ndarray:
+    """Return which of (n, labels) answers are missing because the question failed."""
+    return np.isnan(probabilities).any(axis=1)
+
+
+def explain_missing(answer: np.ndarray) -> str | None:
+    """Return why an answer, (labels,), is no prediction: "abstained" or "no answer"; `None` if it is one."""
+    if find_answered(answer[None])[0]:
+        return None
+    return NO_ANSWER if find_failed(answer[None])[0] else ABSTAINED
+
+
+def read_answer(answer: Any, names: Sequence[str]) -> np.ndarray | None:
+    """Read what a function answered to one input.
+
+    Args:
+        answer: Probabilities of the labels in their order; a mapping of label names to probabilities or
+            log-probabilities, or a list of `{"label": ..., "score": ...}` as a pipeline returns; a text with
+            the name of a label; the number of a label; `None` for a refusal.
+        names: Names of the labels in their order; may be empty for probabilities.
+
+    Returns:
+        (labels,) probabilities, or `None` if the model abstained: `None` itself, or a text that names no
+        label or several.
+
+    Raises:
+        HfBatError: The answer is of another kind, or names a label that there is not.
+
+    Example:
+        >>> names = ("entailment", "not_entailment")
+        >>> read_answer("Not entailment.", names).tolist(), read_answer("I cannot tell.", names)
+        ([0.0, 1.0], None)
+        >>> read_answer({"entailment": -0.105, "not_entailment": -2.303}, names).round(2).tolist()
+        [0.9, 0.1]
+    """
+    if answer is None:
+        return None
+    if isinstance(answer, str):
+        label = find_label_word(answer, _need(names, answer))
+        return None if label is None else _one_hot(label, len(names))
+    if isinstance(answer, Mapping) and set(answer) == {"label", "score"}:
+        answer = [answer]
+    if isinstance(answer, Sequence) and answer and all(isinstance(v, Mapping) for v in answer):
+        answer = {entry.get("label"): entry.get("score") for entry in answer}
+    if isinstance(answer, Mapping):
+        return _read_scores(answer, _need(names, answer))
+    values = np.asarray(answer)
+    if values.ndim == 0 and np.issubdtype(values.dtype, np.integer):
+        if not 0 <= int(values) < len(_need(names, answer)):
+            raise HfBatError(
+                f"the model's function gave label {answer}; labels are 0 to {len(names) - 1}"
+            )
+        return _one_hot(int(values), len(names))
+    try:
+        values = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise _reject(answer) from error
+    if values.ndim != 1:
+        raise _reject(answer)
+    return values
+
+
+def _reject(answer: Any) -> HfBatError:
+    return HfBatError(
+        f"the model's function gave {answer!r:.100} for an input; expected probabilities, a mapping of label "
+        "names to scores, the name of a label, or None for a refusal"
+    )
+
+
+def _need(names: Sequence[str], answer: Any) -> Sequence[str]:
+    if not names:
+        raise HfBatError(
+            f"the model's function gave {answer!r:.100}, and the labels have no names: give them, as "
+            "CallableModel(function, labels=[...]) or as the task's label names"
+        )
+    return names
+
+
+def _one_hot(label: int, labels: int) -> np.ndarray:
+    answer = np.zeros(labels)
+    answer[label] = 1.0
+    return answer
+
+
+def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
+    """Read a mapping of label names to probabilities (sum 1) or to log-probabilities (all at most 0)."""
+    values: dict[int, list[float]] = {}
+    for name, score in scores.items():
+        label = find_name(str(name).strip(), names, "the model's answer")
+        if label is None:
+            raise HfBatError(
+                f"the model's function scored the label {name!r}; labels: {', '.join(names)}"
+            )
+        try:
+            values.setdefault(label, []).append(float(score))
+        except (TypeError, ValueError) as error:
+            raise _reject(scores) from error
+    given = [score for group in values.values() for score in group]
+    answer = np.zeros(len(names))
+    # Probabilities are never negative. A label of probability 1 has the logarithm 0.
+    if given and max(given) <= 0:
+        top = max(given)
+        for label, group in values.items():
+            answer[label] = math.fsum(math.exp(score - top) for score in group)
+        # The rest of the probability went to other tokens than labels.
+        return answer / answer.sum()
+    for label, group in values.items():
+        answer[label] = math.fsum(group)
+    return answer
+
+
+def find_label_word(text: str, names: Sequence[str]) -> int | None:
+    """Return the only label that a text names, or `None`.
+
+    The text may be the label's name (case, `-`, `_` and spaces do not matter) or a sentence with it. A text
+    with two labels, or with "not" before the label, names none.
+
+    Example:
+        >>> names = ("negative", "positive")
+        >>> [find_label_word(text, names) for text in ("Positive.", "It is not positive", "I can't help")]
+        [1, None, None]
+    """
+    label = find_name(text.strip().strip(".!\"'`*"), names, "the model's answer")
+    if label is not None:
+        return label
+    rest, found = text.casefold(), set()
+    # Longer names first, because "not equivalent" holds "equivalent".
+    for number in sorted(range(len(names)), key=lambda i: -len(names[i])):
+        words = [re.escape(word) for word in re.split(r"[\s_-]+", names[number].casefold().strip())]
+        pattern = re.compile(rf"(?<!\w){'[-_ ]+'.join(words)}(?!\w)")
+        for match in pattern.finditer(rest):
+            if _NEGATIONS.search(rest[: match.start()]):
+                return None
+            found.add(number)
+        rest = pattern.sub(lambda match: "\0" * len(match[0]), rest)
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,250 @@
+"""Models of other libraries: scikit-learn, pipelines, exported models, decoders with LoRA; --model-from."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
+from tiny_models import tiny_model, tiny_tokenizer
+
+from hf_bat import HfBatError
+from hf_bat.attack import Attack, CallableModel, TransformersModel
+from hf_bat.attack.models import ExportedModel, as_classifier
+from hf_bat.cli import main
+from hf_bat.evaluation.contrast import contrast_model
+from hf_bat.tasks import user_task
+
+ROWS = made_rows(30, seed=9)
+TEXTS = [text for row in ROWS for text in (row["premise"], row["hypothesis"])]
+
+
+def attack(model, tokenizer=None, recipe="antonym", task="snli", rows=ROWS, **options):
+    made = Attack(
+        recipe,
+        model,
+        tokenizer,
+        task,
+        antonyms=ANTONYMS,
+        synonyms=SYNONYMS,
+        progress=False,
+        **options,
+    )
+    return made.run(rows)
+
+
+# ---- scikit-learn -----------------------------------------------------------------------------
+
+
+def fit(labels):
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(CountVectorizer(), LogisticRegression())
+    return pipeline.fit([row["premise"] for row in ROWS], labels)
+
+
+def test_a_scikit_learn_pipeline_is_read_by_its_classes():
+    names = ("zebra", "apple", "mango")  # the classes are in alphabetical order, the task's are not
+    task = user_task(["premise"], names)
+    model = fit([names[row["label"]] for row in ROWS])
+    assert list(model.classes_) == sorted(names)
+    accuracy = float(np.mean([
+        model.predict([row["premise"]])[0] == names[row["label"]] for row in ROWS
+    ]))  # fmt: skip
+    report = attack(model, task=task)
+    assert report["antonym"]["accuracy"] == pytest.approx(accuracy) and accuracy > 0.5
+    # With numbers for classes it is the same model.
+    numbered = attack(fit([row["label"] for row in ROWS]), task=task)
+    for key in ("asr", "accuracy", "keep_rate"):
+        assert numbered["antonym"][key] == pytest.approx(report["antonym"][key])
+    rows = [{**row, "original_idx": None} for row in ROWS]
+    assert contrast_model(model, rows, task).accuracy_originals.rate == pytest.approx(accuracy)
+
+
+# ---- pipelines and exported models ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bert():
+    model = tiny_model("bert").eval()
+    model.config.id2label = {0: "contradiction", 1: "entailment", 2: "neutral"}
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    return model, tiny_tokenizer(TEXTS)
+
+
+class Exported:
+    """Has the calls of optimum's `ORTModelForSequenceClassification`, and no weights of PyTorch."""
+
+    def __init__(self, model):
+        self._model = [model]
+        self.config = model.config
+
+    def __call__(self, input_ids, attention_mask, token_type_ids=None):
+        # The graph of an exported model runs on arrays.
+        arrays = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
+        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        logits = self._model[0](**inputs, token_type_ids=token_type_ids).logits
+        return SimpleNamespace(logits=logits.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "exported", "pipeline function"])
+@pytest.mark.parametrize("recipe", ["antonym", "synonym"])
+def test_other_forms_of_a_model_give_its_report(bert, kind, recipe):
+    from transformers import pipeline
+
+    model, tokenizer = bert
+    expected = attack(model, tokenizer, recipe)
+    made = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    if kind == "pipeline":
+        report = attack(made, recipe=recipe)
+    elif kind == "exported":
+        report = attack(Exported(model), tokenizer, recipe)
+    else:
+
+        def ask(inputs):
+            texts = [{"text": first, "text_pair": second} for first, second in inputs]
+            return [made(text, top_k=None) for text in texts]
+
+        report = attack(CallableModel(ask), recipe=recipe)
+    for key in ("rows", "asr", "accuracy", "keep_rate", "queries"):
+        assert report[recipe][key] == expected[recipe][key]
+    if kind != "pipeline function":  # which numbers labels as the task does
+        after = [
+            (row["predicted"], row["gold_before"]) for row in expected.rows[recipe]
+            if row.get("gold_before") is not None
+        ]  # fmt: skip
+        assert after == [
+            (row["predicted"], pytest.approx(row["gold_before"], abs=1e-6))
+            for row in report.rows[recipe] if row.get("gold_before") is not None
+        ]  # fmt: skip
+
+
+def test_a_pipeline_of_the_best_label_alone_is_refused(bert):
+    from transformers import pipeline
+
+    made = pipeline("text-classification", model=bert[0], tokenizer=bert[1])
+    with pytest.raises(HfBatError, match="all labels"):
+        attack(lambda inputs: [made({"text": a, "text_pair": b}) for a, b in inputs])
+
+
+def test_an_exported_model_has_no_gradient_and_is_told_by_its_file(bert, tmp_path):
+    model, tokenizer = bert
+    with pytest.raises(HfBatError, match="gradient"):
+        attack(Exported(model), tokenizer, "a2t")
+    with pytest.raises(HfBatError, match="dtype"):
+        as_classifier(Exported(model), tokenizer, dtype="bfloat16")
+    identities = []
+    for content in (b"first", b"second"):
+        exported = Exported(model)
+        exported.model_path = tmp_path / "model.onnx"
+        exported.model_path.write_bytes(content)
+        identities.append(ExportedModel(exported, tokenizer).identity)
+    assert identities[0] != identities[1]
+
+
+# ---- decoders ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_decoder_with_lora_answers_as_without_padding(side):
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    base = tiny_model("qwen3")
+    config = LoraConfig(TaskType.SEQ_CLS, r=4, target_modules=["q_proj", "v_proj"])
+    model = get_peft_model(base, config).eval()
+    with torch.no_grad():  # LoRA starts at zero, which would leave the base's answers
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(generator=torch.Generator().manual_seed(len(name)))
+    tokenizer = tiny_tokenizer(TEXTS, padding_side=side)
+    wrapped = TransformersModel(model, tokenizer)
+    inputs = [(row["premise"], row["hypothesis"]) for row in ROWS]
+    with wrapped.session():
+        together = wrapped.probabilities(wrapped.keys(inputs))
+        alone = np.concatenate([wrapped.probabilities(wrapped.keys([pair])) for pair in inputs])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    with model.disable_adapter(), wrapped.session():
+        assert np.abs(wrapped.probabilities(wrapped.keys(inputs)) - together).max() > 1e-3
+    report = attack(model, tokenizer, batch_size=7)
+    assert report["antonym"]["rows"] == len(ROWS)
+    one_by_one = attack(model, tokenizer, batch_size=1)
+    assert report["antonym"]["asr"] == one_by_one["antonym"]["asr"]
+    gradients = attack(model, tokenizer, "a2t")
+    assert gradients["a2t"]["rows"] == len(ROWS)
+
+
+# ---- the command line -------------------------------------------------------------------------
+
+MODULE = """
+from attack_helpers import hashed
+from hf_bat.attack import CallableModel
+
+NAMES = ("entailment", "neutral", "contradiction")
+async def ask(inputs):
+    return NAMES[hashed(inputs)[0].argmax()]
+class Holder:
+    predict = staticmethod(hashed)
+remote = CallableModel(hashed, "remote", concurrency=3, cache="answers.jsonl", inputs_per_call=4)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # Each test has a module of its own.
+    monkeypatch.delitem(sys.modules, "victim_of_test", raising=False)
+    (tmp_path / "victim_of_test.py").write_text(MODULE)
+    lines = [json.dumps({**row, "original_idx": None}) for row in ROWS]
+    (tmp_path / "dev.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "words.json").write_text(json.dumps({"hot": ["warm"], "warm": ["hot"]}))
+    return tmp_path
+
+
+def run(command, model, *options):
+    words = [command, "--model-from", model, "--task", "snli", "--data", "dev.jsonl", *options]
+    return main([*words, "--json", "out.json"])
+
+
+@pytest.mark.parametrize("name", ["victim_of_test:Holder.predict", "victim_of_test.py:remote"])
+def test_attack_takes_a_model_from_a_module(module, name):
+    assert run("attack", name, "--attacks", "antonym") == 0
+    report = json.loads((module / "out.json").read_text())
+    expected = Attack("antonym", hashed, progress=False).run(ROWS)["antonym"]
+    assert report["attacks"]["antonym"]["asr"] == expected["asr"]
+    assert report["attacks"]["antonym"]["queries"] == expected["queries"]
+    if name.endswith("remote"):
+        assert report["model"] == "remote"
+        lines = (module / "answers.jsonl").read_text().splitlines()
+        assert len(lines) == report["calls"]["answered"]
+    else:
+        assert report["model"] == name
+
+
+def test_contrast_and_certify_take_a_model_from_a_module(module):
+    assert run("contrast", "victim_of_test:ask") == 0
+    report = json.loads((module / "out.json").read_text())
+    right = sum(
+        int(hashed([(row["premise"], row["hypothesis"])])[0].argmax() == row["label"])
+        for row in ROWS
+    )
+    assert report["contrast"]["accuracy_originals"]["count"] == right
+    options = ["--synonyms", "words.json", "--samples", "32", "--max-samples", "4"]
+    assert run("certify", "victim_of_test:ask", *options) == 0
+    assert json.loads((module / "out.json").read_text())["certificate"]["attempted"] == 4
+
+
+def test_answers_of_a_module_come_from_its_cache(module):
+    assert run("attack", "victim_of_test:remote", "--attacks", "antonym") == 0
+    first = json.loads((module / "out.json").read_text())
+    before = (module / "answers.jsonl").read_bytes()
+    again = CallableModel(
+        lambda _: pytest.fail("asked"), "remote", concurrency=3, cache=module / "answers.jsonl"
+    )
+    report = Attack("antonym", again, progress=False).run(ROWS)
+    assert result(report)[0]["antonym"]["asr"] == first["attacks"]["antonym"]["asr"]
+    assert (module / "answers.jsonl").read_bytes() == before
