@@ -51,7 +51,7 @@ def find_failed(probabilities: np.ndarray) -> np.ndarray:
 
 
 def explain_missing(answer: np.ndarray) -> str | None:
-    """Return why an answer, (labels,), is no prediction: "abstained" or "no answer"; `None` if it is one."""
+    """Return why an answer, (labels,), is not a prediction: "abstained", "no answer", or `None` if it is."""
     if find_answered(answer[None])[0]:
         return None
     return NO_ANSWER if find_failed(answer[None])[0] else ABSTAINED
@@ -71,7 +71,7 @@ def read_answer(answer: Any, names: Sequence[str]) -> np.ndarray | None:
         label or several.
 
     Raises:
-        HfBatError: The answer is of another kind, or names a label that there is not.
+        HfBatError: The answer is of another kind, or names an unknown label.
 
     Example:
         >>> names = ("entailment", "not_entailment")

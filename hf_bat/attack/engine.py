@@ -103,8 +103,7 @@ class Classifier(ABC):
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
         """Return (n, labels) float64 probabilities for n keys, in one forward pass.
 
-        The row of an input on which the model abstains, or whose question failed, is that of
-        `hf_bat.attack.answers`.
+        See `hf_bat.attack.answers` for an input on which the model abstains or whose question failed.
         """
 
     @property

@@ -212,7 +212,7 @@ class CallableModel(Classifier):
         ])  # fmt: skip
 
     def _make_missing(self, labels: int) -> np.ndarray:
-        """Return the answer that stands for an abstention."""
+        """Return the answer to which `on_refusal` turns an abstention."""
         answer = make_abstention(labels)
         label = find_name(self.on_refusal, self._names, "on_refusal")
         if label is not None:

@@ -59,7 +59,7 @@ def as_classifier(
     """
     classifier: Classifier
     if _is_pipeline(model):
-        # Its parts, because a pipeline tokenizes each text by itself.
+        # Its parts, because a pipeline tokenizes one text at a time.
         model, tokenizer = model.model, tokenizer or model.tokenizer
     is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
     if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):

@@ -127,8 +127,8 @@ class RemoteFunction:
         function: Takes a list of inputs and returns a list of answers; may be async.
         concurrency: Number of calls under way at once.
         retries: How often a call is tried again.
-        timeout: Seconds that a call may take; `None` for any time. A function that is not async goes on in
-            the background after it.
+        timeout: Seconds that a call may take; `None` for any time. A function that is not async runs to
+            its end in the background.
         max_queries: Number of inputs that may be asked in all; `None` for any.
         inputs_per_call: Number of inputs in a call.
     """
@@ -171,7 +171,7 @@ class RemoteFunction:
             HfBatError: The function raised an error that a retry does not mend, or the endpoint is down.
         """
         self._fatal = None
-        # In a thread of its own, because a notebook has a running loop; the same one for all calls, because
+        # In another thread, because a notebook has a running loop; the same one for all calls, because
         # an async client belongs to the loop in which it was first used.
         future = asyncio.run_coroutine_threadsafe(self._ask_all(inputs, keep), _start_loop())
         try:
