@@ -43,12 +43,13 @@ Panels = Mapping[str, Mapping[str, Mapping[str, Any]]]
 HALF = 3.3  # inches: one column of a two-column page
 FULL = 6.8
 
-# Okabe and Ito (2008) without black, which is for text, and yellow, which is too faint on white.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-# One more than colors, so that 42 lines all look different.
+# Okabe and Ito (2008) without black, which is for text, and yellow, which is too faint on white; then wine
+# and olive of Tol (2021), so that every method has a color of its own.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933")
+# One fewer than colors, so that 56 lines all look different.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # One for each color.
-_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "oo", "**")
 _BASELINE = "normal training"
 _STYLE = Path(__file__).parent / "templates" / "plots.mplstyle"
 
@@ -253,8 +254,9 @@ def frontier(
     x_label: str = "fickle: synonym ASR (%)",
     y_label: str = "obstinate: antonym ASR (%)",
     width: float = HALF,
+    join: bool = True,
 ) -> Figure:
-    """Plot settings by their two attack success rates; the best are at the lower left.
+    """Plot settings by two rates, as means over seeds with bars.
 
     A line joins the settings that no other setting beats on both rates. Bars are 95 % t-intervals of the
     mean over seeds; a single seed has none.
@@ -265,6 +267,7 @@ def frontier(
         x_label: Label of the fickle rate.
         y_label: Label of the obstinate rate.
         width: Width of the figure in inches.
+        join: Draw the line. Choose `False` if lower is not better on both axes.
 
     Returns:
         The figure, with one axis; `save` writes it.
@@ -287,7 +290,8 @@ def frontier(
         for center in centers
         if not any(o != center and o[0] <= center[0] and o[1] <= center[1] for o in centers)
     )
-    if len(best) > 1:
+    join = join and len(best) > 1
+    if join:
         axis.plot(*zip(*best, strict=True), color="#777777", lw=0.9, zorder=1.5)
     for point, group, (x, y) in zip(points, groups, centers, strict=True):
         axis.errorbar(
@@ -303,7 +307,7 @@ def frontier(
         )
     axis.margins(0.12)
     axis.set(xlabel=x_label, ylabel=y_label)
-    _add_legend(figure, axis, 3, "gray: no other is better on both" * (len(best) > 1))
+    _add_legend(figure, axis, 3, "gray: no other is better on both" * join)
     # Points need names only if groups have several, and only a few points leave room for them.
     if len(numbers) < len(points) <= 12:
         _name_points(figure, axis, [str(point["name"]) for point in points], centers)

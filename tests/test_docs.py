@@ -174,6 +174,7 @@ def test_blocks_run(page, request, working_folder, tmp_path, monkeypatch):
     if name_page(page) in SLOW:
         request.getfixturevalue("minilm")
     shutil.copytree(working_folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")  # commands on kept runs read from there
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     namespace = {"__name__": "page"}

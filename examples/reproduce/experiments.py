@@ -52,7 +52,7 @@ SCALES = {
         tasks={"qqp": {"max_attack_samples": 10_000}},
     ),
     # Two cores, MiniLM-L6. In few steps, contrastive terms at full weight from the start destroy the
-    # accuracy (docs/earlier-results.md), so the first epoch is clean.
+    # accuracy (docs/results/trials.md), so the first epoch is clean.
     "small": Scale(
         models={"bert": None},
         common={

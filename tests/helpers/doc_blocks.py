@@ -36,6 +36,7 @@ _FENCE = re.compile(
 # Scripts whose flags are checked, and the commands that may launch them.
 _SCRIPT = re.compile(r"(examples|benchmarks|scripts)/[\w/]+\.py$")
 _LAUNCHERS = ("accelerate", "python", "torchrun")
+_LEFT_OUT = {"...", "$@"}
 # Matches words of our commands only.
 _OURS = re.compile(rf"\bhf-bat\b|\bhf_bat\.\w|{_SCRIPT.pattern}")
 
@@ -94,14 +95,14 @@ def list_commands(code: str) -> list[list[str]]:
 def check_flags(words: list[str], where: str) -> bool:
     """Return whether a command is one of ours, after checking its flags with its parser.
 
-    Words such as `$FILE` or `DIR` are values, and `...` means flags that are left out.
+    Words such as `$FILE` or `DIR` are values; `...` and `$@` mean flags that are left out.
     """
     parse = _get_parser(words)
     if parse is None:
         ours = [word for word in words if _OURS.search(word)]
         assert not ours, f"{where}: {ours[0]} in a command that is not understood"
         return False
-    with _require_nothing() if "..." in words else nullcontext():
+    with _require_nothing() if _LEFT_OUT & {*words} else nullcontext():
         try:
             parse()
         except SystemExit as stop:
@@ -113,7 +114,7 @@ def check_flags(words: list[str], where: str) -> bool:
 
 def _get_parser(words: list[str]) -> Callable[[], object] | None:
     """Return a function that parses the flags of a command of ours, or `None` for other commands."""
-    words = [word for word in words if word != "..."]
+    words = [word for word in words if word not in _LEFT_OUT]
     if words[0] == "hf-bat":
         return partial(_parse_cli, words[1:])
     if "hf_bat.cli" in words and words[words.index("hf_bat.cli") - 1] == "-m":

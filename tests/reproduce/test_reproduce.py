@@ -490,7 +490,7 @@ def test_table_and_figure_from_end_to_end(repository, quiet_environment, tmp_pat
         return done
 
     done = run("table1", "--methods", "normal", "safer", "--jobs", "2")
-    assert "| MNLI | BERT | safer | 1 |" in done.stdout and "2/2 runs" in done.stderr
+    assert "| MNLI | model | safer | 1 |" in done.stdout and "2/2 runs" in done.stderr
     results = sorted((tmp_path / "out" / "runs").glob("*/result.json"))
     times = [path.stat().st_mtime_ns for path in results]
     assert len(results) == 2
@@ -616,4 +616,4 @@ def test_run_with_several_processes(repository, quiet_environment, tiny_world):
         capture_output=True, text=True, env=quiet_environment, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "| SNLI | BERT | triplet | 1 |" in done.stdout
+    assert "| SNLI | model | triplet | 1 |" in done.stdout

@@ -1,4 +1,4 @@
-"""The findings in docs/results.md are what the script prints from the kept runs."""
+"""The findings in docs/results/findings.md are what the script prints from the kept runs."""
 
 import subprocess
 import sys
@@ -16,4 +16,4 @@ def test_the_page_holds_what_the_script_prints():
         check=True,
     ).stdout.strip()
     assert "+22.6" in printed
-    assert printed in (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert printed in (ROOT / "docs/results/findings.md").read_text(encoding="utf-8")

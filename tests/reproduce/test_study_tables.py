@@ -1,7 +1,10 @@
-"""The tables of docs/results.md are exactly those of the kept runs."""
+"""The tables of the results pages and the leaderboard are exactly those of the kept runs."""
 
+import csv
 import importlib
+import io
 import json
+import re
 import subprocess
 import sys
 
@@ -11,17 +14,33 @@ import pytest
 @pytest.fixture
 def script(repository, monkeypatch):
     """Return the module `study_tables`, which imports its neighbors."""
+    yield from import_script(repository, monkeypatch, "study_tables")
+
+
+@pytest.fixture
+def leaderboard(repository, monkeypatch):
+    """Return the module `leaderboard`."""
+    yield from import_script(repository, monkeypatch, "leaderboard")
+
+
+def import_script(repository, monkeypatch, script):
     monkeypatch.syspath_prepend(str(repository / "examples" / "reproduce"))
-    names = ("study_tables", "experiments", "outputs")
+    names = ("leaderboard", "study_tables", "experiments", "outputs")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module("study_tables")
+    yield importlib.import_module(script)
     for name in names:
         sys.modules.pop(name, None)
 
 
 def write_tables(script, folder):
-    return "\n".join(script.list_tables(script.read(folder)))
+    return "\n\n".join(script.make_tables(script.read(folder)).values())
+
+
+def list_result_pages(repository):
+    docs = repository / "docs"
+    pages = sorted((docs / "results").glob("*.md"))
+    return {path: path.read_text(encoding="utf-8") for path in (docs / "results.md", *pages)}
 
 
 def list_rows(text):
@@ -34,22 +53,100 @@ def run_script(repository, *words):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_results_page_has_the_printed_tables_and_no_others(repository):
+def test_results_pages_have_the_printed_tables(script, repository):
     done = run_script(repository, repository / "docs" / "results" / "study")
     assert done.returncode == 0, done.stderr
-    printed = list_rows(done.stdout)
-    assert len(printed) > 20
-    page = (repository / "docs" / "results.md").read_text(encoding="utf-8")
-    # What these tables leave out is printed by another script, which has its own test.
-    before, _, rest = page.partition("## What the figures below do not show")
-    page = before + rest.partition("\n## ")[2]
-    # Whether a claim holds is a judgment, which no script prints.
-    judged = [list_rows(table) for table in page.split("\n\n") if table.startswith("| the paper")]
-    assert len(judged) <= 1
-    written = list_rows(page)
-    for rows in judged:
-        written = [line for line in written if line not in rows]
-    assert sorted(printed) == sorted(written)
+    tables = {
+        name: text.strip()
+        for part in done.stdout.split("### ")[1:]
+        for name, _, text in [part.partition("\n")]
+    }
+    shown = set()
+    for path, page in list_result_pages(repository).items():
+        assert script.fill_page(page, tables) == page, f"{path}: run study_tables.py --pages docs"
+        shown |= {match.group(2) for match in script.MARKED.finditer(page)}
+    # A table that no page shows would be a result that is left out; the index has one overview.
+    assert set(tables) - shown <= {"snli_1000-overview", "qqp-overview"}
+
+
+def test_no_figure_of_a_method_is_outside_a_marked_table(script, repository):
+    methods = "|".join(script.METHODS)
+    for path, page in list_result_pages(repository).items():
+        if path.name == "findings.md":  # printed by another script, which has its own test
+            continue
+        outside = script.MARKED.sub("", page)
+        rows = [row for row in list_rows(outside) if re.match(rf"\| (?:{methods})\b.*\d", row)]
+        assert not rows, f"{path}: {rows[0]}"
+
+
+def test_results_pages_are_short(repository):
+    for path, page in list_result_pages(repository).items():
+        assert page.count("\n") < 250, path
+
+
+def test_mean_range_and_sizes_of_made_runs(script):
+    def run(rate, attempted, difference):
+        antonym = {"rows": 4000, "attempted": attempted, "asr_confident": rate}
+        compared = {
+            "attack": "antonym",
+            "definition": "confident",
+            "difference": difference,
+            "interval": [difference - 0.02, difference + 0.02],
+        }
+        return {
+            "reports": {"antonym": {"attacks": {"antonym": antonym}}},
+            "against_normal": {"antonym": {"comparisons": [compared]}},
+        }
+
+    methods = {"triplet": {1: run(0.5, 800, -0.1), 2: run(0.6, 3200, -0.01)}}
+    figures = {"antonym confident": script.RATES["antonym confident"]}
+    assert list(script.list_means(methods, figures))[2:] == [
+        "| triplet | 2 | 55.0 (50.0 to 60.0) |",
+        "| *rows or swaps counted in a run* | | 800 or 3,200 |",
+    ]
+    # The second interval contains 0.
+    assert list(script.list_mean_differences(methods))[2:] == [
+        "| triplet | 2 | −5.5 (−10.0 to −1.0); 1 of 2 |"
+    ]
+
+
+def test_pages_are_filled_between_their_marks(script):
+    page = "a\n<!-- table: one -->\nold\n<!-- end of table -->\nb\n"
+    filled = script.fill_page(page, {"one": "| new |"})
+    assert filled == "a\n<!-- table: one -->\n\n| new |\n\n<!-- end of table -->\nb\n"
+    assert script.fill_page(filled, {"one": "| new |"}) == filled
+    with pytest.raises(SystemExit, match="no table 'one'"):
+        script.fill_page(page, {})
+
+
+def test_leaderboard_is_made_from_the_kept_runs(leaderboard, repository):
+    results = repository / "docs" / "results"
+    text = leaderboard.format_csv(results / "study")
+    kept = (results / "leaderboard.csv").read_text(encoding="utf-8")
+    assert text == kept, "run python examples/reproduce/leaderboard.py"
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert len(lines) == len(list((results / "study").glob("*.json")))
+    (line,) = [row for row in lines if row["study"] == "snli" and row["seed"] == "42"
+               and row["method"] == "triplet" and row["role"] == "method"]  # fmt: skip
+    # Straight from the report of this run.
+    run = json.loads((results / "study" / "snli-42-triplet.json").read_text(encoding="utf-8"))
+    antonym = run["reports"]["antonym"]["attacks"]["antonym"]
+    assert float(line["antonym_confident"]) == round(
+        antonym["succeeded_confident"] / antonym["attempted"], 4
+    )
+    assert int(line["antonym_confident_rows"]) == antonym["attempted"]
+    assert float(line["antonym_confident_low"]) < float(line["antonym_confident"])
+
+
+def test_leaderboard_of_made_runs(leaderboard, tmp_path):
+    (tmp_path / "mnli-1-safer.json").write_text(json.dumps(make_result(0.5, method="safer")))
+    trial = {"settings": "triplet, λ 2", "reports": {}, "log_history": [{"step": 500}]}
+    (tmp_path / "snli_1000-7-triplet_b.json").write_text(json.dumps(trial))
+    first, second = csv.DictReader(io.StringIO(leaderboard.format_csv(tmp_path)))
+    assert (first["method"], first["accuracy"], first["steps"]) == ("safer", "0.5", "2")
+    assert first["synonym"] == "" and first["role"] == "method"
+    # These runs go on from the end of 500 steps.
+    assert (second["role"], second["steps"], second["accuracy"]) == ("trial", "1000", "")
 
 
 def test_pictures_of_the_docs_are_drawn_from_the_kept_runs(script, repository, tmp_path):
@@ -122,12 +219,10 @@ def test_reproduced_runs_are_next_to_the_papers(script, tmp_path):
     }
     for name in ("mnli-1-safer", "mnli-1-likelihood"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"settings": name, "run": run}))
-    matched, mismatched = (
-        list_rows(t)[1:] for t in write_tables(script, tmp_path).split("\n\n")[1:3]
-    )
-    assert matched[0].startswith("| MNLI | BERT | safer | 1 | 75.00 | 83.81 ± 0.40 | 50.00 |")
-    assert matched[1].startswith("| MNLI | BERT | likelihood | 1 | 75.00 | - | 50.00 | - |")
-    assert mismatched[0].startswith("| MNLI | BERT | safer | 1 | 25.00 | 83.73 ± 0.12 |")
+    matched, mismatched = (list_rows(t)[1:] for t in write_tables(script, tmp_path).split("\n\n"))
+    assert matched[0].startswith("| MNLI | m | safer | 1 | 75.00 | 83.81 ± 0.40 | 50.00 |")
+    assert matched[1].startswith("| MNLI | m | likelihood | 1 | 75.00 | - | 50.00 | - |")
+    assert mismatched[0].startswith("| MNLI | m | safer | 1 | 25.00 | 83.73 ± 0.12 |")
 
 
 def test_runs_of_a_figure_are_listed_by_what_it_varies(script, tmp_path):
@@ -175,7 +270,7 @@ def test_runs_of_a_varied_table_are_next_to_the_papers(script, tmp_path):
     run = make_result(0.5, method="triplet", per_device_train_batch_size=8)
     (tmp_path / "table4-1-run.json").write_text(json.dumps(run))
     (row,) = list_rows(write_tables(script, tmp_path))[1:]
-    assert row.startswith("| MNLI | BERT | triplet (batch 8) | 1 | 50.00 | 84.45 |")
+    assert row.startswith("| MNLI | m | triplet (batch 8) | 1 | 50.00 | 84.45 |")
 
 
 def test_figure_of_two_tasks_has_a_row_for_each(script, tmp_path):
@@ -184,8 +279,8 @@ def test_figure_of_two_tasks_has_a_row_for_each(script, tmp_path):
         (tmp_path / f"figure7-1-safer_{task}.json").write_text(json.dumps(run))
     rows = list_rows(write_tables(script, tmp_path))[1:]
     assert [row.split(" | ")[:5] for row in rows] == [
-        ["| MNLI", "BERT", "safer", "1", "75.00"],
-        ["| QQP", "BERT", "safer", "1", "50.00"],
+        ["| MNLI", "m", "safer", "1", "75.00"],
+        ["| QQP", "m", "safer", "1", "50.00"],
     ]
 
 
@@ -206,8 +301,10 @@ def test_runs_without_a_part_are_listed_below_the_whole_method(script, tmp_path)
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     out = write_tables(script, tmp_path)
+    tables = script.make_tables(script.read(tmp_path))
     trials, ablation, tuning = (
-        [line.split(" |")[0] for line in block.splitlines()[2:]] for block in out.split("\n\n")[2:5]
+        [line.split(" |")[0] for line in tables[f"snli-{name}"].splitlines()[2:]]
+        for name in ("trials", "parts", "tuning")
     )
     assert trials == ["| a trial"]
     assert ablation == ["| whole", "| filter off"]
