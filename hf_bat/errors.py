@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Collection
 from numbers import Integral
 from typing import Any
@@ -32,6 +33,27 @@ def check_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise HfBatError(f"{name} must be an integer; got {value!r}")
     return int(value)
+
+
+def describe_value(value: object) -> str:
+    """Return a short `repr` of a value that somebody else chose.
+
+    Lists that share their parts can have a `repr` of any length, and large integers have none.
+
+    Example:
+        >>> describe_value(["word"] * 100)
+        "['word', 'word', 'word', 'word', ...]"
+    """
+    try:
+        return _REPR.repr(value)
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__}"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = _REPR.maxfrozenset = 4
+_REPR.maxstring = _REPR.maxother = 80
 
 
 def describe_cause(error: BaseException) -> str:

@@ -1,15 +1,21 @@
-"""Write files completely or not at all, and name files and models in messages."""
+"""Read files within bounds, write them completely or not at all, and name files and models in messages.
+
+Every JSON file of hf_bat is read by `parse_json` and `read_json`, and written by `dump_json`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from hf_bat.errors import HfBatError
 
@@ -18,6 +24,204 @@ _MODEL_FILES = (
     "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
     ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
 )  # fmt: skip
+
+# A small gzip file can expand to any size. Rows that repeat each other shrink to a fiftieth at most.
+MAX_EXPANSION = 100
+_FREE_BYTES = 64 << 20  # the content of a gzip file that is never refused
+MAX_DOCUMENT_BYTES = 1 << 30
+# Lists and objects inside each other. Our files have less than 10, and Python can parse about 1,000,
+# which is more than it can write again.
+MAX_DEPTH = 100
+# A float has at most 309 digits before its point.
+_MAX_DIGITS = 300
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """Read a file, and unpack it if it is gzipped.
+
+    Args:
+        path: The file.
+        limit: Largest size of the content in bytes. Defaults to no limit for a file that is not gzipped.
+
+    Raises:
+        HfBatError: With the reason only, because callers know what the file is: it cannot be read, is a
+            damaged gzip file, expands to more than `MAX_EXPANSION` times its size, or is too large.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            is_packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            most = limit
+            if is_packed:
+                unpacked = max(_FREE_BYTES, MAX_EXPANSION * size)
+                most = unpacked if limit is None else min(limit, unpacked)
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if is_packed else file)
+            data = bytearray()
+            # In blocks, because reading up to a limit reserves all of it.
+            while (most is None or len(data) <= most) and (block := stream.read(1 << 20)):
+                data += block
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None)
+        raise HfBatError(reason or f"damaged gzip file ({error})") from error
+    if most is not None and len(data) > most:
+        unpacked_note = f" unpacked, from {size:,} in the gzip file" if is_packed else ""
+        raise HfBatError(f"too large: more than {most:,} bytes{unpacked_note}")
+    return bytes(data)
+
+
+def check_gzip(path: str | os.PathLike[str]) -> None:
+    """Check that a gzip file is whole and expands to no more than `read_bytes` allows, without keeping it.
+
+    Raises:
+        HfBatError: With the reason only.
+    """
+    room = max(_FREE_BYTES, MAX_EXPANSION * os.path.getsize(path))
+    try:
+        with gzip.open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                room -= len(block)
+                if room < 0:
+                    raise HfBatError(
+                        f"too large: the gzip file expands to more than {MAX_EXPANSION} times its size"
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None)
+        raise HfBatError(reason or f"damaged gzip file ({error})") from error
+
+
+def parse_json(content: str | bytes) -> Any:
+    """Parse JSON that somebody else may have written.
+
+    Args:
+        content: The text, or its bytes in UTF-8.
+
+    Raises:
+        HfBatError: With the reason only: it is not UTF-8 or not JSON, is nested deeper than `MAX_DEPTH`, or
+            holds a number that is too large for any use.
+
+    Example:
+        >>> parse_json(b'{"a": [1]}')
+        {'a': [1]}
+        >>> parse_json("[" * 100_000)
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: nested too deep: more than 100 lists or objects inside each other
+    """
+    try:
+        # Some editors begin a UTF-8 file with a byte-order mark.
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        parsed = _DECODER.decode(text)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise HfBatError(
+            f"not UTF-8 text (byte 0x{byte:02x} at position {error.start}); save it as UTF-8"
+        ) from error
+    except HfBatError:
+        raise
+    except ValueError as error:
+        raise HfBatError(f"not JSON: {error}") from error
+    except RecursionError:
+        raise HfBatError(_TOO_DEEP) from None
+    nodes = [parsed] if isinstance(parsed, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        if not nodes:
+            return parsed
+        nodes = [
+            part
+            for node in nodes
+            for part in (node.values() if isinstance(node, dict) else node)
+            if isinstance(part, (dict, list))
+        ]
+    if nodes:
+        raise HfBatError(_TOO_DEEP)
+    return parsed
+
+
+def _parse_short_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise HfBatError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+# Made once, because a decoder for each line of a file would cost more than the line.
+_DECODER = json.JSONDecoder(parse_int=_parse_short_int)
+_TOO_DEEP = f"nested too deep: more than {MAX_DEPTH} lists or objects inside each other"
+
+
+def read_json(path: str | os.PathLike[str], title: str = "") -> Any:
+    """Read a JSON file, gzipped or not, of at most `MAX_DOCUMENT_BYTES`; messages call it `title`.
+
+    Raises:
+        HfBatError: It cannot be read, or `parse_json` refuses its content.
+    """
+    try:
+        return parse_json(read_bytes(path, MAX_DOCUMENT_BYTES))
+    except HfBatError as error:
+        raise HfBatError(f"{title} {path}: {error}".lstrip()) from error
+
+
+def read_json_object(path: str | os.PathLike[str], title: str = "") -> dict[str, Any]:
+    """Read a JSON file that holds an object; see `read_json`."""
+    content = read_json(path, title)
+    if not isinstance(content, dict):
+        raise HfBatError(f"{title} {path}: not a JSON object".lstrip())
+    return content
+
+
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read the objects of a file of JSON lines, such as the rows of an attack, gzipped or not.
+
+    Raises:
+        HfBatError: It cannot be read, or `parse_json` refuses a line, or a line holds no object.
+    """
+    try:
+        # Not splitlines, which splits at other characters that texts may hold.
+        lines = read_bytes(path).split(b"\n")
+    except HfBatError as error:
+        raise HfBatError(f"rows file {path}: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except HfBatError as error:
+            raise HfBatError(f"{path}, line {number}: {error}") from error
+        if not isinstance(row, dict):
+            raise HfBatError(f"{path}, line {number}: not a JSON object")
+        rows.append(row)
+    return rows
+
+
+def dump_json(content: Any, **options: Any) -> str:
+    """Return JSON that every reader accepts: `null` for NaN and infinity, escapes for half surrogate pairs.
+
+    `options` are those of `json.dumps`; other characters than ASCII are not escaped by default.
+
+    Example:
+        >>> dump_json({"loss": float("nan"), "text": "caf\u00e9"})
+        '{"loss": null, "text": "caf\u00e9"}'
+    """
+    options = {"ensure_ascii": False, **options}
+    try:
+        text = json.dumps(content, allow_nan=False, **options)
+    except ValueError:
+        text = json.dumps(_replace_nonfinite(content), allow_nan=False, **options)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), **{**options, "ensure_ascii": True})
+    return text
+
+
+def _replace_nonfinite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _replace_nonfinite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replace_nonfinite(part) for part in value]
+    return value
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -61,7 +265,7 @@ def write_atomically(
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     """Write an object as indented JSON, completely or not at all; see `write_atomically`."""
-    return write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return write_atomically(path, dump_json(content, indent=2) + "\n")
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import read_results, summary_table
-from hf_bat.files import make_folder, write_atomically
+from hf_bat.files import make_folder, read_json_object, write_atomically
 from hf_bat.labels import find_label_names, list_label_names
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
@@ -274,9 +273,9 @@ def evaluate(
 def _has_saved_defense(folder: str | None) -> bool:
     """Return whether the results in the folder name a preprocessing defense."""
     try:
-        results = json.loads(Path(str(folder), "all_results.json").read_text("utf-8"))
+        results = read_json_object(Path(str(folder), "all_results.json"))
         return results.get("preprocessing_defence") is not None
-    except (OSError, ValueError, AttributeError):
+    except HfBatError:
         return False
 
 
@@ -327,7 +326,7 @@ def parse_arguments(
     parser.set_defaults(**defaults)
     try:
         if len(argv) == 1 and argv[0].endswith(".json"):
-            return parser.parse_dict(defaults | json.loads(Path(argv[0]).read_text("utf-8")))
+            return parser.parse_dict(defaults | read_json_object(argv[0]))
         return parser.parse_args_into_dataclasses(list(argv))
     except (OSError, TypeError, ValueError) as error:
         # Raised by the parser and by TrainingArguments, also for unknown flags.

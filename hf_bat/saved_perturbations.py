@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_json
+from hf_bat.files import read_json_object, write_json
 from hf_bat.lexicon import SubstitutionTable
 
 if TYPE_CHECKING:
@@ -67,11 +66,10 @@ def read_defense(model: str | Path) -> dict[str, Any] | None:
     path = _find_file(model, DESCRIPTION)
     if path is None:
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return record.get("preprocessing_defence")
-    except (OSError, ValueError, AttributeError) as error:
-        raise HfBatError(f"cannot read {path}: {error}") from error
+    record = read_json_object(path).get("preprocessing_defence")
+    if record is not None and not isinstance(record, dict):
+        raise HfBatError(f"{path}: preprocessing_defence is not an object")
+    return record
 
 
 def load_canonicalizer(model: str | Path) -> Canonicalizer:

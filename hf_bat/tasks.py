@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import glob
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -241,6 +243,8 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         raise HfBatError(
             f"cannot tell the format of {path}; known endings: {', '.join(_FORMATS)} (.gz)"
         )
+    if suffix != ".parquet":
+        _check_text(path, suffix)
     from datasets import load_dataset
 
     options: dict[str, Any] = {}
@@ -264,6 +268,47 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         raise HfBatError(f"cannot read {path}: {reason}") from error
     finally:
         logger.setLevel(level)
+
+
+def _check_text(path: Path, suffix: str) -> None:
+    """Check a text file for faults that `datasets` reports late, or that end the process."""
+    open_bytes: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        if path.suffix == ".gz":
+            check_gzip(path)
+        with open_bytes(path, "rb") as file:
+            first = next((line.strip() for line in file if line.strip()), b"")
+            first = first.removeprefix(codecs.BOM_UTF8)
+            file.seek(0)
+            is_json = suffix not in (".csv", ".tsv")
+            if is_json:
+                _check_json(path, first)
+            is_lines = is_json and first[:1] + first[-1:] == b"{}"
+            for number, line in enumerate(file, start=1):
+                # pyarrow ends the process if a block of lines begins with it.
+                if is_lines and line.strip() == b"null":
+                    raise HfBatError(f"line {number} is null, not an object; remove it")
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    byte = f"byte 0x{error.object[error.start]:02x}"
+                    raise HfBatError(
+                        f"line {number} is not UTF-8 text ({byte}); save the file as UTF-8"
+                    ) from error
+    except HfBatError as error:
+        raise HfBatError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise HfBatError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _check_json(path: Path, first: bytes) -> None:
+    """Check the first line of JSON lines, or a list of rows."""
+    if first.startswith(b"["):
+        rows = parse_json(read_bytes(path, MAX_DOCUMENT_BYTES))
+        if not all(isinstance(row, dict) for row in rows):
+            raise HfBatError("its list holds other values than objects")
+    elif first and not first.startswith(b"{"):
+        raise HfBatError("its first line is not a JSON object")
 
 
 def detect_tsv_quoting(path: Path) -> int:

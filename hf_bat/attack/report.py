@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from hf_bat.attack.answers import ABSTAINED, NO_ANSWER
 from hf_bat.attack.figures import FIGURES, Figure, Kind, list_figures
 from hf_bat.attack.result import AttackResult
-from hf_bat.files import write_atomically, write_json
+from hf_bat.files import dump_json, write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 
 # Keys of reports and rows that disclose that a model does not read the plain input.
@@ -86,7 +85,7 @@ class AttackReport:
 
     def save_rows(self, path: str | Path) -> None:
         """Write one JSON line per row and attack, completely or not at all."""
-        lines = [json.dumps(row, ensure_ascii=False) for row in self._mark_rows()]
+        lines = map(dump_json, self._mark_rows())
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
@@ -133,7 +132,7 @@ class AttackReport:
                 "original_idx": row.idx,
                 "attack": row.attack,
             }
-            lines.append(json.dumps(line, ensure_ascii=False))
+            lines.append(dump_json(line))
         write_atomically(path, "".join(f"{line}\n" for line in lines))
         return len(lines), unlabeled
 
@@ -391,7 +390,7 @@ def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
             for number, text in enumerate(value or [], start=1):
                 flat[f"{name}_{number}"] = text
         elif name in ("edits", "tried", "refused", *DISCLOSED):
-            flat[name] = json.dumps(value, ensure_ascii=False)
+            flat[name] = dump_json(value)
         else:
             flat[name] = value
     return flat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal, NamedTuple
@@ -121,13 +121,20 @@ class AttackResult(Mapping[str, Any]):
             )
         if row["outcome"] not in OUTCOMES:
             known = ", ".join(OUTCOMES)
-            raise HfBatError(f"row {row['idx']} has outcome {row['outcome']!r}; known: {known}")
+            raise HfBatError(
+                f"row {row['idx']!r:.40} has outcome {row['outcome']!r:.80}; known: {known}"
+            )
         values = {name: row[name] for name in _KEYS if name in row}
-        try:
-            if "tried" in values:
-                values["tried"] = [TriedEdit(*edit) for edit in values["tried"]]
-        except TypeError as error:
-            raise HfBatError(f"row {row['idx']} has a damaged 'tried': {error}") from error
+        for name, value in values.items():
+            # `None` means that a field does not apply.
+            if value is not None or name in ("idx", "attack", "original"):
+                expected, is_valid = _CHECKS.get(name, _COUNT)
+                if not is_valid(value):
+                    raise HfBatError(
+                        f"row {row['idx']!r:.40}: {name} must be {expected}; got {value!r:.80}"
+                    )
+        if values.get("tried") is not None:
+            values["tried"] = [TriedEdit(*edit) for edit in values["tried"]]
         marks = {name: value for name, value in row.items() if name not in _KEYS}
         return cls(**values, marks=marks)
 
@@ -193,6 +200,58 @@ class AttackResult(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_edits(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(edit, Mapping)
+        and all(isinstance(edit.get(key), str) for key in ("original", "replacement"))
+        for edit in value
+    )
+
+
+def _is_tried(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(edit, (list, tuple))
+        and len(edit) in (4, 5)
+        and _is_texts(list(edit[:2]))
+        and all(flag is None or isinstance(flag, int) for flag in edit[2:])
+        for edit in value
+    )
+
+
+def _is_refused(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(n, int) for n in value.values())
+
+
+def _has_type(*types: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, types)
+
+
+_OUTCOME = ("one of " + ", ".join(OUTCOMES), lambda value: value in OUTCOMES)
+_COUNT = ("a number", _has_type(int, float))
+# Field -> what a line of a file, which hf_bat may not have written, must have there, and a test of it.
+# The other fields are numbers.
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "idx": ("an integer or a string", _has_type(int, str)),
+    "attack": ("a string", _has_type(str)),
+    "outcome": _OUTCOME,
+    "outcome_confident": _OUTCOME,
+    "outcome_valid": _OUTCOME,
+    "outcome_valid_confident": _OUTCOME,
+    "reason": ("a string", _has_type(str)),
+    "original": ("a list of texts", _is_texts),
+    "perturbed": ("a list of texts", _is_texts),
+    "label": ("a number or a string", _has_type(int, float, str)),
+    "label_name": ("a string", _has_type(str)),
+    "edits": ("a list of edits with 'original' and 'replacement'", _is_edits),
+    "tried": ("a list of [original, replacement, kept, raised]", _is_tried),
+    "refused": ("counts by constraint", _is_refused),
+}
 
 
 _KEYS = tuple(f.name for f in fields(AttackResult) if f.name != "marks")

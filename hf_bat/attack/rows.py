@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import glob
-import gzip
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
 from hf_bat.data import drop_format, find_labels
 from hf_bat.errors import HfBatError, check_integer
-from hf_bat.files import write_atomically
+from hf_bat.files import dump_json, parse_json, read_json_lines, write_atomically
 from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
@@ -181,12 +180,14 @@ class RowsFile:
             for number, line in enumerate(text.split("\n")[:-1], start=1):
                 where = f"{path}, line {number}"
                 try:
-                    row = json.loads(line)
-                    row["attack"], row["idx"]
-                except (ValueError, KeyError, TypeError) as error:
+                    row = parse_json(line)
+                    is_row = isinstance(row["attack"], str) and isinstance(row["idx"], (int, str))
+                except (HfBatError, KeyError, TypeError):
+                    is_row = False
+                if not is_row:
                     raise HfBatError(
                         f"{where}: not a row of an attack; give another file or delete it"
-                    ) from error
+                    )
                 yield where, line, row
 
     def read_finished(self) -> dict[int | str, dict[str, Any]]:
@@ -219,7 +220,7 @@ class RowsFile:
         self._stream.flush()
 
     def _format(self, row: Mapping[str, Any]) -> str:
-        return json.dumps({**row, **self.marks}, ensure_ascii=False)
+        return dump_json({**row, **self.marks})
 
     def close(self) -> None:
         """Stop writing."""
@@ -304,20 +305,3 @@ def run_rows(
 def read_rows(path: str | Path) -> list[AttackResult]:
     """Read a rows file of attacks; lines without `attack` are ignored."""
     return [AttackResult.from_dict(row) for row in read_json_lines(path) if "attack" in row]
-
-
-def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Read the objects of a file of JSON lines, gzipped if its name ends in ".gz"."""
-    path = Path(path)
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            rows = [(n, json.loads(line)) for n, line in enumerate(lines, 1) if line.strip()]
-    except OSError as error:
-        raise HfBatError(f"rows file {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise HfBatError(f"{path} is not JSON lines: {error}") from error
-    for number, row in rows:
-        if not isinstance(row, dict):
-            raise HfBatError(f"{path}, line {number}: not a JSON object")
-    return [row for _, row in rows]

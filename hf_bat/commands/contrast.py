@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.commands import options
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_atomically, write_json
+from hf_bat.files import dump_json, write_atomically, write_json
 
 if TYPE_CHECKING:
     from hf_bat.attack.engine import Classifier
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rows:
         # In each line, because rows are also read without their report.
         marks = marks_of(disclosed)
-        lines = [json.dumps({**row, **marks}, ensure_ascii=False) for row in report.row_results]
+        lines = [dump_json({**row, **marks}) for row in report.row_results]
         write_atomically(args.rows, "".join(f"{line}\n" for line in lines))
     options.print_written(args.json, args.rows)
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 
 from hf_bat.commands import options
-from hf_bat.files import write_atomically
+from hf_bat.files import dump_json, write_atomically
 
 HELP = """\
 write a suite of labeled pairs made from your rows by the rules of counterfactual training; score models on
@@ -75,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
     rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)
     rows = prepare_dataset(data, task, None, f"file {args.data}")
     suite = make_suite(rules, rows, task, names, args.max_pairs, args.seed)
-    write_atomically(
-        args.output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in suite)
-    )
+    write_atomically(args.output, "".join(f"{dump_json(row)}\n" for row in suite))
     counts = Counter((row["category"], row["label"]) for row in suite)
     width = max((len(category) for category, _ in counts), default=0)
     for (category, label), count in sorted(counts.items()):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.rows import read_json_lines, read_rows
+from hf_bat.attack.rows import read_rows
 from hf_bat.errors import HfBatError
+from hf_bat.files import read_json, read_json_lines
 
 Json = dict[str, Any]
 
@@ -18,23 +20,20 @@ _ROWS_ENDINGS = (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
 
 def read_report(path: str | Path) -> Json:
     """Read a JSON report of any command; an empty dict if the file holds other JSON."""
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HfBatError(f"report {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise HfBatError(f"report {path} is not JSON: {error}") from error
+    report = read_json(path, "report")
     return report if isinstance(report, dict) else {}
 
 
 def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
     """Find the rows file of a report: the file that the report names, or a file next to it."""
     named = report.get("rows_file")
+    if named is not None and not isinstance(named, str):
+        raise HfBatError(f"{path}: rows_file must be a name; got {named!r:.80}")
     # Commands name it relative to the report, so that both can be moved together.
-    candidates = [path.parent / str(named), Path(str(named))] if named else []
+    candidates = [path.parent / named, Path(named)] if named else []
     candidates += [path.with_suffix(ending) for ending in _ROWS_ENDINGS]
     for candidate in (*candidates, path.parent / "rows.jsonl"):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # False for a name that no file can have
             return candidate
     raise HfBatError(
         f"no rows file for {path}; give both with --rows A.jsonl B.jsonl (`hf-bat attack --rows`)"
@@ -53,6 +52,9 @@ def read_both(
                 f"{path} is not a report: it has no 'attacks' (`hf-bat attack --json`) and no "
                 "'contrast' (`hf-bat contrast --json`)"
             )
+        for name, entry in report[kind].items() if kind == "attacks" else ():
+            if not isinstance(entry, dict):
+                raise HfBatError(f"{path}: attack {name!r:.40} is not an object; got {entry!r:.80}")
         kinds.append(kind)
     if kinds[0] != kinds[1]:
         raise HfBatError(

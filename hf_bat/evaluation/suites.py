@@ -23,9 +23,7 @@ from __future__ import annotations
 
 import ast
 import csv
-import gzip
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.files import parse_json, read_bytes
 from hf_bat.labels import (
     NO_GOLD,
     UNLABELED,
@@ -271,14 +270,12 @@ def _read_text(path: Path, is_optional: bool) -> str | None:
     if not path.is_file():
         raise HfBatError(f"data file not found: {path}")
     try:
-        data = path.read_bytes()
-        # "utf-8-sig" drops a byte order mark.
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")  # drops a byte order mark
     except UnicodeDecodeError as error:
         if is_optional:
             return None
         raise HfBatError(f"{path} is not UTF-8 text: {error.reason}") from error
-    except (OSError, EOFError) as error:
+    except HfBatError as error:
         raise HfBatError(f"cannot read {path}: {error}") from error
     if not text.strip():
         raise HfBatError(f"{path} is empty")
@@ -310,7 +307,7 @@ def _read_first_row(text: str, is_table: bool) -> Row:
     # A document may be spread over lines.
     for part in (text.lstrip().split("\n", 1)[0], text):
         try:
-            row = json.loads(part)
+            row = parse_json(part)
         except ValueError:
             continue
         return row if isinstance(row, dict) else {}
@@ -331,9 +328,9 @@ def _read_records(text: str, path: Path, suite: Format, part_name: str) -> _Reco
 
 def _read_document(text: str, path: Path, suite: Format, part_name: str) -> _Records:
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise HfBatError(f"{path} is not JSON: {error}") from error
+        document = parse_json(text)
+    except HfBatError as error:
+        raise HfBatError(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise HfBatError(f"{path} is not one JSON object with a list of rows for each task")
     held = [name for name in suite.parts if name in document]
@@ -370,9 +367,9 @@ def _read_lines(text: str, path: Path) -> Iterator[tuple[str, Row]]:
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise HfBatError(f"{where} is not JSON: {error}") from error
+            row = parse_json(line)
+        except HfBatError as error:
+            raise HfBatError(f"{where}: {error}") from error
         _check_row(row, where)
         yield where, row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
 from hf_bat.console import align, apply_style
 from hf_bat.errors import HfBatError
+from hf_bat.files import read_json
 from hf_bat.stats import format_rate, is_number
 
 # Figures that no attack has: their titles and places before and after the figures of attacks.
@@ -111,12 +111,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
         HfBatError: The file is missing or not JSON, or has no figure for a summary.
     """
     file = Path(path) / "eval_results.json" if Path(path).is_dir() else Path(path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HfBatError(f"baseline {file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise HfBatError(f"baseline {file} is not JSON: {error}") from error
+    content = read_json(file, "baseline")
     if not isinstance(content, dict) or not name_figures(content):
         raise HfBatError(f"baseline {file} has no eval_accuracy and no attack success rate")
     return content

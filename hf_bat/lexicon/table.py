@@ -14,16 +14,16 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import re
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
 
-from hf_bat.errors import HfBatError, describe_cause
-from hf_bat.files import write_atomically
+from hf_bat.errors import HfBatError, describe_cause, describe_value
+from hf_bat.files import MAX_DOCUMENT_BYTES, parse_json, read_bytes, write_atomically
 
 # A table, a plain mapping, or a table's path or address.
 TableSource = Mapping[str, Iterable[str]] | str | Path
@@ -177,12 +177,9 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             path = fetch_table(path)
         path = Path(path)
         try:
-            data = path.read_bytes()
-            if data[:2] == b"\x1f\x8b":
-                data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or f"damaged gzip file ({error})"
-            raise HfBatError(f"cannot read the table {path}: {reason}") from error
+            data = read_bytes(path, MAX_DOCUMENT_BYTES)
+        except HfBatError as error:
+            raise HfBatError(f"cannot read the table {path}: {error}") from error
         # The mark begins pickles of protocol 2 and later; older ones need the name.
         is_pickle = data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle")
         try:
@@ -321,13 +318,16 @@ def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
         # A string is also iterable, but its letters are not meant.
         if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
             raise HfBatError(
-                f"the replacements of {word!r:.80} must be a list of words, got {others!r:.80}"
+                f"the replacements of {describe_value(word)} must be a list of words, got "
+                f"{describe_value(others)}"
             )
         listed = list(others)
         for text in (word, *listed):
             if not isinstance(text, str) or not text:
-                entry = f"{text!r:.80} in the entry of {word!r:.80}"
-                raise HfBatError(f"a word must be a non-empty string, got {entry}")
+                raise HfBatError(
+                    f"a word must be a non-empty string, got {describe_value(text)} in the entry of "
+                    f"{describe_value(word)}"
+                )
         unique = tuple(dict.fromkeys(other for other in listed if other != word))
         if unique:
             words[word] = unique
@@ -335,18 +335,14 @@ def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _read_json(data: bytes) -> SubstitutionTable:
-    try:
-        # Some editors begin a UTF-8 file with a byte-order mark.
-        content = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise HfBatError(f"not valid JSON ({error})") from error
+    content = parse_json(data)
     if not isinstance(content, dict):
         raise HfBatError("expected a JSON object of words and their replacements")
     # "format" can also be a word of a plain file; its replacements are a list.
     if not isinstance(content.get("format"), str):
         return SubstitutionTable(content, {"built": "plain word lists without a header"})
     if content["format"] != FORMAT:
-        raise HfBatError(f"its format is {content['format']!r}, not {FORMAT!r}")
+        raise HfBatError(f"its format is {content['format']!r:.80}, not {FORMAT!r}")
     version = content.get("version")
     if type(version) is not int or version > VERSION:
         raise HfBatError(
@@ -363,7 +359,8 @@ class _PlainUnpickler(pickle.Unpickler):
 
     # Every opcode that calls something needs a callable first, and these are the only ways to get one.
     def find_class(self, module: str, name: str) -> NoReturn:
-        raise HfBatError(f"refused: the pickle asks for {module}.{name}; nothing in it was run")
+        asked = describe_value(f"{module}.{name}")
+        raise HfBatError(f"refused: the pickle asks for {asked}; nothing in it was run")
 
     def persistent_load(self, identity: Any) -> NoReturn:
         raise HfBatError(
@@ -371,19 +368,38 @@ class _PlainUnpickler(pickle.Unpickler):
         )
 
 
+def _check_bounds(data: bytes) -> None:
+    """Check that a pickle holds what its opcodes announce; some reserve memory before they read."""
+    for opcode, argument, _ in pickletools.genops(data):
+        # A reader makes room for all smaller numbers: nine bytes can ask for gigabytes.
+        if opcode.name.endswith("PUT") and int(argument or 0) > len(data):
+            raise HfBatError(f"not a readable pickle (entry {argument} of {len(data)} bytes)")
+
+
 def _read_pickle(data: bytes) -> SubstitutionTable:
     try:
+        _check_bounds(data)
         content = _PlainUnpickler(io.BytesIO(data)).load()
     except HfBatError:
         raise
     except Exception as error:  # a damaged pickle may raise nearly anything
-        raise HfBatError(f"not a readable pickle ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise HfBatError(f"not a readable pickle ({reason})") from error
     if not isinstance(content, dict):
         raise HfBatError("expected a pickled dict of words")
     words: dict[str, Iterable[str]] = {}
+    room = len(data)
     for word, entry in content.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("set"), list):
-            raise HfBatError(f"expected {{'set': [words]}} for {word!r:.80}, got {entry!r:.80}")
+            raise HfBatError(
+                f"expected {{'set': [words]}} for {describe_value(word)}, got {describe_value(entry)}"
+            )
         words[word] = entry["set"]
+        # A word takes a byte at least, unless all entries share one list, which is copied here.
+        room -= len(entry["set"])
+        if room < 0:
+            raise HfBatError(
+                f"a pickle of {len(data)} bytes with more than {len(data)} replacements"
+            )
     source = {"sha256": hashlib.sha256(data).hexdigest()}
     return SubstitutionTable(words, {"built": "read from a pickle of word sets", "sources": source})

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,6 +25,8 @@ from hf_bat.lexicon.vocabulary import Vocabulary
 PROCEDURES = ("components", "topk")
 # Rows of a product that are in memory at once.
 _BLOCK = 512
+# Bytes of a line; 4,096 dimensions with 20 characters each are less than a tenth of it.
+_MAX_LINE = 1 << 20
 # Similarities are rounded before they are compared, because the order of summing a product depends on
 # the size of the blocks, which must not decide a threshold or a tie.
 _DECIMALS = 9
@@ -129,7 +134,7 @@ def read_vectors(
     for number, line in _read_lines(path):
         if not dimensions:
             # word2vec begins with the numbers of words and dimensions.
-            is_header = number == 1 and [part.isdigit() for part in line.split()] == [True, True]
+            is_header = number == 1 and re.fullmatch(rb"\d{1,12}\s+\d{1,9}", line) is not None
             dimensions = int(line.split()[1]) if is_header else len(line.split()) - 1
             if dimensions < 1:
                 raise HfBatError(f"{path}, line {number}: expected a word and its numbers")
@@ -179,14 +184,20 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             with open_bar(
                 size, f"reading {path.name}", "B", unit_scale=True, delay=2, leave=False
             ) as bar:
-                for number, line in enumerate(stream, start=1):
+                lines = iter(partial(stream.readline, _MAX_LINE), b"")
+                for number, line in enumerate(lines, start=1):
+                    # The content of a small gzip file can be one line of any length.
+                    if len(line) == _MAX_LINE:
+                        raise HfBatError(
+                            f"{path}, line {number}: longer than {_MAX_LINE:,} bytes; no word vectors"
+                        )
                     # The bar counts compressed bytes: the size of the text is unknown.
                     if number % 10_000 == 0:
                         bar.update(raw.tell() - bar.n)
                     line = line.strip(b" \t\r\n")
                     if line:
                         yield number, line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise HfBatError(f"cannot read the vectors {path}: {reason}") from error
 

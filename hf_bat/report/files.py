@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -16,13 +15,14 @@ from jinja2 import TemplateError
 from hf_bat.attack.figures import Kind
 from hf_bat.attack.report import marks_of, summarize
 from hf_bat.attack.result import AttackResult
-from hf_bat.attack.rows import read_json_lines
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.reports import find_rows
-from hf_bat.files import is_model_file
+from hf_bat.files import is_model_file, parse_json, read_bytes, read_json_lines
 
 Json = dict[str, Any]
 
+# The largest results are rows of attacks, and are JSON lines.
+MAX_RESULT_BYTES = 64_000_000
 MAX_PICTURE_BYTES = 4_000_000
 MAX_PICTURES_BYTES = 24_000_000  # of all pictures together
 PICTURE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -165,8 +165,8 @@ def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> No
     for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, RecursionError, ValueError) as error:  # RecursionError: nested too deep
+            content = parse_json(read_bytes(path, MAX_RESULT_BYTES))
+        except HfBatError as error:
             contents.skipped[name] = f"cannot be read ({error})"
             continue
         if isinstance(content, dict) and any(holds(content) for holds in RESULT_TESTS.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from hf_bat.console import on_terminal
 from hf_bat.errors import HfBatError
-from hf_bat.files import make_folder, write_json
+from hf_bat.files import make_folder, read_json_object, write_json
 from hf_bat.sweep.grid import Run
 from hf_bat.sweep.key import drop_secrets, identify
 
@@ -64,15 +63,15 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
     """
     path = folder_of(root, run.key) / "result.json"
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if result["key"] != run.key:
+        result = read_json_object(path)
+        if result.get("key") != run.key:
             raise ValueError("it is of another run")
         if not isinstance(result.get("metrics"), dict):
             raise ValueError("it has no metrics")
         return result
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
+        if not path.exists():
+            return None
         raise HfBatError(
             f"{path} is not a result of a run ({error}); remove it to make the run again"
         ) from error
@@ -354,8 +353,7 @@ class _ProgressLine:
         if key in self.done:
             return 1.0
         try:
-            text = (folder_of(self.root, key) / "progress.json").read_text(encoding="utf-8")
-            progress = json.loads(text)
+            progress = read_json_object(folder_of(self.root, key) / "progress.json")
             return float(min(1.0, progress["step"] / progress["steps"]))
-        except (OSError, ValueError, KeyError, ZeroDivisionError):
+        except (ValueError, KeyError, TypeError, ZeroDivisionError):
             return 0.0

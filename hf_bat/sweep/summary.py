@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from hf_bat.attack.report import disclosures
 from hf_bat.evaluation.summary import name_figures
-from hf_bat.files import make_folder, write_atomically
+from hf_bat.files import dump_json, make_folder, write_atomically
 from hf_bat.stats import clip_to_share, t_interval
 from hf_bat.sweep.grid import Run
 
@@ -203,7 +202,7 @@ def write_summary(
     }
     make_folder(root)
     written = [
-        write_atomically(root / "sweep.json", json.dumps(content, indent=1) + "\n"),
+        write_atomically(root / "sweep.json", dump_json(content, indent=1) + "\n"),
         write_atomically(root / "sweep.md", markdown(groups) + _NOTE),
     ]
     points = []

@@ -25,7 +25,7 @@ from transformers import TrainerCallback
 from hf_bat.callbacks import drop_missing_metrics, should_attack
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.representations import collect, distances, separation
-from hf_bat.files import write_json
+from hf_bat.files import read_json_object, write_json
 from hf_bat.finetune import evaluate_sets, exit_with, load_rows, make_trainer
 from hf_bat.methods import get_method
 from hf_bat.saved_perturbations import collect_tables
@@ -171,7 +171,7 @@ def main(argv: list[str]) -> int:
             lock.acquire()
             if (folder / "result.json").exists():
                 raise HfBatError("another process has just finished this run")
-        result = train_and_measure(folder, json.loads(path.read_text(encoding="utf-8")))
+        result = train_and_measure(folder, read_json_object(path))
         if result is not None:
             write_json(folder / "result.json", result)
             # Not earlier: a run that is killed before resumes from its checkpoint.

@@ -69,7 +69,7 @@ CALLS = [
     BadCall("other JSON", compare_files("[]"), "attacks"),
     BadCall("broken JSON", compare_files("{"), "JSON"),
     BadCall("missing report", lambda folder: read_report(folder / "absent.json"), "absent.json"),
-    BadCall("damaged rows file", read_damaged_rows, "JSON lines"),
+    BadCall("damaged rows file", read_damaged_rows, "a.jsonl, line 2: not JSON"),
     BadCall("other contrast rows", lambda _: compare_contrast([SCORED], []), "contrast rows"),
     BadCall("not contrast rows", lambda _: compare_contrast([{"idx": 0}], []), "original_idx"),
     BadCall("missing original", read_set({"idx": 1, "original_idx": 9}), "row 9"),
