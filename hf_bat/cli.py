@@ -130,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # No option of `hf-bat` itself takes a value, so the first word without a dash is the command.
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(chosen)
+    args = argparse.Namespace()
     try:
         args = parser.parse_args(arguments)
         if args.command is None:
@@ -143,7 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             leave()
         return status
     except KeyboardInterrupt:
-        print("hf-bat: interrupted", file=sys.stderr)
+        hint = getattr(sys.modules.get(f"hf_bat.commands.{chosen}"), "hint_resume", None)
+        told = f"; {hint(args)}" if hint and "run" in args else ""
+        print(f"hf-bat: interrupted{told}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader has ended (`| head`), so the output that Python flushes at its exit is discarded.

@@ -16,8 +16,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-# ANSI codes for red and green.
-_STYLES = {"bad": "31", "good": "32"}
+# ANSI codes for red, green and yellow.
+_STYLES = {"bad": "31", "good": "32", "fair": "33"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -42,8 +42,10 @@ def on_terminal(stream: Any) -> bool:
 
 
 def apply_style(text: str, style: str, stream: Any) -> str:
-    """Return a text in a style ("bad" or "good") if the stream shows colors, else unchanged."""
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_colors(stream) else text
+    """Return a text in a style ("good", "fair" or "bad") if it has one and the stream shows colors."""
+    if style not in _STYLES or not has_colors(stream):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
 def has_colors(stream: Any) -> bool:

@@ -148,6 +148,30 @@ def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float
     return float(low), float(high)
 
 
+def f1_score(hits: int, false_alarms: int, misses: int) -> float | None:
+    """Return F1 of a class, 2 TP / (2 TP + FP + FN), or `None` if it neither occurs nor is predicted."""
+    return rate(2 * hits, 2 * hits + false_alarms + misses)
+
+
+def f1_interval(
+    hits: int, false_alarms: int, misses: int, rows: int, resamples: int = 2000, seed: int = 0
+) -> list[float]:
+    """Compute the 95 % bootstrap interval of F1 over rows, ready for JSON.
+
+    `rows` counts all rows, also those that neither are of the class nor are predicted as it. The draws are
+    a function of `seed`.
+    """
+    import numpy as np
+
+    shares = np.array([hits, false_alarms, misses, rows - hits - false_alarms - misses]) / rows
+    # The counts of a resample of the rows.
+    drawn = np.random.default_rng(seed).multinomial(rows, shares, resamples)
+    double = 2 * drawn[:, 0]
+    whole = double + drawn[:, 1] + drawn[:, 2]
+    scores = np.divide(double, whole, where=whole > 0, out=np.full(resamples, np.nan))
+    return list(percentile_interval(scores, 0.95))
+
+
 def check_counts(successes: int, trials: int) -> None:
     """Check that `successes` is a possible number of successes in `trials`."""
     if not 0 <= successes <= trials:

@@ -7,14 +7,24 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.answers import ABSTAINED, NO_ANSWER
 from hf_bat.attack.figures import FIGURES, Figure, Kind, list_figures
 from hf_bat.attack.result import AttackResult
+from hf_bat.attack.verdict import (
+    count_columns,
+    find_summary_kind,
+    format_bounds,
+    judge_report,
+    may_keep_label,
+)
+from hf_bat.console import align, apply_style
 from hf_bat.files import dump_json, write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.stats import format_rate
 
 # Keys of reports and rows that disclose that a model does not read the plain input.
 DISCLOSED = ("preprocessing_defence", "smoothed")
@@ -22,6 +32,13 @@ DISCLOSED = ("preprocessing_defence", "smoothed")
 _PAIRS_LISTED = 100
 # With fewer edits a row, a synonym attack is weak.
 _FEW_EDITS = 5
+# Columns of the table for readers.
+_HEADS = ["attack", "attacked", "succeeded", "ASR", "95 %", "accuracy after"]
+_ASR = FIGURES["asr"]
+_FILTER_HINT = (
+    "Some of these edits need not change the answer; with the label filter (--label-filter) they are "
+    "counted separately."
+)
 _ADVICE = {
     "part-of-speech": "for text that is not English try --part-of-speech nltk, or make a recipe without "
     "this constraint",
@@ -138,7 +155,7 @@ class AttackReport:
 
     def to_markdown(self) -> str:
         """Return a table with one line per attack, below what must be disclosed about the model."""
-        has_filter = any("label_valid" in summary for summary in self.attacks.values())
+        has_filter = self._has_filter()
         heads, cells = ["attack"], [[attack] for attack in self.attacks]
         for figure in list_figures("table"):
             if figure.edits != "all" and not has_filter:
@@ -158,8 +175,80 @@ class AttackReport:
             lines += ["", "Tables of replacements:", "", *named]
         return "\n".join(lines)
 
+    def to_text(self, stream: Any = None) -> str:
+        """Return what a reader wants first: a table of six columns, and a sentence for each attack.
+
+        Args:
+            stream: Where the text will be printed. On a terminal "good" and "bad" are colored.
+        """
+        if not self.attacks:
+            return "no attack was run"
+        first = next(iter(self.attacks.values()))
+        facts = [f"{first.get('rows')} rows"]
+        if first.get("accuracy") is not None:
+            facts.append(f"accuracy {format_rate(first['accuracy'])}")
+        if f1 := self.about.get("f1"):
+            value = "–" if f1["f1"] is None else f"{f1['f1']:.3f}"
+            facts.append(f"F1 of {f1['label']} {value}")
+        if model := self.about.get("model"):
+            facts.insert(0, f"{model} on {self.about.get('task')}")
+        lines = [", ".join(facts), ""]
+        if text := disclosure(self.about):
+            lines.insert(0, text)
+        lines += align([_HEADS, *(_make_line(name, one) for name, one in self.attacks.items())])
+        lines += [
+            "ASR: share of the attacked rows on which the attack succeeds; lower is better.",
+            "",
+        ]
+        for verdict in judge_report(self.attacks, self.about):
+            grade = apply_style(f"{verdict.grade:<9}", verdict.grade, stream)
+            lines.append(f"{grade}{verdict}")
+        kinds = map(find_summary_kind, self.attacks.values())
+        is_pair = count_columns(self.about) != 1
+        if is_pair and "obstinate" in kinds and not self._has_filter():
+            lines.append(f"{'':<9}{_FILTER_HINT}")
+        return "\n".join(lines)
+
+    def _has_filter(self) -> bool:
+        return any("label_valid" in summary for summary in self.attacks.values())
+
     def __str__(self) -> str:
-        return self.to_markdown()
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name} ASR {_ASR.format(one.get('asr'))} of {one.get('attempted')} rows"
+            for name, one in self.attacks.items()
+        ]
+        return f"AttackReport({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return the table and the verdicts as HTML, which notebooks show."""
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEADS)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _make_line(name, one))}</tr>"
+            for name, one in self.attacks.items()
+        )
+        verdicts = "".join(
+            f"<p><b>{verdict.grade}</b>: {escape(str(verdict))}</p>"
+            for verdict in judge_report(self.attacks, self.about)
+        )
+        told = escape(disclosure(self.about) or "")
+        return f"<p>{told}</p><table><tr>{head}</tr>{body}</table>{verdicts}"
+
+
+def _make_line(name: str, summary: Mapping[str, Any]) -> list[str]:
+    """Return the cells of an attack below `_HEADS`."""
+    interval = summary.get("asr_interval")
+    after = FIGURES["accuracy_under_attack"]
+    return [
+        name,
+        str(summary.get("attempted")),
+        str(summary.get("succeeded")),
+        _ASR.format(summary.get("asr")),
+        format_bounds(interval) if interval else "–",
+        after.format(summary.get("accuracy_under_attack")),
+    ]
 
 
 def name_table(table: Mapping[str, Any]) -> str:
@@ -274,8 +363,12 @@ def summarize(
     }
 
 
-def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
+def list_warnings(
+    summary: Mapping[str, Any], kind: Kind, attack: str = "", columns: int = 2
+) -> list[str]:
     """List what limits what the figures of an attack say, with what to do, a line each.
+
+    `attack` is its short name, and `columns` is the number of text columns of its rows.
 
     Example:
         >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
@@ -298,6 +391,12 @@ def list_warnings(summary: Mapping[str, Any], kind: Kind) -> list[str]:
             f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
             f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
             "default table or a larger one (--synonyms)",
+            *missing,
+        ]
+    if may_keep_label(attack, columns):
+        return [
+            f"most {attack} edits of a single sentence need not change its label, so a high success rate may "
+            "be right; read the successful edits (--html), or use rows with known labels (`hf-bat suite`)",
             *missing,
         ]
     return missing

@@ -365,7 +365,8 @@ class Attack:
         if isinstance(table, SubstitutionTable) and table:
             name = table.metadata.get("built", "own table")
             summary["table"] = {"name": name, "fingerprint": table.fingerprint}
-        summary["warnings"] = list_warnings(summary, self.recipe.goal.kind)
+        columns = list(self.task.columns)
+        summary["warnings"] = list_warnings(summary, self.recipe.goal.kind, self.name, len(columns))
         if rank_and_world()[0] == 0:
             for line in summary["warnings"]:
                 logger.warning("%s: %s", self.name, line)
@@ -374,6 +375,7 @@ class Attack:
             **self.model.about(),
             **self.model.disclosed(),
             "task": self.task.name,
+            "columns": columns,
             "hf_bat_version": __version__,
             "cost": {self.name: dict(cost)},
         }

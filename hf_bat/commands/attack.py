@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime, timezone
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.attack.recipes import RECIPES, list_readers, shorten_name
 from hf_bat.commands import options
+from hf_bat.console import apply_style
 from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
     from hf_bat.attack.engine import Classifier
+    from hf_bat.attack.gates import Condition
 
 HELP = "attack a classifier: how often do edits change its prediction, or fail to change it"
 EPILOG = """examples:
@@ -23,7 +27,9 @@ EPILOG = """examples:
   hf-bat attack --model ./model --task snli --data dev.jsonl.gz --attacks antonym \\
       --antonyms antonyms.json.gz --max-samples 1000 --json report.json --rows rows.jsonl
   hf-bat attack --model ./model --task snli --attacks antonym --text "A hot day." "It is hot."
-To resume a run that was killed, start it again with the same --rows file.
+  hf-bat attack --model ./model --columns text --data dev.csv --attacks synonym --fail-if "synonym.asr>0.3"
+To resume a run that was stopped, start it again with the same --rows file.
+The exit status is 1 if a condition of --fail-if is met.
 Under `accelerate launch` the processes share the rows.
 """
 # Options that only some recipes use.
@@ -105,17 +111,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--export", metavar="FILE", help="the adversarial inputs as rows of a dataset"
     )
+    output.add_argument(
+        "--f1-label",
+        "--f1_label",
+        metavar="LABEL",
+        help="also report F1 of this label on the unedited rows",
+    )
+    output.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help='exit with status 1 if a figure is so, such as "synonym.asr>0.3", "accuracy<0.8" or "f1<0.7" '
+        "(with --f1-label); a figure that was not measured also fails; may be repeated",
+    )
     output.add_argument("--print-recipes", action="store_true", help="first print each recipe")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Attack, print the table, write the files asked for and return 0."""
+    """Attack, print the table and the verdicts, write files, and return 1 if a condition fails, else 0."""
     from hf_bat.attack import Attack
+    from hf_bat.attack.gates import check_conditions, measure_f1
     from hf_bat.attack.ranks import rank_and_world
     from hf_bat.tasks import load_split
 
     task = options.load_task(args)
     _check_options(args)
+    conditions = _parse_conditions(args)
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
     rows = load_split(args.data) if args.data else []
     keywords = _collect_keywords(args)
@@ -128,6 +150,10 @@ def run(args: argparse.Namespace) -> int:
     ]
     if args.label_filter and all(attack.recipe.goal.kind == "fickle" for attack in attacks):
         raise HfBatError("--label-filter needs an obstinate attack, such as antonym, in --attacks")
+    for condition in conditions:
+        if condition.attack not in (None, *(attack.name for attack in attacks)):
+            raise HfBatError(f"--fail-if {condition}: --attacks has no {condition.attack!r}")
+    f1_label = _find_label(args, attacks[0], rows)
     # Every process gets the whole report; one prints and writes it.
     is_main = rank_and_world()[0] == 0
     if args.print_recipes and is_main:
@@ -137,14 +163,63 @@ def run(args: argparse.Namespace) -> int:
         return 0
     # Answers of the model that attacks share: the first query of a row is the same for all.
     known: dict[Any, Any] = {}
-    report = reduce(
-        or_, [attack.run(rows, args.rows, args.max_samples, known=known) for attack in attacks]
-    )
+    reports = []
+    for number, attack in enumerate(attacks, start=1):
+        if is_main and len(attacks) > 1:
+            print(f"attack {number} of {len(attacks)}: {attack.name}", file=sys.stderr, flush=True)
+        reports.append(attack.run(rows, args.rows, args.max_samples, known=known))
+    report = reduce(or_, reports)
+    if f1_label is not None:
+        # Every attack has the same predictions on the unedited rows.
+        results = report.rows[attacks[0].name]
+        report.about["f1"] = measure_f1(results, f1_label, args.f1_label)
+    failures = check_conditions(report, conditions)
+    report.about |= {
+        "data": Path(args.data).name,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
     if is_main:
-        print(report.to_markdown())
+        print(report.to_text(sys.stdout))
         _print_skipped(report)
         _write_files(args, report, task.columns)
-    return 0
+        for line in failures:
+            print(f"{apply_style('failed', 'bad', sys.stderr)}: {line}", file=sys.stderr)
+    return int(bool(failures))
+
+
+def hint_resume(args: argparse.Namespace) -> str:
+    """Say how to go on after an interruption."""
+    if args.rows:
+        return f"the same command continues after the finished rows in {args.rows}"
+    return "finished rows are lost; with --rows FILE the same command would continue after them"
+
+
+def _parse_conditions(args: argparse.Namespace) -> list[Condition]:
+    from hf_bat.attack.gates import F1, parse_condition
+
+    conditions = [parse_condition(text) for text in args.fail_if]
+    if not args.f1_label and any(condition.figure == F1 for condition in conditions):
+        raise HfBatError("--fail-if on f1 needs the label whose F1 it is: give --f1-label LABEL")
+    for condition in conditions:
+        if condition.figure.startswith(("valid_", "invalid_")) and not args.label_filter:
+            raise HfBatError(f"--fail-if {condition} is about the label filter: add --label-filter")
+    return conditions
+
+
+def _find_label(args: argparse.Namespace, attack: Attack, rows: Any) -> int | None:
+    """Return the model's label that `--f1-label` names."""
+    from hf_bat.data import find_labels
+
+    if args.f1_label is None:
+        return None
+    labels = find_labels(rows, attack.task, attack.model.config)[1]
+    label = labels.find_label(args.f1_label, "--f1-label")
+    if label is None:
+        known = ", ".join(labels.data_names or labels.model_names)
+        raise HfBatError(
+            f"--f1-label: no label {args.f1_label!r}; labels: {known or 'without names'}"
+        )
+    return label
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -156,6 +231,10 @@ def _check_options(args: argparse.Namespace) -> None:
             raise HfBatError(f"--{name} is for --data; --text prints its result, --json writes it")
     if args.max_samples is not None and args.text:
         raise HfBatError("--max-samples is for the rows of --data; --text is one input")
+    for name in ("fail_if", "f1_label"):
+        if args.text and getattr(args, name):
+            option = name.replace("_", "-")
+            raise HfBatError(f"--{option} is for the rows of --data; --text is one input")
     if args.label is not None and args.data:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:

@@ -318,8 +318,8 @@ def _list_inputs(args: argparse.Namespace, outputs: Iterable[str]) -> list[str |
     values = [getattr(args, name, None) for name in _INPUTS if name not in outputs]
     lists = [value if isinstance(value, (list, tuple)) else [value] for value in values]
     files: list[str | Path] = [path for paths in lists for path in paths if path]
-    # `folder` is the argument of `hf-bat report`, which may also hold a model.
-    for folder in (getattr(args, "model", None), getattr(args, "folder", None)):
+    # `folders` is the argument of `hf-bat report`, which may also hold a model.
+    for folder in (getattr(args, "model", None), *getattr(args, "folders", ())):
         if folder and Path(folder).is_dir():
             files += [path for path in Path(folder).iterdir() if is_model_file(path.name)]
     return files

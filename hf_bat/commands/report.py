@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hf_bat.commands import options
+from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 HELP = """\
@@ -16,6 +17,7 @@ EPILOG = """\
 examples:
   hf-bat report out
   hf-bat report out --output triplet.html
+  hf-bat report runs/normal runs/triplet --output before-after.html
   hf-bat report reproduced/table6
 Files are known by their content: results of the training script, reports of `hf-bat attack`, `contrast`,
 `compare`, `certify` and `sweep`, attacked rows, a sweep's run (`runs/KEY`), results of
@@ -25,8 +27,15 @@ examples/reproduce/run.py. Files that are not shown are listed.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
-    parser.add_argument("folder", metavar="DIR", help="the output folder of a run")
-    parser.add_argument("--output", metavar="FILE", help="the page (default: DIR/report.html)")
+    parser.add_argument(
+        "folders",
+        metavar="DIR",
+        nargs="+",
+        help="the output folder of a run; of two, the first is before and the second after",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="the page (default: report.html in the last folder)"
+    )
     options.add_shared(parser, "--json")
 
 
@@ -34,11 +43,15 @@ def run(args: argparse.Namespace) -> int:
     """Write the page, list its files and return 0."""
     from hf_bat.report.page import group_reasons, write_report
 
-    page = args.output or str(Path(args.folder) / "report.html")
-    if Path(args.folder).is_dir():
+    if len(args.folders) > 2:
+        raise HfBatError(f"a page compares two folders; got {len(args.folders)}")
+    *before, folder = args.folders
+    page = args.output or str(Path(folder) / "report.html")
+    if Path(folder).is_dir():
         args.output = page  # the default is also checked against the other outputs
     options.check_outputs(args, "output", "json")
-    written = write_report(args.folder, page, [args.json] if args.json else ())
+    also_written = [args.json] if args.json else ()
+    written = write_report(folder, page, also_written, *before)
     print(f"shown: {', '.join(written['files'])}")
     # So that nobody takes a file for shown that the page ignores.
     for names, reason in group_reasons(written["others"]):

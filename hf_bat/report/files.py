@@ -156,6 +156,19 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
     return contents
 
 
+def join_contents(parts: Mapping[str, Contents]) -> Contents:
+    """Return the results of several folders as one, each with the folder's name before its files' names."""
+    joined = Contents()
+    for folder, part in parts.items():
+        for name in ("files", "rows", "pictures", "skipped"):
+            values = getattr(part, name)
+            getattr(joined, name).update({f"{folder}/{key}": v for key, v in values.items()})
+        for report, rows in part.row_files.items():
+            joined.row_files[f"{folder}/{report}"] = f"{folder}/{rows}"
+        joined.sources += part.sources
+    return joined
+
+
 def make_printable(name: str) -> str:
     """Replace characters of a file name that cannot be printed: line ends, undecodable bytes."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
 from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_bat.attack.figures import Figure, list_figures
+from hf_bat.attack.figures import Figure, is_attack_metric, is_lower_better, list_figures
 from hf_bat.attack.report import AttackReport, disclosures, name_table
+from hf_bat.attack.result import AttackResult
+from hf_bat.attack.verdict import (
+    find_summary_kind,
+    format_bounds,
+    judge_report,
+    name_attack,
+)
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import name_figures
 from hf_bat.files import get_model_title, identify_file, write_atomically
@@ -23,21 +31,24 @@ from hf_bat.report.files import (
     Contents,
     Json,
     is_run,
+    join_contents,
     make_printable,
     read_folder,
     select_metrics,
 )
 from hf_bat.report.rendering import ENVIRONMENT, add_to_templates, format_number, select_plain
-from hf_bat.stats import is_number
+from hf_bat.stats import format_rate, is_number
 from hf_bat.sweep.key import drop_secrets
 from hf_bat.sweep.summary import find_defense
 from hf_bat.version import __version__
 
 MAX_EXAMPLES = 40
 MAX_PAIRS = 25
+MAX_FIRST = 3  # examples on the first screen, for each attack
 MAX_REASON = 150  # characters of an error, which may quote a value of the file
 ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
-add_to_templates(disclosures)
+for function in (disclosures, format_bounds, judge_report):
+    add_to_templates(function)
 
 # The files that a training run leaves share a column.
 _RUN_FILES = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
@@ -54,6 +65,7 @@ def write_report(
     folder: str | os.PathLike[str],
     path: str | os.PathLike[str],
     also_written: Iterable[str | os.PathLike[str]] = (),
+    before: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Write the page of an output folder.
 
@@ -63,6 +75,7 @@ def write_report(
             their names. PNG and SVG pictures are also shown.
         path: Page to write.
         also_written: Other files that the caller will write, checked like the page. Defaults to none.
+        before: Folder of another run; the page begins with what has changed since. Defaults to none.
 
     Returns:
         `{"output", "files": names of the files shown, "others": file -> reason why it is not shown}`.
@@ -79,6 +92,14 @@ def write_report(
         ['eval_results.json']
     """
     contents = read_folder(Path(folder), Path(path))
+    title = Path(folder).resolve().name
+    if before is not None:
+        parts = (read_folder(Path(before), Path(path)), contents)
+        names = (Path(before).resolve().name, title)
+        # Two folders of one name are told apart by their place.
+        names = names if len(set(names)) == 2 else ("before", "after")
+        contents = join_contents(dict(zip(names, parts, strict=True)))
+        title = " and ".join(names)
     # Files are compared by identity, because a link can give one file two names.
     protected = set(map(identify_file, contents.sources))
     for output in (path, *also_written):
@@ -88,7 +109,7 @@ def write_report(
     if not contents.shown:
         name, reason = next(iter(contents.skipped.items()))
         raise HfBatError(f"nothing to show in {folder}: {make_printable(name)}: {reason}")
-    _write_page(path, _render_folder(Path(folder).resolve().name, contents))
+    _write_page(path, _render_folder(title, contents))
     return {
         "output": str(path),
         "files": sorted(map(make_printable, contents.shown)),
@@ -154,6 +175,7 @@ def _render_folder(folder: str, contents: Contents) -> str:
     for name in contents.pictures:
         parent = str(PurePosixPath(name).parent)
         pictures[parent if parent in pictures else None].append(name)
+    evaluation = _describe_evaluation(contents)
     return ENVIRONMENT.get_template("folder.html").render(
         title=f"Report: {folder}",
         facts={
@@ -162,7 +184,8 @@ def _render_folder(folder: str, contents: Contents) -> str:
             "version of hf-bat": __version__,
         },
         contents=contents,
-        evaluation=_describe_evaluation(contents),
+        evaluation=evaluation,
+        changes=_describe_changes(contents, evaluation),
         pictures=contents.pictures,
         pictures_by_folder=pictures,
         shown=sorted(map(make_printable, contents.shown)),
@@ -175,7 +198,8 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     runs: dict[str, Json] = {}
     notes: dict[str, str] = {}
     for name, content in contents.select("metrics").items():
-        run = "this run" if name in _RUN_FILES else strip_ending(name).removesuffix("/result")
+        folder, _, file = name.rpartition("/")
+        run = (folder or "this run") if file in _RUN_FILES else strip_ending(name)
         # The files of one run repeat and complete each other.
         runs[run] = runs.get(run, {}) | select_metrics(content)
         notes[run] = name_run(content) if is_run(content) else ""
@@ -183,7 +207,12 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
         key: title for metrics in runs.values() for key, title in name_figures(metrics).items()
     }
     lines: list[Json] = [
-        {"title": title, "is_rate": key in rates, "cells": [m.get(key) for m in runs.values()]}
+        {
+            "key": key,
+            "title": title,
+            "is_rate": key in rates,
+            "cells": [m.get(key) for m in runs.values()],
+        }
         for key, title in (rates | _COSTS).items()
     ]
     return {
@@ -191,6 +220,116 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
         "disclosures": disclosures(runs.items()),
         "lines": [line for line in lines if any(cell is not None for cell in line["cells"])],
     }
+
+
+def _describe_changes(contents: Contents, evaluation: Json) -> Json:
+    """Return what differs between two runs or two attack reports of a folder; no lines without two."""
+    reports = contents.select("attacks")
+    changes: Json = {"before": None, "after": None, "lines": [], "paired": False}
+    if len(evaluation["notes"]) == 2:
+        changes["before"], changes["after"] = evaluation["notes"]
+        for line in evaluation["lines"]:
+            if line["is_rate"] and all(map(is_number, line["cells"])):
+                before, after = line["cells"]
+                is_lower = is_lower_better(line["key"].removesuffix("_mm"))
+                change = _describe_change(line["title"], before, after, is_lower)
+                # Attack reports have intervals, so that their rates come first.
+                is_attack = is_attack_metric(line["key"].removesuffix("_mm"))
+                changes["lines"].append(change | {"is_main": len(reports) != 2 or not is_attack})
+    if len(reports) == 2:
+        names = list(reports)
+        models = [report.get("model") for report in reports.values()]
+        titles = names if models[0] == models[1] or None in models else models
+        changes["before"], changes["after"] = map(strip_ending, map(str, titles))
+        before, after = (report["attacks"] for report in reports.values())
+        attacks = [
+            line
+            for attack in before
+            if attack in after
+            for line in _compare_attack(attack, before[attack], after[attack])
+        ]
+        changes["paired"] = _pair_rows(attacks, [contents.rows.get(name, {}) for name in names])
+        for line in attacks:
+            _grade_change(line)
+        changes["lines"] += attacks
+    return changes
+
+
+def _compare_attack(attack: str, before: Json, after: Json) -> list[Json]:
+    """Return a line for each figure that both summaries of an attack have."""
+    kind, lines = find_summary_kind(before), []
+    # The rate of the edits that should change the label says most, and the keep rate of the others.
+    has_filter = "label_valid" in before and "label_valid" in after
+    main = (
+        {"valid_asr": "", "invalid_keep_rate": ", harmless edits kept"}
+        if has_filter
+        else {"asr": ""}
+    )
+    for figure in list_figures("summary"):
+        old, new = figure.read(before), figure.read(after)
+        if is_number(old) and is_number(new):
+            is_main = figure.name in main
+            title = f"{attack} {figure.short}"
+            if is_main:
+                title = f"{name_attack(attack)}{main[figure.name]}"
+            line = _describe_change(title, old, new, kind in figure.lower_is_better)
+            line |= {"attack": attack, "figure": figure.name, "is_main": is_main}
+            for side, part in (("before", before), ("after", after)):
+                line[f"{side}_interval"] = figure.read(part, "_interval")
+            lines.append(line)
+    return lines
+
+
+def _describe_change(title: str, before: float, after: float, is_lower_better: bool) -> Json:
+    line = {
+        "title": title,
+        "before": before,
+        "after": after,
+        "before_interval": None,
+        "after_interval": None,
+        "difference": after - before,
+        "interval": None,
+        "is_lower_better": is_lower_better,
+    }
+    _grade_change(line)
+    return line
+
+
+def _grade_change(line: Json) -> None:
+    """Say whether a figure is better or worse; nothing is claimed if its interval includes 0."""
+    points, interval = line["difference"], line["interval"]
+    if round(100 * points, 1) == 0:
+        line["word"], line["grade"] = "same", "unclear"
+    elif interval and interval[0] <= 0 <= interval[1]:
+        line["word"], line["grade"] = "no clear difference", "unclear"
+    else:
+        is_better = (points < 0) == line["is_lower_better"]
+        line["word"], line["grade"] = ("better", "good") if is_better else ("worse", "bad")
+
+
+def _pair_rows(lines: Sequence[Json], rows: Sequence[Mapping[str, list[AttackResult]]]) -> bool:
+    """Add paired intervals to the lines of success rates, if both reports have the same rows."""
+    # Imported if needed, because it loads numpy.
+    from hf_bat.evaluation.compare import compare_rows
+
+    try:
+        before, after = ([row for attack in part.values() for row in attack] for part in rows)
+        tests = compare_rows(before, after, resamples=2000) if before and after else []
+    except (HfBatError, *DAMAGE):  # rows of other data, or not written by hf_bat
+        return False
+    names = {"strict": "asr", "confident": "asr_confident", "strict, valid": "valid_asr",
+             "confident, valid": "valid_asr_confident"}  # fmt: skip
+    found = {(test.attack, names.get(test.definition)): test for test in tests}
+    for line in lines:
+        test = found.get((line["attack"], line["figure"]))
+        # A report and a rows file of other rows have other differences.
+        if (
+            test is not None
+            and test.difference is not None
+            and isclose(test.difference, line["difference"])
+        ):
+            line["interval"] = test.interval
+    return any(line["interval"] for line in lines)
 
 
 @add_to_templates
@@ -315,6 +454,34 @@ def list_attack_rates(reports: Mapping[str, Json]) -> list[tuple[str, float, Any
                 if is_number(rate := entry.get(key)):
                     bars.append((f"{prefix}{attack}{ending}", rate, entry.get(f"{key}_interval")))
     return bars
+
+
+@add_to_templates
+def describe_data(attacks: Mapping[str, Json], about: Mapping[str, Any]) -> Json:
+    """Return what an attack report is about: data, date, rows and accuracy."""
+    first: Mapping[str, Any] = next(iter(attacks.values()), {})
+    accuracy, f1 = first.get("accuracy"), about.get("f1")
+    facts: Json = {name: about.get(name) for name in ("task", "data", "date")}
+    facts["rows"] = first.get("rows")
+    facts["accuracy"] = format_rate(accuracy) if is_number(accuracy) else None  # type: ignore[arg-type]
+    if isinstance(f1, Mapping):
+        facts[f"F1 of {f1.get('label')}"] = f1.get("f1")
+    return facts
+
+
+@add_to_templates
+def choose_examples(rows: Sequence[AttackResult]) -> list[AttackResult]:
+    """Choose a few successful edits that show best what happened: few changed words, likely valid."""
+    successes = [row for row in rows if row.is_success and row.perturbed]
+    # Sorting keeps the order of equal rows.
+    successes.sort(key=lambda row: (not _has_valid_edit(row), row.words_changed or 0))
+    return successes[:MAX_FIRST]
+
+
+def _has_valid_edit(row: AttackResult) -> bool:
+    """Return whether the edit that is shown passes the label filter, if there is one."""
+    edits = {(edit["original"], edit["replacement"]) for edit in row.edits or ()}
+    return any(t.valid and (t.original, t.replacement) in edits for t in row.tried or ())
 
 
 @add_to_templates

@@ -38,21 +38,48 @@ add_to_templates(format_rate)
 
 
 @add_to_templates
-def mark_edits(before: str, after: str) -> Markup:
-    """Mark the words that an edit removed and inserted, as HTML."""
+def capitalize_first(text: str) -> str:
+    """Return a text whose first letter is a capital; the others stay, unlike with `capitalize`."""
+    return text[:1].upper() + text[1:]
+
+
+@add_to_templates
+def keep_units(text: str) -> str:
+    """Return a text whose percent signs stay on the line of their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+@add_to_templates
+def mark_edits(before: str, after: str, context: int | None = None) -> Markup:
+    """Mark the words that an edit removed and inserted, as HTML.
+
+    `context` is the number of words to show on each side of an edit; by default all are shown.
+    """
     old, new = before.split(), after.split()
     parts: list[str | Markup] = []
     # `autojunk` would ignore the frequent words of long texts.
     for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         removed, inserted = " ".join(old[i:j]), " ".join(new[k:m])
         if kind == "equal":
-            parts.append(removed)
+            parts.append(_shorten(old, i, j, context))
             continue
         if removed:
             parts.append(Markup("<del>{}</del>").format(removed))
         if inserted:
             parts.append(Markup("<ins>{}</ins>").format(inserted))
     return Markup(" ").join(parts)
+
+
+def _shorten(words: Sequence[str], start: int, end: int, context: int | None) -> str:
+    """Return unedited words; if `context` is given, only so many next to an edit, or at the ends."""
+    part = words[start:end]
+    if context is None or len(part) <= 2 * context + 1:
+        return " ".join(part)
+    if start == 0 and end == len(words):  # a text without an edit
+        return " ".join([*part[: 2 * context], "…"])
+    before = part[:context] if start else []
+    after = part[-context:] if end < len(words) else []
+    return " ".join([*before, "…", *after])
 
 
 @add_to_templates

@@ -42,10 +42,14 @@ def test_command_writes_all_its_files(folder, tmp_path, capsys):
     for kind in ("json", "rows", "csv", "html", "export"):
         options += [f"--{kind}", tmp_path / f"out.{kind}"]
     assert attack(folder, *options) == 0
-    table = capsys.readouterr().out
-    assert "| antonym | 30 |" in table and "| negation | 30 |" in table
+    printed, progress = capsys.readouterr()
+    assert "attack 2 of 3: synonym" in progress
     report = json.loads((tmp_path / "out.json").read_text())
     assert list(report["attacks"]) == ["antonym", "synonym", "negation"]
+    cells = {line.split()[0]: line.split() for line in printed.splitlines() if line}
+    for name, summary in report["attacks"].items():
+        assert cells[name][1:3] == [str(summary["attempted"]), str(summary["succeeded"])]
+        assert cells[name][3] == f"{100 * summary['asr']:.1f}"
     for name, summary in report["attacks"].items():
         assert summary["rows"] == 30 == summary["attempted"] + summary["skipped"]
         assert summary["recipe"]["name"].startswith(f"paper-{name}")
@@ -158,3 +162,50 @@ def test_smoothed_model_can_keep_stop_words(folder, tmp_path):
         smoothed = json.loads((tmp_path / "r.json").read_text())["smoothed"]
         excluded.append(smoothed["smoothing"]["exclude_stopwords"])
     assert excluded == [False, True]
+
+
+def test_check_fails_on_a_figure_and_on_one_that_was_not_measured(folder, tmp_path, capsys):
+    options = ["--data", folder / "dev.jsonl", "--attacks", "synonym", "--skip-labels"]
+    options += ["--rows", tmp_path / "rows.jsonl", "--json", tmp_path / "report.json"]
+    assert attack(folder, *options, "--fail-if", "synonym.asr>1") == 0
+    assert "failed" not in capsys.readouterr().err
+    summary = json.loads((tmp_path / "report.json").read_text())["attacks"]["synonym"]
+    low, high = (round(bound, 3) for bound in summary["asr_interval"])
+    both = ["--fail-if", "synonym.asr>=0", "--fail-if", "accuracy<0"]
+    assert attack(folder, *options, *both) == 1
+    [line] = [x for x in capsys.readouterr().err.splitlines() if x.startswith("failed: ")]
+    told = f"it is {round(summary['asr'], 3)} (95 % interval {low} to {high})"
+    assert line == f"failed: synonym.asr>=0: {told}"
+    unlabeled = {"premise": "A big dog.", "hypothesis": "A dog."}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(unlabeled) + "\n")
+    options = ["--data", tmp_path / "dev.jsonl", "--attacks", "synonym", "--fail-if", "asr>0.9"]
+    assert attack(folder, *options) == 1
+    assert "failed: asr>0.9: it was not measured for synonym" in capsys.readouterr().err
+
+
+def test_f1_of_a_label_is_that_of_scikit_learn(folder, tmp_path, capsys):
+    from sklearn.metrics import f1_score
+
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--f1-label", "neutral"]
+    options += ["--json", tmp_path / "r.json", "--rows", tmp_path / "rows.jsonl"]
+    assert attack(folder, *options, "--fail-if", "f1<=1") == 1
+    f1 = json.loads((tmp_path / "r.json").read_text())["f1"]
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").open()]
+    gold, predicted = zip(*((row["label"], row["predicted"]) for row in rows), strict=True)
+    expected = f1_score(gold, predicted, labels=[1], average=None)[0]
+    assert f1["f1"] == pytest.approx(expected) and f1["rows"] == 40
+    assert f1["f1_interval"][0] <= expected <= f1["f1_interval"][1]
+    printed = capsys.readouterr()
+    assert f"F1 of neutral {expected:.3f}" in printed.out and "failed: f1<=1" in printed.err
+
+
+def test_interruption_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hf_bat.attack.Attack.run", stop)
+    options = ["--data", folder / "dev.jsonl", "--attacks", "synonym"]
+    assert attack(folder, *options, "--rows", tmp_path / "rows.jsonl") == 130
+    assert str(tmp_path / "rows.jsonl") in capsys.readouterr().err.splitlines()[-1]
+    assert attack(folder, *options) == 130
+    assert "--rows FILE" in capsys.readouterr().err.splitlines()[-1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hf_bat.attack.report import AttackReport
 from hf_bat.attack.result import AttackResult
-from hf_bat.report.page import MAX_EXAMPLES, render_attack_page, write_attack_page
+from hf_bat.report.page import MAX_EXAMPLES, MAX_FIRST, render_attack_page, write_attack_page
 from hf_bat.report.rendering import mark_edits
 
 EVIL = "<script>alert(\"x\")</script><img src=http://e.x/y onerror=go()> & 'q' </style> {{7*7}}"
@@ -30,7 +30,20 @@ ALLOWED = frozenset(
         "section",
         "pre",
     )
-    + ("table", "thead", "tbody", "tr", "th", "td", "small", "del", "ins", "details", "summary")
+    + (
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "small",
+        "del",
+        "ins",
+        "details",
+        "summary",
+        "span",
+    )
 )
 
 
@@ -84,7 +97,9 @@ def test_page_shows_figures_pairs_and_examples():
         "model: mine",
     ):
         assert piece in text
-    assert page.tags.count("del") == page.tags.count("ins") == 2 + 1 + 1  # pairs, legend, example
+    assert (
+        page.tags.count("del") == page.tags.count("ins") == 2 + 1 + 2
+    )  # pairs, legend, example twice
 
 
 def test_hostile_text_stays_text():
@@ -125,7 +140,9 @@ def test_long_lists_say_how_much_is_shown():
     rows += [make_result(99, "failed"), make_result(98, "skipped")]
     source = render({"antonym": make_summary()}, rows)
     assert f"the first {MAX_EXAMPLES} of {MAX_EXAMPLES + 5}" in source
-    assert source.count('class="example"') == MAX_EXAMPLES
+    first, _, rest = source.partition("All figures")
+    assert first.count('class="example"') == MAX_FIRST
+    assert rest.count('class="example"') == MAX_EXAMPLES
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "<i>", "&", "not"]), max_size=8).map(" ".join)
@@ -150,3 +167,22 @@ def test_page_is_written_whole(tmp_path):
     write_attack_page(report, tmp_path / "page.html")
     assert "sleeps" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_first_screen_has_the_verdict_and_the_confidence():
+    row = make_result(3, gold_before=0.912, gold_after=0.934)
+    about = {"model": "mine", "data": "dev.csv", "date": "2026-01-02", "task": "snli"}
+    first = render({"antonym": make_summary()}, [row], **about).partition("All figures")[0]
+    text = Page(first + "</summary></details></body></html>").text.replace("\xa0", " ")
+    for piece in ("mine", "dev.csv", "2026-01-02", "rows: 12", "Antonyms: unclear", "17.0 to 69.0",
+                  "confidence in entailment: 91.2 % → 93.4 %"):  # fmt: skip
+        assert piece in text
+
+
+def test_long_texts_show_the_words_around_an_edit():
+    words = [f"w{i}" for i in range(100)]
+    after = [*words[:50], "new", *words[51:]]
+    told = str(mark_edits(" ".join(words), " ".join(after), 3))
+    assert told == "… w47 w48 w49 <del>w50</del> <ins>new</ins> w51 w52 w53 …"
+    assert str(mark_edits(" ".join(words), " ".join(words), 3)) == "w0 w1 w2 w3 w4 w5 …"
+    assert str(mark_edits("a b c", "a x c", 3)) == "a <del>b</del> <ins>x</ins> c"

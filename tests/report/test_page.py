@@ -225,6 +225,33 @@ def test_damaged_file_is_named_and_the_others_are_shown(name, tmp_path, capsys):
     assert f"not shown: {name}: damaged" in page and "training loss" in page
 
 
+def make_run(folder, name, successes, accuracy):
+    out = folder / name
+    out.mkdir()
+    outcomes = ["succeeded"] * successes + ["failed"] * (40 - successes)
+    results = [AttackResult.from_dict(attack_row(i, o)) for i, o in enumerate(outcomes)]
+    summary = summarize(results, "obstinate", {"name": "paper-antonym"})
+    report = AttackReport({"antonym": summary}, {"antonym": results}, {"model": f"runs/{name}"})
+    report.save_json(out / "attack.json")
+    report.save_rows(out / "attack.rows.jsonl")
+    write(out / "eval_results.json", {"eval_accuracy": accuracy, "eval_antonym_asr": 0.5})
+    return out
+
+
+@pytest.mark.parametrize(
+    ("after", "word"), [(4, "better"), (28, "no clear difference"), (40, "worse")]
+)
+def test_two_runs_begin_with_what_has_changed(tmp_path, after, word):
+    old, new = make_run(tmp_path, "old", 30, 0.8), make_run(tmp_path, "new", after, 0.7)
+    assert main(["report", str(old), str(new), "--quiet"]) == 0
+    text = Page((new / "report.html").read_text()).text.replace("\xa0", " ")
+    first = text.partition("All differences")[0]
+    assert f"Antonyms: {word}" in first and f"75.0 % → {2.5 * after:.1f} %" in first
+    assert "Accuracy: worse" in first and "80.0 % → 70.0 %" in first
+    assert "before: runs/old · after: runs/new" in first
+    assert main(["report", str(old), str(new), str(new)]) == 2
+
+
 def test_damaged_rows_leave_their_report_shown(folder, capsys):
     row = attack_row(0, "succeeded") | {"perturbed": 3}
     (folder / "attack.rows.jsonl").write_text(json.dumps(row) + "\n")

@@ -48,7 +48,7 @@ def test_result_has_the_preprocessing_defense(tiny_run, tmp_path):
     (tmp_path / "run" / "result.json").write_text(json.dumps(result))
     write_report(tmp_path / "run", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<p>Preprocessing defense: canonicalize (" in page.split("<h2>Run: ")[1]
+    assert "<p>Preprocessing defense: canonicalize (" in page.split("<summary>Run: ")[1]
 
 
 def test_run_keeps_its_model_where_the_sweep_looks_for_it(tiny_run, tmp_path):

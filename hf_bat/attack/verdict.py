@@ -1,0 +1,195 @@
+"""Verdicts: what the figures of an attack say about the model, in one plain sentence each.
+
+The terminal, pages and notebooks show them. The limits are conventions of this package, chosen so that a
+reader sees at once where to look: up to 10 % of the rows is good, over 30 % bad, and a rate whose interval
+spans more than 40 points is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hf_bat.attack.figures import Kind
+from hf_bat.errors import HfBatError
+from hf_bat.stats import format_rate, is_number
+from hf_bat.tasks import get_task
+
+Grade = Literal["good", "fair", "bad", "unclear"]
+
+GOOD, BAD = 0.10, 0.30
+# A rate out of about 20 rows has an interval this wide.
+WIDEST = 0.40
+# A larger share of harmless edits that change the prediction makes a model jumpy.
+JUMPY = 0.10
+# Attack -> title, and what its edits do to a row.
+_EDITS = {
+    "antonym": ("Antonyms", "a word was replaced by its opposite"),
+    "sister": ("Sister words", "a word was replaced by another of its kind"),
+    "number": ("Numbers", "a number or a quantity was changed"),
+    "negation": ("Negation", "a verb was negated"),
+    "toxicity": ("Toxic words", "a toxic word was inserted"),
+    "synonym": ("Synonyms", "words were only replaced by synonyms"),
+    "textfooler-wordnet": ("Synonyms (WordNet)", "words were only replaced by synonyms"),
+    "a2t": ("Synonyms (A2T)", "words were only replaced by synonyms"),
+    "a2t-mlm": ("Language model's words (A2T)", "words were only replaced by likely ones"),
+}
+# Edits that need not change the label of a single sentence, such as its topic.
+_MAY_KEEP_LABEL = ("antonym", "sister", "number", "negation")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an attack says about a model.
+
+    Args:
+        attack: Short name of the attack.
+        title: The attack for readers, such as "Antonyms".
+        grade: "good", "fair", "bad", or "unclear" if the figures do not tell.
+        sentence: What happened on how many rows.
+        rate: The rate that the sentence is about, in [0, 1], or `None` if it was not measured.
+        interval: Its 95 % interval, or `None`.
+    """
+
+    attack: str
+    title: str
+    grade: Grade
+    sentence: str
+    rate: float | None = None
+    interval: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.sentence}"
+
+
+def find_summary_kind(summary: Mapping[str, Any]) -> Kind:
+    """Return the kind of the attack that a summary is of."""
+    # Only obstinate attacks have a confident definition of success.
+    return "obstinate" if "asr_confident" in summary else "fickle"
+
+
+def may_keep_label(attack: str, columns: int) -> bool:
+    """Return whether most edits of an obstinate attack need not change a row's label."""
+    return columns == 1 and attack in _MAY_KEEP_LABEL
+
+
+def count_columns(about: Mapping[str, Any]) -> int | None:
+    """Return the number of text columns of a report's rows, or `None` if the report does not tell."""
+    columns = about.get("columns")
+    if isinstance(columns, list) and columns:
+        return len(columns)
+    try:
+        return len(get_task(str(about.get("task"))).columns)
+    except HfBatError:  # a user's task
+        return None
+
+
+def name_attack(attack: str) -> str:
+    """Return the name of an attack for readers.
+
+    Example:
+        >>> name_attack("antonym"), name_attack("mine")
+        ('Antonyms', 'Mine')
+    """
+    return _EDITS[attack][0] if attack in _EDITS else attack[:1].upper() + attack[1:]
+
+
+def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = None) -> Verdict:
+    """Judge the model by the summary of one attack.
+
+    Args:
+        attack: Short name of the attack.
+        summary: Its entry in `AttackReport.attacks`, or in a report file, which may lack figures.
+        columns: Number of text columns. If `None`, inputs are taken for pairs.
+
+    Returns:
+        The verdict. For an obstinate attack with a label filter it is about the edits that likely change the
+        label, and says which share of the other edits changes the prediction.
+
+    Example:
+        >>> summary = {"attempted": 100, "succeeded": 4, "asr": 0.04, "asr_interval": [0.016, 0.098]}
+        >>> verdict = judge_attack("synonym", summary)
+        >>> print(verdict.grade, verdict.sentence)
+        good on 4 of 100 rows (4.0 %) the answer changes although words were only replaced by synonyms
+    """
+    title, edit = name_attack(attack), _EDITS.get(attack, ("", "the row was edited"))[1]
+    is_obstinate = find_summary_kind(summary) == "obstinate"
+    told = f"the answer {'stays' if is_obstinate else 'changes'} although {edit}"
+    rate, interval = summary.get("asr"), summary.get("asr_interval")
+    part, whole = summary.get("succeeded"), summary.get("attempted")
+    missing = _explain_missing(summary)
+    filtered = summary.get("label_valid")
+    if is_obstinate and isinstance(filtered, Mapping) and is_number(rate):
+        told = "where the answer should change, it does not"
+        rate, interval = filtered.get("asr_attackable"), filtered.get("asr_attackable_interval")
+        part, whole = filtered.get("succeeded"), _count_attackable(summary, filtered)
+        missing = "not measured: no attacked row has an edit that likely changes its label"
+    if not is_number(rate) or not isinstance(part, int) or not isinstance(whole, int):
+        return Verdict(attack, title, "unclear", missing)
+    share = float(rate)  # type: ignore[arg-type]
+    bounds = _read_interval(interval)
+    sentence = f"on {part:,} of {whole:,} rows ({format_rate(share)}) {told}"
+    grade = _grade(share, bounds)
+    if columns is not None and is_obstinate and may_keep_label(attack, columns):
+        grade = "unclear"
+        sentence += "; most such edits of a single sentence need not change its label"
+    elif is_obstinate and (jumpy := _describe_jumpiness(summary)):
+        sentence += f"; {jumpy}"
+    return Verdict(attack, title, grade, sentence, share, bounds)
+
+
+def _count_attackable(summary: Mapping[str, Any], filtered: Mapping[str, Any]) -> int | None:
+    """Return the number of attacked rows that have an edit of the label filter's."""
+    attempted, share = summary.get("attempted"), filtered.get("attackable")
+    if not is_number(attempted) or not is_number(share):
+        return None
+    return round(attempted * share)  # type: ignore[operator]
+
+
+def judge_report(
+    attacks: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]
+) -> list[Verdict]:
+    """Judge all attacks of a report with these summaries and facts, in their order."""
+    columns = count_columns(about)
+    return [judge_attack(name, summary, columns) for name, summary in attacks.items()]
+
+
+def format_bounds(interval: tuple[float, float]) -> str:
+    """Format the bounds of a rate's interval in percent: "16.7 to 68.7"."""
+    return " to ".join(f"{100 * bound:.1f}" for bound in interval)
+
+
+def _grade(rate: float, interval: tuple[float, float] | None) -> Grade:
+    if interval is not None and interval[1] - interval[0] > WIDEST:
+        return "unclear"
+    return "good" if rate <= GOOD else "fair" if rate <= BAD else "bad"
+
+
+def _describe_jumpiness(summary: Mapping[str, Any]) -> str:
+    """Say which share of the edits that likely keep the label changes the prediction."""
+    others = summary.get("label_invalid")
+    kept = others.get("keep_rate") if isinstance(others, Mapping) else None
+    if not is_number(kept):
+        return ""
+    changed = 1 - float(kept)  # type: ignore[arg-type]
+    word = "jumpy" if changed > JUMPY else "not jumpy"
+    return f"{format_rate(changed)} of harmless edits change it: {word}"
+
+
+def _explain_missing(summary: Mapping[str, Any]) -> str:
+    """Say why an attack has no rate."""
+    warnings = summary.get("warnings")
+    if isinstance(warnings, (list, tuple)) and warnings:
+        return f"not measured: {str(warnings[0]).partition(': ')[2] or warnings[0]}"
+    skipped = summary.get("skipped_reasons")
+    reasons = skipped.items() if isinstance(skipped, Mapping) else ()
+    listed = ", ".join(f"{reason}: {count}" for reason, count in reasons)
+    return f"not measured: no row was attacked{f' ({listed})' if listed else ''}"
+
+
+def _read_interval(value: Any) -> tuple[float, float] | None:
+    """Return the bounds of an interval in a report, which may be missing or damaged."""
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value)):
+        return float(value[0]), float(value[1])
+    return None

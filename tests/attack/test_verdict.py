@@ -1,0 +1,130 @@
+"""Verdicts of attacks: the counts that they name, their grades, and how they are shown."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from attack_helpers import made_rows
+from terminal import Terminal
+
+from hf_bat.attack import Attack, AttackReport
+from hf_bat.attack.gates import check_conditions, parse_condition
+from hf_bat.attack.report import summarize
+from hf_bat.attack.result import AttackResult
+from hf_bat.attack.verdict import judge_attack
+from hf_bat.stats import f1_interval, f1_score
+
+
+def make_results(attack, succeeded, failed, kind):
+    """Return results of an attack with these numbers of rows."""
+    outcomes = ["succeeded"] * succeeded + ["failed"] * failed
+    one = AttackResult(
+        idx=0, attack=attack, outcome="failed", candidates=1, label=0, predicted=0, words=5
+    )
+    return [
+        replace(one, idx=i, outcome=o, outcome_confident=o if kind == "obstinate" else None)
+        for i, o in enumerate(outcomes)
+    ]
+
+
+def make_report(attack="synonym", succeeded=4, failed=96, kind="fickle", **about):
+    results = make_results(attack, succeeded, failed, kind)
+    return AttackReport({attack: summarize(results, kind, {})}, {attack: results}, about)
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "grade"),
+    [(4, 96, "good"), (20, 80, "fair"), (50, 50, "bad"), (0, 3, "unclear"), (0, 0, "unclear")],
+)
+def test_grade_follows_the_rate_and_needs_rows(succeeded, failed, grade):
+    report = make_report(succeeded=succeeded, failed=failed)
+    verdict = judge_attack("synonym", report["synonym"])
+    assert verdict.grade == grade
+    if succeeded + failed:
+        assert f"on {succeeded} of {succeeded + failed} rows" in verdict.sentence
+    else:
+        assert "not measured" in verdict.sentence
+
+
+def test_label_filter_gives_the_rows_whose_answer_should_change_and_the_jumpiness():
+    antonyms = {"hot": ("cold",), "man": ("woman",), "big": ("small",)}
+    rows = made_rows(60)
+    for label, word in ((0, "not jumpy"), (None, "jumpy")):
+
+        def answer(pairs, label=label):
+            # Always the same answer, or another one for any edited text.
+            texts = {(row["premise"], row["hypothesis"]) for row in rows}
+            right = [0.8, 0.1, 0.1]
+            return [right if label == 0 or pair in texts else [0.1, 0.1, 0.8] for pair in pairs]
+
+        report = Attack("antonym", answer, antonyms=antonyms, label_filter=True).run(rows)
+        summary = report["antonym"]
+        tried = [row.tried for row in report.rows["antonym"] if row.is_attempted]
+        valid = [[edit for edit in edits if edit.valid] for edits in tried]
+        kept = sum(any(edit.kept for edit in edits) for edits in valid)
+        verdict = judge_attack("antonym", summary)
+        assert f"on {kept} of {sum(map(bool, valid))} rows" in verdict.sentence
+        assert kept == (sum(map(bool, valid)) if label == 0 else 0)
+        others = [edit for edits in tried for edit in edits if not edit.valid]
+        changed = sum(not edit.kept for edit in others) / len(others)
+        assert f"{100 * changed:.1f} % of harmless edits change it: {word}" in verdict.sentence
+
+
+def test_antonyms_of_single_sentences_are_not_judged():
+    report = make_report("antonym", 90, 10, "obstinate")
+    assert judge_attack("antonym", report["antonym"], columns=2).grade == "bad"
+    assert judge_attack("antonym", report["antonym"], columns=1).grade == "unclear"
+    attack = Attack("antonym", lambda texts: [[1, 0]] * len(texts), task="wiki-toxic")
+    rows = [{"comment_text": "A hot day.", "label": 0}] * 3
+    [warning] = attack.run(rows)["antonym"]["warnings"]
+    assert "single sentence" in warning
+
+
+@pytest.mark.parametrize("summary", [{}, {"asr": "x"}, {"asr": 0.5, "asr_interval": 3},
+                                     {"asr": None, "warnings": 4, "skipped_reasons": [1]},
+                                     {"asr": 0.5, "asr_confident": 0.5, "label_valid": {}}])  # fmt: skip
+def test_damaged_summaries_have_a_verdict(summary):
+    assert judge_attack("mine", summary).grade == "unclear"
+
+
+def test_text_has_six_columns_and_colors_on_terminals_only(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    report = make_report(model="m", task="snli")
+    text = report.to_text(io.StringIO())
+    head, line = text.splitlines()[2:4]
+    assert head.startswith("attack") and line.split()[:4] == ["synonym", "100", "4", "4.0"]
+    assert "\x1b" not in text and "\x1b[32mgood" in report.to_text(Terminal())
+
+
+def test_reports_are_short_in_notebooks_and_escape_foreign_text():
+    evil = "<script>"
+    report = make_report(evil, model=evil)
+    assert len(repr(report)) < 200
+    assert "ASR 4.0 % of 100 rows" in repr(report)
+    assert evil not in report._repr_html_() and "4.0 %" in report._repr_html_()
+    assert "no attack" in str(AttackReport({}))
+
+
+def test_conditions_have_the_intervals_of_their_rates():
+    report = make_report(succeeded=1, failed=3)
+    [line] = check_conditions(report, [parse_condition("synonym.asr > 0.2")])
+    # Wilson's interval of 1 out of 4.
+    assert line == "synonym.asr>0.2: it is 0.25 (95 % interval 0.046 to 0.699)"
+    assert not check_conditions(report, [parse_condition("asr>0.25"), parse_condition("asr<.25")])
+    [line] = check_conditions(report, [parse_condition("accuracy>=1")])
+    assert line == "accuracy>=1: it is 1.0 (95 % interval 0.51 to 1.0)"
+    assert check_conditions(report, [parse_condition("f1<0.1")]) == ["f1<0.1: it was not measured"]
+
+
+def test_f1_is_a_harmonic_mean_and_its_interval_shrinks():
+    hits, false_alarms, misses = 30, 10, 20
+    precision, recall = hits / (hits + false_alarms), hits / (hits + misses)
+    f1 = f1_score(hits, false_alarms, misses)
+    assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
+    low, high = f1_interval(hits, false_alarms, misses, 100)
+    lower, higher = f1_interval(100 * hits, 100 * false_alarms, 100 * misses, 10_000)
+    assert low < lower < f1 < higher < high
+    # A tenth, because there are a hundred times as many rows.
+    assert (higher - lower) / (high - low) == pytest.approx(0.1, rel=0.15)
+    assert f1_score(0, 0, 0) is None
