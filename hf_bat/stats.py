@@ -149,7 +149,7 @@ def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float
 
 
 def f1_score(hits: int, false_alarms: int, misses: int) -> float | None:
-    """Return F1 of a class, 2 TP / (2 TP + FP + FN), or `None` if it neither occurs nor is predicted."""
+    """Return F1 of a class, 2 TP / (2 TP + FP + FN), or `None` without a row and a prediction of it."""
     return rate(2 * hits, 2 * hits + false_alarms + misses)
 
 
@@ -158,8 +158,7 @@ def f1_interval(
 ) -> list[float]:
     """Compute the 95 % bootstrap interval of F1 over rows, ready for JSON.
 
-    `rows` counts all rows, also those that neither are of the class nor are predicted as it. The draws are
-    a function of `seed`.
+    `rows` is the number of all rows, of every class. The draws are a function of `seed`.
     """
     import numpy as np
 

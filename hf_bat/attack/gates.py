@@ -61,7 +61,7 @@ def parse_condition(text: str) -> Condition:
             condition is for every attack.
 
     Raises:
-        HfBatError: The text is no condition, or the figure is unknown.
+        HfBatError: The text is not a condition, or the figure is unknown.
     """
     match = _CONDITION.fullmatch(text)
     try:
@@ -134,7 +134,7 @@ def _name_attacks(names: Sequence[str]) -> str:
 
 
 def _read(report: AttackReport, attack: str, figure: Figure) -> tuple[Any, Any]:
-    """Return the value of a figure and its interval; `None` for one that there is not."""
+    """Return the value of a figure and its interval, or `None` if it is missing."""
     value = figure.read(report.attacks[attack])
     interval = figure.read(report.attacks[attack], "_interval")
     # The edits of a row are not independent, so that a rate of edits has no such interval.
@@ -154,11 +154,11 @@ def measure_f1(results: Sequence[AttackResult], label: int, name: str) -> dict[s
     Args:
         results: The results of all rows.
         label: The class as the model numbers it.
-        name: Its name, for the report.
+        name: Its name in the report.
 
     Returns:
-        `{"label": name, "f1", "f1_interval", "rows"}`: F1 in [0, 1] or `None` if the class neither occurs
-        nor is predicted, its 95 % bootstrap interval, and the number of rows that have a label and a
+        `{"label": name, "f1", "f1_interval", "rows"}`: F1 in [0, 1] or `None` without a row of the
+        class and a prediction of it, its 95 % bootstrap interval, and the number of rows that have a label and a
         prediction.
     """
     pairs = [(r.predicted, r.label) for r in results if None not in (r.predicted, r.label)]

@@ -182,28 +182,32 @@ Maker = Callable[[Ingredients], Recipe]
 class NamedRecipe:
     """A recipe that `get_recipe` knows by name.
 
-    `reads` says which of "synonyms", "encoder", "toxic_words" and "mlm_model" it uses.
+    `reads` says which of "synonyms", "encoder", "toxic_words" and "mlm_model" it uses; `title` and `edit`
+    are for readers: its name, and what it does to a row.
     """
 
     make: Maker
     kind: Literal["fickle", "obstinate"]
     reads: tuple[str, ...]
+    title: str = "Edits"
+    edit: str = "the row was edited"
 
 
 RECIPES: dict[str, NamedRecipe] = {}
+_SYNONYMS = "words were only replaced by synonyms"
 
 
 def _register(
-    name: str, kind: Literal["fickle", "obstinate"], *reads: str
+    name: str, kind: Literal["fickle", "obstinate"], *reads: str, title: str, edit: str
 ) -> Callable[[Maker], Maker]:
     def add(make: Maker) -> Maker:
-        RECIPES[name] = NamedRecipe(make, kind, reads)
+        RECIPES[name] = NamedRecipe(make, kind, reads, title, edit)
         return make
 
     return add
 
 
-@_register("paper-synonym", "fickle", "synonyms", "encoder")
+@_register("paper-synonym", "fickle", "synonyms", "encoder", title="Synonyms", edit=_SYNONYMS)
 def _make_synonym(parts: Ingredients) -> Recipe:
     return _make_textfooler("paper-synonym", parts, parts.get_synonyms())
 
@@ -226,7 +230,9 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
     )
 
 
-@_register("paper-antonym", "obstinate")
+@_register(
+    "paper-antonym", "obstinate", title="Antonyms", edit="a word was replaced by its opposite"
+)
 def _make_antonym(parts: Ingredients) -> Recipe:
     table = parts.get_antonyms()
     perturbation = AntonymPerturbation(table, exclude_stopwords=False, casing=parts.casing)
@@ -234,31 +240,39 @@ def _make_antonym(parts: Ingredients) -> Recipe:
     return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
-@_register("paper-negation", "obstinate")
+@_register("paper-negation", "obstinate", title="Negation", edit="a verb was negated")
 def _make_negation(parts: Ingredients) -> Recipe:
     perturbation = NegationPerturbation(pos=parts.part_of_speech)
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
 
 
-@_register("paper-toxicity", "obstinate", "toxic_words")
+@_register(
+    "paper-toxicity",
+    "obstinate",
+    "toxic_words",
+    title="Toxic words",
+    edit="a toxic word was inserted",
+)
 def _make_toxicity(parts: Ingredients) -> Recipe:
     perturbation = ToxicityPerturbation(parts.toxic_words)
     return Recipe("paper-toxicity", perturbation, get_goal("keep-strict"))
 
 
-@_register("sister", "obstinate")
+@_register(
+    "sister", "obstinate", title="Sister words", edit="a word was replaced by another of its kind"
+)
 def _make_sister(parts: Ingredients) -> Recipe:
     perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)
     constraints = (StopWords("nltk"), PartOfSpeech(parts.part_of_speech))
     return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
-@_register("number", "obstinate")
+@_register("number", "obstinate", title="Numbers", edit="a number or a quantity was changed")
 def _make_number(parts: Ingredients) -> Recipe:
     return Recipe("number", NumberPerturbation(parts.casing), get_goal("keep-strict"))
 
 
-@_register("a2t", "fickle", "synonyms", "encoder")
+@_register("a2t", "fickle", "synonyms", "encoder", title="Synonyms (A2T)", edit=_SYNONYMS)
 def _make_a2t(parts: Ingredients) -> Recipe:
     # A2T tries the 20 nearest synonyms; tables list the nearest first.
     table = parts.get_synonyms()
@@ -269,7 +283,14 @@ def _make_a2t(parts: Ingredients) -> Recipe:
     return _make_a2t_with("a2t", parts, perturbation)
 
 
-@_register("a2t-mlm", "fickle", "encoder", "mlm_model")
+@_register(
+    "a2t-mlm",
+    "fickle",
+    "encoder",
+    "mlm_model",
+    title="A language model's words",
+    edit="words were only replaced by likely ones",
+)
 def _make_a2t_mlm(parts: Ingredients) -> Recipe:
     if parts.mlm_model is None:
         raise HfBatError("a2t-mlm needs mlm_model, the folder or Hub id of a masked language model")
@@ -298,7 +319,7 @@ def _make_a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) ->
     )
 
 
-@_register("textfooler-wordnet", "fickle", "encoder")
+@_register("textfooler-wordnet", "fickle", "encoder", title="Synonyms (WordNet)", edit=_SYNONYMS)
 def _make_textfooler_wordnet(parts: Ingredients) -> Recipe:
     recipe = _make_textfooler("textfooler-wordnet", parts, wordnet_synonyms())
     return replace(recipe, key="textfooler-wordnet")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hf_bat.attack.figures import Kind
 from hf_bat.errors import HfBatError
 from hf_bat.stats import format_rate, is_number
 from hf_bat.tasks import get_task
+
+if TYPE_CHECKING:
+    from hf_bat.attack.recipes import NamedRecipe
 
 Grade = Literal["good", "fair", "bad", "unclear"]
 
@@ -23,25 +26,13 @@ GOOD, BAD = 0.10, 0.30
 WIDEST = 0.40
 # A larger share of harmless edits that change the prediction makes a model jumpy.
 JUMPY = 0.10
-# Attack -> title, and what its edits do to a row.
-_EDITS = {
-    "antonym": ("Antonyms", "a word was replaced by its opposite"),
-    "sister": ("Sister words", "a word was replaced by another of its kind"),
-    "number": ("Numbers", "a number or a quantity was changed"),
-    "negation": ("Negation", "a verb was negated"),
-    "toxicity": ("Toxic words", "a toxic word was inserted"),
-    "synonym": ("Synonyms", "words were only replaced by synonyms"),
-    "textfooler-wordnet": ("Synonyms (WordNet)", "words were only replaced by synonyms"),
-    "a2t": ("Synonyms (A2T)", "words were only replaced by synonyms"),
-    "a2t-mlm": ("Language model's words (A2T)", "words were only replaced by likely ones"),
-}
 # Edits that need not change the label of a single sentence, such as its topic.
 _MAY_KEEP_LABEL = ("antonym", "sister", "number", "negation")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an attack says about a model.
+    """The result of an attack in words.
 
     Args:
         attack: Short name of the attack.
@@ -92,7 +83,15 @@ def name_attack(attack: str) -> str:
         >>> name_attack("antonym"), name_attack("mine")
         ('Antonyms', 'Mine')
     """
-    return _EDITS[attack][0] if attack in _EDITS else attack[:1].upper() + attack[1:]
+    recipe = _find_recipe(attack)
+    return recipe.title if recipe else attack[:1].upper() + attack[1:]
+
+
+def _find_recipe(attack: str) -> NamedRecipe | None:
+    # Imported if needed, because recipes load numpy.
+    from hf_bat.attack.recipes import ALIASES, RECIPES
+
+    return RECIPES.get(ALIASES.get(attack, attack))
 
 
 def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = None) -> Verdict:
@@ -113,7 +112,8 @@ def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = 
         >>> print(verdict.grade, verdict.sentence)
         good on 4 of 100 rows (4.0 %) the answer changes although words were only replaced by synonyms
     """
-    title, edit = name_attack(attack), _EDITS.get(attack, ("", "the row was edited"))[1]
+    title, recipe = name_attack(attack), _find_recipe(attack)
+    edit = recipe.edit if recipe else "the row was edited"
     is_obstinate = find_summary_kind(summary) == "obstinate"
     told = f"the answer {'stays' if is_obstinate else 'changes'} although {edit}"
     rate, interval = summary.get("asr"), summary.get("asr_interval")

@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def hint_resume(args: argparse.Namespace) -> str:
-    """Say how to go on after an interruption."""
+    """Say how to continue after an interruption."""
     if args.rows:
         return f"the same command continues after the finished rows in {args.rows}"
     return "finished rows are lost; with --rows FILE the same command would continue after them"

@@ -44,7 +44,7 @@ from hf_bat.version import __version__
 
 MAX_EXAMPLES = 40
 MAX_PAIRS = 25
-MAX_FIRST = 3  # examples on the first screen, for each attack
+MAX_FIRST = 3  # examples of an attack on the first screen
 MAX_REASON = 150  # characters of an error, which may quote a value of the file
 ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
 for function in (disclosures, format_bounds, judge_report):

@@ -71,7 +71,7 @@ def mark_edits(before: str, after: str, context: int | None = None) -> Markup:
 
 
 def _shorten(words: Sequence[str], start: int, end: int, context: int | None) -> str:
-    """Return unedited words; if `context` is given, only so many next to an edit, or at the ends."""
+    """Return unedited words; `context` limits their number next to an edit."""
     part = words[start:end]
     if context is None or len(part) <= 2 * context + 1:
         return " ".join(part)

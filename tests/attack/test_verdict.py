@@ -74,7 +74,7 @@ def test_antonyms_of_single_sentences_are_not_judged():
     report = make_report("antonym", 90, 10, "obstinate")
     assert judge_attack("antonym", report["antonym"], columns=2).grade == "bad"
     assert judge_attack("antonym", report["antonym"], columns=1).grade == "unclear"
-    attack = Attack("antonym", lambda texts: [[1, 0]] * len(texts), task="wiki-toxic")
+    attack = Attack("antonym", lambda texts: [[0.9, 0.1]] * len(texts), task="wiki-toxic")
     rows = [{"comment_text": "A hot day.", "label": 0}] * 3
     [warning] = attack.run(rows)["antonym"]["warnings"]
     assert "single sentence" in warning

@@ -281,7 +281,7 @@ def test_browser_runs_nothing_of_a_foreign_report_and_stays(tmp_path):
 
     try:
         dom = dump(out / "page.html")
-        assert "<h1>Report</h1>" in dom and "left the page" not in dom
+        assert "<h1>Report: out</h1>" in dom and "left the page" not in dom
         assert "<title>ran</title>" not in dom and server.asked == []
         dump(plain)
         assert server.asked
