@@ -158,8 +158,8 @@ def measure_f1(results: Sequence[AttackResult], label: int, name: str) -> dict[s
 
     Returns:
         `{"label": name, "f1", "f1_interval", "rows"}`: F1 in [0, 1] or `None` without a row of the
-        class and a prediction of it, its 95 % bootstrap interval, and the number of rows that have a label and a
-        prediction.
+        class and a prediction of it, its 95 % bootstrap interval, and the number of rows that have a
+        label and a prediction.
     """
     pairs = [(r.predicted, r.label) for r in results if None not in (r.predicted, r.label)]
     counts = _count(pairs, label)
