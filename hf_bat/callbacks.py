@@ -37,12 +37,13 @@ class RobustnessMeter:
         attacks: Recipes, or names that `hf_bat.attack.get_recipe` knows.
         task: Task of the rows, or its name.
         tokenizer: The model's tokenizer.
-        max_samples: Number of rows to attack, from the first one on. If `None`, all rows.
+        max_samples: Number of rows to attack. If `None`, all rows.
         batch_size: Maximum number of inputs in a forward pass. If `None`, it depends on the device.
         dtype: "float32", or "bfloat16" or "float16" by autocast. Defaults to "float32".
         max_length: Maximum input length in tokens, as in training.
         label_filter: Also report the edits that likely change the label separately; see `Attack`.
         canonicalizer: Preprocessing defense of the model; see `CanonicalizedModel`.
+        row_choice: Which rows `max_samples` keeps: "even" (default), spread over all rows, or "first".
         **options: Options of `hf_bat.attack.get_recipe`: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
@@ -60,13 +61,15 @@ class RobustnessMeter:
         max_length: int | None = None,
         label_filter: bool = False,
         canonicalizer: Canonicalizer | None = None,
+        row_choice: str = "even",
         **options: Any,
     ):
         if not attacks:
             raise HfBatError("name at least one attack, such as 'antonym'")
         self.recipes = [get_recipe(name, max_length=max_length, **options) for name in attacks]
         self.task = get_task(task)
-        self.tokenizer, self.max_samples = tokenizer, max_samples
+        self.tokenizer = tokenizer
+        self.max_samples, self.row_choice = max_samples, row_choice
         self._model_options: Any = {"dtype": dtype, "canonicalizer": canonicalizer}
         self._attack_options: Any = {"batch_size": batch_size, "label_filter": label_filter}
         #: Reports of the last measurement by the attack's short name.
@@ -96,7 +99,9 @@ class RobustnessMeter:
             length = recipe.max_length
             classifier = as_classifier(model, self.tokenizer, length, **self._model_options)
             attack = Attack(recipe, classifier, task=self.task, **self._attack_options)
-            report = attack.run(rows, max_samples=self.max_samples, known=known)
+            report = attack.run(
+                rows, max_samples=self.max_samples, known=known, row_choice=self.row_choice
+            )
             self.reports[attack.name] = report
             summary = report[attack.name]
             for figure in list_figures("evaluation"):
@@ -138,7 +143,7 @@ class ContrastMeter:
             # Found out now rather than after an epoch.
             self.suite.name_outputs(config)
             return
-        self.rows = load_split(args.contrast_file)
+        self.rows = load_split(args.contrast_file, task=task)
         if "original_idx" not in self.rows.column_names:
             raise HfBatError(
                 f"contrast_file {args.contrast_file} is no known suite and has no column 'original_idx'"

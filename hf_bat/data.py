@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.errors import HfBatError
-from hf_bat.labels import LabelMap, get_declared_names, reconcile_labels
+from hf_bat.errors import HfBatError, check_choice
+from hf_bat.labels import (
+    LabelMap,
+    get_declared_names,
+    is_null,
+    parse_whole,
+    reconcile_labels,
+    unwrap_value,
+)
 from hf_bat.tasks import Task
 
 if TYPE_CHECKING:
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
+# Which rows a limit keeps; see `choose_rows`.
+ROW_CHOICES = ("even", "first")
 
 
 def prepare_dataset(
@@ -32,9 +41,13 @@ def prepare_dataset(
     # Trainer prepares the rows before each evaluation; the mark that is set below makes that cheap.
     if _is_prepared(rows, task, config):
         return rows
-    dataset = as_dataset(rows)
+    dataset = as_dataset(rows, task, name)
     dataset = dataset.rename_columns(
-        {old: new for old, new in task.renames.items() if old in dataset.column_names}
+        {
+            old: new
+            for old, new in task.renames.items()
+            if old in dataset.column_names and new not in dataset.column_names
+        }
     )
     _check_columns(dataset, task, name)
     dataset = _add_idx(dataset, name)
@@ -54,11 +67,10 @@ def prepare_dataset(
             f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
         )
     # `label` may also be another column than the one that the task names.
-    old = {column, "label"} & set(dataset.column_names) - {*task.columns}
+    old = {column, "label", "labels"} & set(dataset.column_names) - {*task.columns}
     dataset = dataset.remove_columns(sorted(old))
-    if keep_all:
-        dataset = _fill_texts(dataset, task)
-    else:
+    dataset = _fill_texts(dataset, task, name)
+    if not keep_all:
         dataset, labels = _drop_unusable(dataset, labels, task, name)
     if not labels or None in labels:
         return dataset
@@ -68,12 +80,13 @@ def prepare_dataset(
     return dataset
 
 
-def as_dataset(rows: Any) -> Dataset:
+def as_dataset(rows: Any, task: Task, name: str = "rows") -> Dataset:
     """Return rows in any form that `prepare_dataset` takes as a `datasets.Dataset`."""
     from datasets import Dataset
 
+    rows = open_rows(rows, task, name)
     if isinstance(rows, Dataset):
-        return drop_format(rows)
+        return rows
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise HfBatError(
             f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
@@ -83,13 +96,130 @@ def as_dataset(rows: Any) -> Dataset:
     listed = [rows[i] for i in range(len(rows))]
     if not all(isinstance(row, Mapping) for row in listed):
         raise HfBatError("each row must be a dict of columns")
-    return Dataset.from_list([dict(row) for row in listed])
+    # NaN is the missing text of a data frame, and no column of texts may hold it.
+    clean = [{key: None if is_null(v) else v for key, v in row.items()} for row in listed]
+    try:
+        return Dataset.from_list(clean)
+    except Exception as error:  # pyarrow has a dozen kinds of errors
+        raise HfBatError(f"{name}: {_find_mixed_column(clean) or error}") from error
+
+
+def _find_mixed_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return where a column first changes its type, in words."""
+    first: dict[str, tuple[int, Any]] = {}
+    for number, row in enumerate(rows):
+        for column, value in row.items():
+            if value is None:
+                continue
+            at, other = first.setdefault(column, (number, value))
+            if type(other) is not type(value):
+                return (
+                    f"column {column!r} holds {_describe_value(value)} in row {number}, but "
+                    f"{_describe_value(other)} in row {at}; give all rows one type"
+                )
+    return None
+
+
+def open_rows(rows: Any, task: Task, name: str = "rows") -> Any:
+    """Return rows as a `datasets.Dataset` with Python values, or as dicts.
+
+    Rows may be a data frame of pandas or polars, a table of Arrow, or a dict of columns.
+    """
+    texts = {*task.columns, *task.renames}
+    if isinstance(rows, Mapping):
+        if texts & rows.keys():
+            return _split_columns(rows, name)
+        raise HfBatError(
+            f"the {name} is a {type(rows).__name__} of {', '.join(map(str, list(rows)[:5])) or 'nothing'}; "
+            "choose one split, or give columns "
+            f"{', '.join(task.columns)}"
+        )
+    if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):  # pandas
+        return rows.to_dict("records")
+    for method in ("to_dicts", "to_pylist"):  # polars, pyarrow
+        if hasattr(rows, method):
+            return getattr(rows, method)()
+    if _get_format(rows) == "custom":
+        # The rows that a `set_transform` makes, unless it tokenizes them.
+        made = [rows[i] for i in range(len(rows))]
+        rows = made if made and texts & made[0].keys() else rows.with_format(None)
+    return drop_format(rows)
+
+
+def _split_columns(columns: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    lengths = {column: len(values) for column, values in columns.items()}
+    if len(set(lengths.values())) > 1 or any(isinstance(v, str) for v in columns.values()):
+        raise HfBatError(
+            f"the {name} is a dict whose columns differ in length ({lengths}); give columns of one length, "
+            "or a list of dicts"
+        )
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def read_text(value: Any, column: str, where: str) -> str:
+    """Return the text in a cell, "" for a missing value.
+
+    Raises:
+        HfBatError: If the value is of another type; the message names the row `where`.
+
+    Example:
+        >>> read_text("A dog.", "text", "row 0"), read_text(float("nan"), "text", "row 1")
+        ('A dog.', '')
+    """
+    if isinstance(value, str):
+        return str(value)
+    if is_null(value):
+        return ""
+    raise HfBatError(
+        f"column {column!r} in {where} holds {_describe_value(value)}; a text must be a string"
+    )
+
+
+def read_idx(value: Any, position: int) -> int | str:
+    """Return a row's `idx`: an integer or a string."""
+    value = unwrap_value(value)
+    if isinstance(value, str) and value.strip():
+        return value
+    number = parse_whole(value)
+    if number is not None:
+        return number
+    raise HfBatError(
+        f"row {position} has idx {value!r:.40}; give each row a whole number or a string, or drop the column"
+    )
+
+
+def choose_rows(count: int, limit: int | None, row_choice: str = "even") -> range | list[int]:
+    """Return which of `count` rows a limit keeps: spread evenly over all rows, or the first ones.
+
+    Rows of a file are often sorted by class, so that its first rows have one class.
+
+    Args:
+        count: Number of rows.
+        limit: How many of them to keep at most. If `None`, all.
+        row_choice: "even" or "first".
+
+    Example:
+        >>> choose_rows(10, 4), choose_rows(10, 4, "first")
+        ([0, 2, 5, 7], range(0, 4))
+    """
+    check_choice("row_choice", row_choice, ROW_CHOICES)
+    if limit is None or limit >= count:
+        return range(count)
+    if row_choice == "first":
+        return range(limit)
+    return [number * count // limit for number in range(limit)]
+
+
+def _describe_value(value: Any) -> str:
+    return f"{value!r:.40} ({type(value).__name__})"
 
 
 def drop_format(rows: Any) -> Any:
     """Return rows with Python values, without the tensors or frames that `set_format` asks for."""
     # A label that is a tensor equals its number but is not found in a set of numbers. "custom" is the
-    # format of `set_transform`, which is kept.
+    # format of `set_transform`; see `open_rows`.
     return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
 
 
@@ -99,16 +229,26 @@ def _get_format(rows: Any) -> str | None:
 
 
 def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """Return the label column of rows in any form, and how the model numbers their labels."""
+    """Return the label column of rows that `open_rows` returns, and how the model numbers their labels.
+
+    Raises:
+        HfBatError: If no row has a label column, or labels of data and model differ.
+    """
     column = find_label_column(rows, task, config)
     return column, reconcile_labels(task, config, get_declared_names(rows, column))
 
 
 def find_label_column(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
-    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one."""
+    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one.
+
+    "labels", as some data sets name it, counts as `label`.
+    """
+    column = task.label_column
     features = getattr(rows, "features", None) or {}
-    is_replaced = task.label_column not in features and "idx" in features
-    return "label" if is_replaced and _match_model(rows, task, config) else task.label_column
+    if column not in features and "idx" in features and _match_model(rows, task, config):
+        return "label"
+    names = features or (rows[0] if isinstance(rows, list) and rows else {})
+    return "labels" if column == "label" and "label" not in names and "labels" in names else column
 
 
 def _match_model(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
@@ -158,11 +298,17 @@ def _add_idx(dataset: Dataset, name: str) -> Dataset:
     """Number the rows, whose draws depend on the number, or check the numbers that they have."""
     if "idx" not in dataset.column_names:
         return dataset.add_column("idx", list(range(len(dataset))))
-    values = dataset["idx"][:]
-    if not all(isinstance(value, int) and value >= 0 for value in values):
+    given = dataset["idx"][:]
+    values = [parse_whole(value) for value in given]
+    wrong = next((i for i, value in enumerate(values) if value is None or value < 0), None)
+    if wrong is not None:
         raise HfBatError(
-            f"column 'idx' of the {name} must hold row numbers from 0; drop it to number the rows"
+            f"column 'idx' of the {name} holds {given[wrong]!r:.40} in row {wrong}; it must hold row numbers "
+            "from 0; drop it to number the rows"
         )
+    if not all(isinstance(value, int) for value in given):
+        # A data frame with a missing number has floats.
+        dataset = dataset.remove_columns("idx").add_column("idx", values)
     # Rows with the same number would get the same draws.
     if len(set(values)) < len(values):
         repeated = Counter(values).most_common(1)[0][0]
@@ -172,12 +318,14 @@ def _add_idx(dataset: Dataset, name: str) -> Dataset:
     return dataset
 
 
-def _fill_texts(dataset: Dataset, task: Task) -> Dataset:
+def _fill_texts(dataset: Dataset, task: Task, name: str) -> Dataset:
+    """Return the rows with "" for a missing text."""
     for column in task.columns:
         texts = dataset[column][:]
         if not all(isinstance(text, str) for text in texts):
-            # Prediction must answer these rows, too.
-            filled = ["" if text is None else str(text) for text in texts]
+            filled = [
+                read_text(text, column, f"row {i} of the {name}") for i, text in enumerate(texts)
+            ]
             dataset = dataset.remove_columns(column).add_column(column, filled)
     return dataset
 
@@ -187,10 +335,7 @@ def _drop_unusable(
 ) -> tuple[Dataset, list[int | None]]:
     unlabeled = {i for i, label in enumerate(labels) if label is None}
     empty = {
-        i
-        for column in task.columns
-        for i, text in enumerate(dataset[column])
-        if not isinstance(text, str) or not text.strip()
+        i for column in task.columns for i, text in enumerate(dataset[column]) if not text.strip()
     } - unlabeled  # a dropped row is counted once
     dropped = unlabeled | empty
     if dropped:

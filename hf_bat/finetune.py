@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
+from hf_bat.data import choose_rows
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import make_folder, read_json_object, write_atomically
-from hf_bat.labels import find_label_names, list_label_names
+from hf_bat.labels import find_label_names, get_declared_names, list_label_names
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments, describe
@@ -55,7 +57,7 @@ class FinetuneArguments(RunArguments):
     """Arguments of a run from the command line that are not hyperparameters."""
 
     test_file: str | None = describe("Rows to predict.")
-    max_predict_samples: int | None = describe("Predict the first N rows only.")
+    max_predict_samples: int | None = describe("Predict N rows only.")
     baseline: str | None = describe("Folder or eval_results.json of another run to compare with.")
     quiet: bool = describe("Print errors only.", False)
 
@@ -84,9 +86,29 @@ def load_rows(
             if limit is not None and limit < 1:
                 raise HfBatError(f"{_LIMITS[role]} must be at least 1; got {limit}")
             for name, path in files.items():
-                split = load_split(path) if path else load_hub_split(task, name)
-                rows[name] = split if limit is None else split.select(range(min(limit, len(split))))
+                split = load_split(path, task=task) if path else load_hub_split(task, name)
+                rows[name] = split
+                if limit is not None and limit < len(split):
+                    rows[name] = split.select(choose_rows(len(split), limit, args.row_choice))
+                    logger.warning("%s", _describe_choice(rows[name], split, task, name, args))
     return rows
+
+
+def _describe_choice(
+    chosen: Any, rows: Any, task: Task, name: str, args: BalancedTrainingArguments
+) -> str:
+    """Return how many rows of each class a limit keeps; the rows of a file may be sorted by class."""
+    how = "the first ones" if args.row_choice == "first" else "spread evenly over all"
+    line = f"{name}: {len(chosen)} of {len(rows)} rows are used, {how}"
+    if task.label_column not in chosen.column_names:
+        return line
+    names = get_declared_names(chosen, task.label_column)
+    counts = Counter(chosen[task.label_column][:])
+    classes = (
+        f"{names[value] if names and isinstance(value, int) and value >= 0 else value}: {count}"
+        for value, count in sorted(counts.items(), key=lambda item: str(item[0]))[:20]
+    )
+    return f"{line} ({', '.join(classes)})"
 
 
 def make_trainer(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # annotators disagree.
 UNLABELED = (-1, -100)
 NO_GOLD = "-"
+# Spellings of a missing value that programs write into text files.
+_NULL_WORDS = frozenset(("nan", "<na>", "nat", "null"))
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,21 @@ class LabelMap:
         label. If no label has a name (the model is a function), it is the label itself. Errors name the
         row `where`.
         """
-        if value is None or value == "":
+        value = unwrap_value(value)
+        if is_null(value) or (isinstance(value, str) and not value.strip()):
             return None
+        truth = _parse_truth(value)
+        if truth is not None:
+            return self._read_truth(truth, where)
         if isinstance(value, str):
             label = self.find_label(value, where)
-            # "-" is also a name, next to "+".
-            if label is not None or value.strip() == NO_GOLD:
+            # "-" is also a name, next to "+", and "null" may be one.
+            if label is not None or value.strip() == NO_GOLD or _is_null_word(value):
                 return label
         number = self._parse_number(value, where)
         if number in self._integer_names:
             return self._integer_names[number]
-        if number is None or number in UNLABELED:
+        if number in UNLABELED:
             return None
         names, count = ", ".join(self.data_names), len(self.data_names)
         if self._integer_names:
@@ -68,6 +74,21 @@ class LabelMap:
             known = f"0..{count - 1} ({names})" if names else "0, 1, ..."
             raise HfBatError(f"label {number} in {where} is out of range {known}")
         return self.ids[number] if names else number
+
+    def _read_truth(self, truth: bool, where: str) -> int | None:
+        """Return the model's label for `True` or `False`: by name, or as 1 or 0 if the names are numbers."""
+        label = self.find_label(str(truth), where)
+        if label is not None:
+            return label
+        if self.data_names and _parse_classes(self.aliases or self.data_names) is None:
+            first, *others = self.data_names
+            cure = (
+                f"0 for {first} and 1 for {others[0]}" if len(others) == 1 else "a name or a number"
+            )
+            raise HfBatError(
+                f"label {truth} in {where} is not one of {', '.join(self.data_names)}; write {cure}"
+            )
+        return self.read_label(int(truth), where)
 
     def find_label(self, name: str, where: str) -> int | None:
         """Return the model's label for a name that the data or the model uses, or `None`."""
@@ -94,19 +115,17 @@ class LabelMap:
         are_positions = set(labels) == set(range(len(names)))
         return {} if are_positions or len(labels) < len(names) else labels
 
-    def _parse_number(self, value: Any, where: str) -> int | None:
-        """Return the integer that a value of the label column denotes, or `None` for NaN."""
+    def _parse_number(self, value: Any, where: str) -> int:
+        """Return the integer that a value of the label column denotes."""
         number = _parse_class(value) if isinstance(value, str) else value
         if number is None:
             known = f"; labels: {', '.join(self.data_names)}" if self.data_names else ""
             raise HfBatError(f"unknown label {value!r} in {where}{known}")
         try:
-            if math.isnan(number):
-                return None
             if int(number) == number:
                 return int(number)
         except (TypeError, ValueError, OverflowError) as error:
-            raise HfBatError(f"label {value!r} in {where} is not a number or name") from error
+            raise HfBatError(f"label {value!r:.80} in {where} is not a number or name") from error
         raise HfBatError(f"label {value!r} in {where} is not a class; regression is not supported")
 
 
@@ -226,8 +245,12 @@ def get_declared_names(rows: Any, column: str) -> Sequence[str] | None:
 def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     """Return the label names of rows: the task's, those that the dataset declares, or those that occur.
 
-    Strings that occur are in alphabetical order, or in numerical order if they are digits; integers are
-    LABEL_0, LABEL_1, ... "-" without "+" is a missing label.
+    Numbers that occur are LABEL_0, LABEL_1, ... if they are 0, 1, ..., and otherwise the names themselves,
+    in numerical order. Strings are in alphabetical order. "-" without "+" is a missing label, and so is -1
+    unless the other number is 1.
+
+    Raises:
+        HfBatError: If there are fewer than two classes, or -1 may be a class or a missing label.
     """
     if task.label_names:
         return task.label_names
@@ -237,47 +260,111 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)
-    no_classes = HfBatError(f"column {column!r} has no class labels; give your task label names")
-    labels = rows[column][:]
-    if any(isinstance(value, (list, dict)) for value in labels):
-        raise no_classes
-    values = {value for value in labels if not _is_missing(value)}
-    if "+" not in values:  # which would make "-" a label
-        values.discard(NO_GOLD)
-    if values and all(isinstance(value, str) for value in values):
-        return _sort_names(values, column)
-    numbers = [float(value) for value in values]
-    if not all(number.is_integer() for number in numbers) or max(numbers, default=-1) < 0:
-        raise no_classes
-    return tuple(f"LABEL_{i}" for i in range(int(max(numbers)) + 1))
+    # A set of strings, so that a file with an empty cell, whose numbers are strings, gives the same names.
+    values = {_spell_label(value, column) for value in rows[column][:]} - {None}
+    names = _sort_names({value for value in values if value is not None}, column)
+    if not names:
+        raise HfBatError(f"column {column!r} has no class labels; give your task label names")
+    if len(names) == 1:
+        raise HfBatError(
+            f"column {column!r} has one class only ({names[0].removeprefix('LABEL_')}), and a classifier "
+            "needs two; give rows of all classes, or your task label names"
+        )
+    return names
 
 
-def _is_missing(value: Any) -> bool:
-    """Return whether a value of a label column means "no label" with any label names."""
-    if value is None or value == "" or value != value:  # NaN differs from itself
+def unwrap_value(value: Any) -> Any:
+    """Return the Python value of a number of numpy or torch, and any other value as it is."""
+    # A label column may hold arrays of one number.
+    if not isinstance(value, (str, bytes)) and getattr(value, "size", None) == 1:
+        return value.item()
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def is_null(value: Any) -> bool:
+    """Return whether a value means "missing": `None`, NaN, or pandas' NA or NaT."""
+    # By name, because pandas need not be loaded.
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return (_parse_class(value) if isinstance(value, str) else value) in UNLABELED
+    return isinstance(value, Real) and bool(value != value)
+
+
+def parse_whole(value: Any) -> int | None:
+    """Return a whole number, also a float such as 3.0, as Python's integer, else `None`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
+        return None
+    return int(value)  # type: ignore[call-overload]
+
+
+def _is_null_word(text: str) -> bool:
+    return text.strip().lower() in _NULL_WORDS
+
+
+def _parse_truth(value: Any) -> bool | None:
+    """Return the bool in `True`, numpy's `True` or "true", else `None`."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def _spell_label(value: Any, column: str) -> str | None:
+    """Return a value of a label column as a name, or `None` if it means "no label" with any label names."""
+    value = unwrap_value(value)
+    if is_null(value):
+        return None
+    if isinstance(value, str):
+        return value if value.strip() and not _is_null_word(value) else None
+    if isinstance(value, bool):
+        return str(value)
+    number = parse_whole(value)
+    if number is not None:
+        return str(number)
+    raise HfBatError(
+        f"column {column!r} has no class labels, but {value!r:.60}; write the name or number of one class in "
+        "each row"
+    )
 
 
 def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
     """Return label names in alphabetical order, or in numerical order if they are digits."""
-    parsed = {_parse_class(value) for value in values}
-    if None not in parsed:
-        numbers = sorted(number for number in parsed if number is not None)
-        prefixed = all(value.strip()[0].isalpha() for value in values)
-        # Digits that do not count from 0, such as 1 to 5 stars, are names themselves.
-        are_positions = prefixed or numbers == list(range(len(numbers)))
-        return tuple(f"{'LABEL_' if are_positions else ''}{number}" for number in numbers)
-    names = sorted(values)
+    numbers: dict[int, str] = {}
+    names = set()
+    for value in values:
+        number = _parse_class(value)
+        if number is None:
+            names.add(value)
+        elif number != UNLABELED[1]:
+            numbers[number] = value
+    if "+" not in names:  # which would make "-" a label
+        names.discard(NO_GOLD)
+    if not names:
+        return _name_numbers(numbers, column)
+    # Next to words, -1 means a missing label.
+    names |= {value for number, value in numbers.items() if number not in UNLABELED}
+    ordered = sorted(names)
     by_fold: dict[str, str] = {}
-    for name in names:
+    for name in ordered:
         other = by_fold.setdefault(_normalize(name), name)
         if other != name:
             raise HfBatError(
                 f"labels {other!r} and {name!r} of column {column!r} may be the same; use one spelling "
                 "or give your task label names"
             )
-    return tuple(names)
+    return tuple(ordered)
+
+
+def _name_numbers(numbers: dict[int, str], column: str) -> tuple[str, ...]:
+    """Return the names of classes that are numbers."""
+    prefixed = any(value.strip()[:1].isalpha() for value in numbers.values())
+    if -1 in numbers and set(numbers) != {-1, 1}:
+        others = " ".join(str(number) for number in sorted(numbers) if number >= 0)
+        raise HfBatError(
+            f"-1 in column {column!r} may be a class or mean no label; give your task label names: "
+            f"-1 {others} if it is one, and {others} if not"
+        )
+    # Numbers that do not count from 0, such as 1 to 5 stars, are names themselves.
+    are_positions = prefixed or sorted(numbers) == list(range(len(numbers)))
+    return tuple(f"{'LABEL_' if are_positions else ''}{number}" for number in sorted(numbers))
 
 
 def name_labels(config: Any, task: Task) -> Task:

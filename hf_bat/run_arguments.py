@@ -54,7 +54,7 @@ class RunArguments:
     validation_mm_file: str | None = describe(
         "MNLI's mismatched evaluation rows. Their metrics end in _mm."
     )
-    max_train_samples: int | None = describe("Train on the first N rows only.")
-    max_eval_samples: int | None = describe("Evaluate on the first N rows only.")
+    max_train_samples: int | None = describe("Train on N rows only; see --row_choice.")
+    max_eval_samples: int | None = describe("Evaluate on N rows only; see --row_choice.")
     synonyms: str | None = describe("A synonym table, or wordnet. Defaults to the bundled one.")
     antonyms: str | None = describe("An antonym table. Defaults to the bundled one.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import difflib
 import glob
-import gzip
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
+from hf_bat.files import hash_file
+from hf_bat.reading import read_table, scan_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -215,15 +213,17 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
     return task
 
 
-def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
+def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None = None) -> Dataset:
     """Return the rows of a local file: csv, tsv, json, jsonl, ndjson (each also gzipped) or parquet.
 
     Args:
         path: The file.
         cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
+        task: The rows' task. The cells of its text columns in a CSV or TSV file are not read as numbers.
 
     Raises:
-        HfBatError: If the file is missing, unreadable or of another format.
+        HfBatError: If the file is missing, unreadable or of another format, or a line of a CSV or TSV file
+            has not the width of the header.
 
     Example:
         >>> import tempfile
@@ -243,25 +243,19 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         raise HfBatError(
             f"cannot tell the format of {path}; known endings: {', '.join(_FORMATS)} (.gz)"
         )
-    if suffix != ".parquet":
-        _check_text(path, suffix)
-    from datasets import load_dataset
-
-    options: dict[str, Any] = {}
-    if suffix in (".csv", ".tsv"):
-        # An empty cell is an empty text, which is dropped and counted, not a missing value.
-        options["keep_default_na"] = False
     logger = logging.getLogger("datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # the error below says the same
     try:
-        if suffix == ".tsv":
-            options |= {"delimiter": "\t", "quoting": detect_tsv_quoting(path)}
-        # A path may contain characters that `datasets` would take for a pattern.
-        files = glob.escape(str(path))
-        return load_dataset(
-            _FORMATS[suffix], data_files=files, split="train", cache_dir=cache_dir, **options
-        )
+        if suffix in (".csv", ".tsv"):
+            from datasets import Dataset
+
+            delimiter = "," if suffix == ".csv" else "\t"
+            texts = () if task is None else (*task.columns, *task.renames)
+            return Dataset.from_dict(read_table(path, delimiter, texts))
+        return _load_cached(path, _FORMATS[suffix], cache_dir)
+    except HfBatError:
+        raise
     except Exception as error:  # `datasets` wraps the errors of every parser
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or ["it holds no rows"])[0]
@@ -270,62 +264,27 @@ def load_split(path: str | Path, cache_dir: str | None = None) -> Dataset:
         logger.setLevel(level)
 
 
-def _check_text(path: Path, suffix: str) -> None:
-    """Check a text file for faults that `datasets` reports late, or that end the process."""
-    open_bytes: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        if path.suffix == ".gz":
-            check_gzip(path)
-        with open_bytes(path, "rb") as file:
-            first = next((line.strip() for line in file if line.strip()), b"")
-            first = first.removeprefix(codecs.BOM_UTF8)
-            file.seek(0)
-            is_json = suffix not in (".csv", ".tsv")
-            if is_json:
-                _check_json(path, first)
-            is_lines = is_json and first[:1] + first[-1:] == b"{}"
-            for number, line in enumerate(file, start=1):
-                # pyarrow ends the process if a block of lines begins with it.
-                if is_lines and line.strip() == b"null":
-                    raise HfBatError(f"line {number} is null, not an object; remove it")
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    byte = f"byte 0x{error.object[error.start]:02x}"
-                    raise HfBatError(
-                        f"line {number} is not UTF-8 text ({byte}); save the file as UTF-8"
-                    ) from error
-    except HfBatError as error:
-        raise HfBatError(f"cannot read {path}: {error}") from error
-    except OSError as error:
-        raise HfBatError(f"cannot read {path}: {error.strerror or error}") from error
+def _load_cached(path: Path, file_format: str, cache_dir: str | None) -> Dataset:
+    """Load a JSON or Parquet file by way of the copy that `datasets` keeps of it."""
+    from datasets import load_dataset
 
-
-def _check_json(path: Path, first: bytes) -> None:
-    """Check the first line of JSON lines, or a list of rows."""
-    if first.startswith(b"["):
-        rows = parse_json(read_bytes(path, MAX_DOCUMENT_BYTES))
-        if not all(isinstance(row, dict) for row in rows):
-            raise HfBatError("its list holds other values than objects")
-    elif first and not first.startswith(b"{"):
-        raise HfBatError("its first line is not a JSON object")
-
-
-def detect_tsv_quoting(path: Path) -> int:
-    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE."""
-    open_text = gzip.open if path.suffix == ".gz" else open
-    widths = set()
-    with open_text(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
-        try:
-            for cells in csv.reader(file, delimiter="\t", strict=True):
-                # A quote that is text, at the start of a cell, swallows all rows up to the next quote.
-                if any("\t" in cell and "\n" in cell for cell in cells):
-                    return csv.QUOTE_NONE
-                widths.add(len(cells))
-        except csv.Error:
-            return csv.QUOTE_NONE
-    # Quoted cells give every row the same number of cells; blank lines have none.
-    return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
+    options: dict[str, Any] = {}
+    if file_format == "json":
+        scan = scan_text(path, is_json=True)
+        digest, options["encoding"] = scan.sha256, scan.encoding
+    else:
+        digest = hash_file(path)
+    # `datasets` takes a file with the same name and time for the same file, so its copy is named by content.
+    # A path may contain characters that `datasets` would take for a pattern.
+    files = glob.escape(str(path))
+    return load_dataset(
+        file_format,
+        f"content-{digest[:16]}",
+        data_files=files,
+        split="train",
+        cache_dir=cache_dir,
+        **options,
+    )
 
 
 def load_hub_split(task: Task, role: str) -> Dataset:

@@ -514,6 +514,7 @@ class BalancedTrainer(Trainer):
             self.task,
             self.processing_class,
             max_samples=args.max_attack_samples,
+            row_choice=args.row_choice,
             batch_size=args.eval_batch_size,
             dtype=args.autocast_dtype,
             max_length=args.max_seq_length,
@@ -631,7 +632,8 @@ class BalancedTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.canonicalize:  # a user who loads the model must know about its defense
+        # A user who loads the model must know about its defense. Trainer calls this on every rank.
+        if self.args.canonicalize and self.args.should_save:
             self.save_perturbations(output_dir or str(self.args.output_dir))
 
     def hyperparameter_search(

@@ -21,6 +21,7 @@ from hf_bat.attack.figures import (
 )
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
+from hf_bat.data import ROW_CHOICES
 from hf_bat.errors import HfBatError
 from hf_bat.losses import DISTANCES, MASKS
 from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, check_own_method, get_method
@@ -40,6 +41,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "attack_every": ("eval", "epoch", "end"),
     "label_filter": LABEL_FILTERS,
     "a2t_candidates": ("table", "mlm"),
+    "row_choice": ROW_CHOICES,
 }
 # Option -> its least and its largest value.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -151,6 +153,9 @@ class BalancedTrainingArguments(TrainingArguments):
             are `eval_antonym_asr`, `eval_antonym_asr_confident`, ...: fractions, lower is better.
         max_attack_samples: Number of evaluation rows to attack, right or wrong; `None` for all.
             Defaults to 500.
+        row_choice: Which rows a limit on rows keeps (`max_attack_samples`, and `--max_train_samples` and
+            its like on the command line): `"even"`, spread evenly over all rows, or `"first"`, which may
+            be of one class. Defaults to `"even"`.
         attack_label_filter: Also report obstinate edits by whether they pass the label filter
             (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...). Defaults to
             `False`.
@@ -206,6 +211,7 @@ class BalancedTrainingArguments(TrainingArguments):
     canonicalize: bool = False
     attacks: list[str] | None = None
     max_attack_samples: int | None = 500
+    row_choice: str = "even"
     attack_label_filter: bool = False
     attack_every: str = "eval"
     contrast_file: str | None = None

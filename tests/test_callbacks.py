@@ -17,6 +17,7 @@ from hf_bat import (
     Attack,
     BalancedTrainer,
     BalancedTrainingArguments,
+    HfBatError,
     RobustnessCallback,
     SubstitutionTable,
 )
@@ -315,7 +316,8 @@ def test_a_label_column_beside_the_one_that_the_task_names_is_no_label():
     raw = [{"a": "Up.", "b": "It is hot.", "gold": i % 2, "label": 1 - i % 2} for i in range(4)]
     assert [e.label for e in read_examples(raw, task, None)] == [0, 1, 0, 1]
     without = [{k: v for k, v in row.items() if k != "gold"} for row in raw]
-    assert {e.reason for e in read_examples(without, task, None)} == {"no label"}
+    with pytest.raises(HfBatError, match="no row has the label column 'gold'"):
+        read_examples(without, task, None)
 
 
 def test_the_fickle_attacks_are_those_whose_goal_is_to_flip():

@@ -198,7 +198,9 @@ def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
     )
 
 
-@pytest.mark.parametrize("missing", [-1, -100, "-1", "-100", "-", "-100.0", "", float("nan")])
+@pytest.mark.parametrize(
+    "missing", [-100, "-100", "-", "-100.0", "", " ", "nan", "<NA>", float("nan"), None]
+)
 def test_missing_labels_are_dropped_and_are_not_classes(missing, caplog):
     labels = [str(n) if isinstance(missing, str) else float(n) for n in (0, 1)]
     rows = datasets.Dataset.from_list(rows_of([*labels, missing]))
@@ -238,13 +240,16 @@ def test_label_names_come_from_the_data():
         "no",
         "yes",
     )
-    assert find_label_names(rows([{"text": "a", "label": 2}]), task) == (
-        "LABEL_0",
-        "LABEL_1",
-        "LABEL_2",
-    )
-    digits = rows([{"text": "a", "label": str(n)} for n in (10, 2, -1)])
-    assert find_label_names(digits, task) == ("2", "10"), "no class that does not occur"
+    for numbers in ((0, 2), (1, 2, 3, 4), (100, 107, 116), (-1, 1), (10, 2)):
+        expected = tuple(map(str, sorted(numbers)))
+        for kind in (int, float, str):
+            # One empty cell must not change the names, so that all files of a task agree.
+            for more in ([], [None]):
+                labels = [*map(kind, numbers), *more]
+                assert find_label_names(rows(rows_of(labels)), task) == expected, (kind, labels)
+    for label, names in ((True, ("False", "True")), ("yes", ("no", "yes"))):
+        other = False if label is True else "no"
+        assert find_label_names(rows(rows_of([label, other])), task) == names
     numbered = rows([{"text": "a", "label": f"LABEL_{n}"} for n in (10, 2)])
     assert find_label_names(numbered, task) == ("LABEL_2", "LABEL_10")
     from_zero = rows([{"text": "a", "label": str(n)} for n in (10, *range(10))])

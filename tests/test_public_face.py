@@ -794,7 +794,7 @@ def record_other_attacks(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
     model = hf_bat.attack.CallableModel(judge, name="judge")
     for name, options in {"antonym": {"label_filter": True}, "synonym": {}}.items():
         attack, path = Attack(name, model, progress=False, **options), folder / f"{name}.jsonl"
-        report = attack.run(labeled, rows_file=path, max_samples=12)
+        report = attack.run(labeled, rows_file=path, max_samples=12, row_choice="first")
         lines = read_json_lines(path)
         marks = ("recipe", "model", "data", "label_filter", "label_reading")
         exported = report.export(folder / f"{name}.export.jsonl", COLUMNS)
@@ -933,7 +933,8 @@ def record_command_files(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
     contrast, scored = load("contrast.json"), read_json_lines(folder / "contrast.jsonl")
 
     call_command("attack", "--model", model, "--task", "snli", "--data", data, "--canonicalize",
-                 "--attacks", "antonym", "a2t", "--max-samples", 20, "--label-filter",
+                 "--attacks", "antonym", "a2t", "--max-samples", 20, "--row-choice", "first",
+                 "--label-filter",
                  "--json", folder / "attack.json", "--rows", folder / "attack.jsonl")  # fmt: skip
     attack, attacked = load("attack.json"), read_json_lines(folder / "attack.jsonl")
 
@@ -1011,22 +1012,29 @@ GRID = ("method=normal,safer,pairwise,triplet", "lambda=0.5,1", "alpha=0.5,1", "
 def record_sweeps(folder: Path) -> dict[str, Any]:
     """Return the keys of runs, which name the folders of finished ones."""
     sweep = hf_bat.sweep
-    keys = {flags: sweep.make_run(sweep.parse_flags(flags)).key for flags in FLAGS}
-    runs = sweep.make_grid(sweep.parse_flags(_BASE), sweep.read_grid(GRID))
+    # Keys have no entry for the first rows of a file, which were the default.
+    keys = {
+        flags: sweep.make_run(sweep.parse_flags(f"{flags} --row_choice first")).key
+        for flags in FLAGS
+    }
+    runs = sweep.make_grid(sweep.parse_flags(f"{_BASE} --row_choice first"), sweep.read_grid(GRID))
     # Files count by their content, so that it may be moved.
     rows = write_json_lines(
         folder / "train.jsonl", [{"premise": "A", "hypothesis": "B", "label": 0}]
     )
     SubstitutionTable({"big": ["large"]}).save(folder / "table.json")
     files = {
-        **sweep.parse_flags(_BASE),
+        **sweep.parse_flags(f"{_BASE} --row_choice first"),
         "train_file": rows,
         "validation_file": rows,
         "synonyms": str(folder / "table.json"),
     }
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
-    local = {**sweep.parse_flags(_BASE), "model_name_or_path": str(folder / "model")}
+    local = {
+        **sweep.parse_flags(f"{_BASE} --row_choice first"),
+        "model_name_or_path": str(folder / "model"),
+    }
     return {
         "keys": keys,
         "grid": [
@@ -1222,11 +1230,13 @@ def record_metrics(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
     kept = label_as_model(rows[:24])
     trainer = make_trainer(
         folder, kept, method="normal", attacks=["antonym", "synonym"], max_attack_samples=20,
-        attack_label_filter=True, eval_distances=True,
+        row_choice="first", attack_label_filter=True, eval_distances=True,
     )  # fmt: skip
     evaluated = drop_clocks(trainer.evaluate())
     named = drop_clocks(trainer.evaluate({"one": kept[:8], "two": kept[8:]}))
-    callback = RobustnessCallback(kept, "snli", ["antonym", "synonym", "negation"], max_samples=20)
+    callback = RobustnessCallback(
+        kept, "snli", ["antonym", "synonym", "negation"], max_samples=20, row_choice="first"
+    )
     tokenizer = make_tokenizer()
     tokenized = [
         {**tokenizer(row["premise"], row["hypothesis"]), "labels": row["label"]} for row in kept

@@ -13,7 +13,7 @@ ORDER = """
 errors version text stats files console
 lexicon
 perturbations canonicalize
-tasks labels data metrics
+reading tasks labels data metrics
 counterfactual
 losses
 methods objective pooling collator device

@@ -84,7 +84,8 @@ def make_steps(
     train = [
         *python, str(ROOT / "examples/run_glue_bat.py"), "--model_name_or_path", str(start),
         "--task_name", "snli", "--train_file", str(options.data / "snli/train.jsonl.gz"),
-        "--max_train_samples", str(options.train_rows), "--validation_file", str(data / "tune.jsonl"),
+        "--max_train_samples", str(options.train_rows), "--row_choice", "first",
+        "--validation_file", str(data / "tune.jsonl"),
         "--num_train_epochs", "2" if method == "start" else "1", "--do_train", "--do_eval",
         "--per_device_train_batch_size", "32", "--learning_rate", options.learning_rate, "--use_cpu",
         "--save_strategy", "no", "--optim", "adamw_torch_fused", "--train_sampling_strategy",
@@ -110,8 +111,9 @@ def make_steps(
     path = results / f"{name}.attack.json"
     yield path, [
         *command, "attack", *model, "--task", "snli", "--data", str(data / "attacked.jsonl"),
-        "--attacks", "antonym", "negation", "synonym", "--label-filter", "--max-samples",
-        str(options.attacked_rows), "--max-seq-length", "128", "--json", str(path),
+        "--attacks", "antonym", "negation", "synonym", "--label-filter",
+        "--row-choice", "first", "--max-samples", str(options.attacked_rows),
+        "--max-seq-length", "128", "--json", str(path),
         "--rows", str(path.with_suffix(".rows.jsonl")),
     ]  # fmt: skip
 

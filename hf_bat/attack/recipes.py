@@ -170,6 +170,12 @@ class Ingredients:
             return ()
         return (SentenceSimilarity(self.encoder, threshold, **options),)
 
+    def limit_part_of_speech(self, **options: Any) -> tuple[Constraint, ...]:
+        """Return the constraint on parts of speech, or none if it is off."""
+        return (
+            () if self.part_of_speech == "off" else (PartOfSpeech(self.part_of_speech, **options),)
+        )
+
     def complete_name(self, name: str) -> str:
         """Return a recipe's name, which says if its similarity constraint is off."""
         return name if self.encoder is not None else f"{name} (no sentence encoder)"
@@ -222,7 +228,7 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
         constraints=(
             NoRepeat(),
             StopWords("textfooler"),
-            PartOfSpeech(parts.part_of_speech, verb_noun_swap=True),
+            *parts.limit_part_of_speech(verb_noun_swap=True),
             # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md tells of others.
             *parts.limit_similarity(0.840845057, metric="angular", window=15, compare="previous"),
         ),
@@ -236,13 +242,15 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
 def _make_antonym(parts: Ingredients) -> Recipe:
     table = parts.get_antonyms()
     perturbation = AntonymPerturbation(table, exclude_stopwords=False, casing=parts.casing)
-    constraints = (StopWords("nltk"), PartOfSpeech(parts.part_of_speech))
+    constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
     return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
 @_register("paper-negation", "obstinate", title="Negation", edit="a verb was negated")
 def _make_negation(parts: Ingredients) -> Recipe:
-    perturbation = NegationPerturbation(pos=parts.part_of_speech)
+    # Negation is English, and needs to know the verbs.
+    source: Any = "lexicon" if parts.part_of_speech == "off" else parts.part_of_speech
+    perturbation = NegationPerturbation(source)
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
 
 
@@ -263,7 +271,7 @@ def _make_toxicity(parts: Ingredients) -> Recipe:
 )
 def _make_sister(parts: Ingredients) -> Recipe:
     perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)
-    constraints = (StopWords("nltk"), PartOfSpeech(parts.part_of_speech))
+    constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
     return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
@@ -310,7 +318,7 @@ def _make_a2t_with(name: str, parts: Ingredients, perturbation: Perturbation) ->
         constraints=(
             NoRepeat(),
             StopWords("nltk"),
-            PartOfSpeech(parts.part_of_speech),
+            *parts.limit_part_of_speech(),
             MaxWords(count=4, rate=0.1),
             *parts.limit_similarity(0.9, metric="cosine", compare="original"),
         ),
@@ -360,7 +368,8 @@ def get_recipe(
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
         encoder: Path or Hub id of the sentence encoder of the synonym attacks and of A2T. `None` (default)
             turns their similarity constraint off, and the recipe's name says so.
-        part_of_speech: "lexicon" (default) or "nltk"; see `PartOfSpeech`.
+        part_of_speech: "lexicon" (default) or "nltk", see `PartOfSpeech`, which knows English only; "off" for
+            no such constraint.
         casing: "keep" (default) or "authors"; see `SubstitutionPerturbation`.
         toxic_words: Words of the toxicity attack, or a file of them. Defaults to a mild built-in list.
         mlm_model: Path or Hub id of the masked language model of "a2t-mlm".

@@ -32,6 +32,9 @@ DISCLOSED = ("preprocessing_defence", "smoothed")
 _PAIRS_LISTED = 100
 # With fewer edits a row, a synonym attack is weak.
 _FEW_EDITS = 5
+# Share of a table's edits. The bundled tables lose up to a quarter of theirs to one constraint.
+_MOST_EDITS = 0.5
+_OTHER_ADVICE = "make a recipe without this constraint, or give a table of other words"
 # Columns of the table for readers.
 _HEADS = ["attack", "attacked", "succeeded", "ASR", "95 %", "accuracy after"]
 _ASR = FIGURES["asr"]
@@ -40,8 +43,7 @@ _FILTER_HINT = (
     "counted separately."
 )
 _ADVICE = {
-    "part-of-speech": "for text that is not English try --part-of-speech nltk, or make a recipe without "
-    "this constraint",
+    "part-of-speech": "if the text is not English, give --part-of-speech off (part_of_speech='off')",
 }
 
 
@@ -378,7 +380,10 @@ def list_warnings(
     """
     edits, allowed = summary["edits_per_row"], summary["allowed_per_row"]
     missing = _list_missing(summary)
-    if not summary["attempted"] or edits is None:
+    if not summary["attempted"]:
+        reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
+        return [*missing, f"no row was attacked, so that nothing is measured ({reasons})"]
+    if edits is None:
         return missing
     if summary["asr"] is None:
         return [*missing, f"success rate not measured: {_explain_no_edit(summary)}"]
@@ -386,20 +391,26 @@ def list_warnings(
         missing.append(
             "the model gives labels without probabilities: the confident success rate is not measured"
         )
+    warnings = []
+    for rule, count in summary.get("refused_edits", {}).items():
+        share = count / (edits * summary["attempted"]) if edits else 0
+        if share > _MOST_EDITS:
+            warnings.append(
+                f"{rule} refuses {100 * share:.0f} % of the table's edits, so that a low success rate may "
+                f"only show a weak attack: {_ADVICE.get(rule, _OTHER_ADVICE)}"
+            )
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
-        return [
+        warnings.append(
             f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
             f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
-            "default table or a larger one (--synonyms)",
-            *missing,
-        ]
-    if may_keep_label(attack, columns):
-        return [
+            "default table or a larger one (--synonyms)"
+        )
+    elif may_keep_label(attack, columns):
+        warnings.append(
             f"most {attack} edits of a single sentence need not change its label, so a high success rate may "
-            "be right; read the successful edits (--html), or use rows with known labels (`hf-bat suite`)",
-            *missing,
-        ]
-    return missing
+            "be right; read the successful edits (--html), or use rows with known labels (`hf-bat suite`)"
+        )
+    return [*warnings, *missing]
 
 
 def _list_missing(summary: Mapping[str, Any]) -> list[str]:
@@ -426,12 +437,9 @@ def _explain_no_edit(summary: Mapping[str, Any]) -> str:
     if not refused:
         return "every edit is in a skipped column or beyond the maximum input length"
     rule = max(refused, key=lambda name: refused[name])
-    advice = _ADVICE.get(
-        rule, "make a recipe without this constraint, or give a table of other words"
-    )
     return (
         f"constraints allow no edit of any row; {rule} refuses {refused[rule]} of "
-        f"{sum(refused.values())}: {advice}"
+        f"{sum(refused.values())}: {_ADVICE.get(rule, _OTHER_ADVICE)}"
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import glob
 import hashlib
+import itertools
 import json
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -17,13 +19,14 @@ from hf_bat.attack.engine import Counter, Engine, Request
 from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
-from hf_bat.data import drop_format, find_labels
+from hf_bat.data import choose_rows, find_labels, open_rows, read_idx, read_text
 from hf_bat.errors import HfBatError, check_integer
 from hf_bat.files import dump_json, parse_json, read_json_lines, write_atomically
 from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 
+logger = logging.getLogger(__name__)
 # An `AttackResult`, or the dict of a certificate's row.
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
@@ -42,16 +45,33 @@ class Example:
 
 
 def read_examples(
-    rows: Iterable[Mapping[str, Any]], task: Task, config: Any, limit: int | None = None
+    rows: Any,
+    task: Task,
+    config: Any,
+    limit: int | None = None,
+    row_choice: str = "even",
 ) -> list[Example]:
     """Read the rows of a data set, at most `limit`; every row becomes an example.
 
-    `config` is the model's configuration, whose labels are used, or `None` for a function.
+    `config` is the model's configuration, whose labels are used, or `None` for a function. `row_choice` says
+    which rows a limit keeps; see `hf_bat.data.choose_rows`.
     """
     if limit is not None and check_integer("max_samples", limit) < 1:
         raise HfBatError(f"max_samples must be at least 1; got {limit}")
-    rows = drop_format(rows)
+    rows = open_rows(rows, task)
+    if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
+        # The length of a stream is unknown, so its first rows are taken.
+        rows = list(itertools.islice(rows, limit))
+    if not len(rows):
+        raise HfBatError("the data set has no rows")
+    chosen = choose_rows(len(rows), limit, row_choice)
     column, labels = find_labels(rows, task, config)
+    columns = getattr(rows, "column_names", None) or {name for row in rows for name in row}
+    if column not in columns:
+        # Otherwise every row would be skipped, and a rate out of nothing may pass for a good one.
+        raise HfBatError(
+            f"no row has the label column {column!r}; the columns are: {', '.join(map(str, rows[0]))}"
+        )
     numbers = _number_labels(labels, task.label_names or labels.data_names, labels.data_names)
     # If only the model has label names, only labels given by name mean the same to each model; training
     # numbers such labels in alphabetical order.
@@ -62,14 +82,14 @@ def read_examples(
     )
     examples: list[Example] = []
     seen: set[int | str] = set()
-    for position, row in enumerate(rows):
-        if limit is not None and position >= limit:
-            break
-        where = f"row {position}"
-        given = ["" if text is None else str(text) for text in _get_texts(row, task, where)]
+    for position in chosen:
+        row, where = rows[position], f"row {position}"
+        given = [
+            read_text(text, c, where)
+            for c, text in zip(task.columns, _get_texts(row, task, where), strict=True)
+        ]
         texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in given)
-        idx = row.get("idx", position)
-        idx = idx if isinstance(idx, (int, str)) else int(idx)
+        idx = read_idx(row["idx"], position) if "idx" in row else position
         if idx in seen:
             raise HfBatError(
                 f"idx {idx!r} occurs more than once; make it unique or drop the column"
@@ -86,9 +106,24 @@ def read_examples(
         numbering = by_name if by_name and is_name else numbers
         number = None if label is None else numbering.get(label, label)
         examples.append(Example(idx, texts, label, reason, number))
-    if not examples:
-        raise HfBatError("the data set has no rows")
+    if len(examples) < len(rows):
+        _log_choice(examples, len(rows), row_choice, labels)
     return examples
+
+
+def _log_choice(examples: Sequence[Example], count: int, row_choice: str, labels: LabelMap) -> None:
+    """Log how many rows of each class were chosen; the rows of a file may be sorted by class."""
+    names = (name_label(e.label, labels.model_names) or "no label" for e in examples)
+    classes = ", ".join(f"{name}: {n}" for name, n in sorted(collections.Counter(names).items()))
+    how = "the first ones" if row_choice == "first" else "spread evenly over all"
+    if rank_and_world()[0] == 0:
+        _warn_once(f"{len(examples)} of {count} rows are used, {how} ({classes})")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    # The attacks of a run, and of each evaluation, have the same rows.
+    logger.warning(message)
 
 
 def name_label(label: int | None, names: Sequence[str]) -> str | None:

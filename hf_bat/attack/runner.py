@@ -35,7 +35,7 @@ from hf_bat.attack.rows import (
     run_rows,
 )
 from hf_bat.attack.search import SEARCHES, Problem
-from hf_bat.data import find_labels
+from hf_bat.data import find_labels, open_rows
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, reconcile_labels
 from hf_bat.lexicon.table import SubstitutionTable, TableSource
@@ -131,6 +131,7 @@ class Attack:
         max_samples: int | None = None,
         replace: bool = False,
         known: dict[Hashable, Any] | None = None,
+        row_choice: str = "even",
     ) -> AttackReport:
         """Attack rows.
 
@@ -138,15 +139,17 @@ class Attack:
         report.
 
         Args:
-            rows: A `datasets.Dataset`, or dicts with the task's columns, its label and, if available, a
-                unique `idx`.
+            rows: A `datasets.Dataset`, a data frame, a dict of columns, or dicts with the task's columns, its
+                label and, if available, a unique `idx`.
             rows_file: Stream results to this JSON-lines file. Rows that it already holds of the same recipe,
                 model, data and reading of labels are not attacked again.
-            max_samples: Only the first rows, whether predicted right or wrong. Defaults to all.
+            max_samples: How many rows at most, whether predicted right or wrong. Defaults to all.
             replace: Whether to overwrite a rows file of another recipe, model, data or reading of labels
                 instead of raising an error. Defaults to `False`.
             known: A dict shared by the attacks on one model with unchanged weights, so that the predictions
                 of the unedited rows are asked for once.
+            row_choice: Which rows `max_samples` keeps: "even" (default), spread evenly over all rows, because
+                the rows of a file are often sorted by class, or "first".
 
         Returns:
             The report, with every row.
@@ -155,7 +158,8 @@ class Attack:
             HfBatError: Rows are damaged, the rows file is of another run, or the model's answers are not
                 probabilities.
         """
-        examples = read_examples(rows, self.task, self.model.config, max_samples)
+        rows = open_rows(rows, self.task)
+        examples = read_examples(rows, self.task, self.model.config, max_samples, row_choice)
         labels = self._read_labels(find_labels(rows, self.task, self.model.config)[1])
         self.model.name_labels(labels.map.model_names)
         engine = Engine(self.model, self.batch_size, known=known)

@@ -48,7 +48,7 @@ from hf_bat.certificate.smoothing import (
     count_votes,
     name_vote,
 )
-from hf_bat.data import find_labels
+from hf_bat.data import find_labels, open_rows
 from hf_bat.errors import HfBatError, check_integer
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import clopper_pearson
@@ -80,6 +80,7 @@ def certify(
     tokenizer: Any = None,
     rows_file: str | Path | None = None,
     max_samples: int | None = None,
+    row_choice: str = "even",
     batch_size: int | None = None,
     max_length: int | None = None,
     device: Any = None,
@@ -114,6 +115,8 @@ def certify(
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         rows_file: A JSON-lines file to stream results to, and to resume from.
         max_samples: Maximum number of rows. If `None`, all rows.
+        row_choice: Which rows `max_samples` keeps: "even", spread evenly over all rows, or "first".
+            Defaults to "even".
         batch_size: Maximum number of inputs per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
         max_length: Maximum input length in tokens. If `None`, the model's limit.
         device: Device of a transformers model.
@@ -154,7 +157,8 @@ def certify(
             raise HfBatError("certify smooths the model itself; pass the plain classifier")
         layer = getattr(layer, "inner", None)
     task = get_task(task)
-    examples = read_examples(rows, task, classifier.config, max_samples)
+    rows = open_rows(rows, task)
+    examples = read_examples(rows, task, classifier.config, max_samples, row_choice)
     label_names = find_labels(rows, task, classifier.config)[1].model_names
     classifier.name_labels(label_names)
     # Rows in flight share batches; the limit keeps the memory for their samples constant.

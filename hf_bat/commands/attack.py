@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import reduce
 from operator import or_
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hf_bat.attack import Attack, AttackReport
     from hf_bat.attack.engine import Classifier
     from hf_bat.attack.gates import Condition
+    from hf_bat.tasks import Task
 
 HELP = "attack a classifier: how often do edits change its prediction, or fail to change it"
 EPILOG = """examples:
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_shared(data, "--data", required=False)
     data.add_argument("--text", nargs="+", metavar="TEXT", help="attack this one input instead")
     data.add_argument("--label", help="gold label of --text (default: the model's prediction)")
-    options.add_shared(data, "--max-samples")
+    options.add_shared(data, "--max-samples", "--row-choice")
     attack = parser.add_argument_group("how to attack")
     attack.add_argument(
         "--attacks",
@@ -70,15 +72,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR_OR_HUB_ID",
         help=f"masked language model of {_name_readers('mlm_model')}",
     )
-    attack.add_argument("--part-of-speech", default="lexicon", help="lexicon (default) or nltk")
+    attack.add_argument(
+        "--part-of-speech",
+        "--part_of_speech",
+        default="lexicon",
+        help="constraint on parts of speech: lexicon (default), nltk, or off for text that is not English",
+    )
     attack.add_argument("--skip-columns", nargs="+", default=[], help="text columns not to edit")
     attack.add_argument(
         "--skip-labels",
-        # The training script's spellings.
+        nargs="*",  # none at all: attack every label
+        metavar="LABEL",
+        help="labels that no attack attacks (default: --skipped-labels for obstinate attacks)",
+    )
+    attack.add_argument(
         "--skipped-labels",
         "--skipped_labels",
-        nargs="*",  # none at all: attack every label
-        help="labels not to attack (default: the task's)",
+        nargs="*",
+        metavar="LABEL",
+        help="labels that obstinate attacks skip, as obstinate versions in training do (default: the task's)",
     )
     attack.add_argument(
         "--budget", type=int, help="maximum queries per row (default: the recipe's)"
@@ -135,11 +147,11 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.ranks import rank_and_world
     from hf_bat.tasks import load_split
 
-    task = options.load_task(args)
+    task = _load_task(args)
     _check_options(args)
     conditions = _parse_conditions(args)
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
-    rows = load_split(args.data) if args.data else []
+    rows = load_split(args.data, task=task) if args.data else []
     keywords = _collect_keywords(args)
     model = options.load_model(args, task, rows)
     if args.smooth is not None:
@@ -167,7 +179,9 @@ def run(args: argparse.Namespace) -> int:
     for number, attack in enumerate(attacks, start=1):
         if is_main and len(attacks) > 1:
             print(f"attack {number} of {len(attacks)}: {attack.name}", file=sys.stderr, flush=True)
-        reports.append(attack.run(rows, args.rows, args.max_samples, known=known))
+        reports.append(
+            attack.run(rows, args.rows, args.max_samples, known=known, row_choice=args.row_choice)
+        )
     report = reduce(or_, reports)
     if f1_label is not None:
         # Every attack has the same predictions on the unedited rows.
@@ -184,6 +198,8 @@ def run(args: argparse.Namespace) -> int:
         _write_files(args, report, task.columns)
         for line in failures:
             print(f"{apply_style('failed', 'bad', sys.stderr)}: {line}", file=sys.stderr)
+    if not failures:
+        _check_attempted(report)
     return int(bool(failures))
 
 
@@ -220,6 +236,15 @@ def _find_label(args: argparse.Namespace, attack: Attack, rows: Any) -> int | No
             f"--f1-label: no label {args.f1_label!r}; labels: {known or 'without names'}"
         )
     return label
+
+
+def _load_task(args: argparse.Namespace) -> Task:
+    """Return the task, with the labels of `--skipped-labels` if they are given."""
+    skipped = args.skipped_labels
+    # `load_task` refuses them for a known task.
+    args.skipped_labels = None
+    task = options.load_task(args)
+    return task if skipped is None else replace(task, skipped_labels=tuple(skipped))
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -312,11 +337,14 @@ def _print_skipped(report: AttackReport) -> None:
     summary = next(iter(report.attacks.values()))
     if unlabeled := summary["skipped_reasons"].get("no label"):
         print(f"skipped {unlabeled} of {summary['rows']} rows without a label", file=sys.stderr)
+
+
+def _check_attempted(report: AttackReport) -> None:
+    """Raise an error if an attack had no row, whose missing rates a script may take for low ones."""
     for name, summary in report.attacks.items():
-        # The table shows "-" for such an attack, which does not say why.
         if not summary["attempted"]:
             reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
-            print(f"{name}: no row was attacked ({reasons})", file=sys.stderr)
+            raise HfBatError(f"{name}: no row was attacked ({reasons})")
 
 
 def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[str, ...]) -> None:

@@ -21,7 +21,9 @@ To resume a run that was killed, start it again with the same --rows file.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     data = parser.add_argument_group("what to certify")
-    options.add_shared(data, *options.MODEL, *options.TASK, "--data", "--max-samples")
+    options.add_shared(
+        data, *options.MODEL, *options.TASK, "--data", "--max-samples", "--row-choice"
+    )
     certificate = parser.add_argument_group("how to certify")
     options.add_shared(
         certificate, "--synonyms", help="table to smooth over, such as wordnet (required)"
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         )
     # Now, because a certificate takes thousands of forward passes.
     options.check_outputs(args, "json", "rows")
-    rows = load_split(args.data)
+    rows = load_split(args.data, task=task)
     synonyms = build_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     report = certify(
         options.load_model(args, task, rows),
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         rows_file=args.rows,
         max_samples=args.max_samples,
+        row_choice=args.row_choice,
         batch_size=args.batch_size,
     )
     if rank_and_world()[0] == 0:  # every rank has the whole report
@@ -87,4 +90,8 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             report.save_json(args.json)
         options.print_written(args.json, args.rows)
+    if not report["attempted"]:
+        # A script may take a missing rate for a low one.
+        reasons = ", ".join(f"{why}: {n}" for why, n in report["skipped_reasons"].items())
+        raise HfBatError(f"no row could be certified ({reasons})")
     return 0

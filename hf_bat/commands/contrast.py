@@ -98,7 +98,7 @@ def _score_pairs(args: argparse.Namespace) -> _Score:
     from hf_bat.tasks import load_split
 
     task = options.load_task(args, default="snli")
-    rows = load_split(args.data)
+    rows = load_split(args.data, task=task)
     model = options.load_model(args, task, rows)
     report = contrast_model(model, rows, task, batch_size=args.batch_size)
     return _Score(model, report, {"task": task.name, "contrast": report.to_dict()})

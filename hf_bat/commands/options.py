@@ -69,7 +69,12 @@ _SHARED: dict[str, dict[str, Any]] = {
         "required": True,
         "help": "csv, tsv, json, jsonl or parquet",
     },
-    "--max-samples": {"type": int, "metavar": "N", "help": "use only the first N rows"},
+    "--max-samples": {"type": int, "metavar": "N", "help": "use only N rows; see --row-choice"},
+    "--row-choice": {
+        "also": ["--row_choice"],
+        "default": "even",
+        "help": "which rows --max-samples keeps: even (default), spread over the file, or first",
+    },
     "--model": {"help": "folder or Hub id of a sequence classifier"},
     "--model-from": {
         "metavar": "MODULE:NAME",

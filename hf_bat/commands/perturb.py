@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         casing=args.casing,
     )
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
-    data = load_split(args.data)
+    data = load_split(args.data, task=task)
     # The data may declare the labels in another order than the task.
     labels = find_labels(data, task, None)[1]
     skipped = [labels.find_label(name, "the task") for name in task.skipped_labels]

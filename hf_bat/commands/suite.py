@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     task = options.load_task(args)
     options.check_outputs(args, "output")
-    data = load_split(args.data)
+    data = load_split(args.data, task=task)
     names = find_labels(data, task, None)[1].model_names
     fickle = None if args.synonyms is None else build_perturbations(args.synonyms)[0]
     rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)

@@ -18,9 +18,10 @@ from hf_bat.attack.answers import explain_missing
 from hf_bat.attack.engine import Classifier, Engine, Score
 from hf_bat.attack.models import as_classifier
 from hf_bat.console import open_bar
-from hf_bat.data import drop_format, find_labels
+from hf_bat.data import find_labels, open_rows, read_text
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.suites import SuiteRows
+from hf_bat.labels import is_null
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
@@ -223,7 +224,7 @@ def read_contrast_set(
             fault = "has no idx" if idx is None else f"repeats idx {idx}"
             raise HfBatError(f"row {number} of the contrast set {fault}; each row needs its own")
         # A missing text is `None` in JSON and "" in CSV.
-        texts = tuple("" if row[c] is None else str(row[c]) for c in columns)
+        texts = tuple(read_text(row[c], c, f"row {number} of the contrast set") for c in columns)
         label = get_label(row[label_column], f"row {number} of the contrast set")
         contrast[idx] = ContrastRow(idx, normalize_id(row["original_idx"]), texts, label)
     for edit in contrast.values():
@@ -465,7 +466,7 @@ def contrast_model(
     """
     task = get_task(task)
     classifier = as_classifier(model, tokenizer, max_length, device, dtype)
-    rows = drop_format(rows)
+    rows = open_rows(rows, task, "contrast set")
     column, labels = find_labels(rows, task, classifier.config)
     classifier.name_labels(labels.model_names)
     renamed = ({task.renames.get(name, name): value for name, value in row.items()} for row in rows)
@@ -550,8 +551,7 @@ def normalize_id(value: Any) -> int | str | None:
         >>> normalize_id(3.0), normalize_id(" 3 "), normalize_id("a"), normalize_id("")
         (3, 3, 'a', None)
     """
-    # NaN, the empty cell of a data frame, is not equal to itself.
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if is_null(value) or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else str(value)

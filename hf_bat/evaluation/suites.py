@@ -40,7 +40,7 @@ from hf_bat.labels import (
     has_named_labels,
     list_label_names,
 )
-from hf_bat.tasks import detect_tsv_quoting
+from hf_bat.reading import detect_tsv_quoting
 
 Row = Mapping[str, Any]
 

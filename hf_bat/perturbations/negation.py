@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import hf_bat.perturbations.verbs as verbs
@@ -23,12 +23,6 @@ _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
 # Negative forms that are not the positive one and "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
 _UNCONTRACTED = ("am", "may", "might", "ought")
-# After these words 's is "is" or "has"; after others it is a possessive.
-_HOSTS = (
-    "he", "she", "it", "that", "there", "here", "who", "what", "where", "how", "everyone", "someone",
-    "somebody", "everybody", "let",
-)  # fmt: skip
-_CLITICS = ("'m", "'re", "'ve", "'ll", "'d")
 _NO_IDIOMS = ("longer", "matter", "doubt", "sooner", "later", "less", "fewer")
 
 
@@ -86,7 +80,9 @@ class NegationPerturbation(Perturbation):
             if new is None:
                 new = sentence.remove_negation(position)
             if new == "":
-                edited = "".join(delete_token(pieces, place))
+                edited = "".join(
+                    delete_token(sentence.restore_modal(pieces, places, position), place)
+                )
                 if edited.strip():
                     yield position, original, "", edited
             elif new is not None:
@@ -111,7 +107,7 @@ class _Sentence:
         word, cased = self.words[i], self.tokens[i][1]
         if not word or verbs.is_negative(word) or self._is_negated(i):
             return None
-        if word.endswith(_CLITICS) or (word.endswith("'s") and word[:-2] in _HOSTS):
+        if verbs.find_clitic(self.words, self.tokens, i):
             return cased + _match_capitals(" not", cased)
         if word in verbs.BE and word not in ("be", "been", "being"):
             return self._negate_auxiliary(i)
@@ -140,10 +136,24 @@ class _Sentence:
         # "No, thanks" and "no longer" are not negations of a noun.
         if word == "no":
             return "" if following and not after and following not in _NO_IDIOMS else None
-        if not verbs.is_negative(word) or word in ("never", "n't", "ain't"):
+        if word == "n't":  # of text that is split into words: "did n't"
+            return None if i == 0 or self.words[i - 1] == "ai" else ""
+        if not verbs.is_negative(word) or word in ("never", "ain't"):
             return None
         positive = verbs.get_auxiliary(word)
         return cased[: len(positive)] if word.startswith(positive) else match_case(positive, cased)
+
+    def restore_modal(
+        self, pieces: Sequence[str], places: Sequence[int], position: int
+    ) -> list[str]:
+        """Return the pieces of a sentence with "can" for the "ca" of "ca n't", whose second word goes."""
+        restored = list(pieces)
+        if position and self.words[position] == "n't":
+            before, cased, after = self.tokens[position - 1]
+            modal = verbs.SPLIT_MODALS.get(self.words[position - 1])
+            if modal:
+                restored[places[position - 1]] = before + match_case(modal, cased) + after
+        return restored
 
     def _fix_tag(self, i: int) -> str | None:
         """Return the tag of word `i`; taggers mistake "go" of "May I go" for a finite form."""
@@ -187,7 +197,8 @@ class _Sentence:
         return None
 
     def _is_negated(self, i: int) -> bool:
-        if self.words[i + 1 : i + 2] in (["not"], ["no"]) and not self.tokens[i][2]:
+        following = self.words[i + 1] if i + 1 < len(self.words) and not self.tokens[i][2] else ""
+        if following in ("not", "no", "n't", "never"):
             return True
         j = i - 1
         while j >= 0 and (verbs.is_adverb(self.words[j]) or self.words[j] == "to"):

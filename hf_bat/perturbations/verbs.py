@@ -55,6 +55,12 @@ _PARTICIPLES = _set(
     "written"
 )
 _SAME_PARTICIPLES = _set("become come run overcome")
+# After these words 's is "is" or "has"; after others it is a possessive.
+HOSTS = _set("he she it that there here who what where how everyone someone somebody everybody let")
+# Ending -> the kind of auxiliary that it is.
+CLITICS = {"'m": "be", "'re": "be", "'ve": "have", "'ll": "modal", "'d": "modal", "'s": "have"}
+# The first tokens of "can't", "won't" and "shan't" in text that is split into words: "ca n't".
+SPLIT_MODALS = {"ca": "can", "wo": "will", "sha": "shall"}
 _UNCHANGED = _set("bet burst cast cost cut hit hurt let put quit read set shut split spread")
 # Least share of verb uses for a word to pass as a verb: at the start of a sentence, in a place where
 # it may be one, and right after a subject.
@@ -78,6 +84,29 @@ _NEGATIVE_FORMS = {
 def is_negative(word: str) -> bool:
     """Return whether a normalized word negates the verb beside it: not, never, cannot, isn't, dont."""
     return word in _NEGATIVES or word.endswith("n't") or word in _NEGATIVE_FORMS
+
+
+def find_clitic(words: Sequence[str], tokens: Sequence[Token], i: int) -> str | None:
+    """Return the auxiliary that ends word `i`, or is all of it ("she 's"): 'm, 're, 've, 'll, 'd or 's.
+
+    Example:
+        >>> from hf_bat.perturbations.base import split_marks
+        >>> for text in ("She's lost.", "She 's lost.", "Kim's dog."):
+        ...     tokens = [split_marks(token) for token in text.split()]
+        ...     words = [word.lower() for _, word, _ in tokens]
+        ...     [find_clitic(words, tokens, i) for i in range(len(words))]
+        ["'s", None]
+        [None, "'s", None]
+        [None, None]
+    """
+    host, mark, ending = words[i].rpartition("'")
+    if not mark and tokens[i][0] in ("'", "\u2019") and i and not tokens[i - 1][2]:
+        # A separate token's apostrophe is a mark before its word.
+        host, ending = words[i - 1], words[i]
+    clitic = f"'{ending}"
+    if not host or clitic not in CLITICS or (clitic == "'s" and host not in HOSTS):
+        return None
+    return "let's" if host == "let" and clitic == "'s" else clitic
 
 
 def get_auxiliary(word: str) -> str:
@@ -166,8 +195,13 @@ def tag_with_rules(tokens: Sequence[Token]) -> Tags:
     tags: Tags = []
     clause = _Clause()
     words = [normalize_word(word) for _, word, _ in tokens]
-    for word, (_, _, after), following in zip(words, tokens, [*words[1:], ""], strict=False):
-        tags.append(clause.read(word, "" if after else following))
+    for i, (word, (_, _, after)) in enumerate(zip(words, tokens, strict=True)):
+        clitic = find_clitic(words, tokens, i)
+        if clitic:
+            clause.read_clitic(word, clitic)
+            tags.append(None)
+        else:
+            tags.append(clause.read(word, "" if after else "".join(words[i + 1 : i + 2])))
         if after:
             clause.end()
     return tags
@@ -184,6 +218,11 @@ class _Clause:
     def end(self) -> None:
         """Note a punctuation mark: the next words may have another finite verb."""
         self.finite = self.waiting = self.plural = False
+
+    def read_clitic(self, word: str, clitic: str) -> None:
+        """Note a word that ends in an auxiliary: "she's" is a subject with its finite verb."""
+        self.last, self.previous = CLITICS.get(clitic, "modal"), word
+        self.finite, self.waiting, self.plural = True, self.last == "modal", False
 
     def read(self, word: str, following: str) -> str | None:
         """Return the verb tag of the next word, and note the word."""
@@ -214,7 +253,7 @@ class _Clause:
             return None, "start"
         if is_negative(word):
             return None, "adverb"
-        if word in MODALS:
+        if word in MODALS or (word in SPLIT_MODALS and following == "n't"):
             return "MD", "modal"
         if word in BE:
             return BE[word], "be"

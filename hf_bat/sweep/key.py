@@ -95,6 +95,9 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         parts["canonicalize"] = MAPPING_VERSION
     if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):
         parts["number"] = NUMBER_VERSION
+    # Keys of runs that take the first rows of a file have no entry, because this was the only way.
+    if parts.pop("row_choice", None) is None and _has_limited_rows(arguments):
+        parts["row_choice"] = get_defaults()["row_choice"]
     table = arguments.get("synonyms")
     if table == "wordnet":
         # Keys of runs with WordNet's synonyms have no entry, because these were the default.
@@ -124,6 +127,15 @@ def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool
     attacks = {name.removeprefix("paper-") for name in arguments.get("attacks") or ()}
     is_drawn = bool(method.draws) and not arguments.get("canonicalize")
     return is_drawn or not attacks.isdisjoint(list_readers("synonyms"))
+
+
+def _has_limited_rows(arguments: Mapping[str, Any]) -> bool:
+    """Return whether a run uses a part of its rows, so that the choice of rows changes its result."""
+    limits = [arguments.get(name) for name in ("max_train_samples", "max_eval_samples")]
+    if arguments.get("attacks"):
+        default = get_defaults()["max_attack_samples"]
+        limits.append(arguments.get("max_attack_samples", default))
+    return any(limit is not None for limit in limits)
 
 
 def _list_exceptions(arguments: Mapping[str, Any]) -> frozenset[str]:

@@ -73,7 +73,7 @@ def test_command_writes_all_its_files(folder, tmp_path, capsys):
 
 
 def test_command_that_is_repeated_asks_the_model_nothing(folder, tmp_path, capsys):
-    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym"]
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "--skip-labels"]
     options += ["--rows", tmp_path / "rows.jsonl", "--json", tmp_path / "report.json"]
     reports, rows = [], []
     for _ in range(2):
@@ -87,17 +87,24 @@ def test_command_that_is_repeated_asks_the_model_nothing(folder, tmp_path, capsy
 
 
 def test_attack_on_no_row_is_reported(folder, tmp_path, capsys):
-    row = {"premise": "A big dog.", "hypothesis": "A dog."}
+    """A script that asks for a rate below a limit must not take a missing rate for one."""
+    row = {"premise": "A big dog.", "hypothesis": "A dog.", "label": None}
     (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
-    assert attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym") == 0
+    options = ["--data", tmp_path / "dev.jsonl", "--attacks", "antonym", "--json", tmp_path / "r"]
+    assert attack(folder, *options) == 2
     assert "antonym: no row was attacked (no label: 1)" in capsys.readouterr().err
+    assert json.loads((tmp_path / "r").read_text())["attacks"]["antonym"]["asr"] is None
+    del row["label"]
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
+    assert attack(folder, *options) == 2
+    assert "no row has the label column 'label'" in capsys.readouterr().err
 
 
 def test_rows_without_labels_are_counted(folder, tmp_path, capsys):
     labels = [0, -100, 1, -1]
     rows = [{"premise": "A big dog.", "hypothesis": "A dog.", "label": label} for label in labels]
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym") == 0
+    attack(folder, "--data", tmp_path / "dev.jsonl", "--attacks", "antonym", "--skip-labels")
     assert "skipped 2 of 4 rows without a label" in capsys.readouterr().err
 
 
@@ -142,7 +149,7 @@ def make_words(parts):
 
 
 def test_order_of_labels_without_names_is_reported(folder, tmp_path, capsys):
-    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--skip-labels"]
     assert attack(folder, *options) == 0
     assert "0 entailment, 1 neutral, 2 contradiction" in capsys.readouterr().err
     model = tiny_model("bert")
@@ -154,7 +161,8 @@ def test_order_of_labels_without_names_is_reported(folder, tmp_path, capsys):
 
 
 def test_smoothed_model_can_keep_stop_words(folder, tmp_path):
-    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 2]
+    options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "--max-samples", 4]
+    options += ["--skip-labels"]
     excluded = []
     for more in ([], ["--exclude-stopwords"]):
         out = ["--smooth", 5, *more, "--json", tmp_path / "r.json"]
@@ -176,7 +184,7 @@ def test_check_fails_on_a_figure_and_on_one_that_was_not_measured(folder, tmp_pa
     [line] = [x for x in capsys.readouterr().err.splitlines() if x.startswith("failed: ")]
     told = f"it is {round(summary['asr'], 3)} (95 % interval {low} to {high})"
     assert line == f"failed: synonym.asr>=0: {told}"
-    unlabeled = {"premise": "A big dog.", "hypothesis": "A dog."}
+    unlabeled = {"premise": "A big dog.", "hypothesis": "A dog.", "label": None}
     (tmp_path / "dev.jsonl").write_text(json.dumps(unlabeled) + "\n")
     options = ["--data", tmp_path / "dev.jsonl", "--attacks", "synonym", "--fail-if", "asr>0.9"]
     assert attack(folder, *options) == 1
@@ -209,3 +217,21 @@ def test_interruption_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "rows.jsonl") in capsys.readouterr().err.splitlines()[-1]
     assert attack(folder, *options) == 130
     assert "--rows FILE" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_skipped_labels_are_of_obstinate_attacks_and_skip_labels_of_all(folder, tmp_path, capsys):
+    """In training, skipped labels have no obstinate versions; an attack must not mean more by them."""
+    labels = ["entailment", "neutral", "contradiction"]
+    skipped = {}
+    for option in ("--skipped-labels", "--skip-labels"):
+        out = tmp_path / "report.json"
+        options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "--json", out]
+        # The model gives one label to all rows, so that no row is left if that one is skipped.
+        attack(folder, *options, option, *labels)
+        attacks = json.loads(out.read_text())["attacks"]
+        skipped[option] = {
+            name: summary["skipped_reasons"].get("label skipped", 0)
+            for name, summary in attacks.items()
+        }
+    assert skipped["--skip-labels"]["antonym"] == skipped["--skip-labels"]["synonym"] > 0
+    assert skipped["--skipped-labels"] == {**skipped["--skip-labels"], "synonym": 0}

@@ -84,12 +84,35 @@ def test_a_rate_over_no_edit_is_not_measured():
         assert summary[name] is None
     assert summary["per_label"]["entailment"]["asr"] is None
     [warning] = summary["warnings"]
-    assert "part-of-speech refuses 6 of 6" in warning and "--part-of-speech nltk" in warning
+    assert "part-of-speech refuses 6 of 6" in warning and "--part-of-speech off" in warning
     line = report.to_markdown().splitlines()[2].split(" | ")
     assert line[3] == "–"
     assert "synonym_asr" not in report.metrics()
     assert "own table" in report.to_markdown()
     assert warning in render_attack_page(report).replace("&#39;", "'")
+
+
+def test_part_of_speech_off_lets_a_table_of_another_language_attack():
+    for name, words in (("synonym", 3), ("antonym", 2)):
+        tables = {"synonyms": GERMAN_SYNONYMS, "antonyms": {"hund": ["katze"]}}
+        attack = Attack(name, always_first, part_of_speech="off", skip_labels=(), seed=1, **tables)
+        summary = attack.run(GERMAN)[name]
+        assert summary["attackable"] > 0 and summary["asr"] is not None
+        assert (
+            summary["allowed_per_row"] * summary["attempted"] == 2 * words - (name == "antonym") * 2
+        )
+        assert "part-of-speech" not in str(attack.recipe)
+
+
+def test_a_constraint_that_refuses_most_edits_of_a_table_gives_a_warning():
+    """One German word that is also English makes a rate, which says nothing about the others."""
+    tables = {"synonyms": {**GERMAN_SYNONYMS, "rennt": ["hand"], "brennt": ["brand"]}}
+    rows = [{"premise": "Der Hund gab die Hand.", "hypothesis": "Ein Hund.", "label": 0}]
+    tables["synonyms"]["hand"] = ["arm"]
+    summary = Attack("synonym", always_first, **tables).run(rows)["synonym"]
+    assert summary["asr"] == 0.0 and summary["allowed_per_row"] == 1
+    assert "part-of-speech refuses 80 % of the table's edits" in summary["warnings"][0]
+    assert "--part-of-speech off" in summary["warnings"][0]
 
 
 def test_robustness_needs_measured_rates():

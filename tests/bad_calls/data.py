@@ -63,6 +63,10 @@ CALLS = [
     bad_column("lists", "label", [0]),
     bad_column("dicts", "label", {"a": 0}),
     bad_column("spellings of one name", "'yes'", "Yes", "yes", "no"),
+    bad_column("one class", "one class only (4)", 4, 4),
+    bad_column("no class", "no class labels", None, None),
+    bad_column("a class -1 or none", "-1 0 1 if it is one, and 0 1 if not", 0, 1, -1),
+    bad_column("a class -1 or none, as text", "-1 0 1 if it is one", "0", "1", "-1"),
     # Rows
     bad_rows("label out of range", "label 3 in row 1", [ROW, ROW | {"label": 3}]),
     bad_rows("regression", "0.5", [ROW | {"label": 0.0}, ROW | {"label": 0.5}]),

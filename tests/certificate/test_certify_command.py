@@ -8,6 +8,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat import SubstitutionTable
 from hf_bat.cli import main
+from hf_bat.data import choose_rows
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_files_and_table(folder, tmp_path, capsys):
         "unlimited",
     ]
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").open()]
-    assert [row["idx"] for row in rows] == list(range(8))
+    assert [row["idx"] for row in rows] == choose_rows(12, 8)
     assert {row["outcome"] for row in rows} <= {"certified", "not certified", "abstained"}
     # A second run reads the rows file and asks the model nothing.
     assert call("certify", folder, *flags) == 0

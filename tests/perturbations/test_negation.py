@@ -57,6 +57,14 @@ ADDED = {
     "She must leave.": ["She mustn't leave.", "She must not leave."],
     "It may rain.": ["It may not rain.", "It may not rain."],
     "May I go?": ["May I not go?"],
+    # contractions, also as tokens of their own
+    "She's lost her keys.": ["She's not lost her keys.", "She's not lost her keys."],
+    "She 's lost her keys .": ["She 's not lost her keys .", "She 's not lost her keys ."],
+    "You'll like it.": ["You'll not like it.", "You'll not like it."],
+    "I've really enjoyed it.": ["I've not really enjoyed it.", "I've really not enjoyed it."],
+    "It 's a dog .": ["It 's not a dog ."],
+    "Kim 's dog runs .": ["Kim 's dog doesn't run ."],
+    "He has never gone .": [],
     # participles and infinitives
     "A man sitting.": ["A man not sitting."],
     "He is riding.": ["He isn't riding.", "He is not riding."],
@@ -77,6 +85,11 @@ ADDED = {
     "An excited crowd in a crowded street.": [],
 }
 REMOVED = {
+    # text that is split into words, as in treebanks
+    "He did n't like it .": ["He did like it ."],
+    "It is n't funny .": ["It is funny ."],
+    "I ca n't believe it .": ["I can believe it ."],
+    "Wo n't they go ?": ["Will they go ?"],
     "He is not here.": ["He is here."],
     "He is not, however, here.": ["He is, however, here."],
     "Not all dogs.": ["All dogs."],

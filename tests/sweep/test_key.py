@@ -98,7 +98,11 @@ def test_key_is_the_hash_of_arguments_and_launcher(tmp_path):
     config = hashlib.sha256(b"{}").hexdigest()
     model = {"sha256": hashlib.sha256(f"config.json {config}".encode()).hexdigest()}
     run = {**BASE, "model_name_or_path": str(tmp_path), "method": "a2t", "seed": 7}
-    added = {"adversarial_weight": 1.0, "synonyms": "default: counterfitted"}
+    added = {
+        "adversarial_weight": 1.0,
+        "synonyms": "default: counterfitted",
+        "row_choice": "even",
+    }
     hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
     content = {**run, "model_name_or_path": model, **added}
     for arguments, known in ((run, content), (hub, {**hub, **added})):
@@ -162,8 +166,8 @@ def test_runs_of_the_study_keep_their_keys(repository, tmp_path, monkeypatch):
             monkeypatch.setattr(
                 f"hf_bat.sweep.key.{function}", lambda path, name, known=hashes: known[name]
             )
-        # Without a table they had WordNet's synonyms, which were the default.
-        tables = {"synonyms": "wordnet", **run["arguments"]}
+        # Without a table they had WordNet's synonyms, which were the default, and the first rows.
+        tables = {"synonyms": "wordnet", "row_choice": "first", **run["arguments"]}
         arguments = {**tables, "model_name_or_path": str(tmp_path)}
         assert identify(arguments) == run["identity"]
         assert make_run(arguments).key == run["key"]
@@ -213,8 +217,8 @@ def test_key_depends_on_checkpoints_if_the_best_one_is_the_result():
     assert key(**steps) == key(**steps, logging_steps=7)
 
 
-# The key of this run before WordNet's synonyms were replaced as the default.
-OLD_RUN = "--model_name_or_path some/model --task snli --attacks antonym synonym"
+# The key of this run before WordNet's synonyms, and the first rows of a file, were replaced as the default.
+OLD_RUN = "--model_name_or_path some/model --task snli --attacks antonym synonym --row_choice first"
 OLD_KEY = "93484b9f9def9fe2"
 
 
@@ -222,6 +226,21 @@ def test_a_run_with_the_wordnet_synonyms_has_the_key_that_it_had_as_the_default(
     assert make_run(parse_flags(f"{OLD_RUN} --synonyms wordnet")).key == OLD_KEY
     keys = {make_run(parse_flags(OLD_RUN + more)).key for more in ("", " --synonyms counterfitted")}
     assert len(keys) == 2 and OLD_KEY not in keys
+
+
+def test_the_choice_of_rows_is_in_the_key_where_a_limit_keeps_some():
+    base = "--model_name_or_path some/model --task snli"
+    for limit in ("--max_train_samples 9", "--max_eval_samples 9", "--attacks antonym"):
+        plain, even, first = (
+            make_run(parse_flags(f"{base} {limit} {more}")).key
+            for more in ("", "--row_choice even", "--row_choice first")
+        )
+        assert plain == even != first
+    keys = {
+        make_run(parse_flags(f"{base} {more}")).key
+        for more in ("", "--row_choice even", "--row_choice first")
+    }
+    assert len(keys) == 1, "all rows are used"
 
 
 def test_the_default_synonyms_are_in_the_key_where_they_are_used():

@@ -1,0 +1,264 @@
+"""Read CSV and TSV files: the width of each line is checked, and texts stay as they are written."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from hf_bat.errors import HfBatError
+from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
+
+_LONGEST_CELL = 1 << 30
+# Integers of Arrow have 64 bits.
+_LARGEST = 2**63
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_DECIMAL = re.compile(r"-?\d+\.\d*([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """The hash of a text file's content, and its encoding."""
+
+    sha256: str
+    encoding: str
+
+
+def scan_text(path: Path, is_json: bool = False) -> FileScan:
+    """Read all lines of a text file, which may be gzipped, and check them before a parser does.
+
+    Parsers report late, or not at all, a file that is not UTF-8 (or UTF-16 with its mark), a damaged gzip
+    file, and JSON rows that are not objects.
+    """
+    digest = hashlib.sha256()
+    try:
+        if path.suffix == ".gz":
+            check_gzip(path)
+        with _open_bytes(path) as file:
+            encoding = _detect_encoding(file.read(4))
+            file.seek(0)
+            first = next((line.strip() for line in file if line.strip()), b"")
+            first = first.removeprefix(codecs.BOM_UTF8)
+            file.seek(0)
+            if is_json and encoding != "utf-16":
+                _check_json(path, first)
+            is_lines = is_json and first[:1] + first[-1:] == b"{}"
+            decoder = codecs.getincrementaldecoder(encoding)()
+            for number, line in enumerate(file, start=1):
+                digest.update(line)
+                # pyarrow ends the process if a block of lines begins with it.
+                if is_lines and line.strip() == b"null":
+                    raise HfBatError(f"line {number} is null, not an object; remove it")
+                try:
+                    decoder.decode(line)
+                except UnicodeDecodeError as error:
+                    byte = f"byte 0x{error.object[error.start]:02x}"
+                    raise HfBatError(
+                        f"line {number} is not UTF-8 text ({byte}); save the file as UTF-8 (from Windows: "
+                        "`iconv -f cp1252 -t utf-8`)"
+                    ) from error
+    except HfBatError as error:
+        raise HfBatError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise HfBatError(f"cannot read {path}: {error.strerror or error}") from error
+    return FileScan(digest.hexdigest(), encoding)
+
+
+def _check_json(path: Path, first: bytes) -> None:
+    """Check the first line of JSON lines, or a list of rows."""
+    if first.startswith(b"["):
+        data = read_bytes(path, MAX_DOCUMENT_BYTES).removeprefix(codecs.BOM_UTF8)
+        if not all(isinstance(row, dict) for row in parse_json(data)):
+            raise HfBatError("its list holds other values than objects")
+    elif first and not first.startswith(b"{"):
+        raise HfBatError("its first line is not a JSON object")
+
+
+def _open_bytes(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+
+
+def _detect_encoding(start: bytes) -> str:
+    """Return the encoding that a byte-order mark tells, else UTF-8."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
+
+
+def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Read a CSV or TSV file with a header; return column -> values.
+
+    Args:
+        path: The file, which may be gzipped.
+        delimiter: The delimiter of cells.
+        texts: Columns that hold texts, whose cells are not read as numbers.
+
+    Returns:
+        The columns. If all cells of a column are numbers or empty, they are integers, or floats, and `None`
+        for an empty cell; other cells are strings.
+
+    Raises:
+        HfBatError: If a line has not the width of the header, or its quotes do not match; it names the line.
+    """
+    encoding = scan_text(path).encoding
+    quoting = csv.QUOTE_MINIMAL
+    if delimiter == "\t":
+        quoting = detect_tsv_quoting(path, encoding)
+    with _open_text(path, encoding) as file:
+        lines = _read_lines(file, path, delimiter, quoting)
+        _, header = next(lines, (0, []))
+        if not header:
+            raise HfBatError(f"{path} holds no rows")
+        names = _name_columns(header, path)
+        rows: list[list[str]] = []
+        suspects: list[tuple[int, int]] = []
+        for (first, last), cells in lines:
+            if len(cells) != len(names):
+                raise HfBatError(_describe_width(path, first, last, cells, header, delimiter))
+            if last > first and _looks_joined(cells, delimiter):
+                suspects.append((first, len(rows)))
+            rows.append(cells)
+    if not rows:
+        raise HfBatError(f"{path} holds no rows")
+    columns = {
+        name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    _check_joined(path, suspects, columns, rows, delimiter)
+    return {
+        name: values if name in texts else _parse_numbers(values)
+        for name, values in columns.items()
+    }
+
+
+def _open_text(path: Path, encoding: str) -> TextIO:
+    """Open a text file, which may be gzipped, for `csv`, which reads the ends of lines itself."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    stream: TextIO = opener(path, "rt", encoding=encoding, errors="replace", newline="")
+    return stream
+
+
+def detect_tsv_quoting(path: Path, encoding: str = "utf-8-sig") -> int:
+    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE."""
+    widths = set()
+    with _open_text(path, encoding) as file, _allow_long_cells():
+        try:
+            for cells in csv.reader(file, delimiter="\t", strict=True):
+                # A quote that is text, at the start of a cell, swallows all rows up to the next quote.
+                if any("\t" in cell and "\n" in cell for cell in cells):
+                    return csv.QUOTE_NONE
+                widths.add(len(cells))
+        except csv.Error:
+            return csv.QUOTE_NONE
+    # Quoted cells give every row the same number of cells; blank lines have none.
+    return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
+
+
+@contextmanager
+def _allow_long_cells() -> Iterator[None]:
+    """Let `csv` read cells of more than 131,072 characters."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_lines(
+    file: TextIO, path: Path, delimiter: str, quoting: int
+) -> Iterator[tuple[Any, list[str]]]:
+    """Yield the cells of each row, with its first and last line; blank lines are left out."""
+    with _allow_long_cells():
+        # Strict, because a quote inside a quoted cell would be dropped without a word.
+        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+        last = 0
+        try:
+            for cells in reader:
+                first, last = last + 1, reader.line_num
+                if cells:
+                    yield (first, last), cells
+        except csv.Error as error:
+            raise HfBatError(
+                f"{path}, line {last + 1}: its quotes do not match ({error}); write a quote inside a quoted "
+                "cell twice"
+            ) from error
+
+
+def _name_columns(header: list[str], path: Path) -> list[str]:
+    # pandas writes its index under an empty name, and names it so when it reads it.
+    names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise HfBatError(f"{path}: its header has column {repeated!r} twice; rename one")
+    return names
+
+
+def _describe_width(
+    path: Path, first: int, last: int, cells: list[str], header: list[str], delimiter: str
+) -> str:
+    where = f"{path}, line {first}" if first == last else f"{path}, lines {first} to {last}"
+    mark = "tab" if delimiter == "\t" else "comma"
+    if last > first:
+        advice = "a quote that opens a cell may have no end"
+    elif len(cells) > len(header):
+        advice = f"quote a cell that has a {mark} in it, and end no line with a {mark}"
+    else:
+        advice = f"give each line as many {mark}s as the header, and quote a cell with a line break"
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        advice = f"its cells may be separated by other marks than {mark}s"
+    return f"{where}: {len(cells)} cells, but the header has {len(header)}; {advice}"
+
+
+def _looks_joined(cells: list[str], delimiter: str) -> bool:
+    """Return whether a cell that spans lines holds what could be rows: each line has the header's width."""
+    text = delimiter.join(cells)
+    return len(cells) > 1 and all(
+        line.count(delimiter) == len(cells) - 1 for line in re.split(r"\r?\n", text)
+    )
+
+
+def _check_joined(
+    path: Path,
+    suspects: list[tuple[int, int]],
+    columns: dict[str, list[str]],
+    rows: list[list[str]],
+    delimiter: str,
+) -> None:
+    """Raise an error if two lone quotes have joined rows to one.
+
+    The lines of a suspect are rows if the cells that would end the first of them occur in these columns of
+    other rows; in a text with line breaks and commas they do not.
+    """
+    if not suspects:
+        return
+    spans = {number for _, number in suspects}
+    known: defaultdict[int, set[str]] = defaultdict(set)
+    for place, values in enumerate(columns.values()):
+        known[place] = {value for row, value in enumerate(values) if row not in spans}
+    for line, number in suspects:
+        cells = re.split(r"\r?\n", delimiter.join(rows[number]))[0].split(delimiter)
+        if any(cell and cell in known[place] for place, cell in enumerate(cells)):
+            raise HfBatError(
+                f"{path}, line {line}: a quote joins this line and the next to one row; write a quote that "
+                'is part of a text as "" and put the text in quotes'
+            )
+
+
+def _parse_numbers(values: list[str]) -> list[Any]:
+    """Return the cells of a column as numbers if all that are not empty are numbers, else as they are."""
+    given = [value.strip() for value in values if value.strip()]
+    if not given:
+        return values
+    # A number that would be written in another way, such as 007, is text.
+    if all(map(_INTEGER.fullmatch, given)) and all(abs(int(value)) < _LARGEST for value in given):
+        return [int(value) if value.strip() else None for value in values]
+    if all(_INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value) for value in given):
+        return [float(value) if value.strip() else None for value in values]
+    return values

@@ -1,0 +1,428 @@
+"""Kinds of input that people have trouble with, each made as a file or object, and its outcome.
+
+`docs/inputs.md` lists the same kinds: a row of the page is an entry here, and its test shows the outcome.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_models import tiny_tokenizer
+from transformers import BertConfig
+
+from hf_bat import HfBatError
+from hf_bat.attack.rows import read_examples
+from hf_bat.data import choose_rows, prepare_dataset
+from hf_bat.labels import find_label_names
+from hf_bat.tasks import load_split, user_task, with_label_names
+
+TASK = user_task(["text"], ["bad", "good"])
+OWN = user_task(["text"])
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "inputs.md"
+
+
+class Kind(NamedTuple):
+    """A kind of input: a row of the page, and the test of its outcome."""
+
+    group: str
+    kind: str
+    outcome: str
+    check: Callable[[Path], None]
+
+
+def load(folder: Path, name: str, content: str | bytes, task: Any = TASK) -> datasets.Dataset:
+    """Load a file with this content."""
+    data = content if isinstance(content, bytes) else content.encode()
+    (folder / name).write_bytes(data)
+    return load_split(folder / name, str(folder / "cache"), task)
+
+
+def refuse(call: Callable[[], Any], *words: str) -> None:
+    """Check that a call raises an error of one line with these words."""
+    with pytest.raises(HfBatError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def read_labels(rows: Any, task: Any = TASK, config: Any = None) -> list[int | None]:
+    """Return the labels that an attack and training read, which must be the same."""
+    examples = read_examples(rows, task, config)
+    if all(e.label is not None and e.reason is None for e in examples):
+        config = config or BertConfig(num_labels=len(task.label_names))
+        prepared = prepare_dataset(rows, task, config, "rows")
+        assert prepared["label"][:] == [e.label for e in examples]
+    return [e.label for e in examples]
+
+
+def name_classes(labels: list[Any], column: str = "label") -> tuple[str, ...]:
+    """Return the class names that training finds in a column."""
+    rows = datasets.Dataset.from_list([{"text": "A.", "label": label} for label in labels])
+    return find_label_names(rows, OWN)
+
+
+def with_labels(*labels: Any) -> list[dict[str, Any]]:
+    """Return rows with these labels."""
+    return [{"text": f"Text {number}.", "label": label} for number, label in enumerate(labels)]
+
+
+# ---- CSV and TSV ---------------------------------------------------------------------------------
+
+
+def check_trailing_comma(folder: Path) -> None:
+    for content in ("text,label\nA.,0,\nB.,1,\n", "text,label\nOh, no.,0\nB.,1\n"):
+        refuse(lambda c=content: load(folder, "a.csv", c), "a.csv, line 2: 3 cells", "header has 2")
+    refuse(lambda: load(folder, "a.tsv", "text\tlabel\nA.\t0\nB.\t1\t\n"), "a.tsv, line 3: 3 cells")
+
+
+def check_short_line(folder: Path) -> None:
+    refuse(lambda: load(folder, "a.csv", "text,label\nA.,0\nB\nc.,1\n"), "line 3: 1 cells")
+
+
+def check_lone_quote(folder: Path) -> None:
+    cases = {
+        'text,label\nA.,0\n"B.,1\nC.,0\n': "line 3",
+        'text,label\nA.,0\n"B.,1\n"C.",0\n': "line 3",
+        'text,label\nA.,0\n"B.,1\nC.",0\nD.,1\n': "line 3",
+        'text,label\n"He said "no" to it.",0\n': "line 2",
+    }
+    for content, where in cases.items():
+        refuse(lambda c=content: load(folder, "a.csv", c), f"a.csv, {where}", "quote")
+
+
+def check_quoted_line_breaks(folder: Path) -> None:
+    rows = [["text", "label"], ["Dear all,\nthis is, in short, it.", "0"], ['5" of "rain".', "1"]]
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows(rows)
+    assert load(folder, "a.csv", stream.getvalue())["text"][:] == [rows[1][0], rows[2][0]]
+
+
+def check_numbers_in_texts(folder: Path) -> None:
+    rows = load(folder, "a.csv", "text,label\n007,0\n1.50,1\n,1\n2024,0\n")
+    assert rows["text"][:] == ["007", "1.50", "", "2024"] and rows["label"][:] == [0, 1, 1, 0]
+    # Without a task, numbers are numbers, but for those that would be written in another way.
+    other = load(folder, "b.csv", "code,count,label\n007,3,0\n008,,1\n", None)
+    assert other["code"][:] == ["007", "008"] and other["count"][:] == [3, None]
+
+
+def check_odd_cell_far_down(folder: Path) -> None:
+    lines = [f"Text {n}.,{n},{n % 2}" for n in range(10_500)]
+    lines[10_400] = "Text.,many,1"
+    rows = load(folder, "a.csv", "\n".join(["text,note,label", *lines]))
+    assert rows["note"][10_400] == "many" and rows["note"][3] == "3"
+    assert rows["label"][10_400] == 1
+
+
+def check_semicolons(folder: Path) -> None:
+    refuse(lambda: load(folder, "a.csv", "text;label\nOh, no.;0\n"), "line 2", "other marks")
+
+
+def check_repeated_column(folder: Path) -> None:
+    refuse(lambda: load(folder, "a.csv", "text,text,label\nA.,B.,0\n"), "'text' twice")
+
+
+def check_byte_order_mark(folder: Path) -> None:
+    table = "text,label\nA “dog”.,0\nB.,1\n"
+    lines = '{"text": "A “dog”.", "label": 0}\n{"text": "B.", "label": 1}\n'
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        for name, content in (("a.csv", table), ("a.jsonl", lines)):
+            rows = load(folder, name, content.encode(encoding))
+            assert rows.column_names == ["text", "label"], (name, encoding)
+            assert rows["text"][:] == ["A “dog”.", "B."]
+
+
+def check_windows_encoding(folder: Path) -> None:
+    for name, content in (
+        ("a.csv", "text,label\nA.,1\nA “dog”.,0\n"),
+        ("a.jsonl", '{"text": "A.", "label": 1}\n\n{"text": "A “dog”.", "label": 0}\n'),
+    ):
+        refuse(
+            lambda n=name, c=content: load(folder, n, c.encode("cp1252")), name, "UTF-8", "iconv"
+        )
+
+
+def check_same_time_stamp(folder: Path) -> None:
+    for name in ("a.jsonl", "a.csv", "a.parquet"):
+        for label in (0, 1):
+            path = folder / name
+            if name == "a.parquet":
+                datasets.Dataset.from_list(with_labels(label)).to_parquet(path)
+            else:
+                row = json.dumps({"text": "A.", "label": label})
+                path.write_text(f"text,label\nA.,{label}\n" if name == "a.csv" else f"{row}\n")
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            rows = load_split(path, str(folder / "cache"))
+            assert rows["label"][:] == [label], name
+
+
+# ---- labels --------------------------------------------------------------------------------------
+
+
+def check_truth_values(folder: Path) -> None:
+    # A model whose first label is True is right on every row.
+    true_first = user_task(["text"], ["True", "False"])
+    for yes, no in ((True, False), ("True", "False"), ("true", "FALSE"), (np.True_, np.False_)):
+        assert read_labels(with_labels(yes, no), true_first) == [0, 1]
+        assert read_labels(with_labels(yes, no), user_task(["text"], ["false", "true"])) == [1, 0]
+        assert read_labels(with_labels(yes, no), user_task(["text"], ["0", "1"])) == [1, 0]
+        words = "write 0 for bad and 1 for good"
+        refuse(lambda y=yes: read_labels(with_labels(y), TASK), "label True in row 0", words)
+    rows = load(folder, "a.csv", "text,label\nA.,True\nB.,False\n", OWN)
+    assert find_label_names(rows, OWN) == ("False", "True")
+
+
+def check_negative_class(folder: Path) -> None:
+    assert name_classes([-1, 1, 1]) == name_classes(["-1", "1"]) == ("-1", "1")
+    refuse(lambda: name_classes([-1, 0, 1]), "-1 0 1 if it is one, and 0 1 if not")
+    named = user_task(["text"], ["-1", "0", "1"])
+    assert read_labels(with_labels(-1, 0, 1), named) == [0, 1, 2]
+
+
+def check_numbers_that_skip(folder: Path) -> None:
+    for numbers in ([1, 2, 3, 4], [100, 116, 108], [0, 5]):
+        names = tuple(map(str, sorted(numbers)))
+        assert name_classes(numbers) == name_classes([str(n) for n in numbers]) == names
+        task = with_label_names(OWN, names)
+        config = BertConfig(num_labels=len(names))
+        expected = [names.index(str(number)) for number in numbers]
+        assert read_labels(with_labels(*numbers), task, config) == expected
+        assert read_labels(with_labels(*map(float, numbers)), task, config) == expected
+
+
+def check_empty_label_cell(folder: Path) -> None:
+    full = load(folder, "train.csv", "text,label\nA.,1\nB.,2\nC.,3\n", OWN)
+    gap = load(folder, "dev.csv", "text,label\nA.,1\nB.,\nC.,2\nD.,3\n", OWN)
+    names = find_label_names(full, OWN)
+    assert names == find_label_names(gap, OWN) == ("1", "2", "3")
+    assert read_labels(gap, with_label_names(OWN, names)) == [0, None, 1, 2]
+
+
+def check_null_words(folder: Path) -> None:
+    for null in (None, math.nan, np.float64("nan"), pd.NA, pd.NaT, "", " ", "nan", "NaN", "<NA>"):
+        examples = read_examples(with_labels("good", null), TASK, None)
+        assert [e.reason for e in examples] == [None, "no label"], null
+    assert name_classes(["yes", "nan", "no", None]) == ("no", "yes")
+    assert read_labels(with_labels("null", "set"), user_task(["text"], ["null", "set"])) == [0, 1]
+
+
+def check_one_class(folder: Path) -> None:
+    refuse(lambda: name_classes([3, 3]), "one class only (3)")
+    refuse(lambda: name_classes(["yes", "", None]), "one class only (yes)")
+
+
+def check_arrays_as_labels(folder: Path) -> None:
+    rows = with_labels(np.array(1), np.array([0]), torch.tensor(1), np.int64(0), 1.0)
+    assert [e.label for e in read_examples(rows, TASK, None)] == [1, 0, 1, 0, 1]
+    for label in ([0, 1], np.array([0, 1]), {"a": 1}):
+        rows = with_labels(label)
+        refuse(lambda r=rows: read_examples(r, TASK, None), "row 0", "not a number or name")
+
+
+def check_column_labels(folder: Path) -> None:
+    rows = [{"text": "A.", "labels": 1}, {"text": "B.", "labels": 0}]
+    assert read_labels(rows) == read_labels(datasets.Dataset.from_list(rows)) == [1, 0]
+
+
+def check_no_label_column(folder: Path) -> None:
+    rows = [{"text": "A.", "lable": 1}]
+    words = ("label column 'label'", "text, lable")
+    refuse(lambda: read_examples(rows, TASK, None), *words)
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "no column 'label'", "lable")
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
+
+def check_missing_texts(folder: Path) -> None:
+    for null in (None, math.nan, pd.NA, "  "):
+        rows = [{"text": "A.", "label": 0}, {"text": null, "label": 1}]
+        assert [e.reason for e in read_examples(rows, TASK, None)] == [None, "empty text"]
+        assert len(prepare_dataset(rows, TASK, BertConfig(num_labels=2), "rows")) == 1
+        kept = prepare_dataset(rows, TASK, BertConfig(num_labels=2), "rows", keep_all=True)
+        assert kept["text"][1].strip() == ""
+
+
+def check_other_types(folder: Path) -> None:
+    for value in (b"A dog.", ["A", "dog."], 7, 7.5, {"en": "A."}):
+        rows = [{"text": value, "label": 0}]
+        for call in (
+            lambda r=rows: read_examples(r, TASK, None),
+            lambda r=rows: prepare_dataset(r, TASK, None, "rows"),
+            lambda r=rows: prepare_dataset(r, TASK, None, "rows", keep_all=True),
+        ):
+            refuse(call, "column 'text' in row 0", type(value).__name__, "must be a string")
+
+
+def check_mixed_types(folder: Path) -> None:
+    rows = [{"text": "A.", "label": 0}, {"text": 5, "label": 1}]
+    refuse(lambda: read_examples(rows, TASK, None), "row 1", "5 (int)")
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "'text'", "5 (int) in row 1")
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def check_other_containers(folder: Path) -> None:
+    rows = with_labels(1, 0, 1)
+    frame = pd.DataFrame(rows, index=[7, 8, 9])
+    columns = {"text": [row["text"] for row in rows], "label": [1, 0, 1]}
+    for given in (frame, columns, datasets.Dataset.from_list(rows), iter(rows)):
+        assert [e.label for e in read_examples(given, TASK, None)] == [1, 0, 1]
+    for given in (frame, columns):
+        prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
+        assert prepared["label"][:] == [1, 0, 1] and prepared["idx"][:] == [0, 1, 2]
+    # A missing text makes a column of floats and strings.
+    frame.loc[8, "text"] = math.nan
+    assert prepare_dataset(frame, TASK, BertConfig(num_labels=2), "rows")["idx"][:] == [0, 2]
+    splits = datasets.DatasetDict(train=datasets.Dataset.from_list(rows))
+    for call in (
+        lambda: read_examples(splits, TASK, None),
+        lambda: prepare_dataset(splits, TASK, None, "rows"),
+    ):
+        refuse(call, "DatasetDict of train", "choose one split")
+
+
+def check_transforms(folder: Path) -> None:
+    rows, tokenizer = datasets.Dataset.from_list(with_labels(1, 0)), tiny_tokenizer()
+    tokenizing = rows.with_transform(lambda batch: tokenizer(batch["text"]))
+    upper = rows.with_transform(lambda b: {**b, "text": [t.upper() for t in b["text"]]})
+    for given, first in ((tokenizing, "Text 0."), (upper, "TEXT 0.")):
+        assert read_examples(given, TASK, None)[0].texts == (first,)
+        prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
+        assert prepared["text"][0] == first and prepared["label"][:] == [1, 0]
+
+
+def check_idx(folder: Path) -> None:
+    for value in (None, math.nan, 0.5, -math.inf, ""):
+        rows = [{"text": "A.", "label": 0, "idx": value}]
+        refuse(lambda r=rows: read_examples(r, TASK, None), "row 0 has idx", "drop the column")
+        if value != "":
+            refuse(lambda r=rows: prepare_dataset(r, TASK, None, "rows"), "'idx'", "in row 0")
+    rows = [{"text": "A.", "label": n, "idx": value} for n, value in enumerate((4.0, np.int64(2)))]
+    assert [e.idx for e in read_examples(rows, TASK, None)] == [4, 2]
+    frame = pd.DataFrame(rows)
+    assert prepare_dataset(frame, TASK, BertConfig(num_labels=2), "rows")["idx"][:] == [4, 2]
+
+
+def check_sorted_file(folder: Path) -> None:
+    rows = with_labels(*[0] * 50, *[1] * 50)
+    chosen = read_examples(rows, TASK, None, 10)
+    assert [e.label for e in chosen] == [0] * 5 + [1] * 5
+    assert [e.idx for e in chosen] == list(range(0, 100, 10))
+    assert chosen == read_examples(datasets.Dataset.from_list(rows), TASK, None, 10)
+    assert [e.idx for e in read_examples(rows, TASK, None, 10, "first")] == list(range(10))
+    refuse(lambda: read_examples(rows, TASK, None, 10, "last"), "row_choice 'last'")
+
+
+KINDS = [
+    Kind(group, kind, outcome, check)
+    for group, entries in {
+        "CSV and TSV files": [
+            ("A line with more cells than the header: a trailing comma, a comma outside quotes",
+             "error that names the line", check_trailing_comma),
+            ("A line with fewer cells than the header", "error that names the line", check_short_line),
+            ("A lone quote, which would join rows to one; a quote inside quotes", "error that names the line",
+             check_lone_quote),
+            ("Line breaks, commas and quotes inside quoted cells", "read as they are",
+             check_quoted_line_breaks),
+            ("Numbers such as 007 in a text column", "stay text; an empty cell is an empty text",
+             check_numbers_in_texts),
+            ("One odd cell after 10,000 rows of numbers", "the column is text", check_odd_cell_far_down),
+            ("Cells separated by semicolons", "error that says so", check_semicolons),
+            ("Two columns of one name", "error that names the column", check_repeated_column),
+        ],
+        "Files": [
+            ("A byte-order mark; UTF-16 with its mark", "read as UTF-8 without one", check_byte_order_mark),
+            ("Windows-1252 and other encodings than UTF-8", "error that names the line and the cure",
+             check_windows_encoding),
+            ("A file replaced by another with the same time stamp", "the new rows are read",
+             check_same_time_stamp),
+        ],
+        "Labels": [
+            ("True and False", "by name, in any order of the names; else an error that offers 1 and 0",
+             check_truth_values),
+            ("A class -1", "a class beside 1; beside 0, 1, ... an error that asks for label names",
+             check_negative_class),
+            ("Numbers that do not count from 0: 1 to 4, 100 to 116", "the classes that occur, named so",
+             check_numbers_that_skip),
+            ("An empty cell in a label column", "a row without label; the names of the others stay",
+             check_empty_label_cell),
+            ("NaN, pandas' NA, \"nan\"", "no label, unless a label has that name", check_null_words),
+            ("One class only", "error", check_one_class),
+            ("Arrays of one number", "read as the number; of several, an error that names the row",
+             check_arrays_as_labels),
+            ("A column `labels` instead of `label`", "read", check_column_labels),
+            ("No row has the label column", "error that lists the columns", check_no_label_column),
+        ],
+        "Texts": [
+            ("Missing: None, NaN, NA", "an empty text: dropped and counted", check_missing_texts),
+            ("Bytes, lists, numbers", "error that names the row", check_other_types),
+            ("Strings and numbers in one column", "error that names the row", check_mixed_types),
+        ],
+        "Rows": [
+            ("Data frames, dicts of columns, iterators; a `DatasetDict`",
+             "read; an error that asks for one split", check_other_containers),
+            ("`set_transform`", "its texts are read; one that tokenizes is left out", check_transforms),
+            ("`idx` that is null, NaN or fractional", "error that names the row", check_idx),
+            ("The first N rows of a file sorted by class",
+             "N rows are spread evenly over the file and their classes logged; `--row-choice first` keeps "
+             "the first", check_sorted_file),
+        ],
+    }.items()
+    for kind, outcome, check in entries
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.check.__name__.removeprefix("check_"))
+def test_kind_of_input(kind, tmp_path):
+    kind.check(tmp_path)
+
+
+def read_page() -> list[tuple[str, str, str]]:
+    """Return (group, kind, outcome) of each row of the page's tables."""
+    group, rows = "", []
+    for line in PAGE.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            group = line[3:]
+        elif line.startswith("| ") and not line.startswith("| Kind of input |"):
+            kind, outcome = (cell.strip() for cell in line.strip("|").split(" | "))
+            rows.append((group, kind, outcome))
+    return rows
+
+
+def test_page_lists_the_kinds_that_are_tested():
+    assert read_page() == [(k.group, k.kind, k.outcome) for k in KINDS]
+
+
+@pytest.mark.parametrize(("count", "limit"), [(10, 3), (7, 7), (1000, 1), (5, 9), (101, 100)])
+def test_chosen_rows_are_spread_evenly(count, limit):
+    chosen = list(choose_rows(count, limit))
+    assert len(chosen) == len({*chosen}) == min(count, limit) and chosen == sorted(chosen)
+    gaps = np.diff(chosen)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+def write_page() -> None:
+    """Replace the tables of the page by the kinds tested."""
+    head = PAGE.read_text("utf-8").split("\n## ")[0].rstrip() if PAGE.is_file() else "# Inputs"
+    parts = [head]
+    for group in dict.fromkeys(kind.group for kind in KINDS):
+        parts += ["", f"## {group}", "", "| Kind of input | What happens now |", "|---|---|"]
+        parts += [f"| {k.kind} | {k.outcome} |" for k in KINDS if k.group == group]
+    PAGE.write_text("\n".join(parts) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    write_page()
