@@ -16,7 +16,7 @@ from importlib import import_module
 
 from hf_bat.attack.ranks import leave
 from hf_bat.commands.options import add_shared
-from hf_bat.console import apply_style, hide_output, strip_log_escapes
+from hf_bat.console import apply_style, escape_output, hide_output, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.version import __version__
 
@@ -120,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     It is 0 for success, 2 for bad input (one line on stderr says which) and 130 if interrupted.
     """
+    # Here, because nearly everything that a command prints holds words, labels or names of others.
+    with escape_output():
+        return _run_command(argv)
+
+
+def _run_command(argv: Sequence[str] | None) -> int:
     if argv is None:
         strip_log_escapes()
         if not sys.stderr.isatty():

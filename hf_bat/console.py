@@ -13,7 +13,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar, cast
+
+from hf_bat.text import escape_controls
 
 T = TypeVar("T")
 # ANSI codes for red, green and yellow.
@@ -66,6 +68,48 @@ def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     ]
 
 
+class _Escaped:
+    """Writes to a stream with control characters as escapes, other than those that hf_bat writes.
+
+    It is no `io` stream, because those close themselves, and so the stream, when they are collected.
+    """
+
+    def __init__(self, stream: Any, kept: str):
+        self.stream = stream
+        self._kept = re.compile(f"({kept})")
+
+    def write(self, text: str) -> int:
+        # Odd parts are kept.
+        parts = self._kept.split(text)
+        parts[::2] = map(escape_controls, parts[::2])
+        self.stream.write("".join(parts))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        # `fileno`, `isatty`, `encoding` and the others are those of the stream.
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def escape_output() -> Iterator[None]:
+    """Print control characters of texts, labels and file names as escapes on stdout and stderr.
+
+    A terminal would obey them: they can clear the screen, hide a line or change the window's title.
+    """
+    colors = "|".join(rf"\x1b\[{code}m" for code in (0, *_STYLES.values()))
+    out, error = (colors if has_colors(stream) else "(?!)" for stream in (sys.stdout, sys.stderr))
+    moves = r"\r|\x1b\[A|\x1b\[2?K"
+    with (
+        redirect_stdout(cast(TextIO, _Escaped(sys.stdout, out))),
+        redirect_stderr(cast(TextIO, _Escaped(sys.stderr, f"{error}|{moves}"))),
+    ):
+        yield
+
+
 class _Discard(io.TextIOBase):
     """A stream that discards text. It is never closed, because loggers may keep it."""
 
@@ -76,7 +120,9 @@ class _Discard(io.TextIOBase):
 @contextmanager
 def hide_output() -> Iterator[None]:
     """Hide everything that Python code writes to stdout or stderr, including log lines."""
-    nowhere, consoles = _Discard(), (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    nowhere, consoles = _Discard(), [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
+    # Handlers made before `escape_output` keep the stream itself.
+    consoles += [console.stream for console in consoles if isinstance(console, _Escaped)]
     # A handler keeps the stream that was stderr when its library was imported.
     handlers = [
         (handler, handler.stream)
@@ -96,18 +142,20 @@ def hide_output() -> Iterator[None]:
 
 
 def strip_log_escapes() -> None:
-    """Remove escapes from all further log lines of this process, unless stderr shows colors.
+    """Remove styles from all further log lines of this process, and escape what texts do to a terminal.
 
-    transformers reports missing weights in bold, even into a file.
+    transformers reports missing weights in bold, even into a file. With colors on stderr styles stay.
     """
-    if has_colors(sys.stderr):
-        return
+    keeps_styles = has_colors(sys.stderr)
     make_record = logging.getLogRecordFactory()
 
     def make_plain_record(*args: Any, **options: Any) -> logging.LogRecord:
         record = make_record(*args, **options)
-        if isinstance(record.msg, str):
-            record.msg = _ESCAPE.sub("", record.msg)
+        if not isinstance(record.msg, str):
+            return record
+        parts = re.split(f"({_ESCAPE.pattern})", record.getMessage())
+        parts[::2] = map(escape_controls, parts[::2])
+        record.msg, record.args = "".join(parts if keeps_styles else parts[::2]), None
         return record
 
     logging.setLogRecordFactory(make_plain_record)

@@ -23,7 +23,13 @@ from hf_bat.attack.models import load
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.callbacks import drop_missing_metrics
-from hf_bat.console import hide_library_bars, hide_output, on_terminal, strip_log_escapes
+from hf_bat.console import (
+    escape_output,
+    hide_library_bars,
+    hide_output,
+    on_terminal,
+    strip_log_escapes,
+)
 from hf_bat.data import choose_rows
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.summary import read_results, summary_table
@@ -120,7 +126,11 @@ def make_trainer(
     rows to evaluate, in this order.
     """
     name = run.model_name_or_path
-    options = {"cache_dir": run.cache_dir, "revision": run.model_revision}
+    options = {
+        "cache_dir": run.cache_dir,
+        "revision": run.model_revision,
+        "trust_remote_code": run.trust_remote_code,
+    }
     config = load("AutoConfig", run.config_name or name, "model", **options)
     task = _name_labels(task, rows, config)
     if task.label_names:
@@ -278,7 +288,9 @@ def evaluate(
     metrics = evaluate_sets(trainer, rows)
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
-            metrics[f"eval_samples{suffix}"] = len(rows[f"validation{suffix}"])
+            # Rows without a label or with an empty text are not evaluated.
+            evaluations = [e for e in trainer.evaluations if e.name == f"eval{suffix}"]
+            metrics[f"eval_samples{suffix}"] = evaluations[-1].rows
     trainer.log_metrics("eval", metrics)
     defense = trainer.canonicalizer.describe() if trainer.canonicalizer is not None else None
     # save_metrics updates all_results.json, so the key of an earlier run must be overwritten.
@@ -388,7 +400,8 @@ def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """Run the main function of a program that trains, and exit with the status that it returns."""
     strip_log_escapes()
-    status = main()
+    with escape_output():
+        status = main()
     if status == 0:
         leave()
     sys.exit(status)

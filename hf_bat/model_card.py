@@ -6,6 +6,7 @@ contains no folder of this machine, no host name and no token.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -26,6 +27,7 @@ from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
 from hf_bat.pooling import get_default_pooling
 from hf_bat.saved_perturbations import collect_tables
 from hf_bat.tasks import Task
+from hf_bat.text import escape_markdown, format_code
 from hf_bat.version import __version__
 
 if TYPE_CHECKING:
@@ -231,7 +233,10 @@ def _load_template() -> Any:
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "code": lambda value: f"`{value}`",
+        "code": lambda value: format_code(str(value)),
+        "plain": lambda value: escape_markdown(str(value)),
+        # As Python, with double quotes.
+        "string_literal": lambda text: json.dumps(text),
         "name_data": _name_data,
         "table": lambda attacks: AttackReport(attacks).to_markdown(),
     }
@@ -243,9 +248,9 @@ def _name_data(data: Mapping[str, str]) -> str:
     """Return the name of a data set for the text; the split only of one from the Hub."""
     # Names of tasks have no slash.
     if "/" not in data["type"]:
-        return f"`{data['type']}` (rows of the user's own)"
-    configuration = f", `{data['config']}`" if "config" in data else ""
-    return f"`{data['type']}`{configuration}, split `{data['split']}`"
+        return f"{format_code(data['type'])} (rows of the user's own)"
+    configuration = f", {format_code(data['config'])}" if "config" in data else ""
+    return f"{format_code(data['type'])}{configuration}, split {format_code(data['split'])}"
 
 
 def warn_local_base(model: Any) -> None:

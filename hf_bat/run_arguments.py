@@ -36,6 +36,7 @@ class RunArguments:
     tokenizer_name: str | None = describe("Another tokenizer.")
     cache_dir: str | None = describe("Folder for downloaded models.")
     model_revision: str = describe("Branch, tag or commit on the Hub.", "main")
+    trust_remote_code: bool = describe("Run code of the model's repository on the Hub.", False)
     ignore_mismatched_sizes: bool = describe(
         "Replace a head with other labels by a new one.", False
     )

@@ -13,7 +13,47 @@ import unicodedata
 from collections.abc import Iterator
 
 _SPACES = re.compile(r"(\s+)")  # a group, so that splitting keeps the white space
+# Characters that command a terminal, reverse the direction of text, or cannot be encoded.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKUP = re.compile(r"[&<>|\[\]`*]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text with control characters as escapes; line ends and tabs are kept.
+
+    Example:
+        >>> escape_controls("a\x1b[2Jb")
+        'a\\x1b[2Jb'
+    """
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return one line of Markdown that shows a text as it is, also in a cell of a table.
+
+    Example:
+        >>> escape_markdown("<img src=x> | `a`")
+        '&lt;img src=x&gt; \\| \\`a\\`'
+    """
+    line = escape_controls(" ".join(text.split()))
+    return _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), line)
+
+
+def format_code(text: str) -> str:
+    r"""Return a text as a code span of Markdown, in which no markup works.
+
+    Example:
+        >>> format_code("label"), format_code("a`b")
+        ('`label`', '`` a`b ``')
+    """
+    line = escape_controls(" ".join(text.split()))
+    if "`" not in line:
+        return f"`{line}`"
+    # The fence must be longer than each run of backticks inside.
+    fence = "`" * (1 + max(map(len, re.findall("`+", line))))
+    return f"{fence} {line} {fence}"
 
 
 def split_pieces(text: str) -> list[str]:

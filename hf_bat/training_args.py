@@ -73,7 +73,7 @@ def copy_help(cls: Any) -> Any:
 
 
 @copy_help
-@dataclass
+@dataclass(repr=False)  # that of TrainingArguments hides tokens
 class BalancedTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the options of Balanced Adversarial Training.
 

@@ -569,16 +569,27 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
     """Load a model or tokenizer.
 
     `factory` is a class of transformers whose `from_pretrained` takes the options; `title` is for messages.
+    Code of the model's repository is not run unless the options ask for it.
     """
     import transformers
 
     try:
+        # Without a value transformers asks on the terminal.
+        options = {"trust_remote_code": False, **options}
         return getattr(transformers, factory).from_pretrained(path, **options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged file may raise nearly anything
         if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
             raise HfBatError(
                 f"cannot load the {title} {path}: the adapter's head does not fit its base as configured; "
                 "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
                 "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
             ) from error
-        raise HfBatError(f"cannot load the {title} {path}: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), "")
+        if not isinstance(error, (OSError, RuntimeError, ValueError)):
+            reason = f"damaged file ({type(error).__name__}: {reason})"
+        if "trust_remote_code" in str(error):
+            reason = (
+                "it needs code of its repository, which is not run; if you trust it, load it with "
+                "trust_remote_code=True (--trust_remote_code of a training run)"
+            )
+        raise HfBatError(f"cannot load the {title} {path}: {reason}") from error

@@ -25,6 +25,7 @@ from hf_bat.console import align, apply_style
 from hf_bat.files import dump_json, write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.stats import format_rate
+from hf_bat.text import escape_markdown
 
 # Keys of reports and rows that disclose that a model does not read the plain input.
 DISCLOSED = ("preprocessing_defence", "smoothed")
@@ -42,6 +43,8 @@ _FILTER_HINT = (
     "Some of these edits need not change the answer; with the label filter (--label-filter) they are "
     "counted separately."
 )
+# A text that begins with one of these is a formula to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _ADVICE = {
     "part-of-speech": "if the text is not English, give --part-of-speech off (part_of_speech='off')",
 }
@@ -108,7 +111,10 @@ class AttackReport:
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one CSV line per row and attack, with a column for each text, completely or not at all."""
+        """Write one CSV line per row and attack, with a column for each text, completely or not at all.
+
+        A text that a spreadsheet would take for a formula has a `'` before it.
+        """
         flat = list(map(_flatten, self._mark_rows()))
         # Rows differ in their columns, because fields that do not apply are left out.
         names = list(dict.fromkeys(name for row in flat for name in row))
@@ -158,7 +164,7 @@ class AttackReport:
     def to_markdown(self) -> str:
         """Return a table with one line per attack, below what must be disclosed about the model."""
         has_filter = self._has_filter()
-        heads, cells = ["attack"], [[attack] for attack in self.attacks]
+        heads, cells = ["attack"], [[escape_markdown(attack)] for attack in self.attacks]
         for figure in list_figures("table"):
             if figure.edits != "all" and not has_filter:
                 continue
@@ -170,9 +176,11 @@ class AttackReport:
                     line.append("–".join(f"{100 * bound:.1f}" for bound in bounds) or "–")
         lines = [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
         if text := disclosure(self.about):
-            lines = [text, "", *lines]
+            lines = [escape_markdown(text), "", *lines]
         tables = [(name, summary.get("table")) for name, summary in self.attacks.items()]
-        named = [f"- {name}: {name_table(table)}" for name, table in tables if table]
+        named = [
+            escape_markdown(f"- {name}: {name_table(table)}") for name, table in tables if table
+        ]
         if named:
             lines += ["", "Tables of replacements:", "", *named]
         return "\n".join(lines)
@@ -500,4 +508,8 @@ def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
             flat[name] = dump_json(value)
         else:
             flat[name] = value
-    return flat
+    # Texts and labels come from data: "=HYPERLINK(...)" would be a link to anywhere.
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        for name, value in flat.items()
+    }

@@ -11,6 +11,7 @@ from typing import Any
 from hf_bat.attack.report import disclosure
 from hf_bat.files import write_json
 from hf_bat.stats import Share
+from hf_bat.text import escape_markdown
 
 Row = Mapping[str, Any]
 CERTIFIED, NOT_CERTIFIED, ABSTAINED = "certified", "not certified", "abstained"
@@ -57,7 +58,7 @@ class CertificateReport:
         summary, defense = self.summary, disclosure(self.about)
         lines = [
             summary["certifies"],
-            *(["", defense] if defense else []),
+            *(["", escape_markdown(defense)] if defense else []),
             "",
             "| adversary replaces | certified | not certified | abstained | certified accuracy | 95 % |",
             "|---|---:|---:|---:|---:|---|",

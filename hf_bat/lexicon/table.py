@@ -302,7 +302,8 @@ def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
     (folder / WORDS_FILE).write_bytes(data)
     card = Template(_CARD.read_text(encoding="utf-8")).substitute(
         repo=repo,
-        kind=table.metadata.get("kind", "substitutions"),
+        # In the YAML of the card, where other characters have meanings.
+        kind=re.sub(r"[^\w .-]", "?", str(table.metadata.get("kind", "substitutions")))[:60],
         words=f"{len(table):,}",
         replacements=f"{sum(map(len, table.values())):,}",
         fingerprint=table.fingerprint,

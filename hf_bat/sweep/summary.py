@@ -14,6 +14,7 @@ from hf_bat.evaluation.summary import name_figures
 from hf_bat.files import dump_json, make_folder, write_atomically
 from hf_bat.stats import clip_to_share, t_interval
 from hf_bat.sweep.grid import Run
+from hf_bat.text import escape_markdown
 
 _SEEDS = ("seed", "data_seed")
 # The default axes of the frontier.
@@ -131,12 +132,14 @@ def markdown(groups: Sequence[Group]) -> str:
     titles = _name_columns(groups)
     lines: list[str] = []
     for line in disclosures((g.name, {"preprocessing_defence": g.defense}) for g in groups):
-        lines += [line, ""]
+        lines += [escape_markdown(line), ""]
     lines.append("| run | seeds | " + " | ".join(titles.values()) + " |")
     lines.append("|---" * (2 + len(titles)) + "|")
     for group in groups:
         cells = [_format_cell(group.values.get(name, [])) for name in titles]
-        lines.append(f"| {group.name} | {len(group.runs)} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {escape_markdown(group.name)} | {len(group.runs)} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
