@@ -23,8 +23,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from hf_bat import get_task  # noqa: E402
+from hf_bat.counterfactual import build_rules, make_suite  # noqa: E402
+
 # The first rows of the validation set were reported before; the last ones choose settings.
 FIRST_TEST_ROW, LAST_TEST_ROW, TUNING_ROWS = 4000, 8000, 1842
+MOST_SICK_ROWS = 2000
+# Share of word pairs that the counterfactual runs never draw.
+HELD_OUT = 0.2
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
 METHODS: dict[str, list[str]] = {
     "normal": ["--method", "normal"],
@@ -34,7 +42,7 @@ METHODS: dict[str, list[str]] = {
     "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4"],
     "triplet": ["--method", "triplet"],
     "likelihood": ["--method", "likelihood"],
-    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", "0.2"],
+    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT)],
 }
 
 
@@ -48,7 +56,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def write_data(data: Path, folder: Path, is_dev: bool) -> None:
+def locate_data(options: argparse.Namespace) -> Path:
+    return options.output_dir / ("data-dev" if options.dev else "data")
+
+
+def write_data(data: Path, folder: Path, is_dev: bool, attacked_rows: int) -> None:
     """Write the rows to attack, and one file of rows whose accuracy is measured by category."""
     validation = read_rows(data / "snli/validation.jsonl.gz")
     tuning = validation[-TUNING_ROWS:]
@@ -61,7 +73,7 @@ def write_data(data: Path, folder: Path, is_dev: bool) -> None:
     parts = {
         "snli": test,
         "mnli": mnli[:2000] if is_dev else mnli[2000:],
-        "sick": sick[:2000] if is_dev else sick,
+        "sick": sick[:MOST_SICK_ROWS],
         "lexical": read_rows(data / "lexical_contrast/validation.jsonl.gz"),
     }
     columns = ("premise", "hypothesis", "label")
@@ -70,6 +82,11 @@ def write_data(data: Path, folder: Path, is_dev: bool) -> None:
         for name, rows in parts.items()
         for row in rows
     ]
+    snli = get_task("snli")
+    rules = build_rules(snli, snli.label_names, held_out=HELD_OUT)
+    for pair in make_suite(rules, test[:attacked_rows], snli, snli.label_names):
+        row = {**pair, "label": snli.label_names.index(pair["label"])}
+        suites.append({column: row[column] for column in columns} | {"category": row["category"]})
     write_rows(folder / "suites.jsonl", suites)
 
 
@@ -77,7 +94,7 @@ def make_steps(
     options: argparse.Namespace, seed: int, method: str, flags: list[str]
 ) -> Iterator[tuple[Path, list[str]]]:
     """Yield (file that a finished step has written, its command) for one run."""
-    out, data = options.output_dir, options.output_dir / "data"
+    out, data = options.output_dir, locate_data(options)
     name = f"{seed}-{method}"
     start = options.encoder if method == "start" else out / "models" / f"{seed}-start"
     python = [sys.executable]
@@ -151,13 +168,13 @@ def main() -> None:
                         help='another method of your own: "name: --method ... --rules ..."')  # fmt: skip
     parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")
     parser.add_argument("--train_rows", type=int, default=16_000)
-    parser.add_argument("--attacked_rows", type=int, default=1000)
+    parser.add_argument("--attacked_rows", type=int, default=600)
     parser.add_argument("--learning_rate", default="1e-4")
     parser.add_argument("--precision", nargs="*", default=[], metavar="FLAG", help="e.g. --bf16")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     options = parser.parse_args()
     options.precision = [f"--{flag.lstrip('-')}" for flag in options.precision]
-    write_data(options.data, options.output_dir / "data", options.dev)
+    write_data(options.data, locate_data(options), options.dev, options.attacked_rows)
     runs = {name: METHODS[name] for name in options.methods}
     for variant in options.variant:
         name, _, flags = variant.partition(":")

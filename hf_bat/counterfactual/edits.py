@@ -149,6 +149,9 @@ EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
     "posture": list_postures,
     "negation": list_negations,
 }
+# How often a kind is drawn. A negation fits nearly every sentence and a class of words few, so that with
+# equal chances a model hardly saw two colors.
+_KIND_WEIGHTS = {"antonym": 2.0, "sister": 4.0, "number": 4.0, "posture": 1.0, "negation": 1.0}
 
 
 def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
@@ -160,7 +163,7 @@ def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 def draw_exclusive(
     sentence: Sentence, rng: RandomSource, is_allowed: Callable[[ExclusiveEdit], bool] | None = None
 ) -> ExclusiveEdit | None:
-    """Draw a kind of exclusive edit, a word, then an edit of the word, each with equal chances.
+    """Draw a kind of exclusive edit by its weight, then a word, then an edit of the word.
 
     Args:
         sentence: The sentence.
@@ -170,7 +173,14 @@ def draw_exclusive(
     kinds = list(EXCLUSIVE_EDITS)
     # One kind at a time, because listing all of them would take most of a draw.
     while kinds:
-        kind = kinds.pop(int(rng.random() * len(kinds)))
+        point = rng.random() * sum(_KIND_WEIGHTS[kind] for kind in kinds)
+        kind = kinds[-1]
+        for candidate in kinds:
+            point -= _KIND_WEIGHTS[candidate]
+            if point < 0:
+                kind = candidate
+                break
+        kinds.remove(kind)
         edits = list(EXCLUSIVE_EDITS[kind](sentence))
         if is_allowed is not None:
             edits = list(filter(is_allowed, edits))
