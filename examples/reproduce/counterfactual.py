@@ -17,8 +17,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,65 @@ sys.path.insert(0, str(ROOT))
 from hf_bat import get_task  # noqa: E402
 from hf_bat.counterfactual import build_rules, make_suite  # noqa: E402
 
-# The first rows of the validation set were reported before; the last ones choose settings.
-FIRST_TEST_ROW, LAST_TEST_ROW, TUNING_ROWS = 4000, 8000, 1842
-MOST_SICK_ROWS = 2000
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The rows of one task: training set, rows that choose settings, and rows that are reported."""
+
+    train: str
+    validation: str
+    tuning: slice
+    test: slice
+    columns: tuple[str, ...] = ("premise", "hypothesis")
+    # Category -> file and rows of other suites, for choosing settings and for the report.
+    dev_suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
+    suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
+    has_contrast: bool = False
+
+
+LEXICAL = ("lexical_contrast/validation", slice(None))
+# docs/results/counterfactual/protocol.md names the role of each part.
+STUDIES = {
+    "snli": Study(
+        "snli/train",
+        "snli/validation",
+        tuning=slice(8000, None),
+        test=slice(4000, 8000),
+        dev_suites={
+            "mnli": ("mnli/validation_matched", slice(2000)),
+            "sick": ("sick/train", slice(2000)),
+            "lexical": LEXICAL,
+        },
+        suites={
+            "mnli": ("mnli/validation_matched", slice(2000, None)),
+            "sick": ("sick/test", slice(2000)),
+            "lexical": LEXICAL,
+        },
+        has_contrast=True,
+    ),
+    "mnli": Study(
+        "mnli/train",
+        "mnli/validation_matched",
+        tuning=slice(2000),
+        test=slice(2000, None),
+        suites={
+            "mismatched": ("mnli/validation_mismatched", slice(None)),
+            "snli": ("snli/validation", slice(4000, 6000)),
+            "lexical": LEXICAL,
+        },
+        has_contrast=True,
+    ),
+    "qqp": Study(
+        "qqp/train",
+        "qqp/validation",
+        tuning=slice(500),
+        test=slice(500, None),
+        columns=("question1", "question2"),
+        suites={"mrpc": ("mrpc/validation", slice(None))},
+    ),
+}
 # Share of word pairs that the counterfactual runs never draw.
 HELD_OUT = 0.2
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
@@ -46,12 +103,12 @@ METHODS: dict[str, list[str]] = {
 }
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[Row]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
@@ -60,34 +117,33 @@ def locate_data(options: argparse.Namespace) -> Path:
     return options.output_dir / ("data-dev" if options.dev else "data")
 
 
-def write_data(data: Path, folder: Path, is_dev: bool, attacked_rows: int) -> None:
-    """Write the rows to attack, and one file of rows whose accuracy is measured by category."""
-    validation = read_rows(data / "snli/validation.jsonl.gz")
-    tuning = validation[-TUNING_ROWS:]
-    test = tuning if is_dev else validation[FIRST_TEST_ROW:LAST_TEST_ROW]
+def write_data(options: argparse.Namespace) -> None:
+    """Write the training rows, the rows to attack, and a file of suites, told apart by `category`."""
+    study, folder = STUDIES[options.task], locate_data(options)
+    validation = read_rows(options.data / f"{study.validation}.jsonl.gz")
+    tuning = validation[study.tuning]
+    test = tuning if options.dev else validation[study.test]
+    train = read_rows(options.data / f"{study.train}.jsonl.gz")
+    write_rows(folder / "train.jsonl", train[: options.train_rows])
     write_rows(folder / "tune.jsonl", tuning)
-    write_rows(folder / "attacked.jsonl", test)
-    mnli = read_rows(data / "mnli/validation_matched.jsonl.gz")
-    # The test rows of SICK and the second half of MNLI are reported only.
-    sick = read_rows(data / ("sick/train.jsonl.gz" if is_dev else "sick/test.jsonl.gz"))
-    parts = {
-        "snli": test,
-        "mnli": mnli[:2000] if is_dev else mnli[2000:],
-        "sick": sick[:MOST_SICK_ROWS],
-        "lexical": read_rows(data / "lexical_contrast/validation.jsonl.gz"),
-    }
-    columns = ("premise", "hypothesis", "label")
-    suites = [
-        {**{column: row[column] for column in columns}, "category": name}
-        for name, rows in parts.items()
-        for row in rows
-    ]
-    snli = get_task("snli")
-    rules = build_rules(snli, snli.label_names, held_out=HELD_OUT)
-    for pair in make_suite(rules, test[:attacked_rows], snli, snli.label_names):
-        row = {**pair, "label": snli.label_names.index(pair["label"])}
-        suites.append({column: row[column] for column in columns} | {"category": row["category"]})
+    write_rows(folder / "attacked.jsonl", test[: options.attacked_rows])
+    suites = [make_suite_row(study, options.task, row) for row in test]
+    for category, (file, part) in (study.dev_suites if options.dev else study.suites).items():
+        rows = read_rows(options.data / f"{file}.jsonl.gz")[part]
+        suites += [make_suite_row(study, category, row) for row in rows]
+    task = get_task(options.task)
+    rules = build_rules(task, task.label_names, held_out=HELD_OUT)
+    for pair in make_suite(rules, test[: options.attacked_rows], task, task.label_names):
+        row = {**pair, "label": task.label_names.index(pair["label"])}
+        suites.append(make_suite_row(study, pair["category"], row))
     write_rows(folder / "suites.jsonl", suites)
+
+
+def make_suite_row(study: Study, category: str, row: Row) -> Row:
+    # MRPC's sentences have other names than QQP's questions.
+    names = ("sentence1", "sentence2") if "sentence1" in row else study.columns
+    texts = dict(zip(study.columns, (row[name] for name in names), strict=True))
+    return {**texts, "label": row["label"], "category": category}
 
 
 def make_steps(
@@ -100,8 +156,7 @@ def make_steps(
     python = [sys.executable]
     train = [
         *python, str(ROOT / "examples/run_glue_bat.py"), "--model_name_or_path", str(start),
-        "--task_name", "snli", "--train_file", str(options.data / "snli/train.jsonl.gz"),
-        "--max_train_samples", str(options.train_rows), "--row_choice", "first",
+        "--task_name", options.task, "--train_file", str(data / "train.jsonl"),
         "--validation_file", str(data / "tune.jsonl"),
         "--num_train_epochs", "2" if method == "start" else "1", "--do_train", "--do_eval",
         "--per_device_train_batch_size", "32", "--learning_rate", options.learning_rate, "--use_cpu",
@@ -116,10 +171,10 @@ def make_steps(
     command = [*python, "-m", "hf_bat.cli"]
     results = out / ("dev" if options.dev else "results")
     results.mkdir(parents=True, exist_ok=True)
-    for kind, file in (
-        ("suites", data / "suites.jsonl"),
-        ("contrast", options.data / "snli_contrast/validation.jsonl.gz"),
-    ):
+    files = {"suites": data / "suites.jsonl"}
+    if STUDIES[options.task].has_contrast:
+        files["contrast"] = options.data / "snli_contrast/validation.jsonl.gz"
+    for kind, file in files.items():
         path = results / f"{name}.{kind}.json"
         task = [] if kind == "suites" else ["--task", "snli"]
         rows = str(path.with_suffix(".rows.jsonl"))
@@ -127,11 +182,9 @@ def make_steps(
                      "--rows", rows, "--max-seq-length", "128"]  # fmt: skip
     path = results / f"{name}.attack.json"
     yield path, [
-        *command, "attack", *model, "--task", "snli", "--data", str(data / "attacked.jsonl"),
-        "--attacks", "antonym", "negation", "synonym", "--label-filter",
-        "--row-choice", "first", "--max-samples", str(options.attacked_rows),
-        "--max-seq-length", "128", "--json", str(path),
-        "--rows", str(path.with_suffix(".rows.jsonl")),
+        *command, "attack", *model, "--task", options.task, "--data", str(data / "attacked.jsonl"),
+        "--attacks", "antonym", "negation", "synonym", "--label-filter", "--max-seq-length", "128",
+        "--json", str(path), "--rows", str(path.with_suffix(".rows.jsonl")),
     ]  # fmt: skip
 
 
@@ -162,6 +215,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--encoder", required=True, help="pretrained encoder")
     parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--task", choices=list(STUDIES), default="snli")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
@@ -174,7 +228,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     options = parser.parse_args()
     options.precision = [f"--{flag.lstrip('-')}" for flag in options.precision]
-    write_data(options.data, locate_data(options), options.dev, options.attacked_rows)
+    write_data(options)
     runs = {name: METHODS[name] for name in options.methods}
     for variant in options.variant:
         name, _, flags = variant.partition(":")

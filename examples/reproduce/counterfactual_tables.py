@@ -1,0 +1,220 @@
+"""Print the tables of the counterfactual study (docs/results/counterfactual/protocol.md).
+
+    python examples/reproduce/counterfactual_tables.py --data $HF_BAT_DATA --collect study/results \\
+        --outcomes docs/results/counterfactual/snli
+
+`--collect` reads the results of `counterfactual.py` and keeps the outcome of each row in one small file per
+run, under `--outcomes`. The tables are computed from these files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from hf_bat.attack import AttackResult  # noqa: E402
+from hf_bat.attack.figures import FIGURES as ATTACK_FIGURES  # noqa: E402
+from hf_bat.evaluation.contrast import group_by_original  # noqa: E402
+from hf_bat.stats import percentile_interval  # noqa: E402
+
+Row = dict[str, Any]
+# Unit -> (part, whole). A unit is a row, or an original with its edits.
+Outcomes = dict[str, tuple[int, int]]
+RESAMPLES = 2000
+# Figure -> the attack and the attack's figure.
+ATTACKS = {
+    "antonym strict": ("antonym", "asr"),
+    "antonym confident": ("antonym", "asr_confident"),
+    "label-changing swaps kept": ("antonym", "valid_keep_rate"),
+    "other swaps kept": ("antonym", "invalid_keep_rate"),
+    "negation strict": ("negation", "asr"),
+    "synonym": ("synonym", "asr"),
+}
+# Category -> figure. A suite named as the study's task holds its reported rows.
+SUITES = {"snli": "SNLI", "mnli": "MNLI", "mismatched": "MNLI mismatched", "sick": "SICK",
+          "qqp": "QQP", "mrpc": "MRPC"}  # fmt: skip
+FIGURES = (
+    "accuracy", *SUITES.values(), "lexical contradiction", "lexical entailment", "edits by people",
+    "one-word edits", "premise edits", "hypothesis edits", "obstinate errors", "fickle errors",
+    *ATTACKS, "seen pairs", "unseen pairs", "rule pairs",
+)  # fmt: skip
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def count_suites(rows: Iterable[Row], task: str) -> dict[str, Outcomes]:
+    """Return the outcomes of the rows of all suites, which `category` tells apart."""
+    outcomes: dict[str, Outcomes] = defaultdict(dict)
+    for row in rows:
+        category, unit, outcome = row["category"], str(row["idx"]), (int(row["correct"]), 1)
+        if category == "lexical":
+            if row["label"] != "neutral":
+                outcomes[f"lexical {row['label']}"][unit] = outcome
+        elif category in SUITES:
+            outcomes["accuracy" if category == task else SUITES[category]][unit] = outcome
+        else:
+            outcomes["rule pairs"][unit] = outcome
+            _, _, part = category.partition(":")
+            if part:
+                outcomes[f"{part} pairs"][unit] = outcome
+    return outcomes
+
+
+def list_kinds(edit: Row, original: Row) -> Iterator[str]:
+    """Yield the kinds of an edit by people: which sentence it changes, and whether in one word only."""
+    changed = [column for column in ("premise", "hypothesis") if edit[column] != original[column]]
+    if len(changed) == 1:
+        yield f"{changed[0]} edits"
+        old, new = original[changed[0]].split(), edit[changed[0]].split()
+        if len(old) == len(new) and sum(a != b for a, b in zip(old, new, strict=True)) == 1:
+            yield "one-word edits"
+
+
+def count_contrast(rows: Iterable[Row], texts: dict[int, Row]) -> dict[str, Outcomes]:
+    """Return the outcomes of edits by people; a unit is an original, because its edits are alike."""
+    outcomes: dict[str, Outcomes] = defaultdict(dict)
+    for original_idx, (original, *edits) in group_by_original(rows).items():
+        counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for edit in edits:
+            kinds = list_kinds(texts[edit["idx"]], texts[original_idx])
+            for figure in ("edits by people", *kinds):
+                counts[figure][0] += int(edit["correct"])
+                counts[figure][1] += 1
+            error = "fickle" if edit["label"] == original["label"] else "obstinate"
+            counts[f"{error} errors"][0] += int(edit["error"] == error)
+            counts[f"{error} errors"][1] += 1
+        for figure, (part, whole) in counts.items():
+            outcomes[figure][str(original_idx)] = part, whole
+    return outcomes
+
+
+def count_attacks(rows: Iterable[Row]) -> dict[str, Outcomes]:
+    """Return the outcomes of the attacked rows."""
+    outcomes: dict[str, Outcomes] = defaultdict(dict)
+    for row in rows:
+        result = AttackResult.from_dict(row)
+        for figure, (attack, name) in ATTACKS.items():
+            if result.attack == attack:
+                part, whole = ATTACK_FIGURES[name].measure_row(result)
+                if whole:
+                    outcomes[figure][str(result.idx)] = int(part), int(whole)
+    return outcomes
+
+
+def collect(results: Path, data: Path, outcomes: Path, task: str) -> None:
+    """Write the outcomes of each run that has all of its results."""
+    texts = {row["idx"]: row for row in read_rows(data / "snli_contrast/validation.jsonl.gz")}
+    outcomes.mkdir(parents=True, exist_ok=True)
+    for path in sorted(results.glob("*.attack.rows.jsonl.gz")):
+        run = path.name.removesuffix(".attack.rows.jsonl.gz")
+        counts = count_suites(read_rows(results / f"{run}.suites.rows.jsonl.gz"), task)
+        counts |= count_attacks(read_rows(path))
+        contrast = results / f"{run}.contrast.rows.jsonl.gz"
+        if contrast.exists():
+            counts |= count_contrast(read_rows(contrast), texts)
+        content = json.dumps(counts, separators=(",", ":")).encode()
+        (outcomes / f"{run}.json.gz").write_bytes(gzip.compress(content, mtime=0))
+
+
+def read_outcomes(folder: Path) -> dict[str, dict[int, dict[str, Outcomes]]]:
+    """Return method -> seed -> figure -> outcomes."""
+    runs: dict[str, dict[int, dict[str, Outcomes]]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.json.gz")):
+        seed, _, method = path.name.removesuffix(".json.gz").partition("-")
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            runs[method][int(seed)] = json.load(file)
+    return runs
+
+
+def resample(
+    runs: dict[int, dict[str, Outcomes]], base: dict[int, dict[str, Outcomes]], figure: str
+) -> tuple[list[float], list[float], tuple[float, float] | None]:
+    """Return the rates by seed, those of `base`, and the 95 % interval of the mean difference.
+
+    Units and seeds are drawn with replacement, the same ones for both methods.
+    """
+    seeds = sorted(set(runs) & set(base))
+    seeds = [seed for seed in seeds if figure in runs[seed] and figure in base[seed]]
+    if not seeds:
+        return [], [], None
+    units = sorted(set().union(*(side[seed][figure] for seed in seeds for side in (runs, base))))
+    counts = np.array(
+        [
+            [[side[seed][figure].get(unit, (0, 0)) for unit in units] for seed in seeds]
+            for side in (runs, base)
+        ],
+        dtype=float,
+    )  # (method, seed, unit, part and whole)
+    totals = counts.sum(axis=2)
+    rates = totals[..., 0] / totals[..., 1]
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
+    drawn = np.einsum("ru,msuk->rmsk", weights.astype(float), counts, optimize=True)
+    drawn_rates = drawn[..., 0] / drawn[..., 1]
+    by_seed = drawn_rates[:, 0] - drawn_rates[:, 1]
+    places = rng.integers(len(seeds), size=(RESAMPLES, len(seeds)))
+    differences = np.take_along_axis(by_seed, places, axis=1).mean(axis=1)
+    return list(rates[0]), list(rates[1]), percentile_interval(differences, 0.95)
+
+
+def print_tables(runs: dict[str, dict[int, dict[str, Outcomes]]], figures: Sequence[str]) -> None:
+    base = runs["normal"]
+    methods = sorted(runs, key=lambda method: (method != "normal", method))
+    print(f"| figure, % | {' | '.join(f'{m} ({len(runs[m])})' for m in methods)} |")
+    print(f"|---|{'---|' * len(methods)}")
+    for figure in figures:
+        if not any(figure in run for run in base.values()):
+            continue
+        cells = []
+        for method in methods:
+            rates, base_rates, interval = resample(runs[method], base, figure)
+            if not rates:
+                cells.append("–")
+                continue
+            mean = 100 * float(np.mean(rates))
+            cell = f"{mean:.1f}"
+            if method != "normal" and interval is not None:
+                difference = 100 * float(np.mean(rates) - np.mean(base_rates))
+                low, high = (100 * end for end in interval)
+                cell += f" ({difference:+.1f}: {low:+.1f} to {high:+.1f})"
+            elif len(rates) > 1:
+                cell += f" ({100 * min(rates):.1f} to {100 * max(rates):.1f})"
+            cells.append(cell)
+        print(f"| {figure} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of the data sets, for --collect")
+    parser.add_argument("--collect", type=Path, help="folder of results to read")
+    parser.add_argument("--task", default="snli", help="task of the study, for --collect")
+    parser.add_argument("--outcomes", type=Path, required=True, help="folder of kept outcomes")
+    options = parser.parse_args()
+    if options.collect:
+        if options.data is None:
+            parser.error("--collect needs --data")
+        collect(options.collect, options.data, options.outcomes, options.task)
+    runs = read_outcomes(options.outcomes)
+    if "normal" not in runs:
+        sys.exit(f"{options.outcomes} has no run of the normal method to compare with")
+    print_tables(runs, FIGURES)
+
+
+if __name__ == "__main__":
+    main()

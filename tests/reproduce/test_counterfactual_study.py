@@ -1,0 +1,131 @@
+"""The counterfactual study: which rows are used for what, and how its tables count."""
+
+import argparse
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def scripts(request):
+    folder = request.config.rootpath / "examples/reproduce"
+    sys.path.insert(0, str(folder))
+    yield tuple(map(importlib.import_module, ("counterfactual", "counterfactual_tables")))
+    sys.path.remove(str(folder))
+
+
+def read_texts(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return rows, {tuple(value for value in row.values() if isinstance(value, str)) for row in rows}
+
+
+def write_parts(scripts, shared, folder, task, is_dev):
+    study, _ = scripts
+    options = argparse.Namespace(
+        task=task, data=shared / "data", output_dir=folder, dev=is_dev, train_rows=300,
+        attacked_rows=20,
+    )  # fmt: skip
+    study.write_data(options)
+    return study.locate_data(options)
+
+
+@pytest.mark.parametrize("task", ["snli", "mnli", "qqp"])
+def test_reported_rows_choose_nothing(scripts, shared, tmp_path, task):
+    reported = write_parts(scripts, shared, tmp_path, task, is_dev=False)
+    dev = write_parts(scripts, shared, tmp_path, task, is_dev=True)
+    tested, texts = read_texts(reported / "attacked.jsonl")
+    assert len(tested) == 20
+    for folder, file in ((reported, "train"), (reported, "tune"), (dev, "attacked")):
+        assert texts.isdisjoint(read_texts(folder / f"{file}.jsonl")[1])
+    suites, _ = read_texts(reported / "suites.jsonl")
+    dev_suites, _ = read_texts(dev / "suites.jsonl")
+    columns = [name for name in suites[0] if name not in ("label", "category")]
+    for category in {row["category"] for row in suites} - {"lexical"}:
+        if ":" in category or category not in ("snli", "mnli", "sick", "qqp"):
+            continue
+        sides = [
+            {tuple(row[c] for c in columns) for row in rows if row["category"] == category}
+            for rows in (suites, dev_suites)
+        ]
+        # Two rows of a data set may hold the same sentences.
+        assert len(sides[0] & sides[1]) <= len(sides[0]) / 100
+    assert any(row["category"].endswith(":unseen") for row in suites)
+
+
+def test_outcomes_of_suites_are_told_apart(scripts):
+    _, tables = scripts
+    rows = [
+        {"idx": 0, "category": "snli", "label": "neutral", "correct": True},
+        {"idx": 1, "category": "mnli", "label": "neutral", "correct": False},
+        {"idx": 2, "category": "lexical", "label": "contradiction", "correct": True},
+        {"idx": 3, "category": "lexical", "label": "neutral", "correct": True},
+        {"idx": 4, "category": "swap:unseen", "label": "contradiction", "correct": False},
+        {"idx": 5, "category": "drop", "label": "entailment", "correct": True},
+    ]
+    assert tables.count_suites(rows, "snli") == {
+        "accuracy": {"0": (1, 1)},
+        "MNLI": {"1": (0, 1)},
+        "lexical contradiction": {"2": (1, 1)},
+        "unseen pairs": {"4": (0, 1)},
+        "rule pairs": {"4": (0, 1), "5": (1, 1)},
+    }
+
+
+def test_edits_by_people_count_by_original(scripts):
+    _, tables = scripts
+    texts = {
+        0: {"premise": "A man runs.", "hypothesis": "He runs."},
+        1: {"premise": "A man sleeps.", "hypothesis": "He runs."},
+        2: {"premise": "A man runs.", "hypothesis": "He runs fast and far."},
+        3: {"premise": "A man runs home.", "hypothesis": "He runs."},
+    }
+    rows = [
+        {"idx": i, "original_idx": None if i == 0 else 0, "label": label, "correct": correct,
+         "error": error}
+        for i, label, correct, error in (
+            (0, 0, True, None), (1, 2, False, "obstinate"), (2, 1, True, None), (3, 0, True, None),
+        )
+    ]  # fmt: skip
+    assert tables.count_contrast(rows, texts) == {
+        "edits by people": {"0": (2, 3)},
+        "premise edits": {"0": (1, 2)},
+        "one-word edits": {"0": (0, 1)},
+        "hypothesis edits": {"0": (1, 1)},
+        "obstinate errors": {"0": (1, 2)},
+        "fickle errors": {"0": (0, 1)},
+    }
+
+
+def make_runs(right):
+    """Return seed -> figure -> outcomes for an array of right answers by seed and row."""
+    return {
+        seed: {"accuracy": {str(i): (int(value), 1) for i, value in enumerate(row)}}
+        for seed, row in enumerate(right)
+    }
+
+
+def test_interval_of_a_difference_is_that_of_paired_rows(scripts):
+    _, tables = scripts
+    rng = np.random.default_rng(5)
+    base = rng.random((1, 400)) < 0.7
+    flips = rng.random((1, 400)) < 0.1
+    method = base ^ flips
+    rates, base_rates, (low, high) = tables.resample(make_runs(method), make_runs(base), "accuracy")
+    difference = method.mean() - base.mean()
+    assert rates[0] - base_rates[0] == pytest.approx(difference)
+    # One seed: the standard error of the mean of paired differences.
+    error = (method.astype(int) - base.astype(int)).std() / 400**0.5
+    assert low == pytest.approx(difference - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(difference + 1.96 * error, abs=0.2 * error)
+
+
+def test_interval_counts_the_spread_of_seeds(scripts):
+    _, tables = scripts
+    base = np.zeros((2, 50), bool)
+    method = np.stack([np.zeros(50, bool), np.ones(50, bool)])
+    rates, _, interval = tables.resample(make_runs(method), make_runs(base), "accuracy")
+    # Both seeds, the first one twice, or the second one twice.
+    assert rates == [0, 1] and interval == (0, 1)
