@@ -38,6 +38,7 @@ from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lexicon.table import TableSource
 from hf_bat.methods import LossSettings, Method
 from hf_bat.objective import (
+    CHUNK_SIZE,
     KINDS,
     Forward,
     LossMeter,
@@ -139,6 +140,10 @@ class BalancedTrainer(Trainer):
         self.evaluations: list[model_card.Evaluation] = []
         # Counts of the current accumulation window over all ranks, by name.
         self._window: dict[str, torch.Tensor] | None = None
+        # Several passes pay only on a CPU: a GPU wants large ones, DDP synchronizes in each, and
+        # torch.compile compiles each new shape.
+        is_alone = args.device.type == "cpu" and args.world_size == 1 and not args.torch_compile
+        self._chunk_size = CHUNK_SIZE if is_alone else None
         self.steps_per_epoch = 1
         self._defense = self._read_defense()
         # Mean class weight of the evaluation set. Needed because Trainer weights batch losses by
@@ -410,6 +415,7 @@ class BalancedTrainer(Trainer):
             pooling,
             # A user's collator may draw versions that the method does not use.
             anchors_only=not method.draws,
+            chunk_size=self._chunk_size,
         )
         window, ranks = counts, 1
         if model.training and self._window is not None:

@@ -102,6 +102,30 @@ def test_one_stacked_forward_gives_the_distances_of_separate_ones(draws, side):
                 assert bool(distances[kind].mask[place, draw]) == (expected is not None)
 
 
+@pytest.mark.parametrize("pooling", [None, "mean", "head_input"])
+def test_chunks_of_similar_length_change_nothing(pooling):
+    model = tiny_model("bert").eval()
+    batch = collated(made_rows(10), 2, 1)
+    tokenizer = tokenizer_for_made_rows()
+    gradients, logits = [], []
+    for size in (None, 1, 4, 100):
+        model.zero_grad()
+        forward = run_forward(model, batch, tokenizer, pooling, chunk_size=size)
+        parts = [forward, *forward.versions.values()]
+        logits.append(torch.cat([part.logits for part in parts]))
+        loss = (logits[-1] ** 2).sum()
+        if pooling is not None:
+            loss = loss + forward.measure_distances("fickle").values.sum()
+        loss.backward()
+        gradients.append(
+            {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        )
+    for other, other_logits in zip(gradients[1:], logits[1:], strict=True):
+        assert torch.allclose(other_logits, logits[0], atol=1e-6)
+        assert other.keys() == gradients[0].keys()
+        assert all(torch.allclose(other[n], gradients[0][n], atol=1e-5) for n in other)
+
+
 def check_left(model, batch, distances):
     # BERT numbers positions by column, so that left padding moves them: compare to one row at a time
     # with the same padding.
