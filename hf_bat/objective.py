@@ -22,7 +22,7 @@ from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
-# Sequences of one pass where several passes pay. With 8 or 32, a step of MiniLM took about as long.
+# Sequences of one pass where several passes pay: few, so that a long one pads few short ones.
 CHUNK_SIZE = 16
 KINDS = ("fickle", "obstinate")
 # A counterfactual version has its own label, and no distance to the anchor.
