@@ -10,8 +10,8 @@ Each `TASK-SEED-NAME.json` of the folder holds a run. It has settings and flags,
 tuning rows, reports of `hf-bat attack` and `contrast`, and comparisons (`hf-bat compare`) with normal
 training of the same seed (`against_normal`) and with other methods (`against_triplet`, ...); or, as `run`,
 the result that `examples/reproduce/run.py` wrote. TASK is a table or figure of the paper (`figure10`) if the
-runs belong to it only. NAME is the method for the chosen run, METHOD_without_PART for that run without a part,
-and any other name for a trial.
+runs belong to it only. NAME is the method for the chosen run, METHOD_without_PART for that run without a
+part, and any other name for a trial.
 """
 
 from __future__ import annotations
