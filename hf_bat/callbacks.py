@@ -282,6 +282,7 @@ class RunCallback(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer, epoch = self.trainer, state.epoch or 0.0
+        trainer.begins_epoch = True
         if isinstance(trainer.data_collator, PerturbationCollator):
             trainer.data_collator.set_epoch(int(epoch))
         if trainer.adversary is not None:

@@ -16,8 +16,15 @@ from importlib import import_module
 
 from hf_bat.attack.ranks import leave
 from hf_bat.commands.options import add_shared
-from hf_bat.console import apply_style, escape_output, hide_output, strip_log_escapes
-from hf_bat.errors import HfBatError
+from hf_bat.console import (
+    apply_style,
+    escape_output,
+    get_interrupt_status,
+    hide_output,
+    interrupt_on_sigterm,
+    strip_log_escapes,
+)
+from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.version import __version__
 
 # Module of `hf_bat.commands` -> the line that `hf-bat --help` shows, in this order.
@@ -39,7 +46,6 @@ examples:
   hf-bat demo
   hf-bat perturb --task snli --data dev.jsonl.gz --n 10
 """
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
@@ -109,16 +115,11 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv`, by default `sys.argv[1:]`, and return the exit status.
 
-    It is 0 for success, 2 for bad input (one line on stderr says which) and 130 if interrupted.
+    It is 0 for success, 2 for bad input (one line on stderr says which) and 130 if interrupted,
+    143 by SIGTERM.
     """
     # Here, because nearly everything that a command prints holds words, labels or names of others.
     with escape_output():
@@ -142,18 +143,18 @@ def _run_command(argv: Sequence[str] | None) -> int:
         if args.command is None:
             parser.print_help()
             return 0
-        with hide_output() if "quiet" in args else nullcontext():
+        with interrupt_on_sigterm(), hide_output() if "quiet" in args else nullcontext():
             status = int(args.run(args))
         sys.stdout.flush()  # raises BrokenPipeError here rather than when Python exits
         if argv is None:
             # Only in a process of our own: a caller in Python may still use its process group.
             leave()
         return status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         hint = getattr(sys.modules.get(f"hf_bat.commands.{chosen}"), "hint_resume", None)
         told = f"; {hint(args)}" if hint and "run" in args else ""
         print(f"hf-bat: interrupted{told}", file=sys.stderr)
-        return _INTERRUPTED
+        return get_interrupt_status(interruption)
     except BrokenPipeError:
         # The reader has ended (`| head`), so the output that Python flushes at its exit is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,7 +162,7 @@ def _run_command(argv: Sequence[str] | None) -> int:
     except (HfBatError, OSError) as error:
         # Everything else is a bug and keeps its traceback.
         label = apply_style("error:", "bad", sys.stderr)
-        print(f"hf-bat: {label} {_describe(error)}", file=sys.stderr)
+        print(f"hf-bat: {label} {describe_failure(error)}", file=sys.stderr)
         return 2
 
 

@@ -10,10 +10,12 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, TextIO, TypeVar, cast
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 from hf_bat.text import escape_controls
 
@@ -168,3 +170,32 @@ def hide_library_bars() -> None:
 
     disable_progress_bars()
     disable_progress_bar()  # also of huggingface_hub
+
+
+def interrupt(number: int, frame: Any = None) -> NoReturn:
+    """Handle a signal as Python handles Ctrl-C; `get_interrupt_status` returns the exit status."""
+    raise KeyboardInterrupt(number)
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C, with `finally` blocks and one line, instead of at once.
+
+    A handler of the caller stays. So does the default in a distributed run: a process that waits for
+    others does not run Python code, and would not end until its launcher kills it.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not is_main or not is_alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def get_interrupt_status(error: KeyboardInterrupt) -> int:
+    """Return the exit status of an interrupted program, as shells report it: 130, or 143 for SIGTERM."""
+    return 128 + int(error.args[0] if error.args else signal.SIGINT)

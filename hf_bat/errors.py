@@ -66,3 +66,10 @@ def describe_cause(error: BaseException) -> str:
     # A signature in the query is a secret as long as it is valid.
     line = re.sub(r"\?[^\s']*", "", line).rstrip(".")
     return f"{line} ({' '.join(server_message.split())})" if server_message else line
+
+
+def describe_failure(error: Exception) -> str:
+    """Return an error that the user can fix in one line, with the file's name if the system gave it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

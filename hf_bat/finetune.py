@@ -16,22 +16,24 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from transformers import HfArgumentParser, enable_full_determinism, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat import run_arguments
 from hf_bat.attack.models import load
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.callbacks import drop_missing_metrics
+from hf_bat.checkpoints import check_checkpoint, find_checkpoint, list_checkpoints
 from hf_bat.console import (
     escape_output,
+    get_interrupt_status,
     hide_library_bars,
     hide_output,
+    interrupt_on_sigterm,
     on_terminal,
     strip_log_escapes,
 )
 from hf_bat.data import choose_rows
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import make_folder, read_json_object, write_atomically
 from hf_bat.labels import find_label_names, get_declared_names, list_label_names
@@ -251,17 +253,14 @@ def _check_used(arguments: FinetuneArguments, args: BalancedTrainingArguments) -
 def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
     """Check that the output folder is writable and return the checkpoint to resume from, if any."""
     folder = make_folder(str(args.output_dir))
-    last = get_last_checkpoint(str(folder))
     asked: Any = args.resume_from_checkpoint
     if asked in ("last", "true", "True", True):
-        return last
+        return find_checkpoint(folder)
     if asked:
-        if not Path(asked).is_dir():
-            raise HfBatError(f"checkpoint not found: {asked}")
-        return str(asked)
-    if args.do_train and last is not None:
+        return check_checkpoint(asked)
+    if args.do_train and (checkpoints := list_checkpoints(folder)):
         raise HfBatError(
-            f"{folder} already holds {Path(last).name}: add --resume_from_checkpoint last to continue "
+            f"{folder} already holds {checkpoints[0].name}: add --resume_from_checkpoint last to continue "
             "from it, or choose another --output_dir"
         )
     return None
@@ -368,15 +367,16 @@ def parse_arguments(
 
 
 def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
-    """Make the run that flags ask for and return the exit status: 0, 2 (bad input) or 130 (interrupted).
+    """Make the run that flags ask for and return the exit status: 0, or 2 for bad input.
 
-    Messages have one line, which begins with the name of the `program`.
+    It is 130 if the run was interrupted, 143 by SIGTERM. Messages have one line, which begins with the
+    name of the `program`.
     """
     try:
         # TrainingArguments warns while it is parsed.
         with hide_output() if "--quiet" in argv else nullcontext():
             arguments, args = parse_arguments(argv, parser)
-        with hide_output() if arguments.quiet else nullcontext():
+        with interrupt_on_sigterm(), hide_output() if arguments.quiet else nullcontext():
             logging.basicConfig(
                 format="%(asctime)s %(levelname)s %(name)s: %(message)s",
                 level=logging.INFO if args.should_log else logging.WARNING,
@@ -384,16 +384,16 @@ def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
             if args.disable_tqdm and not on_terminal(sys.stderr):
                 hide_library_bars()
             finetune(arguments, args)
-    except HfBatError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+    except (HfBatError, OSError) as error:
+        print(f"{program}: error: {describe_failure(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print(
             f"{program}: interrupted; if a checkpoint was saved, the same command with "
             "--resume_from_checkpoint last continues from it",
             file=sys.stderr,
         )
-        return 130
+        return get_interrupt_status(interruption)
     return 0
 
 

@@ -28,6 +28,14 @@ from hf_bat.callbacks import (
     should_attack,
 )
 from hf_bat.canonicalize import Canonicalizer
+from hf_bat.checkpoints import (
+    check_checkpoint,
+    describe_run,
+    explain_failure,
+    find_checkpoint,
+    start_checkpoint,
+    warn_about_differences,
+)
 from hf_bat.collator import PerturbationCollator
 from hf_bat.counterfactual.rules import RuleSet, build_rules
 from hf_bat.data import add_lengths, prepare_dataset
@@ -56,7 +64,7 @@ from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbati
 from hf_bat.perturbations.build import DEFAULT_EDITS
 from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
-from hf_bat.saved_perturbations import save_perturbations
+from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import BalancedTrainingArguments, check_canonicalizer, check_inputs
 
@@ -155,6 +163,10 @@ class BalancedTrainer(Trainer):
         self._last_evaluation: tuple[int, dict[str, Any]] = (0, {})
         # Whether `push_to_hub` has written the card, so that a failure is the upload's.
         self._is_uploading = False
+        # What a checkpoint says about the run of the last call of `train`.
+        self._run_facts: dict[str, Any] | None = None
+        # Whether the next window of training is the first of an epoch.
+        self.begins_epoch = False
         if self.task is not None:
             self._complete_config(self.model)
             self.train_dataset = self._prepare(train_dataset, "training set")
@@ -307,12 +319,21 @@ class BalancedTrainer(Trainer):
             # Another loader of the same run must be in the same epoch.
             collator.follow(self.data_collator)
             self.data_collator = collator
-        loader = super().get_train_dataloader()
+        return self._seed_workers(super().get_train_dataloader())
+
+    def _seed_workers(self, loader: Any) -> Any:
+        """Give a loader whose workers persist its own source of their seed.
+
+        Other loaders draw a number from the global generator, which dropout uses, each time that they
+        start. `_draw_workers_seed` does so for these, which otherwise draw one only when they first start.
+        """
         if self.args.dataloader_persistent_workers:
-            # Such a loader draws a seed when it first starts, which is at another step in a resumed
-            # run: not from the global generator, which dropout uses.
             getattr(loader, "base_dataloader", loader).generator = torch.Generator()
         return loader
+
+    def _draw_workers_seed(self) -> None:
+        if self.args.dataloader_persistent_workers:
+            torch.empty((), dtype=torch.int64).random_()
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         key = eval_dataset if isinstance(eval_dataset, str) else None
@@ -324,11 +345,11 @@ class BalancedTrainer(Trainer):
             # Trainer keeps a loader with persistent workers by key, also if the rows are others.
             getattr(self, "_eval_dataloaders", {}).pop(key or "eval", None)
             self._eval_rows[key] = rows
-        return super().get_eval_dataloader(key or rows)
+        return self._seed_workers(super().get_eval_dataloader(key or rows))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         rows = self._prepare(test_dataset, "prediction set", keep_all=True)
-        return super().get_test_dataloader(rows)
+        return self._seed_workers(super().get_test_dataloader(rows))
 
     def get_perturbed_dataloader(self, rows: Any) -> Any:
         """Return batches of rows, in order, with one fickle and one obstinate draw each."""
@@ -356,10 +377,67 @@ class BalancedTrainer(Trainer):
         # Trainer knows a single collator.
         return _collate_with(loader, self.data_collator.clean())
 
+    # ---- checkpoints --------------------------------------------------------------------------
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """Train as `Trainer.train` does, from a checkpoint if one is given.
+
+        Args:
+            resume_from_checkpoint: A checkpoint's folder, or `True` for the last whole one in
+                `args.output_dir`. Checkpoints that are skipped because they are damaged, missing states,
+                and a checkpoint of another run (method, seed, data, ...) are named in warnings.
+            trial: The trial of a hyperparameter search.
+            ignore_keys_for_eval: Outputs of the model that evaluation ignores.
+
+        Raises:
+            HfBatError: The checkpoint is damaged, or there is no whole one; or a checkpoint could not be
+                saved.
+        """
+        checkpoint: str | None = None
+        if resume_from_checkpoint is True:
+            checkpoint = find_checkpoint(str(self.args.output_dir))
+            if checkpoint is None:
+                raise HfBatError(
+                    f"no checkpoint in {self.args.output_dir} can be resumed from: leave "
+                    "resume_from_checkpoint out to start anew"
+                )
+        elif resume_from_checkpoint:
+            checkpoint = check_checkpoint(str(resume_from_checkpoint))
+        self._run_facts = None
+        if checkpoint is not None and self.is_world_process_zero():
+            warn_about_differences(checkpoint, self._describe_run())
+        return super().train(checkpoint, trial, ignore_keys_for_eval)
+
+    def _describe_run(self) -> dict[str, Any]:
+        if self._run_facts is None:
+            rows = self._prepare(self.train_dataset, "training set")
+            tables = collect_tables(self.used_perturbations(), self.canonicalizer)
+            prints = {name: table.fingerprint for name, table in tables.items()}
+            processes = self.accelerator.num_processes
+            self._run_facts = describe_run(self.args, rows, prints, processes)
+        return self._run_facts
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        path = Path(self._get_output_dir(trial=trial), f"checkpoint-{self.state.global_step}")
+        with explain_failure(path, remove=self.args.should_save):
+            if self.args.should_save:
+                start_checkpoint(path, self._describe_run())
+            # Another process must not write into a folder that is being emptied.
+            self.accelerator.wait_for_everyone()
+            super()._save_checkpoint(model, trial)
+
     # ---- the loss -----------------------------------------------------------------------------
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Take an accumulation window's batches and count what its means divide by, on all ranks."""
+        if self.begins_epoch:
+            self.begins_epoch = False
+            self._draw_workers_seed()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if batches and "labels" in batches[0]:
             if self.task is None and self.compute_loss_func is None:
@@ -487,6 +565,7 @@ class BalancedTrainer(Trainer):
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """Run `Trainer`'s loop; add distances and attack metrics, except to predictions."""
         prefix, rows = kwargs.get("metric_key_prefix", "eval"), dataloader.dataset
+        self._draw_workers_seed()
         self._mean_class_weight = compute_mean_weight(rows, self.args.class_weights)
         try:
             with disable_cudnn_attention():
@@ -637,7 +716,8 @@ class BalancedTrainer(Trainer):
         )
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
+        with explain_failure(Path(output_dir or str(self.args.output_dir))):
+            super()._save(output_dir, state_dict)
         # A user who loads the model must know about its defense. Trainer calls this on every rank.
         if self.args.canonicalize and self.args.should_save:
             self.save_perturbations(output_dir or str(self.args.output_dir))

@@ -6,12 +6,15 @@ import copy
 import inspect
 import logging
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
+from transformers.integrations import is_deepspeed_available
 
 from hf_bat.attack.figures import (
     check_best_metric,
@@ -224,6 +227,13 @@ class BalancedTrainingArguments(TrainingArguments):
             # `TrainingArguments` assumes that greater is better unless the name ends in "loss", and
             # would load the model that is attacked most easily.
             self.greater_is_better = False
+        if self.deepspeed and not is_deepspeed_available():
+            raise HfBatError(
+                "deepspeed= needs the package deepspeed: pip install deepspeed, or leave it out"
+            )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
+            # Otherwise each process that torchrun starts on a CPU would train by itself.
+            self.use_cpu = True
         super().__post_init__()
         self.check_method()
         self._check_attacks()

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import logging
+import os
 from dataclasses import replace
 
 import datasets
@@ -331,6 +332,15 @@ def test_perturb_uses_declared_labels(tmp_path, capsys):
     assert main(["perturb", *flags]) == 0
     shown = json.loads(out.read_text())["rows"]
     assert [row["obstinate"] != [None] for row in shown] == [True, True, False], shown
+
+
+def test_a_file_whose_content_changed_but_not_its_time_is_read_again(tmp_path):
+    """`datasets` tells files by path and time, which `rsync` and `cp -p` keep."""
+    path, cache = tmp_path / "a.jsonl", str(tmp_path / "cache")
+    for text in ("one", "two"):
+        path.write_text(json.dumps({"text": text}) + "\n")
+        os.utime(path, (1, 1))
+        assert load_split(path, cache)["text"][:] == [text]
 
 
 def test_empty_csv_cell_is_an_empty_text(tmp_path):

@@ -2,9 +2,12 @@
 
 import json
 
+import torch
+from safetensors.torch import save_file
+
 from hf_bat.attack.rows import RowsFile
+from hf_bat.checkpoints import find_checkpoint
 from hf_bat.report.files import read_folder
-from hf_bat.sweep.worker import find_checkpoint
 from hf_bat.tasks import load_split
 
 ODD = "run [1] *?"
@@ -37,5 +40,6 @@ def test_reports_and_checkpoints_are_found(tmp_path):
     checkpoint.mkdir(parents=True)
     state = {"global_step": 3, "log_history": [{"loss": 1.0, "step": 3}]}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    save_file({"weight": torch.zeros(2)}, checkpoint / "model.safetensors")
     assert find_checkpoint(tmp_path / ODD) == str(checkpoint)
     assert read_folder(tmp_path / ODD).shown == {"checkpoint-3/trainer_state.json"}

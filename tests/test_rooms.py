@@ -20,7 +20,7 @@ methods objective pooling collator device
 attack
 certificate evaluation
 callbacks a2t training_args
-saved_perturbations preview model_card
+saved_perturbations preview model_card checkpoints
 trainer
 plots run_arguments
 finetune

@@ -20,19 +20,24 @@ def rank_and_world() -> tuple[int, int]:
     running = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not launched and not running:
         return 0, 1
+    state = _get_state()
+    return state.process_index, state.num_processes
+
+
+def _get_state() -> Any:
+    """Return accelerate's state of this process, which connects it with the others."""
+    import torch
     from accelerate import PartialState
 
-    state = PartialState()
-    return state.process_index, state.num_processes
+    # Otherwise each process that torchrun starts on a CPU would work by itself.
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def choose_rank_device(device: str | None) -> str | None:
     """Return the device; if it is `None` under a distributed launch, the process's own."""
     if device is not None or rank_and_world()[1] == 1:
         return device
-    from accelerate import PartialState
-
-    return str(PartialState().device)
+    return str(_get_state().device)
 
 
 def gather(items: list[T], error: BaseException | None = None) -> list[T]:
@@ -60,9 +65,7 @@ def gather(items: list[T], error: BaseException | None = None) -> list[T]:
 def wait() -> None:
     """Wait until every rank has reached this call."""
     if rank_and_world()[1] > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
+        _get_state().wait_for_everyone()
 
 
 def leave() -> None:

@@ -8,7 +8,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -48,6 +48,7 @@ class Run:
         arguments: Arguments of the run that were given, by name.
         launcher: Command that launches the run, such as `accelerate launch --multi_gpu`. If empty, it
             is Python.
+        identity: What the key is a hash of: arguments, and the files' content when the run was planned.
 
     Example:
         >>> Run("0123456789abcdef", {"method": "normal", "seed": 1}).label(["method", "seed"])
@@ -57,6 +58,7 @@ class Run:
     key: str
     arguments: Mapping[str, Any]
     launcher: tuple[str, ...] = ()
+    identity: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def label(self, names: Sequence[str]) -> str:
         """Return `name=value` of the named arguments that the run has, or "the base"."""
@@ -273,6 +275,7 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
             raise HfBatError(f"--{name} must be at least {least}, not {value}")
     _, training = build_arguments(arguments, "checked")
     training.check_epochs(training.clean_epochs)
-    content = json.dumps([identify(arguments), list(launcher)], sort_keys=True)
+    identity = identify(arguments)
+    content = json.dumps([identity, list(launcher)], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
-    return Run(key, arguments, tuple(launcher))
+    return Run(key, arguments, tuple(launcher), identity)

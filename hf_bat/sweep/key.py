@@ -49,7 +49,7 @@ DEFAULTS = {
     "disable_tqdm": True,
 }
 # Arguments that change no figure of the result, apart from the exceptions in `_list_exceptions`.
-# Two that look as if they belonged here do not: with dataloader_persistent_workers dropout draws
+# Two that look as if they belonged here do not: with dataloader_persistent_workers dropout once drew
 # other numbers, and with save_only_model a run is resumed without the state of its optimizer.
 _IMMATERIAL = (
     "cache_dir", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
@@ -118,6 +118,18 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if arguments.get(name) is not None and Path(arguments[name]).is_dir():
             parts[name] = {"sha256": _hash_model(Path(arguments[name]), name)}
     return parts
+
+
+def check_unchanged(arguments: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Check, after a run has read its files, that they are those that its key was made of."""
+    for name in _FILES:
+        recorded, path = identity.get(name), arguments.get(name)
+        if path is None or not isinstance(recorded, Mapping) or not Path(path).is_file():
+            continue  # no file, or a table that ships with the package or is on the Hub
+        if hash_file(path) != recorded.get("sha256"):
+            raise HfBatError(
+                f"--{name} {path} has changed since the sweep was started: start it again"
+            )
 
 
 def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from hf_bat.console import on_terminal
+from hf_bat.console import interrupt, on_terminal
 from hf_bat.errors import HfBatError
 from hf_bat.files import make_folder, read_json_object, write_json
 from hf_bat.sweep.grid import Run
@@ -27,6 +27,8 @@ from hf_bat.sweep.key import drop_secrets, identify
 
 MODEL = "model"  # folder of the trained model in a run's folder
 LOCK = "lock"  # file that the worker of a run holds locked
+# Environment variable of a worker whose standard input is open as long as its sweep lives.
+_PARENT = "HF_BAT_SWEEP"
 _WORKER = "hf_bat.sweep.worker"
 _POLL_SECONDS = 0.2
 _NEWS_SECONDS = 60.0  # between lines of progress that are not on a terminal
@@ -119,7 +121,9 @@ def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
 @dataclass
 class _Process:
     run: Run
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[
+        bytes
+    ]  # whose `stdin` closes when this process ends, which ends the worker
     slot: int
 
 
@@ -176,6 +180,7 @@ def run_all(
                 time.sleep(_POLL_SECONDS)
                 for process in [p for p in running if p.popen.poll() is not None]:
                     running.remove(process)
+                    _close_input(process)
                     failure = _describe_failure(root, process)
                     if failure:
                         failures[process.run.key] = failure
@@ -200,20 +205,21 @@ def _defer_signals() -> Iterator[list[int]]:
     Its workers, which have their own sessions, would otherwise run on.
     """
     received: list[int] = []
-    deferred: list[int] = []
+    deferred: dict[int, Any] = {}
     # Python lets only the main thread handle signals.
     if threading.current_thread() is threading.main_thread():
         # Windows has no SIGHUP.
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        handlers = {number: signal.getsignal(number) for number in numbers}
         # Handlers of the caller and ignored signals (`nohup`) stay.
-        deferred = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+        deferred = {n: old for n, old in handlers.items() if old in (signal.SIG_DFL, interrupt)}
     for number in deferred:
         signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield received
     finally:
-        for number in deferred:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in deferred.items():
+            signal.signal(number, handler)
         if received:
             raise SystemExit(128 + received[0])
 
@@ -237,7 +243,8 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
     if finished(root, run) is not None:
         return None
     arguments = drop_secrets(run.arguments)
-    config = {"key": run.key, "identity": identify(arguments), "arguments": arguments}
+    identity = run.identity or identify(arguments)
+    config = {"key": run.key, "identity": identity, "arguments": arguments}
     write_json(folder / "config.json", config)
     (folder / "progress.json").unlink(missing_ok=True)
     launcher = list(run.launcher) or [sys.executable]
@@ -250,7 +257,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
         try:
             popen = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_make_environment(run, slot, jobs),
@@ -266,7 +273,7 @@ def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
     """Return the environment of a run: threads, its GPU, and no progress bars in its log."""
     hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
     environment = hidden | os.environ
-    environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", _PARENT: "1"}
     if run.launcher:
         return environment
     if jobs > 1:
@@ -310,6 +317,28 @@ def _stop(running: Sequence[_Process]) -> None:
         for process in running:
             with suppress(subprocess.TimeoutExpired):
                 process.popen.wait(timeout=10)
+    for process in running:
+        _close_input(process)
+
+
+def _close_input(process: _Process) -> None:
+    assert process.popen.stdin is not None
+    process.popen.stdin.close()
+
+
+def end_with_parent() -> None:
+    """End this process and its data workers as soon as the sweep that started it is gone, even by SIGKILL.
+
+    The sweep holds the other end of its standard input and writes nothing.
+    """
+
+    def wait() -> None:
+        os.read(0, 1)  # returns at the end of the pipe
+        # The last checkpoint is whole, and a run that waits for others does not answer SIGTERM.
+        os.killpg(0, signal.SIGKILL)
+
+    if os.environ.get(_PARENT):
+        threading.Thread(target=wait, daemon=True).start()
 
 
 class _ProgressLine:

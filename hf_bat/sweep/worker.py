@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from transformers import TrainerCallback
 
 from hf_bat.callbacks import drop_missing_metrics, should_attack
+from hf_bat.checkpoints import find_checkpoint
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.representations import collect, distances, separation
 from hf_bat.files import read_json_object, write_json
@@ -30,8 +31,8 @@ from hf_bat.finetune import evaluate_sets, exit_with, load_rows, make_trainer
 from hf_bat.methods import get_method
 from hf_bat.saved_perturbations import collect_tables
 from hf_bat.sweep.grid import build_arguments
-from hf_bat.sweep.key import SweepArguments, drop_secrets
-from hf_bat.sweep.schedule import LOCK, MODEL
+from hf_bat.sweep.key import SweepArguments, check_unchanged, drop_secrets
+from hf_bat.sweep.schedule import LOCK, MODEL, end_with_parent
 from hf_bat.tasks import build_task
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.version import __version__
@@ -60,6 +61,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
     task = build_task(vars(run))
     rows = load_rows(run, task, training, ["train", "validation"])
     trainer = make_trainer(run, task, training, rows)
+    check_unchanged(config["arguments"], config["identity"])
     trainer.add_callback(_ProgressCallback(folder / "progress.json"))
     checkpoint = find_checkpoint(folder / _CHECKPOINTS)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
@@ -145,23 +147,9 @@ def describe_environment(trainer: BalancedTrainer) -> dict[str, str]:
     }
 
 
-def find_checkpoint(folder: Path) -> str | None:
-    """Return the last checkpoint that was written completely, and delete incomplete ones.
-
-    The Trainer writes `trainer_state.json` after the weights and the optimizer.
-    """
-    checkpoints = []
-    for path in folder.glob("checkpoint-*"):
-        try:
-            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            checkpoints.append((int(state["global_step"]), str(path)))
-        except (OSError, ValueError, KeyError):
-            shutil.rmtree(path, ignore_errors=True)
-    return max(checkpoints)[1] if checkpoints else None
-
-
 def main(argv: list[str]) -> int:
     """Make the run of a `config.json` and return the exit status: 0, or 2 if its user can fix it."""
+    end_with_parent()
     path = Path(argv[0])
     folder = path.parent
     # The system releases the lock when this process ends, however it ends.

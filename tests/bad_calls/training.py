@@ -14,6 +14,7 @@ from training_helpers import (
     tokenizer_for_made_rows,
 )
 from transformers import TrainingArguments
+from transformers.integrations import is_deepspeed_available
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, PerturbationCollator
 from hf_bat.methods import Method, register_method
@@ -155,6 +156,17 @@ CALLS = [
     ),
     BadCall(
         "rewriting without a task", with_trainer(own=NO_TASK, canonicalize=True), "canonicalize"
+    ),
+    *(
+        []
+        if is_deepspeed_available()
+        else [
+            BadCall(
+                "no deepspeed",
+                with_arguments(deepspeed={"train_batch_size": "auto"}),
+                "pip install deepspeed",
+            )
+        ]
     ),
     BadCall("unknown method", with_arguments(method="tripplet"), "tripplet"),
     BadCall("weight of another method", with_arguments(margin=0.5), "margin=0.5"),

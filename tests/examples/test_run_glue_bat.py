@@ -366,17 +366,20 @@ def test_bad_input_is_one_line_and_status_2(tiny_folder, tmp_path, in_process, c
     assert not list((tmp_path / "out").rglob("*")), "nothing half-written"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
 def test_an_interrupted_run_says_in_one_line_how_to_resume(
-    tiny_folder, tmp_path, in_process, monkeypatch, quiet
+    tiny_folder, tmp_path, in_process, monkeypatch, quiet, number
 ):
     def interrupt(*_):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(60)
 
     monkeypatch.setattr(finetune, "train", interrupt)
     train = ["--train_file", str(tiny_folder / "train.jsonl"), "--task_name", "snli", "--do_train"]
     status, _, err = in_process(*flags_for(tiny_folder, tmp_path / "out"), *train, *quiet)
-    assert status == 130
+    assert status == 128 + number
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     last = err.splitlines()[-1]
     assert "interrupted" in last and "--resume_from_checkpoint last" in last
     assert not quiet or err.count("\n") == 1

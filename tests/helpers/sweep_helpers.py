@@ -18,7 +18,10 @@ if seed == 13 and first:
 if seed == 14:
     print("error: broken on purpose", file=sys.stderr)
     sys.exit(2)
-if seed == 15:
+if seed == 16:
+    from hf_bat.sweep.schedule import end_with_parent
+    end_with_parent()
+if seed in (15, 16):
     (folder / "pid").write_text(str(os.getpid()))
     time.sleep(60)
 rate = 0.3 + 0.01 * seed + 0.1 * config["arguments"].get("alpha", 0)

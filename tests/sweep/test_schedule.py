@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -157,7 +158,7 @@ schedule._WORKER, schedule.identify = "fake_worker", dict
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
 try:
-    run_all([Run("0123456789abcdef", {"seed": 15, "use_cpu": True})], pathlib.Path(sys.argv[1]))
+    run_all([Run("0123456789abcdef", {"seed": int(sys.argv[3]), "use_cpu": True})], pathlib.Path(sys.argv[1]))
 finally:
     print([signal.getsignal(number).name for number in (signal.SIGTERM, signal.SIGHUP)])
 """
@@ -173,7 +174,7 @@ finally:
     ],
 )
 def test_signal_ends_the_processes(tmp_path, fake_worker, sent, how, status):
-    command = [sys.executable, "-c", SIGNALED, str(tmp_path), how]
+    command = [sys.executable, "-c", SIGNALED, str(tmp_path), how, "15"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sweep:
         pid = wait_for_pid(tmp_path, "0123456789abcdef")
         for name in sent:
@@ -184,6 +185,23 @@ def test_signal_ends_the_processes(tmp_path, fake_worker, sent, how, status):
         os.kill(pid, signal.SIGKILL)
     assert sweep.returncode == status
     assert output.strip() == f"['SIG_DFL', '{'SIG_IGN' if how == 'nohup' else 'SIG_DFL'}']"
+
+
+@pytest.mark.xdist_group("processes")
+def test_killing_the_sweep_ends_its_processes(tmp_path, fake_worker):
+    """They would hold the locks of their runs, and the next start would leave the runs to them."""
+    command = [sys.executable, "-c", SIGNALED, str(tmp_path), "", "16"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as sweep:
+        pid = wait_for_pid(tmp_path, "0123456789abcdef")
+        sweep.kill()
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if status == "Z":  # ended, and nobody has asked for its status
+            return
+        time.sleep(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 @pytest.mark.xdist_group("processes")

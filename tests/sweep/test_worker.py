@@ -1,6 +1,7 @@
 """One run of a sweep: training, measurements, result file and resuming."""
 
 import json
+import os
 
 import pytest
 from filelock import FileLock
@@ -15,10 +16,11 @@ from training_helpers import (
 )
 
 from hf_bat import HfBatError
+from hf_bat.checkpoints import find_checkpoint
 from hf_bat.report.page import write_report
 from hf_bat.sweep import finished, folder_of, make_run, run_all, worker
 from hf_bat.sweep.summary import write_summary
-from hf_bat.sweep.worker import find_checkpoint, hash_tables, main, train_and_measure
+from hf_bat.sweep.worker import hash_tables, main, train_and_measure
 
 
 @pytest.fixture
@@ -91,6 +93,20 @@ def test_killed_run_resumes_and_ends_with_the_same_result(tiny_run, tmp_path, mo
     assert kept["rows"] == 5 and len(kept["distances"]["fickle"]) == 5
     assert 0 <= kept["fickle_distance"] <= 2 and (cut / "representations.npz").exists()
     assert find_checkpoint(cut / "trainer").endswith("checkpoint-3")
+
+
+def test_a_data_file_that_changed_since_the_sweep_was_planned_ends_the_run(tiny_run, tmp_path):
+    """Else the result would hold the hash of one content and the figures of another."""
+    data = tmp_path / "dev.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in made_rows(12)))
+    run = make_run({**tiny_run.arguments, "validation_file": str(data), "attacks": None})
+    config = {"key": run.key, "identity": run.identity, "arguments": run.arguments}
+    status = data.stat()
+    data.write_text(data.read_text().replace("sleeping", "sitting"))
+    os.utime(data, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(HfBatError, match="validation_file .*dev.jsonl has changed"):
+        train_and_measure(tmp_path / "run", config)
 
 
 def test_worker_leaves_a_locked_or_finished_run_alone(tmp_path, monkeypatch, capsys):

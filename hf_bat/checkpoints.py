@@ -1,0 +1,304 @@
+"""Checkpoints of a training run: which are whole, what run they are of, and why one could not be saved."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from safetensors import SafetensorError
+from transformers import TrainingArguments
+
+from hf_bat.attack.ranks import rank_and_world
+from hf_bat.errors import HfBatError
+from hf_bat.files import write_json
+
+logger = logging.getLogger(__name__)
+
+#: File in a checkpoint that says which run it is of.
+RUN_FILE = "hf_bat_run.json"
+_STATE = "trainer_state.json"
+# Names of the weights' files; the last two are of adapters.
+_WEIGHTS = (
+    "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json",
+    "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin",
+)  # fmt: skip
+# Options of `TrainingArguments` that decide the weights. `batch` and `processes` are added to them: other
+# sizes of micro-batches give the same gradients.
+_OPTIONS = (
+    "seed", "data_seed", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type",
+    "warmup_steps", "weight_decay", "optim", "max_grad_norm", "label_smoothing_factor", "bf16", "fp16",
+    "train_sampling_strategy", "dataloader_drop_last",
+)  # fmt: skip
+# Options of this package that only evaluation reads.
+_EVALUATION = (
+    "attacks", "max_attack_samples", "attack_label_filter", "attack_every", "contrast_file",
+    "contrast_format", "eval_distances",
+)  # fmt: skip
+_ROWS_PER_HASH = 1000
+_FEW_BYTES = 1 << 20
+
+
+# ---- which checkpoints are whole ----------------------------------------------------------------
+
+
+def find_checkpoint(folder: str | Path) -> str | None:
+    """Return the last whole checkpoint in a run's output folder, and name the later ones in a warning.
+
+    A checkpoint without the state of the optimizer, the scheduler or the random numbers is taken only if
+    none has them. `None` if no checkpoint can be resumed from.
+    """
+    checkpoints = list_checkpoints(folder)
+    damages = {path: find_damage(path) for path in checkpoints}
+    usable = [path for path in checkpoints if damages[path] is None]
+    chosen = next((path for path in usable if not list_missing(path)), None)
+    chosen = chosen or next(iter(usable), None)
+    skipped = checkpoints if chosen is None else checkpoints[: checkpoints.index(chosen)]
+    next_step = f"the run resumes from {chosen.name}" if chosen else "the run starts anew"
+    if rank_and_world()[0] == 0:
+        for path in skipped:
+            reason = damages[path] or f"it has no {', '.join(list_missing(path))}"
+            logger.warning("%s is skipped: %s; %s", path, reason, next_step)
+    return None if chosen is None else str(chosen)
+
+
+def check_checkpoint(path: str | Path) -> str:
+    """Return a checkpoint to resume from; raise `HfBatError` if it is damaged."""
+    path = Path(path)
+    damage = find_damage(path) if path.is_dir() else "there is no such folder"
+    if damage is not None:
+        others = (other for other in list_checkpoints(path.parent) if other != path)
+        whole = next((p for p in others if not find_damage(p) and not list_missing(p)), None)
+        advice = f"; resume from {whole}, which is whole" if whole else ""
+        raise HfBatError(f"cannot resume from {path}: {damage}{advice}")
+    return str(path)
+
+
+def find_damage(path: Path) -> str | None:
+    """Return why training cannot resume from a checkpoint, `None` if it can.
+
+    Files may be cut short, because a kill or a full disk can end the writing anywhere.
+    """
+    if not (path / _STATE).is_file():
+        # Trainer writes it last.
+        return f"it has no {_STATE}, so it was not saved completely"
+    for file in sorted(path.iterdir()):
+        if file.is_file() and _is_cut_short(file):
+            return f"{file.name} is cut short or damaged"
+    if _is_sharded_state(path):
+        return None
+    weights = next((path / name for name in _WEIGHTS if (path / name).is_file()), None)
+    if weights is None:
+        # Several adapters are saved in folders of their own.
+        named = any((part / name).is_file() for part in path.iterdir() for name in _WEIGHTS)
+        return None if named else "it has no weights"
+    if weights.name.endswith(".index.json"):
+        shards = json.loads(weights.read_text("utf-8")).get("weight_map", {}).values()
+        lost = sorted({shard for shard in shards if not (path / shard).is_file()})
+        return f"it has no {lost[0]}" if lost else None
+    return None
+
+
+def list_missing(path: Path) -> list[str]:
+    """List the states that a checkpoint lacks, of optimizer, scheduler and random numbers."""
+    if _is_sharded_state(path):
+        return []
+    missing = [name for name in ("optimizer.pt", "scheduler.pt") if not (path / name).is_file()]
+    processes = (read_run(path) or {}).get("processes", 1)
+    names = [f"rng_state_{rank}.pth" for rank in range(processes)]
+    # Without a record of the run, any number of processes may have saved it.
+    if not any(path.glob("rng_state*.pth")):
+        missing.append("rng_state.pth")
+    elif processes > 1:
+        missing += [name for name in names if not (path / name).is_file()]
+    return missing
+
+
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    """List the checkpoints in a folder, the last step first."""
+    steps = {
+        path: int(path.name.rpartition("-")[2])
+        for path in Path(folder).glob("checkpoint-*")
+        if path.is_dir() and re.fullmatch(r"checkpoint-\d+", path.name)
+    }
+    return sorted(steps, key=lambda path: -steps[path])
+
+
+def _is_sharded_state(path: Path) -> bool:
+    """Return whether FSDP or DeepSpeed saved the checkpoint, which keep weights and state in folders."""
+    parts = ("pytorch_model_fsdp", "optimizer_", "optimizer.bin", "global_step")
+    return any(part.name.startswith(parts) for part in path.iterdir())
+
+
+def _is_cut_short(file: Path) -> bool:
+    try:
+        if file.suffix == ".json":
+            return not isinstance(json.loads(file.read_text("utf-8")), dict)
+        if file.suffix in (".pt", ".pth", ".bin"):
+            # torch writes zip archives, whose directory is at the end.
+            return not zipfile.is_zipfile(file)
+        if file.suffix == ".safetensors":
+            return file.stat().st_size != _read_promised_size(file)
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return True
+    return False
+
+
+def _read_promised_size(file: Path) -> int:
+    """Return the size in bytes that the header of a safetensors file promises."""
+    with open(file, "rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        # A damaged length must not take all memory.
+        if length > file.stat().st_size:
+            raise ValueError("the header is cut short")
+        header = json.loads(stream.read(length))
+    ends = (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+    return 8 + length + max(ends, default=0)
+
+
+# ---- which run a checkpoint is of ---------------------------------------------------------------
+
+
+def describe_run(args: Any, rows: Any, tables: Mapping[str, str], processes: int) -> dict[str, Any]:
+    """Return what decides a run's weights: options, a hash of the rows, and the tables' fingerprints.
+
+    Args:
+        args: `BalancedTrainingArguments`.
+        rows: The training rows.
+        tables: Name -> fingerprint.
+        processes: Number of processes.
+    """
+    own = {field.name for field in fields(args)} - {
+        field.name for field in fields(TrainingArguments)
+    }
+    names = [*sorted(own - set(_EVALUATION)), *_OPTIONS]
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
+    facts = {
+        **{name: getattr(args, name, None) for name in names},
+        "batch": batch,
+        "processes": processes,
+        "training rows": _hash_rows(rows),
+        **{f"table of {name}": fingerprint for name, fingerprint in tables.items()},
+    }
+    # As they are read back.
+    facts_read: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return facts_read
+
+
+def _hash_rows(rows: Any) -> str | None:
+    """Return a hash of rows in their order; `None` if they are not a `Dataset`."""
+    if not isinstance(rows, Dataset):
+        return None
+    digest = sha256()
+    for batch in rows.with_format(None).iter(_ROWS_PER_HASH):
+        digest.update(json.dumps(batch, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def read_run(path: Path) -> dict[str, Any] | None:
+    """Return what `save_run` wrote into a checkpoint; `None` if it is missing or damaged."""
+    try:
+        facts = json.loads((path / RUN_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    processes = facts.get("processes") if isinstance(facts, dict) else None
+    return facts if isinstance(processes, int) and 1 <= processes < 1 << 20 else None
+
+
+def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
+    """Warn if a resumed run will not end where an uninterrupted one would.
+
+    That is so if the checkpoint lacks a state, or is of a run with other values of `describe_run`.
+    """
+    path = Path(checkpoint)
+    if missing := list_missing(path):
+        logger.warning(
+            "%s has no %s (was it saved with save_only_model?): the run goes on from its weights, and "
+            "ends with other weights than an uninterrupted run",
+            path,
+            ", ".join(missing),
+        )
+    saved = read_run(path)
+    if saved is None:
+        return
+    changed = [
+        name
+        if name.startswith(("training", "table"))
+        else f"{name} {saved.get(name)} (now {value})"
+        for name, value in facts.items()
+        if saved.get(name) != value
+    ]
+    if changed:
+        logger.warning(
+            "%s is of another run than this one: it differs in %s; the weights will be of neither run",
+            path,
+            ", ".join(changed),
+        )
+
+
+# ---- saving --------------------------------------------------------------------------------------
+
+
+def start_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:
+    """Make the folder of a checkpoint, which says which run it is of before anything else is in it."""
+    # What an interrupted run left of this step must not look like a part of the new checkpoint.
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    write_json(path / RUN_FILE, facts)
+
+
+@contextmanager
+def explain_failure(path: Path, remove: bool = False) -> Iterator[None]:
+    """Raise an `HfBatError` if a folder cannot be written; with `remove`, delete what was written of it."""
+    try:
+        yield
+    except (HfBatError, OSError, SafetensorError, RuntimeError) as error:
+        reason = _describe_write_error(error, path)
+        # An upload may fail after everything was written.
+        is_written = remove and path.is_dir() and find_damage(path) is None
+        if reason is None or is_written:
+            raise
+        message = reason if isinstance(error, HfBatError) else f"cannot save {path}: {reason}"
+        raise HfBatError(message + (_abandon(path) if remove else "")) from error
+
+
+def _abandon(path: Path) -> str:
+    """Delete a checkpoint that could not be saved, and return which one is left, for a message."""
+    shutil.rmtree(path, ignore_errors=True)
+    last = next((p for p in list_checkpoints(path.parent) if find_damage(p) is None), None)
+    if last is None:
+        return "; no checkpoint was saved before"
+    return f"; {last.name} is whole: make room and resume from it"
+
+
+def _describe_write_error(error: Exception, path: Path) -> str | None:
+    """Return why files could not be written; `None` if the error is of another kind."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, (HfBatError, SafetensorError)):
+        return text
+    # torch's writer of zip archives says that the file is not where it should be, not why.
+    if "inline_container" not in text and "PytorchStreamWriter" not in text:
+        return None
+    free = shutil.disk_usage(_find_existing(path)).free
+    return (
+        "No space left on device"
+        if free < _FEW_BYTES
+        else f"the file could not be written ({text})"
+    )
+
+
+def _find_existing(path: Path) -> Path:
+    parents: Iterable[Path] = (path, *path.absolute().parents)
+    return next(part for part in parents if part.exists())
