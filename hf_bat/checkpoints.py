@@ -21,7 +21,7 @@ from transformers import TrainingArguments
 
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_json
+from hf_bat.files import read_json, read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ _EVALUATION = (
 )  # fmt: skip
 _ROWS_PER_HASH = 1000
 _FEW_BYTES = 1 << 20
+_MOST_PROCESSES = 1 << 20
 
 
 # ---- which checkpoints are whole ----------------------------------------------------------------
@@ -103,7 +104,7 @@ def find_damage(path: Path) -> str | None:
         named = any((part / name).is_file() for part in path.iterdir() for name in _WEIGHTS)
         return None if named else "it has no weights"
     if weights.name.endswith(".index.json"):
-        shards = json.loads(weights.read_text("utf-8")).get("weight_map", {}).values()
+        shards = read_json_object(weights).get("weight_map", {}).values()
         lost = sorted({shard for shard in shards if not (path / shard).is_file()})
         return f"it has no {lost[0]}" if lost else None
     return None
@@ -143,7 +144,7 @@ def _is_sharded_state(path: Path) -> bool:
 def _is_cut_short(file: Path) -> bool:
     try:
         if file.suffix == ".json":
-            return not isinstance(json.loads(file.read_text("utf-8")), dict)
+            read_json(file)
         if file.suffix in (".pt", ".pth", ".bin"):
             # torch writes zip archives, whose directory is at the end.
             return not zipfile.is_zipfile(file)
@@ -208,11 +209,11 @@ def _hash_rows(rows: Any) -> str | None:
 def read_run(path: Path) -> dict[str, Any] | None:
     """Return what `save_run` wrote into a checkpoint; `None` if it is missing or damaged."""
     try:
-        facts = json.loads((path / RUN_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        facts = read_json_object(path / RUN_FILE)
+    except HfBatError:
         return None
-    processes = facts.get("processes") if isinstance(facts, dict) else None
-    return facts if isinstance(processes, int) and 1 <= processes < 1 << 20 else None
+    processes = facts.get("processes")
+    return facts if isinstance(processes, int) and 1 <= processes < _MOST_PROCESSES else None
 
 
 def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:

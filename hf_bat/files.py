@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,6 +25,8 @@ _MODEL_FILES = (
     "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
     ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
 )  # fmt: skip
+# Bytes that a file's name may have on the usual file systems.
+_MAX_NAME = 255
 
 # A small gzip file can expand to any size. Rows that repeat each other shrink to a fiftieth at most.
 MAX_EXPANSION = 100
@@ -236,6 +239,61 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
 
 
+def check_writable(path: str | os.PathLike[str], title: str | None = None) -> None:
+    """Check that `write_atomically` can write a file, before the work that it will hold.
+
+    A few bytes are written beside it, because permissions do not tell: the file system may be read only, or
+    full.
+    """
+    path = Path(path)
+    with explain_write(path, title):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            # The target of a link is written in place. A pipe would wait for its reader.
+            target = path.resolve()
+            if target.is_file():
+                with open(target, "ab"):
+                    return
+            if target.exists():
+                return
+            path = target
+        os.stat(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(path)  # a name that is too long
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b" " * 4096)
+            file.flush()
+
+
+@contextlib.contextmanager
+def explain_write(path: str | os.PathLike[str], title: str | None = None) -> Iterator[None]:
+    """Raise an `HfBatError` with the file's name if the system cannot write it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, HfBatError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise HfBatError(f"cannot write {f'{title} ' if title else ''}{path}: {reason}") from error
+
+
+def name_beside(path: str | os.PathLike[str], suffix: str) -> Path:
+    """Return the path of a file beside another one: its name with a suffix, shortened if it is too long.
+
+    Example:
+        >>> name_beside("rows.jsonl", ".lock").as_posix()
+        'rows.jsonl.lock'
+        >>> len(name_beside("a" * 255, ".lock").name)
+        255
+    """
+    path, limit = Path(path), _MAX_NAME - len(suffix)
+    name = path.name.encode("utf-8", "surrogateescape")
+    if len(name) > limit:
+        # Two long names that begin alike must not share a file.
+        digest = hashlib.sha256(name).hexdigest()[:16].encode()
+        name = name[: limit - len(digest)] + digest
+    return path.with_name(name.decode("utf-8", "ignore") + suffix)
+
+
 def write_atomically(
     path: str | os.PathLike[str], content: str | bytes, title: str | None = None
 ) -> Path:
@@ -243,19 +301,17 @@ def write_atomically(
     path = Path(path)
     temporary: Path | None = None
     try:
-        data = content.encode("utf-8") if isinstance(content, str) else content
-        # Renaming would replace /dev/stdout, a pipe or a link by a file.
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)
-            return path
-        # In the same folder, because renaming is atomic only within a file system; with the process
-        # id, because another process may write the same file.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HfBatError(f"cannot write {f'{title} ' if title else ''}{path}: {reason}") from error
+        with explain_write(path, title):
+            data = content.encode("utf-8") if isinstance(content, str) else content
+            # Renaming would replace /dev/stdout, a pipe or a link by a file.
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                path.write_bytes(data)
+                return path
+            # In the same folder, because renaming is atomic only within a file system; with the process
+            # id, because another process may write the same file.
+            temporary = name_beside(path.with_name(f".{path.name}"), f".{os.getpid()}.tmp")
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError, ValueError):

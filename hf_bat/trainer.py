@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import Trainer
@@ -67,6 +68,17 @@ from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import BalancedTrainingArguments, check_canonicalizer, check_inputs
+
+
+class FillerBatch(dict[str, Any]):
+    """A batch of one repeated row, with which a rank takes part in a step that has no rows for it.
+
+    It counts nothing, in the loss, its gradient and the means of the log. Its label is -100.
+    """
+
+    def with_labels(self) -> dict[str, Any]:
+        """Return the batch with a label that losses can read."""
+        return {**self, "labels": torch.zeros_like(self["labels"])}
 
 
 class BalancedTrainer(Trainer):
@@ -438,19 +450,55 @@ class BalancedTrainer(Trainer):
         if self.begins_epoch:
             self.begins_epoch = False
             self._draw_workers_seed()
-        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, num_items = super().get_batch_samples(
+            map(self._drop_repeated_rows, epoch_iterator), num_batches, device
+        )
         if batches and "labels" in batches[0]:
             if self.task is None and self.compute_loss_func is None:
                 for batch in batches:
-                    check_labels(batch, self.model.config.num_labels)
+                    if not isinstance(batch, FillerBatch):
+                        check_labels(batch, self.model.config.num_labels)
             counts = [self._count(batch) for batch in batches]
             totals = torch.stack([torch.stack(list(count.values())) for count in counts]).sum(0)
             totals = self.accelerator.reduce(totals.to(device), reduction="sum")
             self._window = dict(zip(counts[0], totals.unbind(), strict=True))
         return batches, num_items
 
+    def _drop_repeated_rows(self, batch: Any) -> Any:
+        """Keep the rows of a batch that are not there a second time, to give all ranks as many batches."""
+        if "labels" not in batch:
+            return batch
+        size = len(batch["labels"])
+        kept = self._count_new_rows(size)
+        if kept == size:
+            return batch
+        cut = {name: values[: max(kept, 1)] for name, values in batch.items()}
+        if kept:
+            return cut
+        # Trainer does not count this label for a user's loss.
+        return FillerBatch({**cut, "labels": torch.full_like(cut["labels"], -100)})
+
+    def _count_new_rows(self, size: int) -> int:
+        """Count the first rows of the batch of `size` rows just loaded that are not repeated ones.
+
+        accelerate fills the last batches of all ranks with rows from the start of the data.
+        """
+        state = self.accelerator.gradient_state
+        if self.accelerator.num_processes == 1 or not state.end_of_dataloader:
+            return size
+        sampler = state.active_dataloader.batch_sampler
+        # The loader of a resumed run skips batches of the sampler.
+        sampler = sampler.batch_sampler if isinstance(sampler, SkipBatchSampler) else sampler
+        is_shard = isinstance(sampler, BatchSamplerShard) and sampler.num_processes > 1
+        if not is_shard or not sampler.even_batches or sampler.drop_last:
+            return size
+        rows = len(state.active_dataloader.dataset) % (size * sampler.num_processes)
+        return min(max(rows - size * sampler.process_index, 0), size) if rows else size
+
     def _count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         args = self.args
+        if isinstance(batch, FillerBatch):
+            return {name: 0 * count for name, count in self._count(batch.with_labels()).items()}
         counts, method = count_items(batch, args.mask, args.class_weights), args.get_method()
         # Whether a batch has versions depends only on the epoch, so that all batches of a window, on all
         # ranks, have the same counts.
@@ -482,6 +530,8 @@ class BalancedTrainer(Trainer):
             The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
         """
         args, method, counts = self.args, self.args.get_method(), self._count(inputs)
+        is_filler = isinstance(inputs, FillerBatch)
+        inputs = inputs.with_labels() if isinstance(inputs, FillerBatch) else inputs
         settings = LossSettings.from_arguments(args)
         pooling = None
         if method.needs_vectors(settings.weights):
@@ -495,6 +545,15 @@ class BalancedTrainer(Trainer):
             anchors_only=not method.draws,
             chunk_size=self._chunk_size,
         )
+        output, labels = SequenceClassifierOutput(logits=forward.logits), inputs["labels"]
+        if not model.training and not forward.versions:
+            # Trainer weights the loss of a batch by its rows that are not repeated.
+            kept = max(self._count_new_rows(len(labels)), 1)
+            labels = labels[:kept]
+            forward = Forward(forward.logits[:kept], labels, None, {})
+            if num_items_in_batch is not None:
+                num_items_in_batch = 0 * num_items_in_batch + kept
+            counts = self._count({"labels": labels})
         window, ranks = counts, 1
         if model.training and self._window is not None:
             window, ranks = self._window, self.accelerator.num_processes
@@ -505,10 +564,10 @@ class BalancedTrainer(Trainer):
         check_terms(terms, counts)
         loss = torch.zeros((), device=forward.logits.device)
         if self.compute_loss_func is None:
-            entropy = settings.cross_entropy(forward.logits, inputs["labels"])
+            entropy = settings.cross_entropy(forward.logits, labels)
             terms["loss_ce"] = Term(entropy, "rows", 1.0)
         else:
-            loss = self._call_users_loss(forward, num_items_in_batch)
+            loss = self._call_users_loss(forward, num_items_in_batch, model.training)
         clean_steps = getattr(self.data_collator, "clean_epochs", 0) * self.steps_per_epoch
         warmup = args.get_warmup(self.state.global_step, self.state.max_steps, clean_steps)
         for name, term in terms.items():
@@ -516,17 +575,18 @@ class BalancedTrainer(Trainer):
                 weight = term.weight * (1.0 if name == "loss_ce" else warmup)
                 # The gradients are averaged over ranks afterward, and the counts are of all ranks.
                 loss = loss + weight * mean_over(term.total, window[term.over]) * ranks
-        if model.training:
+        if is_filler:
+            loss = 0 * loss
+        elif model.training:
             sums = {name: term.total for name, term in terms.items()}
             check_finite(loss, "loss", self.state.global_step + 1, sums)
             self.loss_meter.add_batch(terms, counts, inputs)
-        output = SequenceClassifierOutput(logits=forward.logits)
         return (loss, output) if return_outputs else loss
 
-    def _call_users_loss(self, forward: Forward, num_items: Any) -> torch.Tensor:
+    def _call_users_loss(self, forward: Forward, num_items: Any, is_training: bool) -> torch.Tensor:
         output = SequenceClassifierOutput(logits=forward.logits)
         loss = self.compute_loss_func(output, forward.labels, num_items_in_batch=num_items)
-        if self.args.average_tokens_across_devices and num_items is not None:
+        if is_training and self.args.average_tokens_across_devices and num_items is not None:
             # `num_items` is of all ranks, and the gradients are averaged over them afterward.
             loss = loss * self.accelerator.num_processes
         return loss

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from hf_bat.attack.answer_log import AnswerLog
 from hf_bat.attack.ranks import gather
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
@@ -207,7 +208,12 @@ class Engine:
         in_flight: Number of rows attacked at once. Defaults to eight batches, at least 256.
         known: Answers by the model's key, shared by the engines of one model: requests with `keep` are
             answered from it and added to it.
+
+    Attributes:
+        log: An `AnswerLog` that keeps the answers while rows are searched; `None` without a rows file.
     """
+
+    log: AnswerLog | None = None
 
     def __init__(
         self,
@@ -339,10 +345,15 @@ class Engine:
 
     def _forward(self, pool: dict[Hashable, np.ndarray | None]) -> None:
         begun = time.perf_counter()
+        if self.log is not None:
+            pool.update((k, self.log.find(k)) for k, answer in pool.items() if answer is None)
         keys = [key for key, answer in pool.items() if answer is None]
         # The longest first: if the memory is too small, the first batch shows it.
         for batch in self._split_into_batches(sorted(keys, key=self.model.length, reverse=True)):
-            pool.update(zip(batch, self.model.probabilities(batch), strict=True))
+            answers = self.model.probabilities(batch)
+            if self.log is not None:
+                self.log.add(batch, answers)
+            pool.update(zip(batch, answers, strict=True))
             self.meter.padded_tokens += len(batch) * self.model.length(batch[0])
         self.meter.forwards += len(keys)
         self.meter.seconds_model += time.perf_counter() - begun

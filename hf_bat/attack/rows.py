@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import glob
 import hashlib
 import itertools
 import json
 import logging
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from filelock import FileLock, Timeout
+
+from hf_bat.attack.answer_log import AnswerLog
 from hf_bat.attack.answers import NO_ANSWER
 from hf_bat.attack.engine import Counter, Engine, Request
 from hf_bat.attack.ranks import gather, rank_and_world, wait
@@ -21,7 +26,15 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
 from hf_bat.data import choose_rows, find_labels, open_rows, read_idx, read_text
 from hf_bat.errors import HfBatError, check_integer
-from hf_bat.files import dump_json, parse_json, read_json_lines, write_atomically
+from hf_bat.files import (
+    check_writable,
+    dump_json,
+    explain_write,
+    name_beside,
+    parse_json,
+    read_json_lines,
+    write_atomically,
+)
 from hf_bat.labels import LabelMap
 from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
@@ -170,7 +183,8 @@ class RowsFile:
     """Results as JSON lines, from which a killed run can be resumed.
 
     Each line names its attack, recipe, model and data, so that a file is never continued by another run.
-    Each rank of a distributed run writes its own part next to the file; `finish` joins the parts.
+    Each rank of a distributed run writes its own part next to the file; `finish` joins the parts. A lock next
+    to it keeps other runs away, and an `AnswerLog` keeps the answers to the rows that are not done.
 
     Args:
         path: The file.
@@ -196,16 +210,64 @@ class RowsFile:
         known = {name: value for name, value in self.identity.items() if value is not None}
         self.marks = known | dict(marks or {})
         rank, world = rank_and_world()
-        self.part = self.path if world == 1 else Path(f"{self.path}.rank{rank}")
+        self.part = self.path if world == 1 else name_beside(self.path, f".rank{rank}")
+        self._log_path = name_beside(self.path, f".answers{rank}")
+        self._log: AnswerLog | None = None
+        self._lock: FileLock | None = None
         self._stream: TextIO | None = None
         if not self.path.parent.is_dir():
             raise HfBatError(f"cannot write {self.path}: no folder {self.path.parent}")
         if self.path.is_dir():
             raise HfBatError(f"cannot write {self.path}: it is a folder; name a file")
+        check_writable(self.path)
+
+    def _list_beside(self, kind: str) -> list[Path]:
+        """List the files of all ranks of one kind, `rank` or `answers`."""
+        # A long name is shortened by the length of the number too.
+        numbered = (name_beside(self.path, f".{kind}{'0' * digits}") for digits in range(1, 5))
+        stems = {re.sub("0+$", "", path.name) for path in numbered}
+        paths = (path for stem in stems for path in self.path.parent.glob(f"{glob.escape(stem)}*"))
+        return sorted(p for p in set(paths) if re.search(rf"\.{kind}\d+$", p.name) and p.is_file())
 
     def _list_parts(self) -> list[Path]:
-        parts = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
-        return [path for path in parts if path.is_file()]
+        return self._list_beside("rank")
+
+    def __enter__(self) -> RowsFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+        if self._lock is not None:
+            # Before the lock is released: then nobody else can have it.
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def lock(self) -> None:
+        """Keep other runs away from the file until the end of its `with` block; only one rank calls this.
+
+        Raises:
+            HfBatError: Another run is writing the file.
+        """
+        if self.path.exists() and not self.path.is_file():
+            return  # a device or a pipe
+        lock = FileLock(name_beside(self.path, ".lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise HfBatError(
+                f"{self.path}: another run is writing this file; wait until it has ended or give another file"
+            ) from error
+        except OSError as error:
+            raise HfBatError(f"cannot write {self.path}: {error.strerror}") from error
+        self._lock = lock
+
+    def open_answers(self) -> AnswerLog:
+        """Open the log of this rank's answers, which knows the answers that an earlier run left."""
+        # They depend on the model only: other recipes ask about the same inputs.
+        identity = self.identity.get("model") or json.dumps(self.identity, sort_keys=True)
+        self._log = AnswerLog(self._log_path, self._list_beside("answers"), identity)
+        return self._log
 
     def _read_lines(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield (where, line, parsed line) of the file and its parts, without lines cut short by a kill."""
@@ -248,19 +310,24 @@ class RowsFile:
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows and flush them, so that they survive a kill of the process."""
-        if self._stream is None:
-            _drop_torn_line(self.part)
-            self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
-        self._stream.writelines(f"{self._format(row)}\n" for row in rows)
-        self._stream.flush()
+        with explain_write(self.part):
+            if self._stream is None:
+                _drop_torn_line(self.part)
+                self._stream = open(self.part, "a", encoding="utf-8")  # noqa: SIM115
+            self._stream.writelines(f"{self._format(row)}\n" for row in rows)
+            self._stream.flush()
 
     def _format(self, row: Mapping[str, Any]) -> str:
         return dump_json({**row, **self.marks})
 
     def close(self) -> None:
         """Stop writing."""
+        if self._log is not None:
+            self._log.close()
         if self._stream is not None:
-            self._stream.close()
+            # What a full disk did not take is still in the buffer, and `write` has raised the error.
+            with contextlib.suppress(OSError):
+                self._stream.close()
             self._stream = None
 
     def finish(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -271,7 +338,7 @@ class RowsFile:
             lines.setdefault(row["attack"], []).append(line)
         lines[self.attack] = list(map(self._format, rows))
         # Listed before the file is written and removed after: a kill in between loses no row.
-        parts = self._list_parts()
+        parts = [*self._list_parts(), *self._list_beside("answers")]
         text = "".join(f"{line}\n" for attack_lines in lines.values() for line in attack_lines)
         write_atomically(self.path, text)
         for path in parts:
@@ -305,36 +372,52 @@ def run_rows(
     rank, world = rank_and_world()
     results: list[Row] = []
     error: Exception | None = None
-    try:
-        finished = file.read_finished() if file else {}
-        # Questions that failed are asked again.
-        finished = {i: row for i, row in finished.items() if row.get("reason") != NO_ANSWER}
-        share = examples[rank::world]
-        results = [parse(finished[e.idx]) for e in share if e.idx in finished]
-        outcomes: collections.Counter[str] = collections.Counter()
-        searches = ((partial(search, e), budget) for e in share if e.idx not in finished)
-        show = False if rank else progress  # one bar, not one per rank
-        with open_bar(len(share), name, "row", show=show, initial=len(results)) as bar:
-            for new in engine.run(searches):
-                results += new
-                if file:
-                    file.write(new)
-                outcomes.update(row["outcome"] for row in new)
-                if attempted := outcomes.total() - outcomes["skipped"]:
-                    share_won = outcomes[success] / attempted
-                    bar.set_postfix({success: f"{share_won:.3f}"}, refresh=False)
-                bar.update(len(new))
-    except Exception as problem:  # every rank must reach the gathering
-        error = problem
-    finally:
+    with file or contextlib.nullcontext():
         if file:
-            file.close()
-    by_idx = {row["idx"]: row for row in gather(results, error)}
-    ordered = [by_idx[e.idx] for e in examples]
-    if file and rank == 0:
-        file.finish(ordered)
+            _lock_for_all(file, rank)
+        try:
+            if file:
+                engine.log = file.open_answers()
+            finished = file.read_finished() if file else {}
+            # Questions that failed are asked again.
+            finished = {i: row for i, row in finished.items() if row.get("reason") != NO_ANSWER}
+            share = examples[rank::world]
+            results = [parse(finished[e.idx]) for e in share if e.idx in finished]
+            outcomes: collections.Counter[str] = collections.Counter()
+            searches = ((partial(search, e), budget) for e in share if e.idx not in finished)
+            show = False if rank else progress  # one bar, not one per rank
+            with open_bar(len(share), name, "row", show=show, initial=len(results)) as bar:
+                for new in engine.run(searches):
+                    results += new
+                    if file:
+                        file.write(new)
+                    outcomes.update(row["outcome"] for row in new)
+                    if attempted := outcomes.total() - outcomes["skipped"]:
+                        share_won = outcomes[success] / attempted
+                        bar.set_postfix({success: f"{share_won:.3f}"}, refresh=False)
+                    bar.update(len(new))
+        except Exception as problem:  # every rank must reach the gathering
+            error = problem
+        finally:
+            if file:
+                file.close()
+        by_idx = {row["idx"]: row for row in gather(results, error)}
+        ordered = [by_idx[e.idx] for e in examples]
+        if file and rank == 0:
+            file.finish(ordered)
     wait()  # the next attack reads the file, so it must be whole
     return ordered
+
+
+def _lock_for_all(file: RowsFile, rank: int) -> None:
+    """Lock a file on the first rank; every rank raises an error if it is locked already."""
+    error: Exception | None = None
+    try:
+        if rank == 0:
+            file.lock()
+    except HfBatError as problem:
+        error = problem
+    gather([], error)
 
 
 def read_rows(path: str | Path) -> list[AttackResult]:

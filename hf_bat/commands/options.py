@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import identify_file, is_model_file
+from hf_bat.files import check_writable, identify_file, is_model_file
 
 if TYPE_CHECKING:
     from hf_bat.attack.engine import Classifier
@@ -290,9 +290,7 @@ def check_outputs(
         # A pipe or a device such as /dev/stdout takes several outputs, one after the other.
         if path.exists() and not path.is_file():
             continue
-        # A file is replaced, not rewritten: that takes write access to its folder.
-        if not os.access(folder, os.W_OK):
-            raise HfBatError(f"--{name}: cannot write {value}: folder {folder} is not writable")
+        check_writable(path, f"--{name}")
         file = identify_file(path)
         if file in protected:
             raise HfBatError(

@@ -6,7 +6,6 @@ atomically, so that a folder with this file is finished. A killed run resumes fr
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil

@@ -51,6 +51,10 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+# Rows of 12 a step: none is left over, one, or five.
+UNEVEN = (96, 97, 101)
+
+
 def adversarial_rows(folder: Path) -> list[list[Any]]:
     """What A2T found in each epoch, and the files that it left."""
     names = sorted(path.name for path in (folder / "_adversarial").iterdir())
@@ -61,8 +65,11 @@ def adversarial_rows(folder: Path) -> list[list[Any]]:
 
 
 def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
-    """Train each case on 40 rows, 4 rows a micro-batch over all ranks: 10, so that 4+4+2 a window."""
-    rows = made_rows(40)
+    """Train each case on 41 rows, 4 rows a micro-batch over all ranks: 11, so that 4+4+3 a window.
+
+    The last micro-batch has one row, so that no row is left for the second rank.
+    """
+    rows = made_rows(41)
     for row in rows[8:20]:
         row["premise"], row["hypothesis"] = "Two girls.", "It waits."
     found = {}
@@ -90,6 +97,38 @@ def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
     return found
 
 
+def run_uneven(folder: Path, ranks: int, rows: int) -> dict[str, Any]:
+    """Train and evaluate on a number of rows, 12 a step over all ranks, as `torchrun` starts it on a CPU."""
+    trainer = make_trainer(
+        folder,
+        made_rows(rows),
+        method="triplet",
+        class_weights=[0.5, 1.0, 3.0],
+        per_device_train_batch_size=12 // ranks,
+        per_device_eval_batch_size=12 // ranks,
+        num_train_epochs=2,
+        optim="sgd",
+        learning_rate=0.1,
+        use_cpu=False,
+        save_strategy="steps",
+        save_steps=rows // 12,
+    )
+    trainer.train()
+    kept = ("loss", "loss_ce", "loss_triplet", "fickle_valid", "grad_norm")
+    logs = [{k: e[k] for k in kept} for e in trainer.state.log_history if "loss" in e]
+    metrics = trainer.evaluate(made_rows(rows, seed=9))
+    weights = weights_of(trainer.model)
+    # One step before the end of the first epoch, so that the resumed loader skips batches.
+    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{rows // 12}"))
+    return {
+        "weights": weights,
+        "resumed": weights_of(trainer.model),
+        "logs": logs,
+        "eval_loss": metrics["eval_loss"],
+        "ranks": trainer.accelerator.num_processes,
+    }
+
+
 def stopping_message(folder: Path, rank: int) -> str:
     """What a rank says where the last rank's second backward pass gives an infinite gradient."""
     trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
@@ -112,8 +151,12 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     output = Path(sys.argv[1])
-    results = run_cases(output, int(os.environ["WORLD_SIZE"]))
-    results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
+    if sys.argv[2:] == ["uneven"]:
+        world = int(os.environ["WORLD_SIZE"])
+        results = {rows: run_uneven(output / str(rows), world, rows) for rows in UNEVEN}
+    else:
+        results = run_cases(output, int(os.environ["WORLD_SIZE"]))
+        results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
     torch.save(results, output / f"rank{os.environ['RANK']}.pt")
     leave()
     # Such a thread aborts a rank as Python shuts down: "terminate called without an active exception".

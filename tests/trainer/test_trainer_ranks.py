@@ -1,4 +1,4 @@
-"""Two processes train, log, evaluate and predict as one does."""
+"""Several processes train, log, evaluate and predict as one does."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from rank_cases import CASES, run_cases
+from rank_cases import CASES, UNEVEN, run_cases, run_uneven
 from training_helpers import largest_difference
 
 SCRIPT = Path(__file__).parent.parent / "helpers" / "rank_cases.py"
@@ -41,15 +41,14 @@ def test_two_ranks_are_one(one_rank, two_ranks, case):
     if case == "a2t":
         assert alone["adversarial"][0] == ["epoch-0.jsonl", "epoch-1.jsonl"]
         outcomes = [[row[1] for row in rows] for rows in alone["adversarial"][1:]]
-        assert all(len(found) == 32 and "succeeded" in found for found in outcomes)
+        assert all(len(found) == 33 and "succeeded" in found for found in outcomes)
     logs = [[e for e in run["logs"] if "loss" in e] for run in (alone, rank0)]
     assert len(logs[0]) == len(logs[1]) == 6
     for ours, theirs in zip(*logs, strict=True):
         assert ours.keys() == theirs.keys()
         for key, value in ours.items():
             assert theirs[key] == pytest.approx(value, abs=1e-5), key
-    # Trainer's own eval_loss counts the rows that fill up the last batch of two ranks.
-    other = {"loss", "runtime", "samples_per_second", "steps_per_second"}
+    other = {"runtime", "samples_per_second", "steps_per_second"}
     for key, value in alone["metrics"].items():
         if key.removeprefix("eval_") not in other:
             assert rank0["metrics"][key] == pytest.approx(value, abs=1e-5), key
@@ -62,3 +61,32 @@ def test_two_ranks_are_one(one_rank, two_ranks, case):
 def test_a_gradient_that_is_not_finite_on_one_rank_stops_both(two_ranks):
     messages = [ranks["stopped"] for ranks in two_ranks]
     assert all("gradient" in message and "step 2" in message for message in messages)
+
+
+@pytest.fixture(scope="module")
+def uneven_on_one_rank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uneven")
+    return {rows: run_uneven(folder / str(rows), 1, rows) for rows in UNEVEN}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_any_number_of_ranks_counts_each_row_once(
+    uneven_on_one_rank, tmp_path, ranks, quiet_environment
+):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc_per_node={ranks}", str(SCRIPT), str(tmp_path), "uneven"]
+    done = subprocess.run(
+        command, env=quiet_environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    several = torch.load(tmp_path / "rank0.pt", weights_only=False)
+    for rows in UNEVEN:
+        one, more = uneven_on_one_rank[rows], several[rows]
+        assert (one["ranks"], more["ranks"]) == (1, ranks)
+        assert largest_difference(one["weights"], more["weights"]) < 2e-6
+        assert largest_difference(more["weights"], more["resumed"]) < 1e-7
+        assert one["eval_loss"] == pytest.approx(more["eval_loss"], abs=1e-5)
+        for ours, theirs in zip(one["logs"], more["logs"], strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
