@@ -3,8 +3,9 @@
 
     python scripts/measure_reliability.py --trials 2 --write docs/reliability.md
 
-Every trial runs in a process of its own (POSIX only), on a CPU, with tiny models and made rows. With `--write` the
-table of the page is replaced, else it is printed. The exit status is 1 if a promise did not hold.
+Every trial runs in a process of its own (POSIX only), on a CPU, with tiny models and made rows. With
+`--write` the table of the page is replaced, else it is printed. The exit status is 1 if a promise did not
+hold.
 """
 
 from __future__ import annotations
@@ -71,14 +72,13 @@ def start(function: Callable[..., None], *given: Any, **environment: str) -> int
     child = os.fork()
     if child:
         return child
-    status = 1
+    status, said = 1, io.StringIO()
     try:
         os.setsid()
         os.environ.update(environment)
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(io.StringIO()) as said:
-            with contextlib.redirect_stdout(nowhere):
-                torch.set_num_threads(1)
-                function(*given)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+            torch.set_num_threads(1)
+            function(*given)
         status = 0
     except BaseException:
         if os.environ.get("HF_BAT_SHOW"):
