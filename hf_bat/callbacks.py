@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import TrainerCallback
+import accelerate
+from transformers import Trainer, TrainerCallback
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.attack.figures import is_attack_metric, list_figures
@@ -276,9 +277,14 @@ class RunCallback(TrainerCallback):
         batches = kwargs["train_dataloader"]
         if hasattr(batches, "__len__"):
             trainer.steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
+        _check_resumed_rows(state.global_step % trainer.steps_per_epoch)
         collator = trainer.data_collator
         if isinstance(collator, PerturbationCollator) and args.get_method().draws:
             args.check_epochs(collator.clean_epochs, trainer.steps_per_epoch)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not hasattr(Trainer, "_get_grad_norm"):  # before transformers 5.6
+            self.trainer.check_gradient()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer, epoch = self.trainer, state.epoch or 0.0
@@ -289,6 +295,17 @@ class RunCallback(TrainerCallback):
             figures = trainer.adversary.start_epoch(trainer.model, trainer.train_dataset, epoch)
             if figures:
                 trainer.log(figures)
+
+
+def _check_resumed_rows(step: int) -> None:
+    """Check that a run that resumes after `step` steps of an epoch gets the rows that it has not seen."""
+    # Older ones shuffle with another seed when the first batches are skipped.
+    major, minor = map(int, accelerate.__version__.split(".")[:2])
+    if step and (major, minor) < (1, 7):
+        raise HfBatError(
+            f"accelerate {accelerate.__version__} resumes inside an epoch with rows that it has had: "
+            "pip install 'accelerate>=1.7', or resume from a checkpoint at the end of an epoch"
+        )
 
 
 def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Collection
+from importlib import import_module
 from numbers import Integral
 from typing import Any
 
@@ -54,6 +55,17 @@ _REPR = reprlib.Repr()
 _REPR.maxlevel = 2
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = _REPR.maxfrozenset = 4
 _REPR.maxstring = _REPR.maxother = 80
+
+
+def import_extra(name: str, extra: str) -> Any:
+    """Import a module of a package that only an extra of hf_bat installs."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise HfBatError(
+            f'this needs {package}, which is not installed: pip install "hf_bat[{extra}]"'
+        ) from error
 
 
 def describe_cause(error: BaseException) -> str:

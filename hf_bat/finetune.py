@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from transformers import HfArgumentParser, enable_full_determinism, set_seed
 
 from hf_bat import run_arguments
-from hf_bat.attack.models import load
 from hf_bat.attack.ranks import leave
 from hf_bat.attack.report import disclosures
 from hf_bat.callbacks import drop_missing_metrics
@@ -37,6 +37,7 @@ from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import make_folder, read_json_object, write_atomically
 from hf_bat.labels import find_label_names, get_declared_names, list_label_names
+from hf_bat.loading import has_head, load, load_trained
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments, describe
@@ -137,7 +138,7 @@ def make_trainer(
     task = _name_labels(task, rows, config)
     if task.label_names:
         labels = len(task.label_names)
-        if _has_head(config) and config.num_labels != labels and not run.ignore_mismatched_sizes:
+        if has_head(config) and config.num_labels != labels and not run.ignore_mismatched_sizes:
             raise HfBatError(
                 f"{name} has a head for {config.num_labels} labels, but the task has {labels}: add "
                 "--ignore_mismatched_sizes for a new head"
@@ -146,11 +147,14 @@ def make_trainer(
     # The weights of a new head are drawn before the Trainer sets its seed.
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
     tokenizer = load("AutoTokenizer", run.tokenizer_name or name, "tokenizer", **options)
-    model = load(
+    load_model = load if "train" in rows else load_trained
+    model = load_model(
         "AutoModelForSequenceClassification",
         name,
         "model",
         config=config,
+        # In half precision most steps of training are rounded away; `bf16` and `fp16` are autocast.
+        dtype=torch.float32,
         ignore_mismatched_sizes=run.ignore_mismatched_sizes,
         **options,
     )
@@ -170,17 +174,12 @@ def make_trainer(
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
     """Return the task with label names: its own, else of the training rows, the model or the rows."""
     # Rows that are only scored may lack a class, or hold placeholders.
-    if "train" not in rows and _has_head(config):
+    if "train" not in rows and has_head(config):
         return with_label_names(task, list_label_names(config))
     first = next(iter(rows.values()))
     if task.label_names or ("train" not in rows and task.label_column not in first.column_names):
         return task
     return with_label_names(task, find_label_names(first, task))
-
-
-def _has_head(config: Any) -> bool:
-    """Return whether the model was saved as a classifier, not as an encoder only."""
-    return any("SequenceClassification" in name for name in config.architectures or ())
 
 
 def evaluate_sets(

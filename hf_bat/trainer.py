@@ -6,7 +6,9 @@ call, and the Hub. The mathematics is in `hf_bat.methods` and `hf_bat.objective`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
 from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lexicon.table import TableSource
+from hf_bat.loading import check_tokenizer, warn_about_half, warn_about_padding
 from hf_bat.methods import LossSettings, Method
 from hf_bat.objective import (
     CHUNK_SIZE,
@@ -68,6 +71,8 @@ from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import BalancedTrainingArguments, check_canonicalizer, check_inputs
+
+logger = logging.getLogger(__name__)
 
 
 class FillerBatch(dict[str, Any]):
@@ -153,8 +158,10 @@ class BalancedTrainer(Trainer):
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
-        # The model's own loss may be normalized in any way; compute_loss works on its logits.
-        self.model_accepts_loss_kwargs = False
+        # The model's own loss may be normalized in any way; compute_loss works on its logits. Before
+        # transformers 5.19, which has `loss_is_scaled_for_ga`, only a model that accepts the window's count
+        # keeps Trainer from dividing again.
+        self.model_accepts_loss_kwargs = not hasattr(Trainer, "loss_is_scaled_for_ga")
         self._check_model()
         #: Figures of the evaluations since training last began, in order. The model card shows them.
         self.evaluations: list[model_card.Evaluation] = []
@@ -181,6 +188,8 @@ class BalancedTrainer(Trainer):
         self.begins_epoch = False
         if self.task is not None:
             self._complete_config(self.model)
+            if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # a rank may lack weights
+                warn_about_padding(self.model, self.processing_class, args.max_seq_length)
             self.train_dataset = self._prepare(train_dataset, "training set")
             self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
             self.data_collator = self._own_collator or self._make_collator()
@@ -190,6 +199,11 @@ class BalancedTrainer(Trainer):
         #: Attacks training rows when an epoch starts; `None` for most methods.
         self.adversary = self.make_adversary()
         self.add_callback(RunCallback(self))
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        # Older versions of transformers have accelerate divide, too.
+        self.accelerator.gradient_accumulation_steps = 1
 
     def _check_model(self) -> None:
         args, config, collator = self.args, self.model.config, self._own_collator
@@ -203,6 +217,7 @@ class BalancedTrainer(Trainer):
         if self.task is not None:
             # Now, because otherwise the first long row would stop a run.
             check_length(config, args.max_seq_length, "max_seq_length")
+            check_tokenizer(self.processing_class, self.model)
         if isinstance(collator, PerturbationCollator):
             check_canonicalizer(collator, self.canonicalizer)
             check_length(config, collator.max_length, "max_length")
@@ -318,6 +333,8 @@ class BalancedTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         # A hyperparameter search may have changed the arguments.
         self.args.check_method()
+        if not self.is_deepspeed_enabled:  # which keeps a copy of the weights in float32
+            warn_about_half(self.model)
         if self.task is not None:
             check_length(self.model.config, self.args.max_seq_length, "max_seq_length")
         if self._defense != self._read_defense():
@@ -593,14 +610,28 @@ class BalancedTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         # Trainer measures the norm between clipping and the optimizer's step, and it is the same on all
-        # ranks: they stop together, without another pass over the parameters.
+        # ranks: they stop together, without another pass over the parameters. Before transformers 5.6 it has
+        # no such method; `RunCallback` calls `check_gradient` then.
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.check_gradient(norm)
+        return norm
+
+    def check_gradient(self, norm: Any = None) -> None:
+        """Stop the run before the optimizer's step if the gradient is not finite.
+
+        Args:
+            norm: The gradient's norm on all ranks. If `None`, it is measured.
+        """
         scaler = self.accelerator.scaler
         # The scaler of fp16 skips such a step and lowers its scale; DeepSpeed has done its own step.
-        is_skipped = scaler is not None and scaler.is_enabled()
-        if not is_skipped and not self.is_deepspeed_enabled:
-            check_finite(norm, "gradient", self.state.global_step + 1)
-        return norm
+        if (scaler is not None and scaler.is_enabled()) or self.is_deepspeed_enabled:
+            return
+        if norm is None:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            # With sharded weights each rank has a part; NaN and infinity are in any sum.
+            norm = self.accelerator.reduce(norm.to(self.args.device), reduction="sum")
+        check_finite(norm, "gradient", self.state.global_step + 1)
 
     # ---- evaluation and logs ------------------------------------------------------------------
 
@@ -854,13 +885,24 @@ class BalancedTrainer(Trainer):
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Create the repository on the Hub, before training if `push_to_hub` is set."""
         try:
-            super().init_hf_repo(token, private)
+            with self._create_private(private):
+                super().init_hf_repo(token)
         except Exception as error:  # the Hub's library may use any HTTP library
             name = self.args.hub_model_id or "the repository"
             raise HfBatError(
                 f"cannot create {name} on the Hub: {describe_cause(error)}; check the name and "
                 "`hf auth whoami`, or leave push_to_hub out and push later"
             ) from error
+
+    @contextmanager
+    def _create_private(self, private: bool | None) -> Iterator[None]:
+        """Create repositories private or public. Trainer has an argument for it from transformers 5.23 on."""
+        before = self.args.hub_private_repo
+        self.args.hub_private_repo = before if private is None else private
+        try:
+            yield
+        finally:
+            self.args.hub_private_repo = before
 
     def push_to_hub(
         self,
@@ -884,7 +926,8 @@ class BalancedTrainer(Trainer):
         model_card.warn_local_base(self.model)
         self._is_uploading = False
         try:
-            return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+            with self._create_private(private):
+                return super().push_to_hub(commit_message, blocking, token, revision, **kwargs)
         except HfBatError:
             raise
         except Exception as error:

@@ -16,7 +16,7 @@ perturbations canonicalize
 reading tasks labels data metrics
 counterfactual
 losses
-methods objective pooling collator device
+methods objective pooling collator device loading
 attack
 certificate evaluation
 callbacks a2t training_args

@@ -153,19 +153,18 @@ class MaskedLMPerturbation(Perturbation):
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        from hf_bat.attack.models import choose_device, load
+        import torch
 
-        model, about = load(
-            "AutoModelForMaskedLM", self.path, "masked language model", output_loading_info=True
+        from hf_bat.attack.models import choose_device
+        from hf_bat.loading import check_tokenizer, load, load_trained
+
+        model = load_trained(
+            "AutoModelForMaskedLM", self.path, "masked language model", dtype=torch.float32
         )
-        if about["missing_keys"]:
-            raise HfBatError(
-                f"{self.path} is not a masked language model: it has no weights for "
-                f"{sorted(about['missing_keys'])[0]}"
-            )
         tokenizer = load("AutoTokenizer", self.path, "tokenizer of the masked language model")
         if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
             raise HfBatError(f"the tokenizer of {self.path} has no mask or no padding token")
+        check_tokenizer(tokenizer, model)
         return model.eval().to(self.device or choose_device()), tokenizer
 
     @cached_property

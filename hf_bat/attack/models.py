@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +24,11 @@ from hf_bat.device import cast_to_double, disable_cudnn_attention, warn_about_bf
 from hf_bat.errors import HfBatError
 from hf_bat.files import hash_file
 from hf_bat.labels import check_single_label
+from hf_bat.loading import check_tokenizer, load, load_trained, reads_padding
 from hf_bat.perturbations.base import Texts
 from hf_bat.pooling import check_length, get_named_limit
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {
     "float32": None,
@@ -225,7 +230,10 @@ class TransformersModel(Classifier):
         if isinstance(model, (str, Path)):
             tokenizer = tokenizer or str(model)
             device = device or choose_device()
-            model = load("AutoModelForSequenceClassification", str(model), "model")
+            options = {"dtype": _choose_weights(str(model), dtype)}
+            model = load_trained(
+                "AutoModelForSequenceClassification", str(model), "model", **options
+            )
         if isinstance(tokenizer, (str, Path)):
             tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer")
         if tokenizer is None:
@@ -239,10 +247,7 @@ class TransformersModel(Classifier):
                 f"{type(model).__name__} is not a transformers model: it has no config"
             )
         check_single_label(self.config)
-        if tokenizer.pad_token_id is None:
-            raise HfBatError(
-                "the tokenizer has no padding token; set one, e.g. tokenizer.pad_token = tokenizer.eos_token"
-            )
+        check_tokenizer(tokenizer, self.model)
         if device is not None:
             self.model.to(_parse_device(device))
         if max_length is not None and max_length < 4:
@@ -313,7 +318,34 @@ class TransformersModel(Classifier):
         left = self.tokenizer.padding_side == "left"
         return pad_batch(self.tokenizer, ids, types, self.device, left)
 
+    @cached_property
+    def _reads_padding(self) -> bool:
+        """Whether an answer depends on the padding, so that only inputs of one length share a batch."""
+
+        def compute_logits(texts: list[str]) -> torch.Tensor:
+            keys = self.keys([(text,) for text in texts])
+            return self._compute_logits(self._pad(keys))  # type: ignore[arg-type]
+
+        with torch.autocast(self.device.type, enabled=False):
+            answer = reads_padding(compute_logits, getattr(self.model, "dtype", torch.float32))
+        if answer:
+            logger.warning(
+                "the answers of %s depend on the padding of a batch: only inputs of equal length share one, "
+                "which takes longer",
+                self.name,
+            )
+        return answer
+
     def probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
+        if not self._reads_padding:
+            return self._compute_probabilities(keys)
+        answers = np.zeros((len(keys), self.config.num_labels))
+        for length in {len(key.ids) for key in keys}:
+            rows = [row for row, key in enumerate(keys) if len(key.ids) == length]
+            answers[rows] = self._compute_probabilities([keys[row] for row in rows])
+        return answers
+
+    def _compute_probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
         logits = self._compute_logits(self._pad(keys))
         # In double precision, so that a gain in confidence of a very sure model is not rounded to 0.
         answers = _to_numpy(cast_to_double(logits).softmax(dim=-1))
@@ -372,6 +404,11 @@ class TransformersModel(Classifier):
         return places
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
+        if self._reads_padding:
+            return [self._compute_saliency([question])[0] for question in asked]
+        return self._compute_saliency(asked)
+
+    def _compute_saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
         inputs = [texts for texts, _ in asked]
         batch = self._pad(self.keys(inputs))  # type: ignore[arg-type]
         embedded: list[torch.Tensor] = []
@@ -533,6 +570,19 @@ def _number_words(text: str) -> list[int | None]:
     return numbers
 
 
+def _choose_weights(path: str, dtype: str) -> torch.dtype:
+    """Return the precision to load a checkpoint in: its own if it is the one that `dtype` names."""
+    # Autocast rounds to the other half precision only what it computes, so its weights are exact before.
+    asked = DTYPES[dtype]
+    if asked is None:
+        return torch.float32
+    return (
+        asked
+        if getattr(load("AutoConfig", path, "model"), "dtype", None) == asked
+        else torch.float32
+    )
+
+
 def choose_device() -> str:
     """Return the default device of a model that is loaded here: the first GPU if there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -563,33 +613,3 @@ def hash_model(model: nn.Module, tokenizer: Any) -> str:
     hash_weights(digest, model)
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     return digest.hexdigest()
-
-
-def load(factory: str, path: str, title: str, **options: Any) -> Any:
-    """Load a model or tokenizer.
-
-    `factory` is a class of transformers whose `from_pretrained` takes the options; `title` is for messages.
-    Code of the model's repository is not run unless the options ask for it.
-    """
-    import transformers
-
-    try:
-        # Without a value transformers asks on the terminal.
-        options = {"trust_remote_code": False, **options}
-        return getattr(transformers, factory).from_pretrained(path, **options)
-    except Exception as error:  # a damaged file may raise nearly anything
-        if isinstance(error, RuntimeError) and Path(path, "adapter_config.json").is_file():
-            raise HfBatError(
-                f"cannot load the {title} {path}: the adapter's head does not fit its base as configured; "
-                "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
-                "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
-            ) from error
-        reason = next(iter(str(error).splitlines()), "")
-        if not isinstance(error, (OSError, RuntimeError, ValueError)):
-            reason = f"damaged file ({type(error).__name__}: {reason})"
-        if "trust_remote_code" in str(error):
-            reason = (
-                "it needs code of its repository, which is not run; if you trust it, load it with "
-                "trust_remote_code=True (--trust_remote_code of a training run)"
-            )
-        raise HfBatError(f"cannot load the {title} {path}: {reason}") from error

@@ -42,10 +42,14 @@ class SentenceEncoder:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        from hf_bat.attack.models import choose_device, load
+        import torch
+
+        from hf_bat.attack.models import choose_device
+        from hf_bat.loading import check_tokenizer, load
 
         tokenizer = load("AutoTokenizer", self.path, "sentence encoder")
-        model = load("AutoModel", self.path, "sentence encoder")
+        model = load("AutoModel", self.path, "sentence encoder", dtype=torch.float32)
+        check_tokenizer(tokenizer, model)
         return model.eval().to(self.device or choose_device()), tokenizer
 
     @cached_property

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hf_bat.errors import HfBatError, check_choice
+from hf_bat.errors import HfBatError, check_choice, import_extra
 
 BUNDLED = Path(__file__).parent / "data" / "wordnet-3.0.json.gz"
 SUFFIXES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -199,12 +199,11 @@ def load_wordnet(source: str = "bundled") -> WordNet:
 
 
 def _find_nltk_wordnet() -> Path:
-    import nltk.data
-
+    data = import_extra("nltk.data", "nltk")
     # The downloader leaves a zip, some packages unpack it.
     for name in ("corpora/wordnet.zip", "corpora/wordnet"):
         try:
-            return Path(str(nltk.data.find(name)))
+            return Path(str(data.find(name)))
         except LookupError:
             continue
     raise HfBatError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, import_extra
 from hf_bat.metrics.functional import attack_success_rate, robustness_score
 from hf_bat.stats import wilson_interval
 
@@ -26,7 +26,7 @@ def load(name: str, **options: Any) -> Any:
         The metric.
 
     Raises:
-        HfBatError: If the name is unknown.
+        HfBatError: If the name is unknown, or `evaluate` is not installed (`pip install "hf_bat[metrics]"`).
 
     Example:
         >>> load("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])
@@ -34,8 +34,7 @@ def load(name: str, **options: Any) -> Any:
     """
     if name not in METRICS:
         raise HfBatError(f"unknown metric {name!r}; packaged: {', '.join(METRICS)}")
-    import evaluate
-
+    evaluate = import_extra("evaluate", "metrics")
     if options.get("num_process", 1) == 1:
         options.setdefault("keep_in_memory", True)
     return evaluate.load(str(Path(__file__).resolve().parent / name), **options)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, import_extra
 from hf_bat.lexicon import load_wordnet
 from hf_bat.perturbations.base import Token, normalize_word
 
@@ -347,12 +347,11 @@ def load_nltk_tagger() -> Any:
     """Load NLTK's averaged perceptron tagger, once per process.
 
     Raises:
-        HfBatError: If its data is not installed.
+        HfBatError: If NLTK or the tagger's data is not installed.
     """
-    from nltk.tag.perceptron import PerceptronTagger
-
+    perceptron = import_extra("nltk.tag.perceptron", "nltk")
     try:
-        return PerceptronTagger()
+        return perceptron.PerceptronTagger()
     except LookupError as error:
         raise HfBatError(
             "parts of speech from NLTK need the tagger's data: run `python -m nltk.downloader "

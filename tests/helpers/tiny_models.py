@@ -66,11 +66,10 @@ def tiny_model(
     model_type, shape = _SHAPES[arch]
     config = AutoConfig.for_model(
         model_type,
-        vocab_size=VOCAB_SIZE,
         num_labels=num_labels,
         initializer_range=0.2,  # larger than the default, so that logits differ between inputs
-        **{"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2,
-           "sep_token_id": 3, **shape, **options},
+        **{"vocab_size": VOCAB_SIZE, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3,
+           "cls_token_id": 2, "sep_token_id": 3, **shape, **options},
     )  # fmt: skip
     for name, value in config.to_dict().items():
         is_dropout = "drop" in name and isinstance(value, (int, float))

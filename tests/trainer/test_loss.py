@@ -299,6 +299,42 @@ def test_a_users_loss_is_honoured_and_divided_once(tmp_path, method):
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("share", [False, True])
+class LogitPenalty(BalancedTrainer):
+    """Adds a term in the way that docs/howto/own-loss.md describes, or without its division."""
+
+    divides = True
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss, outputs = super().compute_loss(
+            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        )
+        penalty = outputs.logits.square().mean()
+        if model.training and self.divides:
+            penalty = penalty / self.current_gradient_accumulation_steps
+        loss = loss + 0.1 * penalty
+        return (loss, outputs) if return_outputs else loss
+
+
+class UndividedPenalty(LogitPenalty):
+    divides = False
+
+
+@pytest.mark.parametrize("method", ["normal", "triplet"])
+def test_a_term_in_compute_loss_is_divided_by_the_steps_of_its_window(tmp_path, method):
+    def end(kind, batch, accumulation):
+        # The last window has half as many micro-batches.
+        options = {"trainer_class": kind, "method": method}
+        trainer = run(tmp_path, made_rows(40), batch, accumulation, **options)
+        return weights_of(trainer.model), trainer.evaluate(made_rows(8))["eval_loss"]
+
+    (whole, loss), plain = end(LogitPenalty, 16, 1), end(BalancedTrainer, 16, 1)[0]
+    divided, other_loss = end(LogitPenalty, 4, 4)
+    assert largest_difference(whole, divided) < 2e-6
+    assert other_loss == pytest.approx(loss, abs=1e-5)
+    assert largest_difference(whole, plain) > 1e-3
+    assert largest_difference(whole, end(UndividedPenalty, 4, 4)[0]) > 1e-3
+
+
 def test_clean_epochs_and_warm_up_of_the_weights(tmp_path, share, own):
     rows = made_rows(16)
     warmup = 0.5 if share else 8  # of the 16 steps

@@ -1,9 +1,12 @@
 """A run that stops inside an epoch and goes on ends bit for bit where the whole run ends."""
 
+import accelerate
 import pytest
 import torch
 from tiny_models import tiny_model
 from training_helpers import made_rows, make_trainer, weights_of
+
+from hf_bat import HfBatError
 
 WORKERS = {
     "0 workers": {},
@@ -119,6 +122,25 @@ def test_resume_at_the_end_of_a_clean_epoch_goes_on_with_the_next_ones_draws(tmp
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
     assert losses(resumed) == losses(first)
     assert ["fickle_valid" in entry for entry in losses(first)] == [False] * 6 + [True] * 6
+
+
+def test_an_accelerate_that_skips_other_rows_resumes_only_between_epochs(tmp_path, monkeypatch):
+    # With 1.6 the tests above fail.
+    for steps, allowed in ((9, False), (6, True)):
+        options = {"max_steps": 10, "method": "normal", "report_to": "none"}
+        first = make(tmp_path / str(steps), "0 workers", **options)
+        first.args.save_steps = first.state.save_steps = steps
+        first.train()
+        monkeypatch.setattr(accelerate, "__version__", "1.6.0")
+        resumed = make(tmp_path / str(steps), "0 workers", **options)
+        checkpoint = str(tmp_path / str(steps) / f"checkpoint-{steps}")
+        if allowed:
+            resumed.train(resume_from_checkpoint=checkpoint)
+            assert losses(resumed) == losses(first)
+        else:
+            with pytest.raises(HfBatError, match="accelerate>=1.7"):
+                resumed.train(resume_from_checkpoint=checkpoint)
+        monkeypatch.undo()
 
 
 def test_each_epoch_draws_anew_and_a_second_run_starts_over(tmp_path):
