@@ -112,6 +112,7 @@ def tiny_tokenizer(texts: Iterable[str] = (), padding_side: str = "right") -> An
     pieces = list(dict.fromkeys([*pieces, *_WORDS.split(), *filter(None, words)]))[:VOCAB_SIZE]
     return BertTokenizerFast(
         vocab={piece: number for number, piece in enumerate(pieces)},
+        do_lower_case=True,  # the default of some versions
         model_max_length=128,
         padding_side=padding_side,
     )
