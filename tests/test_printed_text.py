@@ -16,13 +16,13 @@ from tiny_models import tiny_model, tiny_tokenizer
 from training_helpers import made_rows, make_trainer
 
 from hf_bat import BalancedTrainingArguments, SubstitutionTable
-from hf_bat.attack.models import load
 from hf_bat.attack.report import AttackReport
 from hf_bat.attack.result import AttackResult
 from hf_bat.cli import main
 from hf_bat.console import apply_style, escape_output, strip_log_escapes
 from hf_bat.errors import HfBatError
 from hf_bat.finetune import evaluate
+from hf_bat.loading import load
 from hf_bat.text import escape_controls, escape_markdown, format_code
 
 CLEAR = "\x1b[2J\x1b]0;title\x07\x9b31m\u202egnp\x08"
