@@ -25,10 +25,10 @@ _PROBES = (
     "رجل ينام قرب النهر",
     "एक आदमी नदी के पास सो रहा है",
 )
-# Words of its own vocabulary that a tokenizer must read if it knows none of these languages.
+# Words of the vocabulary that a tokenizer must read if it knows none of these languages.
 _OWN_WORDS = 50
 # Inputs of many lengths, because CANINE, which joins four characters, reads padding only after some of them.
-# Their answers, alone and padded, differ by 1e-6 of the largest logit or less in models that ignore their
+# Their answers in a batch of one and in a padded batch differ by 1e-6 of the largest logit or less in models that ignore their
 # padding, and by a tenth or more in the others.
 _LONG = "The dog is running outside in the rain, and the woman at the window looks at it."
 _LENGTHS = (*range(20, 28), len(_LONG))
@@ -108,7 +108,7 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
 
     Raises:
         HfBatError: If all words are unknown, as to the tokenizer that transformers makes for a folder without
-            tokenizer files; if a token's number is beyond the embeddings; or if there is no padding token.
+            tokenizer files; if a token's number is beyond the embeddings; or if the tokenizer cannot pad.
     """
     name = tokenizer.name_or_path or type(tokenizer).__name__
     if not _knows_words(tokenizer):
@@ -140,7 +140,7 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
 
 
 def _knows_words(tokenizer: Any) -> bool:
-    """Return whether any letter of texts in several languages, or of its own words, is a known token."""
+    """Return whether any letter of texts in several languages, or of words in the vocabulary, is a known token."""
     special = set(tokenizer.all_special_ids)
 
     def has_letters(number: int) -> bool:
@@ -160,8 +160,8 @@ def reads_padding(
 ) -> bool:
     """Return whether a model's answer to an input depends on how far its batch is padded.
 
-    CANINE's does, that of models with absolute positions if they are padded on the left, and XLNet's if it
-    is padded on the right.
+    CANINE answers so, and so do XLNet if it is padded on the right and models with absolute
+    positions if they are padded on the left.
 
     Args:
         compute_logits: Returns the logits (n, labels) of n texts in one padded batch.
