@@ -56,8 +56,10 @@ setup(
         "jinja2>=3.1",
         "nltk>=3.9",
         "numpy>=1.26",
+        "pyyaml>=6.0",
         "scikit-learn>=1.4",
         "scipy>=1.11",
+        "shtab>=1.7",
         "torch>=2.6",
         "tqdm>=4.66",
         # From here on a Trainer can say that its loss is scaled for accumulation already.

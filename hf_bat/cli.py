@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
+from typing import Any
 
 from hf_bat.attack.ranks import leave
 from hf_bat.commands.options import add_shared
@@ -31,6 +32,7 @@ from hf_bat.version import __version__
 COMMANDS = {
     "demo": "train a small encoder with and without balanced training and compare",
     "lexicon": "build, convert, describe and upload tables of synonyms and antonyms",
+    "train": "fine-tune and evaluate a classifier with balanced training",
     "perturb": "show rows with the versions that training would draw",
     "suite": "write a suite of labeled edits of your rows",
     "attack": "attack a classifier: which edits change its prediction, which fail to",
@@ -44,6 +46,7 @@ COMMANDS = {
 _EPILOG = """\
 examples:
   hf-bat demo
+  hf-bat train --model_name_or_path bert-base-uncased --task snli --method triplet --output_dir out
   hf-bat perturb --task snli --data dev.jsonl.gz --n 10
 """
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -76,10 +79,20 @@ class _ListAction(argparse.Action):
         parser.exit(0)
 
 
-def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser of the command line, with the options of the chosen subcommand only.
+class _CompletionAction(argparse.Action):
+    """Prints a script that completes commands and options in a shell, and exits."""
 
-    Its result has `run`, the function of that subcommand.
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, *__: Any) -> None:
+        import shtab
+
+        print(shtab.complete(build_parser(*COMMANDS), shell))
+        parser.exit(0)
+
+
+def build_parser(*chosen: str | None) -> argparse.ArgumentParser:
+    """Build the parser of the command line, with the options of the chosen subcommands only.
+
+    Its result has `run`, the function of the subcommand.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -94,9 +107,15 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--list", action=_ListAction, nargs=0, help="list methods, attacks and tasks"
     )
+    parser.add_argument(
+        "--completion",
+        action=_CompletionAction,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes commands and options in this shell",
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
-        if name != chosen:
+        if name not in chosen:
             # Its name is enough for the list of commands and for errors.
             subparsers.add_parser(name, help=summary)
             continue
@@ -108,11 +127,22 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             epilog=module.EPILOG,
             formatter_class=raw,
             allow_abbrev=False,
+            parents=getattr(module, "list_parents", list)(),
+            conflict_handler="resolve",  # every command has the same --quiet
         )
         module.add_arguments(subparser)
         add_shared(subparser, "--quiet")
         subparser.set_defaults(run=module.run)
     return parser
+
+
+def _expand(chosen: str | None, arguments: list[str]) -> list[str]:
+    """Replace a configuration file among the arguments of the chosen command by its flags."""
+    module = sys.modules.get(f"hf_bat.commands.{chosen}")
+    if chosen is None or not hasattr(module, "expand_arguments"):
+        return arguments
+    start = arguments.index(chosen) + 1
+    return [*arguments[:start], *module.expand_arguments(arguments[start:])]  # type: ignore[union-attr]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,11 +164,15 @@ def _run_command(argv: Sequence[str] | None) -> int:
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # No option of `hf-bat` itself takes a value, so the first word without a dash is the command.
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    # The first word that is a command; `--completion` takes a value.
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    if argv is None and "--quiet" in arguments:
+        # torch reads this when it is imported; its C++ code prints warnings that Python cannot catch.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     parser = build_parser(chosen)
     args = argparse.Namespace()
     try:
+        arguments = _expand(chosen, arguments)
         args = parser.parse_args(arguments)
         if args.command is None:
             parser.print_help()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NoReturn, TextIO, TypeVar, cast
@@ -20,6 +22,8 @@ from typing import Any, NoReturn, TextIO, TypeVar, cast
 from hf_bat.text import escape_controls
 
 T = TypeVar("T")
+# Seconds between lines of progress in a file.
+LOG_SECONDS = 60.0
 # ANSI codes for red, green and yellow.
 _STYLES = {"bad": "31", "good": "32", "fair": "33"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -28,11 +32,39 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 def open_bar(
     total: int | None, title: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
-    """Return a `tqdm` bar on stderr; `show=None` shows it only on a terminal. `options` are `tqdm`'s."""
+    """Return a `tqdm` bar; `options` are `tqdm`'s.
+
+    `show=None` shows it on a terminal and in a notebook; into a file or a pipe it writes a line a minute.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notebooks without ipywidgets show plain bars
+        from tqdm.auto import tqdm
+
+    named = {"total": total, "desc": title, "unit": unit, **options}
+    if any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__):
+        return tqdm(**named, disable=show is False)
+    if show is None and not on_terminal(sys.stderr):
+        return _open_log(named)
+    return tqdm(**named, disable=not (show or show is None), file=sys.stderr)
+
+
+def _open_log(options: dict[str, Any]) -> Any:
+    """Return a bar that is a line of text, at most one in `LOG_SECONDS`."""
     from tqdm import tqdm
 
-    disable = None if show is None else not show  # `None`: unless stderr is a terminal
-    return tqdm(total=total, desc=title, unit=unit, disable=disable, file=sys.stderr, **options)
+    class LogBar(tqdm):
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+            self.fp.write(f"{self}\n")
+            self.fp.flush()
+            return True
+
+        def close(self) -> None:
+            self.delay = math.inf  # nothing to clear
+            super().close()
+
+    text = "{desc}: {n_fmt} of {total_fmt} {unit}s ({percentage:.0f} %), {elapsed} spent, {remaining} left"
+    lines = {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "miniters": 1, "leave": False}
+    return LogBar(**options | lines, bar_format=text, file=sys.stderr)
 
 
 def track(items: Iterable[T], title: str, unit: str, total: int | None = None) -> Iterator[T]:

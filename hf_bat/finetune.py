@@ -1,22 +1,24 @@
 """One training run: from arguments to rows, a model and a trainer, and from these to result files.
 
-`examples/run_glue_bat.py`, the runs of a sweep and the demo all train through this module.
+`hf-bat train`, `examples/run_glue_bat.py`, the runs of a sweep and the demo all train through this module.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from transformers import HfArgumentParser, enable_full_determinism, set_seed
+import yaml
+from transformers import HfArgumentParser, TrainerCallback, enable_full_determinism, set_seed
 
 from hf_bat import run_arguments
 from hf_bat.attack.ranks import leave
@@ -30,6 +32,7 @@ from hf_bat.console import (
     hide_output,
     interrupt_on_sigterm,
     on_terminal,
+    open_bar,
     strip_log_escapes,
 )
 from hf_bat.data import choose_rows
@@ -41,6 +44,7 @@ from hf_bat.loading import has_head, load, load_trained
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.run_arguments import RunArguments, describe
+from hf_bat.stats import format_rate
 from hf_bat.tasks import Task, build_task, load_hub_split, load_split, with_label_names
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments
@@ -68,6 +72,7 @@ class FinetuneArguments(RunArguments):
     test_file: str | None = describe("Rows to predict.")
     max_predict_samples: int | None = describe("Predict N rows only.")
     baseline: str | None = describe("Folder or eval_results.json of another run to compare with.")
+    f1_label: str | None = describe("Evaluate F1 of this label, as eval_f1.")
     quiet: bool = describe("Print errors only.", False)
 
 
@@ -221,11 +226,18 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     asked = {"train": args.do_train, "validation": args.do_eval, "test": args.do_predict}
     rows = load_rows(arguments, task, args, [role for role, is_asked in asked.items() if is_asked])
     trainer = make_trainer(arguments, task, args, rows)
+    if arguments.f1_label is not None:
+        assert trainer.task is not None
+        config = trainer.model.config
+        trainer.compute_metrics = build_compute_metrics(trainer.task, config, arguments.f1_label)
     if args.do_train:
-        method = get_method(args.method)
+        method, shares = get_method(args.method), {}
         # An attack finds the versions only when an epoch starts.
         if method.draws and not method.attack_recipe and trainer.is_world_process_zero():
-            print(trainer.preview(3), flush=True)
+            preview = trainer.preview(3)
+            print(preview, flush=True)
+            shares = preview.shares
+        trainer.add_callback(_ProgressLines(trainer, shares))
         train(trainer, checkpoint)
     if args.do_eval:
         evaluate(trainer, rows, baseline)
@@ -234,6 +246,36 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     write_card = trainer.push_to_hub if args.push_to_hub else trainer.create_model_card
     write_card(finetuned_from=arguments.model_name_or_path, dataset=arguments.task_name)
     return trainer
+
+
+class _ProgressLines(TrainerCallback):
+    """Says in one line what will be trained, and writes a line a minute into files that have no bar."""
+
+    def __init__(self, trainer: BalancedTrainer, shares: Mapping[str, float]):
+        self.trainer, self.shares = trainer, shares
+        self._bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        dataset, epochs = self.trainer.train_dataset, float(args.num_train_epochs)
+        # A stream has no length.
+        rows = f"{len(dataset):,}" if hasattr(dataset, "__len__") else "streamed"
+        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        length = f"{epochs:g} epochs, " if args.max_steps <= 0 else ""
+        line = f"training {args.method} on {rows} rows: {length}{state.max_steps:,} steps of {batch} rows"
+        versions = ", ".join(f"{kind} {format_rate(share)}" for kind, share in self.shares.items())
+        print(f"{line}; rows with versions: {versions}" if versions else line, flush=True)
+        if args.disable_tqdm:
+            self._bar = open_bar(state.max_steps, "training", "step", initial=state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _check_used(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> None:
@@ -338,28 +380,66 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Shows defaults and keeps the line breaks of the description."""
 
 
-def make_parser(description: str | None = None) -> HfArgumentParser:
+def make_parser(description: str | None = None, add_help: bool = True) -> HfArgumentParser:
     """Create the parser of `FinetuneArguments` and `BalancedTrainingArguments`."""
-    return run_arguments.make_parser(
+    parser = run_arguments.make_parser(
         FinetuneArguments,
         BalancedTrainingArguments,
         message="{} (--help lists the flags)",
         description=description,
         formatter_class=_Formatter,
+        add_help=add_help,
     )
+    if not on_terminal(sys.stderr):
+        # The Trainer draws progress bars into files too unless it is told otherwise.
+        parser.set_defaults(disable_tqdm=True)
+    return parser
+
+
+def expand_configuration(argv: Sequence[str]) -> list[str]:
+    """Replace a configuration file in front of flags by the flags that it holds.
+
+    Args:
+        argv: Flags, or the path of a JSON or YAML file (`.json`, `.yaml`, `.yml`) and flags, which come
+            last and so have priority. The file maps names of flags to values; a list is several values.
+
+    Raises:
+        HfBatError: The file is missing or not a mapping.
+    """
+    if not argv or not argv[0].endswith((".json", ".yaml", ".yml")):
+        return list(argv)
+    flags: list[str] = []
+    for name, value in _read_configuration(argv[0]).items():
+        values = value if isinstance(value, list) else [value]
+        if value is None:
+            continue
+        if any(isinstance(item, dict) for item in values):
+            values = [json.dumps(value)]
+        # One word, because a value may begin with a dash.
+        flags += [f"--{name}={values[0]}"] if len(values) == 1 else [f"--{name}", *map(str, values)]
+    return [*flags, *argv[1:]]
+
+
+def _read_configuration(path: str) -> dict[str, Any]:
+    if path.endswith(".json"):
+        return read_json_object(path)
+    try:
+        content = yaml.safe_load(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise HfBatError(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise HfBatError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise HfBatError(f"{path} must map names of flags to values")
+    return content
 
 
 def parse_arguments(
     argv: Sequence[str], parser: HfArgumentParser
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Parse flags, or a JSON file that holds them."""
-    # The Trainer draws progress bars into files too unless it is told otherwise.
-    defaults = {} if on_terminal(sys.stderr) else {"disable_tqdm": True}
-    parser.set_defaults(**defaults)
+    """Parse flags, after a configuration file that holds some of them; see `expand_configuration`."""
     try:
-        if len(argv) == 1 and argv[0].endswith(".json"):
-            return parser.parse_dict(defaults | read_json_object(argv[0]))
-        return parser.parse_args_into_dataclasses(list(argv))
+        return parser.parse_args_into_dataclasses(expand_configuration(argv))
     except (OSError, TypeError, ValueError) as error:
         # Raised by the parser and by TrainingArguments, also for unknown flags.
         raise HfBatError(str(error).splitlines()[0]) from error
@@ -376,24 +456,46 @@ def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
         with hide_output() if "--quiet" in argv else nullcontext():
             arguments, args = parse_arguments(argv, parser)
         with interrupt_on_sigterm(), hide_output() if arguments.quiet else nullcontext():
-            logging.basicConfig(
-                format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-                level=logging.INFO if args.should_log else logging.WARNING,
-            )
-            if args.disable_tqdm and not on_terminal(sys.stderr):
-                hide_library_bars()
-            finetune(arguments, args)
+            start(arguments, args)
     except (HfBatError, OSError) as error:
         print(f"{program}: error: {describe_failure(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
-        print(
-            f"{program}: interrupted; if a checkpoint was saved, the same command with "
-            "--resume_from_checkpoint last continues from it",
-            file=sys.stderr,
-        )
+        print(f"{program}: interrupted; {RESUME_HINT}", file=sys.stderr)
         return get_interrupt_status(interruption)
     return 0
+
+
+RESUME_HINT = (
+    "if a checkpoint was saved, the same command with --resume_from_checkpoint last continues "
+    "from it"
+)
+
+
+def build_arguments(
+    values: Mapping[str, Any],
+) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
+    """Return the arguments of a run from parsed values of the flags by name."""
+    parts = [
+        {field.name: values[field.name] for field in fields(kind) if field.name in values}
+        for kind in (FinetuneArguments, BalancedTrainingArguments)
+    ]
+    try:
+        return FinetuneArguments(**parts[0]), BalancedTrainingArguments(**parts[1])
+    except (TypeError, ValueError) as error:
+        # Raised by TrainingArguments.
+        raise HfBatError(str(error).splitlines()[0]) from error
+
+
+def start(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> None:
+    """Make a run and log it to the console."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.INFO if args.should_log else logging.WARNING,
+    )
+    if args.disable_tqdm and not on_terminal(sys.stderr):
+        hide_library_bars()
+    finetune(arguments, args)
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:

@@ -17,7 +17,7 @@ import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from accelerate.utils import gather_object
 from torch import nn
-from transformers import Trainer
+from transformers import EvalPrediction, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 import hf_bat.model_card as model_card
@@ -49,6 +49,7 @@ from hf_bat.labels import check_single_label, name_labels, reconcile_labels
 from hf_bat.lexicon.table import TableSource
 from hf_bat.loading import check_tokenizer, warn_about_half, warn_about_padding
 from hf_bat.methods import LossSettings, Method
+from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.objective import (
     CHUNK_SIZE,
     KINDS,
@@ -108,7 +109,8 @@ class BalancedTrainer(Trainer):
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
             change options of this trainer in `trainer.args`.
-        **kwargs: Everything else that `Trainer` takes.
+        **kwargs: Everything else that `Trainer` takes. Without `compute_metrics`, a trainer with a task
+            evaluates the task's metrics, such as accuracy.
 
     Raises:
         HfBatError: Data, model and options do not fit together.
@@ -123,6 +125,8 @@ class BalancedTrainer(Trainer):
 
     train_dataset: Any
     eval_dataset: Any
+    compute_metrics: Any
+    preprocess_logits_for_metrics: Any
     # compute_loss divides by the whole window's counts, so that Trainer must not divide again.
     loss_is_scaled_for_ga = True
 
@@ -158,6 +162,8 @@ class BalancedTrainer(Trainer):
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
+        if self._has_default_metrics():
+            self.compute_metrics = self._compute_task_metrics
         # The model's own loss may be normalized in any way; compute_loss works on its logits. Before
         # transformers 5.19, which has `loss_is_scaled_for_ga`, only a model that accepts the window's count
         # keeps Trainer from dividing again.
@@ -204,6 +210,18 @@ class BalancedTrainer(Trainer):
         super().create_accelerator_and_postprocess()
         # Older versions of transformers have accelerate divide, too.
         self.accelerator.gradient_accumulation_steps = 1
+
+    def _has_default_metrics(self) -> bool:
+        """Return whether evaluation has the task's metrics, which need the logits of all rows at once."""
+        args = self.args
+        is_own = bool(self.compute_metrics or self.preprocess_logits_for_metrics)
+        is_whole = args.eval_do_concat_batches and not args.batch_eval_metrics
+        return self.task is not None and not is_own and is_whole
+
+    def _compute_task_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        assert self.task is not None
+        # Made now, because a hyperparameter search replaces the model.
+        return build_compute_metrics(self.task, self.model.config)(prediction)
 
     def _check_model(self) -> None:
         args, config, collator = self.args, self.model.config, self._own_collator

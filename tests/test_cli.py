@@ -3,6 +3,7 @@
 Arguments that a command must refuse are in `bad_calls/commands.py`.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -75,6 +76,25 @@ def test_modules_of_other_commands_are_not_imported(monkeypatch, fake_command):
     fake_command(lambda args: 0)
     monkeypatch.setitem(cli.COMMANDS, "no_such_module", "its import would fail")
     assert cli.main(["fake"]) == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command_and_its_options(shell, tmp_path, capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0 and all(name in script for name in cli.COMMANDS)
+    for option in ("--fail-if", "--learning_rate", "--dry_run"):
+        assert option in script
+    if shell == "bash" and (bash := shutil.which("bash")):
+        # Complete `hf-bat attack --fail` as a shell does.
+        lines = (
+            f"{script}\nCOMP_WORDS=(hf-bat attack --fail); COMP_CWORD=2; COMP_LINE='hf-bat attack --fail'\n"
+            'COMP_POINT=${#COMP_LINE}; _shtab_hf_bat hf-bat --fail attack; echo "<${COMPREPLY[*]}>"\n'
+        )
+        done = subprocess.run([bash, "-c", lines], capture_output=True, text=True)
+        assert "<--fail-if>" in done.stdout, done.stderr
 
 
 def test_version_and_list(capsys):

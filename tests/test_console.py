@@ -43,6 +43,25 @@ def test_bars_have_a_rate_and_are_for_terminals(monkeypatch):
         assert ("row/s" in stream.getvalue()) == shown
 
 
+def test_files_get_lines_of_progress_instead_of_a_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with open_bar(4, "rows", "row") as bar:
+        bar.update(2)
+    assert sys.stderr.getvalue() == "", "a short task writes nothing"
+    monkeypatch.setattr("hf_bat.console.LOG_SECONDS", 0)
+    with open_bar(4, "rows", "row") as bar:
+        bar.update(2)
+        bar.update(1)
+    lines = sys.stderr.getvalue().splitlines()
+    assert [line.partition(",")[0] for line in lines if "0 of" not in line] == [
+        "rows: 2 of 4 rows (50 %)",
+        "rows: 3 of 4 rows (75 %)",
+    ]
+    with open_bar(4, "rows", "row", show=False) as bar:
+        bar.update(4)
+    assert sys.stderr.getvalue().splitlines() == lines
+
+
 @contextmanager
 def log_to(stream):
     """Return a logger whose handler keeps this stream."""
@@ -132,6 +151,9 @@ QUIET_RUNS = {
     "--samples 20 --json {o}/a.json",
     "compare": "compare {f}/A.json {f}/A.json --resamples 20 --json {o}/a.json",
     "contrast": "contrast --model {f}/model --task snli --data {f}/contrast.jsonl --json {o}/a.json",
+    "train": "train --model_name_or_path {f}/model --task snli --train_file {f}/dev.jsonl --max_steps 1 "
+    "--synonyms {f}/synonyms.json --antonyms {f}/antonyms.json --use_cpu --report_to none --save_strategy no "
+    "--output_dir {o}/out",
     "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
     "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
     "suite": "suite --task snli --data {f}/dev.jsonl --output {o}/a.json",

@@ -127,7 +127,9 @@ def _get_parser(words: list[str]) -> Callable[[], object] | None:
 
 def _parse_cli(flags: list[str]) -> None:
     chosen = next((word for word in flags if word in COMMANDS), None)
-    args = build_parser(chosen).parse_args(flags)
+    is_configured = chosen == "train" and flags[1].endswith((".json", ".yaml"))
+    with _require_nothing() if is_configured else nullcontext():
+        args = build_parser(chosen).parse_args([chosen, *flags[2:]] if is_configured else flags)
     if chosen == "sweep":  # its flags contain the flags of runs
         parse_flags(args.base)
         read_grid(args.grid)

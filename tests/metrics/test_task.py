@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import BertConfig, EvalPrediction
 
-from hf_bat import get_task
+from hf_bat import HfBatError, get_task
 from hf_bat.metrics.task import build_compute_metrics
 
 
@@ -28,3 +28,19 @@ def test_head_may_get_its_names_later():
     config.id2label = {0: "duplicate", 1: "not_duplicate"}  # as a trainer does
     found = compute(EvalPrediction(np.eye(2), np.array([0, 0])))
     assert found == {"accuracy": 0.5, "f1": pytest.approx(2 / 3)}
+
+
+def test_f1_of_a_named_label_leaves_out_rows_without_a_label():
+    rng = np.random.default_rng(1)
+    gold, logits = rng.integers(0, 3, 100), rng.random((100, 3))
+    task, config = get_task("snli"), BertConfig(num_labels=3)
+    gold[:20] = -100
+    found = build_compute_metrics(task, config, "Contradiction")(EvalPrediction(logits, gold))
+    said = logits.argmax(-1)
+    expected = f1_score(gold[20:], said[20:], labels=[2], average=None)[0]
+    assert found["f1"] == pytest.approx(expected)
+    assert found["accuracy"] == pytest.approx((gold[20:] == said[20:]).mean())
+    nothing = EvalPrediction(logits, np.full(100, -1))
+    assert build_compute_metrics(task, config, "neutral")(nothing) == {}
+    with pytest.raises(HfBatError, match="entailment, neutral, contradiction"):
+        build_compute_metrics(task, config, "toxic")

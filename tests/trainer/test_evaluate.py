@@ -51,6 +51,18 @@ def test_evaluation_is_of_the_unperturbed_rows(tmp_path, method):
     assert not [key for key in found if "distance" in key]
 
 
+def test_a_task_gives_accuracy_without_compute_metrics(tmp_path):
+    rows = made_rows(13, seed=1)
+    trainer = make_trainer(tmp_path, made_rows(8), method="normal")
+    labels = torch.tensor([row["label"] for row in rows])
+    right = logits_by_hand(trainer, rows).argmax(-1) == labels
+    assert trainer.evaluate(rows)["eval_accuracy"] == pytest.approx(right.double().mean().item())
+    own = {"compute_metrics": lambda _: {"mine": 1.0}}
+    trainer = make_trainer(tmp_path, made_rows(8), method="normal", trainer_options=own)
+    metrics = trainer.evaluate(rows)
+    assert metrics["eval_mine"] == 1.0 and "eval_accuracy" not in metrics
+
+
 def test_prediction_answers_each_row_though_labels_and_texts_are_missing(tmp_path):
     rows = made_rows(9, seed=1)
     rows[2]["label"], rows[4]["premise"], rows[5]["hypothesis"] = -1, "", None
