@@ -145,7 +145,7 @@ def folder(tmp_path_factory):
 
 # All commands except the demo, which trains for minutes.
 QUIET_RUNS = {
-    "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym "
+    "attack": "attack --model {f}/model --task snli --data {f}/dev.jsonl --attacks antonym --skip-labels "
     "--antonyms {f}/antonyms.json --rows {o}/rows.jsonl --html {o}/a.html --json {o}/a.json",
     "certify": "certify --model {f}/model --task snli --data {f}/dev.jsonl --synonyms {f}/synonyms.json "
     "--samples 20 --json {o}/a.json",
