@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import struct
+import traceback
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import TrainingArguments
@@ -251,9 +253,16 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
 
 
 def start_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:
-    """Make the folder of a checkpoint, which says which run it is of before anything else is in it."""
+    """Make the folder of a checkpoint, which says which run it is of before anything else is in it.
+
+    Damaged checkpoints beside it are deleted.
+    """
     # What an interrupted run left of this step must not look like a part of the new checkpoint.
     shutil.rmtree(path, ignore_errors=True)
+    for other in list_checkpoints(path.parent):
+        # Trainer may count them when it deletes old checkpoints, and delete whole ones of earlier steps.
+        if find_damage(other):
+            shutil.rmtree(other, ignore_errors=True)
     path.mkdir(parents=True)
     write_json(path / RUN_FILE, facts)
 
@@ -289,8 +298,9 @@ def _describe_write_error(error: Exception, path: Path) -> str | None:
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, (HfBatError, SafetensorError)):
         return text
-    # torch's writer of zip archives says that the file is not where it should be, not why.
-    if "inline_container" not in text and "PytorchStreamWriter" not in text:
+    # torch's writer of files says in several ways that it could not write, but not why.
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.filename == torch.serialization.__file__ for frame in frames):
         return None
     free = shutil.disk_usage(_find_existing(path)).free
     return (

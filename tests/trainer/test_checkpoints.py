@@ -92,6 +92,15 @@ def test_without_a_whole_checkpoint_the_trainer_refuses(run):
         make(run).train(resume_from_checkpoint=True)
 
 
+def test_a_damaged_checkpoint_of_a_later_step_costs_no_whole_one(run, monkeypatch):
+    """Trainer deletes the checkpoints of the lowest steps where times of files do not tell."""
+    monkeypatch.setattr("os.path.getmtime", lambda path: 1.0)
+    shutil.copytree(run / "checkpoint-4", run / "checkpoint-9")
+    kill_while_saving(run / "checkpoint-9", FILES.index("optimizer.pt"))
+    make(run, save_total_limit=1, max_steps=6).train(resume_from_checkpoint=True)
+    assert find_checkpoint(run) == str(run / "checkpoint-6")
+
+
 @pytest.mark.parametrize("lost", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
 def test_a_missing_state_is_named(run, lost, caplog):
     (run / "checkpoint-4" / lost).unlink()
@@ -150,7 +159,7 @@ def limit_files(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 1.5])
+@pytest.mark.parametrize("share", [0.012, 0.5, 1.5, 2.09])
 def test_a_disk_that_gets_full_keeps_the_last_whole_checkpoint(run, trained, share):
     """The weights, or the optimizer's state, which is twice as large, do not fit."""
     shutil.rmtree(run / "checkpoint-4")
