@@ -269,12 +269,10 @@ def use_ranks(folder: Path) -> Iterator[Promise]:
                     torch.save([weights_of(trainer.model), loss], f"{run}.pt")
 
             world = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-            children = [
-                start(
-                    train_rank, RANK=str(rank), LOCAL_RANK=str(rank), **(world if ranks > 1 else {})
-                )
-                for rank in range(ranks)
+            places = [
+                {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)
             ]
+            children = [start(train_rank, **(place if ranks > 1 else {})) for place in places]
             ended = all([finish(child) for child in children])
             if ranks > 1:
                 difference = differ(run, folder / f"ranks-{rows}-1") if ended else float("inf")
