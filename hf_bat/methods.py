@@ -32,6 +32,9 @@ BALANCED_OPTIONS = (
     "clean_epochs",
     "exclude_stopwords",
 )
+# At full weight from the first step, contrastive terms keep a fresh head from learning its task
+# (docs/training.md has the figures).
+WARMUP = {"weight_warmup_steps": 0.5}
 # Margin of the triplet term beside the likelihood terms, whose own margin is in nats.
 TRIPLET_MARGIN = 1.0
 
@@ -143,12 +146,14 @@ class Method:
         """Return the method's value of each option and weight that `given` leaves out or has as `None`.
 
         Example:
-            >>> get_method("triplet").fill_defaults({})
-            {'clean_epochs': 0, 'label_filter': 'off', 'contrastive_weight': 1.0, 'margin': 1.0}
+            >>> get_method("safer").fill_defaults({}), get_method("triplet").fill_defaults({})["margin"]
+            ({'clean_epochs': 0}, 1.0)
         """
         filled: dict[str, Any] = {"clean_epochs": 0}
         if "label_filter" in self.options:
             filled["label_filter"] = "off"
+        if "weight_warmup_steps" in self.options:
+            filled["weight_warmup_steps"] = 0.0
         return filled | {**self.defaults, **self.weights}
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
@@ -392,12 +397,14 @@ METHODS: dict[str, Method] = {
             "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
             "each mean over the valid pairs.",
             {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
+            defaults=WARMUP,
         ),
         Triplet(
             "triplet",
             "`L = CE(x) + contrastive_weight * mean max(0, d(x, x_f) + margin - d(x, x_o))`.",
             {"contrastive_weight": 1.0, "margin": 1.0},
             options=(*BALANCED_OPTIONS, "mask"),
+            defaults=WARMUP,
         ),
         Likelihood(
             "likelihood",
@@ -413,7 +420,7 @@ METHODS: dict[str, Method] = {
                 "contrastive_weight": 0.0,
             },
             options=(*BALANCED_OPTIONS, "mask"),
-            defaults={"label_filter": "prefer"},
+            defaults={"label_filter": "prefer", **WARMUP},
         ),
         Counterfactual(
             "counterfactual",

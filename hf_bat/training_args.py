@@ -130,7 +130,9 @@ class BalancedTrainingArguments(TrainingArguments):
         encoder: Folder or Hub id of a sentence encoder; the attack keeps only edits with a cosine
             similarity of at least 0.9 (a2t). If `None`, similarity is not checked.
         weight_warmup_steps: Optimizer steps after the clean epochs over which the weights of
-            perturbed versions rise linearly from 0; below 1, a share of all steps. Defaults to 0.
+            perturbed versions rise linearly from 0; below 1, a share of all steps. Defaults to 0.5 for
+            pairwise, triplet and likelihood, so that a short run from a pretrained encoder learns its
+            task first, and to 0 for other methods. The paper's protocol is 0.
         max_seq_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the
             tokenizer's limit. Defaults to 128.
         exclude_stopwords: Leave function words unperturbed. Defaults to `True`.
@@ -200,7 +202,7 @@ class BalancedTrainingArguments(TrainingArguments):
     a2t_candidates: str = "table"
     mlm_model: str | None = None
     encoder: str | None = None
-    weight_warmup_steps: float = 0.0
+    weight_warmup_steps: float | None = None
     max_seq_length: int | None = 128
     exclude_stopwords: bool = True
     drop_antonyms_from_synonyms: bool = True
@@ -337,7 +339,7 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def get_warmup(self, step: int, max_steps: int, clean_steps: int) -> float:
         """Return the factor of the weights of perturbed versions after `step` optimizer steps, 0..1."""
-        steps = self.weight_warmup_steps
+        steps = self.weight_warmup_steps or 0.0
         steps = steps if steps >= 1 else steps * max_steps
         return min(1.0, max(0.0, (step + 1 - clean_steps) / steps)) if steps else 1.0
 

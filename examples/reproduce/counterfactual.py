@@ -90,15 +90,17 @@ STUDIES = {
 }
 # Share of word pairs that the counterfactual runs never draw.
 HELD_OUT = 0.2
+# Every run goes on from a trained classifier, so that the weights need not rise.
+NO_WARMUP = ["--weight_warmup_steps", "0"]
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
 METHODS: dict[str, list[str]] = {
     "normal": ["--method", "normal"],
     "label_flip": ["--method", "counterfactual", "--rules", "swap", "--alpha", "0"],
     "safer": ["--method", "safer"],
     "a2t": ["--method", "a2t", "--clean_epochs", "0"],
-    "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4"],
-    "triplet": ["--method", "triplet"],
-    "likelihood": ["--method", "likelihood"],
+    "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
+    "triplet": ["--method", "triplet", *NO_WARMUP],
+    "likelihood": ["--method", "likelihood", *NO_WARMUP],
     "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT)],
 }
 

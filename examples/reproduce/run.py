@@ -173,6 +173,8 @@ def collect_arguments(
     scale = SCALES[args.scale]
     model = scale.models.get(setting.model) or next(iter(scale.models.values()))
     arguments: dict[str, Any] = {
+        # The paper's terms have their full weight from the first step.
+        "weight_warmup_steps": 0.0,
         **scale.common,
         **scale.methods.get(setting.method, {}),
         **scale.tasks.get(setting.task, {}),

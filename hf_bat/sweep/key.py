@@ -91,6 +91,12 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
     # Keys have always held the weights of a method, whether they were given or not.
     for name, weight in method.weights.items():
         parts.setdefault(name, weight)
+    # Keys of runs without a warm-up have no entry, because that was the default of every method.
+    warmup = arguments.get("weight_warmup_steps")
+    warmup = own_defaults.get("weight_warmup_steps") if warmup is None else warmup
+    parts.pop("weight_warmup_steps", None)
+    if warmup:
+        parts["weight_warmup_steps"] = warmup
     if arguments.get("canonicalize"):
         parts["canonicalize"] = MAPPING_VERSION
     if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):

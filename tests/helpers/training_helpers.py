@@ -9,6 +9,7 @@ import torch
 from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, SubstitutionTable, get_task
+from hf_bat.methods import get_method
 
 SYNONYMS = SubstitutionTable(
     {
@@ -85,6 +86,12 @@ def make_arguments(folder: Any, **options: Any) -> BalancedTrainingArguments:
         "use_cpu": True,
         "seed": 3,
     }
+    if (
+        options.get("method") in METHODS
+        and "weight_warmup_steps" in get_method(options["method"]).options
+    ):
+        # Losses of few steps are checked at full weights.
+        defaults["weight_warmup_steps"] = 0.0
     return BalancedTrainingArguments(str(folder), **{**defaults, **options})
 
 

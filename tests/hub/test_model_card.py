@@ -269,7 +269,7 @@ def test_figures_of_the_label_filter_are_in_the_index_with_their_intervals():
 
 @pytest.mark.parametrize("method", [*METHODS])
 def test_the_card_of_each_method(tmp_path, method):
-    text = card_after_training(tmp_path, method=method)
+    text = card_after_training(tmp_path, method=method, weight_warmup_steps=None)
     assert f"Method `{method}`" in text and "`L = CE(" in text
     assert all(f"`{name}`: {value}" in text for name, value in METHODS[method].weights.items())
     assert "Options other than the defaults" not in text
