@@ -146,14 +146,12 @@ class Method:
         """Return the method's value of each option and weight that `given` leaves out or has as `None`.
 
         Example:
-            >>> get_method("safer").fill_defaults({}), get_method("triplet").fill_defaults({})["margin"]
-            ({'clean_epochs': 0}, 1.0)
+            >>> get_method("safer").fill_defaults({})
+            {'clean_epochs': 0, 'weight_warmup_steps': 0.0}
         """
-        filled: dict[str, Any] = {"clean_epochs": 0}
+        filled: dict[str, Any] = {"clean_epochs": 0, "weight_warmup_steps": 0.0}
         if "label_filter" in self.options:
             filled["label_filter"] = "off"
-        if "weight_warmup_steps" in self.options:
-            filled["weight_warmup_steps"] = 0.0
         return filled | {**self.defaults, **self.weights}
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:

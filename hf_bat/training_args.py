@@ -339,7 +339,8 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def get_warmup(self, step: int, max_steps: int, clean_steps: int) -> float:
         """Return the factor of the weights of perturbed versions after `step` optimizer steps, 0..1."""
-        steps = self.weight_warmup_steps or 0.0
+        steps = self.weight_warmup_steps
+        assert steps is not None  # filled in by check_method
         steps = steps if steps >= 1 else steps * max_steps
         return min(1.0, max(0.0, (step + 1 - clean_steps) / steps)) if steps else 1.0
 
@@ -368,7 +369,10 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def _check_use(self, method: Method) -> None:
         """Check that the method uses each option that was changed from its default."""
-        defaults = {f.name: f.default for f in fields(self)} | {"clean_epochs": 0}
+        defaults = {f.name: f.default for f in fields(self)} | {
+            "clean_epochs": 0,
+            "weight_warmup_steps": 0,
+        }
         # A registered method may have weights that are fields of its class.
         for name in sorted(method.list_unused(self.__dict__) & self._list_own_fields()):
             value = getattr(self, name)

@@ -212,7 +212,10 @@ def test_every_built_in_method_says_what_it_is():
         assert set(method.draws) <= {"fickle", "obstinate", "counterfactual"}
         # What a method fills in is a weight of its own or an option that it uses.
         filled = method.fill_defaults({})
-        assert filled.keys() - {"clean_epochs"} <= {*method.weights, *method.options}
+        assert filled.keys() - {"clean_epochs", "weight_warmup_steps"} <= {
+            *method.weights,
+            *method.options,
+        }
 
 
 def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
@@ -221,8 +224,8 @@ def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
         is_contrastive = name in ("pairwise", "triplet", "likelihood")
         factors = [args.get_warmup(step, 100, 0) for step in (0, 24, 49, 99)]
         assert factors == ([0.02, 0.5, 1.0, 1.0] if is_contrastive else [1.0] * 4)
-        if "weight_warmup_steps" in method.options:
-            paper = BalancedTrainingArguments(
-                str(tmp_path), method=name, weight_warmup_steps=0, report_to="none"
-            )
-            assert paper.get_warmup(0, 100, 0) == 1.0
+        # The paper's protocol. It can stand beside every method, in a loop over methods.
+        paper = BalancedTrainingArguments(
+            str(tmp_path), method=name, weight_warmup_steps=0, report_to="none"
+        )
+        assert paper.get_warmup(0, 100, 0) == 1.0
