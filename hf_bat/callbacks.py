@@ -201,14 +201,16 @@ def _combine_rates(
 class RobustnessCallback(TrainerCallback):
     """Adds attack metrics to every evaluation of a plain `transformers.Trainer`.
 
-    The metrics reach best-model selection and the log history; `BalancedTrainingArguments(attacks=[...])`
-    also sends them to TensorBoard and other trackers, which a callback cannot. To choose the best model by
+    The metrics reach best-model selection and the log history. With `trainer`, they are logged by it, so that
+    TensorBoard and other trackers get them too. To choose the best model by
     an attack success rate, set `greater_is_better=False`: plain `TrainingArguments` take the highest.
 
     Args:
         rows: Raw rows with text columns and labels; the Trainer's own rows are tokenized.
         task: Task of the rows, or its name.
         attacks: See `RobustnessMeter`. Defaults to antonyms and synonyms.
+        trainer: The Trainer, if it exists already: `trainer.add_callback(RobustnessCallback(...,
+            trainer=trainer))`. If `None`, trackers do not get the figures.
         **options: See `RobustnessMeter`.
 
     Example:
@@ -221,11 +223,13 @@ class RobustnessCallback(TrainerCallback):
         rows: Any,
         task: str | Task,
         attacks: Sequence[str | Recipe] = ("antonym", "synonym"),
+        trainer: Any = None,
         **options: Any,
     ):
         self.rows = rows
         self.task = get_task(task)
         self.attacks = attacks
+        self.trainer = trainer
         self.options = options
         self._meter: RobustnessMeter | None = None
         self._last: tuple[str, dict[str, float]] | None = None
@@ -254,6 +258,9 @@ class RobustnessCallback(TrainerCallback):
         add_missing_metric(metrics, args.metric_for_best_model)
         for name, value in rates.items():
             logger.info("%s = %.4f", name, value)
+        if self.trainer is not None:
+            self.trainer.log(dict(rates))
+            return
         # Trainer logs an evaluation before it calls the callbacks.
         if state.log_history and any(name.endswith("_loss") for name in state.log_history[-1]):
             state.log_history[-1] |= rates

@@ -70,6 +70,10 @@ class FinetuneArguments(RunArguments):
     """Arguments of a run from the command line that are not hyperparameters."""
 
     test_file: str | None = describe("Rows to predict.")
+    test_split_name: str | None = describe("Split to predict. Defaults to the task's.")
+    token: str | None = describe(
+        "Token of the Hub for what is not public. Defaults to the one that is logged in."
+    )
     max_predict_samples: int | None = describe("Predict N rows only.")
     baseline: str | None = describe("Folder or eval_results.json of another run to compare with.")
     f1_label: str | None = describe("Evaluate F1 of this label, as eval_f1.")
@@ -100,7 +104,11 @@ def load_rows(
             if limit is not None and limit < 1:
                 raise HfBatError(f"{_LIMITS[role]} must be at least 1; got {limit}")
             for name, path in files.items():
-                split = load_split(path, task=task) if path else load_hub_split(task, name)
+                if path:
+                    split = load_split(path, task=task)
+                else:
+                    chosen = given.get(f"{name}_split_name"), run.dataset_revision
+                    split = load_hub_split(task, name, *chosen, given.get("token"))
                 rows[name] = split
                 if limit is not None and limit < len(split):
                     rows[name] = split.select(choose_rows(len(split), limit, args.row_choice))
@@ -138,6 +146,7 @@ def make_trainer(
         "cache_dir": run.cache_dir,
         "revision": run.model_revision,
         "trust_remote_code": run.trust_remote_code,
+        "token": vars(run).get("token"),
     }
     config = load("AutoConfig", run.config_name or name, "model", **options)
     task = _name_labels(task, rows, config)

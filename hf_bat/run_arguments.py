@@ -55,6 +55,11 @@ class RunArguments:
     validation_mm_file: str | None = describe(
         "MNLI's mismatched evaluation rows. Their metrics end in _mm."
     )
+    dataset_name: str | None = describe("A data set on the Hub instead of the task's.")
+    dataset_config_name: str | None = describe("Its configuration.")
+    dataset_revision: str | None = describe("Branch, tag or commit of the data set on the Hub.")
+    train_split_name: str | None = describe("Split to train on. Defaults to the task's.")
+    validation_split_name: str | None = describe("Split to evaluate. Defaults to the task's.")
     max_train_samples: int | None = describe("Train on N rows only; see --row_choice.")
     max_eval_samples: int | None = describe("Evaluate on N rows only; see --row_choice.")
     synonyms: str | None = describe("A synonym table, or wordnet. Defaults to the bundled one.")

@@ -94,7 +94,40 @@ _MNLI_SPLITS = {
 }
 # F1 for tasks whose classes are of very different size.
 _METRICS = ("accuracy", "f1")
+_TWO_WAY = ("entailment", "not_entailment"), ("not_entailment",)
+# Data sets whose labeled test set is used as validation set.
+_NO_VALIDATION = {"train": "train", "validation": "test", "test": "test"}
 _LISTED = (
+    Task(
+        "ag-news",
+        ("text",),
+        ("World", "Sports", "Business", "Sci/Tech"),
+        hub=("fancyzhx/ag_news", None),
+        splits=_NO_VALIDATION,
+    ),
+    Task(
+        "anli",
+        *_NLI,
+        hub=("facebook/anli", None),
+        # The third round, the hardest.
+        splits={"train": "train_r3", "validation": "dev_r3", "test": "test_r3"},
+    ),
+    Task("cola", ("sentence",), ("unacceptable", "acceptable"), hub=("nyu-mll/glue", "cola")),
+    Task(
+        "hans",
+        ("premise", "hypothesis"),
+        ("entailment", "non-entailment"),
+        ("non-entailment",),
+        hub=("jhu-cogsci/hans", None),
+        splits={"train": "train", "validation": "validation"},
+    ),
+    Task(
+        "imdb",
+        ("text",),
+        ("neg", "pos"),
+        hub=("stanfordnlp/imdb", None),
+        splits=_NO_VALIDATION,
+    ),
     Task("mnli", *_NLI, hub=("nyu-mll/glue", "mnli"), splits=_MNLI_SPLITS),
     Task(
         "mrpc",
@@ -105,6 +138,15 @@ _LISTED = (
         hub=("nyu-mll/glue", "mrpc"),
     ),
     Task(
+        "paws",
+        ("sentence1", "sentence2"),
+        ("not_paraphrase", "paraphrase"),
+        ("not_paraphrase",),
+        metrics=_METRICS,
+        hub=("google-research-datasets/paws", "labeled_final"),
+    ),
+    Task("qnli", ("question", "sentence"), *_TWO_WAY, hub=("nyu-mll/glue", "qnli")),
+    Task(
         "qqp",
         ("question1", "question2"),
         ("not_duplicate", "duplicate"),
@@ -112,6 +154,7 @@ _LISTED = (
         metrics=_METRICS,
         hub=("nyu-mll/glue", "qqp"),
     ),
+    Task("rte", ("sentence1", "sentence2"), *_TWO_WAY, hub=("nyu-mll/glue", "rte")),
     Task(
         "sick",
         *_NLI,
@@ -119,6 +162,7 @@ _LISTED = (
         renames={"sentence_A": "premise", "sentence_B": "hypothesis"},
     ),
     Task("snli", *_NLI, hub=("stanfordnlp/snli", None)),
+    Task("sst2", ("sentence",), ("negative", "positive"), hub=("nyu-mll/glue", "sst2")),
     Task(
         "wiki-toxic",
         ("comment_text",),
@@ -190,7 +234,8 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
     """Return the task that the arguments of a command or a training run name or describe.
 
     `arguments` has `task_name`, or `columns` and optionally `label_column`, `class_names` and
-    `skipped_labels` for the user's own task.
+    `skipped_labels` for the user's own task; and `dataset_name`, with `dataset_config_name`, for another data
+    set of the Hub than the task's.
     """
     if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
         raise HfBatError("give either --task or --columns")
@@ -209,6 +254,13 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
     if arguments.get("validation_mm_file") and "validation_mm" not in task.splits:
         raise HfBatError(
             f"--validation_mm_file is for the mismatched set of mnli; task {task.name} has none"
+        )
+    configuration = arguments.get("dataset_config_name")
+    if arguments.get("dataset_name"):
+        return replace(task, hub=(arguments["dataset_name"], configuration))
+    if configuration:
+        raise HfBatError(
+            "--dataset_config_name is a configuration of --dataset_name: give that, too"
         )
     return task
 
@@ -287,21 +339,41 @@ def _load_cached(path: Path, file_format: str, cache_dir: str | None) -> Dataset
     )
 
 
-def load_hub_split(task: Task, role: str) -> Dataset:
-    """Load the split of a task with this role (a key of `task.splits`) from the Hub."""
+def load_hub_split(
+    task: Task,
+    role: str,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Dataset:
+    """Load rows of a task from the Hub.
+
+    Args:
+        task: The task.
+        role: A key of `task.splits`.
+        split: Name of the split. Defaults to the task's for the role.
+        revision: Branch, tag or commit of the data set. Defaults to the main branch.
+        token: Token of the Hub for data that is not public. Defaults to the one that is logged in.
+
+    Raises:
+        HfBatError: The task has no data set, or it cannot be loaded.
+    """
     if task.hub is None:
-        raise HfBatError(f"task {task.name!r} has no dataset on the Hub; give local files")
-    if role not in task.splits:
+        raise HfBatError(
+            f"task {task.name!r} has no dataset on the Hub; give local files or --dataset_name"
+        )
+    if split is None and role not in task.splits:
         raise HfBatError(
             f"task {task.name!r} has no split {role!r}; it has: {', '.join(task.splits)}"
         )
     from datasets import load_dataset
 
     path, configuration = task.hub
+    split = split or task.splits[role]
     try:
-        return load_dataset(path, configuration, split=task.splits[role])
+        return load_dataset(path, configuration, split=split, revision=revision, token=token)
     except Exception as error:  # many kinds: no network, no access, no such dataset
         raise HfBatError(
-            f"cannot load {path} ({task.splits[role]}) from the Hub: {str(error).splitlines()[0]}; "
-            "give --train_file and --validation_file to use local files"
+            f"cannot load {path} ({split}) from the Hub: {str(error).splitlines()[0]}; "
+            "give --train_file and --validation_file, or --data, to use local files"
         ) from error

@@ -327,3 +327,32 @@ def test_the_fickle_attacks_are_those_whose_goal_is_to_flip():
     for name in RECIPES:
         recipe = get_recipe(name, mlm_model="m")
         assert has_obstinate([name]) == (recipe.goal.kind == "obstinate"), name
+
+
+def test_a_callback_with_its_trainer_reaches_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tokenizer, task = tiny_tokenizer(), user_task(["premise", "hypothesis"], ["e", "n", "c"])
+    encoded = [
+        {**tokenizer(row["premise"], row["hypothesis"]), "labels": row["label"]} for row in rows()
+    ]
+    args = TrainingArguments(
+        tmp_path / "out", max_steps=2, eval_strategy="steps", eval_steps=1, use_cpu=True,
+        report_to="tensorboard", disable_tqdm=True, metric_for_best_model="antonym_asr",
+        greater_is_better=False, save_strategy="best",
+    )  # fmt: skip
+    trainer = Trainer(
+        varied_model(), args, DataCollatorWithPadding(tokenizer), Dataset.from_list(encoded),
+        Dataset.from_list(encoded), tokenizer,
+    )  # fmt: skip
+    callback = RobustnessCallback(rows(), task, ["antonym"], trainer=trainer, antonyms=ANTONYMS)
+    trainer.add_callback(callback)
+    trainer.train()
+    [folder] = {path.parent for path in (tmp_path / "out").rglob("events.out.tfevents*")}
+    events = EventAccumulator(str(folder)).Reload().Scalars("eval/antonym_asr")
+    logged = [entry for entry in trainer.state.log_history if "eval_antonym_asr" in entry]
+    assert [event.step for event in events] == [1, 2] == [entry["step"] for entry in logged]
+    assert [event.value for event in events] == pytest.approx(
+        [entry["eval_antonym_asr"] for entry in logged]
+    )
+    assert trainer.state.best_metric == min(entry["eval_antonym_asr"] for entry in logged)

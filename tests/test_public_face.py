@@ -410,7 +410,8 @@ def test_bad_input_ends_with_status_2_and_one_line(command: str) -> None:
 # ---- methods, tasks, tables, recipes ----------------------------------------------------------------
 
 METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood")
-TASKS = ("mnli", "mrpc", "qqp", "sick", "snli", "wiki-toxic")
+TASKS = ("ag-news", "anli", "cola", "hans", "imdb", "mnli", "mrpc", "paws", "qnli", "qqp", "rte", "sick",
+         "snli", "sst2", "wiki-toxic")  # fmt: skip
 # The recipe that needs a download has no hash without one.
 NEEDS_MODEL = ("a2t-mlm",)
 

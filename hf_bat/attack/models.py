@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ def as_classifier(
     dtype: str = "float32",
     canonicalizer: Canonicalizer | None = None,
     name: str | None = None,
+    hub: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Wrap a model for the engine.
 
@@ -58,6 +59,7 @@ def as_classifier(
         dtype: Precision of a transformers model.
         canonicalizer: The model's preprocessing defense, if it has one.
         name: Name of a function in reports. Defaults to its own.
+        hub: Options of `from_pretrained` for a path, such as `revision`, `token` and `trust_remote_code`.
 
     Raises:
         HfBatError: `model` is not a model, or an option does not apply to it.
@@ -68,8 +70,10 @@ def as_classifier(
         model, tokenizer = model.model, tokenizer or model.tokenizer
     is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
     if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):
-        factory = TransformersModel if is_transformers else ExportedModel
-        classifier = factory(model, tokenizer, max_length, device, dtype)
+        settings = (model, tokenizer, max_length, device, dtype)
+        classifier = (
+            TransformersModel(*settings, hub) if is_transformers else ExportedModel(*settings)
+        )
     else:
         classifier = _wrap_function(model, name)
         options = {
@@ -201,6 +205,7 @@ class TransformersModel(Classifier):
         max_length: Maximum input length in tokens, as in training. Defaults to the model's limit.
         device: Device. Defaults to the first GPU for a path, else the model's device.
         dtype: "float32" (default), "bfloat16" or "float16"; the latter two by autocast.
+        hub: Options of `from_pretrained` for a path, such as `revision`, `token` and `trust_remote_code`.
 
     Raises:
         HfBatError: The model or tokenizer cannot be loaded or do not fit, the head is not for single-label
@@ -224,18 +229,19 @@ class TransformersModel(Classifier):
         max_length: int | None = None,
         device: str | torch.device | None = None,
         dtype: str = "float32",
+        hub: Mapping[str, Any] | None = None,
     ):
         if dtype not in DTYPES:
             raise HfBatError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
         if isinstance(model, (str, Path)):
             tokenizer = tokenizer or str(model)
             device = device or choose_device()
-            options = {"dtype": _choose_weights(str(model), dtype)}
+            options = {"dtype": _choose_weights(str(model), dtype, hub or {}), **(hub or {})}
             model = load_trained(
                 "AutoModelForSequenceClassification", str(model), "model", **options
             )
         if isinstance(tokenizer, (str, Path)):
-            tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer")
+            tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer", **hub or {})
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
         # Wrappers for several GPUs hold the model as `module`.
@@ -570,7 +576,7 @@ def _number_words(text: str) -> list[int | None]:
     return numbers
 
 
-def _choose_weights(path: str, dtype: str) -> torch.dtype:
+def _choose_weights(path: str, dtype: str, hub: Mapping[str, Any]) -> torch.dtype:
     """Return the precision to load a checkpoint in: its own if it is the one that `dtype` names."""
     # Autocast rounds to the other half precision only what it computes, so its weights are exact before.
     asked = DTYPES[dtype]
@@ -578,7 +584,7 @@ def _choose_weights(path: str, dtype: str) -> torch.dtype:
         return torch.float32
     return (
         asked
-        if getattr(load("AutoConfig", path, "model"), "dtype", None) == asked
+        if getattr(load("AutoConfig", path, "model", **hub), "dtype", None) == asked
         else torch.float32
     )
 

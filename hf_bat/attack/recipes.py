@@ -152,7 +152,7 @@ class Ingredients:
 
     synonyms: SubstitutionTable | None = None
     antonyms: SubstitutionTable | None = None
-    encoder: str | None = None
+    encoder: Any = None
     part_of_speech: Any = "lexicon"
     casing: Any = "keep"
     toxic_words: str | Path | tuple[str, ...] | None = None
@@ -351,7 +351,7 @@ def get_recipe(
     *,
     synonyms: TableSource | None = None,
     antonyms: TableSource | None = None,
-    encoder: str | None = None,
+    encoder: Any = None,
     part_of_speech: str = "lexicon",
     casing: str = "keep",
     toxic_words: str | Path | tuple[str, ...] | None = None,
@@ -366,7 +366,8 @@ def get_recipe(
             only `changes` apply.
         synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
-        encoder: Path or Hub id of the sentence encoder of the synonym attacks and of A2T. `None` (default)
+        encoder: Sentence encoder of the synonym attacks and of A2T: a path, a Hub id, or an object with
+            `encode`, such as a `SentenceTransformer`. `None` (default)
             turns their similarity constraint off, and the recipe's name says so.
         part_of_speech: "lexicon" (default) or "nltk", see `PartOfSpeech`, which knows English only; "off" for
             no such constraint.

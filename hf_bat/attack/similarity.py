@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +24,8 @@ METRICS = ("cosine", "angular")
 class SentenceEncoder:
     """Embeds strings by the mean of a transformers encoder's last hidden states over real tokens.
 
-    The model is loaded when it is first used.
+    A model of sentence-transformers is loaded by that library, if it is installed, and pools as the model
+    says. The model is loaded when it is first used.
 
     Args:
         path: Folder or Hub id that `AutoModel` loads.
@@ -39,6 +43,18 @@ class SentenceEncoder:
 
     def __init__(self, path: str, device: str | None = None, batch_size: int = 32):
         self.path, self.device, self.batch_size = str(path), device, batch_size
+
+    @cached_property
+    def _own(self) -> EncoderObject | None:
+        """The model as sentence-transformers loads it, or `None` if it is not its model or not installed."""
+        if find_spec("sentence_transformers") is None or not _has_modules(self.path):
+            return None
+        from sentence_transformers import SentenceTransformer
+
+        from hf_bat.attack.models import choose_device
+
+        model = SentenceTransformer(self.path, device=self.device or choose_device())
+        return EncoderObject(model, self.batch_size)
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -72,6 +88,9 @@ class SentenceEncoder:
 
         from hf_bat.device import cast_to_double
 
+        if self._own is not None:
+            return self._own.encode(strings)
+
         model, tokenizer = self._loaded
         # Strings of similar length share a batch, so that little is padded.
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
@@ -91,13 +110,81 @@ class SentenceEncoder:
         return np.stack([vectors[i] for i in range(len(strings))]) if strings else np.zeros((0, 1))
 
 
+class EncoderObject:
+    """An encoder of a user's: a `SentenceTransformer`, or anything whose `encode` takes a list of strings.
+
+    Args:
+        encoder: Its `encode` returns n vectors, of any length, for n strings.
+        batch_size: Number of strings in a forward pass of a `SentenceTransformer`. Defaults to 32.
+
+    Raises:
+        HfBatError: `encode` does not return a vector for each string.
+
+    Example:
+        >>> class Lengths:
+        ...     def encode(self, strings):
+        ...         return [[len(string), 4.0] for string in strings]
+        >>> EncoderObject(Lengths()).encode(["cat"]).tolist()
+        [[0.6, 0.8]]
+    """
+
+    def __init__(self, encoder: Any, batch_size: int = 32):
+        self.encoder, self.batch_size = encoder, batch_size
+
+    @cached_property
+    def name(self) -> str:
+        """Name in recipes: a hash of a module's weights and vocabulary, else the encoder's name or class."""
+        from hf_bat.attack.models import hash_model
+
+        if hasattr(self.encoder, "state_dict") and hasattr(self.encoder, "tokenizer"):
+            return hash_model(self.encoder, self.encoder.tokenizer)
+        return str(getattr(self.encoder, "name", None) or type(self.encoder).__qualname__)
+
+    def encode(self, strings: list[str]) -> np.ndarray:
+        """Embed n strings as (n, d) float64, each row of length one."""
+        options: dict[str, Any] = {}
+        if hasattr(self.encoder, "state_dict"):
+            # sentence-transformers shows a bar for each call if its logger is verbose.
+            options = {"batch_size": self.batch_size, "show_progress_bar": False}
+        vectors = np.asarray(self.encoder.encode(strings, **options), dtype=np.float64)
+        if vectors.ndim != 2 or len(vectors) != len(strings):
+            raise HfBatError(
+                f"the encoder gave an array of shape {vectors.shape} for {len(strings)} strings; expected "
+                f"({len(strings)}, dimensions)"
+            )
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths, lengths, 1.0)
+
+
+def as_encoder(encoder: Any) -> SentenceEncoder | EncoderObject:
+    """Return an encoder from its path, its Hub id, or an object with `encode`."""
+    if isinstance(encoder, (SentenceEncoder, EncoderObject)):
+        return encoder
+    # A string has a method of this name, too.
+    is_object = hasattr(encoder, "encode") and not isinstance(encoder, str)
+    return EncoderObject(encoder) if is_object else SentenceEncoder(encoder)
+
+
+def _has_modules(path: str) -> bool:
+    """Return whether a model's folder, or its cached copy of the Hub, is of sentence-transformers."""
+    if Path(path).is_dir():
+        return Path(path, "modules.json").is_file()
+    from huggingface_hub import hf_hub_download
+
+    # An invalid id, a missing file, no network: the errors come from the HTTP library in use.
+    with suppress(Exception):
+        return bool(hf_hub_download(path, "modules.json"))
+    return False
+
+
 class SentenceSimilarity(Constraint):
     """Keeps the sentence similar: an encoder's embeddings before and after the edit.
 
     A threshold means nothing for another encoder, so both are part of the recipe.
 
     Args:
-        encoder: An encoder, or the path or Hub id of one.
+        encoder: Path or Hub id of an encoder, a `SentenceEncoder`, or an object with `encode`, such as a
+            `SentenceTransformer`.
         threshold: Minimum similarity.
         metric: "cosine" (default), or "angular" = 1 - angle / pi.
         window: Compare only this many words around the edit; `None` (default) for the whole input.
@@ -119,7 +206,7 @@ class SentenceSimilarity(Constraint):
 
     def __init__(
         self,
-        encoder: SentenceEncoder | str,
+        encoder: Any,
         threshold: float,
         metric: Literal["cosine", "angular"] = "cosine",
         window: int | None = None,
@@ -132,7 +219,7 @@ class SentenceSimilarity(Constraint):
             raise HfBatError(f"compare with 'previous' or 'original', not {compare!r}")
         if window is not None and window < 1:
             raise HfBatError(f"the window must be at least one word, not {window}")
-        self.encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder)
+        self.encoder = as_encoder(encoder)
         self.threshold, self.metric, self.window = threshold, metric, window
         self.compare, self.skip_shorter = compare, skip_shorter
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     data = parser.add_argument_group("what to attack")
     options.add_shared(data, *options.MODEL, *options.TASK)
-    options.add_shared(data, "--data", required=False)
+    options.add_shared(data, *options.DATA)
     data.add_argument("--text", nargs="+", metavar="TEXT", help="attack this one input instead")
     data.add_argument("--label", help="gold label of --text (default: the model's prediction)")
     options.add_shared(data, "--max-samples", "--row-choice")
@@ -145,13 +145,12 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack import Attack
     from hf_bat.attack.gates import check_conditions, measure_f1
     from hf_bat.attack.ranks import rank_and_world
-    from hf_bat.tasks import load_split
 
     task = _load_task(args)
     _check_options(args)
     conditions = _parse_conditions(args)
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
-    rows = load_split(args.data, task=task) if args.data else []
+    rows = options.load_data(args, task) if options.names_rows(args) else []
     keywords = _collect_keywords(args)
     model = options.load_model(args, task, rows)
     if args.smooth is not None:
@@ -249,7 +248,7 @@ def _load_task(args: argparse.Namespace) -> Task:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Check that no option would be ignored."""
-    if bool(args.data) == bool(args.text):
+    if options.names_rows(args) == bool(args.text):
         raise HfBatError("give either --data or --text")
     for name in _ROW_OUTPUTS:
         if args.text and getattr(args, name):
@@ -260,7 +259,7 @@ def _check_options(args: argparse.Namespace) -> None:
         if args.text and getattr(args, name):
             option = name.replace("_", "-")
             raise HfBatError(f"--{option} is for the rows of --data; --text is one input")
-    if args.label is not None and args.data:
+    if args.label is not None and not args.text:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:
         raise HfBatError("--smooth needs the table to smooth over: give --synonyms FILE")

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     data = parser.add_argument_group("what to certify")
     options.add_shared(
-        data, *options.MODEL, *options.TASK, "--data", "--max-samples", "--row-choice"
+        data, *options.MODEL, *options.TASK, *options.DATA, "--max-samples", "--row-choice"
     )
     certificate = parser.add_argument_group("how to certify")
     options.add_shared(
@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.attack.ranks import rank_and_world
     from hf_bat.certificate.certificate import certify
     from hf_bat.certificate.smoothing import build_perturbation
-    from hf_bat.tasks import load_split
 
     task = options.load_task(args)
     # Not a required option, whose message would not say how to get a table.
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         )
     # Now, because a certificate takes thousands of forward passes.
     options.check_outputs(args, "json", "rows")
-    rows = load_split(args.data, task=task)
+    rows = options.load_data(args, task)
     synonyms = build_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
     report = certify(
         options.load_model(args, task, rows),

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_shared(
         parser, "--data", help="csv, tsv, json, jsonl or parquet; a public suite as published"
     )
+    options.add_shared(parser, *options.DATA[1:])
     parser.add_argument(
         "--format",
         metavar="NAME",
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.evaluation.suites import read_suite
 
     options.check_outputs(args, "json", "rows")
-    suite = read_suite(args.data, args.format)
+    suite = read_suite(args.data, args.format) if args.data else None
     score = _score_pairs(args) if suite is None else _score_suite(args, suite)
     report = score.report
     disclosed = score.model.disclosed()
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "model": args.model or args.model_from,
-            "data": args.data,
+            "data": args.data or args.dataset_name,
             **score.content,
             **disclosed,
             **options.locate_rows(args),
@@ -95,10 +96,9 @@ class _Score:
 
 def _score_pairs(args: argparse.Namespace) -> _Score:
     from hf_bat.evaluation.contrast import contrast_model
-    from hf_bat.tasks import load_split
 
     task = options.load_task(args, default="snli")
-    rows = load_split(args.data, task=task)
+    rows = options.load_data(args, task)
     model = options.load_model(args, task, rows)
     report = contrast_model(model, rows, task, batch_size=args.batch_size)
     return _Score(model, report, {"task": task.name, "contrast": report.to_dict()})

@@ -64,10 +64,36 @@ _SHARED: dict[str, dict[str, Any]] = {
         "default": [],
         "help": "label names in their order, for your own task",
     },
-    "--data": {
-        "also": ["--validation_file"],
-        "required": True,
-        "help": "csv, tsv, json, jsonl or parquet",
+    "--data": {"also": ["--validation_file"], "help": "csv, tsv, json, jsonl or parquet"},
+    "--dataset-name": {
+        "also": ["--dataset_name"],
+        "metavar": "HUB_ID",
+        "help": "instead of --data: a data set on the Hub (default with --split: the task's)",
+    },
+    "--dataset-config-name": {
+        "also": ["--dataset_config_name"],
+        "metavar": "NAME",
+        "help": "its configuration",
+    },
+    "--dataset-revision": {
+        "also": ["--dataset_revision"],
+        "metavar": "NAME",
+        "help": "its branch, tag or commit",
+    },
+    "--split": {
+        "metavar": "NAME",
+        "help": "its split (default: the one that the task evaluates)",
+    },
+    "--token": {"help": "token of the Hub for what is not public (default: the one logged in)"},
+    "--revision": {
+        "also": ["--model_revision"],
+        "metavar": "NAME",
+        "help": "branch, tag or commit of --model on the Hub",
+    },
+    "--trust-remote-code": {
+        "also": ["--trust_remote_code"],
+        "action": "store_true",
+        "help": "run the code that --model brings",
     },
     "--max-samples": {"type": int, "metavar": "N", "help": "use only N rows; see --row-choice"},
     "--row-choice": {
@@ -113,7 +139,10 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
 }
 TASK = ("--task", "--columns", "--label-column", "--label-names")
-MODEL = ("--model", "--model-from", "--tokenizer")
+MODEL = ("--model", "--model-from", "--tokenizer", "--revision", "--trust-remote-code")
+DATA = (
+    "--data", "--dataset-name", "--dataset-config-name", "--dataset-revision", "--split", "--token",
+)  # fmt: skip
 EXECUTION = ("--max-seq-length", "--batch-size", "--device", "--dtype")
 
 
@@ -130,6 +159,31 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
 
     name = args.task_name or (None if args.columns else default)
     return build_task({**vars(args), "task_name": name})
+
+
+def names_rows(args: argparse.Namespace) -> bool:
+    """Return whether the options `DATA` name rows."""
+    return bool(args.data or args.dataset_name or args.split)
+
+
+def name_data(args: argparse.Namespace, task: Task) -> str:
+    """Return the file or the data set of the Hub that the options `DATA` name."""
+    return str(args.data or args.dataset_name or (task.hub or ("no data",))[0])
+
+
+def load_data(args: argparse.Namespace, task: Task) -> Any:
+    """Return the rows that the options `DATA` name: those of a file, or of the Hub."""
+    from hf_bat.tasks import load_hub_split, load_split
+
+    hub = {name: getattr(args, name) for name in ("dataset_name", "split", "dataset_revision")}
+    if args.data:
+        for name, value in hub.items():
+            if value:
+                raise HfBatError(f"--{name.replace('_', '-')} is for the Hub, --data is a file")
+        return load_split(args.data, task=task)
+    if not names_rows(args):
+        raise HfBatError("which rows? give --data FILE, or --dataset-name HUB_ID")
+    return load_hub_split(task, "validation", args.split, args.dataset_revision, args.token)
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
@@ -182,6 +236,8 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.ranks import choose_rank_device
 
     settings = (args.tokenizer, args.max_seq_length)
+    # A model with code of its own is refused, and nobody is asked at the terminal.
+    hub = {"trust_remote_code": args.trust_remote_code, "revision": args.revision}
     if args.model_from:
         if args.model:
             raise HfBatError("give either --model or --model-from")
@@ -191,7 +247,9 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     if not args.model:
         raise HfBatError("which model? give --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
     # In a distributed run each process has its own device.
-    return as_classifier(args.model, *settings, choose_rank_device(args.device), args.dtype)
+    device = choose_rank_device(args.device)
+    hub["token"] = args.token
+    return as_classifier(args.model, *settings, device, args.dtype, hub=hub)
 
 
 def load_object(name: str) -> Any:

@@ -17,7 +17,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    options.add_shared(parser, *options.TASK, "--data", "--synonyms", "--antonyms", "--casing")
+    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--antonyms", "--casing")
     parser.add_argument(
         "--skipped-labels",
         "--skipped_labels",
@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
     from hf_bat.perturbations.validity import get_inference_names
     from hf_bat.preview import Preview
-    from hf_bat.tasks import load_split
 
     task = options.load_task(args)
     if task.skipped_labels and not task.label_names:
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         casing=args.casing,
     )
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
-    data = load_split(args.data, task=task)
+    data = options.load_data(args, task)
     # The data may declare the labels in another order than the task.
     labels = find_labels(data, task, None)[1]
     skipped = [labels.find_label(name, "the task") for name in task.skipped_labels]
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         get_inference_names(labels.model_names),
     )
     # `keep_all`, because rows without a label can also be perturbed.
-    rows = prepare_dataset(data, task, None, f"file {args.data}", keep_all=True)
+    rows = prepare_dataset(data, task, None, f"data {options.name_data(args, task)}", keep_all=True)
     preview = Preview(rows, sampler, args.n, args.epoch, labels.model_names)
     print(preview)
     if args.json:

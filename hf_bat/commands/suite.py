@@ -20,7 +20,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    options.add_shared(parser, *options.TASK, "--data", "--synonyms")
+    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms")
     parser.add_argument(
         "--skipped-labels",
         "--skipped_labels",
@@ -64,15 +64,14 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.counterfactual.suite import make_suite
     from hf_bat.data import find_labels, prepare_dataset
     from hf_bat.perturbations import build_perturbations
-    from hf_bat.tasks import load_split
 
     task = options.load_task(args)
     options.check_outputs(args, "output")
-    data = load_split(args.data, task=task)
+    data = options.load_data(args, task)
     names = find_labels(data, task, None)[1].model_names
     fickle = None if args.synonyms is None else build_perturbations(args.synonyms)[0]
     rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)
-    rows = prepare_dataset(data, task, None, f"file {args.data}")
+    rows = prepare_dataset(data, task, None, f"data {options.name_data(args, task)}")
     suite = make_suite(rules, rows, task, names, args.max_pairs, args.seed)
     write_atomically(args.output, "".join(f"{dump_json(row)}\n" for row in suite))
     counts = Counter((row["category"], row["label"]) for row in suite)

@@ -280,7 +280,9 @@ def read_labels(
         names: list[str | None] = [None, None]
         names[1 - other] = "entailment"
         return "inference", labels, names
-    if len(known) == 2 and len(negative & known.keys()) == 1:
+    # A question and the sentence that answers it are no paraphrases.
+    is_paraphrase = len(known) == 2 and "entailment" not in known
+    if is_paraphrase and len(negative & known.keys()) == 1:
         different = known[next(iter(negative & known.keys()))]
         names = ["same", "same"]
         names[different] = "different"

@@ -1,5 +1,6 @@
 """Models of other libraries: scikit-learn, pipelines, exported models, decoders with LoRA; --model-from."""
 
+import hashlib
 import json
 import sys
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
 from tiny_models import tiny_model, tiny_tokenizer
 
 from hf_bat import HfBatError
-from hf_bat.attack import Attack, CallableModel, TransformersModel
+from hf_bat.attack import Attack, CallableModel, SentenceEncoder, TransformersModel
 from hf_bat.attack.models import ExportedModel, as_classifier
+from hf_bat.attack.similarity import as_encoder
 from hf_bat.cli import main
 from hf_bat.evaluation.contrast import contrast_model
 from hf_bat.tasks import user_task
@@ -248,3 +250,63 @@ def test_answers_of_a_module_come_from_its_cache(module):
     report = Attack("antonym", again, progress=False).run(ROWS)
     assert result(report)[0]["antonym"]["asr"] == first["attacks"]["antonym"]["asr"]
     assert (module / "answers.jsonl").read_bytes() == before
+
+
+# ---- sentence encoders ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory):
+    """Return the folder of a tiny encoder of sentence-transformers that reads the first token."""
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_model("bert").bert.save_pretrained(folder / "bert")
+    tiny_tokenizer(TEXTS).save_pretrained(folder / "bert")
+    words = Transformer(str(folder / "bert"))
+    pooling = Pooling(32, pooling_mode="cls")
+    SentenceTransformer(modules=[words, pooling], device="cpu").save(str(folder / "whole"))
+    return folder
+
+
+def test_an_encoder_of_sentence_transformers_pools_as_it_says(pooled):
+    from sentence_transformers import SentenceTransformer
+
+    strings = ["a hot day", "the big dog is sleeping in the rain", "a"]
+    model = SentenceTransformer(str(pooled / "whole"), device="cpu")
+    expected = model.encode(strings).astype(float)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    by_path, by_object = SentenceEncoder(pooled / "whole"), as_encoder(model)
+    np.testing.assert_allclose(by_path.encode(strings), expected, atol=1e-6)
+    np.testing.assert_allclose(by_object.encode(strings), expected, atol=1e-6)
+    mean = SentenceEncoder(pooled / "bert").encode(strings)
+    assert np.abs(mean - expected).max() > 0.01
+    reports = [
+        attack(hashed, recipe="synonym", encoder=encoder)["synonym"]
+        for encoder in (str(pooled / "whole"), model)
+    ]
+    assert reports[0]["asr"] == reports[1]["asr"]
+    assert reports[0]["sentence_similarity"] == pytest.approx(reports[1]["sentence_similarity"])
+
+
+def hash_text(text):
+    return hashlib.sha256(text.encode()).digest()[0]
+
+
+def test_anything_with_encode_is_an_encoder():
+    class Halves:
+        name = "halves"
+
+        def encode(self, strings):
+            # Half of all pairs of strings have nothing in common.
+            return [[2.0, 0.0] if hash_text(string) % 2 else [0.0, 3.0] for string in strings]
+
+    # Shorter rows are below the recipe's window, which allows every edit.
+    rows = made_rows(10, seed=2, lengths=(12, 20))
+    near = attack(hashed, recipe="synonym", rows=rows, encoder=Halves())["synonym"]
+    assert near["recipe"]["constraints"][-1]["encoder"] == "halves"
+    assert near["refused_edits"]["sentence-similarity"] > 0
+    far = attack(hashed, recipe="synonym", rows=rows)["synonym"]
+    assert near["queries"] < far["queries"]
