@@ -23,7 +23,7 @@ from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.errors import describe_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
-from hf_bat.perturbations.build import DEFAULT_EDITS, EDIT_KINDS
+from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, EDIT_KINDS, FICKLE_KINDS
 from hf_bat.pooling import get_default_pooling
 from hf_bat.saved_perturbations import collect_tables
 from hf_bat.tasks import Task
@@ -122,7 +122,8 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
     tables = {}
     if train_rows is not None:
         tables = collect_tables(trainer.used_perturbations(), trainer.canonicalizer)
-    edits = args.obstinate_edits or DEFAULT_EDITS if method.is_balanced else ()
+    edits: Sequence[str] = args.obstinate_edits or DEFAULT_EDITS if method.is_balanced else ()
+    fickle = args.fickle_edits or DEFAULT_FICKLE
     id2label = {
         number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
     }
@@ -140,6 +141,9 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
         "method": args.method,
         "formula": method.write_formula(args),
         "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
+        "fickle_edits": " or ".join(FICKLE_KINDS[edit].summary for edit in fickle),
+        # A user's perturbations are used instead.
+        **trainer.describe_own_edits(),
         "distance": args.distance,
         "pooling": args.pooling or get_default_pooling(model),
         # A weight is None without the label filter that it needs.

@@ -65,13 +65,25 @@ from hf_bat.objective import (
     run_forward,
     summarize_distances,
 )
-from hf_bat.perturbations import Perturbation, build_obstinate, build_perturbations
-from hf_bat.perturbations.build import DEFAULT_EDITS
+from hf_bat.perturbations import (
+    AntonymPerturbation,
+    Perturbation,
+    SynonymPerturbation,
+    build_fickle,
+    build_obstinate,
+    build_perturbations,
+)
+from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
 from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.tasks import Task, get_task
-from hf_bat.training_args import BalancedTrainingArguments, check_canonicalizer, check_inputs
+from hf_bat.training_args import (
+    BalancedTrainingArguments,
+    check_canonicalizer,
+    check_inputs,
+    check_perturbations,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +118,8 @@ class BalancedTrainer(Trainer):
         synonyms: A `SubstitutionTable`, a mapping, the path of one, or "wordnet". Defaults to the bundled
             counter-fitted neighbors; with `canonicalize`, training and defense use "wordnet".
         antonyms: The same for antonyms.
+        fickle: A `Perturbation` of yours that draws the fickle versions. If `None`, those of the tables.
+        obstinate: The same for obstinate versions; `args.label_filter` applies to it.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
             change options of this trainer in `trainer.args`.
@@ -142,6 +156,8 @@ class BalancedTrainer(Trainer):
         task: str | Task | None = None,
         synonyms: TableSource | None = None,
         antonyms: TableSource | None = None,
+        fickle: Perturbation | None = None,
+        obstinate: Perturbation | None = None,
         method: Method | None = None,
         **kwargs: Any,
     ):
@@ -152,13 +168,15 @@ class BalancedTrainer(Trainer):
             args = args.copy_with_method(method)
         self.task = get_task(task) if task is not None else None
         self._synonyms, self._antonyms = synonyms, antonyms
+        self._own_perturbations = dict(zip(KINDS, (fickle, obstinate), strict=False))
         self._own_collator = data_collator
         self._rules: tuple[Any, RuleSet] | None = None
-        self._perturbation_cache: dict[Any, tuple[Any, Any]] = {}
+        self._perturbation_cache: dict[Any, tuple[Any, Any, Any, Any]] = {}
         self._eval_rows: dict[str | None, Any] = {}
         tables = synonyms is not None or antonyms is not None
         loss = kwargs.get("compute_loss_func")
         check_inputs(args, self.task, data_collator, processing_class, tables, loss)
+        check_perturbations(args, self.task, data_collator, self._own_perturbations)
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
@@ -271,18 +289,39 @@ class BalancedTrainer(Trainer):
 
     @property
     def perturbations(self) -> tuple[Any, Any]:
-        """The fickle and the obstinate perturbation made from the tables and options."""
-        args = self.args
+        """The fickle and the obstinate perturbation: yours, or made from the tables and options."""
+        return self._build_perturbations()[:2]
+
+    @property
+    def _words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
+        """The synonyms and antonyms of the tables, whatever else is drawn."""
+        return self._build_perturbations()[2:]
+
+    def _build_perturbations(self) -> tuple[Any, Any, Any, Any]:
+        """Return the fickle and the obstinate perturbation, and those of the synonyms and antonyms."""
+        args, own = self.args, self._own_perturbations
         tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
+        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
         # Keyed by options, because a hyperparameter search changes them between runs.
-        if (tables, edits) not in self._perturbation_cache:
+        if key not in self._perturbation_cache:
             # The defense is over the same table; see `Canonicalizer` for why it is not the default.
             use_wordnet = self._synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self._synonyms
-            fickle, antonym = build_perturbations(synonyms, self._antonyms, *tables)
-            self._perturbation_cache = {(tables, edits): (fickle, build_obstinate(antonym, *edits))}
-        return self._perturbation_cache[tables, edits]
+            synonym, antonym = build_perturbations(synonyms, self._antonyms, *tables)
+            fickle = own["fickle"] or build_fickle(synonym, key[2])
+            if own["obstinate"] is not None:
+                obstinate = filter_edits(own["obstinate"], edits[1])
+            else:
+                obstinate = build_obstinate(antonym, *edits)
+            self._perturbation_cache = {key: (fickle, obstinate, synonym, antonym)}
+        return self._perturbation_cache[key]
+
+    def describe_own_edits(self) -> dict[str, str]:
+        """Return what the model card says of a user's perturbations, by its variable; empty without them."""
+        variables = {"fickle": "fickle_edits", "obstinate": "edits"}
+        own = self._own_perturbations.items()
+        return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}
 
     def used_perturbations(self) -> tuple[Perturbation | RuleSet, ...]:
         """Return what the method draws from: perturbations, and rules."""
@@ -308,14 +347,14 @@ class BalancedTrainer(Trainer):
         """The preprocessing defense over the words of the synonym table; `None` without one."""
         if not self.args.canonicalize:
             return None
-        return Canonicalizer(self.perturbations[0].table, self.args.casing)
+        return Canonicalizer(self._words[0].table, self.args.casing)
 
     @property
     def rules(self) -> RuleSet:
         """The rules of labeled edits, made from the options and prepared on the training rows."""
         args, task = self.args, self.task
         assert task is not None
-        fickle = None if self._synonyms is None else self.perturbations[0]
+        fickle = None if self._synonyms is None else self._words[0]
         flip = tuple(args.label_flip or ())
         chosen = None if args.rules is None else tuple(args.rules)
         key = (fickle, chosen, args.held_out_pairs, flip)
@@ -704,7 +743,7 @@ class BalancedTrainer(Trainer):
             return None
         self._check_whole_model("attacks=")
         return RobustnessMeter(
-            args.attacks,
+            args.get_attacks(),
             self.task,
             self.processing_class,
             max_samples=args.max_attack_samples,
@@ -731,7 +770,7 @@ class BalancedTrainer(Trainer):
         if not args.get_method().attack_recipe or self.task is None:
             return None
         self._check_whole_model(f"method={args.method!r}")
-        synonyms, antonyms = (perturbation.table for perturbation in self.perturbations)
+        synonyms, antonyms = (perturbation.table for perturbation in self._words)
         return RowAttacker(
             args, self.task, self.processing_class, synonyms, antonyms, self.canonicalizer
         )

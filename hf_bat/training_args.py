@@ -28,7 +28,8 @@ from hf_bat.data import ROW_CHOICES
 from hf_bat.errors import HfBatError
 from hf_bat.losses import DISTANCES, MASKS
 from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, check_own_method, get_method
-from hf_bat.perturbations.build import LABEL_FILTERS, check_obstinate_edits
+from hf_bat.perturbations.base import Perturbation
+from hf_bat.perturbations.build import LABEL_FILTERS, check_fickle_edits, check_obstinate_edits
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.pooling import POOLINGS
 from hf_bat.tasks import Task
@@ -145,6 +146,9 @@ class BalancedTrainingArguments(TrainingArguments):
             Defaults to `False`.
         obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
             `"number"`. If `None`, only antonyms (the paper's protocol).
+        fickle_edits: Kinds of fickle edits to draw: `"synonym"`, `"typo"` (letters swapped, dropped or
+            mistyped), `"look-alike"` (letters of other scripts that look the same). If `None`, only
+            synonyms (the paper's protocol).
         rules: Rules that draw labeled edits, each `"name"` or `"name=share"`, such as
             `["swap", "self_pair=3"]` (counterfactual). If `None`, the default ones for the task.
         held_out_pairs: Share of word pairs, by hash, that no rule draws, so that an evaluation can tell
@@ -154,7 +158,8 @@ class BalancedTrainingArguments(TrainingArguments):
             (counterfactual).
         canonicalize: Map each word to the representative of its synonym set before tokenization, in
             training and evaluation (`hf_bat.canonicalize`); reports disclose it. Defaults to `False`.
-        attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`. Their metrics
+        attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`; in Python also
+            `Recipe` objects of yours. Their metrics
             are `eval_antonym_asr`, `eval_antonym_asr_confident`, ...: fractions, lower is better.
         max_attack_samples: Number of evaluation rows to attack, right or wrong; `None` for all.
             Defaults to 500.
@@ -210,11 +215,13 @@ class BalancedTrainingArguments(TrainingArguments):
     class_weights: list[float] | None = None
     eval_distances: bool = False
     obstinate_edits: list[str] | None = None
+    fickle_edits: list[str] | None = None
     rules: list[str] | None = None
     held_out_pairs: float = 0.0
     label_flip: list[str] | None = None
     canonicalize: bool = False
-    attacks: list[str] | None = None
+    # Names; `get_attacks` has the objects of a user's.
+    attacks: list[Any] | None = None
     max_attack_samples: int | None = 500
     row_choice: str = "even"
     attack_label_filter: bool = False
@@ -237,6 +244,7 @@ class BalancedTrainingArguments(TrainingArguments):
             # Otherwise each process that torchrun starts on a CPU would train by itself.
             self.use_cpu = True
         super().__post_init__()
+        self._name_recipes()
         self.check_method()
         self._check_attacks()
         self._check_contrast(best)
@@ -247,6 +255,23 @@ class BalancedTrainingArguments(TrainingArguments):
         """Return the method: the object given to the trainer, or the registered one named `method`."""
         own: Method | None = self.__dict__.get("_own_method")
         return own if own is not None and own.name == self.method else get_method(self.method)
+
+    def get_attacks(self) -> list[Any]:
+        """Return the attacks of `attacks`: names, and the recipes that were given as objects."""
+        own: dict[str, Any] = self.__dict__.get("_own_recipes", {})
+        return [own.get(name, name) for name in self.attacks or ()]
+
+    def _name_recipes(self) -> None:
+        """Put the names of recipes into `attacks`, which is saved as JSON, and keep the objects."""
+        objects = {a.key: a for a in self.attacks or () if not isinstance(a, str)}
+        if self.attacks is not None:
+            self.attacks = [a if isinstance(a, str) else a.key for a in self.attacks]
+            if len(set(self.attacks)) < len(self.attacks):
+                raise HfBatError(
+                    f"attacks names one twice: {', '.join(self.attacks)}; give each Recipe its own key="
+                )
+        # Not a field, so that it does not appear in saved arguments.
+        self.__dict__["_own_recipes"] = objects
 
     def copy_with_method(self, method: Method) -> BalancedTrainingArguments:
         """Return a copy of the arguments with a user's method: its name, its defaults and the object."""
@@ -358,6 +383,8 @@ class BalancedTrainingArguments(TrainingArguments):
                 raise HfBatError(f"{name} must be {bound}; got {value}")
         if self.obstinate_edits is not None:
             check_obstinate_edits(self.obstinate_edits)
+        if self.fickle_edits is not None:
+            check_fickle_edits(self.fickle_edits)
         if list(self.label_names or ["labels"]) != ["labels"]:
             raise HfBatError(
                 f"label_names={self.label_names} names the model's input that holds the labels, which is "
@@ -414,6 +441,7 @@ class BalancedTrainingArguments(TrainingArguments):
         state = {**self.__dict__, "hub_token": None}
         # A class of the user's may not be importable where the file is read.
         state.pop("_own_method", None)
+        state.pop("_own_recipes", None)
         return state
 
     def __copy__(self) -> BalancedTrainingArguments:
@@ -466,6 +494,29 @@ def check_inputs(
             raise HfBatError(f"{option} needs raw text: give task=, for example task='snli'")
 
 
+def check_perturbations(
+    args: BalancedTrainingArguments,
+    task: Task | None,
+    collator: Any,
+    own: Mapping[str, Perturbation | None],
+) -> None:
+    """Check that a user's perturbations, by kind, are of this kind and are drawn."""
+    draws = args.get_method().draws
+    for kind, perturbation in own.items():
+        if perturbation is None:
+            continue
+        if not isinstance(perturbation, Perturbation) or perturbation.kind != kind:
+            given = getattr(perturbation, "kind", type(perturbation).__name__)
+            raise HfBatError(f"{kind}= must be a {kind} Perturbation; got {given}")
+        if task is None or collator is not None or kind not in draws:
+            raise HfBatError(
+                f"{kind}= has no effect: it needs task=, no data_collator, and a method that draws {kind} "
+                f"versions, and the method is {args.method!r}"
+            )
+        if getattr(args, f"{kind}_edits") is not None:
+            raise HfBatError(f"{kind}= replaces {kind}_edits: leave one of them out")
+
+
 def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
     """Check that a user's collator draws what the method needs, as the arguments say."""
     method = args.get_method()
@@ -498,7 +549,13 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         "clean_epochs": collator.clean_epochs,
         "max_seq_length": collator.max_length,
     }
-    tables = ("obstinate_edits", "exclude_stopwords", "drop_antonyms_from_synonyms", "casing")
+    tables = (
+        "obstinate_edits",
+        "fickle_edits",
+        "exclude_stopwords",
+        "drop_antonyms_from_synonyms",
+        "casing",
+    )
     given = args.get_given_options()
     for name in (*decided, *tables):
         default = args.__dataclass_fields__[name].default

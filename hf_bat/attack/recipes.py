@@ -24,6 +24,7 @@ from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations import (
     AntonymPerturbation,
+    CharacterPerturbation,
     NegationPerturbation,
     NumberPerturbation,
     SisterPerturbation,
@@ -333,6 +334,29 @@ def _make_textfooler_wordnet(parts: Ingredients) -> Recipe:
     return replace(recipe, key="textfooler-wordnet")
 
 
+@_register("typo", "fickle", title="Typing errors", edit="a few words were only mistyped")
+def _make_typo(parts: Ingredients) -> Recipe:
+    return _make_characters(CharacterPerturbation())
+
+
+@_register("look-alike", "fickle", title="Look-alike letters", edit="letters only changed script")
+def _make_look_alike(parts: Ingredients) -> Recipe:
+    return _make_characters(CharacterPerturbation(["look-alike"], name="look-alike"))
+
+
+def _make_characters(perturbation: CharacterPerturbation) -> Recipe:
+    return Recipe(
+        perturbation.name,
+        perturbation,
+        get_goal("flip"),
+        search="greedy",
+        ranking="deletion",
+        # A reader still understands a sentence with two mistyped words (Pruthi et al. 2019).
+        constraints=(NoRepeat(), MaxWords(count=2)),
+        budget=SEQUENCE_BUDGET,
+    )
+
+
 ALIASES = {name.removeprefix("paper-"): name for name in RECIPES if name.startswith("paper-")}
 
 
@@ -362,8 +386,8 @@ def get_recipe(
 
     Args:
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
-            "paper-"), "sister", "number", "a2t", "a2t-mlm" or "textfooler-wordnet"; or a `Recipe`, to which
-            only `changes` apply.
+            "paper-"), "sister", "number", "a2t", "a2t-mlm", "textfooler-wordnet", "typo" or "look-alike"; or
+            a `Recipe`, to which only `changes` apply.
         synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
         antonyms: A table or the path of one. Defaults to the bundled lexicon.
         encoder: Sentence encoder of the synonym attacks and of A2T: a path, a Hub id, or an object with

@@ -2,11 +2,14 @@
 
 from hf_bat.perturbations.base import Edit, Perturbation, Slot, apply_replacement
 from hf_bat.perturbations.build import (
+    FICKLE_EDITS,
     OBSTINATE_EDITS,
     MixedPerturbation,
+    build_fickle,
     build_obstinate,
     build_perturbations,
 )
+from hf_bat.perturbations.characters import CharacterPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.sampler import PerturbationSampler
@@ -26,7 +29,9 @@ from hf_bat.perturbations.validity import (
 
 __all__ = [
     "AntonymPerturbation",
+    "CharacterPerturbation",
     "Edit",
+    "FICKLE_EDITS",
     "FilteredPerturbation",
     "LabelValidity",
     "MixedPerturbation",
@@ -43,6 +48,7 @@ __all__ = [
     "SynonymPerturbation",
     "ToxicityPerturbation",
     "apply_replacement",
+    "build_fickle",
     "build_obstinate",
     "build_perturbations",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hf_bat.errors import HfBatError, check_choice
 from hf_bat.lexicon import as_table, default_antonyms
 from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
+from hf_bat.perturbations.characters import CharacterPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.substitution import (
@@ -26,15 +27,15 @@ from hf_bat.perturbations.validity import (
 
 
 class EditKind(NamedTuple):
-    """A kind of obstinate edit that training can draw.
+    """A kind of edit that training can draw.
 
     Attributes:
         summary: Its effect on an input, for model cards.
-        build: Builds it from the run's antonym perturbation, whose options it shares.
+        build: Builds it from the run's perturbation of antonyms or synonyms, whose options it shares.
     """
 
     summary: str
-    build: Callable[[AntonymPerturbation], Perturbation]
+    build: Callable[[Any], Perturbation]
 
 
 # The only list of kinds: a new perturbation is its own module and an entry here.
@@ -48,7 +49,18 @@ EDIT_KINDS = {
     "number": EditKind("one number changed", lambda antonym: NumberPerturbation(antonym.casing)),
 }
 OBSTINATE_EDITS = tuple(EDIT_KINDS)
+# The same for fickle edits, from the run's synonym perturbation.
+FICKLE_KINDS = {
+    "synonym": EditKind("words replaced by synonyms", lambda synonym: synonym),
+    "typo": EditKind("words mistyped", lambda _: CharacterPerturbation()),
+    "look-alike": EditKind(
+        "letters replaced by others that look the same",
+        lambda _: CharacterPerturbation(["look-alike"], name="look-alike"),
+    ),
+}
+FICKLE_EDITS = tuple(FICKLE_KINDS)
 DEFAULT_EDITS = ("antonym",)
+DEFAULT_FICKLE = ("synonym",)
 LABEL_FILTERS = ("off", "only", "prefer")
 
 
@@ -92,6 +104,35 @@ def build_perturbations(
     )
 
 
+def build_fickle(
+    synonym: SynonymPerturbation, edits: Sequence[str] = DEFAULT_FICKLE
+) -> Perturbation:
+    """Build the fickle perturbation of some kinds of edits.
+
+    Args:
+        synonym: The synonym perturbation.
+        edits: Kinds of edits: `"synonym"`, `"typo"` (letters swapped, dropped or mistyped),
+            `"look-alike"` (letters of other scripts that look the same). Each kind that a row allows is
+            drawn equally often. Defaults to `("synonym",)`.
+
+    Raises:
+        HfBatError: If a kind is unknown or repeated, or `edits` is empty.
+
+    Example:
+        >>> synonym, _ = build_perturbations()
+        >>> build_fickle(synonym) is synonym, build_fickle(synonym, ["typo"]).name
+        (True, 'typo')
+    """
+    check_fickle_edits(edits)
+    parts = [FICKLE_KINDS[edit].build(synonym) for edit in edits]
+    return parts[0] if len(parts) == 1 else MixedPerturbation(parts)
+
+
+def check_fickle_edits(edits: Sequence[str]) -> None:
+    """Raise `HfBatError` unless `edits` are one or more known kinds, without repetitions."""
+    _check_edits("fickle_edits", edits, FICKLE_EDITS)
+
+
 def build_obstinate(
     antonym: AntonymPerturbation,
     edits: Sequence[str] = DEFAULT_EDITS,
@@ -124,7 +165,11 @@ def build_obstinate(
     check_choice("label_filter", label_filter, LABEL_FILTERS)
     # One kind is not wrapped, because a mixture draws the kind first and has another description.
     parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
-    perturbation = parts[0] if len(parts) == 1 else MixedPerturbation(parts)
+    return filter_edits(parts[0] if len(parts) == 1 else MixedPerturbation(parts), label_filter)
+
+
+def filter_edits(perturbation: Perturbation, label_filter: str) -> Perturbation:
+    """Wrap an obstinate perturbation in the label filter, if it is on; see `build_obstinate`."""
     if label_filter == "off":
         return perturbation
     wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
@@ -133,12 +178,14 @@ def build_obstinate(
 
 def check_obstinate_edits(edits: Sequence[str]) -> None:
     """Raise `HfBatError` unless `edits` are one or more known kinds, without repetitions."""
-    if isinstance(edits, str) or not edits or not set(edits) <= EDIT_KINDS.keys():
-        raise HfBatError(
-            f"obstinate_edits must be a list of {', '.join(OBSTINATE_EDITS)}; got {edits!r}"
-        )
+    _check_edits("obstinate_edits", edits, OBSTINATE_EDITS)
+
+
+def _check_edits(name: str, edits: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(edits, str) or not edits or not set(edits) <= set(known):
+        raise HfBatError(f"{name} must be a list of {', '.join(known)}; got {edits!r}")
     if len(set(edits)) < len(edits):
-        raise HfBatError(f"obstinate_edits repeats a kind: {', '.join(edits)}")
+        raise HfBatError(f"{name} repeats a kind: {', '.join(edits)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +196,16 @@ class _MixedEdit(Edit):
 
 
 class MixedPerturbation(Perturbation):
-    """The union of several obstinate sets.
+    """The union of several fickle or several obstinate sets.
 
     A sample takes the perturbations in random order and draws from the first one that has an edit of
     the input: each kind that the input allows is equally likely, however many edits it has.
 
     Args:
-        perturbations: At least one obstinate perturbation.
+        perturbations: At least one perturbation, all of one kind.
 
     Raises:
-        HfBatError: If there is none, or one is fickle.
+        HfBatError: If there is none, or they are of both kinds.
 
     Example:
         >>> import random
@@ -171,15 +218,16 @@ class MixedPerturbation(Perturbation):
     """
 
     name = "mixed"
-    kind = "obstinate"
 
     def __init__(self, perturbations: Sequence[Perturbation]):
         if not perturbations:
             raise HfBatError("a mixture needs at least one perturbation")
+        self.kind = perturbations[0].kind
         for part in perturbations:
-            if part.kind != "obstinate":
+            if part.kind != self.kind:
                 raise HfBatError(
-                    f"a mixture has obstinate edits only; {part.name!r} is {part.kind}"
+                    f"a mixture has edits of one kind; {perturbations[0].name!r} is {self.kind}, "
+                    f"{part.name!r} is {part.kind}"
                 )
         self.perturbations = tuple(perturbations)
 

@@ -4,6 +4,7 @@ from bad_calls import BadCall
 
 from hf_bat.perturbations import (
     AntonymPerturbation,
+    CharacterPerturbation,
     FilteredPerturbation,
     LabelValidity,
     MixedPerturbation,
@@ -11,6 +12,7 @@ from hf_bat.perturbations import (
     PerturbationSampler,
     SynonymPerturbation,
     ToxicityPerturbation,
+    build_fickle,
     build_obstinate,
     build_perturbations,
 )
@@ -32,7 +34,11 @@ CALLS = [
     BadCall("a string of kinds", lambda _: build_obstinate(ANTONYM, "antonym"), "list"),
     BadCall("label filter", lambda _: build_obstinate(ANTONYM, label_filter="yes"), "'yes'"),
     BadCall("mixture of nothing", lambda _: MixedPerturbation([]), "at least one"),
-    BadCall("mixture of fickle edits", lambda _: MixedPerturbation([SYNONYM]), "synonym"),
+    BadCall("mixture of both kinds", lambda _: MixedPerturbation([SYNONYM, ANTONYM]), "one kind"),
+    BadCall("unknown fickle kind", lambda _: build_fickle(SYNONYM, ["typos"]), "fickle_edits"),
+    BadCall("unknown character edit", lambda _: CharacterPerturbation(["insert"]), "insert"),
+    BadCall("no word to edit", lambda _: CharacterPerturbation(rate=0), "rate"),
+    BadCall("words of no letter", lambda _: CharacterPerturbation(min_length=0), "min_length"),
     BadCall("list for a table", lambda _: build_perturbations(["import"]), "list"),
     BadCall("casing", lambda _: AntonymPerturbation({}, casing="upper"), "'upper'"),
     BadCall("tagger", lambda _: NegationPerturbation(pos="spacy"), "'spacy'"),
