@@ -35,6 +35,7 @@ COMMANDS = {
     "train": "fine-tune and evaluate a classifier with balanced training",
     "perturb": "show rows with the versions that training would draw",
     "suite": "write a suite of labeled edits of your rows",
+    "augment": "write your rows with edited copies, as a data set with a card",
     "attack": "attack a classifier: which edits change its prediction, which fail to",
     "certify": "certify a smoothed classifier: rows that no synonym substitution flips",
     "contrast": "score a classifier on rows that people edited",

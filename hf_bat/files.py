@@ -14,11 +14,11 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, describe_cause
 
 # Ends of the names of a model's and its tokenizer's files, except those that begin with "tokenizer".
 _MODEL_FILES = (
@@ -363,3 +363,52 @@ def shorten_source(source: str) -> str:
 def get_model_title(source: str) -> str:
     """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, else `shorten_source`."""
     return "MiniLM-L6" if "minilm_l6" in source.lower() else shorten_source(source)
+
+
+def push_dataset(
+    write: Callable[[str, Path], object],
+    repo_id: str,
+    title: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Write files to a data set of the Hub, which is created if it does not exist.
+
+    Args:
+        write: Writes the files; takes the full name of the data set and an empty folder.
+        repo_id: `OWNER/NAME`.
+        title: What is pushed, for messages.
+        private: Whether a new data set is private. If `None`, the default of the owner.
+        token: Access token. If `None`, the one from `hf auth login`.
+        revision: Branch to write to. If `None`, the main branch.
+        commit_message: Message of the commit.
+
+    Returns:
+        The address of exactly this version: `hf://datasets/OWNER/NAME@COMMIT`.
+
+    Raises:
+        HfBatError: If the upload failed.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    try:
+        repo = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            write(repo.repo_id, Path(folder))
+            commit = api.upload_folder(
+                repo_id=repo.repo_id,
+                folder_path=folder,
+                repo_type="dataset",
+                revision=revision,
+                commit_message=commit_message,
+            )
+    except Exception as error:  # of the HTTP library, which the Hub library chooses
+        raise HfBatError(
+            f"cannot push the {title} to {repo_id}: {describe_cause(error)}; check the name and `hf auth "
+            "whoami`, and push again: uploaded files are not uploaded twice"
+        ) from error
+    return f"hf://datasets/{repo.repo_id}@{commit.oid}"

@@ -157,6 +157,7 @@ QUIET_RUNS = {
     "perturb": "perturb --task snli --data {f}/dev.jsonl --antonyms {f}/antonyms.json --json {o}/a.json",
     "lexicon": "lexicon convert {f}/antonyms.json --output {o}/t.json --json {o}/a.json",
     "suite": "suite --task snli --data {f}/dev.jsonl --output {o}/a.json",
+    "augment": "augment --task snli --data {f}/dev.jsonl --edits typo --output-dir {o}/d --json {o}/a.json",
     "report": "report {f} --output {o}/a.html --json {o}/a.json",
     # Its tests cover runs without --dry_run, on a terminal.
     "sweep": "sweep --base '--model_name_or_path {f}/model --task snli' --output_dir {o} --dry_run",

@@ -15,6 +15,7 @@ lexicon
 perturbations canonicalize
 reading tasks labels data metrics
 counterfactual
+augment
 losses
 methods objective pooling collator device loading
 attack

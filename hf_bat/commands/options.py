@@ -171,6 +171,11 @@ def name_data(args: argparse.Namespace, task: Task) -> str:
     return str(args.data or args.dataset_name or (task.hub or ("no data",))[0])
 
 
+def shorten_data(args: argparse.Namespace, task: Task) -> str:
+    """Return the name of the rows as others may read it: of a file without its folder."""
+    return Path(args.data).name if args.data else name_data(args, task)
+
+
 def load_data(args: argparse.Namespace, task: Task) -> Any:
     """Return the rows that the options `DATA` name: those of a file, or of the Hub."""
     from hf_bat.tasks import load_hub_split, load_split

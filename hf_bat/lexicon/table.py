@@ -16,14 +16,14 @@ import os
 import pickle
 import pickletools
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
 
 from hf_bat.errors import HfBatError, describe_cause, describe_value
-from hf_bat.files import MAX_DOCUMENT_BYTES, parse_json, read_bytes, write_atomically
+from hf_bat.files import MAX_DOCUMENT_BYTES, parse_json, push_dataset, read_bytes, write_atomically
 
 # A table, a plain mapping, or a table's path or address.
 TableSource = Mapping[str, Iterable[str]] | str | Path
@@ -216,28 +216,17 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             >>> table.push_to_hub("me/synonyms", private=True)  # doctest: +SKIP
             'hf://datasets/me/synonyms@5a3c...'
         """
-        from huggingface_hub import HfApi
-
         if not self:
             raise HfBatError("the table is empty: nothing was pushed")
-        api = HfApi(token=token)
-        try:
-            repo = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-            with tempfile.TemporaryDirectory() as folder:
-                write_dataset(self, repo.repo_id, Path(folder))
-                commit = api.upload_folder(
-                    repo_id=repo.repo_id,
-                    folder_path=folder,
-                    repo_type="dataset",
-                    revision=revision,
-                    commit_message=commit_message,
-                )
-        except Exception as error:  # of the HTTP library, which the Hub library chooses
-            raise HfBatError(
-                f"cannot push the table to {repo_id}: {describe_cause(error)}; check the name and `hf auth "
-                "whoami`, and push again: uploaded files are not uploaded twice"
-            ) from error
-        return f"hf://datasets/{repo.repo_id}@{commit.oid}"
+        return push_dataset(
+            partial(write_dataset, self),
+            repo_id,
+            "table",
+            private=private,
+            token=token,
+            revision=revision,
+            commit_message=commit_message,
+        )
 
 
 def as_table(source: TableSource) -> SubstitutionTable:

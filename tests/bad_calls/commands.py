@@ -65,6 +65,11 @@ FAULTS = [
     (f"{PERTURB} --n 0", "--n"),
     ("perturb --columns text --data intents.csv --skipped-labels good", "--label-names"),
     ("perturb --task snli --data absent.jsonl --quiet", "absent.jsonl"),
+    # augment
+    ("augment --task snli --data rows.jsonl --output-dir new", "--edits"),
+    ("augment --task snli --data rows.jsonl --output-dir new --edits typos", "fickle_edits"),
+    ("augment --task snli --data rows.jsonl --output-dir new --edits typo --private", "--push"),
+    ("augment --task snli --data rows.jsonl --output-dir new --rules swapp", "swapp"),
     # compare
     ("compare absent.json a.json", "absent.json"),
     ("compare a.json b.json --resamples 0", "--resamples"),

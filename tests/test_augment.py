@@ -1,0 +1,158 @@
+"""Augmented rows: labels, ids and texts of the copies, files that training reads, the card, the push."""
+
+import json
+from collections import Counter
+
+import pytest
+from attack_helpers import made_rows
+
+from hf_bat import HfBatError
+from hf_bat.augment import augment_rows
+from hf_bat.cli import main
+from hf_bat.counterfactual.rules import build_rules
+from hf_bat.data import prepare_dataset
+from hf_bat.perturbations import AntonymPerturbation, CharacterPerturbation, SynonymPerturbation
+from hf_bat.tasks import get_task, load_split
+
+SNLI = get_task("snli")
+SYNONYMS = {"hot": ["warm", "boiling"], "man": ["guy"], "dog": ["hound"], "child": ["kid"]}
+PAIRS = [
+    ("A tall man is sleeping near the red house.", "A man is asleep.", 0),
+    ("Two dogs run in the snow.", "Two dogs are running.", 0),
+    ("A woman is eating an apple.", "A woman is swimming.", 2),
+    ("A big dog is playing with a child.", "A dog is chasing its owner.", 1),
+]
+ROWS = [
+    {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": 10 * i}
+    for i, (premise, hypothesis, label) in enumerate(PAIRS)
+]
+
+
+def group(augmented):
+    groups = {}
+    for row in augmented.rows:
+        source = row["idx"] if row["original_idx"] is None else row["original_idx"]
+        groups.setdefault(source, []).append(row)
+    return groups
+
+
+def test_copies_have_the_label_of_their_row_and_texts_of_their_own():
+    rows = made_rows(60, seed=6)
+    kinds = [SynonymPerturbation(SYNONYMS), CharacterPerturbation()]
+    augmented = augment_rows(rows, "snli", kinds, copies=3)
+    by_idx = {row["idx"]: row for row in rows}
+    ids = augmented.rows["idx"][:]
+    assert len(set(ids)) == len(ids)
+    groups = group(augmented)
+    assert list(groups) == [row["idx"] for row in rows]
+    edits = Counter()
+    for source, (original, *copies) in groups.items():
+        row = by_idx[source]
+        assert {name: original[name] for name in row} == row
+        assert original["edit"] == "original"
+        texts = [(part["premise"], part["hypothesis"]) for part in (original, *copies)]
+        assert len(set(texts)) == len(texts)
+        assert all(copy["label"] == row["label"] for copy in copies)
+        counts = Counter(copy["edit"] for copy in copies)
+        assert max(counts.values(), default=0) <= 3
+        edits += counts
+        words = set(f"{row['premise']} {row['hypothesis']}".replace(".", "").split())
+        if words & SYNONYMS.keys():
+            assert counts["synonym"] >= 1
+        else:
+            assert not counts["synonym"]
+    assert edits["synonym"] > 100 and edits["typo"] > 150
+    # The draws of a row depend on its idx, not on the others.
+    again = augment_rows(rows[20:30], "snli", kinds, copies=3)
+    for source, parts in group(again).items():
+        assert [p["premise"] for p in parts] == [p["premise"] for p in groups[source]]
+    other = augment_rows(rows, "snli", kinds, copies=3, seed=1)
+    assert other.rows["premise"][:] != augmented.rows["premise"][:]
+
+
+def test_rules_give_the_labels_that_they_know():
+    # The rules that list all of their pairs.
+    rules = build_rules(SNLI, SNLI.label_names, rules=["swap", "drop", "generalize"])
+    augmented = augment_rows(ROWS, SNLI, rules=rules, copies=4, keep_originals=False)
+    assert set(augmented.rows["original_idx"][:]) <= {row["idx"] for row in ROWS}
+    assert len(augmented.rows) > 4
+    rules.prepare(((row["premise"], row["hypothesis"]), row["label"]) for row in ROWS)
+    for row in augmented.rows:
+        source = ROWS[row["original_idx"] // 10]
+        texts = source["premise"], source["hypothesis"]
+        known = {
+            (pair.texts, pair.rule, rules.labels[pair.label])
+            for pair in rules.list_pairs(texts, source["label"])
+        }
+        rule = row["edit"].removeprefix("rule:")
+        drawn = (row["premise"], row["hypothesis"]), rule, row["label"]
+        assert drawn in known
+
+
+def test_files_are_read_by_training_and_by_datasets(tmp_path):
+    from datasets import load_dataset
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    words = f"augment --task snli --data {path} --edits typo --rules swap drop --copies 2 --seed 5"
+    assert main([*words.split(), "--output-dir", str(tmp_path / "out")]) == 0
+    read = load_split(tmp_path / "out" / "data.jsonl")
+    prepared = prepare_dataset(read, SNLI, None, "augmented")
+    expected = augment_rows(
+        ROWS, SNLI, [CharacterPerturbation()],
+        build_rules(SNLI, SNLI.label_names, rules=["swap", "drop"]), copies=2, seed=5,
+    )  # fmt: skip
+    for column in ("premise", "hypothesis", "label", "idx"):
+        assert prepared[column][:] == expected.rows[column][:]
+    loaded = load_dataset(str(tmp_path / "out"), split="train")
+    assert loaded["premise"][:] == expected.rows["premise"][:]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "4 rows as they were" in card and f"{len(read) - 4} edited copies" in card
+    assert str(tmp_path) not in card and "rows.jsonl" in card
+
+
+def test_own_tasks_have_the_labels_of_their_rows(tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nA happy child.,good\nA sleepy watchman.,bad\n")
+    words = f"augment --columns text --data {path} --edits typo --copies 2 --without-originals"
+    assert main([*words.split(), "--output-dir", str(tmp_path / "out")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "data.jsonl").open()]
+    assert {(row["original_idx"], row["label"]) for row in rows} == {(0, "good"), (1, "bad")}
+    assert len(rows) == 4
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["edit", "bad", "good"] and line.split() == ["typo", "2", "2"]
+
+
+def test_rows_are_pushed_with_their_card(monkeypatch):
+    pushed = {}
+
+    def push(write, repo_id, title, **options):
+        import tempfile
+        from pathlib import Path
+
+        with tempfile.TemporaryDirectory() as folder:
+            write(repo_id, Path(folder))
+            pushed.update({path.name: path.read_text() for path in Path(folder).iterdir()})
+        pushed["options"] = options
+        return f"hf://datasets/{repo_id}@abc"
+
+    monkeypatch.setattr("hf_bat.augment.push_dataset", push)
+    augmented = augment_rows(ROWS, SNLI, [CharacterPerturbation()])
+    assert augmented.push_to_hub("me/rows", private=True) == "hf://datasets/me/rows@abc"
+    assert 'load_dataset("me/rows"' in pushed["README.md"]
+    assert len(pushed["data.jsonl"].splitlines()) == len(augmented.rows)
+    assert pushed["options"]["private"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "nothing to add"),
+        ({"perturbations": [AntonymPerturbation({"hot": ["cold"]})]}, "obstinate"),
+        ({"perturbations": [CharacterPerturbation()], "copies": 0}, "copies"),
+        ({"perturbations": [SynonymPerturbation({"zebra": ["horse"]})]}, "no row has an edit"),
+    ],
+)
+def test_augmenting_nothing_is_an_error(options, word):
+    with pytest.raises(HfBatError, match=word):
+        augment_rows(ROWS, SNLI, **options)
