@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_model, tiny_tokenizer
-from training_helpers import made_rows
+from attack_helpers import made_rows
 
 from hf_bat import HfBatError
 from hf_bat.cli import main
@@ -24,9 +23,6 @@ def data_set(tmp_path, monkeypatch):
         lines = [json.dumps({**row, "original_idx": None}) for row in part]
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / f"{name}.jsonl").write_text("\n".join(lines))
-    texts = [text for row in rows for text in (row["premise"], row["hypothesis"])]
-    tiny_model("bert").save_pretrained("model")
-    tiny_tokenizer(texts).save_pretrained("model")
     return rows
 
 
@@ -35,7 +31,16 @@ def data_set(tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("command", ["attack", "contrast"])
 def test_commands_read_a_data_set_of_the_hub(data_set, command, options, count):
-    words = [command, "--model", "model", "--task", "snli", "--dataset-name", "./data", *options]
+    words = [
+        command,
+        "--model-from",
+        "attack_helpers:hashed",
+        "--task",
+        "snli",
+        "--dataset-name",
+        "./data",
+        *options,
+    ]
     assert main([*words, "--json", "out.json"]) == 0
     report = json.loads(Path("out.json").read_text())
     if command == "attack":

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import reduce
 from operator import or_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.attack.recipes import RECIPES, list_readers, shorten_name
@@ -188,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
         report.about["f1"] = measure_f1(results, f1_label, args.f1_label)
     failures = check_conditions(report, conditions)
     report.about |= {
-        "data": Path(args.data).name,
+        "data": options.shorten_data(args, task),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
     if is_main:
