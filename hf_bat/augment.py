@@ -38,8 +38,7 @@ class AugmentedRows:
     """Rows with their edited copies.
 
     Args:
-        rows: The text columns of the task, `label`, `idx`, `original_idx` (that of the row that was edited;
-            `None` for a row as it was) and `edit` ("original", the perturbation's name, or "rule:" and the
+        rows: The text columns of the task, `label`, `idx`, `original_idx` (of the edited row; `None` for a row as it was) and `edit` ("original", the perturbation's name, or "rule:" and the
             rule's name).
         task: The task.
         about: How they were made, ready for JSON.

@@ -118,7 +118,7 @@ class BalancedTrainer(Trainer):
         synonyms: A `SubstitutionTable`, a mapping, the path of one, or "wordnet". Defaults to the bundled
             counter-fitted neighbors; with `canonicalize`, training and defense use "wordnet".
         antonyms: The same for antonyms.
-        fickle: A `Perturbation` of yours that draws the fickle versions. If `None`, those of the tables.
+        fickle: A `Perturbation` of yours that draws the fickle versions. If `None`, made from the tables.
         obstinate: The same for obstinate versions; `args.label_filter` applies to it.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
@@ -298,7 +298,7 @@ class BalancedTrainer(Trainer):
         return self._build_perturbations()[2:]
 
     def _build_perturbations(self) -> tuple[Any, Any, Any, Any]:
-        """Return the fickle and the obstinate perturbation, and those of the synonyms and antonyms."""
+        """Return the fickle and the obstinate perturbation, and the synonyms and antonyms."""
         args, own = self.args, self._own_perturbations
         tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")

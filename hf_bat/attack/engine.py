@@ -81,8 +81,8 @@ class Classifier(ABC):
         name: Name in reports.
         max_length: Maximum input length in tokens; `None` if it is unlimited or unknown.
         preprocessing_defence: Description of the changes to a text before the model reads it, or `None`.
-        in_flight: Number of rows to attack at once, and all their questions in one batch, for a model that
-            makes its own batches. `None` (default) leaves both to the engine.
+        in_flight: Number of rows to attack at once, and all their questions in one batch, if the
+            model makes its own batches. `None` (default) leaves both to the engine.
     """
 
     config: Any = None
@@ -113,7 +113,7 @@ class Classifier(ABC):
         """A hash that differs between models and between settings of one model."""
 
     def name_labels(self, names: Sequence[str]) -> None:  # noqa: B027 (optional to override)
-        """Take the label names of the data, for a model without its own that answers by name."""
+        """Take the label names of the data; a model without its own answers by these."""
 
     def about(self) -> dict[str, Any]:
         """Return the facts about the model in a report, besides its name, ready for JSON."""

@@ -63,7 +63,7 @@ class Figure:
     # attacked row had an edit to try.
     needs_edits: bool = False
     # Whether the rate is about a probability that rises, so that it is not measured if all attacked rows
-    # have a probability of 1, as those of a model that gives labels and no probabilities.
+    # have a probability of 1, as from a model that gives labels only.
     needs_probabilities: bool = False
     index_type: str = ""  # metric type in the model index; `name` by default
 

@@ -133,7 +133,7 @@ class Problem:
     def judge(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the goal's score of (n, labels) answers, and which of them reach it, (n,) each.
 
-        An answer that is no prediction is as far from the goal as can be.
+        An answer without a prediction is as far from the goal as can be.
         """
         answered = find_answered(answers)
         # A goal of a user's knows nothing of answers without a prediction.

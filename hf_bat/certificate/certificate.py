@@ -290,7 +290,7 @@ def _certify_row(
     certified = label
     if certified is None:  # by a majority vote
         certified = name_vote(int(count_votes(probabilities[1:]).argmax()), num_labels)
-    # A sample without an answer is no sample, and an abstention cannot be certified.
+    # A sample without an answer does not count, and an abstention cannot be certified.
     if find_failed(probabilities).any() or certified is None:
         reason = ABSTAINED if certified is None else NO_ANSWER
         return row | {"reason": reason, "queries": counter.queries}

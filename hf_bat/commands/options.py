@@ -177,7 +177,7 @@ def shorten_data(args: argparse.Namespace, task: Task) -> str:
 
 
 def load_data(args: argparse.Namespace, task: Task) -> Any:
-    """Return the rows that the options `DATA` name: those of a file, or of the Hub."""
+    """Return the rows that the options `DATA` name, of a file or of the Hub."""
     from hf_bat.tasks import load_hub_split, load_split
 
     hub = {name: getattr(args, name) for name in ("dataset_name", "split", "dataset_revision")}
@@ -215,7 +215,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
 def load_suite_model(
     args: argparse.Namespace, suite: SuiteRows
 ) -> tuple[Classifier, Sequence[str]]:
-    """Return the classifier that the options name, and the label names of its outputs, for a public suite.
+    """Return the classifier that the options name, and the label names of its outputs in a public suite.
 
     Args:
         args: As for `load_model`, and the values of `--task` and `--label-names`.
@@ -241,7 +241,7 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.ranks import choose_rank_device
 
     settings = (args.tokenizer, args.max_seq_length)
-    # A model with code of its own is refused, and nobody is asked at the terminal.
+    # A model that brings code is refused, and nobody is asked at the terminal.
     hub = {"trust_remote_code": args.trust_remote_code, "revision": args.revision}
     if args.model_from:
         if args.model:

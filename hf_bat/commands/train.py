@@ -29,7 +29,7 @@ def list_parents() -> list[argparse.ArgumentParser]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: all flags are those of the parent parser."""
+    """Add nothing: the parent parser has all flags."""
 
 
 def expand_arguments(argv: Sequence[str]) -> list[str]:

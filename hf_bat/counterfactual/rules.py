@@ -280,7 +280,7 @@ def read_labels(
         names: list[str | None] = [None, None]
         names[1 - other] = "entailment"
         return "inference", labels, names
-    # A question and the sentence that answers it are no paraphrases.
+    # A question does not paraphrase the sentence that answers it.
     is_paraphrase = len(known) == 2 and "entailment" not in known
     if is_paraphrase and len(negative & known.keys()) == 1:
         different = known[next(iter(negative & known.keys()))]

@@ -27,7 +27,7 @@ from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
 Row = Mapping[str, Any]
-# The number of one of the model's outputs, or the reason why there is no prediction.
+# The number of one of the model's outputs, or the reason why it did not predict.
 Prediction = int | str
 
 
@@ -299,7 +299,7 @@ def evaluate_contrast(
 
 def _skip_edits(rows: Sequence[ContrastRow], reasons: dict[int | str, str]) -> list[ContrastRow]:
     """Add the edits of skipped originals to the rows that are skipped, and return the other rows."""
-    # In a pass of its own, because an edit can come before its original.
+    # In a second pass, because an edit can come before its original.
     for row in rows:
         if row.idx not in reasons and row.original_idx in reasons:
             reasons[row.idx] = "original skipped"

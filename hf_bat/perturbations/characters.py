@@ -104,7 +104,7 @@ TYPOS = ("swap", "drop", "mistype")
 class CharacterPerturbation(Perturbation):
     """The fickle set of all inputs with typing errors or look-alike letters in their words.
 
-    A word is edited if it has letters only, at least `min_length` of them, and is no function word. Its
+    A word is edited if it has letters only, at least `min_length` of them. Function words stay. Its
     first and last letter stay, except for look-alikes. An edit that gives a word of the bundled lexicons is
     left out ("form" for "from"), because it would change the meaning.
 
