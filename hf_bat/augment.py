@@ -38,8 +38,8 @@ class AugmentedRows:
     """Rows with their edited copies.
 
     Args:
-        rows: The text columns of the task, `label`, `idx`, `original_idx` (of the edited row; `None` for a row as it was) and `edit` ("original", the perturbation's name, or "rule:" and the
-            rule's name).
+        rows: The text columns of the task, `label`, `idx`, `original_idx` (of the edited row; `None` for a
+            row as it was) and `edit` ("original", the perturbation's name, or "rule:" and the rule's name).
         task: The task.
         about: How they were made, ready for JSON.
 
