@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format docs bench clean
+.PHONY: help setup demo test test-all check format docs dist bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -52,6 +52,9 @@ format: $(VENV)/.installed ## format the code and sort its imports
 docs: $(VENV)/.installed ## build the documentation into site/; warnings are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "documentation: site/index.html"
+
+dist: $(VENV)/.installed ## build a wheel and a source distribution into dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 bench: $(VENV)/.installed ## run every script of benchmarks/ and print its table
 	@set -e; for script in benchmarks/bench_*.py; do \

@@ -28,7 +28,7 @@ TEST = [
 ]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 # A test builds the documentation.
-DEV = [*TEST, *DOCS, "mypy>=1.13", "pre-commit>=4.0", "ruff>=0.9"]
+DEV = [*TEST, *DOCS, "build>=1.2", "mypy>=1.13", "pre-commit>=4.0", "ruff>=0.9"]
 
 setup(
     name="hf_bat",
@@ -37,6 +37,8 @@ setup(
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     author="The hf_bat authors",
+    # A release adds the addresses of repository, documentation and issues; see CONTRIBUTING.md.
+    project_urls={"Paper": "https://arxiv.org/abs/2210.11498"},
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",

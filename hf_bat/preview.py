@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import islice
 from typing import Any
 
 from hf_bat.console import track
 from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.sampler import PerturbationSampler
+from hf_bat.stats import format_rate
 from hf_bat.text import detach_punctuation
 
 # Enough for shares that are exact to half a percent; takes about a second.
 _MAX_ROWS = 20_000
+# A replacement in the escaped text of a preview.
+_MARK = re.compile(r"\[([^\[\]]*) -&gt; ([^\[\]]*)\]")
 
 
 class Preview:
@@ -64,6 +69,16 @@ class Preview:
     def to_dict(self) -> dict[str, Any]:
         """Return the rows shown and the shares, ready for JSON."""
         return {"rows": self.rows, "total": self.total, "shares": self.shares}
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{kind} {format_rate(share)}" for kind, share in self.shares.items())
+        return f"Preview({len(self.rows)} of {self.total} rows; with a version: {shares or 'none'})"
+
+    def _repr_html_(self) -> str:
+        """Return the rows as HTML, which notebooks show, with removed and inserted words marked."""
+        # Marked after escaping, so that no text of a row becomes a tag.
+        marked = _MARK.sub(r"<del>\1</del> <ins>\2</ins>", escape(str(self)))
+        return f"<pre>{marked}</pre>"
 
     def __str__(self) -> str:
         lines = []

@@ -1,3 +1,3 @@
 """The package's version, which modules of the package import without `hf_bat` itself."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

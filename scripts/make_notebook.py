@@ -1,21 +1,28 @@
 #!/usr/bin/env python
 """Write docs/tutorial.ipynb from docs/tutorial.md: Python blocks become cells to run, the rest text.
 
-    python scripts/make_notebook.py
+    python scripts/make_notebook.py         # keeps the outputs of cells whose code is the same
+    python scripts/make_notebook.py --run   # runs all cells, which takes minutes
 
-A test compares the two, and runs the notebook.
+Tests compare the two, check that the notebook has outputs, and run it.
 """
 
+from __future__ import annotations
+
+import argparse
+import ast
 import json
 import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$\n?", re.M | re.S)
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.M | re.S)
 
 
-def make_notebook(page: str) -> str:
-    """The notebook of a Markdown page, as the text of its file.
+def make_notebook(page: str) -> dict[str, Any]:
+    """Return the notebook of a Markdown page, without outputs.
 
     Args:
         page: Markdown; its blocks marked as Python are the cells to run.
@@ -33,20 +40,65 @@ def make_notebook(page: str) -> str:
         else:
             cells.append({"cell_type": "markdown", **cell})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    content = {
+    return {
         "cells": cells,
         "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def list_code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the cells of a notebook that hold code."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def keep_outputs(notebook: dict[str, Any], old: dict[str, Any]) -> None:
+    """Take outputs from an older notebook for cells with the same code, however it is formatted."""
+    known = {_parse(cell): cell for cell in list_code_cells(old)}
+    for cell in list_code_cells(notebook):
+        if match := known.get(_parse(cell)):
+            cell |= {name: match[name] for name in ("execution_count", "outputs")}
+
+
+def _parse(cell: dict[str, Any]) -> str:
+    return ast.dump(ast.parse("".join(cell["source"])))
+
+
+def run_cells(notebook: dict[str, Any]) -> None:
+    """Run the cells in an empty folder and put what they print and show into the notebook."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    with tempfile.TemporaryDirectory() as folder:
+        resources = {"metadata": {"path": folder}}
+        node = nbformat.reads(json.dumps(notebook), as_version=4)
+        NotebookClient(node, timeout=3600, kernel_name="python3", resources=resources).execute()
+    run = json.loads(nbformat.writes(node))
+    for cell, done in zip(list_code_cells(notebook), list_code_cells(run), strict=True):
+        # Standard error has bars and warnings, which a reader does not need.
+        shown = [out for out in done["outputs"] if out.get("name") != "stderr"]
+        cell["execution_count"], cell["outputs"] = done["execution_count"], shown
+
+
+def write_notebook(notebook: dict[str, Any], path: Path) -> None:
+    """Write a notebook as JSON, as Jupyter does."""
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Write the notebook beside the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--run", action="store_true", help="run all cells")
+    args = parser.parse_args()
     page = Path(__file__).resolve().parent.parent / "docs" / "tutorial.md"
     path = page.with_suffix(".ipynb")
-    path.write_text(make_notebook(page.read_text("utf-8")), encoding="utf-8")
+    notebook = make_notebook(page.read_text("utf-8"))
+    if args.run:
+        run_cells(notebook)
+    elif path.is_file():
+        keep_outputs(notebook, json.loads(path.read_text("utf-8")))
+    write_notebook(notebook, path)
     print(f"written: {path}")
 
 
