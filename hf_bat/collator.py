@@ -135,6 +135,7 @@ class PerturbationCollator:
             "num_obstinate": args.num_obstinate,
             "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
+            "pad_to_multiple_of": args.pad_to_multiple_of,
             # As `Trainer` does for the order of rows.
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "perturb_anchor": method.perturbs_anchor,

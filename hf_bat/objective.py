@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -132,6 +133,8 @@ def run_forward(
     pooling: str | None = None,
     anchors_only: bool = False,
     chunk_size: int | None = None,
+    is_cached: bool = False,
+    width_multiple: int = 1,
 ) -> Forward:
     """Run the model over a batch's anchors and their valid versions.
 
@@ -143,6 +146,9 @@ def run_forward(
         anchors_only: Leave the versions out. Defaults to `False`.
         chunk_size: Sequences of similar length in one pass, if they are padded on the right. If `None`,
             all are in one pass.
+        is_cached: Keep the activations of one pass at a time, and repeat each pass in the backward pass.
+            Defaults to `False`.
+        width_multiple: Round the widths of such passes up to a multiple of this. Defaults to 1.
     """
     labels = batch.get("labels")
     masks = {kind: batch[f"{kind}_mask"] for kind in VERSIONS if f"{kind}_input_ids" in batch}
@@ -154,10 +160,16 @@ def run_forward(
     owners = [mask.nonzero()[:, 0] for mask in masks.values()]
     sizes = [len(batch["input_ids"]), *map(len, owners)]
     # Some models number positions by column, so that columns of left padding must stay.
-    if chunk_size is None or tokenizer.padding_side == "left":
+    is_sorted = tokenizer.padding_side != "left"
+    if chunk_size is None or not (is_sorted or is_cached):
         all_logits, all_vectors = _run_pass(model, inputs, pooling)
     else:
-        all_logits, all_vectors = _run_chunks(model, inputs, pooling, chunk_size)
+        chunks, back = _make_chunks(inputs, chunk_size, is_sorted, width_multiple)
+        if is_cached and torch.is_grad_enabled() and len(chunks) > 1:
+            outputs = _Cached.apply(_needs_gradient(), model, chunks, pooling)
+        else:
+            outputs = _join([_run_pass(model, chunk, pooling) for chunk in chunks])
+        all_logits, all_vectors = (*(part[back] for part in outputs), None)[:2]
     vectors: Sequence[torch.Tensor | None] = [None] * len(sizes)
     if all_vectors is not None:
         vectors = all_vectors.split(sizes)
@@ -181,22 +193,84 @@ def _run_pass(
     return outputs.logits, vectors
 
 
-def _run_chunks(
-    model: nn.Module, inputs: dict[str, torch.Tensor], pooling: str | None, size: int
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Run sequences of similar length together, each chunk without the columns that only pad it."""
+def _make_chunks(
+    inputs: dict[str, torch.Tensor], size: int, is_sorted: bool, multiple: int
+) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
+    """Return chunks of rows, and the index that restores the rows' order.
+
+    Sorted, rows of similar length are together, each chunk without the columns that only pad it.
+    """
     lengths = inputs["attention_mask"].sum(1)
-    order = lengths.argsort(stable=True)
+    order = lengths.argsort(stable=True) if is_sorted else torch.arange(len(lengths))
     chunks = []
     for rows in order.split(size):
-        width = int(lengths[rows[-1]])
-        chunk = {key: values[rows, :width] for key, values in inputs.items()}
-        chunks.append(_run_pass(model, chunk, pooling))
-    back = order.argsort()
-    logits = torch.cat([logits for logits, _ in chunks])[back]
-    if pooling is None:
-        return logits, None
-    return logits, torch.cat([vectors for _, vectors in chunks if vectors is not None])[back]
+        width = -(-int(lengths[rows[-1]]) // multiple) * multiple if is_sorted else None
+        chunks.append({key: values[rows, :width] for key, values in inputs.items()})
+    return chunks, order.argsort()
+
+
+def _join(
+    passes: Sequence[tuple[torch.Tensor, torch.Tensor | None]],
+) -> tuple[torch.Tensor, ...]:
+    """Join the logits of passes, and their vectors if there are any."""
+    logits, vectors = zip(*passes, strict=True)
+    return (torch.cat(logits),) if vectors[0] is None else (torch.cat(logits), torch.cat(vectors))
+
+
+def _needs_gradient() -> torch.Tensor:
+    """Return a scalar for a function that has no other input with a gradient."""
+    return torch.zeros((), requires_grad=True)
+
+
+class _Cached(torch.autograd.Function):
+    """Logits and vectors of all chunks, with the activations of one chunk at a time.
+
+    The forward pass keeps no graph. The backward pass repeats that of each chunk, with the same random
+    numbers, and propagates the gradient of its outputs.
+
+    Source:
+        Gradient caching: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited
+        Setup", RepL4NLP 2021.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, _: torch.Tensor, model: Any, chunks: Any, pooling: str | None) -> Any:
+        device = next(iter(chunks[0].values())).device
+        ctx.model, ctx.chunks, ctx.pooling, ctx.device = model, chunks, pooling, device
+        enabled = torch.is_autocast_enabled(device.type)
+        ctx.autocast = (device.type, torch.get_autocast_dtype(device.type), enabled)
+        ctx.states, passes = [], []
+        for chunk in chunks:
+            ctx.states.append(_get_random_states(device))
+            passes.append(_run_pass(model, chunk, pooling))
+        return _join(passes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        after = _get_random_states(ctx.device)
+        sizes = [len(next(iter(chunk.values()))) for chunk in ctx.chunks]
+        by_chunk = zip(*(gradient.split(sizes) for gradient in gradients), strict=True)
+        for i, parts in enumerate(by_chunk):
+            # DDP adds up the gradients of ranks once, when the last chunk's are there.
+            is_last = i == len(sizes) - 1
+            wait = nullcontext if is_last else getattr(ctx.model, "no_sync", nullcontext)
+            _set_random_states(ctx.device, ctx.states[i])
+            with wait(), torch.enable_grad(), torch.autocast(*ctx.autocast):
+                outputs = _join([_run_pass(ctx.model, ctx.chunks[i], ctx.pooling)])
+                torch.autograd.backward(outputs, parts)
+        _set_random_states(ctx.device, after)
+        return None, None, None, None
+
+
+def _get_random_states(device: torch.device) -> list[torch.Tensor]:
+    states = [torch.get_rng_state()]
+    return states + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+
+def _set_random_states(device: torch.device, states: Sequence[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def count_items(

@@ -195,6 +195,8 @@ class BalancedTrainer(Trainer):
         # torch.compile compiles each new shape.
         is_alone = args.device.type == "cpu" and args.world_size == 1 and not args.torch_compile
         self._chunk_size = CHUNK_SIZE if is_alone else None
+        if args.contrastive_chunk is not None:
+            self._check_whole_model("contrastive_chunk=")
         self.steps_per_epoch = 1
         self._defense = self._read_defense()
         # Mean class weight of the evaluation set. Needed because Trainer weights batch losses by
@@ -617,7 +619,9 @@ class BalancedTrainer(Trainer):
             pooling,
             # A user's collator may draw versions that the method does not use.
             anchors_only=not method.draws,
-            chunk_size=self._chunk_size,
+            chunk_size=args.contrastive_chunk or self._chunk_size,
+            is_cached=args.contrastive_chunk is not None,
+            width_multiple=args.pad_to_multiple_of or 1,
         )
         output, labels = SequenceClassifierOutput(logits=forward.logits), inputs["labels"]
         if not model.training and not forward.versions:

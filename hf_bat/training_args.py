@@ -58,6 +58,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_warmup_steps": (0, math.inf),
     "max_attack_samples": (1, math.inf),
     "max_seq_length": (4, math.inf),
+    "pad_to_multiple_of": (1, math.inf),
+    "contrastive_chunk": (1, math.inf),
     "held_out_pairs": (0, 1),
     # numpy takes no other seeds.
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
@@ -136,6 +138,13 @@ class BalancedTrainingArguments(TrainingArguments):
             task first, and to 0 for other methods. The paper's protocol is 0.
         max_seq_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the
             tokenizer's limit. Defaults to 128.
+        pad_to_multiple_of: Pad the inputs of a batch to a multiple of this many tokens, so that there are
+            few lengths: kernels are then planned and compiled less often, and bfloat16 on a CPU takes less
+            memory. If `None`, to the longest input of the batch.
+        contrastive_chunk: Number of inputs (rows and their versions) whose activations a training step
+            keeps at a time, for instance `per_device_train_batch_size`, which bounds its memory to about
+            that of a step of `normal`. The gradient stays the same, and each forward pass is made twice
+            (gradient caching; Gao et al. 2021). If `None`, all of them.
         exclude_stopwords: Leave function words unperturbed. Defaults to `True`.
         drop_antonyms_from_synonyms: Remove a word's antonyms from its synonym set. Defaults to
             `True`.
@@ -209,6 +218,8 @@ class BalancedTrainingArguments(TrainingArguments):
     encoder: str | None = None
     weight_warmup_steps: float | None = None
     max_seq_length: int | None = 128
+    pad_to_multiple_of: int | None = None
+    contrastive_chunk: int | None = None
     exclude_stopwords: bool = True
     drop_antonyms_from_synonyms: bool = True
     casing: str = "keep"
@@ -548,6 +559,7 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         "num_obstinate": sampler.num_obstinate,
         "clean_epochs": collator.clean_epochs,
         "max_seq_length": collator.max_length,
+        "pad_to_multiple_of": collator.pad_to_multiple_of,
     }
     tables = (
         "obstinate_edits",

@@ -32,6 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "safer": {"method": "safer"},
     "pairwise": {"method": "pairwise", "num_obstinate": 2},
     "triplet": {"method": "triplet", "pooling": "head_input", "weight_warmup_steps": 0.5},
+    "chunks": {"method": "triplet", "contrastive_chunk": 3},
     "authors": {"method": "triplet", "mask": "authors", "clean_epochs": 1},
     "likelihood": {"method": "likelihood", "class_weights": [0.5, 1.0, 3.0], "alpha": 0.7},
     "counterfactual": {
