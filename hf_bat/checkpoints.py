@@ -47,6 +47,8 @@ _EVALUATION = (
     "attacks", "max_attack_samples", "attack_label_filter", "attack_every", "contrast_file",
     "contrast_format", "eval_distances",
 )  # fmt: skip
+# Beginnings of the names of facts whose values are hashes.
+_HASHED = ("training", "table")
 _ROWS_PER_HASH = 1000
 _FEW_BYTES = 1 << 20
 _MOST_PROCESSES = 1 << 20
@@ -184,14 +186,14 @@ def describe_run(args: Any, rows: Any, tables: Mapping[str, str], processes: int
     own = {field.name for field in fields(args)} - {
         field.name for field in fields(TrainingArguments)
     }
-    names = [*sorted(own - set(_EVALUATION)), *_OPTIONS]
+    names = ["method", *_OPTIONS, *sorted(own - {"method", *_EVALUATION})]
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
     facts = {
         **{name: getattr(args, name, None) for name in names},
         "batch": batch,
         "processes": processes,
-        "training rows": _hash_rows(rows),
-        **{f"table of {name}": fingerprint for name, fingerprint in tables.items()},
+        f"{_HASHED[0]} rows": _hash_rows(rows),
+        **{f"{_HASHED[1]} of {name}": fingerprint for name, fingerprint in tables.items()},
     }
     # As they are read back.
     facts_read: dict[str, Any] = json.loads(json.dumps(facts, default=str))
@@ -234,12 +236,14 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
     saved = read_run(path)
     if saved is None:
         return
+    # An option that only one of the versions or methods has says nothing more than these.
+    compared = {name: value for name, value in facts.items() if name in saved}
+    if saved.get("method") != facts["method"]:
+        compared = {n: v for n, v in compared.items() if None not in (v, saved[n])}
     changed = [
-        name
-        if name.startswith(("training", "table"))
-        else f"{name} {saved.get(name)} (now {value})"
-        for name, value in facts.items()
-        if saved.get(name) != value
+        name if name.startswith(_HASHED) else f"{name} {saved[name]} (now {value})"
+        for name, value in compared.items()
+        if saved[name] != value
     ]
     if changed:
         logger.warning(
