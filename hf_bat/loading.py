@@ -28,8 +28,8 @@ _PROBES = (
 # Words of the vocabulary that a tokenizer must read if it knows none of these languages.
 _OWN_WORDS = 50
 # Inputs of many lengths, because CANINE, which joins four characters, reads padding only after some of them.
-# Their answers in a batch of one and in a padded batch differ by 1e-6 of the largest logit or less in models that ignore their
-# padding, and by a tenth or more in the others.
+# Their answers in a batch of one and in a padded batch differ by 1e-6 of the largest logit or less in models
+# that ignore their padding, and by a tenth or more in the others.
 _LONG = "The dog is running outside in the rain, and the woman at the window looks at it."
 _LENGTHS = (*range(20, 28), len(_LONG))
 _NOISE = {torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -140,7 +140,7 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
 
 
 def _knows_words(tokenizer: Any) -> bool:
-    """Return whether any letter of texts in several languages, or of words in the vocabulary, is a known token."""
+    """Return whether letters of texts in several languages, or of the vocabulary, are known tokens."""
     special = set(tokenizer.all_special_ids)
 
     def has_letters(number: int) -> bool:

@@ -16,7 +16,7 @@ from training_helpers import (
     weights_of,
 )
 
-from hf_bat import HfBatError, SubstitutionTable
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError, SubstitutionTable
 
 OPPOSITE_SYNONYMS = SubstitutionTable({**dict(SYNONYMS.items()), "hot": ["warm", "cold"]})
 SGD = {"optim": "sgd", "learning_rate": 0.1}
@@ -215,8 +215,36 @@ def test_lora_that_leaves_a_part_of_the_head_frozen_is_warned_of(tmp_path, caplo
 @pytest.mark.parametrize("pooling", ["mean", "head_input"])
 def test_gradient_checkpointing_changes_nothing(tmp_path, pooling):
     plain = trained(tmp_path, pooling=pooling)
-    checkpointed = trained(tmp_path, pooling=pooling, gradient_checkpointing=True)
+    # Newer versions of transformers have another name for it.
+    fields = BalancedTrainingArguments.__dataclass_fields__
+    new, old = "activation_checkpointing", "gradient_checkpointing"
+    option = new if new in fields else old
+    checkpointed = trained(tmp_path, pooling=pooling, **{option: True})
+    assert checkpointed.model.is_gradient_checkpointing
     assert largest_difference(weights_of(plain.model), weights_of(checkpointed.model)) < 1e-6
+
+
+class InDeepSpeed(BalancedTrainer):
+    """A trainer that takes itself to run in DeepSpeed, which the tests do not install."""
+
+    def create_accelerator_and_postprocess(self):
+        super().create_accelerator_and_postprocess()
+        self.is_deepspeed_enabled = True
+
+
+def test_deepspeed_refuses_what_needs_the_whole_model_and_keeps_its_gradients(tmp_path, caplog):
+    def make(**options):
+        return make_trainer(tmp_path, made_rows(4), trainer_class=InDeepSpeed, **options)
+
+    for options in ({"attacks": ["antonym"]}, {"method": "a2t"}):
+        with pytest.raises(HfBatError, match="DeepSpeed"):
+            make(**options)
+    trainer = make(method="triplet", bf16=False, model=tiny_model("bert").to(torch.bfloat16))
+    # It keeps the weights in float32 itself, and has clipped and checked gradients before Trainer can.
+    trainer.get_train_dataloader()
+    assert "dtype=torch.float32" not in caplog.text
+    trainer.check_gradient(torch.tensor(float("nan")))
+    assert trainer.accelerator.gradient_accumulation_steps == 1
 
 
 def test_bf16_autocast_is_near_full_precision(tmp_path):
