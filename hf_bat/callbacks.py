@@ -10,6 +10,7 @@ from typing import Any
 
 import accelerate
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import has_length
 
 from hf_bat.attack import Attack, AttackReport, Recipe, get_recipe
 from hf_bat.attack.figures import is_attack_metric, list_figures
@@ -26,6 +27,7 @@ from hf_bat.evaluation.contrast import (
 from hf_bat.evaluation.suites import read_suite
 from hf_bat.metrics.functional import robustness_score
 from hf_bat.objective import LossMeter
+from hf_bat.streams import is_stream
 from hf_bat.tasks import Task, get_task, load_split
 
 logger = logging.getLogger(__name__)
@@ -274,15 +276,17 @@ class RunCallback(TrainerCallback):
 
     def __init__(self, trainer: Any):
         self.trainer = trainer
+        self._passes = 0  # over a stream of rows, in this run
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         # The figures of an earlier run are not part of this one.
         trainer.loss_meter, trainer.evaluations = LossMeter(), []
+        self._passes = 0
         if state.is_hyper_param_search:
             trainer.adversary = trainer.make_adversary()
         batches = kwargs["train_dataloader"]
-        if hasattr(batches, "__len__"):
+        if has_length(batches):
             trainer.steps_per_epoch = max(1, -(-len(batches) // args.gradient_accumulation_steps))
         _check_resumed_rows(state.global_step % trainer.steps_per_epoch)
         collator = trainer.data_collator
@@ -296,6 +300,9 @@ class RunCallback(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer, epoch = self.trainer, state.epoch or 0.0
         trainer.begins_epoch = True
+        if is_stream(trainer.train_dataset):
+            # A stream has no length, so that the epoch of the state is a share of all steps.
+            epoch, self._passes = float(self._passes), self._passes + 1
         if isinstance(trainer.data_collator, PerturbationCollator):
             trainer.data_collator.set_epoch(int(epoch))
         if trainer.adversary is not None:

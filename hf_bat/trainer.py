@@ -77,6 +77,7 @@ from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edi
 from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
+from hf_bat.streams import RowStream, is_stream
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import (
     BalancedTrainingArguments,
@@ -111,7 +112,8 @@ class BalancedTrainer(Trainer):
         model: A single-label sequence classifier. Alternatively, give `model_init`.
         args: `BalancedTrainingArguments`.
         data_collator: A `PerturbationCollator` of yours. If `None`, made from the other arguments.
-        train_dataset: Raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`.
+        train_dataset: Raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`. Also
+            a stream of them (`load_dataset(..., streaming=True)`), with `max_steps`.
         eval_dataset: Raw rows, or a dict of them.
         processing_class: The tokenizer.
         task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
@@ -216,7 +218,7 @@ class BalancedTrainer(Trainer):
             self._complete_config(self.model)
             if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # a rank may lack weights
                 warn_about_padding(self.model, self.processing_class, args.max_seq_length)
-            self.train_dataset = self._prepare(train_dataset, "training set")
+            self.train_dataset = self._prepare_training(train_dataset)
             self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
             self.data_collator = self._own_collator or self._make_collator()
         #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
@@ -261,6 +263,29 @@ class BalancedTrainer(Trainer):
             check_length(config, collator.max_length, "max_length")
 
     # ---- rows to batches ----------------------------------------------------------------------
+
+    def _prepare_training(self, rows: Any) -> Any:
+        """Return training rows as `_prepare` does, or a stream of them."""
+        name = "training set"
+        if self.task is None or not is_stream(rows):
+            return self._prepare(rows, name)
+        if isinstance(rows, RowStream):
+            return rows
+        args, method = self.args, self.args.get_method()
+        reads_all = {
+            f"method={method.name!r}": bool(method.attack_recipe)
+            or "counterfactual" in method.draws,
+            f"train_sampling_strategy={args.train_sampling_strategy!r}": (
+                args.train_sampling_strategy != "random"
+            ),
+        }
+        for option, needs_all in reads_all.items():
+            if needs_all:
+                raise HfBatError(
+                    f"{option} reads all rows before training, and the {name} is a stream: give a "
+                    "datasets.Dataset"
+                )
+        return RowStream(rows, self.task, self.model.config, name)
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
         """Return rows, or a dict of them, with text columns, `label` as the model numbers it, and `idx`."""
@@ -401,7 +426,7 @@ class BalancedTrainer(Trainer):
                 "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
                 "because evaluation has the same defense: make another trainer"
             )
-        self.train_dataset = self._prepare(self.train_dataset, "training set")
+        self.train_dataset = self._prepare_training(self.train_dataset)
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
             # Another loader of the same run must be in the same epoch.
@@ -503,7 +528,7 @@ class BalancedTrainer(Trainer):
 
     def _describe_run(self) -> dict[str, Any]:
         if self._run_facts is None:
-            rows = self._prepare(self.train_dataset, "training set")
+            rows = self._prepare_training(self.train_dataset)
             tables = collect_tables(self.used_perturbations(), self.canonicalizer)
             prints = {name: table.fingerprint for name, table in tables.items()}
             processes = self.accelerator.num_processes
@@ -843,6 +868,8 @@ class BalancedTrainer(Trainer):
                 f"{get_adversarial_folder(self.args)} then"
             )
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
+        if is_stream(dataset):
+            raise HfBatError("a stream has no rows to choose from: give rows= to preview")
         if dataset is None:
             raise HfBatError("nothing to preview: give rows= or a train_dataset")
         collator = self._own_collator

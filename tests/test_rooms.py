@@ -15,7 +15,7 @@ lexicon
 perturbations canonicalize
 reading tasks labels data metrics
 counterfactual
-augment
+augment streams
 losses
 methods objective pooling collator device loading
 attack
