@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from hf_bat.attack.functions import CallableModel
     from hf_bat.attack.goals import Flip, Goal, KeepConfident, KeepStrict
+    from hf_bat.attack.judge import InferenceJudge, JudgedValidity
     from hf_bat.attack.masked_lm import MaskedLMPerturbation
     from hf_bat.attack.models import CanonicalizedModel, TransformersModel
     from hf_bat.attack.recipes import ALIASES, RECIPES, Recipe, get_recipe
@@ -39,6 +40,7 @@ _HOMES = {
     ],
     "functions": ["CallableModel"],
     "goals": ["Flip", "Goal", "KeepConfident", "KeepStrict"],
+    "judge": ["InferenceJudge", "JudgedValidity"],
     "masked_lm": ["MaskedLMPerturbation"],
     "models": ["CanonicalizedModel", "TransformersModel"],
     "recipes": ["ALIASES", "RECIPES", "Recipe", "get_recipe"],

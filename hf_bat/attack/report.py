@@ -24,7 +24,7 @@ from hf_bat.attack.verdict import (
 from hf_bat.console import align, apply_style
 from hf_bat.files import dump_json, write_atomically, write_json
 from hf_bat.perturbations.validity import LabelValidity
-from hf_bat.stats import format_rate
+from hf_bat.stats import Share, format_rate
 from hf_bat.text import escape_markdown
 
 # Keys of reports and rows that disclose that a model does not read the plain input.
@@ -422,8 +422,14 @@ def list_warnings(
 
 
 def _list_missing(summary: Mapping[str, Any]) -> list[str]:
-    """List in a line each the rows and edits without a prediction."""
+    """List in a line each how a judge agrees with the rule, and the rows and edits without a prediction."""
     reasons, lines = summary.get("skipped_reasons", {}), []
+    judged = summary.get("label_valid", {}).get("filter", {})
+    if agreement := judged.get("agreement"):
+        lines.append(
+            f"the judge {judged['judge']} says the same as the rule of the label filter of "
+            f"{agreement['count']} of {agreement['of']} edits"
+        )
     if reasons.get(ABSTAINED) or summary.get("abstained"):
         lines.append(
             f"the model abstained on {reasons.get(ABSTAINED, 0)} of {summary['rows']} rows and on "
@@ -461,7 +467,12 @@ def _compute_by_validity(
     """Compute the figures of the edits that pass the label filter, and of the others."""
     if validity is None:
         return {}
-    parts = {"valid": {"filter": validity.describe()}, "invalid": {}}
+    described: dict[str, Any] = validity.describe()
+    judged = [result for result in results if result.rule_agrees is not None]
+    if judged:
+        agreed = sum(result.rule_agrees or 0 for result in judged)
+        described["agreement"] = Share(agreed, sum(len(r.tried or ()) for r in judged)).to_dict()
+    parts: dict[str, Any] = {"valid": {"filter": described}, "invalid": {}}
     for edits, part in parts.items():
         restricted = [result.restrict(edits == "valid") for result in results]
         part |= _compute([f for f in FIGURES.values() if f.edits == edits], restricted)

@@ -51,6 +51,7 @@ class AttackResult(Mapping[str, Any]):
         abstained: Number of edits on which the model abstained.
         exhausted: Whether the query budget ended the search.
         tried: Every edit that was tried (exhaustive search only).
+        rule_agrees: For how many of them a judge says the same as the rule of `LabelValidity`.
         outcome_valid: Outcome if only edits count that pass the label filter.
         outcome_valid_confident: The same under the confident definition.
         edits: The edits of the adversarial texts, with `sentence`, `position`, `original` and `replacement`.
@@ -89,6 +90,7 @@ class AttackResult(Mapping[str, Any]):
     abstained: int | None = None
     exhausted: bool | None = None
     tried: list[TriedEdit] | None = None
+    rule_agrees: int | None = None
     outcome_valid: Outcome | None = None
     outcome_valid_confident: Outcome | None = None
     edits: list[dict[str, Any]] | None = None

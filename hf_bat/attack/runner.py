@@ -15,12 +15,14 @@ from collections import Counter as Tally
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 from hf_bat.attack.answers import NO_ANSWER, explain_missing
 from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
 from hf_bat.attack.goals import select_kept
+from hf_bat.attack.judge import JudgedValidity, as_validity
 from hf_bat.attack.models import as_classifier
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe, hash_description
@@ -64,8 +66,10 @@ class Attack:
         seed: Seed of the random ranking. Defaults to 0.
         progress: Whether to show a progress bar. Defaults to only on a terminal.
         label_filter: Mark for each edit of an obstinate attack whether it likely changes the label, and
-            report these edits separately too (`label_valid`, `label_invalid`); a `LabelValidity`, or `True`
-            for the bundled lexicon's. The same edits are tried, and the other figures stay the same.
+            report these edits separately too (`label_valid`, `label_invalid`). `True` for a rule over the
+            bundled lexicon; a `LabelValidity`; an inference model (a path, a model with its tokenizer in
+            an `InferenceJudge`, or a pipeline); or a function, see `JudgedValidity`. The same edits are
+            tried, and the other figures stay the same.
         **options: Other arguments of `get_recipe`: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
             `skip_labels`, `max_length`, ...
 
@@ -99,7 +103,7 @@ class Attack:
         dtype: str = "float32",
         seed: int = 0,
         progress: bool | None = None,
-        label_filter: bool | LabelValidity = False,
+        label_filter: Any = False,
         **options: Any,
     ):
         self.task = get_task(task)
@@ -320,7 +324,7 @@ class Attack:
         result.exhausted = problem.exhausted
         # Other searches try edits of edited texts, which a list of word pairs cannot describe.
         if recipe.search == "exhaustive":
-            result.tried = self._list_tried(problem, labels)
+            result.tried = self._list_tried(problem, labels, result)
             if self.validity is not None:
                 valid = result.restrict(True)
                 result.outcome_valid = valid.outcome
@@ -342,12 +346,21 @@ class Attack:
             before, after = yield Embed(encoder, ["\n".join(example.texts), "\n".join(texts)])
             result.similarity = float(before @ after)
 
-    def _list_tried(self, problem: Problem, labels: _Labels) -> list[TriedEdit]:
+    def _list_tried(
+        self, problem: Problem, labels: _Labels, result: AttackResult
+    ) -> list[TriedEdit]:
+        """List the tried edits with the label filter's marks."""
         valid: Sequence[int | None] = [None] * len(problem.tried)
         if self.validity is not None:
             edits = [edit for edit, _, _ in problem.tried]
             name = labels.find_inference_name(problem.label)
+            if isinstance(self.validity, JudgedValidity):
+                by_rule = self.validity.judge_by_rule(problem.texts, edits, name)
+                # A judge may read the labels of other tasks, too.
+                name = labels.map.get_data_name(problem.label)
             valid = list(map(int, self.validity.passing(problem.texts, edits, name)))
+            if isinstance(self.validity, JudgedValidity):
+                result.rule_agrees = sum(map(eq, valid, by_rule))
         return [
             TriedEdit(edit.original, edit.replacement, int(kept), int(raised), passes)
             for (edit, kept, raised), passes in zip(problem.tried, valid, strict=True)
@@ -398,7 +411,7 @@ class _Labels:
         return self.map.get_data_name(label) if get_inference_names(self.map.data_names) else None
 
 
-def _choose_filter(label_filter: bool | LabelValidity, recipe: Recipe) -> LabelValidity | None:
+def _choose_filter(label_filter: Any, recipe: Recipe) -> LabelValidity | None:
     """Return the filter of an attack; a fickle attack has none, because its edits keep the label."""
     if label_filter is False or recipe.goal.kind != "obstinate":
         return None
@@ -407,4 +420,4 @@ def _choose_filter(label_filter: bool | LabelValidity, recipe: Recipe) -> LabelV
             f"the label filter needs every edit tried; {recipe.name} searches by {recipe.search}: "
             "make its search exhaustive or leave the filter out"
         )
-    return LabelValidity() if label_filter is True else label_filter
+    return as_validity(label_filter)

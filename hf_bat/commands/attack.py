@@ -100,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also report obstinate edits that likely change the label separately",
     )
     attack.add_argument(
+        "--label-judge",
+        metavar="DIR_OR_HUB_ID",
+        help="the same, by an inference model instead of the rule; the report says how often both agree",
+    )
+    attack.add_argument(
         "--smooth",
         type=int,
         metavar="N",
@@ -147,6 +152,8 @@ def run(args: argparse.Namespace) -> int:
 
     task = _load_task(args)
     _check_options(args)
+    # A judge is a label filter, too.
+    args.label_filter = args.label_filter or bool(args.label_judge)
     conditions = _parse_conditions(args)
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
     rows = options.load_data(args, task) if options.names_rows(args) else []
@@ -154,6 +161,11 @@ def run(args: argparse.Namespace) -> int:
     model = options.load_model(args, task, rows)
     if args.smooth is not None:
         model = _smooth_model(model, args)
+    if args.label_judge:
+        from hf_bat.attack.judge import as_validity
+
+        # Once for all attacks.
+        keywords["label_filter"] = as_validity(args.label_judge)
     attacks = [
         Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **keywords)
         for name in dict.fromkeys(args.attacks)  # an attack named twice runs once

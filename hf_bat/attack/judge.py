@@ -1,0 +1,169 @@
+"""Judges of edits: a function or an inference model that says whether an edit changes the label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hf_bat.attack.answers import find_answered
+from hf_bat.attack.engine import Classifier
+from hf_bat.attack.models import as_classifier
+from hf_bat.errors import HfBatError
+from hf_bat.labels import find_name, list_label_names
+from hf_bat.perturbations.base import Edit, Texts
+from hf_bat.perturbations.validity import LabelValidity
+
+_INFERENCE = ("entailment", "neutral", "contradiction")
+
+
+class Question(NamedTuple):
+    """An edit to judge: the texts before and after it, and the name of the label before, if it is known."""
+
+    before: Texts
+    after: Texts
+    label: str | None
+
+
+Judge = Callable[[list[Question]], Sequence[Any]]
+
+
+class JudgedValidity(LabelValidity):
+    """A label filter that asks a judge instead of the rule.
+
+    Args:
+        judge: Takes a list of `Question` and returns for each whether the edit changes the label; such as
+            an `InferenceJudge`, or a function that asks people or a language model.
+        name: Name in reports. Defaults to the judge's.
+
+    Example:
+        >>> from hf_bat.perturbations import AntonymPerturbation
+        >>> validity = JudgedValidity(lambda questions: ["cold" in q.after[0] for q in questions], "cold")
+        >>> texts = ("A hot big dog.",)
+        >>> edits = AntonymPerturbation({"hot": ("cold",), "big": ("small",)}).candidates(texts)
+        >>> validity.passing(texts, edits)
+        [True, False]
+    """
+
+    def __init__(self, judge: Judge, name: str | None = None):
+        super().__init__()
+        self.judge = judge
+        own = getattr(judge, "name", None) or getattr(
+            judge, "__qualname__", type(judge).__qualname__
+        )
+        self.name = str(name or own)
+
+    def passing(self, texts: Texts, edits: Sequence[Edit], label: str | None = None) -> list[bool]:
+        return self._ask([Question(texts, edit.texts, label) for edit in edits])
+
+    def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
+        return self._ask([Question(texts, perturbed, label)])[0]
+
+    def judge_by_rule(
+        self, texts: Texts, edits: Sequence[Edit], label: str | None = None
+    ) -> list[bool]:
+        """Return what `LabelValidity` says of the same edits."""
+        return super().passing(texts, edits, label)
+
+    def _ask(self, questions: list[Question]) -> list[bool]:
+        answers = [bool(answer) for answer in self.judge(questions)] if questions else []
+        if len(answers) != len(questions):
+            raise HfBatError(
+                f"the judge {self.name} gave {len(answers)} answers to {len(questions)} questions; return "
+                "one for each"
+            )
+        return answers
+
+    def describe(self) -> dict[str, object]:
+        return {"filter": "judge", "judge": self.name}
+
+
+class InferenceJudge:
+    """Judges edits by a model of natural language inference.
+
+    In an inference task the label changes if the model gives the edited pair another label than the gold
+    one. In other tasks it changes if the model says that a sentence after its edit contradicts the sentence
+    before. Where the model abstains, the label counts as unchanged.
+
+    Args:
+        model: A classifier with the labels "entailment" and "contradiction"; a path, a Hub id, a model, or
+            a function, as `Attack` takes it.
+        tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
+        batch_size: Number of pairs in a forward pass. Defaults to 32.
+
+    Raises:
+        HfBatError: The model cannot be loaded, or lacks one of the labels.
+
+    Example:
+        >>> from hf_bat.attack import CallableModel
+        >>> def contradict(pairs):
+        ...     return ["contradiction" if "cold" in after else "entailment" for _, after in pairs]
+        >>> judge = InferenceJudge(CallableModel(contradict, labels=["entailment", "contradiction"]))
+        >>> judge([Question(("A hot day.",), ("A cold day.",), "good")])
+        [True]
+    """
+
+    def __init__(self, model: Any, tokenizer: Any = None, batch_size: int = 32):
+        self.model: Classifier = as_classifier(model, tokenizer)
+        self.batch_size = batch_size
+        if self.model.config is None:
+            raise HfBatError(
+                "the labels of a judge need names: CallableModel(function, labels=[...])"
+            )
+        self._names = list_label_names(self.model.config)
+        for name in ("entailment", "contradiction"):
+            if find_name(name, self._names, "the judge") is None:
+                raise HfBatError(
+                    f"{self.model.name} is no model of inference: it has no label {name!r} "
+                    f"({', '.join(self._names)})"
+                )
+        self.name = f"{self.model.name} ({self.model.identity[:12]})"
+
+    def __call__(self, questions: Sequence[Question]) -> list[bool]:
+        """Return whether each edit changes the label."""
+        asked: list[
+            tuple[int, Texts, str]
+        ] = []  # question, pair, and the label that means no change
+        for number, (before, after, label) in enumerate(questions):
+            gold = find_name(label or "", _INFERENCE, "the gold label")
+            if len(after) == 2 and gold is not None:
+                asked.append((number, after, _INFERENCE[gold]))
+                continue
+            pairs = zip(before, after, strict=True)
+            asked += [(number, (old, new), "") for old, new in pairs if old != new]
+        answers = self._predict([pair for _, pair, _ in asked])
+        changed = [False] * len(questions)
+        for (number, _, gold_name), answer in zip(asked, answers, strict=True):
+            if answer is not None:
+                changed[number] |= answer != gold_name if gold_name else answer == "contradiction"
+        return changed
+
+    def _predict(self, pairs: list[Texts]) -> list[str | None]:
+        """Return the label of each pair, `None` if the model abstains."""
+        if not pairs:
+            return []
+        with self.model.session():
+            keys = self.model.keys(pairs)
+            parts = [
+                self.model.probabilities(keys[first : first + self.batch_size])
+                for first in range(0, len(keys), self.batch_size)
+            ]
+        answers = np.concatenate(parts)
+        names = [self._fold(self._names[label]) for label in answers.argmax(axis=1)]
+        answered = find_answered(answers)
+        return [name if is_known else None for name, is_known in zip(names, answered, strict=True)]
+
+    def _fold(self, name: str) -> str:
+        position = find_name(name, _INFERENCE, "the judge")
+        return name if position is None else _INFERENCE[position]
+
+
+def as_validity(label_filter: Any) -> LabelValidity:
+    """Return the label filter that a user means: `True`, a filter, an inference model, or a function."""
+    if label_filter is True:
+        return LabelValidity()
+    if isinstance(label_filter, LabelValidity):
+        return label_filter
+    is_model = isinstance(label_filter, (str, Classifier)) or hasattr(label_filter, "config")
+    return JudgedValidity(InferenceJudge(label_filter) if is_model else label_filter)
