@@ -231,8 +231,8 @@ class BalancedTrainingArguments(TrainingArguments):
     held_out_pairs: float = 0.0
     label_flip: list[str] | None = None
     canonicalize: bool = False
-    # Names; `get_attacks` has the objects of a user's.
-    attacks: list[Any] | None = None
+    # The command line reads names by this type; in Python there may also be recipes.
+    attacks: list[str] | None = None
     max_attack_samples: int | None = 500
     row_choice: str = "even"
     attack_label_filter: bool = False

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from attack_helpers import hashed, made_rows
 from tiny_models import tiny_model, tiny_tokenizer
+from transformers import HfArgumentParser
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError
 from hf_bat.attack import Attack, Recipe, get_recipe
@@ -216,3 +217,10 @@ def test_evaluation_runs_recipes_of_ones_own(tmp_path):
     trainer.train()
     with pytest.raises(HfBatError, match="twice"):
         BalancedTrainingArguments(str(tmp_path), attacks=[recipe, recipe])
+
+
+def test_flags_name_edits_and_attacks(tmp_path):
+    flags = f"--output_dir {tmp_path} --method triplet --fickle_edits synonym typo --attacks antonym typo"
+    [args] = HfArgumentParser(BalancedTrainingArguments).parse_args_into_dataclasses(flags.split())
+    assert args.fickle_edits == ["synonym", "typo"]
+    assert args.get_attacks() == ["antonym", "typo"]
