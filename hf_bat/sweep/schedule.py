@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -337,7 +338,8 @@ def end_with_parent() -> None:
         # The last checkpoint is whole, and a run that waits for others does not answer SIGTERM.
         os.killpg(0, signal.SIGKILL)
 
-    if os.environ.get(_PARENT):
+    # A launcher such as mpirun gives some ranks an input of its own, which is empty from the start.
+    if os.environ.get(_PARENT) and stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=wait, daemon=True).start()
 
 

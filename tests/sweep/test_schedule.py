@@ -204,6 +204,18 @@ def test_killing_the_sweep_ends_its_processes(tmp_path, fake_worker):
         os.kill(pid, 0)
 
 
+def test_a_worker_whose_launcher_gives_it_no_input_goes_on():
+    code = (
+        "import time; from hf_bat.sweep import schedule; schedule.end_with_parent(); time.sleep(1)"
+    )
+    environment = {**os.environ, "HF_BAT_SWEEP": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    assert done.returncode == 0
+
+
 @pytest.mark.xdist_group("processes")
 def test_signals_are_left_alone_outside_the_main_thread(tmp_path, fake_worker):
     runs = make_grid(BASE, {"seed": [1]})
