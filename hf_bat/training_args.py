@@ -274,9 +274,10 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def _name_recipes(self) -> None:
         """Put the names of recipes into `attacks`, which is saved as JSON, and keep the objects."""
-        objects = {a.key: a for a in self.attacks or () if not isinstance(a, str)}
+        given: list[Any] = list(self.attacks or ())
+        objects = {attack.key: attack for attack in given if not isinstance(attack, str)}
         if self.attacks is not None:
-            self.attacks = [a if isinstance(a, str) else a.key for a in self.attacks]
+            self.attacks = [attack if isinstance(attack, str) else attack.key for attack in given]
             if len(set(self.attacks)) < len(self.attacks):
                 raise HfBatError(
                     f"attacks names one twice: {', '.join(self.attacks)}; give each Recipe its own key="
