@@ -18,7 +18,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import hash_file
 from hf_bat.lexicon.bundled import SYNONYM_TABLES
 from hf_bat.lexicon.table import fetch_table, is_hub_address
-from hf_bat.perturbations.build import DEFAULT_EDITS
+from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE
+from hf_bat.perturbations.characters import CHARACTERS_VERSION
 from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.run_arguments import RunArguments, describe
 
@@ -75,7 +76,11 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
     from hf_bat.methods import DEFAULT_METHOD, get_method
 
     method = get_method(arguments.get("method", DEFAULT_METHOD))
-    own_defaults = {"obstinate_edits": list(DEFAULT_EDITS), **method.fill_defaults(arguments)}
+    own_defaults = {
+        "obstinate_edits": list(DEFAULT_EDITS),
+        "fickle_edits": list(DEFAULT_FICKLE),
+        **method.fill_defaults(arguments),
+    }
     all_defaults = ({**get_defaults(), **DEFAULTS}, own_defaults)
     exceptions = _list_exceptions(arguments)
     parts = {
@@ -101,6 +106,9 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         parts["canonicalize"] = MAPPING_VERSION
     if "number" in (*(arguments.get("obstinate_edits") or ()), *(arguments.get("attacks") or ())):
         parts["number"] = NUMBER_VERSION
+    letters = {*(arguments.get("fickle_edits") or ()), *(arguments.get("attacks") or ())}
+    if not letters.isdisjoint(("typo", "look-alike")):
+        parts["characters"] = CHARACTERS_VERSION
     # Keys of runs that take the first rows of a file have no entry, because this was the only way.
     if parts.pop("row_choice", None) is None and _has_limited_rows(arguments):
         parts["row_choice"] = get_defaults()["row_choice"]

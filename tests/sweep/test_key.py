@@ -9,6 +9,7 @@ from sweep_helpers import BASE
 from training_helpers import ANTONYMS, SYNONYMS
 
 from hf_bat import HfBatError
+from hf_bat.perturbations.characters import CHARACTERS_VERSION
 from hf_bat.perturbations.number import NUMBER_VERSION
 from hf_bat.sweep import make_run, parse_flags
 from hf_bat.sweep.key import identify
@@ -67,6 +68,16 @@ def test_key_depends_on_the_version_of_number_edits(option, monkeypatch):
     without, before = make_key("pairwise"), make_key("pairwise", **numbers)
     monkeypatch.setattr("hf_bat.sweep.key.NUMBER_VERSION", NUMBER_VERSION + 1)
     assert make_key("pairwise") == without and make_key("pairwise", **numbers) != before
+
+
+@pytest.mark.parametrize("option", ["fickle_edits", "attacks"])
+def test_key_depends_on_the_version_of_character_edits(option, monkeypatch):
+    letters = {option: ["synonym", "typo"]}
+    without, before = make_key("pairwise"), make_key("pairwise", **letters)
+    monkeypatch.setattr("hf_bat.sweep.key.CHARACTERS_VERSION", CHARACTERS_VERSION + 1)
+    assert make_key("pairwise") == without and make_key("pairwise", **letters) != before
+    # The default, written out, is the same run.
+    assert make_key("pairwise", fickle_edits=["synonym"]) == without
 
 
 def test_key_depends_on_the_content_of_local_models(tmp_path):
