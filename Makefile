@@ -81,10 +81,8 @@ docs: $(VENV)/.installed ## build the documentation into site/; warnings are err
 dist: $(VENV)/.installed ## build a wheel and a source distribution into dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
-bench: $(VENV)/.installed ## run every script of benchmarks/ and print its table
-	@set -e; for script in benchmarks/bench_*.py; do \
-	  [ -e "$$script" ] || { echo "make: no script in benchmarks/" >&2; exit 1; }; \
-	  echo "== $$script"; HF_HUB_OFFLINE=1 $(BIN)/python "$$script"; done
+bench: $(VENV)/.installed ## run the benchmarks in a short form into bench.json; fails if a ratio is 20 % below its record
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run_all.py --json bench.json
 
 clean: ## remove .venv, builds and caches
 	rm -rf $(VENV) $(LOW) $(NEW) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -22,11 +22,12 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from common import describe_machine, read_clock
 
 HERE = Path(__file__).resolve().parent
 CASES = {
@@ -59,11 +60,9 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    sys.path.insert(0, str(HERE))
-    from common import describe_machine
-
     results = {name: compare(name, args) for name in args.cases}
-    facts = {"machine": describe_machine(), "torch": torch.__version__, "dtype": args.dtype}
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    facts = {"machine": describe_machine(kind), "torch": torch.__version__, "dtype": args.dtype}
     print(json.dumps(facts))
     print(format_table(results))
     if args.json:
@@ -95,9 +94,10 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
         for padding in args.paddings:
             theirs[padding].append(run_textattack(attack_name, goal, padding, rows, args))
         model.keys_seen.clear()
-        begun = time.process_time(), time.perf_counter()
+        kind = model.device.type
+        begun = read_clock(kind), time.perf_counter()
         report = attack.run(rows)
-        spent = time.process_time() - begun[0], time.perf_counter() - begun[1]
+        spent = read_clock(kind) - begun[0], time.perf_counter() - begun[1]
         ours.append(
             {"cpu_seconds": spent[0], "seconds": spent[1], "bare": model.time_bare_forward()}
         )
@@ -148,10 +148,10 @@ def make_recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:
             keys = sorted(dict.fromkeys(self.keys_seen), key=self.length, reverse=True)
             batches = [self._pad(keys[i : i + batch_size]) for i in range(0, len(keys), batch_size)]
             with self.session():
-                begun = time.process_time()
+                begun = read_clock(self.device.type)
                 for batch in batches:
                     self.model(**batch)
-                return time.process_time() - begun
+                return read_clock(self.device.type) - begun
 
     return Recording(model, tokenizer, **options)
 

@@ -14,15 +14,21 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 
 import torch
-from common import add_data_arguments, describe_machine, find_model, load_tokenizer
+from common import add_data_arguments, describe_machine, find_model, load_tokenizer, read_clock
 from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
 from hf_bat import BalancedTrainer, BalancedTrainingArguments, get_task
 from hf_bat.objective import stack_versions
 from hf_bat.tasks import load_split
+
+
+def read_clock_of(gpu: bool) -> float:
+    """Return seconds on the clock, when the work of the GPU is done if there is one."""
+    return read_clock("cuda") if gpu else time.perf_counter()
 
 
 class Stepper:
@@ -40,6 +46,7 @@ class Stepper:
             per_device_train_batch_size=args.batch_size,
             use_cpu=not args.gpu,
             bf16=args.bf16,
+            dataloader_num_workers=args.workers,
             report_to="none",
         )
         rows = load_split(args.data).select(range(args.batch_size * (args.steps + args.warmup)))
@@ -50,6 +57,9 @@ class Stepper:
             processing_class=load_tokenizer(args),
             task=task,
         )
+        # Other processes of the machine do not count in the time of a single thread.
+        is_single = args.threads == 1 and not args.workers and not args.gpu
+        self.read_clock = time.process_time if is_single else partial(read_clock_of, args.gpu)
         self.batches = iter(self.trainer.get_train_dataloader())
         self.optimizer = self.trainer.create_optimizer()
         self.model, self.optimizer = self.trainer.accelerator.prepare(model, self.optimizer)
@@ -57,15 +67,13 @@ class Stepper:
     def take_step(self) -> tuple[float, int]:
         """Take one step and return its seconds and its number of tokens, without padding."""
         trainer = self.trainer
-        start = time.perf_counter()
+        start = self.read_clock()
         (batch,), items = trainer.get_batch_samples(self.batches, 1, trainer.args.device)
         trainer.training_step(self.model, batch, items)
         trainer.accelerator.clip_grad_norm_(self.model.parameters(), trainer.args.max_grad_norm)
         self.optimizer.step()
         self.model.zero_grad()
-        if trainer.args.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        seconds = self.read_clock() - start
         inputs = stack_versions(batch, trainer.processing_class)
         return seconds, int(inputs["attention_mask"].sum())
 
@@ -80,8 +88,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--methods", nargs=2, default=("normal", "triplet"), metavar="METHOD",
-                        help="the baseline and the other one (default: normal triplet)")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=0, help="processes that collate")
+    parser.add_argument("--methods", nargs="+", default=("normal", "triplet"), metavar="METHOD",
+                        help="the baseline and others (default: normal triplet)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -96,31 +105,41 @@ def main() -> None:
                 if step >= args.warmup:
                     seconds[name].append(taken)
                     tokens[name] += processed
-    base, other = args.methods
-    pairs = [t / n for n, t in zip(*(seconds[name] for name in steppers), strict=True)]
+    base, *others = args.methods
+    compared = {}
+    for name in others:
+        pairs = [t / n for n, t in zip(seconds[base], seconds[name], strict=True)]
+        compared[name] = {
+            "time_ratio": sum(seconds[name]) / sum(seconds[base]),
+            "time_ratio_of_pairs": statistics.median(pairs),
+            "token_ratio": tokens[name] / tokens[base],
+        }
+        of_pairs, of_tokens = (compared[name][k] for k in ("time_ratio_of_pairs", "token_ratio"))
+        compared[name]["time_over_tokens"] = of_pairs / of_tokens
     results = {
-        "machine": describe_machine(),
+        "machine": describe_machine("cuda" if args.gpu else "cpu"),
+        "model": find_model(args),
+        "workers": args.workers,
         "threads": args.threads,
         "bf16": args.bf16,
         "batch_size": args.batch_size,
         "steps": args.steps,
         "seconds": {name: statistics.median(values) for name, values in seconds.items()},
         "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
-        "time_ratio": sum(seconds[other]) / sum(seconds[base]),
-        "time_ratio_of_pairs": statistics.median(pairs),
-        "token_ratio": tokens[other] / tokens[base],
+        "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if args.gpu else None,
+        "over_baseline": compared,
     }
-    results["time_over_tokens"] = results["time_ratio_of_pairs"] / results["token_ratio"]
     for name, values in seconds.items():
         print(
             f"{name:<10} {statistics.median(values):.3f} s per step"
             f" ({min(values):.3f} to {max(values):.3f}), {tokens[name]} tokens"
         )
-    print(
-        f"time ratio {results['time_ratio']:.2f} in all, {results['time_ratio_of_pairs']:.2f} "
-        f"(median of pairs); token ratio {results['token_ratio']:.2f}; "
-        f"time over tokens {results['time_over_tokens']:.2f}"
-    )
+    for name, ratios in compared.items():
+        print(
+            f"{name} over {base}: time ratio {ratios['time_ratio']:.2f} in all, "
+            f"{ratios['time_ratio_of_pairs']:.2f} (median of pairs); token ratio "
+            f"{ratios['token_ratio']:.2f}; time over tokens {ratios['time_over_tokens']:.2f}"
+        )
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=2)

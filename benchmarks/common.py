@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,22 @@ def load_tokenizer(args: argparse.Namespace) -> Any:
     return AutoTokenizer.from_pretrained(find_model(args))
 
 
-def describe_machine() -> str:
-    """Return the processor and the number of cores for this process."""
+def read_clock(device: str) -> float:
+    """Return processor seconds of this process, or, on a GPU, the clock's when its work is done."""
+    if device != "cuda":
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def describe_machine(device: str = "cpu") -> str:
+    """Return the processor and the number of cores for this process, or the GPU."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
