@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,7 +26,7 @@ from hf_bat.console import (
     interrupt_on_sigterm,
     strip_log_escapes,
 )
-from hf_bat.errors import HfBatError, describe_failure
+from hf_bat.errors import HfBatError, describe_failure, find_unknown_option, suggest
 from hf_bat.version import __version__
 
 # Module of `hf_bat.commands` -> the line that `hf-bat --help` shows, in this order.
@@ -56,7 +57,20 @@ _PIPE_CLOSED = 141  # 128 + SIGPIPE
 class _Parser(argparse.ArgumentParser):
     """Reports errors in one line, like all errors of hf-bat."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        # Now, because otherwise a misspelled option is reported as the one that is missing.
+        if not self._subparsers:
+            wrong = find_unknown_option(words, self._option_string_actions, abbreviate=False)
+            if wrong is not None:
+                self.error(wrong)
+        return super().parse_known_args(words, namespace)
+
     def error(self, message: str) -> None:  # type: ignore[override]
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            hint = suggest(choice[1], re.findall(r"[\w-]+", choice[2]))
+            message = message.replace("(choose", f"{hint[1:]} (choose") if hint else message
         self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from numbers import Integral
 from typing import Any
@@ -22,10 +23,48 @@ class HfBatError(ValueError):
     """
 
 
+def suggest(value: object, known: Collection[str]) -> str:
+    """Return a hint at the known name that is nearest to a value, or "".
+
+    Example:
+        >>> suggest("atack", ["attack", "certify"]), suggest("x", ["attack"])
+        (" (did you mean 'attack'?)", '')
+    """
+    near = difflib.get_close_matches(str(value), known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def find_unknown_option(
+    words: Sequence[str], known: Collection[str], abbreviate: bool
+) -> str | None:
+    """Return what is wrong with the first word of a command line that looks like an unknown option.
+
+    Args:
+        words: Words of the command line, without the command.
+        known: All options.
+        abbreviate: Whether an option may be shortened.
+
+    Example:
+        >>> find_unknown_option(["--modle", "m"], ["--model", "--data"], False)
+        "unknown option --modle (did you mean '--model'?)"
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        if word == "--":
+            return None
+        # A word with spaces is a value, such as the options of a sweep's runs.
+        if not word.startswith("--") or " " in word or name in known:
+            continue
+        if not abbreviate or not any(option.startswith(name) for option in known):
+            return f"unknown option {name}{suggest(name, known)}"
+    return None
+
+
 def check_choice(name: str, value: object, known: Collection[str]) -> None:
     """Raise an error if the value of an option is not one of those known."""
     if value not in known:
-        raise HfBatError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        hint = suggest(value, known)
+        raise HfBatError(f"unknown {name} {value!r}{hint}; known: {', '.join(known)}")
 
 
 def check_integer(name: str, value: Any) -> int:

@@ -40,6 +40,8 @@ from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import make_folder, read_json_object, write_atomically
 from hf_bat.labels import find_label_names, get_declared_names, list_label_names
+from hf_bat.lexicon.bundled import SYNONYM_TABLES
+from hf_bat.lexicon.table import is_hub_address
 from hf_bat.loading import has_head, load, load_trained
 from hf_bat.methods import get_method
 from hf_bat.metrics.task import build_compute_metrics
@@ -141,6 +143,7 @@ def make_trainer(
     If the task has no label names, they come from the training rows, from a trained head, or from the
     rows to evaluate, in this order.
     """
+    _check_files(run, args)
     name = run.model_name_or_path
     options = {
         "cache_dir": run.cache_dir,
@@ -183,6 +186,18 @@ def make_trainer(
         synonyms=run.synonyms,
         antonyms=run.antonyms,
     )
+
+
+def _check_files(run: RunArguments, args: BalancedTrainingArguments) -> None:
+    """Check that the files exist which are read after the model, whose load takes minutes."""
+    for option, value in (
+        ("contrast_file", args.contrast_file),
+        ("synonyms", run.synonyms),
+        ("antonyms", run.antonyms),
+    ):
+        is_named = value is None or value in SYNONYM_TABLES or is_hub_address(value)
+        if not is_named and not Path(str(value)).exists():
+            raise HfBatError(f"--{option}: file not found: {value}")
 
 
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, find_unknown_option
 from hf_bat.tasks import TASKS
 
 
@@ -18,6 +19,13 @@ def make_parser(*classes: Any, message: str, **options: Any) -> Any:
         # argparse would print the usage, two hundred flags, and exit.
         def error(self, text: str) -> NoReturn:
             raise HfBatError(message.format(text))
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            words = sys.argv[1:] if args is None else list(args)
+            wrong = find_unknown_option(words, self._option_string_actions, abbreviate=True)
+            if wrong is not None:
+                self.error(wrong)
+            return super().parse_known_args(words, namespace)
 
     return Parser(classes, **options)
 

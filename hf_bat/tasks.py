@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, suggest
 from hf_bat.files import hash_file
 from hf_bat.reading import read_table, scan_text
 
@@ -191,10 +190,8 @@ def get_task(name: str | Task) -> Task:
         return name
     key = str(name).lower().replace("_", "-")  # the Hub has "wiki_toxic"
     if key not in TASKS:
-        near = difflib.get_close_matches(key, TASKS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise HfBatError(
-            f"unknown task {name!r}{hint}; known: {', '.join(TASKS)}; "
+            f"unknown task {name!r}{suggest(key, TASKS)}; known: {', '.join(TASKS)}; "
             "for your own task give its columns and label names"
         )
     return TASKS[key]

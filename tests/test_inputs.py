@@ -8,7 +8,9 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,9 @@ from tiny_models import tiny_tokenizer
 from transformers import BertConfig
 
 from hf_bat import HfBatError
+from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
+from hf_bat.cli import main
 from hf_bat.data import choose_rows, prepare_dataset
 from hf_bat.labels import find_label_names
 from hf_bat.tasks import load_split, user_task, with_label_names
@@ -326,6 +330,63 @@ def check_sorted_file(folder: Path) -> None:
     refuse(lambda: read_examples(rows, TASK, None, 10, "last"), "row_choice 'last'")
 
 
+# ---- commands ------------------------------------------------------------------------------------
+
+
+def check_export(folder: Path) -> None:
+    task = user_task(["review"], ["bad", "good"], label_column="verdict")
+    rows = [{"review": f'A "good", hot day {n}.', "verdict": "good"} for n in range(3)]
+    tables = {"synonyms": {"hot": ["warm"]}, "antonyms": {"hot": ["cold"]}}
+
+    def model(texts: list[str]) -> list[list[float]]:
+        return [[0.2, 0.8] if "warm" not in text else [0.9, 0.1] for text in texts]
+
+    attacks = [Attack(name, model, task=task, **tables) for name in ("synonym", "antonym")]
+    reports = [attack.run(rows) for attack in attacks]
+    report = reports[0] | reports[1]
+    for name in ("out.csv", "out.tsv"):
+        assert report.export(folder / name, task.columns, task.label_column) == (6, 3)
+        read = load_split(folder / name, str(folder / "cache"), task)
+        assert read.column_names[:2] == ["review", "verdict"]
+        assert read["review"][:2] == ['A "good", warm day 0.', 'A "good", warm day 1.']
+        assert read["verdict"][:] == ["good"] * 3 + [""] * 3
+        assert read["original_verdict"][:] == ["good"] * 6
+    report.export(folder / "out.jsonl", task.columns, task.label_column)
+    read = load_split(folder / "out.jsonl", str(folder / "cache"), task)
+    assert read["verdict"][:] == [1, 1, 1, -1, -1, -1]
+
+
+def check_misspelled(folder: Path) -> None:
+    for words, hint in (
+        (["atack"], "did you mean 'attack'"),
+        (["certify", "--modle", "m"], "unknown option --modle (did you mean '--model'"),
+        (["lexicon", "buld"], "did you mean 'build'"),
+    ):
+        with pytest.raises(SystemExit) as exit_, redirect_stderr(io.StringIO()) as stream:
+            main(words)
+        assert exit_.value.code == 2 and hint in stream.getvalue()
+        assert stream.getvalue().count("\n") == 1
+
+
+def check_late_files(folder: Path) -> None:
+    (folder / "rows.csv").write_text("text,label\nA.,0\nB.,1\n")
+    base = [
+        "attack",
+        "--model",
+        "/nowhere/at-all",
+        "--columns",
+        "text",
+        "--label-names",
+        "bad",
+        "good",
+    ]
+    for words in (["--data", "absent.csv"], ["--data", "rows.csv", "--synonyms", "absent.json"]):
+        paths = [str(folder / word) if "." in word else word for word in words]
+        with redirect_stderr(io.StringIO()) as stream:
+            assert main([*base, *paths]) == 2
+        assert "absent" in stream.getvalue() and "nowhere" not in stream.getvalue()
+
+
 KINDS = [
     Kind(group, kind, outcome, check)
     for group, entries in {
@@ -380,6 +441,12 @@ KINDS = [
              "N rows are spread evenly over the file and their classes logged; `--row-choice first` keeps "
              "the first", check_sorted_file),
         ],
+        "Commands": [
+            ("`--export out.csv`", "CSV with your columns and the names of the labels; JSON lines otherwise",
+             check_export),
+            ("A misspelled command or option", "error that names the nearest one", check_misspelled),
+            ("A data file or table that is missing", "error before the model is loaded", check_late_files),
+        ],
     }.items()
     for kind, outcome, check in entries
 ]  # fmt: skip
@@ -403,7 +470,14 @@ def read_page() -> list[tuple[str, str, str]]:
 
 
 def test_page_lists_the_kinds_that_are_tested():
-    assert read_page() == [(k.group, k.kind, k.outcome) for k in KINDS]
+    groups = {kind.group for kind in KINDS}
+    ours = [row for row in read_page() if row[0] in groups]
+    assert ours == [(k.group, k.kind, k.outcome) for k in KINDS]
+    # The section of another group names its tests.
+    for section in PAGE.read_text("utf-8").split("\n## ")[1:]:
+        if section.splitlines()[0] not in groups:
+            [module] = re.findall(r"`(tests/\S+\.py)`", section)
+            assert (PAGE.parents[1] / module).is_file()
 
 
 @pytest.mark.parametrize(("count", "limit"), [(10, 3), (7, 7), (1000, 1), (5, 9), (101, 100)])
@@ -416,11 +490,14 @@ def test_chosen_rows_are_spread_evenly(count, limit):
 
 def write_page() -> None:
     """Replace the tables of the page by the kinds tested."""
-    head = PAGE.read_text("utf-8").split("\n## ")[0].rstrip() if PAGE.is_file() else "# Inputs"
-    parts = [head]
-    for group in dict.fromkeys(kind.group for kind in KINDS):
+    head, *sections = PAGE.read_text("utf-8").rstrip().split("\n## ")
+    groups = dict.fromkeys(kind.group for kind in KINDS)
+    others = [section for section in sections if section.splitlines()[0] not in groups]
+    parts = [head.rstrip()]
+    for group in groups:
         parts += ["", f"## {group}", "", "| Kind of input | What happens now |", "|---|---|"]
         parts += [f"| {k.kind} | {k.outcome} |" for k in KINDS if k.group == group]
+    parts += [f"\n## {section.rstrip()}" for section in others]
     PAGE.write_text("\n".join(parts) + "\n", "utf-8")
 
 

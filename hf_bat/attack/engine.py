@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
 # A batch of long inputs has fewer of them: at most batch_size times this many tokens.
 _TYPICAL_LENGTH = 128
+# Characters of the requests of all rows in flight, after which no other row asks about its edits.
+_MAX_HELD = 1 << 25
 _UNLIMITED = 1_000_000
 
 
@@ -187,8 +189,10 @@ class _Row(Generic[Result]):
     search: Generator[Request, Any, Result]
     counter: Counter
     budget: int | None
-    request: Any = None
+    request: Any = None  # `None` for a row that waits for others to end
     answer: Any = None
+    steps: int = 0  # number of its requests so far
+    size: int = 0  # largest number of characters in a request
     # Twice, because texts that are found here need no tokenizer, and other texts may have the same key.
     answers: dict[Texts, np.ndarray] = field(default_factory=dict)
     answers_by_key: dict[Hashable, np.ndarray] = field(default_factory=dict)
@@ -252,7 +256,7 @@ class Engine:
         with self.model.session():
             while True:
                 ended: list[Result] = []
-                rows = [row for row in rows if self._advance(row, ended)]
+                rows = self._advance_all(rows, ended)
                 # Started before the others are answered, so that batches stay full to the end.
                 while len(rows) < self.in_flight and (entry := next(waiting, None)) is not None:
                     counter = Counter()
@@ -266,11 +270,31 @@ class Engine:
                 self._answer(rows)
         self.meter.seconds = time.perf_counter() - begun
 
+    def _advance_all(self, rows: Sequence[_Row[Result]], ended: list[Result]) -> list[_Row[Result]]:
+        """Send the searches their answers; return the rows that go on and keep the results of the others."""
+        held, remaining, is_moving = sum(row.size for row in rows), [], False
+        for row in rows:
+            if held > _MAX_HELD and row.steps == 1 and is_moving:
+                # All edits of a long text at once are much; rows that have begun end first.
+                row.request = None
+                remaining.append(row)
+                continue
+            held -= row.size
+            is_moving = True
+            if self._advance(row, ended):
+                held += row.size
+                remaining.append(row)
+        return remaining
+
     @staticmethod
     def _advance(row: _Row[Result], ended: list[Result]) -> bool:
         """Send a search its answer; return `False` and keep the result if it has ended."""
         try:
             row.request = row.search.send(row.answer)
+            row.steps += 1
+            if isinstance(row.request, Score):
+                size = sum(len(text) for texts in row.request.inputs for text in texts)
+                row.size = max(row.size, size)
             return True
         except StopIteration as end:
             ended.append(end.value)

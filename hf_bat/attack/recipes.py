@@ -5,7 +5,6 @@ A new recipe is one function with `@_register` here, which also names the ingred
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from hf_bat.attack.goals import Goal, get_goal
 from hf_bat.attack.masked_lm import MaskedLMPerturbation
 from hf_bat.attack.search import RANKINGS, SEARCHES
 from hf_bat.attack.similarity import SentenceSimilarity
-from hf_bat.errors import HfBatError
+from hf_bat.errors import HfBatError, suggest
 from hf_bat.lexicon import SubstitutionTable, as_table, default_antonyms, wordnet_synonyms
 from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
@@ -416,8 +415,7 @@ def get_recipe(
         full_name = ALIASES.get(name, name)
         if full_name not in RECIPES:
             known = [*ALIASES, *RECIPES]
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            hint = suggest(name, known)
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         # Tables are read even if the recipe does not use them, so that a wrong path is an error.
         parts = Ingredients(

@@ -118,30 +118,31 @@ class AttackReport:
         flat = list(map(_flatten, self._mark_rows()))
         # Rows differ in their columns, because fields that do not apply are left out.
         names = list(dict.fromkeys(name for row in flat for name in row))
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, names, restval="")
-        writer.writeheader()
-        writer.writerows(flat)
-        write_atomically(path, stream.getvalue())
+        write_atomically(path, _format_table(names, flat))
 
     def _mark_rows(self) -> Iterator[dict[str, Any]]:
         marks = marks_of(self.about)
         return ({**row, **marks} for rows in self.rows.values() for row in rows)
 
-    def export(self, path: str | Path, columns: Sequence[str]) -> tuple[int, int]:
-        """Write the adversarial inputs as JSON lines, to train on or to label.
+    def export(
+        self, path: str | Path, columns: Sequence[str], label_column: str = "label"
+    ) -> tuple[int, int]:
+        """Write the adversarial inputs as JSON lines, CSV or TSV, to train on or to label.
 
         A fickle edit keeps the gold label. An obstinate edit should change it, and the new label is unknown:
-        these rows have the label -1 and the old one as `original_label`.
+        these rows have the label -1, in CSV and TSV none, and the old one as `original_label`. Labels are the
+        model's numbers in JSON lines and names in CSV and TSV.
 
         Args:
-            path: The file.
+            path: The file; a name that ends in ".csv" or ".tsv" makes it one.
             columns: Names of the text columns.
+            label_column: Name of the label column. Defaults to "label".
 
         Returns:
             The number of rows, and how many of them have no label.
         """
-        lines: list[str] = []
+        delimiter = {".csv": ",", ".tsv": "\t"}.get(Path(path).suffix.lower())
+        lines: list[dict[str, Any]] = []
         unlabeled = 0
         for row in (row for rows in self.rows.values() for row in rows):
             if row.perturbed is None:
@@ -149,16 +150,23 @@ class AttackReport:
             # Only obstinate attacks have a confident outcome.
             is_obstinate = row.outcome_confident is not None
             unlabeled += is_obstinate
-            line: dict[str, Any] = dict(zip(columns, row.perturbed, strict=True))
-            line |= {
-                "label": -1 if is_obstinate else row.label,
-                "original_label": row.label,
-                "idx": len(lines),
-                "original_idx": row.idx,
-                "attack": row.attack,
-            }
-            lines.append(dump_json(line))
-        write_atomically(path, "".join(f"{line}\n" for line in lines))
+            label, none = (row.label, -1) if delimiter is None else (row.label_name, "")
+            lines.append(
+                dict(zip(columns, row.perturbed, strict=True))
+                | {
+                    label_column: none if is_obstinate else label,
+                    f"original_{label_column}": label,
+                    "idx": len(lines),
+                    "original_idx": row.idx,
+                    "attack": row.attack,
+                }
+            )
+        if delimiter is None:
+            content = "".join(f"{dump_json(line)}\n" for line in lines)
+        else:
+            names = [*columns, label_column, f"original_{label_column}", "idx", "original_idx"]
+            content = _format_table([*names, "attack"], lines, delimiter)
+        write_atomically(path, content)
         return len(lines), unlabeled
 
     def to_markdown(self) -> str:
@@ -524,3 +532,13 @@ def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
         name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
         for name, value in flat.items()
     }
+
+
+def _format_table(
+    names: Sequence[str], rows: Iterable[Mapping[str, Any]], delimiter: str = ","
+) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, names, restval="", delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

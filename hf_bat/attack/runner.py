@@ -37,6 +37,7 @@ from hf_bat.attack.rows import (
     run_rows,
 )
 from hf_bat.attack.search import SEARCHES, Problem
+from hf_bat.attack.window import Window
 from hf_bat.data import find_labels, open_rows
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, reconcile_labels
@@ -289,8 +290,9 @@ class Attack:
         """Search for an adversarial input and put the outcome into the result."""
         recipe = self.recipe
         assert result.gold_before is not None  # for mypy
+        window = Window.of(self.model, example.texts)
         problem = Problem(
-            texts=example.texts,
+            texts=window.texts,
             label=label,
             gold_before=result.gold_before,
             perturbation=recipe.perturbation,
@@ -299,7 +301,7 @@ class Attack:
             ranking=recipe.ranking,
             beam_width=recipe.beam_width,
             columns=tuple(column not in recipe.skip_columns for column in self.task.columns),
-            visible=self.model.visible([example.texts])[0],
+            visible=window.visible,
             # By idx, so that a ranking does not depend on the order of rows or on resuming.
             rng=random.Random(f"{self.seed}:{example.idx}"),
             unk=self.model.unk,
@@ -331,15 +333,20 @@ class Attack:
                 result.outcome_valid_confident = valid.outcome_confident
         if problem.state is None or problem.answer is None:
             return
-        texts = problem.state.texts
+        texts = window.restore(problem.state.texts)
         result.perturbed = list(texts)
-        places = ("sentence", "position", "original", "replacement")
         result.edits = [
-            {name: getattr(edit, name) for name in places} for edit in problem.state.edits
+            {
+                "sentence": edit.sentence,
+                "position": edit.position + window.starts[edit.sentence],
+                "original": edit.original,
+                "replacement": edit.replacement,
+            }
+            for edit in problem.state.edits
         ]
         result.gold_after = float(problem.answer[label])
         result.predicted_after = int(problem.answer.argmax())
-        result.words_changed = count_changed_words(example.texts, texts)
+        result.words_changed = count_changed_words(window.texts, problem.state.texts)
         # The whole input, not the window that the constraint compares, so that reports are comparable.
         encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)
         if encoder is not None:

@@ -10,7 +10,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from hf_bat.attack.recipes import RECIPES, list_readers, shorten_name
+from hf_bat.attack.recipes import RECIPES, get_recipe, list_readers, shorten_name
 from hf_bat.commands import options
 from hf_bat.console import apply_style
 from hf_bat.errors import HfBatError
@@ -125,7 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--csv", metavar="FILE", help="the rows as CSV")
     output.add_argument("--html", metavar="FILE", help="a page with the edits marked")
     output.add_argument(
-        "--export", metavar="FILE", help="the adversarial inputs as rows of a dataset"
+        "--export",
+        metavar="FILE",
+        help="the adversarial inputs as rows of a dataset: JSON lines, or .csv or .tsv",
     )
     output.add_argument(
         "--f1-label",
@@ -158,17 +160,20 @@ def run(args: argparse.Namespace) -> int:
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
     rows = options.load_data(args, task) if options.names_rows(args) else []
     keywords = _collect_keywords(args)
+    # Before the model is loaded, because a table may be missing. An attack named twice runs once.
+    recipes = [get_recipe(name, **keywords) for name in dict.fromkeys(args.attacks)]
     model = options.load_model(args, task, rows)
     if args.smooth is not None:
         model = _smooth_model(model, args)
+    same: dict[str, Any] = {"label_filter": args.label_filter}
     if args.label_judge:
         from hf_bat.attack.judge import as_validity
 
         # Once for all attacks.
-        keywords["label_filter"] = as_validity(args.label_judge)
+        same["label_filter"] = as_validity(args.label_judge)
     attacks = [
-        Attack(name, model, task=task, batch_size=args.batch_size, seed=args.seed, **keywords)
-        for name in dict.fromkeys(args.attacks)  # an attack named twice runs once
+        Attack(recipe, model, task=task, batch_size=args.batch_size, seed=args.seed, **same)
+        for recipe in recipes
     ]
     if args.label_filter and all(attack.recipe.goal.kind == "fickle" for attack in attacks):
         raise HfBatError("--label-filter needs an obstinate attack, such as antonym, in --attacks")
@@ -205,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
     if is_main:
         print(report.to_text(sys.stdout))
         _print_skipped(report)
-        _write_files(args, report, task.columns)
+        _write_files(args, report, task)
         for line in failures:
             print(f"{apply_style('failed', 'bad', sys.stderr)}: {line}", file=sys.stderr)
     if not failures:
@@ -291,8 +296,8 @@ def _name_readers(ingredient: str) -> str:
 
 
 def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the keyword arguments of `Attack` that are the same for all attacks."""
-    names = "synonyms antonyms encoder part_of_speech casing toxic_words mlm_model label_filter"
+    """Return the keyword arguments of `get_recipe` that are the same for all attacks."""
+    names = "synonyms antonyms encoder part_of_speech casing toxic_words mlm_model"
     keywords = {name: getattr(args, name) for name in names.split()}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
     # Left out if not given, because `None` is not the recipe's default.
@@ -357,7 +362,7 @@ def _check_attempted(report: AttackReport) -> None:
             raise HfBatError(f"{name}: no row was attacked ({reasons})")
 
 
-def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[str, ...]) -> None:
+def _write_files(args: argparse.Namespace, report: AttackReport, task: Task) -> None:
     if args.json:
         report.about.update(options.locate_rows(args))
         report.save_json(args.json)
@@ -370,11 +375,11 @@ def _write_files(args: argparse.Namespace, report: AttackReport, columns: tuple[
         write_attack_page(report, args.html)
     if args.export:
         # The column names are not in the report, because it may be read without its data.
-        count, unlabeled = report.export(args.export, columns)
+        count, unlabeled = report.export(args.export, task.columns, task.label_column)
         if unlabeled:
             print(
-                f"{args.export}: {unlabeled} of {count} rows are obstinate and have the label -1, because "
-                "the edit should change the label but does not say to which",
+                f"{args.export}: {unlabeled} of {count} rows are obstinate and have no label, because the "
+                "edit should change the label but does not say to which",
                 file=sys.stderr,
             )
     options.print_written(args.json, *(getattr(args, name) for name in _ROW_OUTPUTS))

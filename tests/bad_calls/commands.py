@@ -21,6 +21,10 @@ OWN_TASK_KEYWORDS = ("label_column", "label_column", "class_names", "class_names
 FAULTS = [
     ("nonsense", "nonsense"),
     ("--nonsense", "nonsense"),
+    ("atack --model m", "did you mean 'attack'"),
+    ("attack --modle m --task snli", "unknown option --modle (did you mean '--model'"),
+    ("lexicon buld", "did you mean 'build'"),
+    (f"{ATTACK} --data rows.jsonl --model /nowhere --synonyms absent.json", "absent.json"),
     # attack
     (ATTACK, "--data"),
     (f"{ATTACK} --data absent.jsonl", "absent.jsonl"),
