@@ -146,6 +146,9 @@ def augment_rows(
         keep_originals: Whether the rows themselves are kept. Defaults to `True`.
         seed: Seed of the draws, which depend on it and on a row's `idx`. Defaults to 0.
 
+    Returns:
+        The rows, each followed by its copies.
+
     Raises:
         HfBatError: There is nothing to add, a perturbation is obstinate, or rows are damaged.
 

@@ -115,6 +115,9 @@ def build_fickle(
             `"look-alike"` (letters of other scripts that look the same). Each kind that a row allows is
             drawn equally often. Defaults to `("synonym",)`.
 
+    Returns:
+        The perturbation of one kind (for synonyms, `synonym` itself) or a `MixedPerturbation`.
+
     Raises:
         HfBatError: If a kind is unknown or repeated, or `edits` is empty.
 

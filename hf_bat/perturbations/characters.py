@@ -82,8 +82,9 @@ def replace_look_alike(word: str) -> list[str]:
     """List the words with one letter replaced by a letter of another script that looks like it.
 
     Example:
-        >>> [word.encode("ascii", "namereplace") for word in replace_look_alike("ox")]
-        [b'\\N{CYRILLIC SMALL LETTER O}x', b'o\\N{CYRILLIC SMALL LETTER HA}']
+        >>> import unicodedata
+        >>> [unicodedata.name(word) for word in replace_look_alike("o")]
+        ['CYRILLIC SMALL LETTER O']
     """
     return [
         word[:i] + _LOOK_ALIKES[letter] + word[i + 1 :]
@@ -124,7 +125,7 @@ class CharacterPerturbation(Perturbation):
         >>> import random
         >>> typos = CharacterPerturbation()
         >>> typos.sample(("Two horses graze on a meadow.",), random.Random(4))
-        ('Two horses graze on a meaow.',)
+        ('Two hosres graze on a meadow.',)
         >>> [edit.replacement for edit in CharacterPerturbation(["swap"]).candidates(("A sudden noise.",))]
         ['sduden', 'suddne', 'niose', 'nosie']
     """
