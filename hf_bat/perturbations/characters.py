@@ -127,7 +127,7 @@ class CharacterPerturbation(Perturbation):
         >>> typos.sample(("Two horses graze on a meadow.",), random.Random(4))
         ('Two hosres graze on a meadow.',)
         >>> [edit.replacement for edit in CharacterPerturbation(["swap"]).candidates(("A sudden noise.",))]
-        ['sduden', 'suddne', 'niose', 'nosie']
+        ['sduden', 'sudedn', 'niose', 'nosie']
     """
 
     kind = "fickle"
