@@ -2,7 +2,8 @@
 """Print the tables of the results pages from the kept runs, and fill them into the pages.
 
     python examples/reproduce/study_tables.py docs/results/study
-    python examples/reproduce/study_tables.py docs/results/study --pages docs --figures docs/pictures
+    python examples/reproduce/study_tables.py docs/results/study \\
+        --pages docs README.md --figures docs/pictures
 
 A page has a table between the lines `<!-- table: NAME -->` and `<!-- end of table -->`.
 
@@ -545,13 +546,24 @@ def _draw_frontiers(runs: Runs, folder: Path) -> None:
                 save(figure, folder / f"{stem}-{task}")
 
 
+def _list_pages(paths: Sequence[Path]) -> list[Path]:
+    """Return the Markdown files among paths, and in those that are folders."""
+    return [p for path in paths for p in (sorted(path.rglob("*.md")) if path.is_dir() else [path])]
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the flags."""
     parser = argparse.ArgumentParser(
         description="Print the tables of the results pages from the runs in docs/results/study."
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
-    parser.add_argument("--pages", type=Path, help="fill the tables into the pages of this folder")
+    parser.add_argument(
+        "--pages",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="fill the tables into these pages or folders",
+    )
     parser.add_argument("--figures", type=Path, help="draw the pictures into this folder")
     return parser.parse_args(argv)
 
@@ -566,7 +578,7 @@ def main() -> None:
     if (args.folder.parent / "snli-triplet_clean.train.json").exists():
         tables["first-runs"] = "\n".join(list_first_runs(args.folder.parent))
     if args.pages:
-        for path in sorted(args.pages.rglob("*.md")):
+        for path in _list_pages(args.pages):
             text = path.read_text(encoding="utf-8")
             if (filled := fill_page(text, tables)) != text:
                 write_atomically(path, filled)

@@ -40,7 +40,8 @@ def write_tables(script, folder):
 def list_result_pages(repository):
     docs = repository / "docs"
     pages = sorted((docs / "results").glob("*.md"))
-    return {path: path.read_text(encoding="utf-8") for path in (docs / "results.md", *pages)}
+    pages += [repository / "README.md", docs / "results.md"]
+    return {path: path.read_text(encoding="utf-8") for path in pages}
 
 
 def list_rows(text):
@@ -63,7 +64,9 @@ def test_results_pages_have_the_printed_tables(script, repository):
     }
     shown = set()
     for path, page in list_result_pages(repository).items():
-        assert script.fill_page(page, tables) == page, f"{path}: run study_tables.py --pages docs"
+        assert script.fill_page(page, tables) == page, (
+            f"{path}: run study_tables.py --pages docs README.md"
+        )
         shown |= {match.group(2) for match in script.MARKED.finditer(page)}
     # A table that no page shows would be a result that is left out; the index has one overview.
     assert set(tables) - shown <= {"snli_1000-overview", "qqp-overview"}
