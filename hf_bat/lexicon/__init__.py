@@ -9,6 +9,7 @@ from hf_bat.lexicon.bundled import (
     default_synonyms,
     wordnet_synonyms,
 )
+from hf_bat.lexicon.open_wordnets import tables_from_wn
 from hf_bat.lexicon.table import SubstitutionTable, as_table
 from hf_bat.lexicon.vectors import synonyms_from_vectors
 from hf_bat.lexicon.vocabulary import (
@@ -37,6 +38,7 @@ __all__ = [
     "stopwords",
     "synonyms_from_vectors",
     "synonyms_from_wordnet",
+    "tables_from_wn",
     "vocabulary_from_splits",
     "wordnet_synonyms",
 ]

@@ -1,0 +1,72 @@
+"""Substitution tables from wordnets of other languages, as the package `wn` loads them.
+
+`wn` (pip install wn) has the wordnets of the Open Multilingual Wordnet and others:
+https://github.com/goodmami/wn. It is not needed by anything else here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hf_bat.console import track
+from hf_bat.errors import HfBatError
+from hf_bat.lexicon.table import SubstitutionTable
+
+
+def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
+    """Build synonyms and antonyms from a wordnet.
+
+    The synonyms of a word are the other words of its synsets, in the order of its senses; the antonyms are
+    the words of senses that the wordnet links as antonyms, in either direction. Only single words are
+    used, without inflection: add inflected forms for a language that has many.
+
+    Args:
+        wordnet: A `wn.Wordnet`, such as `wn.Wordnet("odenet:1.4")`.
+
+    Returns:
+        The synonyms and the antonyms; the antonyms of a word are not among its synonyms.
+
+    Raises:
+        HfBatError: The wordnet has neither, or is not one.
+
+    Example:
+        >>> import wn  # doctest: +SKIP
+        >>> synonyms, antonyms = tables_from_wn(wn.Wordnet("odenet:1.4"))  # doctest: +SKIP
+        >>> synonyms.save("synonyms-de.json.gz")  # doctest: +SKIP
+    """
+    if not hasattr(wordnet, "words"):
+        raise HfBatError(
+            f"a wordnet is a wn.Wordnet, such as wn.Wordnet('odenet:1.4'), not {type(wordnet).__name__}"
+        )
+    synonyms: dict[str, dict[str, None]] = {}
+    antonyms: dict[str, dict[str, None]] = {}
+    words = [word for word in wordnet.words() if _is_single(word.lemma())]
+    for word in track(words, "reading the wordnet", "word", len(words)):
+        lemma = word.lemma()
+        near, far = synonyms.setdefault(lemma, {}), antonyms.setdefault(lemma, {})
+        for sense in word.senses():
+            near |= {other: None for other in sense.synset().lemmas() if _is_single(other)}
+            for opposite in sense.get_related("antonym"):
+                other = opposite.word().lemma()
+                if _is_single(other):
+                    far[other] = None
+                    # Some wordnets link one direction only.
+                    antonyms.setdefault(other, {})[lemma] = None
+    lexicons = ", ".join(lexicon.specifier() for lexicon in wordnet.lexicons())
+    built = {"built": "wn", "source": lexicons}
+    far_table, near_table = (
+        SubstitutionTable(
+            {word: list(others) for word, others in table.items()}, {"kind": kind, **built}
+        )
+        for kind, table in (("antonyms", antonyms), ("synonyms", synonyms))
+    )
+    near_table = near_table.minus(far_table)
+    if not near_table and not far_table:
+        raise HfBatError(
+            f"the wordnet {lexicons or 'without a name'} has no synonyms and no antonyms"
+        )
+    return near_table, far_table
+
+
+def _is_single(lemma: str) -> bool:
+    return len(lemma.split()) == 1 and "_" not in lemma
