@@ -297,8 +297,6 @@ def test_a_users_loss_is_honoured_and_divided_once(tmp_path, method):
         assert logged(whole, "loss")[0] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("share", [False, True])
 class LogitPenalty(BalancedTrainer):
     """Adds a term in the way that docs/howto/own-loss.md describes, or without its division."""
 
@@ -335,6 +333,8 @@ def test_a_term_in_compute_loss_is_divided_by_the_steps_of_its_window(tmp_path, 
     assert largest_difference(whole, end(UndividedPenalty, 4, 4)[0]) > 1e-3
 
 
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("share", [False, True])
 def test_clean_epochs_and_warm_up_of_the_weights(tmp_path, share, own):
     rows = made_rows(16)
     warmup = 0.5 if share else 8  # of the 16 steps
