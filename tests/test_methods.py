@@ -219,7 +219,7 @@ def test_every_built_in_method_says_what_it_is():
 
 
 def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
-    for name, method in METHODS.items():
+    for name in METHODS:
         args = BalancedTrainingArguments(str(tmp_path), method=name, report_to="none")
         is_contrastive = name in ("pairwise", "triplet", "likelihood")
         factors = [args.get_warmup(step, 100, 0) for step in (0, 24, 49, 99)]
