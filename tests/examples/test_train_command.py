@@ -26,10 +26,12 @@ def read_metrics(output):
 
 def test_command_is_the_run_of_the_script(tiny_folder, tmp_path, capsys):
     words = list_flags(tiny_folder, tmp_path / "command")
+    words += ["--attacks", "antonym", "synonym"]
     assert main(["train", *words, "--f1_label", "neutral"]) == 0
     printed = capsys.readouterr().out
     assert "training triplet on 16 rows: 2 steps of 4 rows; rows with versions: fickle" in printed
-    words = [*list_flags(tiny_folder, tmp_path / "script"), "--do_train", "--do_eval"]
+    words = list_flags(tiny_folder, tmp_path / "script")
+    words += ["--attacks", "antonym", "synonym", "--do_train", "--do_eval"]
     assert finetune.run(words, finetune.make_parser(), "script") == 0
     metrics = read_metrics(tmp_path / "command")
     assert 0 <= metrics.pop("eval_f1") <= 1
