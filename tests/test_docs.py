@@ -316,8 +316,14 @@ def test_the_notebook_is_the_tutorial():
         cell |= {"execution_count": None, "outputs": []}
     assert content == expected, "run python scripts/make_notebook.py"
     code = ["".join(cell["source"]) for cell in cells]
-    for shown in outputs:
+    for source, shown in zip(code, outputs, strict=True):
+        assert bool(shown) or "print(" not in source, f"run make_notebook.py --run: {source}"
         assert not [out for out in shown if out["output_type"] == "error"]
+    # The page shows what the notebook printed.
+    printed = "".join("".join(out.get("text", "")) for shown in outputs for out in shown)
+    for block in list_blocks(page):
+        if block.language == "text":
+            assert all(line in printed for line in block.code.splitlines()), block.where
     assert code == [b.code.rstrip("\n") for b in list_blocks(page) if b.language == "python"]
 
 
