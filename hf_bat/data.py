@@ -275,6 +275,11 @@ def add_lengths(
 ) -> Dataset:
     """Add the rows' lengths in tokens to a dataset from `prepare_dataset`, which stays prepared."""
     # Without them, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
+    if column in task.columns:
+        raise HfBatError(
+            f"the text column {column!r} has the name of the column for lengths; give another "
+            "--length_column_name"
+        )
     if column in dataset.column_names:
         return dataset
     texts = [dataset[c][:] for c in task.columns]

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_models import tiny_tokenizer
+from tiny_models import tiny_model, tiny_tokenizer
 from transformers import BertConfig
 
-from hf_bat import HfBatError
+from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError
 from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
@@ -387,6 +387,32 @@ def check_late_files(folder: Path) -> None:
         assert "absent" in stream.getvalue() and "nowhere" not in stream.getvalue()
 
 
+def check_device(folder: Path) -> None:
+    if not torch.backends.mps.is_available():
+        model = tiny_model("bert")
+        refuse(lambda: Attack("antonym", model, tiny_tokenizer(), device="mps"), "mps", "give cpu")
+
+
+def check_length_column(folder: Path) -> None:
+    task = user_task(["length"], ["bad", "good"])
+    rows = [{"length": f"Text {n}.", "label": n % 2} for n in range(4)]
+    options: dict[str, Any] = {"report_to": "none", "use_cpu": True}
+    grouped = {"train_sampling_strategy": "group_by_length"}
+
+    def make(**more: Any) -> BalancedTrainer:
+        return BalancedTrainer(
+            model=tiny_model("bert", num_labels=2),
+            args=BalancedTrainingArguments(str(folder), max_steps=1, **options, **more),
+            train_dataset=rows,
+            processing_class=tiny_tokenizer(),
+            task=task,
+        )
+
+    make().train()
+    refuse(lambda: make(**grouped), "'length'", "--length_column_name")
+    make(**grouped, length_column_name="tokens").train()
+
+
 KINDS = [
     Kind(group, kind, outcome, check)
     for group, entries in {
@@ -444,6 +470,9 @@ KINDS = [
         "Commands": [
             ("`--export out.csv`", "CSV with your columns and the names of the labels; JSON lines otherwise",
              check_export),
+            ("`--device mps` on a machine without one", "error", check_device),
+            ("A text column called `length`, with rows grouped by length",
+             "error that asks for another name of the column for lengths", check_length_column),
             ("A misspelled command or option", "error that names the nearest one", check_misspelled),
             ("A data file or table that is missing", "error before the model is loaded", check_late_files),
         ],

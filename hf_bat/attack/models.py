@@ -601,6 +601,10 @@ def _parse_device(device: str | torch.device) -> torch.device:
         raise HfBatError(f"unknown device {device!r}; give cpu, cuda or cuda:N") from error
     if parsed.type == "cuda" and not torch.cuda.is_available():
         raise HfBatError(f"device {device}: this machine has no GPU that torch can use")
+    if parsed.type == "mps" and not torch.backends.mps.is_available():
+        raise HfBatError(
+            f"device {device}: this machine has no Apple GPU that torch can use; give cpu"
+        )
     return parsed
 
 

@@ -140,7 +140,7 @@ def test_a_new_recipe_needs_no_change_in_the_command(folder, monkeypatch, capsys
     with pytest.raises(SystemExit):
         main(["attack", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "textfooler-wordnet, words (default" in shown and "words of toxicity, words," in shown
+    assert ", words (default" in shown and "words of toxicity, words," in shown
 
 
 def make_words(parts):
