@@ -41,7 +41,7 @@ def load_bad_file(folder, name, content):
 CALLS = [
     # Tasks and files
     BadCall("misspelled task", lambda _: get_task("snlii"), "did you mean 'snli'"),
-    BadCall("unknown task", lambda _: get_task("xyz"), "known: mnli"),
+    BadCall("unknown task", lambda _: get_task("xyz"), "mnli, mrpc"),
     BadCall("three columns", lambda _: Task("t", ("a", "b", "c")), "3 text columns"),
     BadCall("unknown skipped label", lambda _: user_task(["a"], ["y", "n"], ["x"]), "'x'"),
     BadCall("absent file", lambda folder: load_split(folder / "none.csv"), "none.csv"),
