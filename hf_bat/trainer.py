@@ -173,7 +173,7 @@ class BalancedTrainer(Trainer):
         self._own_perturbations = dict(zip(KINDS, (fickle, obstinate), strict=False))
         self._own_collator = data_collator
         self._rules: tuple[Any, RuleSet] | None = None
-        self._perturbation_cache: dict[Any, tuple[Any, Any, Any, Any]] = {}
+        self._perturbation_cache: dict[Any, tuple[tuple[Any, Any], tuple[Any, Any]]] = {}
         self._eval_rows: dict[str | None, Any] = {}
         tables = synonyms is not None or antonyms is not None
         loss = kwargs.get("compute_loss_func")
@@ -317,14 +317,14 @@ class BalancedTrainer(Trainer):
     @property
     def perturbations(self) -> tuple[Any, Any]:
         """The fickle and the obstinate perturbation: yours, or made from the tables and options."""
-        return self._build_perturbations()[:2]
+        return self._build_perturbations()[0]
 
     @property
     def _words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
         """The synonyms and antonyms of the tables, whatever else is drawn."""
-        return self._build_perturbations()[2:]
+        return self._build_perturbations()[1]
 
-    def _build_perturbations(self) -> tuple[Any, Any, Any, Any]:
+    def _build_perturbations(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Return the fickle and the obstinate perturbation, and the synonyms and antonyms."""
         args, own = self.args, self._own_perturbations
         tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
@@ -341,7 +341,7 @@ class BalancedTrainer(Trainer):
                 obstinate = filter_edits(own["obstinate"], edits[1])
             else:
                 obstinate = build_obstinate(antonym, *edits)
-            self._perturbation_cache = {key: (fickle, obstinate, synonym, antonym)}
+            self._perturbation_cache = {key: ((fickle, obstinate), (synonym, antonym))}
         return self._perturbation_cache[key]
 
     def describe_own_edits(self) -> dict[str, str]:
