@@ -153,7 +153,11 @@ class Method:
         filled: dict[str, Any] = {"clean_epochs": 0, "weight_warmup_steps": 0.0}
         if "label_filter" in self.options:
             filled["label_filter"] = "off"
-        return filled | {**self.defaults, **self.weights}
+        filled |= {**self.defaults, **self.weights}
+        if given.get("clean_epochs"):
+            # The task is learned in the clean epochs.
+            filled["weight_warmup_steps"] = 0.0
+        return filled
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
         """Return the other methods' weights and options that this one does not use with these options."""

@@ -134,8 +134,8 @@ class BalancedTrainingArguments(TrainingArguments):
             similarity of at least 0.9 (a2t). If `None`, similarity is not checked.
         weight_warmup_steps: Optimizer steps after the clean epochs over which the weights of
             perturbed versions rise linearly from 0; below 1, a share of all steps. Defaults to 0.5 for
-            pairwise, triplet and likelihood, so that a short run from a pretrained encoder learns its
-            task first, and to 0 for other methods. The paper's protocol is 0.
+            pairwise, triplet and likelihood without clean epochs, so that a short run from a pretrained
+            encoder learns its task first, and to 0 for others. The paper's protocol is 0.
         max_seq_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the
             tokenizer's limit. Defaults to 128.
         pad_to_multiple_of: Pad the inputs of a batch to a multiple of this many tokens, so that there are
