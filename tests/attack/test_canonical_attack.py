@@ -108,7 +108,7 @@ def test_the_record_is_written_and_read_back(tmp_path):
     with pytest.raises(HfBatError, match="another mapping"):
         load_canonicalizer(tmp_path)
     (tmp_path / "perturbations.json").write_text("[1]")
-    with pytest.raises(HfBatError, match=r"cannot read .*perturbations\.json"):
+    with pytest.raises(HfBatError, match=r"perturbations\.json"):
         read_defense(tmp_path)
     (tmp_path / "perturbations.json").write_text('{"method": "normal"}')
     assert read_defense(tmp_path) is None
@@ -123,8 +123,11 @@ def test_the_casing_of_the_record_is_read_back(tmp_path):
 def folder(tmp_path_factory):
     """A model that records the defence, tables and rows on disk."""
     path = tmp_path_factory.mktemp("canonical")
-    rows = made_rows(20, seed=41)
-    tiny_model("bert").save_pretrained(path / "model")
+    # The model is right on every row, so that every row is attacked.
+    rows = [{**row, "label": 0} for row in made_rows(20, seed=41)]
+    model = tiny_model("bert")
+    model.classifier.bias.data[0] += 5
+    model.save_pretrained(path / "model")
     tokenizer = tiny_tokenizer([t for r in rows for t in (r["premise"], r["hypothesis"])])
     tokenizer.save_pretrained(path / "model")
     save_perturbations(path / "model", "normal", [], CANONICAL)

@@ -259,6 +259,7 @@ def test_damaged_rows_leave_their_report_shown(folder, capsys):
     printed = capsys.readouterr().out
     assert "not shown: attack.rows.jsonl: row 0: perturbed must be a list of texts" in printed
     assert "attack.json" in printed.splitlines()[0]
+    (folder / "attack.rows.jsonl").write_text(json.dumps(attack_row(0, "succeeded")) + "\n")
     write(folder / "attack.json", DAMAGED["attack.json"])
     assert main(["report", str(folder)]) == 0
     printed = capsys.readouterr().out
