@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hf_bat.device import disable_cudnn_attention
 from hf_bat.errors import HfBatError
 from hf_bat.pooling import unwrap
 
@@ -188,7 +189,7 @@ def warn_about_padding(model: nn.Module, tokenizer: Any, max_length: int | None 
     was_training = core.training
     try:
         core.eval()
-        with torch.no_grad():
+        with torch.no_grad(), disable_cudnn_attention():
             is_read = reads_padding(compute_logits, weights.dtype)
     finally:
         core.train(was_training)

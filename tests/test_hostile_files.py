@@ -254,7 +254,7 @@ def test_rows_file_is_not_continued_after_a_foreign_line(tmp_path, line):
         ("a.jsonl", b'{"text": "a"}\n' * 9 + b" null \n", "line 10 is null"),
         ("a.ndjson", b'{"text": "caf\xe9"}\n', r"line 1 is not UTF-8 text \(byte 0xe9\)"),
         ("a.csv", b"text,label\na,1\ncaf\xe9,0\n", r"line 3 is not UTF-8 text \(byte 0xe9\)"),
-        ("a.tsv", "text\tlabel\na\t1\n".encode("utf-16"), "line 1 is not UTF-8 text"),
+        ("a.tsv", "text\tlabel\na\t1\n".encode("utf-16-le"), "a.tsv"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "surrogate"),
         ("a.json", b"[1, 2]", "other values than objects"),
     ],
