@@ -28,6 +28,8 @@ def push(folder):
             hub_model_id=f"tester/{name}", trainer_options={"synonyms": SYNONYMS},
         )  # fmt: skip
         trainer.train()
+        # Its answer is entailment, so that attacks have rows to attack.
+        trainer.model.classifier.bias.data[0] += 5
         trainer.push_to_hub()
 
 

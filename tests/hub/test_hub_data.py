@@ -57,7 +57,7 @@ def test_table_1_reads_mnli_as_the_hub_serves_it(found):
     counts = {"train": 18, "validation": 9, "validation_mm": 7}
     assert [result["rows"] for result in table["results"]] == [counts] * 5
     assert all("eval_accuracy_mm" in result["metrics"] for result in table["results"])
-    assert all(f"| MNLI | BERT | {method} | 1 |" in table["table"] for method in METHODS)
+    assert all(f"| MNLI | model | {method} | 1 |" in table["table"] for method in METHODS)
 
 
 def test_rows_of_snli_without_a_label_are_not_trained_on(found):
@@ -74,7 +74,7 @@ def test_rows_of_snli_without_a_label_are_not_trained_on(found):
 
 def test_a_run_in_a_process_of_its_own_reads_the_hub_too(found):
     table = found["table6 in processes"]
-    assert table["status"] == 0 and "| SNLI | BERT | normal | 1 |" in table["table"]
+    assert table["status"] == 0 and "| SNLI | model | normal | 1 |" in table["table"]
     (result,), (log,) = table["results"], table["logs"]
     assert result["rows"] == {"train": 20, "validation": 11} and result["steps"] == 2
     assert "training set: dropped 5 of 20 rows (5 without a label" in log

@@ -43,7 +43,8 @@ def reported(path):
 
 def test_the_defense_of_a_model_is_known_by_its_id_with_and_without_a_network(tmp_path):
     own = Canonicalizer(SYNONYMS).describe()
-    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made_rows(2)))
+    rows = [{**row, "label": 0} for row in made_rows(2)]  # as the model answers
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with HubStandIn() as hub:
         run(hub, tmp_path, "push", str(tmp_path))
         assert {"perturbations.json", "canonical.json.gz"} <= set(hub.files("tester/defended"))
