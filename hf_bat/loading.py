@@ -127,14 +127,15 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
     try:
         embeddings = unwrap(model).get_input_embeddings()  # type: ignore[operator]
     except NotImplementedError:
-        return  # CANINE hashes characters into embeddings
+        # transformers raises this for CANINE, which hashes characters and has no table to compare with.
+        return
     rows = getattr(embeddings, "num_embeddings", None)
     if rows is None:
         return
     token, number = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if number >= rows:
         raise HfBatError(
-            f"the tokenizer {name} has the token {token!r} with the number {number}, but the model only "
+            f"the tokenizer {name} has the token {token!r} with the number {number}, but the model only has "
             f"embeddings for 0..{rows - 1}: call model.resize_token_embeddings(len(tokenizer)) and save the "
             "model, or use the model's own tokenizer"
         )

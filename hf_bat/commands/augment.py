@@ -24,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from hf_bat.perturbations.build import FICKLE_EDITS
 
     options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--casing")
-    parser.add_argument(
-        "--skipped-labels",
-        "--skipped_labels",
-        nargs="+",
-        default=[],
-        help="the negative label of a paraphrase task that is not built in",
-    )
+    options.add_shared(parser, *options.RULES)
     parser.add_argument(
         "--edits",
         nargs="+",
@@ -43,14 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="RULE",
         help="also rules whose label is known (without a name: the default ones for the task)",
-    )
-    parser.add_argument(
-        "--label-flip",
-        "--label_flip",
-        nargs="+",
-        default=[],
-        metavar="OLD=NEW",
-        help="single sentences: the label that an antonym gives",
     )
     parser.add_argument(
         "--copies",

@@ -130,6 +130,19 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
     "--seed": {"type": parse_seed, "default": 0, "help": "random seed (default: %(default)s)"},
+    "--skipped-labels": {
+        "also": ("--skipped_labels",),
+        "nargs": "+",
+        "default": [],
+        "help": "the negative label of a paraphrase task that is not built in",
+    },
+    "--label-flip": {
+        "also": ("--label_flip",),
+        "nargs": "+",
+        "default": [],
+        "metavar": "OLD=NEW",
+        "help": "single sentences: the label that an antonym gives",
+    },
     "--json": {"metavar": "FILE", "help": "write what is printed, and more, as JSON"},
     "--quiet": {
         "action": "store_true",
@@ -140,6 +153,8 @@ _SHARED: dict[str, dict[str, Any]] = {
 }
 TASK = ("--task", "--columns", "--label-column", "--label-names")
 MODEL = ("--model", "--model-from", "--tokenizer", "--revision", "--trust-remote-code")
+# What the rules of a command need to know beside the task.
+RULES = ("--skipped-labels", "--label-flip")
 DATA = (
     "--data", "--dataset-name", "--dataset-config-name", "--dataset-revision", "--split", "--token",
 )  # fmt: skip

@@ -21,24 +21,10 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms")
-    parser.add_argument(
-        "--skipped-labels",
-        "--skipped_labels",
-        nargs="+",
-        default=[],
-        help="the negative label of a paraphrase task that is not built in",
-    )
+    options.add_shared(parser, *options.RULES)
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON lines to write")
     parser.add_argument(
         "--rules", nargs="+", metavar="RULE", help="rules (default: the rules for the task)"
-    )
-    parser.add_argument(
-        "--label-flip",
-        "--label_flip",
-        nargs="+",
-        default=[],
-        metavar="OLD=NEW",
-        help="single sentences: the label that an antonym gives",
     )
     parser.add_argument(
         "--max-pairs",

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
+from full_disk import limit_files
 
 from hf_bat.attack import Attack, CallableModel
 from hf_bat.attack.answer_log import AnswerLog
@@ -158,16 +158,6 @@ def test_a_second_run_on_the_same_file_is_refused_and_the_first_is_as_alone(tmp_
     costs = [run.about["cost"]["synonym"] for run in (report, alone)]
     assert [costs[0][name] for name in kept] == [costs[1][name] for name in kept]
     assert list_names(tmp_path) == ["rows.jsonl"]
-
-
-@contextmanager
-def limit_files(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_gets_full_names_the_file_and_the_run_goes_on_later(tmp_path):

@@ -2,15 +2,14 @@
 
 import json
 import logging
-import resource
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import limit_files
 from training_helpers import made_rows, make_trainer, weights_of
 
 from hf_bat import HfBatError
@@ -146,17 +145,6 @@ def test_a_checkpoint_of_other_rows_is_named_and_of_other_micro_batches_is_not(r
     other.train(resume_from_checkpoint=checkpoint)
     assert "it differs in training rows;" in caplog.text
     assert read_run(run / "checkpoint-2")["training rows"] != read_run(run / "checkpoint-4")
-
-
-@contextmanager
-def limit_files(size):
-    """Let no file grow beyond a number of bytes, as on a disk that gets full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("share", [0.012, 0.5, 1.5, 2.09])
