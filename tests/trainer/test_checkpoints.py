@@ -68,9 +68,10 @@ def test_a_kill_at_any_stage_of_saving_resumes_from_the_checkpoint_before(
         trainer = make(run)
         trainer.train(resume_from_checkpoint=True)
     assert same_weights(trainer, trained)
-    skipped = [line for line in caplog.messages if "is skipped" in line]
-    assert len(skipped) == 1 and "checkpoint-4" in skipped[0] and "checkpoint-2" in skipped[0]
-    assert len(caplog.messages) == 1, "nothing else is wrong"
+    # Where the environment has CI, transformers' messages reach pytest too.
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("hf_bat")]
+    assert len(ours) == 1, "nothing else is wrong"
+    assert all(part in ours[0] for part in ("is skipped", "checkpoint-4", "checkpoint-2"))
     # What the kill left is replaced by the whole checkpoint.
     assert find_checkpoint(run) == str(run / "checkpoint-4")
 
