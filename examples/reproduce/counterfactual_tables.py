@@ -4,7 +4,8 @@
         --outcomes docs/results/counterfactual/snli
 
 `--collect` reads the results of `counterfactual.py` and keeps the outcome of each row in one small file per
-run, under `--outcomes`. The tables are computed from these files alone.
+run, under `--outcomes`. The tables are computed from these files only.
+`study_tables.py --pages` fills them into the pages.
 """
 
 from __future__ import annotations
@@ -48,6 +49,23 @@ FIGURES = (
     "one-word edits", "premise edits", "hypothesis edits", "obstinate errors", "fickle errors",
     *ATTACKS, "seen pairs", "unseen pairs", "rule pairs",
 )  # fmt: skip
+
+
+OVERVIEW = (
+    "accuracy", "lexical contradiction", "lexical entailment", "MNLI", "obstinate errors",
+    "antonym confident", "label-changing swaps kept", "other swaps kept", "synonym",
+)  # fmt: skip
+# Methods in the order of the tables; others follow by name.
+ORDER = (
+    "normal",
+    "label_flip",
+    "safer",
+    "a2t",
+    "pairwise",
+    "triplet",
+    "likelihood",
+    "counterfactual",
+)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -171,30 +189,72 @@ def resample(
     return list(rates[0]), list(rates[1]), percentile_interval(differences, 0.95)
 
 
-def print_tables(runs: dict[str, dict[int, dict[str, Outcomes]]], figures: Sequence[str]) -> None:
+def format_range(rates: Sequence[float]) -> str:
+    """Return the mean in percent, with the lowest and the highest of several seeds."""
+    mean = f"{100 * float(np.mean(rates)):.1f}"
+    return mean if len(rates) < 2 else f"{mean} ({100 * min(rates):.1f} to {100 * max(rates):.1f})"
+
+
+def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]) -> str:
+    """Return one line for each method, with the figures of `OVERVIEW`."""
+    figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
+    lines = [f"| method | seeds | {' | '.join(figures)} |", "|---" * (len(figures) + 2) + "|"]
+    for method in methods:
+        cells = [
+            format_range(rates)
+            if (rates := resample(runs[method], runs["normal"], name)[0])
+            else "–"
+            for name in figures
+        ]
+        lines.append(f"| {method} | {len(runs[method])} | {' | '.join(cells)} |")
+    units = [
+        max(
+            sum(whole for _, whole in run.get(name, {}).values()) for run in runs["normal"].values()
+        )
+        for name in figures
+    ]
+    counted = " | ".join(f"{number:,}" for number in units)
+    return "\n".join([*lines, f"| *counted in a run of normal* | | {counted} |"])
+
+
+def make_differences(
+    runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]
+) -> str:
+    """Return one line for each figure, with the difference of each method to normal training."""
     base = runs["normal"]
-    methods = sorted(runs, key=lambda method: (method != "normal", method))
-    print(f"| figure, % | {' | '.join(f'{m} ({len(runs[m])})' for m in methods)} |")
-    print(f"|---|{'---|' * len(methods)}")
-    for figure in figures:
+    head = " | ".join(f"{method} ({len(runs[method])})" for method in methods)
+    lines = [f"| figure, % | {head} |", "|---" * (len(methods) + 1) + "|"]
+    for figure in FIGURES:
         if not any(figure in run for run in base.values()):
             continue
         cells = []
         for method in methods:
             rates, base_rates, interval = resample(runs[method], base, figure)
-            if not rates:
+            if not rates or interval is None:
                 cells.append("–")
-                continue
-            mean = 100 * float(np.mean(rates))
-            cell = f"{mean:.1f}"
-            if method != "normal" and interval is not None:
+            elif method == "normal":
+                cells.append(format_range(rates))
+            else:
                 difference = 100 * float(np.mean(rates) - np.mean(base_rates))
                 low, high = (100 * end for end in interval)
-                cell += f" ({difference:+.1f}: {low:+.1f} to {high:+.1f})"
-            elif len(rates) > 1:
-                cell += f" ({100 * min(rates):.1f} to {100 * max(rates):.1f})"
-            cells.append(cell)
-        print(f"| {figure} | {' | '.join(cells)} |")
+                mean = 100 * float(np.mean(rates))
+                cells.append(f"{mean:.1f} ({difference:+.1f}: {low:+.1f} to {high:+.1f})")
+        lines.append(f"| {figure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_tables(folder: Path) -> dict[str, str]:
+    """Return the tables of one task's outcomes by name."""
+    runs = read_outcomes(folder)
+    if "normal" not in runs:
+        sys.exit(f"{folder} has no run of the normal method to compare with")
+    methods = sorted(
+        runs, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
+    )
+    return {
+        f"counterfactual-{folder.name}": make_overview(runs, methods),
+        f"counterfactual-{folder.name}-differences": make_differences(runs, methods),
+    }
 
 
 def main() -> None:
@@ -210,10 +270,8 @@ def main() -> None:
         if options.data is None:
             parser.error("--collect needs --data")
         collect(options.collect, options.data, options.outcomes, options.task)
-    runs = read_outcomes(options.outcomes)
-    if "normal" not in runs:
-        sys.exit(f"{options.outcomes} has no run of the normal method to compare with")
-    print_tables(runs, FIGURES)
+    for name, text in make_tables(options.outcomes).items():
+        print(f"### {name}\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import counterfactual_tables
 from experiments import EXPERIMENTS, Experiment, Setting
 from outputs import draw as draw_picture
 from outputs import format_markdown
@@ -577,6 +578,9 @@ def main() -> None:
     tables = make_tables(runs)
     if (args.folder.parent / "snli-triplet_clean.train.json").exists():
         tables["first-runs"] = "\n".join(list_first_runs(args.folder.parent))
+    for folder in sorted((args.folder.parent / "counterfactual").glob("*")):
+        if folder.is_dir():
+            tables |= counterfactual_tables.make_tables(folder)
     if args.pages:
         for path in _list_pages(args.pages):
             text = path.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """The counterfactual study: which rows are used for what, and how its tables count."""
 
 import argparse
+import gzip
 import importlib
 import json
 import sys
@@ -129,3 +130,27 @@ def test_interval_counts_the_spread_of_seeds(scripts):
     rates, _, interval = tables.resample(make_runs(method), make_runs(base), "accuracy")
     # Both seeds, the first one twice, or the second one twice.
     assert rates == [0, 1] and interval == (0, 1)
+
+
+def test_tables_of_kept_outcomes(scripts, tmp_path):
+    _, tables = scripts
+    made = {
+        "1-normal": {"accuracy": {"0": [1, 1], "1": [0, 1]}, "synonym": {"0": [1, 1], "1": [1, 1]}},
+        "2-normal": {"accuracy": {"0": [1, 1], "1": [1, 1]}, "synonym": {"0": [0, 1], "1": [0, 1]}},
+        "1-triplet": {"accuracy": {"0": [0, 1], "1": [0, 1]}},
+    }
+    folder = tmp_path / "snli"
+    folder.mkdir()
+    for name, outcomes in made.items():
+        content = gzip.compress(json.dumps(outcomes).encode())
+        (folder / f"{name}.json.gz").write_bytes(content)
+    made_tables = tables.make_tables(folder)
+    assert made_tables["counterfactual-snli"].splitlines()[2:] == [
+        "| normal | 2 | 75.0 (50.0 to 100.0) | 50.0 (0.0 to 100.0) |",
+        "| triplet | 1 | 0.0 | – |",
+        "| *counted in a run of normal* | | 2 | 2 |",
+    ]
+    differences = made_tables["counterfactual-snli-differences"].splitlines()
+    # One seed is in both methods: 0 of 2 rows against 1 of 2.
+    assert differences[2].startswith("| accuracy | 75.0 (50.0 to 100.0) | 0.0 (-50.0: ")
+    assert differences[3] == "| synonym | 50.0 (0.0 to 100.0) | – |"

@@ -25,7 +25,7 @@ def leaderboard(repository, monkeypatch):
 
 def import_script(repository, monkeypatch, script):
     monkeypatch.syspath_prepend(str(repository / "examples" / "reproduce"))
-    names = ("leaderboard", "study_tables", "experiments", "outputs")
+    names = ("leaderboard", "study_tables", "counterfactual_tables", "experiments", "outputs")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(script)
@@ -39,7 +39,7 @@ def write_tables(script, folder):
 
 def list_result_pages(repository):
     docs = repository / "docs"
-    pages = sorted((docs / "results").glob("*.md"))
+    pages = sorted((docs / "results").rglob("*.md"))
     pages += [repository / "README.md", docs / "results.md"]
     return {path: path.read_text(encoding="utf-8") for path in pages}
 
