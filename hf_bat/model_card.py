@@ -143,7 +143,7 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
         "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
         "fickle_edits": " or ".join(FICKLE_KINDS[edit].summary for edit in fickle),
         # A user's perturbations are used instead.
-        **trainer.describe_own_edits(),
+        **trainer.sources.describe_own(),
         "distance": args.distance,
         "pooling": args.pooling or get_default_pooling(model),
         # A weight is None without the label filter that it needs.

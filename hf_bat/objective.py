@@ -9,12 +9,14 @@ components for the log.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from datasets import Dataset
 from torch import nn
 
@@ -101,6 +103,49 @@ class Forward:
         # The mask selects in row-major order, the order of the versions.
         table = torch.zeros(versions.mask.shape, dtype=values.dtype, device=values.device)
         return Distances(table.masked_scatter(versions.mask, values), versions.mask)
+
+
+class FillerBatch(dict[str, Any]):
+    """A batch of one repeated row, with which a rank takes part in a step that has no rows for it.
+
+    It counts nothing, in the loss, its gradient and the means of the log. Its label is -100.
+    """
+
+    def with_labels(self) -> dict[str, Any]:
+        """Return the batch with a label that losses can read."""
+        return {**self, "labels": torch.zeros_like(self["labels"])}
+
+
+def drop_repeated_rows(batches: Iterable[Any], accelerator: Accelerator) -> Iterator[Any]:
+    """Yield batches without the rows that are there a second time to give all ranks as many batches."""
+    for batch in batches:
+        size = len(batch["labels"]) if "labels" in batch else 0
+        kept = count_new_rows(size, accelerator)
+        if kept == size:
+            yield batch
+            continue
+        cut = {name: values[: max(kept, 1)] for name, values in batch.items()}
+        # Trainer does not count this label for a user's loss.
+        ignored = torch.full_like(cut["labels"], -100)
+        yield cut if kept else FillerBatch({**cut, "labels": ignored})
+
+
+def count_new_rows(size: int, accelerator: Accelerator) -> int:
+    """Count the first rows of the batch of `size` rows just loaded that are not repeated ones.
+
+    accelerate fills the last batches of all ranks with rows from the start of the data.
+    """
+    state = accelerator.gradient_state
+    if accelerator.num_processes == 1 or not size or not state.end_of_dataloader:
+        return size
+    sampler = state.active_dataloader.batch_sampler
+    # The loader of a resumed run skips batches of the sampler.
+    sampler = sampler.batch_sampler if isinstance(sampler, SkipBatchSampler) else sampler
+    is_shard = isinstance(sampler, BatchSamplerShard) and sampler.num_processes > 1
+    if not is_shard or not sampler.even_batches or sampler.drop_last:
+        return size
+    rows = len(state.active_dataloader.dataset) % (size * sampler.num_processes)
+    return min(max(rows - size * sampler.process_index, 0), size) if rows else size
 
 
 def select_anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import EvalPrediction, Trainer
@@ -40,7 +38,7 @@ from hf_bat.checkpoints import (
     warn_about_differences,
 )
 from hf_bat.collator import PerturbationCollator
-from hf_bat.counterfactual.rules import RuleSet, build_rules
+from hf_bat.counterfactual.rules import RuleSet
 from hf_bat.data import add_lengths, prepare_dataset
 from hf_bat.device import disable_cudnn_attention, get_double_dtype, warn_about_bf16
 from hf_bat.errors import HfBatError, describe_cause
@@ -53,6 +51,7 @@ from hf_bat.metrics.task import build_compute_metrics
 from hf_bat.objective import (
     CHUNK_SIZE,
     KINDS,
+    FillerBatch,
     Forward,
     LossMeter,
     Term,
@@ -61,22 +60,17 @@ from hf_bat.objective import (
     check_terms,
     compute_mean_weight,
     count_items,
+    count_new_rows,
+    drop_repeated_rows,
     mean_over,
     run_forward,
     summarize_distances,
 )
-from hf_bat.perturbations import (
-    AntonymPerturbation,
-    Perturbation,
-    SynonymPerturbation,
-    build_fickle,
-    build_obstinate,
-    build_perturbations,
-)
-from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
+from hf_bat.perturbations import Perturbation
 from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
+from hf_bat.sources import EditSources
 from hf_bat.streams import RowStream, is_stream
 from hf_bat.tasks import Task, get_task
 from hf_bat.training_args import (
@@ -87,17 +81,6 @@ from hf_bat.training_args import (
 )
 
 logger = logging.getLogger(__name__)
-
-
-class FillerBatch(dict[str, Any]):
-    """A batch of one repeated row, with which a rank takes part in a step that has no rows for it.
-
-    It counts nothing, in the loss, its gradient and the means of the log. Its label is -100.
-    """
-
-    def with_labels(self) -> dict[str, Any]:
-        """Return the batch with a label that losses can read."""
-        return {**self, "labels": torch.zeros_like(self["labels"])}
 
 
 class BalancedTrainer(Trainer):
@@ -169,16 +152,14 @@ class BalancedTrainer(Trainer):
         if method is not None:
             args = args.copy_with_method(method)
         self.task = get_task(task) if task is not None else None
-        self._synonyms, self._antonyms = synonyms, antonyms
-        self._own_perturbations = dict(zip(KINDS, (fickle, obstinate), strict=False))
+        #: What the run draws from.
+        self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate)
         self._own_collator = data_collator
-        self._rules: tuple[Any, RuleSet] | None = None
-        self._perturbation_cache: dict[Any, tuple[tuple[Any, Any], tuple[Any, Any]]] = {}
         self._eval_rows: dict[str | None, Any] = {}
         tables = synonyms is not None or antonyms is not None
         loss = kwargs.get("compute_loss_func")
         check_inputs(args, self.task, data_collator, processing_class, tables, loss)
-        check_perturbations(args, self.task, data_collator, self._own_perturbations)
+        check_perturbations(args, self.task, data_collator, self.sources.own)
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
         )
@@ -200,7 +181,6 @@ class BalancedTrainer(Trainer):
         if args.contrastive_chunk is not None:
             self._check_whole_model("contrastive_chunk=")
         self.steps_per_epoch = 1
-        self._defense = self._read_defense()
         # Mean class weight of the evaluation set. Needed because Trainer weights batch losses by
         # batch size.
         self._mean_class_weight: float | None = None
@@ -317,38 +297,18 @@ class BalancedTrainer(Trainer):
     @property
     def perturbations(self) -> tuple[Any, Any]:
         """The fickle and the obstinate perturbation: yours, or made from the tables and options."""
-        return self._build_perturbations()[0]
+        return self.sources.perturbations
 
     @property
-    def _words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
-        """The synonyms and antonyms of the tables, whatever else is drawn."""
-        return self._build_perturbations()[1]
+    def canonicalizer(self) -> Canonicalizer | None:
+        """The preprocessing defense over the words of the synonym table; `None` without one."""
+        return self.sources.canonicalizer
 
-    def _build_perturbations(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """Return the fickle and the obstinate perturbation, and the synonyms and antonyms."""
-        args, own = self.args, self._own_perturbations
-        tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
-        edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
-        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
-        # Keyed by options, because a hyperparameter search changes them between runs.
-        if key not in self._perturbation_cache:
-            # The defense is over the same table; see `Canonicalizer` for why it is not the default.
-            use_wordnet = self._synonyms is None and args.canonicalize
-            synonyms = "wordnet" if use_wordnet else self._synonyms
-            synonym, antonym = build_perturbations(synonyms, self._antonyms, *tables)
-            fickle = own["fickle"] or build_fickle(synonym, key[2])
-            if own["obstinate"] is not None:
-                obstinate = filter_edits(own["obstinate"], edits[1])
-            else:
-                obstinate = build_obstinate(antonym, *edits)
-            self._perturbation_cache = {key: ((fickle, obstinate), (synonym, antonym))}
-        return self._perturbation_cache[key]
-
-    def describe_own_edits(self) -> dict[str, str]:
-        """Return what the model card says of a user's perturbations, by its variable; empty without them."""
-        variables = {"fickle": "fickle_edits", "obstinate": "edits"}
-        own = self._own_perturbations.items()
-        return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}
+    @property
+    def rules(self) -> RuleSet:
+        """The rules of labeled edits, made from the options and prepared on the training rows."""
+        assert self.task is not None
+        return self.sources.make_rules(self.task, self.model.config, self.train_dataset or ())
 
     def used_perturbations(self) -> tuple[Perturbation | RuleSet, ...]:
         """Return what the method draws from: perturbations, and rules."""
@@ -363,36 +323,6 @@ class BalancedTrainer(Trainer):
         if kind == "counterfactual":
             return self.rules
         return self.perturbations[KINDS.index(kind)]
-
-    def _read_defense(self) -> tuple[bool, str] | None:
-        """Return the options that the preprocessing defense depends on; `None` without one."""
-        args = self.args
-        return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
-
-    @cached_property
-    def canonicalizer(self) -> Canonicalizer | None:
-        """The preprocessing defense over the words of the synonym table; `None` without one."""
-        if not self.args.canonicalize:
-            return None
-        return Canonicalizer(self._words[0].table, self.args.casing)
-
-    @property
-    def rules(self) -> RuleSet:
-        """The rules of labeled edits, made from the options and prepared on the training rows."""
-        args, task = self.args, self.task
-        assert task is not None
-        fickle = None if self._synonyms is None else self._words[0]
-        flip = tuple(args.label_flip or ())
-        chosen = None if args.rules is None else tuple(args.rules)
-        key = (fickle, chosen, args.held_out_pairs, flip)
-        if self._rules is None or self._rules[0] != key:
-            labels = reconcile_labels(task, self.model.config)
-            names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
-            rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, flip)
-            rows = self.train_dataset or ()
-            rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
-            self._rules = (key, rules)
-        return self._rules[1]
 
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
         """Make the collator that draws what the method needs."""
@@ -421,11 +351,7 @@ class BalancedTrainer(Trainer):
             warn_about_half(self.model)
         if self.task is not None:
             check_length(self.model.config, self.args.max_seq_length, "max_seq_length")
-        if self._defense != self._read_defense():
-            raise HfBatError(
-                "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
-                "because evaluation has the same defense: make another trainer"
-            )
+        self.sources.check_defense()
         self.train_dataset = self._prepare_training(self.train_dataset)
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
@@ -552,7 +478,7 @@ class BalancedTrainer(Trainer):
             self.begins_epoch = False
             self._draw_workers_seed()
         batches, num_items = super().get_batch_samples(
-            map(self._drop_repeated_rows, epoch_iterator), num_batches, device
+            drop_repeated_rows(epoch_iterator, self.accelerator), num_batches, device
         )
         if batches and "labels" in batches[0]:
             if self.task is None and self.compute_loss_func is None:
@@ -564,37 +490,6 @@ class BalancedTrainer(Trainer):
             totals = self.accelerator.reduce(totals.to(device), reduction="sum")
             self._window = dict(zip(counts[0], totals.unbind(), strict=True))
         return batches, num_items
-
-    def _drop_repeated_rows(self, batch: Any) -> Any:
-        """Keep the rows of a batch that are not there a second time, to give all ranks as many batches."""
-        if "labels" not in batch:
-            return batch
-        size = len(batch["labels"])
-        kept = self._count_new_rows(size)
-        if kept == size:
-            return batch
-        cut = {name: values[: max(kept, 1)] for name, values in batch.items()}
-        if kept:
-            return cut
-        # Trainer does not count this label for a user's loss.
-        return FillerBatch({**cut, "labels": torch.full_like(cut["labels"], -100)})
-
-    def _count_new_rows(self, size: int) -> int:
-        """Count the first rows of the batch of `size` rows just loaded that are not repeated ones.
-
-        accelerate fills the last batches of all ranks with rows from the start of the data.
-        """
-        state = self.accelerator.gradient_state
-        if self.accelerator.num_processes == 1 or not state.end_of_dataloader:
-            return size
-        sampler = state.active_dataloader.batch_sampler
-        # The loader of a resumed run skips batches of the sampler.
-        sampler = sampler.batch_sampler if isinstance(sampler, SkipBatchSampler) else sampler
-        is_shard = isinstance(sampler, BatchSamplerShard) and sampler.num_processes > 1
-        if not is_shard or not sampler.even_batches or sampler.drop_last:
-            return size
-        rows = len(state.active_dataloader.dataset) % (size * sampler.num_processes)
-        return min(max(rows - size * sampler.process_index, 0), size) if rows else size
 
     def _count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         args = self.args
@@ -631,8 +526,8 @@ class BalancedTrainer(Trainer):
             The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
         """
         args, method, counts = self.args, self.args.get_method(), self._count(inputs)
-        is_filler = isinstance(inputs, FillerBatch)
-        inputs = inputs.with_labels() if isinstance(inputs, FillerBatch) else inputs
+        if is_filler := isinstance(inputs, FillerBatch):
+            inputs = inputs.with_labels()
         settings = LossSettings.from_arguments(args)
         pooling = None
         if method.needs_vectors(settings.weights):
@@ -651,7 +546,7 @@ class BalancedTrainer(Trainer):
         output, labels = SequenceClassifierOutput(logits=forward.logits), inputs["labels"]
         if not model.training and not forward.versions:
             # Trainer weights the loss of a batch by its rows that are not repeated.
-            kept = max(self._count_new_rows(len(labels)), 1)
+            kept = max(count_new_rows(len(labels), self.accelerator), 1)
             labels = labels[:kept]
             forward = Forward(forward.logits[:kept], labels, None, {})
             if num_items_in_batch is not None:
@@ -782,8 +677,8 @@ class BalancedTrainer(Trainer):
             max_length=args.max_seq_length,
             label_filter=args.attack_label_filter,
             canonicalizer=self.canonicalizer,
-            synonyms=self._synonyms,
-            antonyms=self._antonyms,
+            synonyms=self.sources.synonyms,
+            antonyms=self.sources.antonyms,
         )
 
     def _make_contrast_meter(self) -> ContrastMeter | None:
@@ -799,7 +694,7 @@ class BalancedTrainer(Trainer):
         if not args.get_method().attack_recipe or self.task is None:
             return None
         self._check_whole_model(f"method={args.method!r}")
-        synonyms, antonyms = (perturbation.table for perturbation in self._words)
+        synonyms, antonyms = (perturbation.table for perturbation in self.sources.words)
         return RowAttacker(
             args, self.task, self.processing_class, synonyms, antonyms, self.canonicalizer
         )

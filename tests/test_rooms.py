@@ -21,7 +21,7 @@ methods objective pooling collator device loading
 attack
 certificate evaluation
 callbacks a2t training_args
-saved_perturbations preview model_card checkpoints
+sources saved_perturbations preview model_card checkpoints
 trainer
 plots run_arguments
 finetune

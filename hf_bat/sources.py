@@ -1,0 +1,120 @@
+"""What a trainer draws from: perturbations, rules and the preprocessing defense, made from its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from hf_bat.canonicalize import Canonicalizer
+from hf_bat.counterfactual.rules import RuleSet, build_rules
+from hf_bat.errors import HfBatError
+from hf_bat.labels import reconcile_labels
+from hf_bat.lexicon.table import TableSource
+from hf_bat.objective import KINDS
+from hf_bat.perturbations import (
+    AntonymPerturbation,
+    Perturbation,
+    SynonymPerturbation,
+    build_fickle,
+    build_obstinate,
+    build_perturbations,
+)
+from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
+from hf_bat.tasks import Task
+
+
+class EditSources:
+    """The perturbations, rules and defense of a run.
+
+    They are made again when the options that they depend on have changed, because a hyperparameter search
+    changes options between runs.
+
+    Args:
+        args: `BalancedTrainingArguments`; read each time.
+        synonyms: Table of the fickle versions; see `BalancedTrainer`.
+        antonyms: Table of the obstinate versions.
+        fickle: The user's perturbation; `None` to make one.
+        obstinate: The same for obstinate versions.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        synonyms: TableSource | None,
+        antonyms: TableSource | None,
+        fickle: Perturbation | None,
+        obstinate: Perturbation | None,
+    ):
+        self.args, self.synonyms, self.antonyms = args, synonyms, antonyms
+        self.own = dict(zip(KINDS, (fickle, obstinate), strict=True))
+        self._defense = self._read_defense()
+        self._perturbations: tuple[Any, tuple[Any, Any], tuple[Any, Any]] | None = None
+        self._rules: tuple[Any, RuleSet] | None = None
+
+    @property
+    def perturbations(self) -> tuple[Any, Any]:
+        """The fickle and the obstinate perturbation: the user's, or made from the tables and options."""
+        return self._build()[0]
+
+    @property
+    def words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
+        """The synonyms and antonyms of the tables, whatever else is drawn."""
+        return self._build()[1]
+
+    def _build(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        args, own = self.args, self.own
+        tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
+        edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
+        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
+        if self._perturbations is None or self._perturbations[0] != key:
+            # The defense is over the same table; see `Canonicalizer` for why it is not the default.
+            use_wordnet = self.synonyms is None and args.canonicalize
+            synonyms = "wordnet" if use_wordnet else self.synonyms
+            synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
+            fickle = own["fickle"] or build_fickle(synonym, key[2])
+            if own["obstinate"] is not None:
+                obstinate = filter_edits(own["obstinate"], edits[1])
+            else:
+                obstinate = build_obstinate(antonym, *edits)
+            self._perturbations = (key, (fickle, obstinate), (synonym, antonym))
+        return self._perturbations[1:]
+
+    def make_rules(self, task: Task, config: Any, rows: Iterable[Any]) -> RuleSet:
+        """Return the rules of labeled edits, prepared on training rows, with the model's label names."""
+        args = self.args
+        fickle = None if self.synonyms is None else self.words[0]
+        flip = tuple(args.label_flip or ())
+        key = (fickle, None if args.rules is None else tuple(args.rules), args.held_out_pairs, flip)
+        if self._rules is None or self._rules[0] != key:
+            labels = reconcile_labels(task, config)
+            names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
+            rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, flip)
+            rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
+            self._rules = (key, rules)
+        return self._rules[1]
+
+    @cached_property
+    def canonicalizer(self) -> Canonicalizer | None:
+        """The preprocessing defense over the words of the synonym table; `None` without one."""
+        if not self.args.canonicalize:
+            return None
+        return Canonicalizer(self.words[0].table, self.args.casing)
+
+    def check_defense(self) -> None:
+        """Raise unless the options of the defense are those of the start, which evaluation has."""
+        if self._defense != self._read_defense():
+            raise HfBatError(
+                "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
+                "because evaluation has the same defense: make another trainer"
+            )
+
+    def _read_defense(self) -> tuple[bool, str] | None:
+        args = self.args
+        return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
+
+    def describe_own(self) -> dict[str, str]:
+        """Return what the model card says of the user's perturbations, by its variable."""
+        variables = {"fickle": "fickle_edits", "obstinate": "edits"}
+        own = self.own.items()
+        return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}
