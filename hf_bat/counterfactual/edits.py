@@ -6,7 +6,7 @@ leave the sentence true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -88,7 +88,9 @@ def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         if not others or sentence.tags[place] or sentence.is_in_compound(place):
             continue
         is_name = sentence.tokens[place][1][:1].isupper() and may_be_name(word)
-        if is_name != may_be_name(others[0]) or (is_name and place == 0):
+        # A class of names, such as nationalities. "Red" may be a name, but the class of colors is none.
+        has_names = all(map(may_be_name, others))
+        if is_name != has_names or (is_name and place == 0):
             continue
         for new in others:
             if new not in sentence.words and new not in synonyms.get(word, ()):
@@ -151,7 +153,7 @@ EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
 }
 # How often a kind is drawn. A negation fits nearly every sentence and a class of words few, so that with
 # equal chances a model hardly saw two colors.
-_KIND_WEIGHTS = {"antonym": 2.0, "sister": 4.0, "number": 4.0, "posture": 1.0, "negation": 1.0}
+_KIND_WEIGHTS = {"antonym": 4.0, "sister": 8.0, "number": 8.0, "posture": 2.0, "negation": 1.0}
 
 
 def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
@@ -161,14 +163,19 @@ def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def draw_exclusive(
-    sentence: Sentence, rng: RandomSource, is_allowed: Callable[[ExclusiveEdit], bool] | None = None
-) -> ExclusiveEdit | None:
-    """Draw a kind of exclusive edit by its weight, then a word, then an edit of the word.
+    sentences: Sequence[Sentence],
+    rng: RandomSource,
+    is_allowed: Callable[[ExclusiveEdit], bool] | None = None,
+) -> tuple[Sentence, ExclusiveEdit] | None:
+    """Draw a kind of exclusive edit by its weight, then a sentence and a word, then an edit of the word.
 
     Args:
-        sentence: The sentence.
+        sentences: Sentences, one of which is edited.
         rng: Source of randomness.
         is_allowed: Which edits may be drawn. If `None`, all.
+
+    Returns:
+        The sentence and its edit; `None` if there is no edit.
     """
     kinds = list(EXCLUSIVE_EDITS)
     # One kind at a time, because listing all of them would take most of a draw.
@@ -181,12 +188,14 @@ def draw_exclusive(
                 kind = candidate
                 break
         kinds.remove(kind)
-        edits = list(EXCLUSIVE_EDITS[kind](sentence))
-        if is_allowed is not None:
-            edits = list(filter(is_allowed, edits))
-        if edits:
-            place = choose(sorted({edit.place for edit in edits}), rng)
-            return choose([edit for edit in edits if edit.place == place], rng)
+        places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
+        for i, sentence in enumerate(sentences):
+            for edit in EXCLUSIVE_EDITS[kind](sentence):
+                if is_allowed is None or is_allowed(edit):
+                    places.setdefault((i, edit.place), []).append(edit)
+        if places:
+            place = choose(sorted(places), rng)
+            return sentences[place[0]], choose(places[place], rng)
     return None
 
 

@@ -54,9 +54,10 @@ class Swap(Rule):
         if label != ENTAILMENT:
             return None
         premise, hypothesis = texts
-        edit = draw_exclusive(Sentence(hypothesis), rng, self._make_test(premise))
-        if edit is None:
+        drawn = draw_exclusive([Sentence(hypothesis)], rng, self._make_test(premise))
+        if drawn is None:
             return None
+        _, edit = drawn
         return self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
 
     def _make_test(self, premise: str) -> Callable[[ExclusiveEdit], bool]:
@@ -106,17 +107,22 @@ class SelfPair(Rule):
                 yield self.make(pair[::-1], self._different, exclusive.kind, words)
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        if rng.random() < 0.5:
+            drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng)
+            if drawn is not None:
+                sentence, edit = drawn
+                pair = self.make(
+                    (sentence.text, edit.text), self._different, edit.kind, get_words(edit)
+                )
+                return pair if rng.random() < 0.5 else reverse(pair)
         text = choose(texts, rng)
-        edit = draw_exclusive(Sentence(text), rng)
-        if edit is not None and rng.random() < 0.5:
-            pair = self.make((text, edit.text), self._different, edit.kind, get_words(edit))
-            return pair if rng.random() < 0.5 else reverse(pair)
         # The fickle self of an edited sentence too: else each negated sentence would be contradicted.
-        base = edit.text if edit is not None and rng.random() < 0.5 else text
-        version = self.fickle.sample((base,), rng)
+        if rng.random() < 0.5 and (drawn := draw_exclusive([Sentence(text)], rng)) is not None:
+            text = drawn[1].text
+        version = self.fickle.sample((text,), rng)
         if version is None:
             return None
-        pair = self.make((base, version[0]), self._same, "synonym")
+        pair = self.make((text, version[0]), self._same, "synonym")
         return pair if rng.random() < 0.5 else reverse(pair)
 
 
