@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--task", choices=list(STUDIES), default="snli")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
                         help='another method of your own: "name: --method ... --rules ..."')  # fmt: skip
     parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")

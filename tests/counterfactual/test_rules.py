@@ -7,6 +7,7 @@ import pytest
 
 from hf_bat import get_task
 from hf_bat.counterfactual.base import Rule
+from hf_bat.counterfactual.edits import list_sisters
 from hf_bat.counterfactual.inference import (
     Detail,
     Drop,
@@ -18,6 +19,7 @@ from hf_bat.counterfactual.inference import (
 )
 from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
 from hf_bat.counterfactual.rules import RULES, build_rules, is_held_out, register_rule
+from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations import SynonymPerturbation, build_perturbations
 from hf_bat.perturbations.sampler import DrawSource
@@ -170,6 +172,35 @@ def test_categories_follow_number():
 def test_edits_read_well(text, forbidden):
     pairs = SelfPair(SYNONYMS).list_pairs((text,), "neutral")
     assert forbidden.lower() not in {t.lower() for pair in pairs for t in pair.texts}
+
+
+COLORS = ("red", "blue", "green", "yellow", "black", "white", "gray", "brown", "pink", "purple")
+
+
+@pytest.mark.parametrize("word", [*COLORS, "dog", "wolf", "bread", "metal"])
+def test_a_class_in_which_a_word_may_be_a_name_is_edited(word):
+    # WordNet knows a Red and a Wolf who are people.
+    assert any(edit.old == word for edit in list_sisters(Sentence(f"There is a {word} one.")))
+
+
+@pytest.mark.parametrize("text", ["I met Mr Brown.", "I met Mr Wolf.", "They polish it."])
+def test_a_name_is_not_edited_as_a_common_word(text):
+    assert not list(list_sisters(Sentence(text)))
+
+
+def test_a_name_of_a_class_of_names_is_edited():
+    edits = list_sisters(Sentence("A young Polish man smiles."))
+    assert "A young Russian man smiles." in {edit.text for edit in edits}
+
+
+def test_a_self_pair_edits_numbers_and_colors_of_either_sentence_first():
+    texts = ("Two dogs run.", "Animals that nobody owns are outside.")
+    rule = SelfPair(SYNONYMS)
+    drawn = [rule.draw(texts, "neutral", random.Random(i)) for i in range(300)]
+    kinds = Counter(
+        pair.kind for pair in drawn if pair is not None and pair.label == "contradiction"
+    )
+    assert kinds["number"] > kinds["negation"] > 0
 
 
 def test_an_aligned_edit_makes_duplicates_different():
