@@ -23,7 +23,7 @@ from transformers import TrainingArguments
 
 from hf_bat.attack.ranks import rank_and_world
 from hf_bat.errors import HfBatError
-from hf_bat.files import read_json, read_json_object, write_json
+from hf_bat.files import parse_json, read_json, read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +108,10 @@ def find_damage(path: Path) -> str | None:
         named = any((part / name).is_file() for part in path.iterdir() for name in _WEIGHTS)
         return None if named else "it has no weights"
     if weights.name.endswith(".index.json"):
-        shards = read_json_object(weights).get("weight_map", {}).values()
-        lost = sorted({shard for shard in shards if not (path / shard).is_file()})
+        shards = read_json_object(weights).get("weight_map")
+        if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
+            return f"{weights.name} is damaged"
+        lost = sorted({shard for shard in shards.values() if not (path / shard).is_file()})
         return f"it has no {lost[0]}" if lost else None
     return None
 
@@ -154,7 +156,7 @@ def _is_cut_short(file: Path) -> bool:
             return not zipfile.is_zipfile(file)
         if file.suffix == ".safetensors":
             return file.stat().st_size != _read_promised_size(file)
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+    except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error):
         return True
     return False
 
@@ -166,7 +168,9 @@ def _read_promised_size(file: Path) -> int:
         # A damaged length must not take all memory.
         if length > file.stat().st_size:
             raise ValueError("the header is cut short")
-        header = json.loads(stream.read(length))
+        header = parse_json(stream.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("the header is no table of tensors")
     ends = (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     return 8 + length + max(ends, default=0)
 

@@ -26,7 +26,7 @@ from hf_bat.console import (
     interrupt_on_sigterm,
     strip_log_escapes,
 )
-from hf_bat.errors import HfBatError, describe_failure, find_unknown_option, suggest
+from hf_bat.errors import HfBatError, describe_failure, find_wrong_option, suggest
 from hf_bat.version import __version__
 
 # Module of `hf_bat.commands` -> the line that `hf-bat --help` shows, in this order.
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else list(args)
         # Now, because otherwise a misspelled option is reported as the one that is missing.
         if not self._subparsers:
-            wrong = find_unknown_option(words, self._option_string_actions, abbreviate=False)
+            wrong = find_wrong_option(words, self._option_string_actions, abbreviate=False)
             if wrong is not None:
                 self.error(wrong)
         return super().parse_known_args(words, namespace)

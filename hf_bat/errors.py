@@ -34,10 +34,8 @@ def suggest(value: object, known: Collection[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def find_unknown_option(
-    words: Sequence[str], known: Collection[str], abbreviate: bool
-) -> str | None:
-    """Return what is wrong with the first word of a command line that looks like an unknown option.
+def find_wrong_option(words: Sequence[str], known: Collection[str], abbreviate: bool) -> str | None:
+    """Return what is wrong with the first word of a command line that is an unknown option or is empty.
 
     Args:
         words: Words of the command line, without the command.
@@ -45,18 +43,28 @@ def find_unknown_option(
         abbreviate: Whether an option may be shortened.
 
     Example:
-        >>> find_unknown_option(["--modle", "m"], ["--model", "--data"], False)
+        >>> find_wrong_option(["--modle", "m"], ["--model", "--data"], False)
         "unknown option --modle (did you mean '--model'?)"
+        >>> find_wrong_option(["--data", ""], ["--model", "--data"], False)
+        '--data has an empty value; give it one, or leave the option out'
     """
+    option = None
     for word in words:
-        name = word.partition("=")[0]
+        name, sign, value = word.partition("=")
         if word == "--":
             return None
         # A word with spaces is a value, such as the options of a sweep's runs.
-        if not word.startswith("--") or " " in word or name in known:
-            continue
-        if not abbreviate or not any(option.startswith(name) for option in known):
+        is_option = word.startswith("--") and " " not in word
+        is_known = name in known or (abbreviate and any(o.startswith(name) for o in known))
+        if is_option and not is_known:
             return f"unknown option {name}{suggest(name, known)}"
+        option = name if is_option else option
+        # From a shell's variable that is not set. An empty path would be the working folder, or no output.
+        # The texts of an input may be empty.
+        if option != "--text" and (not word or (is_option and sign and not value)):
+            if option is None:
+                return "an argument is empty; give it a value, or leave it out"
+            return f"{option} has an empty value; give it one, or leave the option out"
     return None
 
 

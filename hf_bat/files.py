@@ -232,9 +232,11 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Permissions do not tell, for example on a file system that is read only.
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        # Permissions do not tell: the file system may be read only, or full.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" " * 4096)
+            file.flush()
+        return folder
     except OSError as error:
         raise HfBatError(f"cannot write to output_dir {folder}: {error.strerror}") from error
 

@@ -53,6 +53,7 @@ from hf_bat.training_args import BalancedTrainingArguments
 
 logger = logging.getLogger(__name__)
 
+_MAX_VALUES = 10_000  # of a configuration file, which has a few hundred at most
 _LIMITS = {
     "train": "max_train_samples",
     "validation": "max_eval_samples",
@@ -455,7 +456,23 @@ def _read_configuration(path: str) -> dict[str, Any]:
         raise HfBatError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise HfBatError(f"{path} must map names of flags to values")
+    _check_size(content, path)
     return content
+
+
+def _check_size(content: dict[str, Any], path: str) -> None:
+    """Check that a YAML file's aliases, which may repeat or hold each other, do not make it endless."""
+    nodes: list[Any] = [content]
+    count = 0
+    while nodes:
+        node = nodes.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise HfBatError(
+                f"{path} has more than {_MAX_VALUES:,} values, aliases counted in full"
+            )
+        if isinstance(node, (dict, list)):
+            nodes += node.values() if isinstance(node, dict) else node
 
 
 def parse_arguments(

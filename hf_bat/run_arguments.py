@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from hf_bat.errors import HfBatError, find_unknown_option
+from hf_bat.errors import HfBatError, find_wrong_option
 from hf_bat.tasks import TASKS
 
 
@@ -22,7 +22,7 @@ def make_parser(*classes: Any, message: str, **options: Any) -> Any:
 
         def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
             words = sys.argv[1:] if args is None else list(args)
-            wrong = find_unknown_option(words, self._option_string_actions, abbreviate=True)
+            wrong = find_wrong_option(words, self._option_string_actions, abbreviate=True)
             if wrong is not None:
                 self.error(wrong)
             return super().parse_known_args(words, namespace)

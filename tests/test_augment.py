@@ -156,3 +156,32 @@ def test_rows_are_pushed_with_their_card(monkeypatch):
 def test_augmenting_nothing_is_an_error(options, word):
     with pytest.raises(HfBatError, match=word):
         augment_rows(ROWS, SNLI, **options)
+
+
+@pytest.mark.parametrize(
+    ("output", "data", "word"),
+    [
+        ("old", "old/data.jsonl", "overwrite"),  # its own source
+        ("project", "rows.jsonl", "README.md"),
+        ("rows.jsonl", "rows.jsonl", "File exists"),
+        ("rows.jsonl/new", "rows.jsonl", "Not a directory"),
+    ],
+)
+def test_unsuitable_folders_are_refused_before_the_edits(
+    output, data, word, tmp_path, monkeypatch, capsys
+):
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    for name, content in {
+        "old/data.jsonl": lines, "old/README.md": "Card.", "project/README.md": "Mine.", "rows.jsonl": lines,
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(
+        "hf_bat.augment.augment_rows", lambda *_, **__: pytest.fail("began to work")
+    )
+    words = ["augment", "--task", "snli", "--data", tmp_path / data, "--edits", "typo"]
+    assert main([*map(str, words), "--output-dir", str(tmp_path / output)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert word in error and output in error
+    assert before == {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}

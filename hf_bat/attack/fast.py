@@ -123,6 +123,16 @@ def _compute_product(
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
+def gains_by_packing(dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether oneDNN's packed product is worth trying: whether torch's own is not faster.
+
+    In float32 MKL's is the faster one with AVX2, and the slower one with AVX-512 on processors of AMD; see
+    docs/benchmarks/attack.md.
+    """
+    has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return dtype != torch.float32 or has_avx512 or not torch.backends.mkl.is_available()
+
+
 @cache
 def can_pack(dtype: torch.dtype = torch.float32) -> bool:
     """Return whether oneDNN's packed product works here.

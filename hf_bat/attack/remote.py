@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hf_bat.errors import HfBatError, check_integer, describe_cause
+from hf_bat.files import parse_json
 from hf_bat.perturbations.base import Texts
 
 # Seconds before the first retry; each later one waits twice as long, up to the longest.
@@ -57,8 +58,10 @@ class AnswerCache:
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 model, texts, answer = entry["model"], tuple(entry["input"]), entry["answer"]
+                if not all(isinstance(text, str) for text in texts):
+                    raise ValueError("an input is not texts")
             except (ValueError, KeyError, TypeError) as error:
                 # A kill can cut a line; the question is asked again.
                 if line.startswith(_LINE_START[: len(line)]):

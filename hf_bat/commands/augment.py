@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from hf_bat.commands import options
 from hf_bat.errors import HfBatError
-from hf_bat.files import write_json
+from hf_bat.files import make_folder, write_json
 
 HELP = """\
 write your rows with edited copies of known label: edits that keep it (synonyms, typing errors), and edits
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.edits:
         check_fickle_edits(args.edits)
     options.check_outputs(args, "json")
+    _check_folder(Path(args.output_dir), args)
     data = options.load_data(args, task)
     task = with_label_names(task, find_label_names(data, task))
     synonym, _ = build_perturbations(args.synonyms, casing=args.casing)
@@ -85,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         names = find_labels(data, task, None)[1].model_names
         fickle = None if args.synonyms is None else synonym
         rules = build_rules(task, names, fickle, args.rules or None, 0.0, args.label_flip)
+    # Before the edits, which may take minutes.
+    make_folder(args.output_dir)
     augmented = augment_rows(
         data,
         task,
@@ -108,3 +112,18 @@ def run(args: argparse.Namespace) -> int:
         address = augmented.push_to_hub(args.push, private=args.private or None, token=args.token)
         print(f"pushed: {address}")
     return 0
+
+
+def _check_folder(folder: Path, args: argparse.Namespace) -> None:
+    """Check that the data set replaces neither its source nor a file of something else."""
+    from hf_bat.augment import ROWS_FILE
+
+    if (folder / ROWS_FILE).exists():
+        options.check_outputs(
+            argparse.Namespace(**vars(args), **{"output-dir": folder / ROWS_FILE}), "output-dir"
+        )
+    elif (folder / "README.md").exists():
+        raise HfBatError(
+            f"--output-dir {folder} has a README.md of something else, which the card would replace; name "
+            "another folder"
+        )

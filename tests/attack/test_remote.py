@@ -430,3 +430,24 @@ def test_a_sentence_gives_the_only_label_that_it_names(text, label):
     assert explain_missing(answer) == expected
     if label is not None:
         assert answer.tolist() == [float(i == label) for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"model": "m", "input": [["a"]], "answer": 1}',
+        '{"model": "m", "input": [1, 2], "answer": 1}',
+        '{"model": "m", "input": 1, "answer": 1}',
+        '["model"]',
+    ],
+)
+def test_foreign_lines_of_a_cache_are_refused_or_asked_again(line, tmp_path):
+    cache = tmp_path / "answers.jsonl"
+    good = {"model": "m", "input": ["a", "b"], "answer": [0.5, 0.5]}
+    cache.write_text(f"{json.dumps(good)}\n{line}\n")
+    try:
+        assert len(remote.AnswerCache(cache, "m")) == 1
+    except HfBatError as error:
+        assert f"{cache}, line 2" in str(error) and "\n" not in str(error)
+    assert cache.read_text() == f"{json.dumps(good)}\n{line}\n"

@@ -24,6 +24,18 @@ FAULTS = [
     ("atack --model m", "did you mean 'attack'"),
     ("attack --modle m --task snli", "unknown option --modle (did you mean '--model'"),
     ("lexicon buld", "did you mean 'build'"),
+    # Values of a shell's variable that is not set.
+    (f"{ATTACK_ROWS} --json ''", "--json has an empty value"),
+    (f"{ATTACK_ROWS} --rows=", "--rows has an empty value"),
+    (f"{CERTIFY} --rows ''", "--rows"),
+    (f"{ATTACK_ROWS} --attacks antonym ''", "--attacks"),
+    ("suite --task snli --data rows.jsonl --output ''", "--output"),
+    ("lexicon convert table.json --output ''", "--output"),
+    ("report ''", "an argument is empty"),
+    ("train --model_name_or_path absent --task snli --output_dir ''", "--output_dir"),
+    ("train --model_name_or_path absent --task snli --synonyms ''", "--synonyms"),
+    ("sweep --base '--model_name_or_path absent --task snli' --output_dir ''", "--output_dir"),
+    (f"{SWEEP} '--model_name_or_path absent --task snli' --grid ''", "--grid has an empty"),
     (f"{ATTACK} --data rows.jsonl --model /nowhere --synonyms absent.json", "absent.json"),
     # attack
     (ATTACK, "--data"),

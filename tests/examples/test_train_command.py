@@ -77,15 +77,28 @@ def test_configuration_files_give_flags_that_later_flags_replace(tmp_path):
         assert args.lr_scheduler_kwargs == {"num_cycles": 2}
 
 
-@pytest.mark.parametrize(
-    "text", ["- a\n", "a: [\n", "1: 2\n", "!!python/object:os.system {}", "[" * 3000]
+# Nine lines whose aliases stand for 10^8 values.
+BOMB = "a0: &a0 [x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a\n", "a: [\n", "1: 2\n", "!!python/object:os.system {}", "[" * 3000, BOMB,
+        "a: &a [*a]\n", "output_dir: ''\n",
+    ],
+)  # fmt: skip
 def test_damaged_configurations_are_refused_in_one_line(tmp_path, text, capsys):
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(HfBatError):
-        finetune.expand_configuration([str(path)])
-    assert main(["train", str(path)]) == 2
+        finetune.parse_arguments([str(path)], finetune.make_parser())
+    try:
+        assert main(["train", str(path)]) == 2
+    except SystemExit as end:  # argparse
+        assert end.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,24 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused_with_the_name_of_a_wh
         make(run).train(resume_from_checkpoint=str(run / "checkpoint-4"))
     with pytest.raises(HfBatError, match="no such folder"):
         make(run).train(resume_from_checkpoint=str(run / "checkpoint-3"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["[" * 100_000, "[]", "1", '{"a": []}', '{"a": {"data_offsets": []}}', "{}{}", "\ud800"],
+)
+def test_weights_with_a_damaged_header_are_damage(header, tmp_path):
+    (tmp_path / "trainer_state.json").write_text("{}")
+    content = header.encode("utf-8", "surrogatepass")
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(content)) + content)
+    assert "model.safetensors" in str(find_damage(tmp_path))
+
+
+@pytest.mark.parametrize("shards", [[], 1, None, {"a": 1}, {"a": ["b"]}, {"a": "absent"}])
+def test_a_damaged_list_of_shards_is_damage(shards, tmp_path):
+    (tmp_path / "trainer_state.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    assert "index.json is damaged" in find_damage(tmp_path) or "absent" in find_damage(tmp_path)
 
 
 def test_without_a_whole_checkpoint_the_trainer_refuses(run):
