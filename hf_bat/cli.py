@@ -83,14 +83,17 @@ class _ListAction(argparse.Action):
         from hf_bat.methods import METHODS
         from hf_bat.tasks import TASKS
 
+        lines = []
         for name, method in METHODS.items():
             weights = ", ".join(f"{weight} {value}" for weight, value in method.weights.items())
-            print(f"method  {name:<11} {weights}".rstrip())
-        for recipe in RECIPES:
-            print(f"attack  {shorten_name(recipe):<11} recipe {recipe}")
+            lines.append(("method", name, weights))
+        lines += [("attack", shorten_name(recipe), f"recipe {recipe}") for recipe in RECIPES]
         for name, task in TASKS.items():
             labels = ", ".join(task.label_names)
-            print(f"task    {name:<11} {' + '.join(task.columns)} -> {labels}")
+            lines.append(("task", name, f"{' + '.join(task.columns)} -> {labels}"))
+        width = max(len(name) for _, name, _ in lines)
+        for kind, name, about in lines:
+            print(f"{kind:<7} {name:<{width}} {about}".rstrip())
         parser.exit(0)
 
 

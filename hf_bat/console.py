@@ -34,7 +34,7 @@ def open_bar(
 ) -> Any:
     """Return a `tqdm` bar; `options` are `tqdm`'s.
 
-    `show=None` shows it on a terminal and in a notebook; into a file or a pipe it writes a line a minute.
+    `show=None` shows it on a terminal and in a notebook; into a file or a pipe it writes one line per minute.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notebooks without ipywidgets show plain bars

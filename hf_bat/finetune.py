@@ -274,7 +274,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
 
 
 class _ProgressLines(TrainerCallback):
-    """Says in one line what will be trained, and writes a line a minute into files that have no bar."""
+    """Says in one line what will be trained, and writes one line per minute into files that have no bar."""
 
     def __init__(self, trainer: BalancedTrainer, shares: Mapping[str, float]):
         self.trainer, self.shares = trainer, shares
@@ -287,7 +287,9 @@ class _ProgressLines(TrainerCallback):
         # A stream has no length.
         rows = f"{len(dataset):,}" if hasattr(dataset, "__len__") else "streamed"
         batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        length = f"{epochs:g} epochs, " if args.max_steps <= 0 else ""
+        length = ""
+        if args.max_steps <= 0:
+            length = f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}, "
         line = f"training {args.method} on {rows} rows: {length}{state.max_steps:,} steps of {batch} rows"
         versions = ", ".join(f"{kind} {format_rate(share)}" for kind, share in self.shares.items())
         print(f"{line}; rows with versions: {versions}" if versions else line, flush=True)

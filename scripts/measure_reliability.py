@@ -153,7 +153,7 @@ def kill_trainings(folder: Path, trials: int, rng: random.Random) -> Iterator[Pr
             equal += Path(f"{run}.pt").exists() and differ(run, whole) == 0
             shutil.rmtree(run)
     tried = f"{trials * len(METHODS)} trainings of {len(METHODS)} methods, killed {kills} times"
-    yield Promise(tried, "the next start goes on and ends", trials * len(METHODS), ended)
+    yield Promise(tried, "the next start continues and ends", trials * len(METHODS), ended)
     yield Promise(
         tried, "bit for bit the weights of a run that was not killed", trials * len(METHODS), equal
     )
@@ -214,7 +214,7 @@ def fill_disks(folder: Path) -> Iterator[Promise]:
         held += said and resumed
     yield Promise(
         f"a disk that gets full while a checkpoint is saved, at {len(sizes)} sizes",
-        "one line, the last whole checkpoint stays, and the run goes on from it",
+        "one line, the last whole checkpoint stays, and the run continues from it",
         len(sizes),
         held,
     )
@@ -279,7 +279,7 @@ def use_ranks(folder: Path) -> Iterator[Promise]:
                 worst = max(worst, difference)
                 held += difference < 1e-5
     yield Promise(
-        f"2, 3 and 4 ranks with {', '.join(map(str, sizes))} rows, 12 a step",
+        f"2, 3 and 4 ranks with {', '.join(map(str, sizes))} rows, 12 per step",
         f"weights and `eval_loss` of one rank (largest difference {worst:.0e})",
         3 * len(sizes),
         held,
@@ -348,7 +348,7 @@ def fill_attack_disks(folder: Path) -> Iterator[Promise]:
         held += said and finish(start(attack, rows, log, "synonym"))
     yield Promise(
         f"an attack on a disk that gets full, at {len(sizes)} sizes",
-        "one line with the file's name, and the next start goes on",
+        "one line with the file's name, and the next start continues",
         len(sizes),
         held,
     )

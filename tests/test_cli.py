@@ -131,6 +131,27 @@ def test_errors_of_input_and_system_are_one_line_and_status_2(fake_command, caps
     assert capsys.readouterr().err == f"hf-bat: error: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["attack", "--model", "m", "--rows", "kept.jsonl"], "kept.jsonl"),
+        (["attack", "--model", "m"], "--rows"),
+        (["certify", "--model", "m", "--rows", "kept.jsonl"], "kept.jsonl"),
+        (["certify", "--model", "m"], "--rows"),
+        (["train", "--output_dir", "o", "--model_name_or_path", "m"], "--resume_from_checkpoint"),
+        (["sweep", "--base", "--task snli", "--output_dir", "o"], "same command"),
+    ],
+)
+def test_an_interrupted_command_says_how_to_continue(arguments, told, monkeypatch, capsys):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module(f"hf_bat.commands.{arguments[0]}"), "run", interrupt)
+    assert cli.main(arguments) == 130
+    [line] = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
 def test_interruption_has_its_status_and_bugs_are_raised(fake_command):
     fake_command(KeyboardInterrupt())
     assert cli.main(["fake"]) == 130

@@ -31,7 +31,7 @@ from hf_bat.text import escape_markdown
 DISCLOSED = ("preprocessing_defence", "smoothed")
 # Number of word pairs in a summary; the rows have all of them.
 _PAIRS_LISTED = 100
-# With fewer edits a row, a synonym attack is weak.
+# With fewer edits per row, a synonym attack is weak.
 _FEW_EDITS = 5
 # Share of a table's edits. The bundled tables lose up to a quarter of theirs to one constraint.
 _MOST_EDITS = 0.5
@@ -392,7 +392,7 @@ def list_warnings(
         >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
         >>> [line] = list_warnings({**figures, "table": {}}, "fickle")
         >>> line.partition(":")[0]
-        'its table gives 2.5 edits a row, of which constraints allow 2.0'
+        'its table gives 2.5 edits per row, and constraints allow 2.0'
     """
     edits, allowed = summary["edits_per_row"], summary["allowed_per_row"]
     missing = _list_missing(summary)
@@ -417,7 +417,7 @@ def list_warnings(
             )
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         warnings.append(
-            f"its table gives {edits:.1f} edits a row, of which constraints allow {allowed:.1f}: with fewer "
+            f"its table gives {edits:.1f} edits per row, and constraints allow {allowed:.1f}: with fewer "
             f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
             "default table or a larger one (--synonyms)"
         )

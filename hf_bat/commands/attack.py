@@ -220,9 +220,7 @@ def run(args: argparse.Namespace) -> int:
 
 def hint_resume(args: argparse.Namespace) -> str:
     """Say how to continue after an interruption."""
-    if args.rows:
-        return f"the same command continues after the finished rows in {args.rows}"
-    return "finished rows are lost; with --rows FILE the same command would continue after them"
+    return options.describe_resume(args.rows)
 
 
 def _parse_conditions(args: argparse.Namespace) -> list[Condition]:

@@ -94,3 +94,8 @@ def run(args: argparse.Namespace) -> int:
         reasons = ", ".join(f"{why}: {n}" for why, n in report["skipped_reasons"].items())
         raise HfBatError(f"no row could be certified ({reasons})")
     return 0
+
+
+def hint_resume(args: argparse.Namespace) -> str:
+    """Say how to continue after an interruption."""
+    return options.describe_resume(args.rows)

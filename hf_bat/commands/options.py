@@ -388,6 +388,13 @@ def print_written(*paths: str | os.PathLike[str] | None) -> None:
         print(f"written: {written}", file=sys.stderr)
 
 
+def describe_resume(rows_file: str | None) -> str:
+    """Say how an interrupted command that writes `--rows` continues."""
+    if rows_file:
+        return f"the same command continues after the finished rows in {rows_file}"
+    return "finished rows are lost; with --rows FILE the same command would continue after them"
+
+
 def locate_rows(args: argparse.Namespace) -> dict[str, str]:
     """Return where `--rows` is relative to the report of `--json`, so that both can be moved together."""
     return {"rows_file": os.path.relpath(args.rows, Path(args.json).parent)} if args.rows else {}

@@ -100,6 +100,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def hint_resume(args: argparse.Namespace) -> str:
+    """Say how to continue after an interruption."""
+    return "the same command keeps the finished runs and resumes the others from their last checkpoints"
+
+
 def _check_metric(metric: str, runs: list[Run]) -> None:
     """Check, before anything is run, that an obstinate attack of the runs reports a metric."""
     from hf_bat.attack import get_recipe

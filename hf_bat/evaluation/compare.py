@@ -150,7 +150,10 @@ def compare_rows(
     return [
         _compare_outcomes(
             list(
-                zip(*(_list_outcomes(rows, key) for rows in zip(*pairs, strict=True)), strict=True)
+                zip(
+                    *(_list_outcomes(rows, definition) for rows in zip(*pairs, strict=True)),
+                    strict=True,
+                )
             ),
             attack,
             definition,
@@ -279,9 +282,12 @@ def compare_counts(
     return RateComparison(source, figure, len(counts), *sums)
 
 
-def _list_outcomes(rows: Sequence[AttackResult], key: str) -> list[str]:
+def _list_outcomes(rows: Sequence[AttackResult], definition: str) -> list[str]:
     """List the outcomes of one model's rows; "skipped" if no edit measured the model."""
-    if has_no_edit(rows):
+    key = DEFINITIONS[definition]
+    # Without an edit that likely changes its label, no row measures the definitions of these edits.
+    measured = [row.restrict(valid=True) for row in rows] if "valid" in key else rows
+    if has_no_edit(measured):
         return ["skipped"] * len(rows)
     # Files of earlier versions have no confident outcome of skipped rows.
     return [row.get(key, "skipped") for row in rows]

@@ -1,4 +1,4 @@
-"""Attacks that say little: edits a row, warnings, and rates that nothing measured."""
+"""Attacks that say little: edits per row, warnings, and rates that nothing measured."""
 
 import logging
 from dataclasses import replace
@@ -55,8 +55,8 @@ def test_edits_are_counted_before_and_after_constraints():
     summary = report["synonym"]
     assert summary["edits_per_row"] == pytest.approx(fmean(row.listed for row in attempted))
     assert summary["allowed_per_row"] == pytest.approx(fmean(row.allowed for row in attempted))
-    assert "| edits a row | allowed |" in report.to_markdown()
-    assert "edits a row, allowed" in render_attack_page(report)
+    assert "| edits per row | allowed |" in report.to_markdown()
+    assert "edits per row, allowed" in render_attack_page(report)
 
 
 def test_a_table_with_few_edits_gives_a_warning(caplog):
@@ -175,4 +175,4 @@ def test_rows_of_earlier_versions_have_no_counts():
     rows = [{"idx": 0, "attack": "synonym", "outcome": "failed", "candidates": 3}]
     summary = summarize([AttackResult.from_dict(row) for row in rows], "fickle", {})
     assert summary["asr"] == 0 and summary["edits_per_row"] is None
-    assert "edits a row" in AttackReport({"synonym": summary}).to_markdown()
+    assert "edits per row" in AttackReport({"synonym": summary}).to_markdown()

@@ -262,6 +262,17 @@ def test_rates_in_worked_numbers():
     )
 
 
+def test_a_definition_that_no_edit_measures_has_no_rate():
+    rows = [
+        {**attack_row(0, 0, "succeeded", [["a", "b", 1, 0, 0]]), "outcome_valid": "failed"},
+        {**attack_row(1, 0, "succeeded", [["c", "d", 1, 0, 0]]), "outcome_valid": "failed"},
+    ]
+    others = [{**rows[0], "tried": [["a", "b", 1, 0, 1]], "outcome_valid": "succeeded"}, rows[1]]
+    strict, valid = compare_rows(rows, others)
+    assert (strict.definition, strict.asr_a, strict.asr_b) == ("strict", 1.0, 1.0)
+    assert (valid.asr_a, valid.asr_b, valid.difference) == (None, 0.5, None)
+
+
 def test_rows_without_tried_edits_give_only_accuracy():
     plain = [
         [{k: v for k, v in row.items() if k != "tried"} for row in r] for r in (ROWS_A, ROWS_B)
