@@ -170,7 +170,7 @@ def _read_promised_size(file: Path) -> int:
             raise ValueError("the header is cut short")
         header = parse_json(stream.read(length))
     if not isinstance(header, dict):
-        raise ValueError("the header is no table of tensors")
+        raise ValueError("the header does not list tensors")
     ends = (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     return 8 + length + max(ends, default=0)
 
@@ -291,7 +291,7 @@ def explain_failure(path: Path, remove: bool = False) -> Iterator[None]:
 
 
 def _abandon(path: Path) -> str:
-    """Delete a checkpoint that could not be saved, and return which one is left, for a message."""
+    """Delete a checkpoint that could not be saved, and return a note about the one that is left."""
     shutil.rmtree(path, ignore_errors=True)
     last = next((p for p in list_checkpoints(path.parent) if find_damage(p) is None), None)
     if last is None:

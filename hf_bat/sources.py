@@ -1,4 +1,4 @@
-"""What a trainer draws from: perturbations, rules and the preprocessing defense, made from its options."""
+"""Perturbations, rules and the preprocessing defense of a trainer, made from its options."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_folder(folder: Path, args: argparse.Namespace) -> None:
-    """Check that the data set replaces neither its source nor a file of something else."""
+    """Check that the data set does not replace its source or the README of something else."""
     from hf_bat.augment import ROWS_FILE
 
     if (folder / ROWS_FILE).exists():
