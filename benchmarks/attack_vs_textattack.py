@@ -85,6 +85,7 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
     model = make_recorder(args.model, dtype=args.dtype, max_length=128)
     attack = Attack(
         attack_name, model, task=task, antonyms=args.antonyms, synonyms=args.synonyms, goal=choose_goal(name),
+        fit_grammar=False,  # TextAttack replaces a word and nothing else
         max_length=128, progress=False,
     )  # fmt: skip
     attack.run(rows[:20])  # warm

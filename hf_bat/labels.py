@@ -250,7 +250,8 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     unless the other number is 1.
 
     Raises:
-        HfBatError: If there are fewer than two classes, or -1 may be a class or a missing label.
+        HfBatError: If there are fewer than two classes, labels of several types, or -1 may be a class or a
+            missing label.
     """
     if task.label_names:
         return task.label_names
@@ -260,8 +261,10 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)
+    given = rows[column][:]
+    _check_types(given, column)
     # A set of strings, so that a file with an empty cell, whose numbers are strings, gives the same names.
-    values = {_spell_label(value, column) for value in rows[column][:]} - {None}
+    values = {_spell_label(value, column) for value in given} - {None}
     names = _sort_names({value for value in values if value is not None}, column)
     if not names:
         raise HfBatError(f"column {column!r} has no class labels; give your task label names")
@@ -323,6 +326,25 @@ def _spell_label(value: Any, column: str) -> str | None:
         f"column {column!r} has no class labels, but {value!r:.60}; write the name or number of one class in "
         "each row"
     )
+
+
+def _check_types(values: Sequence[Any], column: str) -> None:
+    """Check that a label column does not mix words, numbers and truth values, as files of JSON can."""
+    first: dict[str, tuple[int, Any]] = {}
+    for row, value in enumerate(map(unwrap_value, values)):
+        if _spell_label(value, column) in (None, NO_GOLD, *map(str, UNLABELED)):
+            continue
+        # Digits in quotes are numbers, and a file of words only may have "1" among its names.
+        kind = "truth" if _parse_truth(value) is not None else "number"
+        if isinstance(value, str) and kind == "number" and _parse_class(value) is None:
+            kind = "word"
+        first.setdefault(kind, (row, value))
+    if len(first) > 1 and any(not isinstance(value, str) for _, value in first.values()):
+        (row, value), (other_row, other), *_ = first.values()
+        raise HfBatError(
+            f"column {column!r} holds {value!r:.60} in row {row} and {other!r:.60} in row {other_row}; write "
+            "the labels of all rows alike, as names or as numbers"
+        )
 
 
 def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:

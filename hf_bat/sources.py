@@ -64,7 +64,12 @@ class EditSources:
 
     def _build(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         args, own = self.args, self.own
-        tables = (args.drop_antonyms_from_synonyms, args.exclude_stopwords, args.casing)
+        tables = (
+            args.drop_antonyms_from_synonyms,
+            args.exclude_stopwords,
+            args.casing,
+            args.fit_grammar,
+        )
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
         key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
         if self._perturbations is None or self._perturbations[0] != key:

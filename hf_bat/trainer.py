@@ -679,6 +679,7 @@ class BalancedTrainer(Trainer):
             canonicalizer=self.canonicalizer,
             synonyms=self.sources.synonyms,
             antonyms=self.sources.antonyms,
+            fit_grammar=args.fit_grammar,
         )
 
     def _make_contrast_meter(self) -> ContrastMeter | None:

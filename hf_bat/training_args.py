@@ -150,6 +150,9 @@ class BalancedTrainingArguments(TrainingArguments):
             `True`.
         casing: Case of replacements: `"keep"` (the replaced word's) or `"authors"` (lower case).
             Defaults to `"keep"`.
+        fit_grammar: Fit antonyms, sister terms and numbers to their place in an English sentence, in training
+            and in `attacks`: "women" becomes "men" and not "man", "a young man" becomes "an old man".
+            `False` for the edits of the paper's code. Defaults to `True`.
         class_weights: Weights of the classes in the cross-entropy, in the model's label order.
         eval_distances: Let `evaluate` report the mean distances of fickle and obstinate versions.
             Defaults to `False`.
@@ -223,6 +226,7 @@ class BalancedTrainingArguments(TrainingArguments):
     exclude_stopwords: bool = True
     drop_antonyms_from_synonyms: bool = True
     casing: str = "keep"
+    fit_grammar: bool = True
     class_weights: list[float] | None = None
     eval_distances: bool = False
     obstinate_edits: list[str] | None = None
@@ -568,6 +572,7 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         "exclude_stopwords",
         "drop_antonyms_from_synonyms",
         "casing",
+        "fit_grammar",
     )
     given = args.get_given_options()
     for name in (*decided, *tables):

@@ -27,7 +27,10 @@ from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
 from hf_bat.data import choose_rows, prepare_dataset
+from hf_bat.finetune import expand_configuration
 from hf_bat.labels import find_label_names
+from hf_bat.lexicon import SubstitutionTable
+from hf_bat.perturbations import ToxicityPerturbation, build_perturbations
 from hf_bat.tasks import load_split, user_task, with_label_names
 
 TASK = user_task(["text"], ["bad", "good"])
@@ -147,6 +150,33 @@ def check_byte_order_mark(folder: Path) -> None:
             assert rows["text"][:] == ["A “dog”.", "B."]
 
 
+def check_marked_files(folder: Path) -> None:
+    def write(name: str, content: str) -> str:
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + content.encode())
+        return str(folder / name)
+
+    words = write("words.txt", "big\nlarge\nred\n")
+    for name, header in (("vectors.txt", ""), ("vectors.vec", "3 2\n")):
+        vectors = write(name, header + "big 1.0 0.0\nlarge 0.9 0.1\nred 0.0 1.0\n")
+        table = str(folder / "table.json")
+        flags = ["lexicon", "build", "synonyms", "--vectors", vectors, "--vocabulary", words]
+        assert main([*flags, "--procedure", "topk", "--threshold", "0.8", "--output", table]) == 0
+        assert dict(SubstitutionTable.load(table)) == {"big": ("large",), "large": ("big",)}
+    antonyms = str(folder / "antonyms.json")
+    hot = write("hot.txt", "hot\n")
+    assert main(["lexicon", "build", "antonyms", "--vocabulary", hot, "--output", antonyms]) == 0
+    assert dict(SubstitutionTable.load(antonyms)) == {"hot": ("cold",)}
+    plain = write("plain.json", '{"big": ["large"]}')
+    assert dict(SubstitutionTable.load(plain)) == {"big": ("large",)}
+    toxic = ToxicityPerturbation(write("toxic.txt", "rude\nvile\n"))
+    assert [edit.replacement for edit in toxic.candidates(("You are rude.",))] == [""]
+    for name, content in (
+        ("a.yaml", "task: snli\nseed: 3\n"),
+        ("a.json", '{"task": "snli", "seed": 3}'),
+    ):
+        assert expand_configuration([write(name, content)]) == ["--task=snli", "--seed=3"]
+
+
 def check_windows_encoding(folder: Path) -> None:
     for name, content in (
         ("a.csv", "text,label\nA.,1\nA “dog”.,0\n"),
@@ -224,6 +254,24 @@ def check_null_words(folder: Path) -> None:
 def check_one_class(folder: Path) -> None:
     refuse(lambda: name_classes([3, 3]), "one class only (3)")
     refuse(lambda: name_classes(["yes", "", None]), "one class only (yes)")
+
+
+def check_names_and_numbers(folder: Path) -> None:
+    lines = (
+        '{"text": "A.", "label": 1}\n{"text": "B.", "label": "x"}\n{"text": "C.", "label": ""}\n'
+    )
+    rows = load(folder, "a.jsonl", lines, OWN)
+    refuse(lambda: find_label_names(rows, OWN), "1 in row 0 and 'x' in row 1", "alike")
+    for mixed in (["yes", "", True], [None, True, 1], [1, 2, 3, "bad"]):
+        content = "".join(json.dumps({"text": "A.", "label": label}) + "\n" for label in mixed)
+        rows = load(folder, "b.jsonl", content, OWN)
+        refuse(lambda r=rows: find_label_names(r, OWN), "alike")
+    for given, names in (
+        ([0, "1"], ("LABEL_0", "LABEL_1")), ([0, "LABEL_1"], ("LABEL_0", "LABEL_1")),
+        (["7", "up"], ("7", "up")), ([-1, "yes", "no"], ("no", "yes")), ([1, "", 2], ("1", "2")),
+    ):  # fmt: skip
+        content = "".join(json.dumps({"text": "A.", "label": label}) + "\n" for label in given)
+        assert find_label_names(load(folder, "c.jsonl", content, OWN), OWN) == names
 
 
 def check_arrays_as_labels(folder: Path) -> None:
@@ -306,6 +354,13 @@ def check_transforms(folder: Path) -> None:
         assert read_examples(given, TASK, None)[0].texts == (first,)
         prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
         assert prepared["text"][0] == first and prepared["label"][:] == [1, 0]
+
+
+def check_fitted_edits(folder: Path) -> None:
+    antonym = build_perturbations()[1]
+    texts = {edit.texts[0] for edit in antonym.candidates(("A young man sits.",))}
+    assert "An old man sits." in texts and "A young woman sits." in texts
+    assert antonym.replacements("women") == ("men",) and "loses" in antonym.replacements("wins")
 
 
 def check_idx(folder: Path) -> None:
@@ -432,6 +487,8 @@ KINDS = [
         ],
         "Files": [
             ("A byte-order mark; UTF-16 with its mark", "read as UTF-8 without one", check_byte_order_mark),
+            ("A byte-order mark in a vocabulary, vectors, a list of words, a table or a configuration",
+             "read without it", check_marked_files),
             ("Windows-1252 and other encodings than UTF-8", "error that names the line and the cure",
              check_windows_encoding),
             ("A file replaced by another with the same time stamp", "the new rows are read",
@@ -448,6 +505,8 @@ KINDS = [
              check_empty_label_cell),
             ("NaN, pandas' NA, \"nan\"", "no label, unless a label has that name", check_null_words),
             ("One class only", "error", check_one_class),
+            ("Names and numbers in one column, as JSON can have them: 1, \"x\"",
+             "error that names two rows; digits in quotes are numbers", check_names_and_numbers),
             ("Arrays of one number", "read as the number; of several, an error that names the row",
              check_arrays_as_labels),
             ("A column `labels` instead of `label`", "read", check_column_labels),
@@ -457,6 +516,9 @@ KINDS = [
             ("Missing: None, NaN, NA", "an empty text: dropped and counted", check_missing_texts),
             ("Bytes, lists, numbers", "error that names the row", check_other_types),
             ("Strings and numbers in one column", "error that names the row", check_mixed_types),
+            ("\"a young man\", \"women\", \"wins\" under an edit with antonyms or sister terms",
+             "[fitted](attacks.md#fitted-edits) to their place: \"an old man\", \"men\", \"loses\"",
+             check_fitted_edits),
         ],
         "Rows": [
             ("Data frames, dicts of columns, iterators; a `DatasetDict`",

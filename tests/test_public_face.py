@@ -213,8 +213,8 @@ SIGNATURES = (
 )  # fmt: skip
 
 _RECIPE_OPTIONS = (
-    "encoder", "part_of_speech", "casing", "toxic_words", "mlm_model", "goal", "search", "ranking",
-    "constraints", "budget", "skip_labels", "skip_columns", "max_length", "beam_width",
+    "encoder", "part_of_speech", "casing", "fit_grammar", "toxic_words", "mlm_model", "goal", "search",
+    "ranking", "constraints", "budget", "skip_labels", "skip_columns", "max_length", "beam_width",
 )  # fmt: skip
 # Keywords that go through `**options` today, and that a caller may give all the same.
 ACCEPTED: dict[Callable[..., Any], tuple[str, ...]] = {
@@ -449,6 +449,9 @@ def record_recipes() -> dict[str, Any]:
         "antonym of a table": get_recipe("antonym", antonyms=table),
         "synonym of a table": get_recipe("synonym", synonyms=table),
         "antonym, authors' casing": get_recipe("antonym", casing="authors"),
+        "antonym, not fitted": get_recipe("antonym", fit_grammar=False),
+        "sister, not fitted": get_recipe("sister", fit_grammar=False),
+        "number, not fitted": get_recipe("number", fit_grammar=False),
         "antonym, confident": get_recipe(
             "antonym", goal="keep-confident", skip_labels=("neutral",)
         ),
@@ -1013,19 +1016,21 @@ GRID = ("method=normal,safer,pairwise,triplet", "lambda=0.5,1", "alpha=0.5,1", "
 def record_sweeps(folder: Path) -> dict[str, Any]:
     """Return the keys of runs, which name the folders of finished ones."""
     sweep = hf_bat.sweep
-    # Keys have no entry for the first rows of a file, which were the default.
+    # Keys have no entry for the first rows of a file and for edits that are not fitted: the old defaults.
     keys = {
-        flags: sweep.make_run(sweep.parse_flags(f"{flags} --row_choice first")).key
+        flags: sweep.make_run(sweep.parse_flags(f"{flags} --row_choice first --no_fit_grammar")).key
         for flags in FLAGS
     }
-    runs = sweep.make_grid(sweep.parse_flags(f"{_BASE} --row_choice first"), sweep.read_grid(GRID))
+    runs = sweep.make_grid(
+        sweep.parse_flags(f"{_BASE} --row_choice first --no_fit_grammar"), sweep.read_grid(GRID)
+    )
     # Files count by their content, so that it may be moved.
     rows = write_json_lines(
         folder / "train.jsonl", [{"premise": "A", "hypothesis": "B", "label": 0}]
     )
     SubstitutionTable({"big": ["large"]}).save(folder / "table.json")
     files = {
-        **sweep.parse_flags(f"{_BASE} --row_choice first"),
+        **sweep.parse_flags(f"{_BASE} --row_choice first --no_fit_grammar"),
         "train_file": rows,
         "validation_file": rows,
         "synonyms": str(folder / "table.json"),
@@ -1033,7 +1038,7 @@ def record_sweeps(folder: Path) -> dict[str, Any]:
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
     local = {
-        **sweep.parse_flags(f"{_BASE} --row_choice first"),
+        **sweep.parse_flags(f"{_BASE} --row_choice first --no_fit_grammar"),
         "model_name_or_path": str(folder / "model"),
     }
     return {

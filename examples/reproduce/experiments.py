@@ -31,11 +31,12 @@ class Scale:
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-# The paper, and runs of earlier versions, took the first rows of a file.
+# The paper, and runs of earlier versions, took the first rows of a file and a table's words as they are.
 _ATTACKS = {
     "attacks": ["antonym", "synonym", "negation"],
     "representations": 500,
     "row_choice": "first",
+    "fit_grammar": False,
 }
 
 SCALES = {

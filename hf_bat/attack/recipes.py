@@ -155,6 +155,7 @@ class Ingredients:
     encoder: Any = None
     part_of_speech: Any = "lexicon"
     casing: Any = "keep"
+    fit_grammar: bool = True
     toxic_words: str | Path | tuple[str, ...] | None = None
     mlm_model: str | Path | None = None
 
@@ -241,7 +242,7 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
 )
 def _make_antonym(parts: Ingredients) -> Recipe:
     table = parts.get_antonyms()
-    perturbation = AntonymPerturbation(table, exclude_stopwords=False, casing=parts.casing)
+    perturbation = AntonymPerturbation(table, False, parts.casing, parts.fit_grammar)
     constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
     return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
@@ -270,14 +271,15 @@ def _make_toxicity(parts: Ingredients) -> Recipe:
     "sister", "obstinate", title="Sister words", edit="a word was replaced by another of its kind"
 )
 def _make_sister(parts: Ingredients) -> Recipe:
-    perturbation = SisterPerturbation(exclude_stopwords=False, casing=parts.casing)
+    perturbation = SisterPerturbation(None, False, parts.casing, parts.fit_grammar)
     constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
     return Recipe("sister", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 
 @_register("number", "obstinate", title="Numbers", edit="a number or a quantity was changed")
 def _make_number(parts: Ingredients) -> Recipe:
-    return Recipe("number", NumberPerturbation(parts.casing), get_goal("keep-strict"))
+    perturbation = NumberPerturbation(parts.casing, parts.fit_grammar)
+    return Recipe("number", perturbation, get_goal("keep-strict"))
 
 
 @_register("a2t", "fickle", "synonyms", "encoder", title="Synonyms (A2T)", edit=_SYNONYMS)
@@ -377,6 +379,7 @@ def get_recipe(
     encoder: Any = None,
     part_of_speech: str = "lexicon",
     casing: str = "keep",
+    fit_grammar: bool = True,
     toxic_words: str | Path | tuple[str, ...] | None = None,
     mlm_model: str | Path | None = None,
     **changes: Any,
@@ -395,6 +398,8 @@ def get_recipe(
         part_of_speech: "lexicon" (default) or "nltk", see `PartOfSpeech`, which knows English only; "off" for
             no such constraint.
         casing: "keep" (default) or "authors"; see `SubstitutionPerturbation`.
+        fit_grammar: Fit antonyms, sister terms and numbers to their place; see `AntonymPerturbation`. `False`
+            gives the recipes and hashes of the paper's edits. Defaults to `True`.
         toxic_words: Words of the toxicity attack, or a file of them. Defaults to a mild built-in list.
         mlm_model: Path or Hub id of the masked language model of "a2t-mlm".
         **changes: Any other argument of `Recipe`, such as `budget` or `skip_columns`.
@@ -424,6 +429,7 @@ def get_recipe(
             encoder,
             part_of_speech,
             casing,
+            fit_grammar,
             toxic_words,
             mlm_model,
         )

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(map(shorten_name, RECIPES))} (default: antonym synonym)",
     )
-    options.add_shared(attack, "--synonyms", "--antonyms", "--casing")
+    options.add_shared(attack, "--synonyms", "--antonyms", "--casing", "--no-fit-grammar")
     attack.add_argument(
         "--toxic-words",
         metavar="FILE",
@@ -295,7 +295,7 @@ def _name_readers(ingredient: str) -> str:
 
 def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of `get_recipe` that are the same for all attacks."""
-    names = "synonyms antonyms encoder part_of_speech casing toxic_words mlm_model"
+    names = "synonyms antonyms encoder part_of_speech casing fit_grammar toxic_words mlm_model"
     keywords = {name: getattr(args, name) for name in names.split()}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
     # Left out if not given, because `None` is not the recipe's default.

@@ -219,7 +219,8 @@ def _name_split(path: Path, paths: list[Path]) -> str:
 
 def _read_words(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # "sig", because some editors begin a file with a byte-order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise HfBatError(f"cannot read the vocabulary {path}: {error}") from error
     words = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))

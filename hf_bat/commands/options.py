@@ -129,6 +129,12 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
+    "--no-fit-grammar": {
+        "also": ("--no_fit_grammar",),
+        "dest": "fit_grammar",
+        "action": "store_false",
+        "help": "leave antonyms as in the table and a/an as in the text, as the paper's code does",
+    },
     "--seed": {"type": parse_seed, "default": 0, "help": "random seed (default: %(default)s)"},
     "--skipped-labels": {
         "also": ("--skipped_labels",),

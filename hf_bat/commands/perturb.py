@@ -18,6 +18,7 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--antonyms", "--casing")
+    options.add_shared(parser, "--no-fit-grammar")
     parser.add_argument(
         "--skipped-labels",
         "--skipped_labels",
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         drop_antonyms_from_synonyms=not args.keep_antonyms,
         exclude_stopwords=not args.with_stopwords,
         casing=args.casing,
+        fit_grammar=args.fit_grammar,
     )
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
     data = options.load_data(args, task)

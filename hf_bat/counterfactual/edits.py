@@ -21,6 +21,7 @@ from hf_bat.counterfactual.sentence import (
 from hf_bat.lexicon import default_sisters, load_wordnet, wordnet_synonyms
 from hf_bat.lexicon.wordnet_tables import list_inflections
 from hf_bat.perturbations.base import RandomSource
+from hf_bat.perturbations.grammar import inflect_like
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
 from hf_bat.perturbations.verbs import is_negative
@@ -217,8 +218,6 @@ def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
     for base in wordnet.morphy(word, pos):
         if base in _UNSAFE:
             continue
-        forms = list_inflections(base, pos, wordnet)
-        names = [name for name, form in forms.items() if form == word]
         for sense in list_main_senses(base, pos):
             for lemma, others in wordnet.antonyms(sense).items():
                 if lemma.lower() != base:
@@ -226,8 +225,7 @@ def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
                 for other in others:
                     if other.lower() in _UNSAFE or not _is_common(other.lower(), pos):
                         continue
-                    inflected = list_inflections(other, pos, wordnet)
-                    antonyms |= {inflected[name]: None for name in names if name in inflected}
+                    antonyms |= dict.fromkeys(inflect_like(word, base, other, pos))
     return tuple(antonyms)
 
 

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from hf_bat.lexicon import load_wordnet, stopwords
 from hf_bat.perturbations import verbs
 from hf_bat.perturbations.base import delete_token, normalize_word, split_marks
+from hf_bat.perturbations.grammar import fit_article
 from hf_bat.text import match_case, split_pieces
 
 # A part of speech that a word has in fewer than this share of its uses is not considered.
@@ -16,9 +17,6 @@ _PEOPLE = frozenset((
     "man", "woman", "boy", "girl", "lady", "person", "people", "men", "women", "boys", "girls",
     "ladies",
 ))  # fmt: skip
-# Words with these beginnings take "a", although they begin with a vowel letter, and the reverse.
-_CONSONANT_SOUNDS = ("uni", "use", "usu", "uti", "eu", "one-", "once", "u-")
-_VOWEL_SOUNDS = ("hour", "honest", "honor", "heir")
 
 
 class Sentence:
@@ -92,8 +90,9 @@ class Sentence:
         before, old, after = self.tokens[place]
         pieces = list(self._pieces)
         pieces[self._places[place]] = before + match_case(new, old) + after
-        if place and self.words[place - 1] in ("a", "an"):
-            pieces[self._places[place - 1]] = self._fit_article(place - 1, new)
+        if place:
+            article = self._places[place - 1]
+            pieces[article] = fit_article(pieces[article], new)
         return "".join(pieces)
 
     def exchange(self, first: int, second: int) -> str:
@@ -106,27 +105,10 @@ class Sentence:
         pieces, spot = list(self._pieces), self._places[start]
         for _ in range(start, stop):
             pieces = delete_token(pieces, spot)
-        if start and stop < len(self.words) and self.words[start - 1] in ("a", "an"):
-            pieces[self._places[start - 1]] = self._fit_article(start - 1, self.words[stop])
+        if start and stop < len(self.words):
+            article = self._places[start - 1]
+            pieces[article] = fit_article(pieces[article], self.tokens[stop][1])
         return "".join(pieces).rstrip()
-
-    def _fit_article(self, place: int, following: str) -> str:
-        before, article, after = self.tokens[place]
-        fitted = "an" if begins_with_vowel(following) else "a"
-        return before + match_case(fitted, article[:1] + article[1:].lower()) + after
-
-
-def begins_with_vowel(word: str) -> bool:
-    """Return whether a word takes "an".
-
-    Example:
-        >>> [begins_with_vowel(word) for word in ("old", "unicorn", "hour", "dog")]
-        [True, False, True, False]
-    """
-    word = word.lower()
-    if word.startswith(_VOWEL_SOUNDS):
-        return True
-    return word[:1] in tuple("aeiou") and not word.startswith(_CONSONANT_SOUNDS)
 
 
 @lru_cache(maxsize=100_000)

@@ -5,6 +5,7 @@ Vectors are read from text files: GloVe, word2vec's text form or counter-fitted,
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
@@ -194,6 +195,8 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     # The bar counts compressed bytes: the size of the text is unknown.
                     if number % 10_000 == 0:
                         bar.update(raw.tell() - bar.n)
+                    if number == 1:
+                        line = line.removeprefix(codecs.BOM_UTF8)
                     line = line.strip(b" \t\r\n")
                     if line:
                         yield number, line

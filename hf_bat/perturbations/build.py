@@ -44,9 +44,14 @@ EDIT_KINDS = {
     "negation": EditKind("a negation put in or taken out", lambda _: NegationPerturbation()),
     "sister": EditKind(
         "one word replaced by another of its class that excludes it",
-        lambda antonym: SisterPerturbation(None, antonym.exclude_stopwords, antonym.casing),
+        lambda antonym: SisterPerturbation(
+            None, antonym.exclude_stopwords, antonym.casing, antonym.fit_grammar
+        ),
     ),
-    "number": EditKind("one number changed", lambda antonym: NumberPerturbation(antonym.casing)),
+    "number": EditKind(
+        "one number changed",
+        lambda antonym: NumberPerturbation(antonym.casing, antonym.fit_grammar),
+    ),
 }
 OBSTINATE_EDITS = tuple(EDIT_KINDS)
 # The same for fickle edits, from the run's synonym perturbation.
@@ -70,6 +75,7 @@ def build_perturbations(
     drop_antonyms_from_synonyms: bool = True,
     exclude_stopwords: bool = True,
     casing: Literal["keep", "authors"] = "keep",
+    fit_grammar: bool = True,
 ) -> tuple[SynonymPerturbation, AntonymPerturbation]:
     """Build the fickle and the obstinate perturbation of the paper.
 
@@ -81,6 +87,7 @@ def build_perturbations(
             `True`.
         exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
+        fit_grammar: See `AntonymPerturbation`. Defaults to `True`.
 
     Returns:
         The fickle perturbation (synonyms) and the obstinate one (antonyms).
@@ -100,7 +107,7 @@ def build_perturbations(
         synonym_table = synonym_table.minus(antonym_table)
     return (
         SynonymPerturbation(synonym_table, exclude_stopwords, casing),
-        AntonymPerturbation(antonym_table, exclude_stopwords, casing),
+        AntonymPerturbation(antonym_table, exclude_stopwords, casing, fit_grammar),
     )
 
 

@@ -58,6 +58,7 @@ class NumberPerturbation(SwapPerturbation):
 
     Args:
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
+        fit_grammar: See `SwapPerturbation`. Defaults to `True`.
 
     Example:
         >>> numbers = NumberPerturbation()
@@ -67,8 +68,8 @@ class NumberPerturbation(SwapPerturbation):
 
     name = "number"
 
-    def __init__(self, casing: Literal["keep", "authors"] = "keep"):
-        super().__init__({}, exclude_stopwords=False, casing=casing)
+    def __init__(self, casing: Literal["keep", "authors"] = "keep", fit_grammar: bool = True):
+        super().__init__({}, exclude_stopwords=False, casing=casing, fit_grammar=fit_grammar)
 
     def replacements(self, word: str) -> tuple[str, ...]:
         number = parse_number(word)
@@ -89,7 +90,9 @@ class NumberPerturbation(SwapPerturbation):
         return not mark and _is_time_word(split_marks(following)[1]) and bool(parse_number(word))
 
     def describe(self) -> dict[str, Any]:
-        return {"perturbation": self.name, "version": NUMBER_VERSION, "casing": self.casing}
+        # It has no table and no stop words.
+        described = {"perturbation": self.name, "version": NUMBER_VERSION, **super().describe()}
+        return {k: v for k, v in described.items() if k not in ("table", "exclude_stopwords")}
 
 
 class Number(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from hf_bat.errors import check_choice
@@ -16,9 +17,11 @@ from hf_bat.perturbations.base import (
     RandomSource,
     Slot,
     Texts,
+    apply_replacement,
     list_edits,
     replace_sentence,
 )
+from hf_bat.perturbations.grammar import fit_article, fit_form, is_english
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
 CASINGS = ("keep", "authors")
@@ -70,11 +73,15 @@ class SubstitutionPerturbation(Perturbation):
         lower = word.lower()
         if lower in self._stopwords:
             return ()
-        others = self.table.get(word) or self.table.get(lower) or ()
+        others = self._fit_forms(lower, self.table.get(word) or self.table.get(lower) or ())
         if self.casing == "keep":
             others = tuple(match_case(other, word) for other in others)
         # Two replacements may be the same in this case, or differ from the word only in case.
         return tuple(dict.fromkeys(other for other in others if other.lower() != lower))
+
+    def _fit_forms(self, word: str, others: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the replacements in the form of the word, which is in lower case; here unchanged."""
+        return others
 
     def _list_options(self, token: str) -> tuple[str, ...]:
         """Return the whole tokens that may replace a token, with its trailing mark."""
@@ -104,7 +111,11 @@ class SubstitutionPerturbation(Perturbation):
 
     def candidates(self, texts: Texts) -> list[Edit]:
         """List every input with one word replaced once, in reading order, nearest first."""
-        return [edit for slot in self.slots(texts) for edit in list_edits(texts, slot)]
+        return [edit for slot in self.slots(texts) for edit in self._make_edits(texts, slot)]
+
+    def _make_edits(self, texts: Texts, slot: Slot) -> list[Edit]:
+        """Make the edit of each replacement of a slot."""
+        return list_edits(texts, slot)
 
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
@@ -112,7 +123,7 @@ class SubstitutionPerturbation(Perturbation):
         tokens = texts[sentence].split()
         word = detach_punctuation(tokens[position])[0]
         options = () if self.is_kept(tokens, position) else self.replacements(word)
-        return list_edits(texts, Slot(sentence, position, word, options))
+        return self._make_edits(texts, Slot(sentence, position, word, options))
 
     def describe(self) -> dict[str, object]:
         return {
@@ -180,7 +191,11 @@ class SwapPerturbation(SubstitutionPerturbation):
     one such word drawn uniformly, one of its replacements drawn uniformly.
 
     Args:
-        table: Word -> replacements. This and the other arguments: see `SubstitutionPerturbation`.
+        table: Word -> replacements.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
+        fit_grammar: Fit "a" and "an" to the English word that comes after them. `False` leaves the article
+            as it is, as the authors' code does. Defaults to `True`.
 
     Example:
         >>> class ColorPerturbation(SwapPerturbation):
@@ -191,6 +206,40 @@ class SwapPerturbation(SubstitutionPerturbation):
     """
 
     kind = "obstinate"
+
+    def __init__(
+        self,
+        table: TableSource,
+        exclude_stopwords: bool = True,
+        casing: Literal["keep", "authors"] = "keep",
+        fit_grammar: bool = True,
+    ):
+        super().__init__(table, exclude_stopwords, casing)
+        self.fit_grammar = fit_grammar
+
+    def _make_edits(self, texts: Texts, slot: Slot) -> list[Edit]:
+        edits = super()._make_edits(texts, slot)
+        if not slot.position or not self.fit_grammar:
+            return edits
+        i, place = slot.sentence, slot.position - 1
+        token = texts[i].split()[place]
+        fitted = []
+        for edit in edits:
+            # An edit stays one of one word: the article before it only follows that word.
+            article = self._fit_article(token, edit.replacement)
+            if article != token:
+                text = apply_replacement(edit.texts[i], place, article)
+                edit = replace(edit, texts=replace_sentence(texts, i, text))
+            fitted.append(edit)
+        return fitted
+
+    def _fit_article(self, token: str, following: str) -> str:
+        """Return the token before a replacement, fitted if it is an article."""
+        # "a" is also a word of other languages, whose words are not in WordNet: "a ilha".
+        fitted = fit_article(token, following) if self.fit_grammar else token
+        if fitted == token or is_english(detach_punctuation(following)[0]):
+            return fitted
+        return token
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         draw, options_of = rng.random, self._options
@@ -206,7 +255,9 @@ class SwapPerturbation(SubstitutionPerturbation):
             if places:
                 place = places[int(draw() * len(places))]
                 options = options_of[tokens[place]]
-                tokens[place] = options[int(draw() * len(options))]
+                new = tokens[place] = options[int(draw() * len(options))]
+                if place:
+                    tokens[place - 1] = self._fit_article(tokens[place - 1], new)
                 return replace_sentence(texts, sentence, join_tokens(tokens, spaces))
         return None
 
@@ -220,12 +271,21 @@ class SwapPerturbation(SubstitutionPerturbation):
             edits = [edit for edit in edits if getattr(edit, field) == place]
         return super().choose(edits, rng)
 
+    def describe(self) -> dict[str, object]:
+        # Without the option, descriptions and hashes are those of versions that did not have it.
+        return {**super().describe(), **({"fit_grammar": True} if self.fit_grammar else {})}
+
 
 class AntonymPerturbation(SwapPerturbation):
     """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
 
     Args:
-        table: Word -> antonyms. This and the other arguments: see `SubstitutionPerturbation`.
+        table: Word -> antonyms.
+        exclude_stopwords: See `SubstitutionPerturbation`.
+        casing: See `SubstitutionPerturbation`.
+        fit_grammar: Give a base form of the table the inflection of the replaced word ("women" becomes "men",
+            "wins" becomes "loses"), and fit "a" and "an" to the word that comes after them. `False` leaves
+            both as they are, as the authors' code does. Defaults to `True`.
 
     Example:
         >>> import random
@@ -234,9 +294,14 @@ class AntonymPerturbation(SwapPerturbation):
         ('A hot night.', 'It is warm.')
         >>> [edit.texts[0] for edit in obstinate.candidates(("A hot day.",))]
         ['A cold day.', 'A hot night.']
+        >>> AntonymPerturbation({"young": ("old",), "women": ("man",)}).candidates(("A young one.",))[0].texts
+        ('An old one.',)
     """
 
     name = "antonym"
+
+    def _fit_forms(self, word: str, others: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(fit_form(word, o) for o in others) if self.fit_grammar else others
 
 
 class SisterPerturbation(SwapPerturbation):
@@ -248,6 +313,7 @@ class SisterPerturbation(SwapPerturbation):
         table: Word -> sister terms. If `None`, `hf_bat.lexicon.default_sisters`.
         exclude_stopwords: See `SubstitutionPerturbation`.
         casing: See `SubstitutionPerturbation`.
+        fit_grammar: See `SwapPerturbation`.
 
     Example:
         >>> [edit.texts[0] for edit in SisterPerturbation().candidates(("Summer rain.",))]
@@ -261,5 +327,7 @@ class SisterPerturbation(SwapPerturbation):
         table: TableSource | None = None,
         exclude_stopwords: bool = True,
         casing: Literal["keep", "authors"] = "keep",
+        fit_grammar: bool = True,
     ):
-        super().__init__(default_sisters() if table is None else table, exclude_stopwords, casing)
+        table = default_sisters() if table is None else table
+        super().__init__(table, exclude_stopwords, casing, fit_grammar)

@@ -112,6 +112,9 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
     # Keys of runs that take the first rows of a file have no entry, because this was the only way.
     if parts.pop("row_choice", None) is None and _has_limited_rows(arguments):
         parts["row_choice"] = get_defaults()["row_choice"]
+    # Keys of runs without fitted edits have no entry, because this was the only way.
+    if parts.pop("fit_grammar", None) is None and _uses_swaps(arguments, method):
+        parts["fit_grammar"] = get_defaults()["fit_grammar"]
     table = arguments.get("synonyms")
     if table == "wordnet":
         # Keys of runs with WordNet's synonyms have no entry, because these were the default.
@@ -153,6 +156,13 @@ def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool
     attacks = {name.removeprefix("paper-") for name in arguments.get("attacks") or ()}
     is_drawn = bool(method.draws) and not arguments.get("canonicalize")
     return is_drawn or not attacks.isdisjoint(list_readers("synonyms"))
+
+
+def _uses_swaps(arguments: Mapping[str, Any], method: Method) -> bool:
+    """Return whether a run draws or attacks with edits of one word that are fitted to their place."""
+    drawn = arguments.get("obstinate_edits") or DEFAULT_EDITS if "obstinate" in method.draws else ()
+    attacks = (name.removeprefix("paper-") for name in arguments.get("attacks") or ())
+    return not {"antonym", "sister", "number"}.isdisjoint((*drawn, *attacks))
 
 
 def _has_limited_rows(arguments: Mapping[str, Any]) -> bool:

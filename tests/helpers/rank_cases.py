@@ -130,6 +130,27 @@ def run_uneven(folder: Path, ranks: int, rows: int) -> dict[str, Any]:
     }
 
 
+def run_defended(folder: Path, ranks: int) -> dict[str, Any]:
+    """Train four steps behind the preprocessing defense, with two checkpoints and a saved model."""
+    trainer = make_trainer(
+        folder / "out",
+        made_rows(16),
+        method="safer",
+        canonicalize=True,
+        clean_epochs=0,
+        per_device_train_batch_size=4 // ranks,
+        max_steps=4,
+        optim="sgd",
+        learning_rate=0.1,
+        use_cpu=ranks == 1,
+        save_strategy="steps",
+        save_steps=2,
+    )
+    trainer.train()
+    trainer.save_model(str(folder / "model"))
+    return {"weights": weights_of(trainer.model), "ranks": trainer.accelerator.num_processes}
+
+
 def stopping_message(folder: Path, rank: int) -> str:
     """What a rank says where the last rank's second backward pass gives an infinite gradient."""
     trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
@@ -155,6 +176,8 @@ if __name__ == "__main__":
     if sys.argv[2:] == ["uneven"]:
         world = int(os.environ["WORLD_SIZE"])
         results = {rows: run_uneven(output / str(rows), world, rows) for rows in UNEVEN}
+    elif sys.argv[2:] == ["defended"]:
+        results = run_defended(output, int(os.environ["WORLD_SIZE"]))
     else:
         results = run_cases(output, int(os.environ["WORLD_SIZE"]))
         results["stopped"] = stopping_message(output, int(os.environ["RANK"]))

@@ -113,6 +113,7 @@ def test_key_is_the_hash_of_arguments_and_launcher(tmp_path):
         "adversarial_weight": 1.0,
         "synonyms": "default: counterfitted",
         "row_choice": "even",
+        "fit_grammar": True,
     }
     hub = {**BASE, "encoder": "some/encoder", "method": "a2t"}
     content = {**run, "model_name_or_path": model, **added}
@@ -178,7 +179,9 @@ def test_runs_of_the_study_keep_their_keys(repository, tmp_path, monkeypatch):
                 f"hf_bat.sweep.key.{function}", lambda path, name, known=hashes: known[name]
             )
         # Defaults were other ones: WordNet's synonyms, the first rows, full weights from the first step.
-        tables = {"synonyms": "wordnet", "row_choice": "first", **run["arguments"]}
+        # Edits were not fitted to their place.
+        tables = {"synonyms": "wordnet", "row_choice": "first", "fit_grammar": False}
+        tables |= run["arguments"]
         if run["arguments"].get("method") in ("pairwise", "triplet", "likelihood"):
             tables.setdefault("weight_warmup_steps", 0.0)
         arguments = {**tables, "model_name_or_path": str(tmp_path)}
@@ -230,8 +233,12 @@ def test_key_depends_on_checkpoints_if_the_best_one_is_the_result():
     assert key(**steps) == key(**steps, logging_steps=7)
 
 
-# The key of this run before WordNet's synonyms, and the first rows of a file, were replaced as the default.
-OLD_RUN = "--model_name_or_path some/model --task snli --attacks antonym synonym --row_choice first"
+# The key of this run before WordNet's synonyms, the first rows of a file, and edits that were not fitted to
+# their place were replaced as the default.
+OLD_RUN = (
+    "--model_name_or_path some/model --task snli --attacks antonym synonym --row_choice first "
+    "--fit_grammar False"
+)
 OLD_KEY = "93484b9f9def9fe2"
 
 
@@ -239,6 +246,20 @@ def test_a_run_with_the_wordnet_synonyms_has_the_key_that_it_had_as_the_default(
     assert make_run(parse_flags(f"{OLD_RUN} --synonyms wordnet")).key == OLD_KEY
     keys = {make_run(parse_flags(OLD_RUN + more)).key for more in ("", " --synonyms counterfitted")}
     assert len(keys) == 2 and OLD_KEY not in keys
+
+
+def test_fitted_edits_are_in_the_key_of_runs_that_draw_or_try_some():
+    base = "--model_name_or_path some/model --task snli"
+
+    def key(flags):
+        return make_run(parse_flags(f"{base} {flags}")).key
+
+    for uses in ("--method triplet", "--attacks sister", "--method safer --attacks number"):
+        assert key(uses) != key(f"{uses} --no_fit_grammar"), uses
+    for not_used in ("", "--method safer --attacks synonym negation", "--method counterfactual"):
+        assert key(not_used) == key(f"{not_used} --no_fit_grammar"), not_used
+    negation = "--method triplet --obstinate_edits negation"
+    assert key(negation) == key(f"{negation} --no_fit_grammar")
 
 
 def test_the_choice_of_rows_is_in_the_key_where_a_limit_keeps_some():

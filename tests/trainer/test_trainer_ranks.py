@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from rank_cases import CASES, UNEVEN, run_cases, run_uneven
-from training_helpers import largest_difference
+from rank_cases import CASES, UNEVEN, run_cases, run_defended, run_uneven
+from training_helpers import largest_difference, weights_of
+from transformers import AutoModelForSequenceClassification
+
+from hf_bat.saved_perturbations import load_canonicalizer
 
 SCRIPT = Path(__file__).parent.parent / "helpers" / "rank_cases.py"
 
@@ -61,6 +64,38 @@ def test_two_ranks_are_one(one_rank, two_ranks, case):
 def test_a_gradient_that_is_not_finite_on_one_rank_stops_both(two_ranks):
     messages = [ranks["stopped"] for ranks in two_ranks]
     assert all("gradient" in message and "step 2" in message for message in messages)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_two_ranks_save_one_defended_model(tmp_path, quiet_environment):
+    """transformers 5.23 calls the hook that saves on every rank, and both write one folder."""
+    alone = run_defended(tmp_path / "one", 1)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(tmp_path), "defended"],
+        env=quiet_environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    several = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+    assert [ranks["ranks"] for ranks in several] == [2, 2]
+    for ranks in several:
+        assert largest_difference(alone["weights"], ranks["weights"]) < 2e-6
+    folders = ("model", "out/checkpoint-2", "out/checkpoint-4")
+    for name in folders:
+        here, there = tmp_path / name, tmp_path / "one" / name
+        files = [{path.name for path in folder.iterdir()} for folder in (here, there)]
+        # A checkpoint has the random state of each rank.
+        of_ranks = {f"rng_state{rank}.pth" for rank in ("", "_0", "_1")}
+        assert files[0] - of_ranks == files[1] - of_ranks
+        assert {"canonical.json.gz", "perturbations.json"} <= files[0]
+        assert load_canonicalizer(here).describe() == load_canonicalizer(there).describe()
+        model = AutoModelForSequenceClassification.from_pretrained(here)
+        assert all(torch.isfinite(weight).all() for weight in model.parameters())
+    assert largest_difference(alone["weights"], weights_of(model)) < 2e-6
 
 
 @pytest.fixture(scope="module")
