@@ -303,6 +303,10 @@ def _find_change(before: list[str], after: list[str]) -> tuple[int, list[str], l
     start = 0
     while start < shortest and before[start] == after[start]:
         start += 1
+    # "a young man", "an old man": the article follows its word and says nothing.
+    pair = {*before[start : start + 1], *after[start : start + 1]}
+    if pair == {"a", "an"} and start + 1 < shortest and before[start + 1] != after[start + 1]:
+        start += 1
     end = 0
     while end < shortest - start and before[-1 - end] == after[-1 - end]:
         end += 1

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from hf_bat.demo import demo_rows
 from hf_bat.lexicon import wordnet_synonyms
 from hf_bat.perturbations import (
     AntonymPerturbation,
@@ -12,6 +13,8 @@ from hf_bat.perturbations import (
     LabelValidity,
     NegationPerturbation,
     PerturbationSampler,
+    SisterPerturbation,
+    build_perturbations,
 )
 from hf_bat.perturbations.validity import get_inference_names
 
@@ -166,3 +169,29 @@ def test_pickled_filter_has_the_same_candidates():
 def test_entailment_without_inference_labels_has_no_names():
     assert get_inference_names(("entailment", "not_entailment")) == ()
     assert get_inference_names(("ENTAILMENT", "NEUTRAL")) == ("ENTAILMENT", "NEUTRAL")
+
+
+def test_the_article_before_a_word_is_no_change_of_its_own():
+    """A draw is judged by its texts, a candidate by its word: both must agree."""
+    validity, checked = LabelValidity(), 0
+    _, antonym = build_perturbations()
+    for kind in (antonym, SisterPerturbation()):
+        for row in demo_rows("validation", 100):
+            texts = (row["premise"], row["hypothesis"])
+            edits = kind.candidates(texts)
+            for label in (None, "entailment", "contradiction"):
+                judged = validity.passing(texts, edits, label)
+                drawn = [validity.changes_label_of(texts, edit.texts, label) for edit in edits]
+                assert judged == drawn
+            checked += sum(is_fitted(texts, edit) for edit in edits)
+    assert checked > 20
+    texts = ("An old dog and a cat.", "A cat and an animal.")
+    (edit,) = AntonymPerturbation({"old": ("young",)}).candidates(texts)
+    assert edit.texts[0] == "A young dog and a cat."
+    assert not validity.changes_label_of(texts, edit.texts)  # though the other sentence has an "a"
+
+
+def is_fitted(texts, edit):
+    """Return whether an edit has changed the article too."""
+    before, after = (t[edit.sentence].split() for t in (texts, edit.texts))
+    return sum(a != b for a, b in zip(before, after, strict=True)) == 2
