@@ -63,7 +63,7 @@ def fit_article(token: str, following: str) -> str:
 def is_english(word: str) -> bool:
     """Return whether WordNet has a word, or the first part of a compound, or it begins with a digit.
 
-    "a" is no article in many languages, and its next word tells: "a ilha" is Portuguese.
+    "a" is also a word of other languages, and the next word tells: "a ilha" is Portuguese.
 
     Example:
         >>> [is_english(word) for word in ("islands", "nine-year-old", "9th", "ilha")]
@@ -76,7 +76,7 @@ def is_english(word: str) -> bool:
 
 @lru_cache(maxsize=100_000)
 def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
-    """Return a base form in the inflections that a word has of its own base form.
+    """Return a base form in the inflections that a word has.
 
     Args:
         word: The word in lower case.
@@ -124,7 +124,7 @@ def fit_form(word: str, replacement: str) -> str:
             if base == word or _is_fixed(replacement, pos):
                 forms: tuple[str, ...] = (replacement,)
             else:
-                # The form of "took" is no certain one of "take", but "refused" fits its place.
+                # The past of "take" is uncertain, but "refused" fits the place of "took".
                 form = _list_forms(replacement, pos).get(_guess_kind(word, pos))
                 forms = inflect_like(word, base, replacement, pos) or ((form,) if form else ())
             fitted += forms
@@ -141,7 +141,7 @@ def _list_forms(lemma: str, pos: str) -> dict[str, str]:
 
 
 def _guess_kind(word: str, pos: str) -> str:
-    """Return the kind of inflection of a word that is no base form."""
+    """Return the kind of inflection of an inflected word."""
     endings = {"n": (), "v": ("s", "ing"), "a": ("er", "est"), "r": ("er", "est")}[pos]
     other = {"n": "plural", "v": "past"}.get(pos, "base")
     return next((ending for ending in endings if word.endswith(ending)), other)

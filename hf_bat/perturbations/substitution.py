@@ -272,7 +272,7 @@ class SwapPerturbation(SubstitutionPerturbation):
         return super().choose(edits, rng)
 
     def describe(self) -> dict[str, object]:
-        # Without the option, descriptions and hashes are those of versions that did not have it.
+        # Without the option, descriptions and hashes stay as they were before it existed.
         return {**super().describe(), **({"fit_grammar": True} if self.fit_grammar else {})}
 
 
