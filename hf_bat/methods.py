@@ -429,7 +429,7 @@ METHODS: dict[str, Method] = {
             "counterfactual",
             "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`, where `x_c` is an edit of the row "
             "whose label a rule knows.",
-            {"alpha": 1.0, "beta": 1.0},
+            {"alpha": 1.0, "beta": 2.0},
             draws=("fickle", "counterfactual"),
             options=(
                 "rules",

@@ -1,4 +1,4 @@
-"""Perturbations, rules and the preprocessing defense of a trainer, made from its options."""
+"""The sources that a trainer draws from: perturbations, rules and the preprocessing defense."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class EditSources:
         return Canonicalizer(self.words[0].table, self.args.casing)
 
     def check_defense(self) -> None:
-        """Raise unless the options of the defense are those of the start, which evaluation has."""
+        """Raise if the options of the defense have changed, because evaluation keeps the first ones."""
         if self._defense != self._read_defense():
             raise HfBatError(
                 "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "

@@ -152,7 +152,7 @@ class BalancedTrainer(Trainer):
         if method is not None:
             args = args.copy_with_method(method)
         self.task = get_task(task) if task is not None else None
-        #: What the run draws from.
+        #: Perturbations, rules and defense of the run.
         self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate)
         self._own_collator = data_collator
         self._eval_rows: dict[str | None, Any] = {}
@@ -190,7 +190,7 @@ class BalancedTrainer(Trainer):
         self._last_evaluation: tuple[int, dict[str, Any]] = (0, {})
         # Whether `push_to_hub` has written the card, so that a failure is the upload's.
         self._is_uploading = False
-        # What a checkpoint says about the run of the last call of `train`.
+        # Facts that a checkpoint records of the run of the last call of `train`.
         self._run_facts: dict[str, Any] | None = None
         # Whether the next window of training is the first of an epoch.
         self.begins_epoch = False
@@ -434,7 +434,7 @@ class BalancedTrainer(Trainer):
             ignore_keys_for_eval: Outputs of the model that evaluation ignores.
 
         Raises:
-            HfBatError: The checkpoint is damaged, or there is no whole one; or a checkpoint could not be
+            HfBatError: The checkpoint is damaged, or none is whole; or a checkpoint could not be
                 saved.
         """
         checkpoint: str | None = None
@@ -443,7 +443,7 @@ class BalancedTrainer(Trainer):
             if checkpoint is None:
                 raise HfBatError(
                     f"no checkpoint in {self.args.output_dir} can be resumed from: leave "
-                    "resume_from_checkpoint out to start anew"
+                    "resume_from_checkpoint out to start over"
                 )
         elif resume_from_checkpoint:
             checkpoint = check_checkpoint(str(resume_from_checkpoint))

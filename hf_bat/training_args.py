@@ -96,8 +96,8 @@ class BalancedTrainingArguments(TrainingArguments):
             registered method of yours.
             Defaults to `"normal"`.
         alpha: Weight of the fickle versions (pairwise, likelihood and counterfactual). Defaults to 1.0.
-        beta: Weight of the obstinate or labeled versions. Defaults to 1.2 for pairwise and 1.0 for
-            likelihood and counterfactual.
+        beta: Weight of the obstinate or labeled versions. Defaults to 1.2 for pairwise, 1.0 for
+            likelihood and 2.0 for counterfactual.
         contrastive_weight: The paper's lambda, the weight of the triplet term. Defaults to 1.0 for
             triplet and 0.0 for likelihood, where the term's margin is 1.0.
         margin: How far an obstinate version should be: in units of the distance (pairwise, triplet),

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hf_bat import get_task
-from hf_bat.counterfactual.rules import RuleSet, build_rules
+from hf_bat.counterfactual.rules import RULES, Resources, RuleSet, build_rules, read_labels
 from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
@@ -113,7 +113,11 @@ def main() -> None:
     for suite in options.suites:
         files, task_name = SUITES[suite]
         task = get_task(task_name)
-        rules = build_rules(task, task.label_names, fickle)
+        family, _, _ = read_labels(task, task.label_names)
+        resources = Resources(fickle)
+        # Those that are off by default too: this is why they are.
+        names = [name for name, make in RULES.items() if make(resources).family == family]
+        rules = build_rules(task, task.label_names, fickle, names)
         rows = [
             (tuple(str(row[column]) for column in task.columns), int(str(row["label"])))
             for row in read_rows(options.data, files)

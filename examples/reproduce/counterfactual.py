@@ -95,14 +95,15 @@ NO_WARMUP = ["--weight_warmup_steps", "0"]
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
 METHODS: dict[str, list[str]] = {
     "normal": ["--method", "normal"],
-    "label_flip": ["--method", "counterfactual", "--rules", "swap", "--alpha", "0"],
+    "label_flip": ["--method", "counterfactual", "--rules", "swap", "--alpha", "0", "--beta", "1"],
     "safer": ["--method", "safer"],
     "a2t": ["--method", "a2t", "--clean_epochs", "0"],
     "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
     "triplet": ["--method", "triplet", *NO_WARMUP],
     "likelihood": ["--method", "likelihood", *NO_WARMUP],
-    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT)],
-}
+    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT), "--beta", "2",
+                       "--rules", "self_pair=6", "swap=12", "drop=1", "detail=1", "generalize=1"],
+}  # fmt: skip
 
 
 def read_rows(path: Path) -> list[Row]:

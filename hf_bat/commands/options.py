@@ -159,7 +159,7 @@ _SHARED: dict[str, dict[str, Any]] = {
 }
 TASK = ("--task", "--columns", "--label-column", "--label-names")
 MODEL = ("--model", "--model-from", "--tokenizer", "--revision", "--trust-remote-code")
-# What the rules of a command need to know beside the task.
+# Options that the rules of a command need to know beside the task.
 RULES = ("--skipped-labels", "--label-flip")
 DATA = (
     "--data", "--dataset-name", "--dataset-config-name", "--dataset-revision", "--split", "--token",

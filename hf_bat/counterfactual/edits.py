@@ -176,7 +176,7 @@ def draw_exclusive(
         is_allowed: Which edits may be drawn. If `None`, all.
 
     Returns:
-        The sentence and its edit; `None` if there is no edit.
+        The sentence and its edit; `None` if no edit is possible.
     """
     kinds = list(EXCLUSIVE_EDITS)
     # One kind at a time, because listing all of them would take most of a draw.

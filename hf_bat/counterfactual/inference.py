@@ -39,6 +39,7 @@ class Swap(Rule):
     """
 
     name, family = "swap", "inference"
+    share = 12.0
 
     def __init__(self, mentions: LabelValidity):
         self.mentions = mentions
@@ -81,14 +82,13 @@ class SelfPair(Rule):
             to `"inference"`.
     """
 
-    share = 3.0
-
     def __init__(
         self, fickle: Perturbation, family: Literal["inference", "paraphrase"] = "inference"
     ):
         self.fickle, self.family = fickle, family
         is_inference = family == "inference"
         self.name = "self_pair" if is_inference else "same_self"
+        self.share = 6.0 if is_inference else 3.0
         self._same, self._different = (
             (ENTAILMENT, CONTRADICTION) if is_inference else ("same", "different")
         )

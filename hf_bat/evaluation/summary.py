@@ -35,7 +35,7 @@ def summary_table(
         stream: Where the lines will be printed. On a terminal "better" and "worse" are colored.
 
     Returns:
-        The lines, with "-" for a figure that one model lacks. Empty if there is no figure.
+        The lines, with "-" for a figure that one model lacks. Empty without figures.
 
     Example:
         >>> ours = {"eval_accuracy": 0.768, "eval_antonym_asr": 0.952, "eval_loss": 0.6}
