@@ -86,8 +86,8 @@ def count_suites(rows: Iterable[Row], task: str) -> dict[str, Outcomes]:
             outcomes["accuracy" if category == task else SUITES[category]][unit] = outcome
         else:
             outcomes["rule pairs"][unit] = outcome
-            _, _, part = category.partition(":")
-            if part:
+            part = category.rpartition("_")[2]  # "swap_unseen": word pairs that training never drew
+            if part in ("seen", "unseen"):
                 outcomes[f"{part} pairs"][unit] = outcome
     return outcomes
 

@@ -63,8 +63,8 @@ def test_outcomes_of_suites_are_told_apart(scripts):
         {"idx": 1, "category": "mnli", "label": "neutral", "correct": False},
         {"idx": 2, "category": "lexical", "label": "contradiction", "correct": True},
         {"idx": 3, "category": "lexical", "label": "neutral", "correct": True},
-        {"idx": 4, "category": "swap:unseen", "label": "contradiction", "correct": False},
-        {"idx": 5, "category": "drop", "label": "entailment", "correct": True},
+        {"idx": 4, "category": "self_pair_unseen", "label": "contradiction", "correct": False},
+        {"idx": 5, "category": "self_pair", "label": "entailment", "correct": True},
     ]
     assert tables.count_suites(rows, "snli") == {
         "accuracy": {"0": (1, 1)},
