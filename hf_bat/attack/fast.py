@@ -123,16 +123,6 @@ def _compute_product(
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
-def gains_by_packing(dtype: torch.dtype = torch.float32) -> bool:
-    """Return whether oneDNN's packed product may be faster than torch's own, which is MKL's.
-
-    In float32 it is slower with AVX2, and faster with AVX-512 on processors of AMD; see
-    docs/benchmarks/attack.md.
-    """
-    has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return dtype != torch.float32 or has_avx512 or not torch.backends.mkl.is_available()
-
-
 @cache
 def can_pack(dtype: torch.dtype = torch.float32) -> bool:
     """Return whether oneDNN's packed product works here.

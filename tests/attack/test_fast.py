@@ -106,20 +106,6 @@ def test_a_torch_that_cannot_pack_is_logged_and_not_used(batch, monkeypatch, cap
     assert "no such operator" in caplog.text
 
 
-@pytest.mark.parametrize(("capability", "packs"), [("AVX2", False), ("AVX512", True)])
-def test_a_session_packs_layers_only_where_that_is_faster(capability, packs, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    monkeypatch.setattr(fast, "can_pack", lambda dtype: True)
-    monkeypatch.setattr(fast, "_make_packed_forward", lambda layer, dtype: f"packed in {dtype}")
-    for dtype, expected in (("float32", packs), ("bfloat16", True)):
-        model = TransformersModel(tiny_model("bert"), tiny_tokenizer(), dtype=dtype)
-        layers = [module for module in model.model.modules() if type(module) is nn.Linear]
-        with model.session():
-            assert ["forward" in vars(layer) for layer in layers] == [expected] * len(layers)
-        assert not any("forward" in vars(layer) for layer in layers)
-
-
 @pytest.mark.skipif(not fast.can_pack(), reason="this torch or processor has no packed product")
 def test_autocast_and_empty_batches_take_the_plain_way(monkeypatch):
     layer = nn.Linear(8, 4)
