@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -104,3 +104,13 @@ def draw_evenly(pairs: Sequence[Counterfactual], rng: RandomSource) -> Counterfa
 def choose(values: Sequence[T], rng: RandomSource) -> T:
     """Choose one of some values; a `RandomSource` has only `random`."""
     return values[int(rng.random() * len(values))]
+
+
+def take_weighted(values: list[T], weigh: Callable[[T], float], rng: RandomSource) -> T:
+    """Remove one of some values, drawn by weight, and return it."""
+    point = rng.random() * sum(map(weigh, values))
+    for place, value in enumerate(values):
+        point -= weigh(value)
+        if point < 0:
+            return values.pop(place)
+    return values.pop()  # rounding can leave a point above 0

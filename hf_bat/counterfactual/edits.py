@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from hf_bat.counterfactual.base import choose
+from hf_bat.counterfactual.base import choose, take_weighted
 from hf_bat.counterfactual.sentence import (
     LEAST_SHARE,
     Sentence,
@@ -181,14 +181,7 @@ def draw_exclusive(
     kinds = list(EXCLUSIVE_EDITS)
     # One kind at a time, because listing all of them would take most of a draw.
     while kinds:
-        point = rng.random() * sum(_KIND_WEIGHTS[kind] for kind in kinds)
-        kind = kinds[-1]
-        for candidate in kinds:
-            point -= _KIND_WEIGHTS[candidate]
-            if point < 0:
-                kind = candidate
-                break
-        kinds.remove(kind)
+        kind = take_weighted(kinds, _KIND_WEIGHTS.__getitem__, rng)
         places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
         for i, sentence in enumerate(sentences):
             for edit in EXCLUSIVE_EDITS[kind](sentence):

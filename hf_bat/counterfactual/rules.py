@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from hf_bat.counterfactual.base import Counterfactual, Rule
+from hf_bat.counterfactual.base import Counterfactual, Rule, take_weighted
 from hf_bat.counterfactual.inference import (
     Detail,
     Drop,
@@ -130,14 +130,7 @@ class RuleSet:
         """
         waiting = list(self.rules)
         while waiting:
-            point = rng.random() * sum(self.shares[rule.name] for rule in waiting)
-            rule = waiting[-1]
-            for candidate in waiting:
-                point -= self.shares[candidate.name]
-                if point < 0:
-                    rule = candidate
-                    break
-            waiting.remove(rule)
+            rule = take_weighted(waiting, lambda rule: self.shares[rule.name], rng)
             pair = rule.draw(texts, self.names[label] or "", rng)
             if pair is not None and pair.label in self.labels and not self.is_held_out(pair):
                 return pair
