@@ -166,14 +166,14 @@ def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 def draw_exclusive(
     sentences: Sequence[Sentence],
     rng: RandomSource,
-    is_allowed: Callable[[ExclusiveEdit], bool] | None = None,
+    is_allowed: Callable[[Sentence, ExclusiveEdit], bool] | None = None,
 ) -> tuple[Sentence, ExclusiveEdit] | None:
     """Draw a kind of exclusive edit by its weight, then a sentence and a word, then an edit of the word.
 
     Args:
         sentences: Sentences, one of which is edited.
         rng: Source of randomness.
-        is_allowed: Which edits may be drawn. If `None`, all.
+        is_allowed: Which edits of which sentence may be drawn. If `None`, all.
 
     Returns:
         The sentence and its edit; `None` if no edit is possible.
@@ -185,7 +185,7 @@ def draw_exclusive(
         places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
         for i, sentence in enumerate(sentences):
             for edit in EXCLUSIVE_EDITS[kind](sentence):
-                if is_allowed is None or is_allowed(edit):
+                if is_allowed is None or is_allowed(sentence, edit):
                     places.setdefault((i, edit.place), []).append(edit)
         if places:
             place = choose(sorted(places), rng)

@@ -31,11 +31,15 @@ Label = Literal["entailment", "neutral", "contradiction"]
 
 
 class Swap(Rule):
-    """Contradict an entailed hypothesis: one of its words is replaced by a word that excludes it.
+    """Contradict an entailment: a word of one sentence is replaced by a word that excludes it.
 
     If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake", "A man
-    does not sleep". The new word must not be in the premise, where it could be true of somebody else
-    (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
+    does not sleep" (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
+    The same edits of the premise contradict the hypothesis where it mentions the replaced word. The
+    new word must not be in the other sentence, where it could be true of somebody else.
+
+    Args:
+        mentions: The test of whether a sentence mentions a word.
     """
 
     name, family = "swap", "inference"
@@ -47,26 +51,44 @@ class Swap(Rule):
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label != ENTAILMENT:
             return
-        premise, hypothesis = texts
-        for edit in filter(self._make_test(premise), list_exclusive(Sentence(hypothesis))):
-            yield self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+        premise, hypothesis = map(Sentence, texts)
+        is_allowed = self._make_test(texts)
+        for sentence in (hypothesis, premise):
+            for edit in list_exclusive(sentence):
+                if is_allowed(sentence, edit):
+                    yield self._build(texts, sentence is premise, edit)
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
         if label != ENTAILMENT:
             return None
-        premise, hypothesis = texts
-        drawn = draw_exclusive([Sentence(hypothesis)], rng, self._make_test(premise))
+        premise, hypothesis = map(Sentence, texts)
+        drawn = draw_exclusive([hypothesis, premise], rng, self._make_test(texts))
         if drawn is None:
             return None
-        _, edit = drawn
-        return self.make((premise, edit.text), CONTRADICTION, edit.kind, get_words(edit))
+        sentence, edit = drawn
+        return self._build(texts, sentence is premise, edit)
 
-    def _make_test(self, premise: str) -> Callable[[ExclusiveEdit], bool]:
-        """Return a test of whether an edit's new word is missing from the premise."""
-        forms = self.mentions.list_forms(premise)
-        return lambda edit: (
-            edit.kind == "negation" or forms.isdisjoint(self.mentions.list_forms(edit.new))
-        )
+    def _build(self, texts: Texts, in_premise: bool, edit: ExclusiveEdit) -> Counterfactual:
+        premise, hypothesis = texts
+        pair = (edit.text, hypothesis) if in_premise else (premise, edit.text)
+        return self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
+
+    def _make_test(self, texts: Texts) -> Callable[[Sentence, ExclusiveEdit], bool]:
+        """Return a test of whether an edit of a sentence contradicts the other sentence."""
+        premise, hypothesis = texts
+        forms = {text: self.mentions.list_forms(text) for text in texts}
+
+        def is_allowed(sentence: Sentence, edit: ExclusiveEdit) -> bool:
+            in_premise = sentence.text == premise
+            other = forms[hypothesis if in_premise else premise]
+            if edit.kind != "negation" and not other.isdisjoint(self.mentions.list_forms(edit.new)):
+                return False
+            # The hypothesis leaves most of the premise open, so that most edits of it change nothing.
+            return not in_premise or self.mentions.changes_label_of(
+                texts, (edit.text, hypothesis), ENTAILMENT
+            )
+
+        return is_allowed
 
 
 class SelfPair(Rule):

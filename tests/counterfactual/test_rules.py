@@ -73,6 +73,36 @@ def test_swap_keeps_a_word_that_the_premise_also_gives_to_somebody_else():
     assert not list_texts(Swap(MENTIONS), texts, kind="antonym")
 
 
+@pytest.mark.parametrize(
+    ("premise", "edited"),
+    [
+        ("A young man in a red shirt sleeps.", "A young woman in a red shirt sleeps."),
+        ("A man sleeps at home.", "A man doesn't sleep at home."),
+    ],
+)
+def test_swap_edits_words_of_the_premise_that_the_hypothesis_mentions(premise, edited):
+    hypothesis = "A man sleeps."
+    pairs = {
+        (p.texts, p.label) for p in Swap(MENTIONS).list_pairs((premise, hypothesis), "entailment")
+    }
+    assert ((edited, hypothesis), "contradiction") in pairs
+
+
+@pytest.mark.parametrize(
+    ("premise", "hypothesis", "words"),
+    [
+        # The hypothesis leaves the shirt and the age open.
+        ("A young man in a red shirt sleeps.", "A man sleeps.", {"young", "red"}),
+        # The other man may be the one that sleeps.
+        ("A man sleeps while a man reads.", "A man sleeps.", {"man"}),
+        ("A man talks to a woman.", "A woman listens to a man.", {"man", "woman"}),
+    ],
+)
+def test_swap_leaves_other_words_of_the_premise_alone(premise, hypothesis, words):
+    pairs = Swap(MENTIONS).list_pairs((premise, hypothesis), "entailment")
+    assert words.isdisjoint(p.words[0] for p in pairs if p.words and p.texts[0] != premise)
+
+
 def test_self_pairs_contradict_both_ways_and_fickle_selves_are_entailed():
     pairs = {
         (p.texts, p.label)
