@@ -69,7 +69,12 @@ class RobustnessMeter:
     ):
         if not attacks:
             raise HfBatError("name at least one attack, such as 'antonym'")
-        self.recipes = [get_recipe(name, max_length=max_length, **options) for name in attacks]
+        # A recipe has its own splitter, or none.
+        own = {**options, "splitter": None}
+        self.recipes = [
+            get_recipe(a, max_length=max_length, **(own if isinstance(a, Recipe) else options))
+            for a in attacks
+        ]
         self.task = get_task(task)
         self.tokenizer = tokenizer
         self.max_samples, self.row_choice = max_samples, row_choice

@@ -12,9 +12,12 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -414,3 +417,28 @@ def push_dataset(
             "whoami`, and push again: uploaded files are not uploaded twice"
         ) from error
     return f"hf://datasets/{repo.repo_id}@{commit.oid}"
+
+
+def load_object(name: str) -> Any:
+    """Import what a user names as MODULE:NAME; the module may be a file, and is looked for here first.
+
+    Example:
+        >>> load_object("json:dumps").__name__
+        'dumps'
+        >>> load_object("json")
+        Traceback (most recent call last):
+        hf_bat.errors.HfBatError: 'json' is not MODULE:NAME, such as my_model:predict
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute:
+        raise HfBatError(f"{name!r} is not MODULE:NAME, such as my_model:predict")
+    path = Path(module_name)
+    # As `python -m` does. An installed command looks only into installed packages.
+    folder = str(path.absolute().parent if path.suffix == ".py" else Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        loaded = import_module(path.stem if path.suffix == ".py" else module_name)
+        return reduce(getattr, attribute.split("."), loaded)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise HfBatError(f"cannot load {name}: {' '.join(str(error).split())}") from error

@@ -38,7 +38,7 @@ from hf_bat.console import (
 from hf_bat.data import choose_rows
 from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.evaluation.summary import read_results, summary_table
-from hf_bat.files import make_folder, read_json_object, write_atomically
+from hf_bat.files import load_object, make_folder, read_json_object, write_atomically
 from hf_bat.labels import find_label_names, get_declared_names, list_label_names
 from hf_bat.lexicon.bundled import SYNONYM_TABLES
 from hf_bat.lexicon.table import is_hub_address
@@ -145,6 +145,7 @@ def make_trainer(
     rows to evaluate, in this order.
     """
     _check_files(run, args)
+    splitter = load_object(run.splitter) if run.splitter else None
     name = run.model_name_or_path
     options = {
         "cache_dir": run.cache_dir,
@@ -186,6 +187,7 @@ def make_trainer(
         task=task,
         synonyms=run.synonyms,
         antonyms=run.antonyms,
+        splitter=splitter,
     )
 
 

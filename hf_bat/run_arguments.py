@@ -72,3 +72,6 @@ class RunArguments:
     max_eval_samples: int | None = describe("Evaluate on N rows only; see --row_choice.")
     synonyms: str | None = describe("A synonym table, or wordnet. Defaults to the bundled one.")
     antonyms: str | None = describe("An antonym table. Defaults to the bundled one.")
+    splitter: str | None = describe(
+        "MODULE:NAME of a function from a text to its words, for languages without spaces between words."
+    )

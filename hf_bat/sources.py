@@ -21,7 +21,9 @@ from hf_bat.perturbations import (
     build_perturbations,
 )
 from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
+from hf_bat.perturbations.splitting import split_words
 from hf_bat.tasks import Task
+from hf_bat.text import Splitter
 
 
 class EditSources:
@@ -36,6 +38,10 @@ class EditSources:
         antonyms: Table of the obstinate versions.
         fickle: The user's perturbation; `None` to make one.
         obstinate: The same for obstinate versions.
+        splitter: Splits texts into the words of the tables. If `None`, these are between spaces.
+
+    Raises:
+        HfBatError: If an option does not fit the splitter.
     """
 
     def __init__(
@@ -45,8 +51,11 @@ class EditSources:
         antonyms: TableSource | None,
         fickle: Perturbation | None,
         obstinate: Perturbation | None,
+        splitter: Splitter | None = None,
     ):
         self.args, self.synonyms, self.antonyms = args, synonyms, antonyms
+        self.splitter = splitter
+        self._check_splitter()
         self.own = dict(zip(KINDS, (fickle, obstinate), strict=True))
         self._defense = self._read_defense()
         self._perturbations: tuple[Any, tuple[Any, Any], tuple[Any, Any]] | None = None
@@ -77,13 +86,27 @@ class EditSources:
             use_wordnet = self.synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self.synonyms
             synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
-            fickle = own["fickle"] or build_fickle(synonym, key[2])
+            fickle = own["fickle"] or split_words(build_fickle(synonym, key[2]), self.splitter)
             if own["obstinate"] is not None:
                 obstinate = filter_edits(own["obstinate"], edits[1])
             else:
-                obstinate = build_obstinate(antonym, *edits)
+                obstinate = split_words(build_obstinate(antonym, *edits), self.splitter)
             self._perturbations = (key, (fickle, obstinate), (synonym, antonym))
         return self._perturbations[1:]
+
+    def _check_splitter(self) -> None:
+        """Check that no option needs English, or words between spaces."""
+        args, method = self.args, self.args.get_method()
+        needs_spaces = {
+            "canonicalize": args.canonicalize,
+            f"method={method.name!r}": method.attack_recipe or "counterfactual" in method.draws,
+            "obstinate_edits='sister'": "sister" in (args.obstinate_edits or ()),
+        }
+        for option, is_given in needs_spaces.items():
+            if self.splitter is not None and is_given:
+                raise HfBatError(
+                    f"{option} is for English, or for words between spaces: leave splitter= out"
+                )
 
     def make_rules(self, task: Task, config: Any, rows: Iterable[Any]) -> RuleSet:
         """Return the rules of labeled edits, prepared on training rows, with the model's label names."""

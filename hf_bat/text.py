@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+from hf_bat.errors import HfBatError
 
 _SPACES = re.compile(r"(\s+)")  # a group, so that splitting keeps the white space
 # Characters that command a terminal, reverse the direction of text, or cannot be encoded.
@@ -18,6 +20,11 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 _MARKUP = re.compile(r"[&<>|\[\]`*]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
+# Takes a text and returns its words in order.
+Splitter = Callable[[str], Sequence[str]]
+# Separates the words of a splitter. Its control characters count as white space, so that all code that splits
+# at white space also splits here; three of them, because a text of a user never has these.
+WORD_MARK = "\x1f\x1e\x1f"
 
 
 def escape_controls(text: str) -> str:
@@ -90,6 +97,44 @@ def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
     pieces = [""] * (len(tokens) + len(spaces))
     pieces[::2], pieces[1::2] = tokens, spaces
     return "".join(pieces)
+
+
+def mark_words(text: str, splitter: Splitter) -> str:
+    """Return a text with marks between the words of a splitter, and between these and all other text.
+
+    `remove_marks` returns the text again.
+
+    Raises:
+        HfBatError: If the splitter does not return words of the text in their order.
+
+    Example:
+        >>> mark_words("好天气。", lambda text: ["好", "天气"]).split()
+        ['好', '天气', '。']
+    """
+    words, pieces, end = splitter(text), [], 0
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise HfBatError(f"the splitter must return a list of words; got {words!r:.80}")
+    for word in words:
+        start = text.find(word, end)
+        if start < 0:
+            raise HfBatError(
+                f"the splitter's word {word!r} is not in the rest of the text, {text[end:]!r:.80}: return "
+                "the words as they are in the text, in order"
+            )
+        pieces += [text[end:start], word]
+        end = start + len(word)
+    return WORD_MARK.join(piece for piece in (*pieces, text[end:]) if piece)
+
+
+def remove_marks(text: str) -> str:
+    """Return a text without the marks of `mark_words`."""
+    return text.replace(WORD_MARK, "")
+
+
+def name_function(function: object) -> str:
+    """Return the name of a function or other callable for reports: its `name`, or of its definition."""
+    own = getattr(function, "name", None) or getattr(function, "__qualname__", None)
+    return str(own or type(function).__qualname__)
 
 
 def is_punctuation(character: str) -> bool:

@@ -73,6 +73,7 @@ from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.sources import EditSources
 from hf_bat.streams import RowStream, is_stream
 from hf_bat.tasks import Task, get_task
+from hf_bat.text import Splitter
 from hf_bat.training_args import (
     BalancedTrainingArguments,
     check_canonicalizer,
@@ -105,6 +106,9 @@ class BalancedTrainer(Trainer):
         antonyms: The same for antonyms.
         fickle: A `Perturbation` of yours that draws the fickle versions. If `None`, made from the tables.
         obstinate: The same for obstinate versions; `args.label_filter` applies to it.
+        splitter: Function from a text to its words, for languages without spaces between words; see
+            `SplitPerturbation`. It applies to the tables, also in `args.attacks`, which then have no
+            constraint on English parts of speech.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
             change options of this trainer in `trainer.args`.
@@ -143,6 +147,7 @@ class BalancedTrainer(Trainer):
         antonyms: TableSource | None = None,
         fickle: Perturbation | None = None,
         obstinate: Perturbation | None = None,
+        splitter: Splitter | None = None,
         method: Method | None = None,
         **kwargs: Any,
     ):
@@ -153,10 +158,10 @@ class BalancedTrainer(Trainer):
             args = args.copy_with_method(method)
         self.task = get_task(task) if task is not None else None
         #: Perturbations, rules and defense of the run.
-        self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate)
+        self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate, splitter)
         self._own_collator = data_collator
         self._eval_rows: dict[str | None, Any] = {}
-        tables = synonyms is not None or antonyms is not None
+        tables = any(given is not None for given in (synonyms, antonyms, splitter))
         loss = kwargs.get("compute_loss_func")
         check_inputs(args, self.task, data_collator, processing_class, tables, loss)
         check_perturbations(args, self.task, data_collator, self.sources.own)
@@ -666,6 +671,7 @@ class BalancedTrainer(Trainer):
         if not args.attacks or self.task is None:
             return None
         self._check_whole_model("attacks=")
+        splitter = self.sources.splitter
         return RobustnessMeter(
             args.get_attacks(),
             self.task,
@@ -680,6 +686,8 @@ class BalancedTrainer(Trainer):
             synonyms=self.sources.synonyms,
             antonyms=self.sources.antonyms,
             fit_grammar=args.fit_grammar,
+            splitter=splitter,
+            part_of_speech="lexicon" if splitter is None else "off",
         )
 
     def _make_contrast_meter(self) -> ContrastMeter | None:

@@ -499,7 +499,7 @@ def check_inputs(
         )
     needs_text = {
         f"method={args.method!r}": bool(args.get_method().draws),
-        "synonyms= or antonyms=": has_tables,
+        "synonyms=, antonyms= or splitter=": has_tables,
         "eval_distances": args.eval_distances,
         "canonicalize": args.canonicalize,
         "attacks": bool(args.attacks),

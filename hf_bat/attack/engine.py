@@ -21,6 +21,7 @@ from hf_bat.attack.answer_log import AnswerLog
 from hf_bat.attack.ranks import gather
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
+from hf_bat.text import remove_marks
 
 Result = TypeVar("Result")
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
@@ -318,7 +319,9 @@ class Engine:
                 if texts not in row.answers:
                     unknown[texts] = None
         if unknown:
-            unknown = dict(zip(unknown, self.model.keys(list(unknown)), strict=True))
+            # The model reads no marks of a splitter.
+            plain = [tuple(map(remove_marks, texts)) for texts in unknown]
+            unknown = dict(zip(unknown, self.model.keys(plain), strict=True))
         pool: dict[Hashable, Any] = {}
         # All rows are charged before the model is asked, and each pays for inputs that it shares: what a row
         # has paid must not depend on the others.
@@ -416,7 +419,7 @@ class Engine:
         for asking in _group(rows, lambda request: request.encoder):
             strings = list(dict.fromkeys(s for row in asking for s in row.request.strings))
             begun = time.perf_counter()
-            vectors = asking[0].request.encoder.encode(strings)
+            vectors = asking[0].request.encoder.encode(list(map(remove_marks, strings)))
             self.meter.seconds_encoder += time.perf_counter() - begun
             by_string = dict(zip(strings, vectors, strict=True))
             for row in asking:

@@ -14,6 +14,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.labels import find_name, list_label_names
 from hf_bat.perturbations.base import Edit, Texts
 from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.text import name_function, remove_marks
 
 _INFERENCE = ("entailment", "neutral", "contradiction")
 
@@ -49,10 +50,7 @@ class JudgedValidity(LabelValidity):
     def __init__(self, judge: Judge, name: str | None = None):
         super().__init__()
         self.judge = judge
-        own = getattr(judge, "name", None) or getattr(
-            judge, "__qualname__", type(judge).__qualname__
-        )
-        self.name = str(name or own)
+        self.name = name or name_function(judge)
 
     def passing(self, texts: Texts, edits: Sequence[Edit], label: str | None = None) -> list[bool]:
         return self._ask([Question(texts, edit.texts, label) for edit in edits])
@@ -67,7 +65,12 @@ class JudgedValidity(LabelValidity):
         return super().passing(texts, edits, label)
 
     def _ask(self, questions: list[Question]) -> list[bool]:
-        answers = [bool(answer) for answer in self.judge(questions)] if questions else []
+        # A judge reads no marks of a splitter.
+        plain = [
+            Question(tuple(map(remove_marks, before)), tuple(map(remove_marks, after)), label)
+            for before, after, label in questions
+        ]
+        answers = [bool(answer) for answer in self.judge(plain)] if plain else []
         if len(answers) != len(questions):
             raise HfBatError(
                 f"the judge {self.name} gave {len(answers)} answers to {len(questions)} questions; return "

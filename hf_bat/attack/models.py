@@ -27,6 +27,7 @@ from hf_bat.labels import check_single_label
 from hf_bat.loading import check_tokenizer, load, load_trained, reads_padding
 from hf_bat.perturbations.base import Texts
 from hf_bat.pooling import check_length, get_named_limit
+from hf_bat.text import remove_marks
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +300,8 @@ class TransformersModel(Classifier):
             self.model.train(training)
 
     def _encode(self, inputs: Sequence[Texts], **options: Any) -> Any:
-        columns = [list(column) for column in zip(*inputs, strict=True)]
+        # `visible` and `saliency` are asked for the words of a splitter.
+        columns = [list(map(remove_marks, column)) for column in zip(*inputs, strict=True)]
         return self.tokenizer(
             *columns,
             truncation=self.max_length is not None,
@@ -570,10 +572,11 @@ def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _number_words(text: str) -> list[int | None]:
-    """Return for each character the index of its white-space token, `None` for a space."""
-    numbers: list[int | None] = [None] * len(text)
-    for number, word in enumerate(re.finditer(r"\S+", text)):
-        numbers[word.start() : word.end()] = [number] * len(word[0])
+    """Return for each character, without marks, the index of its white-space token, `None` for a space."""
+    numbers: list[int | None] = []
+    # The last part is the white space at the end.
+    for number, (space, word) in enumerate(re.findall(r"(\s*)(\S*)", text)):
+        numbers += [None] * len(remove_marks(space)) + [number] * len(word)
     return numbers
 
 

@@ -30,7 +30,9 @@ from hf_bat.perturbations import (
     SynonymPerturbation,
 )
 from hf_bat.perturbations.base import Perturbation
+from hf_bat.perturbations.splitting import split_words
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
+from hf_bat.text import Splitter
 
 # Queries per row of an attack that changes several words.
 SEQUENCE_BUDGET = 2000
@@ -91,6 +93,12 @@ class Recipe:
             )
         if self.search != "greedy" and self.ranking is not None:
             raise HfBatError(f"{self.search} search takes no ranking; got {self.ranking!r}")
+        splitter = getattr(self.perturbation, "splitter", None)
+        if splitter and any(isinstance(c, PartOfSpeech) for c in self.constraints):
+            raise HfBatError(
+                "with a splitter, the text is not English, and parts of speech are known only for English: "
+                "give --part-of-speech off (part_of_speech='off')"
+            )
         for name in ("budget", "max_length", "beam_width"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -158,6 +166,7 @@ class Ingredients:
     fit_grammar: bool = True
     toxic_words: str | Path | tuple[str, ...] | None = None
     mlm_model: str | Path | None = None
+    splitter: Splitter | None = None
 
     def get_synonyms(self) -> SubstitutionTable:
         return as_synonyms(self.synonyms)
@@ -189,8 +198,8 @@ Maker = Callable[[Ingredients], Recipe]
 class NamedRecipe:
     """A recipe that `get_recipe` knows by name.
 
-    `reads` says which of "synonyms", "encoder", "toxic_words" and "mlm_model" it uses; `title` and `edit`
-    are for readers: its name, and what it does to a row.
+    `reads` says which of "synonyms", "encoder", "toxic_words", "mlm_model" and "splitter" it uses; `title`
+    and `edit` are for readers: its name, and what it does to a row.
     """
 
     make: Maker
@@ -214,7 +223,9 @@ def _register(
     return add
 
 
-@_register("paper-synonym", "fickle", "synonyms", "encoder", title="Synonyms", edit=_SYNONYMS)
+@_register(
+    "paper-synonym", "fickle", "synonyms", "encoder", "splitter", title="Synonyms", edit=_SYNONYMS
+)
 def _make_synonym(parts: Ingredients) -> Recipe:
     return _make_textfooler("paper-synonym", parts, parts.get_synonyms())
 
@@ -222,7 +233,7 @@ def _make_synonym(parts: Ingredients) -> Recipe:
 def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) -> Recipe:
     return Recipe(
         parts.complete_name(name),
-        SynonymPerturbation(table, exclude_stopwords=False, casing=parts.casing),
+        split_words(SynonymPerturbation(table, False, parts.casing), parts.splitter),
         get_goal("flip"),
         search="greedy",
         ranking="deletion",
@@ -238,11 +249,16 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
 
 
 @_register(
-    "paper-antonym", "obstinate", title="Antonyms", edit="a word was replaced by its opposite"
+    "paper-antonym",
+    "obstinate",
+    "splitter",
+    title="Antonyms",
+    edit="a word was replaced by its opposite",
 )
 def _make_antonym(parts: Ingredients) -> Recipe:
     table = parts.get_antonyms()
-    perturbation = AntonymPerturbation(table, False, parts.casing, parts.fit_grammar)
+    antonyms = AntonymPerturbation(table, False, parts.casing, parts.fit_grammar)
+    perturbation = split_words(antonyms, parts.splitter)
     constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
     return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
@@ -282,7 +298,9 @@ def _make_number(parts: Ingredients) -> Recipe:
     return Recipe("number", perturbation, get_goal("keep-strict"))
 
 
-@_register("a2t", "fickle", "synonyms", "encoder", title="Synonyms (A2T)", edit=_SYNONYMS)
+@_register(
+    "a2t", "fickle", "synonyms", "encoder", "splitter", title="Synonyms (A2T)", edit=_SYNONYMS
+)
 def _make_a2t(parts: Ingredients) -> Recipe:
     # A2T tries the 20 nearest synonyms; tables list the nearest first.
     table = parts.get_synonyms()
@@ -290,7 +308,7 @@ def _make_a2t(parts: Ingredients) -> Recipe:
     perturbation = SynonymPerturbation(
         SubstitutionTable(nearest, table.metadata), exclude_stopwords=False, casing=parts.casing
     )
-    return _make_a2t_with("a2t", parts, perturbation)
+    return _make_a2t_with("a2t", parts, split_words(perturbation, parts.splitter))
 
 
 @_register(
@@ -382,6 +400,7 @@ def get_recipe(
     fit_grammar: bool = True,
     toxic_words: str | Path | tuple[str, ...] | None = None,
     mlm_model: str | Path | None = None,
+    splitter: Splitter | None = None,
     **changes: Any,
 ) -> Recipe:
     """Make a named recipe.
@@ -402,6 +421,8 @@ def get_recipe(
             gives the recipes and hashes of the paper's edits. Defaults to `True`.
         toxic_words: Words of the toxicity attack, or a file of them. Defaults to a mild built-in list.
         mlm_model: Path or Hub id of the masked language model of "a2t-mlm".
+        splitter: Splits texts into words, for languages without spaces between words; see
+            `SplitPerturbation`. For "synonym", "antonym" and "a2t", with `part_of_speech="off"`.
         **changes: Any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
     Returns:
@@ -415,6 +436,11 @@ def get_recipe(
         'paper-synonym (no sentence encoder)'
     """
     if isinstance(name, Recipe):
+        if splitter is not None:
+            raise HfBatError(
+                f"the recipe {name.name!r} has its own perturbation: give the splitter to that, as "
+                "SplitPerturbation(perturbation, splitter)"
+            )
         recipe = name
     else:
         full_name = ALIASES.get(name, name)
@@ -422,6 +448,11 @@ def get_recipe(
             known = [*ALIASES, *RECIPES]
             hint = suggest(name, known)
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
+        if splitter is not None and "splitter" not in RECIPES[full_name].reads:
+            raise HfBatError(
+                f"the attack {shorten_name(full_name)!r} has no words of a splitter; these have: "
+                f"{', '.join(list_readers('splitter'))}"
+            )
         # Tables are read even if the recipe does not use them, so that a wrong path is an error.
         parts = Ingredients(
             None if synonyms is None else as_synonyms(synonyms),
@@ -432,6 +463,7 @@ def get_recipe(
             fit_grammar,
             toxic_words,
             mlm_model,
+            splitter,
         )
         recipe = RECIPES[full_name].make(parts)
     try:

@@ -42,8 +42,11 @@ from hf_bat.data import find_labels, open_rows
 from hf_bat.errors import HfBatError
 from hf_bat.labels import LabelMap, reconcile_labels
 from hf_bat.lexicon.table import SubstitutionTable, TableSource
+from hf_bat.perturbations import SplitPerturbation
+from hf_bat.perturbations.base import Texts
 from hf_bat.perturbations.validity import LabelValidity, get_inference_names
 from hf_bat.tasks import Task, get_task
+from hf_bat.text import remove_marks
 from hf_bat.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -112,6 +115,9 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
+        # While a row is searched, its texts have marks between the words of a splitter.
+        edits = self.recipe.perturbation
+        self._split = edits if isinstance(edits, SplitPerturbation) else None
         self.validity = _choose_filter(label_filter, self.recipe)
         # Once, because a description may hash a table.
         self._rule_names = [
@@ -243,6 +249,7 @@ class Attack:
 
         The gold label of a row without a label, and without a reason to be skipped, is the prediction.
         """
+        texts = example.texts if self._split is None else self._split.mark(example.texts)
         result = AttackResult(
             idx=example.idx,
             attack=self.name,
@@ -252,7 +259,7 @@ class Attack:
             original=list(example.texts),
             label=example.label,
             label_name=name_label(example.label, labels.map.model_names),
-            words=sum(len(text.split()) for text in example.texts),
+            words=sum(len(text.split()) for text in texts),
         )
         if example.reason is not None:
             return result
@@ -280,22 +287,25 @@ class Attack:
         elif label in labels.skipped:
             result.reason = "label skipped"
         else:
-            yield from self._search(example, label, labels, result)
+            yield from self._search(example, texts, label, labels, result)
         result.queries = counter.queries
         return result
 
     def _search(
-        self, example: Example, label: int, labels: _Labels, result: AttackResult
+        self, example: Example, texts: Texts, label: int, labels: _Labels, result: AttackResult
     ) -> Generator[Request, Any, None]:
-        """Search for an adversarial input and put the outcome into the result."""
+        """Search for an adversarial input and put the outcome into the result.
+
+        `texts` are those of the example, with the marks of a splitter.
+        """
         recipe = self.recipe
         assert result.gold_before is not None  # for mypy
-        window = Window.of(self.model, example.texts)
+        window = Window.of(self.model, texts)
         problem = Problem(
             texts=window.texts,
             label=label,
             gold_before=result.gold_before,
-            perturbation=recipe.perturbation,
+            perturbation=recipe.perturbation if self._split is None else self._split.perturbation,
             goal=recipe.goal,
             constraints=recipe.constraints,
             ranking=recipe.ranking,
@@ -333,7 +343,7 @@ class Attack:
                 result.outcome_valid_confident = valid.outcome_confident
         if problem.state is None or problem.answer is None:
             return
-        texts = window.restore(problem.state.texts)
+        texts = tuple(map(remove_marks, window.restore(problem.state.texts)))
         result.perturbed = list(texts)
         result.edits = [
             {

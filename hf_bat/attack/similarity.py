@@ -17,6 +17,7 @@ from hf_bat.attack.engine import Embed
 from hf_bat.errors import HfBatError
 from hf_bat.files import get_hub_name
 from hf_bat.perturbations.base import Edit, Texts
+from hf_bat.text import WORD_MARK
 
 METRICS = ("cosine", "angular")
 
@@ -278,4 +279,6 @@ def cut_window(texts: Texts, center: int, size: int) -> str:
     """
     tokens = [token for text in texts for token in text.split()]
     first = min(max(0, center - (size - 1) // 2), max(0, len(tokens) - size))
-    return " ".join(tokens[first : first + size])
+    # The words of a splitter are joined without spaces.
+    is_marked = any(WORD_MARK in text for text in texts)
+    return (WORD_MARK if is_marked else " ").join(tokens[first : first + size])

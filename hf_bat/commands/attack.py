@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(map(shorten_name, RECIPES))} (default: antonym synonym)",
     )
     options.add_shared(attack, "--synonyms", "--antonyms", "--casing", "--no-fit-grammar")
+    options.add_shared(attack, "--splitter")
     attack.add_argument(
         "--toxic-words",
         metavar="FILE",
@@ -277,6 +278,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:
         raise HfBatError("--smooth needs the table to smooth over: give --synonyms FILE")
+    if args.smooth is not None and args.splitter:
+        raise HfBatError("--smooth draws words between spaces: leave --splitter out")
     if args.exclude_stopwords and args.smooth is None:
         raise HfBatError("--exclude-stopwords is for --smooth N; attacks have their own stop words")
     # A recipe may be given by its full name.
@@ -298,6 +301,7 @@ def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
     names = "synonyms antonyms encoder part_of_speech casing fit_grammar toxic_words mlm_model"
     keywords = {name: getattr(args, name) for name in names.split()}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
+    keywords["splitter"] = options.load_object(args.splitter) if args.splitter else None
     # Left out if not given, because `None` is not the recipe's default.
     if args.skip_labels is not None:
         keywords["skip_labels"] = tuple(args.skip_labels)

@@ -7,13 +7,11 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from functools import reduce
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
-from hf_bat.files import check_writable, identify_file, is_model_file
+from hf_bat.files import check_writable, identify_file, is_model_file, load_object
 
 if TYPE_CHECKING:
     from hf_bat.attack.engine import Classifier
@@ -128,6 +126,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "neighbors)",
     },
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
+    "--splitter": {
+        "metavar": "MODULE:NAME",
+        "help": "function from a text to its words, for languages without spaces between words",
+    },
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
     "--no-fit-grammar": {
         "also": ("--no_fit_grammar",),
@@ -276,31 +278,6 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     device = choose_rank_device(args.device)
     hub["token"] = args.token
     return as_classifier(args.model, *settings, device, args.dtype, hub=hub)
-
-
-def load_object(name: str) -> Any:
-    """Import what a user names as MODULE:NAME; the module may be a file, and is looked for here first.
-
-    Example:
-        >>> load_object("json:dumps").__name__
-        'dumps'
-        >>> load_object("json")
-        Traceback (most recent call last):
-        hf_bat.errors.HfBatError: 'json' is not MODULE:NAME, such as my_model:predict
-    """
-    module_name, _, attribute = name.rpartition(":")
-    if not module_name or not attribute:
-        raise HfBatError(f"{name!r} is not MODULE:NAME, such as my_model:predict")
-    path = Path(module_name)
-    # As `python -m` does. An installed command looks only into installed packages.
-    folder = str(path.absolute().parent if path.suffix == ".py" else Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        loaded = import_module(path.stem if path.suffix == ".py" else module_name)
-        return reduce(getattr, attribute.split("."), loaded)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise HfBatError(f"cannot load {name}: {' '.join(str(error).split())}") from error
 
 
 def _warn_about_order(model: Classifier, names: Sequence[str]) -> None:

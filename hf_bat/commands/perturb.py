@@ -18,7 +18,7 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--antonyms", "--casing")
-    options.add_shared(parser, "--no-fit-grammar")
+    options.add_shared(parser, "--no-fit-grammar", "--splitter")
     parser.add_argument(
         "--skipped-labels",
         "--skipped_labels",
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the rows and return 0."""
     from hf_bat.data import find_labels, prepare_dataset
     from hf_bat.perturbations import PerturbationSampler, build_obstinate, build_perturbations
+    from hf_bat.perturbations.splitting import split_words
     from hf_bat.perturbations.validity import get_inference_names
     from hf_bat.preview import Preview
 
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if task.skipped_labels and not task.label_names:
         raise HfBatError("--skipped-labels needs --label-names with all labels in their order")
     options.check_outputs(args, "json")
-    fickle, antonym = build_perturbations(
+    splitter = options.load_object(args.splitter) if args.splitter else None
+    synonym, antonym = build_perturbations(
         args.synonyms,
         args.antonyms,
         drop_antonyms_from_synonyms=not args.keep_antonyms,
@@ -72,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
         casing=args.casing,
         fit_grammar=args.fit_grammar,
     )
+    fickle = split_words(synonym, splitter)
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
+    obstinate = split_words(obstinate, splitter)
     data = options.load_data(args, task)
     # The data may declare the labels in another order than the task.
     labels = find_labels(data, task, None)[1]

@@ -13,6 +13,7 @@ from hf_bat.perturbations.characters import CharacterPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
 from hf_bat.perturbations.sampler import PerturbationSampler
+from hf_bat.perturbations.splitting import SplitPerturbation
 from hf_bat.perturbations.substitution import (
     AntonymPerturbation,
     SisterPerturbation,
@@ -43,6 +44,7 @@ __all__ = [
     "PreferringPerturbation",
     "SisterPerturbation",
     "Slot",
+    "SplitPerturbation",
     "SubstitutionPerturbation",
     "SwapPerturbation",
     "SynonymPerturbation",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from hf_bat.text import detach_punctuation, is_punctuation, locate_token
+from hf_bat.text import Splitter, detach_punctuation, is_punctuation, locate_token
 
 Texts = tuple[str, ...]
 # Marks before a word, the word, marks after it.
@@ -31,7 +31,7 @@ class Edit:
 
     Args:
         sentence: Index of the sentence.
-        position: Index of the white-space token in that sentence.
+        position: Index of the white-space token in that sentence; with a splitter, of the word.
         original: The word before the edit, without its trailing punctuation mark.
         replacement: The new text; several words, or none, if the perturbation inserts or removes words.
         texts: The whole input after the edit.
@@ -89,6 +89,8 @@ class Perturbation(ABC):
     name: str
     kind: Literal["fickle", "obstinate"]
     asks_model: bool = False
+    # Of `SplitPerturbation`. Other perturbations cannot be around it, because they split at white space.
+    splitter: Splitter | None = None
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one perturbed input, by default one of the candidates, or `None` if no word changes.

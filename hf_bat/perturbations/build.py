@@ -14,6 +14,7 @@ from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
 from hf_bat.perturbations.characters import CharacterPerturbation
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation
+from hf_bat.perturbations.splitting import SplitPerturbation
 from hf_bat.perturbations.substitution import (
     AntonymPerturbation,
     SisterPerturbation,
@@ -182,6 +183,10 @@ def filter_edits(perturbation: Perturbation, label_filter: str) -> Perturbation:
     """Wrap an obstinate perturbation in the label filter, if it is on; see `build_obstinate`."""
     if label_filter == "off":
         return perturbation
+    if isinstance(perturbation, SplitPerturbation):
+        # The filter reads the words of the splitter.
+        inner = filter_edits(perturbation.perturbation, label_filter)
+        return SplitPerturbation(inner, perturbation.splitter)
     wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
     return wrapper(perturbation, LabelValidity())
 
@@ -234,6 +239,10 @@ class MixedPerturbation(Perturbation):
             raise HfBatError("a mixture needs at least one perturbation")
         self.kind = perturbations[0].kind
         for part in perturbations:
+            if part.splitter is not None:
+                raise HfBatError(
+                    f"a mixture cannot have edits with a splitter, such as {part.name!r}"
+                )
             if part.kind != self.kind:
                 raise HfBatError(
                     f"a mixture has edits of one kind; {perturbations[0].name!r} is {self.kind}, "

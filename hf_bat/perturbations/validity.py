@@ -214,6 +214,11 @@ class FilteredPerturbation(Perturbation):
                 f"the label filter is for obstinate edits, and {perturbation.name!r} is "
                 f"{perturbation.kind}: its edits should keep the label"
             )
+        if perturbation.splitter is not None:
+            raise HfBatError(
+                "the label filter must read the words of the splitter: put it inside, "
+                "SplitPerturbation(FilteredPerturbation(...), splitter)"
+            )
         self.perturbation, self.validity = perturbation, validity
         self.name, self.kind = perturbation.name, perturbation.kind
 

@@ -1,0 +1,97 @@
+"""Word splitters: perturbations of languages that put no spaces between words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hf_bat.errors import HfBatError
+from hf_bat.perturbations.base import Edit, Perturbation, RandomSource, Texts
+from hf_bat.perturbations.substitution import SubstitutionPerturbation
+from hf_bat.perturbations.validity import FilteredPerturbation
+from hf_bat.text import Splitter, mark_words, name_function, remove_marks
+
+
+class SplitPerturbation(Perturbation):
+    """A perturbation whose words come from a splitter, for languages such as Chinese, Japanese and Thai.
+
+    The inner perturbation reads a text with marks between its words and does the same as for words between
+    spaces. The marks are removed from its edits, so that replacements are put in without spaces. An attack
+    splits a row once: edits do not change where the other words begin.
+
+    Args:
+        perturbation: Synonyms, antonyms or sister terms of your table, also inside a label filter.
+        splitter: Takes a text and returns its words in order, as they are in the text. What is between
+            them, such as punctuation, counts as words that stay. It must give the same words each time.
+
+    Raises:
+        HfBatError: If the perturbation is not of a table, because such edits are of English or of letters.
+
+    Example:
+        >>> from hf_bat.perturbations import AntonymPerturbation
+        >>> swap = SplitPerturbation(AntonymPerturbation({"热": ("冷",)}), list)
+        >>> [(edit.position, edit.texts) for edit in swap.candidates(("今天很热。",))]
+        [(3, ('今天很冷。',))]
+    """
+
+    splitter: Splitter
+
+    def __init__(self, perturbation: Perturbation, splitter: Splitter):
+        if not callable(splitter):
+            raise HfBatError(f"a splitter is a function of a text; got {type(splitter).__name__}")
+        words = perturbation
+        if isinstance(words, FilteredPerturbation):
+            words = words.perturbation
+        # The perturbation of numbers has an empty table, which is not in its description.
+        if not isinstance(words, SubstitutionPerturbation) or "table" not in words.describe():
+            raise HfBatError(
+                f"a splitter is for the words of a table, and {perturbation.name!r} edits have none: leave "
+                "one of them out"
+            )
+        self.perturbation, self.splitter = perturbation, splitter
+        self.name, self.kind, self.table = perturbation.name, perturbation.kind, words.table
+
+    def mark(self, texts: Texts) -> Texts:
+        """Return texts with marks between their words."""
+        return tuple(mark_words(text, self.splitter) for text in texts)
+
+    def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
+        return _unmark(self.perturbation.sample(self.mark(texts), rng))
+
+    def sample_for_label(
+        self, texts: Texts, rng: RandomSource, label_name: str | None
+    ) -> Texts | None:
+        return _unmark(self.perturbation.sample_for_label(self.mark(texts), rng, label_name))
+
+    def candidates(self, texts: Texts) -> list[Edit]:
+        edits = self.perturbation.candidates(self.mark(texts))
+        return [replace(edit, texts=tuple(map(remove_marks, edit.texts))) for edit in edits]
+
+    @property
+    def validity(self) -> SplitPerturbation | None:
+        """The test of drawn versions if there is a label filter: this object, which splits them first."""
+        return self if isinstance(self.perturbation, FilteredPerturbation) else None
+
+    def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
+        """Return whether a drawn version passes the label filter; see `LabelValidity`."""
+        inner: Any = self.perturbation
+        marked = self.mark(texts)
+        # By its edit, because a splitter may split the version in another way.
+        edits = inner.perturbation.candidates(marked)
+        drawn = [edit for edit in edits if _unmark(edit.texts) == perturbed]
+        return any(inner.validity.passing(marked, drawn, label))
+
+    def choose(self, edits: Any, rng: RandomSource) -> Edit | None:
+        return self.perturbation.choose(edits, rng)
+
+    def describe(self) -> dict[str, object]:
+        return {**self.perturbation.describe(), "splitter": name_function(self.splitter)}
+
+
+def split_words(perturbation: Perturbation, splitter: Splitter | None) -> Perturbation:
+    """Return a perturbation with a splitter, the same one if the splitter is `None`."""
+    return perturbation if splitter is None else SplitPerturbation(perturbation, splitter)
+
+
+def _unmark(texts: Texts | None) -> Texts | None:
+    return None if texts is None else tuple(map(remove_marks, texts))
