@@ -175,6 +175,7 @@ def augment_rows(
     prepared = prepare_dataset(rows, task, None, "rows")
     names = prepared.features["label"].names
     if rules is not None:
+        rules = rules.keep_labeled()
         rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in prepared)
     following = count(max(prepared["idx"][:]) + 1)
     made: list[dict[str, Any]] = []

@@ -16,6 +16,7 @@ import torch
 from hf_bat.errors import check_choice
 
 __all__ = [
+    "exclusion_terms",
     "likelihood_terms",
     "log_likelihood",
     "pair_distance",
@@ -145,6 +146,27 @@ def log_likelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     with _disable_autocast(logits):
         scores = _raise_precision(logits).log_softmax(-1)
         return scores.gather(-1, labels[:, None])[:, 0]
+
+
+def exclusion_terms(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compute -log(1 - p(y|x)), the cross-entropy on "any label but y".
+
+    Args:
+        logits: Shape (P, labels).
+        labels: The labels that the inputs do not have, shape (P,).
+
+    Returns:
+        Shape (P,), float32 or float64.
+
+    Example:
+        >>> exclusion_terms(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([1])).neg().exp()
+        tensor([0.6667])
+    """
+    with _disable_autocast(logits):
+        logits = _raise_precision(logits)
+        others = logits.scatter(-1, labels[:, None], -math.inf)
+        # The difference keeps its digits where the label has nearly all of the probability.
+        return logits.logsumexp(-1) - others.logsumexp(-1)
 
 
 def likelihood_terms(

@@ -16,7 +16,13 @@ import torch.nn.functional as F
 
 from hf_bat.counterfactual.rules import RULES
 from hf_bat.errors import HfBatError, check_choice
-from hf_bat.losses import likelihood_terms, log_likelihood, pairwise_terms, triplet_terms
+from hf_bat.losses import (
+    exclusion_terms,
+    likelihood_terms,
+    log_likelihood,
+    pairwise_terms,
+    triplet_terms,
+)
 from hf_bat.objective import VERSIONS, Distances, Forward, Term, tile_draws
 
 DEFAULT_METHOD = "normal"
@@ -299,10 +305,14 @@ class Counterfactual(Method):
         terms = build_fickle_entropy(forward, settings, settings.weights["alpha"])
         versions = forward.versions["counterfactual"]
         assert versions.labels is not None and versions.rules is not None
-        total = settings.cross_entropy(versions.logits, versions.labels)
+        logits, labels = versions.logits, versions.labels
+        is_known = labels >= 0
+        excluded = exclusion_terms(logits[~is_known], -1 - labels[~is_known])
+        total = settings.cross_entropy(logits[is_known], labels[is_known]) + excluded.sum()
         terms["loss_counterfactual"] = Term(total, "counterfactual_rows", settings.weights["beta"])
         with torch.no_grad():
-            losses = F.cross_entropy(versions.logits.float(), versions.labels, reduction="none")
+            losses = F.cross_entropy(logits.float(), labels.clamp(0), reduction="none")
+            losses[~is_known] = excluded.to(losses.dtype)
             for i, name in enumerate(RULES):
                 chosen = losses[versions.rules == i]
                 # A batch without pairs of a rule has nothing to log for it.

@@ -66,7 +66,8 @@ class Versions:
         logits: Shape (P, labels).
         vectors: Representations, shape (P, H); `None` if the method needs none.
         passes: Which versions pass the label filter, shape (P,); `None` without a filter.
-        labels: The versions' own labels, shape (P,); `None` if they have the anchors'.
+        labels: The versions' own labels, shape (P,), -1 - k for "any label but k"; `None` if they have
+            the anchors'.
         rules: Indices into `hf_bat.counterfactual.RULES`, shape (P,); `None` without rules.
     """
 
@@ -347,9 +348,10 @@ def count_items(
         counts["counterfactual"] = mask_c.sum()
         of_labels = torch.ones_like(mask_c, dtype=weights.dtype)
         if class_weights is not None:
-            of_labels = torch.tensor(class_weights, device=labels.device)[
-                batch["counterfactual_labels"]
-            ]
+            own = batch["counterfactual_labels"]
+            by_label = torch.tensor(class_weights, device=labels.device)[own.clamp(0)]
+            # A pair of which only the excluded label is known has the weight 1.
+            of_labels = torch.where(own < 0, 1, by_label)
         counts["counterfactual_rows"] = (of_labels * mask_c).sum()
     if len(masks) == len(KINDS):
         draws = max(valid.shape[1] for valid in masks.values())

@@ -111,13 +111,22 @@ class EditSources:
     def make_rules(self, task: Task, config: Any, rows: Iterable[Any]) -> RuleSet:
         """Return the rules of labeled edits, prepared on training rows, with the model's label names."""
         args = self.args
-        fickle = None if self.synonyms is None else self.words[0]
+        synonyms, antonyms = self.words
+        fickle = None if self.synonyms is None else synonyms
         flip = tuple(args.label_flip or ())
-        key = (fickle, None if args.rules is None else tuple(args.rules), args.held_out_pairs, flip)
+        key = (
+            fickle,
+            antonyms,
+            None if args.rules is None else tuple(args.rules),
+            args.held_out_pairs,
+            flip,
+        )
         if self._rules is None or self._rules[0] != key:
             labels = reconcile_labels(task, config)
             names = [labels.get_data_name(label) for label in range(len(labels.model_names))]
-            rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, flip)
+            rules = build_rules(
+                task, names, fickle, args.rules, args.held_out_pairs, flip, antonyms
+            )
             rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
             self._rules = (key, rules)
         return self._rules[1]

@@ -19,12 +19,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hf_bat import get_task
+from hf_bat.counterfactual.base import NOT_ENTAILMENT
+from hf_bat.counterfactual.inference import ENTAILMENT
 from hf_bat.counterfactual.rules import RULES, Resources, RuleSet, build_rules, read_labels
 from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
 
-EDITS_OF_ROWS = ("swap", "detail", "unsupported", "aligned_edit")
+EDITS_OF_ROWS = ("swap", "opposite", "detail", "unsupported", "aligned_edit")
 # Suite -> files and task.
 SUITES = {
     "lexical_contrast": (["lexical_contrast/validation"], "snli"),
@@ -90,7 +92,12 @@ def compare(
             for pair in rule.list_pairs(texts, rules.names[label] or ""):
                 text, gold = others.get(normalize(pair.texts), (None, None))
                 if text is not None and gold is not None:
-                    agrees = pair.label == rules.names[gold]
+                    gold_name = rules.names[gold]
+                    agrees = (
+                        gold_name != ENTAILMENT
+                        if pair.label == NOT_ENTAILMENT
+                        else pair.label == gold_name
+                    )
                     results[pair.rule, pair.label, pair.kind].append((agrees, names[gold], text))
     return results
 
@@ -114,7 +121,7 @@ def main() -> None:
         files, task_name = SUITES[suite]
         task = get_task(task_name)
         family, _, _ = read_labels(task, task.label_names)
-        resources = Resources(fickle)
+        resources = Resources(fickle, build_perturbations()[1])
         # Those that are off by default too: this is why they are.
         names = [name for name, make in RULES.items() if make(resources).family == family]
         rules = build_rules(task, task.label_names, fickle, names)

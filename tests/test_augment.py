@@ -73,7 +73,9 @@ def test_copies_have_the_label_of_their_row_and_texts_of_their_own():
 def test_rules_give_the_labels_that_they_know():
     # The rules that list all of their pairs.
     rules = build_rules(SNLI, SNLI.label_names, rules=["swap", "drop", "generalize"])
-    augmented = augment_rows(ROWS, SNLI, rules=rules, copies=4, keep_originals=False)
+    # A rule without one label adds nothing.
+    more = build_rules(SNLI, SNLI.label_names, rules=["swap", "drop", "generalize", "opposite=50"])
+    augmented = augment_rows(ROWS, SNLI, rules=more, copies=4, keep_originals=False)
     assert set(augmented.rows["original_idx"][:]) <= {row["idx"] for row in ROWS}
     assert len(augmented.rows) > 4
     rules.prepare(((row["premise"], row["hypothesis"]), row["label"]) for row in ROWS)

@@ -11,6 +11,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.losses import (
     DISTANCES,
     MASKS,
+    exclusion_terms,
     pair_distance,
     pairwise_loss,
     pairwise_terms,
@@ -45,6 +46,25 @@ def test_distances_by_hand():
     euclidean = pair_distance(ANCHOR, FICKLE, "euclidean")
     assert euclidean.tolist() == pytest.approx([0, 20**0.5, 2**0.5, 18**0.5])
     assert pair_distance(ANCHOR, FICKLE, "manhattan").tolist() == [0, 6, 2, 6]
+
+
+def test_exclusion_is_the_entropy_of_the_other_labels():
+    logits = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 4
+    labels = torch.arange(50) % 3
+    others = 1 - logits.double().softmax(-1).gather(1, labels[:, None])[:, 0]
+    assert torch.allclose(exclusion_terms(logits, labels).double(), -others.log(), atol=1e-5)
+    # With two labels, the other one is known.
+    two = logits[:, :2]
+    entropy = torch.nn.functional.cross_entropy(two, 1 - labels % 2, reduction="none")
+    assert torch.allclose(exclusion_terms(two, labels % 2), entropy, atol=1e-5)
+
+
+def test_exclusion_has_a_gradient_where_the_excluded_label_is_certain():
+    logits = torch.tensor([[80.0, -80.0, 0.0]], requires_grad=True)
+    terms = exclusion_terms(logits, torch.tensor([0]))
+    terms.sum().backward()
+    assert terms.item() == pytest.approx(80.0)
+    assert logits.grad[0].tolist() == pytest.approx([1.0, 0.0, -1.0])
 
 
 def test_distance_takes_any_leading_shape():

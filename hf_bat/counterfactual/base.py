@@ -10,6 +10,8 @@ from typing import Literal, TypeVar
 from hf_bat.perturbations.base import RandomSource, Texts
 
 T = TypeVar("T")
+# Label of a pair that is neutral or contradicted.
+NOT_ENTAILMENT = "not entailment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Counterfactual:
 
     Args:
         texts: The one or two sentences.
-        label: Name of the label.
+        label: Name of the label; `NOT_ENTAILMENT` if only the label that it does not have is known.
         rule: Name of the rule.
         kind: Kind of the edit, such as `"antonym"`.
         words: The replaced word and the new one, in lower case; empty if the edit replaces no word.
@@ -41,6 +43,8 @@ class Rule(ABC):
             "contradiction"), "paraphrase" ("same" and "different"), or "sentence" (the task's labels).
         is_default: Whether it is used unless a run names its rules. Defaults to `True`.
         share: Its weight in a draw unless a run says another. Defaults to 1.0.
+        gives_label: Whether its pairs have one label. Pairs of other rules are trained on, but no suite
+            or augmented data set has them. Defaults to `True`.
 
     Example:
         >>> class Question(Rule):
@@ -56,6 +60,7 @@ class Rule(ABC):
     family: Literal["inference", "paraphrase", "sentence"]
     is_default: bool = True
     share: float = 1.0
+    gives_label: bool = True
 
     @abstractmethod
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from hf_bat.counterfactual.base import Counterfactual, Rule, choose
+from hf_bat.counterfactual.base import NOT_ENTAILMENT, Counterfactual, Rule, choose
 from hf_bat.counterfactual.edits import (
     EXCLUSIVE_EDITS,
     ExclusiveEdit,
@@ -296,6 +296,39 @@ class Generalize(Rule):
                 kind = f"hypernym_{scope}"
                 yield self.make(pair, ENTAILMENT, kind, (word, general))
                 yield self.make(pair[::-1], NEUTRAL, kind, (word, general))
+
+
+class Opposite(Rule):
+    """Take an entailment away: a word is replaced by any antonym of the table, also of a rare sense.
+
+    "A civilian sleeps" does not follow from "A man sleeps", but it does not contradict it either. Only
+    the label that the pair no longer has is known: it is neutral or contradicted. `Swap` has the antonyms
+    that surely contradict.
+
+    Args:
+        antonyms: The antonym perturbation.
+        mentions: The test of whether a sentence mentions a word.
+    """
+
+    name, family = "opposite", "inference"
+    share, gives_label = 6.0, False
+
+    def __init__(self, antonyms: Perturbation, mentions: LabelValidity):
+        self.antonyms, self.mentions = antonyms, mentions
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        if label != ENTAILMENT:
+            return
+        edits = list(self.antonyms.candidates(texts))
+        forms = [self.mentions.list_forms(text) for text in texts]
+        for edit, changes in zip(
+            edits, self.mentions.passing(texts, edits, ENTAILMENT), strict=True
+        ):
+            # The other sentence may say the new word of somebody else.
+            other = forms[1 - edit.sentence]
+            if changes and other.isdisjoint(self.mentions.list_forms(edit.replacement)):
+                words = (edit.original.lower(), edit.replacement.lower())
+                yield self.make(edit.texts, NOT_ENTAILMENT, "antonym", words)
 
 
 # Prepositions whose phrase hardly contradicts a scene. Places ("in the park") may.

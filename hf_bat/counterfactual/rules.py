@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from hf_bat.counterfactual.base import Counterfactual, Rule, take_weighted
+from hf_bat.counterfactual.base import NOT_ENTAILMENT, Counterfactual, Rule, take_weighted
 from hf_bat.counterfactual.inference import (
     Detail,
     Drop,
     Generalize,
+    Opposite,
     SelfPair,
     Swap,
     Unsupported,
@@ -29,11 +30,13 @@ class Resources:
 
     Args:
         fickle: The synonym perturbation of fickle selves.
+        antonyms: The antonym perturbation.
         label_flip: Label -> label after an antonym edit, for single sentences.
         mentions: Tells which words a text mentions, also by a synonym.
     """
 
     fickle: Perturbation
+    antonyms: Perturbation
     label_flip: Mapping[str, str] = field(default_factory=dict)
     mentions: LabelValidity = field(default_factory=LabelValidity)
 
@@ -50,6 +53,8 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "aligned_edit": lambda use: AlignedEdit(),
     "exchange": lambda use: Exchange(),
     "flip": lambda use: Flip(use.label_flip),
+    # Last, because the draws of a suite are keyed by the places of the rules.
+    "opposite": lambda use: Opposite(use.antonyms, use.mentions),
 }
 
 
@@ -86,7 +91,8 @@ class RuleSet:
 
     Args:
         shares: Rule -> its positive weight in the draw.
-        labels: Label that rules name -> its number in the rows. A pair with another label is left out.
+        labels: Label that rules name -> its number in the rows; for "not" a label, -1 minus its
+            number. A pair with another label is left out.
         names: What rules call the label of each number; `None` if they do not know it.
         held_out: Share of word pairs, by hash, that are never drawn. Defaults to 0.
 
@@ -143,6 +149,11 @@ class RuleSet:
                 if pair.label in self.labels:
                     yield pair
 
+    def keep_labeled(self) -> RuleSet:
+        """Return the rules whose pairs have one label."""
+        shares = {rule: self.shares[rule.name] for rule in self.rules if rule.gives_label}
+        return RuleSet(shares, self.labels, self.names, self.held_out)
+
     def is_held_out(self, pair: Counterfactual) -> bool:
         """Return whether a pair's words are held out of training."""
         return is_held_out(pair.words, self.held_out)
@@ -180,6 +191,7 @@ def build_rules(
     rules: Sequence[str] | None = None,
     held_out: float = 0.0,
     label_flip: Mapping[str, str] | Sequence[str] = (),
+    antonyms: Perturbation | None = None,
 ) -> RuleSet:
     """Build the rules of a run.
 
@@ -191,6 +203,7 @@ def build_rules(
         rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
         label_flip: Label -> label after an antonym edit, for single sentences; or `"label=label"` each.
+        antonyms: The antonym perturbation. If `None`, the one of the bundled table.
 
     Returns:
         The rules, not yet prepared on a data set.
@@ -226,7 +239,9 @@ def build_rules(
         raise HfBatError(f"label_flip is for single sentences; task {task.name!r} has pairs")
     if fickle is None:
         fickle, _ = build_perturbations("wordnet")
-    resources = Resources(fickle, flip)
+    if antonyms is None:
+        _, antonyms = build_perturbations()
+    resources = Resources(fickle, antonyms, flip)
     shares: dict[Rule, float] = {}
     for entry in RULES if rules is None else rules:
         name, has_share, text = entry.partition("=")
@@ -264,12 +279,14 @@ def read_labels(
         labels = {str(name): number for number, name in enumerate(label_names)}
         return "sentence", labels, list(label_names)
     if "entailment" in known and "contradiction" in known:
-        return "inference", known, [None if name is None else name.lower() for name in label_names]
+        labels = known | {NOT_ENTAILMENT: -1 - known["entailment"]}
+        return "inference", labels, [None if name is None else name.lower() for name in label_names]
     negative = {name.lower() for name in task.skipped_labels}
     if len(known) == 2 and "entailment" in known and task.columns != ("question", "sentence"):
         # Neutral and contradicted hypotheses share a label.
         other = 1 - known["entailment"]
         labels = {"entailment": 1 - other, "neutral": other, "contradiction": other}
+        labels[NOT_ENTAILMENT] = other
         names: list[str | None] = [None, None]
         names[1 - other] = "entailment"
         return "inference", labels, names

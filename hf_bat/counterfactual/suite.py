@@ -39,7 +39,7 @@ def make_suite(
         `kind`, `words` and `source` (the `idx` of the row). No pair occurs twice.
 
     Raises:
-        HfBatError: If no row gives a pair.
+        HfBatError: If no row gives a pair with one label.
 
     Example:
         >>> from hf_bat import get_task
@@ -57,6 +57,8 @@ def make_suite(
     for row in track(rows, "making pairs", "row", len(rows)):
         texts = tuple(row[column] for column in task.columns)
         for number, rule in enumerate(rules.rules):
+            if not rule.gives_label:
+                continue
             wanted = len(pairs) + max_pairs
             for attempt in range(_ATTEMPTS * max_pairs):
                 source = DrawSource(seed, number, row["idx"], attempt)

@@ -12,6 +12,7 @@ from hf_bat.counterfactual.inference import (
     Detail,
     Drop,
     Generalize,
+    Opposite,
     SelfPair,
     Swap,
     Unsupported,
@@ -21,7 +22,7 @@ from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
 from hf_bat.counterfactual.rules import RULES, build_rules, is_held_out, register_rule
 from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.errors import HfBatError
-from hf_bat.perturbations import SynonymPerturbation, build_perturbations
+from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation, build_perturbations
 from hf_bat.perturbations.sampler import DrawSource
 from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.tasks import user_task
@@ -101,6 +102,26 @@ def test_swap_edits_words_of_the_premise_that_the_hypothesis_mentions(premise, e
 def test_swap_leaves_other_words_of_the_premise_alone(premise, hypothesis, words):
     pairs = Swap(MENTIONS).list_pairs((premise, hypothesis), "entailment")
     assert words.isdisjoint(p.words[0] for p in pairs if p.words and p.texts[0] != premise)
+
+
+def test_opposite_takes_an_entailment_away_with_antonyms_of_any_sense():
+    rule = Opposite(AntonymPerturbation({"man": ("woman", "civilian"), "red": ("gain",)}), MENTIONS)
+    texts = ("A man in a red shirt sleeps.", "A man sleeps.")
+    pairs = {pair.texts for pair in rule.list_pairs(texts, "entailment")}
+    # The hypothesis leaves the shirt open.
+    assert pairs == {
+        ("A woman in a red shirt sleeps.", "A man sleeps."),
+        ("A civilian in a red shirt sleeps.", "A man sleeps."),
+        ("A man in a red shirt sleeps.", "A woman sleeps."),
+        ("A man in a red shirt sleeps.", "A civilian sleeps."),
+    }
+    assert {pair.label for pair in rule.list_pairs(texts, "entailment")} == {"not entailment"}
+    assert not list(rule.list_pairs(texts, "neutral"))
+    # "A woman walks" still follows.
+    texts = ("A man and a woman walk.", "A man walks.")
+    assert ("A man and a woman walk.", "A woman walks.") not in {
+        pair.texts for pair in rule.list_pairs(texts, "entailment")
+    }
 
 
 def test_self_pairs_contradict_both_ways_and_fickle_selves_are_entailed():
@@ -311,7 +332,12 @@ def test_about_the_asked_share_is_held_out():
 def test_two_way_inference_merges_neutral_and_contradiction():
     task = user_task(["premise", "hypothesis"], ["not_entailment", "entailment"], name="rte")
     rules = build_rules(task, task.label_names, SYNONYMS)
-    assert rules.labels == {"entailment": 1, "neutral": 0, "contradiction": 0}
+    assert rules.labels == {
+        "entailment": 1,
+        "neutral": 0,
+        "contradiction": 0,
+        "not entailment": 0,
+    }
     texts = ROWS[0][0]
     assert {pair.rule for pair in rules.list_pairs(texts, 1)} >= {"swap", "self_pair", "drop"}
     assert "swap" not in {pair.rule for pair in rules.list_pairs(texts, 0)}

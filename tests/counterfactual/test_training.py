@@ -37,7 +37,8 @@ def test_a_batch_holds_the_pairs_that_the_rules_draw():
         pair = collator.sampler.draw(row, 0)["counterfactual"][0]
         ids = collator.tokenizer(*pair.texts)["input_ids"]
         assert batch["counterfactual_input_ids"][i, 0, : len(ids)].tolist() == ids
-        assert int(batch["counterfactual_labels"][i]) == SNLI.label_names.index(pair.label)
+        label = -1 if pair.label == "not entailment" else SNLI.label_names.index(pair.label)
+        assert int(batch["counterfactual_labels"][i]) == label
         assert list(RULES)[int(batch["counterfactual_rules"][i])] == pair.rule
     collator.set_epoch(1)
     assert not torch.equal(collator(rows)["counterfactual_labels"], batch["counterfactual_labels"])
@@ -62,6 +63,8 @@ def test_evaluation_draws_no_pairs(tmp_path):
 def test_the_loss_is_the_three_cross_entropies(tmp_path, class_weights):
     rows = made_rows(8)
     options = {"alpha": 0.7, "beta": 1.3, "class_weights": class_weights}
+    # Pairs of which one label is known, and pairs of which one label is excluded.
+    options["rules"] = ["self_pair", "opposite=9"]
     trainer = make_trainer(
         tmp_path,
         rows,
@@ -88,7 +91,16 @@ def test_the_loss_is_the_three_cross_entropies(tmp_path, class_weights):
         fickle, mask = select("fickle")
         expected += 0.7 * mean_entropy(fickle, batch["labels"][mask.nonzero()[:, 0]])
         pairs, mask = select("counterfactual")
-        expected += 1.3 * mean_entropy(pairs, batch["counterfactual_labels"][mask])
+        labels = batch["counterfactual_labels"][mask]
+        excluded = labels == -1
+        assert 0 < excluded.sum() < len(labels)
+        chances = model(**pairs).logits.softmax(-1)
+        losses = -torch.where(
+            excluded, 1 - chances[:, 0], chances.gather(1, labels.clamp(0)[:, None])[:, 0]
+        ).log()
+        weights = torch.ones(3) if weight is None else weight
+        weights = torch.where(excluded, 1, weights[labels.clamp(0)])
+        expected += 1.3 * (losses * weights).sum() / weights.sum()
     trainer.train()
     assert logged(trainer, "loss")[0] == pytest.approx(float(expected), abs=1e-4)
 
