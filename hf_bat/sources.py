@@ -29,16 +29,16 @@ from hf_bat.text import Splitter
 class EditSources:
     """The perturbations, rules and defense of a run.
 
-    They are made again when the options that they depend on have changed, because a hyperparameter search
-    changes options between runs.
+    They are rebuilt when their options change, because a hyperparameter search changes options between
+    runs.
 
     Args:
-        args: `BalancedTrainingArguments`; read each time.
+        args: `BalancedTrainingArguments`. They are read again for each use.
         synonyms: Table of the fickle versions; see `BalancedTrainer`.
         antonyms: Table of the obstinate versions.
-        fickle: The user's perturbation; `None` to make one.
-        obstinate: The same for obstinate versions.
-        splitter: Splits texts into the words of the tables. If `None`, these are between spaces.
+        fickle: The user's fickle perturbation. If `None`, it is built from the tables and options.
+        obstinate: The user's obstinate perturbation. If `None`, it is built in the same way.
+        splitter: Splits texts into the words of the tables. If `None`, words are split at spaces.
 
     Raises:
         HfBatError: If an option does not fit the splitter.
@@ -63,12 +63,12 @@ class EditSources:
 
     @property
     def perturbations(self) -> tuple[Any, Any]:
-        """The fickle and the obstinate perturbation: the user's, or made from the tables and options."""
+        """The fickle and obstinate perturbations: the user's, or built from the tables and options."""
         return self._build()[0]
 
     @property
     def words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
-        """The synonyms and antonyms of the tables, whatever else is drawn."""
+        """The perturbations with the tables' synonyms and antonyms, even if others are drawn."""
         return self._build()[1]
 
     def _build(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -82,7 +82,7 @@ class EditSources:
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
         key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
         if self._perturbations is None or self._perturbations[0] != key:
-            # The defense is over the same table; see `Canonicalizer` for why it is not the default.
+            # The default synonyms connect most of their words, which would then all read the same.
             use_wordnet = self.synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self.synonyms
             synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
@@ -109,7 +109,7 @@ class EditSources:
                 )
 
     def make_rules(self, task: Task, config: Any, rows: Iterable[Any]) -> RuleSet:
-        """Return the rules of labeled edits, prepared on training rows, with the model's label names."""
+        """Return the rules for labeled edits, prepared on training rows, with the model's label names."""
         args = self.args
         synonyms, antonyms = self.words
         fickle = None if self.synonyms is None else synonyms
@@ -133,7 +133,7 @@ class EditSources:
 
     @cached_property
     def canonicalizer(self) -> Canonicalizer | None:
-        """The preprocessing defense over the words of the synonym table; `None` without one."""
+        """The preprocessing defense with the synonym table, or `None` if it is off."""
         if not self.args.canonicalize:
             return None
         return Canonicalizer(self.words[0].table, self.args.casing)
@@ -151,7 +151,7 @@ class EditSources:
         return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
 
     def describe_own(self) -> dict[str, str]:
-        """Return what the model card says of the user's perturbations, by its variable."""
+        """Return the model card's text about the user's perturbations, by card variable."""
         variables = {"fickle": "fickle_edits", "obstinate": "edits"}
         own = self.own.items()
         return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}

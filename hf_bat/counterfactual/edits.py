@@ -1,7 +1,7 @@
-"""Edits of one sentence that exclude what it says: antonyms, sister terms, numbers, postures, negations.
+"""Edits that contradict a sentence: antonyms, sister terms, numbers, postures, negations.
 
-They come from the package's perturbations; what is left out here are edits that read badly or that may
-leave the sentence true.
+The package's perturbations make the edits. This module drops edits that read badly or that may leave the
+sentence true.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
 from hf_bat.perturbations.verbs import is_negative
 
-# Not replaced by their antonyms: mostly used in another sense ("past the house"), or with an antonym
-# that can be true of the same scene (somebody who walks a dog, or a horse that is ridden).
+# These words are not replaced by antonyms, because they are mostly used in another sense ("past the
+# house"), or because their antonym can be true of the same scene ("walk" and "ride").
 _UNSAFE = frozenset((
     "appear", "arrive", "back", "bottom", "close", "come", "common", "concrete", "cover", "day",
     "different", "fair", "few", "fill", "find", "first", "formal", "free", "front", "full",
@@ -36,13 +36,14 @@ _UNSAFE = frozenset((
     "present", "private", "public", "real", "ride", "right", "same", "second", "seem", "serve",
     "show", "side", "social", "special", "spread", "take", "top", "walk", "whole", "win", "work",
 ))  # fmt: skip
-# Words that must come before an ordinal, which is otherwise a time or an adverb ("wait a second").
+# An ordinal is edited only after one of these words. Otherwise it can be a time or an adverb ("wait a
+# second").
 _BEFORE_ORDINAL = frozenset((
     "the", "his", "her", "their", "its", "my", "our", "your",
 ))  # fmt: skip
 
 
-# Nobody does two of these at once, and all fit the same places ("... on the grass").
+# A person cannot do two of these at once, and all fit the same sentences ("... on the grass").
 _POSTURES = (
     "sit", "stand", "lie", "walk", "run", "jump", "swim", "sleep", "dance", "kneel", "crawl",
 )  # fmt: skip
@@ -53,7 +54,7 @@ _AFTER_POSTURE = frozenset((
 
 
 class ExclusiveEdit(NamedTuple):
-    """An edit after which the sentence no longer holds of the same scene.
+    """An edit that makes a sentence false of the scene it describes.
 
     Attributes:
         kind: A key of `EXCLUSIVE_EDITS`.
@@ -82,14 +83,14 @@ def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that replace a word by another of its class that excludes it."""
+    """Yield the edits that replace a word by a sister term: a word of its class that excludes it."""
     sisters, synonyms = default_sisters(), wordnet_synonyms()
     for place, word in enumerate(sentence.words):
         others = sisters.get(word)
         if not others or sentence.tags[place] or sentence.is_in_compound(place):
             continue
         is_name = sentence.tokens[place][1][:1].isupper() and may_be_name(word)
-        # A class of names, such as nationalities. "Red" may be a name, but the class of colors is none.
+        # Nationalities are a class of names. Colors are not, although "Red" can be a name.
         has_names = all(map(may_be_name, others))
         if is_name != has_names or (is_name and place == 0):
             continue
@@ -117,12 +118,12 @@ def list_numbers(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def list_negations(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that negate a finite verb, or take a negation out."""
+    """Yield the edits that negate a finite verb or remove a negation."""
     for edit in _load_negations().candidates((sentence.text,)):
         words = edit.replacement.lower().split()
         negates = any(map(is_negative, words))
         tag = sentence.tags[edit.position]
-        # "a man not wearing a hat" is about another man; only a finite verb negates the sentence.
+        # Only negating a finite verb negates the sentence: "a man not wearing a hat" is another man.
         if negates and tag in ("VB", "VBG", "VBN"):
             continue
         old, new = edit.original.lower(), edit.replacement.lower()
@@ -137,7 +138,7 @@ def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         following = (
             "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
         )
-        # "walks a dog", "runs a race", "stands up": the verb is another one.
+        # With an object or a particle, the verb means something else ("walks a dog", "stands up").
         if following and following not in _AFTER_POSTURE:
             continue
         for new in _load_postures()[word]:
@@ -152,8 +153,8 @@ EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
     "posture": list_postures,
     "negation": list_negations,
 }
-# How often a kind is drawn. A negation fits nearly every sentence and a class of words few, so that with
-# equal chances a model hardly saw two colors.
+# How often each kind is drawn. Negations fit nearly every sentence, and sister terms fit few. With equal
+# weights, a model would rarely see two colors.
 _KIND_WEIGHTS = {"antonym": 4.0, "sister": 8.0, "number": 8.0, "posture": 2.0, "negation": 1.0}
 
 
@@ -171,7 +172,7 @@ def draw_exclusive(
     """Draw a kind of exclusive edit by its weight, then a sentence and a word, then an edit of the word.
 
     Args:
-        sentences: Sentences, one of which is edited.
+        sentences: Sentences. One of them is edited.
         rng: Source of randomness.
         is_allowed: Which edits of which sentence may be drawn. If `None`, all.
 
@@ -179,7 +180,7 @@ def draw_exclusive(
         The sentence and its edit; `None` if no edit is possible.
     """
     kinds = list(EXCLUSIVE_EDITS)
-    # One kind at a time, because listing all of them would take most of a draw.
+    # Only the drawn kind is listed, because listing all kinds would take most of the time of a draw.
     while kinds:
         kind = take_weighted(kinds, _KIND_WEIGHTS.__getitem__, rng)
         places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
@@ -194,13 +195,13 @@ def draw_exclusive(
 
 
 def get_words(edit: ExclusiveEdit) -> tuple[str, ...]:
-    """Return the word pair of an edit; a negation has none."""
+    """Return the word pair of an edit, or an empty tuple for a negation."""
     return () if edit.kind == "negation" else (edit.old, edit.new)
 
 
 @lru_cache(maxsize=100_000)
 def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
-    """Return the antonyms of a word's main senses, inflected as the word is.
+    """Return the antonyms of a word's main senses, inflected like the word.
 
     Example:
         >>> find_antonyms("women", "n"), find_antonyms("older", "a"), find_antonyms("red", "n")
@@ -223,7 +224,7 @@ def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
 
 
 def _is_common(word: str, pos: str) -> bool:
-    """Return whether a word is tagged in WordNet's texts, and often enough as this part of speech."""
+    """Return whether WordNet's tagged texts have a word, and often enough as this part of speech."""
     counts = load_wordnet().sense_counts(word, pos)
     if not word.isalpha() or not sum(counts):
         return False

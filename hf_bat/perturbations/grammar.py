@@ -1,4 +1,4 @@
-"""Fit a replacement to its place in an English sentence: number, verb form, comparison, and a or an."""
+"""Inflect a replacement to fit an English sentence: plurals, verb forms, comparatives, and a or an."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from hf_bat.lexicon.wordnet_tables import list_inflections
 from hf_bat.perturbations.base import split_marks
 from hf_bat.text import match_case
 
-# The sound of a consonant behind a vowel letter: "unicorn", "use", "European", "one", but "unimportant".
+# Words that begin with a vowel letter but a consonant sound: "unicorn", "use", "European", "one", but
+# not "unimportant".
 _CONSONANT_SOUND = re.compile(
     r"uni(?!n|m(?!od)|d(?!ir))|us[aeu]|ut[eio]|eu|ewe|u-|ubiq|ur[ai]n|uku|ufo|one\b|once\b"
 )
-# And the reverse: "hour", "8th", "11", "18", "80".
+# Words and numbers that begin with a vowel sound but not a vowel letter: "hour", "8th", "11", "18", "80".
 _VOWEL_SOUND = re.compile(r"hour|honest|honor|honour|heir|8|1[18](?!\d)")
-# Plurals in use where WordNet's lists only have an old one.
+# Current plurals of words that only have an old plural in WordNet's lists.
 _MODERN_FORMS = {"brethren": "brothers", "kine": "cows"}
 
 
@@ -34,17 +35,17 @@ def begins_with_vowel(word: str) -> bool:
 
 
 def fit_article(token: str, following: str) -> str:
-    """Return a token in the form that the next word asks for if it is an article; other tokens unchanged.
+    """Return an article as the next word requires it ("a" or "an"), and other tokens unchanged.
 
     Args:
-        token: A white-space token with its marks.
+        token: A token between spaces, with its punctuation marks.
         following: The token after it.
 
     Example:
         >>> fit_article("A", "old"), fit_article('"an', "young"), fit_article("the", "old")
         ('An', '"a', 'the')
     """
-    # Most tokens are none, and drawing an edit asks about each token before a word.
+    # Return early, because drawing an edit checks many tokens and few of them are articles.
     if token[-1:] not in ("a", "A", "n", "N"):
         return token
     before, article, _ = split_marks(token)
@@ -54,16 +55,16 @@ def fit_article(token: str, following: str) -> str:
     fitted = "an" if begins_with_vowel(word) else "a"
     if not word or fitted == article.lower():
         return token
-    # "A" is a capital at the start of a sentence and in a sentence in capitals.
+    # A capital "A" is at the start of a sentence or in a sentence in capitals.
     in_capitals = word.isupper() and len(word) > 1
     return before + match_case(fitted, article[:1] + ("X" if in_capitals else "x"))
 
 
 @lru_cache(maxsize=100_000)
 def is_english(word: str) -> bool:
-    """Return whether WordNet has a word, or the first part of a compound, or it begins with a digit.
+    """Return whether WordNet has a word or its first part, or whether the word begins with a digit.
 
-    "a" is also a word of other languages, and the next word tells: "a ilha" is Portuguese.
+    "a" is also a word in other languages. The next word shows the language: "a ilha" is Portuguese.
 
     Example:
         >>> [is_english(word) for word in ("islands", "nine-year-old", "9th", "ilha")]
@@ -76,7 +77,7 @@ def is_english(word: str) -> bool:
 
 @lru_cache(maxsize=100_000)
 def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
-    """Return a base form in the inflections that a word has.
+    """Return a base form with the same inflections as a word.
 
     Args:
         word: The word in lower case.
@@ -85,7 +86,7 @@ def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
         pos: "n", "v", "a" or "r".
 
     Returns:
-        The forms; none if the inflection of one of them is uncertain. See `list_inflections`.
+        The forms, empty if an inflection is uncertain. See `list_inflections`.
 
     Example:
         >>> inflect_like("women", "woman", "man", "n"), inflect_like("hits", "hit", "miss", "v")
@@ -98,11 +99,11 @@ def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=100_000)
 def fit_form(word: str, replacement: str) -> str:
-    """Return the replacement of a word, inflected as the word is if it is a base form that can be.
+    """Return the replacement of a word, inflected like the word if possible.
 
-    Words that WordNet does not have, forms that are uncertain and nouns in "-ness", which have no plural
-    in use, stay as they are. The part of speech is one in which WordNet calls the two antonyms, if
-    there is one.
+    The replacement does not change if WordNet does not have the words, if a form is uncertain, or if it is
+    a noun in "-ness", because these nouns have no common plural. If WordNet lists the two words as
+    antonyms, the inflection is that of their common part of speech.
 
     Args:
         word: The replaced word in lower case.
@@ -135,7 +136,7 @@ def fit_form(word: str, replacement: str) -> str:
 
 
 def _list_forms(lemma: str, pos: str) -> dict[str, str]:
-    """Return the certain inflected forms of a base form by kind, with plurals that are in use."""
+    """Return the certain inflected forms of a base form by kind, with current plurals."""
     forms = list_inflections(lemma, pos, load_wordnet())
     return {kind: _MODERN_FORMS.get(form, form) for kind, form in forms.items()}
 
@@ -148,7 +149,7 @@ def _guess_kind(word: str, pos: str) -> str:
 
 
 def _is_fixed(word: str, pos: str) -> bool:
-    """Return whether a replacement should stay as it is: inflected ("losings"), or without a plural."""
+    """Return whether a replacement is already inflected ("losings") or has no plural."""
     if pos == "n" and re.search("ness$|[^sui]s$", word):
         return True
     return any(base != word for base in load_wordnet().morphy(word, pos))
