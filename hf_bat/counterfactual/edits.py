@@ -138,7 +138,7 @@ def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         following = (
             "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
         )
-        # With an object or a particle, the verb means something else ("walks a dog", "stands up").
+        # With an object or a particle, the verb means something else ("walks a dog", "sits up").
         if following and following not in _AFTER_POSTURE:
             continue
         for new in _load_postures()[word]:

@@ -103,7 +103,7 @@ def fit_form(word: str, replacement: str) -> str:
 
     The replacement does not change if WordNet does not have the words, if a form is uncertain, or if it is
     a noun in "-ness", because these nouns have no common plural. If WordNet lists the two words as
-    antonyms, the inflection is that of their common part of speech.
+    antonyms, the forms of their common part of speech are used.
 
     Args:
         word: The replaced word in lower case.
