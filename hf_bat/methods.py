@@ -438,8 +438,9 @@ METHODS: dict[str, Method] = {
         Counterfactual(
             "counterfactual",
             "`L = CE(x) + alpha * mean CE(x_f) + beta * mean CE(x_c)`, where `x_c` is an edit of the row "
-            "whose label a rule knows.",
-            {"alpha": 1.0, "beta": 2.0},
+            "whose label a rule knows. Where it only knows that the edit is not entailed, the loss is "
+            "`-log(1 - p(entailment))`.",
+            {"alpha": 1.0, "beta": 1.0},
             draws=("fickle", "counterfactual"),
             options=(
                 "rules",

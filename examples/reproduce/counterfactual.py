@@ -101,8 +101,9 @@ METHODS: dict[str, list[str]] = {
     "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
     "triplet": ["--method", "triplet", *NO_WARMUP],
     "likelihood": ["--method", "likelihood", *NO_WARMUP],
-    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT), "--beta", "2",
-                       "--rules", "self_pair=6", "swap=12", "drop=1", "detail=1", "generalize=1"],
+    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT), "--beta", "1",
+                       "--rules", "self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1",
+                       "generalize=1"],
 }  # fmt: skip
 
 
