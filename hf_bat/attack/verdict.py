@@ -181,7 +181,7 @@ def _explain_missing(summary: Mapping[str, Any]) -> str:
     """Say why an attack has no rate."""
     warnings = summary.get("warnings")
     if isinstance(warnings, (list, tuple)) and warnings:
-        return f"not measured: {str(warnings[0]).partition(': ')[2] or warnings[0]}"
+        return f"not measured: {str(warnings[0]).removeprefix('success rate not measured: ')}"
     skipped = summary.get("skipped_reasons")
     reasons = skipped.items() if isinstance(skipped, Mapping) else ()
     listed = ", ".join(f"{reason}: {count}" for reason, count in reasons)
