@@ -127,6 +127,10 @@ class PerturbationCollator:
         drawn = () if method.attack_recipe else method.draws
         by_kind = dict(zip(KINDS, perturbations, strict=True))
         skipped, names = read_labels(task, config)
+        # A judge reads the labels of every task.
+        filtered = getattr(by_kind["obstinate"], "filtered", None)
+        if filtered is None or not filtered.validity.asks_judge:
+            names = get_inference_names(names)
         options = {
             **{kind: by_kind[kind] for kind in KINDS if kind in drawn},
             "skipped_labels": skipped,
@@ -189,6 +193,7 @@ class PerturbationCollator:
         # Read once: the main process may set the next epoch while a worker collates.
         epoch = self.epoch
         if epoch >= self.clean_epochs:
+            self.sampler.prepare(rows)
             for row in rows:
                 for kind, draws in self.sampler.draw(row, epoch).items():
                     versions.setdefault(kind, []).append(draws)
@@ -294,9 +299,9 @@ class PerturbationCollator:
 def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...]]:
     """Return the labels (the model's numbers) whose rows get no obstinate version, and all labels' names.
 
-    The names are for the label filter: none unless the task is an inference task.
+    The names are for the label filter.
     """
     labels = reconcile_labels(task, config)
     skipped = (labels.read_label(name, "the task") for name in task.skipped_labels)
     names = [name for _, name in sorted(zip(labels.ids, labels.data_names, strict=True))]
-    return frozenset(label for label in skipped if label is not None), get_inference_names(names)
+    return frozenset(label for label in skipped if label is not None), tuple(names)

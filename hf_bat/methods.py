@@ -31,6 +31,7 @@ BALANCED_OPTIONS = (
     "distance",
     "pooling",
     "label_filter",
+    "label_judge",
     "obstinate_edits",
     "fickle_edits",
     "num_fickle",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
+from hf_bat.attack.judge import as_validity
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.counterfactual.rules import RuleSet, build_rules
 from hf_bat.errors import HfBatError
@@ -22,6 +23,7 @@ from hf_bat.perturbations import (
 )
 from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
 from hf_bat.perturbations.splitting import split_words
+from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.tasks import Task
 from hf_bat.text import Splitter
 
@@ -60,6 +62,7 @@ class EditSources:
         self._defense = self._read_defense()
         self._perturbations: tuple[Any, tuple[Any, Any], tuple[Any, Any]] | None = None
         self._rules: tuple[Any, RuleSet] | None = None
+        self._judge: tuple[Any, LabelValidity] | None = None
 
     @property
     def perturbations(self) -> tuple[Any, Any]:
@@ -80,19 +83,28 @@ class EditSources:
             args.fit_grammar,
         )
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
-        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE))
+        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE), args.label_judge)
         if self._perturbations is None or self._perturbations[0] != key:
             # The default synonyms connect most of their words, which would then all read the same.
             use_wordnet = self.synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self.synonyms
             synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
             fickle = own["fickle"] or split_words(build_fickle(synonym, key[2]), self.splitter)
-            if own["obstinate"] is not None:
-                obstinate = filter_edits(own["obstinate"], edits[1])
-            else:
-                obstinate = split_words(build_obstinate(antonym, *edits), self.splitter)
+            obstinate = own["obstinate"]
+            if obstinate is None:
+                obstinate = split_words(build_obstinate(antonym, edits[0]), self.splitter)
+            if edits[1] != "off":
+                obstinate = filter_edits(obstinate, edits[1], self._get_validity())
             self._perturbations = (key, (fickle, obstinate), (synonym, antonym))
         return self._perturbations[1:]
+
+    def _get_validity(self) -> LabelValidity:
+        """Return the test of the label filter: the rule, or a judge, which is loaded once."""
+        judge = self.args.get_judge()
+        if self._judge is None or self._judge[0] != judge:
+            validity = as_validity(True if judge is None else judge, self.args.device)
+            self._judge = (judge, validity)
+        return self._judge[1]
 
     def _check_splitter(self) -> None:
         """Check that no option needs English, or words between spaces."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from hf_bat.checkpoints import (
 )
 from hf_bat.collator import PerturbationCollator
 from hf_bat.counterfactual.rules import RuleSet
-from hf_bat.data import add_lengths, prepare_dataset
+from hf_bat.data import add_lengths, choose_rows, prepare_dataset
 from hf_bat.device import disable_cudnn_attention, get_double_dtype, warn_about_bf16
 from hf_bat.errors import HfBatError, describe_cause
 from hf_bat.files import get_hub_name
@@ -67,10 +68,12 @@ from hf_bat.objective import (
     summarize_distances,
 )
 from hf_bat.perturbations import Perturbation
+from hf_bat.perturbations.validity import get_inference_names
 from hf_bat.pooling import check_length, get_default_pooling, warn_about_head
 from hf_bat.preview import Preview
 from hf_bat.saved_perturbations import collect_tables, save_perturbations
 from hf_bat.sources import EditSources
+from hf_bat.stats import format_rate
 from hf_bat.streams import RowStream, is_stream
 from hf_bat.tasks import Task, get_task
 from hf_bat.text import Splitter
@@ -82,6 +85,8 @@ from hf_bat.training_args import (
 )
 
 logger = logging.getLogger(__name__)
+# Training rows whose edits a judge of the label filter answers before training.
+_JUDGED_ROWS = 200
 
 
 class BalancedTrainer(Trainer):
@@ -109,6 +114,9 @@ class BalancedTrainer(Trainer):
         splitter: Function from a text to its words, for languages without spaces between words; see
             `SplitPerturbation`. It applies to the tables, also in `args.attacks`, which then have no
             constraint on English parts of speech.
+        label_judge: Decides for `args.label_filter` which obstinate edits likely change the label: an
+            inference model, a function (see `hf_bat.attack.JudgedValidity`) or a `LabelValidity`. If `None`,
+            the one that `args.label_judge` names, else a rule over words.
         method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
             method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
             change options of this trainer in `trainer.args`.
@@ -148,6 +156,7 @@ class BalancedTrainer(Trainer):
         fickle: Perturbation | None = None,
         obstinate: Perturbation | None = None,
         splitter: Splitter | None = None,
+        label_judge: Any = None,
         method: Method | None = None,
         **kwargs: Any,
     ):
@@ -156,6 +165,8 @@ class BalancedTrainer(Trainer):
             raise HfBatError(f"args must be BalancedTrainingArguments; got {type(args).__name__}")
         if method is not None:
             args = args.copy_with_method(method)
+        if label_judge is not None:
+            args = args.copy_with_judge(label_judge)
         self.task = get_task(task) if task is not None else None
         #: Perturbations, rules and defense of the run.
         self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate, splitter)
@@ -455,7 +466,36 @@ class BalancedTrainer(Trainer):
         self._run_facts = None
         if checkpoint is not None and self.is_world_process_zero():
             warn_about_differences(checkpoint, self._describe_run())
+        self._report_agreement()
         return super().train(checkpoint, trial, ignore_keys_for_eval)
+
+    def _report_agreement(self) -> None:
+        """Say how often the judge of the label filter agrees with the rule on some training rows."""
+        judge = self._get_judge()
+        rows = self.train_dataset
+        has_rows = self.task is not None and rows is not None
+        if judge is None or not has_rows or not self.is_world_process_zero():
+            return
+        sampler = self.data_collator.sampler
+        if is_stream(rows):
+            chosen = list(islice(rows, _JUDGED_ROWS))
+        else:
+            chosen = rows.select(choose_rows(len(rows), _JUDGED_ROWS, "even"))
+        is_inference = bool(get_inference_names(sampler.label_names))
+        share = judge.measure_agreement(sampler.list_judged(chosen), is_inference)
+        if share.of:
+            logger.warning(
+                "the label judge %s says the same as the rule of the label filter of %s of %d edits (%d "
+                "training rows)",
+                judge.name,
+                format_rate(share.rate),
+                share.of,
+                len(chosen),
+            )
+
+    def _get_judge(self) -> Any:
+        """Return the judge that decides which obstinate versions are drawn; `None` if there is none."""
+        return getattr(getattr(self.data_collator, "sampler", None), "judge", None)
 
     def _describe_run(self) -> dict[str, Any]:
         if self._run_facts is None:
@@ -464,6 +504,9 @@ class BalancedTrainer(Trainer):
             prints = {name: table.fingerprint for name, table in tables.items()}
             processes = self.accelerator.num_processes
             self._run_facts = describe_run(self.args, rows, prints, processes)
+            if judge := self._get_judge():
+                # With a hash of its weights.
+                self._run_facts["training judge"] = judge.name
         return self._run_facts
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -781,6 +824,10 @@ class BalancedTrainer(Trainer):
             # A method that draws nothing shows what the tables would give.
             drawn = {} if method.draws else {kind: self._get_perturbation(kind) for kind in KINDS}
             collator = self._make_collator(**drawn)
+        if collator.sampler.judge is not None:
+            # Judges are slow, so that the shares are over fewer rows.
+            dataset = dataset.select(choose_rows(len(dataset), _JUDGED_ROWS, "even"))
+            collator.sampler.prepare(dataset)
         names = reconcile_labels(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 

@@ -31,8 +31,10 @@ from hf_bat.methods import DEFAULT_METHOD, METHODS, WEIGHTS, Method, check_own_m
 from hf_bat.perturbations.base import Perturbation
 from hf_bat.perturbations.build import LABEL_FILTERS, check_fickle_edits, check_obstinate_edits
 from hf_bat.perturbations.substitution import CASINGS
+from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.pooling import POOLINGS
 from hf_bat.tasks import Task
+from hf_bat.text import name_function
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,9 @@ class BalancedTrainingArguments(TrainingArguments):
         label_filter: Which obstinate edits are drawn: `"off"` (any; the paper's protocol), `"only"`
             (those that likely change the label) or `"prefer"` (those if the row has one, else any).
             Defaults to `"prefer"` for likelihood and `"off"` for other methods.
+        label_judge: Folder or Hub id of an inference model that decides for `label_filter` which edits
+            likely change the label. If `None`, a rule over words decides. `BalancedTrainer` also takes a
+            function.
         num_fickle: Fickle draws per row. Defaults to 1.
         num_obstinate: Obstinate draws per row. Defaults to 1.
         clean_epochs: Number of first epochs that train as `normal`; must be less than
@@ -209,6 +214,7 @@ class BalancedTrainingArguments(TrainingArguments):
     pooling: str | None = None
     mask: str = "paper"
     label_filter: str | None = None
+    label_judge: str | None = None
     num_fickle: int = 1
     num_obstinate: int = 1
     clean_epochs: int | None = None
@@ -304,6 +310,24 @@ class BalancedTrainingArguments(TrainingArguments):
         args.check_method()
         return args
 
+    def get_judge(self) -> Any:
+        """Return the judge of the label filter: the object given to the trainer, or the name of a model."""
+        return self.__dict__.get("_own_judge", self.label_judge)
+
+    def copy_with_judge(self, judge: Any) -> BalancedTrainingArguments:
+        """Return a copy of the arguments with a user's judge: its name and the object."""
+        if self.label_judge is not None:
+            raise HfBatError(
+                f"label_judge={self.label_judge!r} in the arguments, and another one given to the trainer: "
+                "leave one of them out"
+            )
+        args = copy.copy(self)
+        args.__dict__["_own_judge"] = judge
+        is_name = isinstance(judge, (str, os.PathLike))
+        args.label_judge = str(judge) if is_name else name_function(judge)
+        args.check_method()
+        return args
+
     def check_method(self) -> None:
         """Check the method's options, and fill in the defaults of its weights."""
         # Called again when training starts, because a hyperparameter search may have changed the method:
@@ -334,6 +358,7 @@ class BalancedTrainingArguments(TrainingArguments):
         self.__dict__["_filled"] = filled
         self._check_values()
         self._check_use(method)
+        self._check_judge()
         method.check_options(self)
 
     @property
@@ -426,6 +451,21 @@ class BalancedTrainingArguments(TrainingArguments):
                     f"belongs to {', '.join(users)}"
                 )
 
+    def _check_judge(self) -> None:
+        if self.label_judge is None:
+            return
+        if self.label_filter == "off":
+            raise HfBatError(
+                f"label_judge={self.label_judge!r} needs label_filter='only' or 'prefer'; with 'off' every "
+                "edit may be drawn"
+            )
+        judge = self.get_judge()
+        is_rule = isinstance(judge, LabelValidity) and not judge.asks_judge
+        if self.dataloader_num_workers and not is_rule:
+            raise HfBatError(
+                "label_judge answers in the main process: set dataloader_num_workers=0"
+            )
+
     def _check_attacks(self) -> None:
         if self.attack_label_filter and not has_obstinate(self.attacks or ()):
             raise HfBatError(
@@ -457,6 +497,7 @@ class BalancedTrainingArguments(TrainingArguments):
         state = {**self.__dict__, "hub_token": None}
         # A class of the user's may not be importable where the file is read.
         state.pop("_own_method", None)
+        state.pop("_own_judge", None)
         state.pop("_own_recipes", None)
         return state
 
@@ -567,6 +608,7 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         "pad_to_multiple_of": collator.pad_to_multiple_of,
     }
     tables = (
+        "label_judge",
         "obstinate_edits",
         "fickle_edits",
         "exclude_stopwords",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from operator import eq
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +14,11 @@ from hf_bat.attack.answers import find_answered
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.models import as_classifier
 from hf_bat.errors import HfBatError
+from hf_bat.files import shorten_source
 from hf_bat.labels import find_name, list_label_names
 from hf_bat.perturbations.base import Edit, Texts
-from hf_bat.perturbations.validity import LabelValidity
+from hf_bat.perturbations.validity import JudgedEdits, LabelValidity
+from hf_bat.stats import Share
 from hf_bat.text import name_function, remove_marks
 
 _INFERENCE = ("entailment", "neutral", "contradiction")
@@ -28,10 +33,12 @@ class Question(NamedTuple):
 
 
 Judge = Callable[[list[Question]], Sequence[Any]]
+# Answers that a filter remembers; they take about 300 MB.
+_MAX_KNOWN = 2_000_000
 
 
 class JudgedValidity(LabelValidity):
-    """A label filter that asks a judge instead of the rule.
+    """A label filter that asks a judge instead of the rule. It asks each question once.
 
     Args:
         judge: Takes a list of `Question` and returns for each whether the edit changes the label; such as
@@ -47,9 +54,13 @@ class JudgedValidity(LabelValidity):
         [True, False]
     """
 
+    asks_judge = True
+
     def __init__(self, judge: Judge, name: str | None = None):
         super().__init__()
         self.judge = judge
+        # By a hash of the question, because the texts of all edits of a data set take gigabytes.
+        self._known: dict[bytes, bool] = {}
         self.name = name or name_function(judge)
 
     def passing(self, texts: Texts, edits: Sequence[Edit], label: str | None = None) -> list[bool]:
@@ -64,19 +75,45 @@ class JudgedValidity(LabelValidity):
         """Return what `LabelValidity` says of the same edits."""
         return super().passing(texts, edits, label)
 
+    def prepare(self, items: Sequence[JudgedEdits]) -> None:
+        self._ask([Question(texts, e.texts, label) for texts, edits, label in items for e in edits])
+
+    def measure_agreement(self, items: Sequence[JudgedEdits], is_inference: bool) -> Share:
+        """Return on how many edits of some inputs the judge says the same as the rule.
+
+        Args:
+            items: The edits.
+            is_inference: Whether the labels are of an inference task, so that the rule reads them.
+        """
+        self.prepare(items)
+        agreed = 0
+        for texts, edits, label in items:
+            by_rule = self.judge_by_rule(texts, edits, label if is_inference else None)
+            agreed += sum(map(eq, self.passing(texts, edits, label), by_rule))
+        return Share(agreed, sum(len(edits) for _, edits, _ in items))
+
     def _ask(self, questions: list[Question]) -> list[bool]:
         # A judge reads no marks of a splitter.
         plain = [
             Question(tuple(map(remove_marks, before)), tuple(map(remove_marks, after)), label)
             for before, after, label in questions
         ]
-        answers = [bool(answer) for answer in self.judge(plain)] if plain else []
-        if len(answers) != len(questions):
-            raise HfBatError(
-                f"the judge {self.name} gave {len(answers)} answers to {len(questions)} questions; return "
-                "one for each"
-            )
-        return answers
+        keys = [blake2b(json.dumps(q).encode(), digest_size=16).digest() for q in plain]
+        answers = {key: self._known[key] for key in keys if key in self._known}
+        asked = {key: q for key, q in zip(keys, plain, strict=True) if key not in answers}
+        if asked:
+            given = [bool(answer) for answer in self.judge(list(asked.values()))]
+            if len(given) != len(asked):
+                raise HfBatError(
+                    f"the judge {self.name} gave {len(given)} answers to {len(asked)} questions; return one "
+                    "for each"
+                )
+            if len(self._known) > _MAX_KNOWN:
+                self._known.clear()
+            new = dict(zip(asked, given, strict=True))
+            self._known |= new
+            answers |= new
+        return [answers[key] for key in keys]
 
     def describe(self) -> dict[str, object]:
         return {"filter": "judge", "judge": self.name}
@@ -94,6 +131,7 @@ class InferenceJudge:
             a function, as `Attack` takes it.
         tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
         batch_size: Number of pairs in a forward pass. Defaults to 32.
+        device: Device of the model. If `None`, it stays there; a path is loaded on the first GPU.
 
     Raises:
         HfBatError: The model cannot be loaded, or lacks one of the labels.
@@ -107,8 +145,8 @@ class InferenceJudge:
         [True]
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, batch_size: int = 32):
-        self.model: Classifier = as_classifier(model, tokenizer)
+    def __init__(self, model: Any, tokenizer: Any = None, batch_size: int = 32, device: Any = None):
+        self.model: Classifier = as_classifier(model, tokenizer, device=device)
         self.batch_size = batch_size
         if self.model.config is None:
             raise HfBatError(
@@ -121,7 +159,8 @@ class InferenceJudge:
                     f"{self.model.name} is no model of inference: it has no label {name!r} "
                     f"({', '.join(self._names)})"
                 )
-        self.name = f"{self.model.name} ({self.model.identity[:12]})"
+        # Saved beside models, which others read.
+        self.name = f"{shorten_source(self.model.name)} ({self.model.identity[:12]})"
 
     def __call__(self, questions: Sequence[Question]) -> list[bool]:
         """Return whether each edit changes the label."""
@@ -162,11 +201,18 @@ class InferenceJudge:
         return name if position is None else _INFERENCE[position]
 
 
-def as_validity(label_filter: Any) -> LabelValidity:
-    """Return the label filter that a user means: `True`, a filter, an inference model, or a function."""
+def as_validity(label_filter: Any, device: Any = None) -> LabelValidity:
+    """Return the label filter that a user means: `True`, a filter, an inference model, or a function.
+
+    `device` is of a model that is loaded here; by default the first GPU.
+    """
     if label_filter is True:
         return LabelValidity()
     if isinstance(label_filter, LabelValidity):
         return label_filter
     is_model = isinstance(label_filter, (str, Classifier)) or hasattr(label_filter, "config")
-    return JudgedValidity(InferenceJudge(label_filter) if is_model else label_filter)
+    if not is_model and not callable(label_filter):
+        raise HfBatError(
+            f"a label judge is an inference model or a function; got {type(label_filter).__name__}"
+        )
+    return JudgedValidity(InferenceJudge(label_filter, device=device) if is_model else label_filter)

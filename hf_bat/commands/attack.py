@@ -102,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     attack.add_argument(
         "--label-judge",
+        "--label_judge",
         metavar="DIR_OR_HUB_ID",
         help="the same, by an inference model instead of the rule; the report says how often both agree",
     )

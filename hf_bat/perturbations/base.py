@@ -92,6 +92,11 @@ class Perturbation(ABC):
     # Of `SplitPerturbation`. Other perturbations cannot be around it, because they split at white space.
     splitter: Splitter | None = None
 
+    @property
+    def filtered(self) -> Any:
+        """The perturbation with the label filter, this one or one inside it; `None` without a filter."""
+        return None
+
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw one perturbed input, by default one of the candidates, or `None` if no word changes.
 

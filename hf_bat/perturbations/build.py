@@ -179,16 +179,21 @@ def build_obstinate(
     return filter_edits(parts[0] if len(parts) == 1 else MixedPerturbation(parts), label_filter)
 
 
-def filter_edits(perturbation: Perturbation, label_filter: str) -> Perturbation:
-    """Wrap an obstinate perturbation in the label filter, if it is on; see `build_obstinate`."""
+def filter_edits(
+    perturbation: Perturbation, label_filter: str, validity: LabelValidity | None = None
+) -> Perturbation:
+    """Wrap an obstinate perturbation in the label filter, if it is on; see `build_obstinate`.
+
+    `validity` is the test of the filter. If `None`, the rule.
+    """
     if label_filter == "off":
         return perturbation
     if isinstance(perturbation, SplitPerturbation):
         # The filter reads the words of the splitter.
-        inner = filter_edits(perturbation.perturbation, label_filter)
+        inner = filter_edits(perturbation.perturbation, label_filter, validity)
         return SplitPerturbation(inner, perturbation.splitter)
     wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
-    return wrapper(perturbation, LabelValidity())
+    return wrapper(perturbation, validity or LabelValidity())
 
 
 def check_obstinate_edits(edits: Sequence[str]) -> None:

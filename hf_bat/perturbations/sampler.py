@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
 from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
+from hf_bat.perturbations.validity import JudgedEdits, LabelValidity
 
 # Even streams are fickle, odd ones obstinate: more draws of one kind do not change the other kind's.
 FICKLE, OBSTINATE = 0, 1
@@ -110,6 +111,26 @@ class PerturbationSampler:
                 f"a row has no column {error}; it has: {', '.join(row)}; perturbing needs the raw text: "
                 "keep its columns"
             ) from None
+
+    @property
+    def judge(self) -> LabelValidity | None:
+        """The label filter of the obstinate versions if it asks a judge, else `None`."""
+        filtered = getattr(self.obstinate, "filtered", None)
+        return filtered.validity if filtered is not None and filtered.validity.asks_judge else None
+
+    def list_judged(self, rows: Iterable[Mapping[str, Any]]) -> list[JudgedEdits]:
+        """List the edits of rows among which the judge of the label filter decides."""
+        edited: Any = self.obstinate
+        return [
+            (*edited.list_unfiltered(self.texts(row)), self.label_name(row))
+            for row in rows
+            if row.get("label") not in self.skipped_labels
+        ]
+
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Ask the judge of the label filter, if there is one, about several rows before they are drawn."""
+        if self.judge is not None:
+            self.judge.prepare(self.list_judged(rows))
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
         """Draw all perturbed versions of a row for an epoch.

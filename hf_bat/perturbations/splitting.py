@@ -68,18 +68,26 @@ class SplitPerturbation(Perturbation):
         return [replace(edit, texts=tuple(map(remove_marks, edit.texts))) for edit in edits]
 
     @property
+    def filtered(self) -> FilteredPerturbation | None:
+        return self.perturbation.filtered
+
+    def list_unfiltered(self, texts: Texts) -> tuple[Texts, list[Edit]]:
+        """Return an input as the label filter reads it, with marks, and all its edits."""
+        inner: Any = self.perturbation
+        return inner.list_unfiltered(self.mark(texts))
+
+    @property
     def validity(self) -> SplitPerturbation | None:
         """The test of drawn versions if there is a label filter: this object, which splits them first."""
-        return self if isinstance(self.perturbation, FilteredPerturbation) else None
+        return None if self.filtered is None else self
 
     def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
         """Return whether a drawn version passes the label filter; see `LabelValidity`."""
-        inner: Any = self.perturbation
-        marked = self.mark(texts)
+        assert self.filtered is not None
         # By its edit, because a splitter may split the version in another way.
-        edits = inner.perturbation.candidates(marked)
+        marked, edits = self.list_unfiltered(texts)
         drawn = [edit for edit in edits if _unmark(edit.texts) == perturbed]
-        return any(inner.validity.passing(marked, drawn, label))
+        return any(self.filtered.validity.passing(marked, drawn, label))
 
     def choose(self, edits: Any, rng: RandomSource) -> Edit | None:
         return self.perturbation.choose(edits, rng)

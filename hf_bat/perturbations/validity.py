@@ -29,6 +29,8 @@ from hf_bat.perturbations.verbs import AUXILIARIES, is_negative
 
 # Sentence, index of the first changed word, old words, new words.
 _Change = tuple[int, int, list[str], list[str]]
+# Texts as the filter reads them, their edits, and the name of the label if it is known.
+JudgedEdits = tuple[Texts, list[Edit], str | None]
 
 
 class LabelValidity:
@@ -68,6 +70,9 @@ class LabelValidity:
         >>> [validity.changes_label_of(before, after, label) for label in (None, "contradiction")]
         [True, False]
     """
+
+    # Whether `prepare` should be called with the edits of many inputs before they are drawn.
+    asks_judge = False
 
     def __init__(self, synonyms: TableSource | None = None):
         # As a table, because `describe` needs the fingerprint.
@@ -122,6 +127,9 @@ class LabelValidity:
             if old or new:
                 changes.append((sentence, start, old, new))
         return any(self._test(texts, changes, label))
+
+    def prepare(self, items: Sequence[JudgedEdits]) -> None:
+        """Judge the edits of several inputs together; see `JudgedValidity`. The rule needs no such call."""
 
     def list_forms(self, text: str) -> frozenset[str]:
         """Return the words of a text and their base forms.
@@ -226,6 +234,14 @@ class FilteredPerturbation(Perturbation):
         """List the edits that pass; `label` is the name of the input's label, if it is known."""
         edits = self.perturbation.candidates(texts)
         return list(compress(edits, self.validity.passing(texts, edits, label)))
+
+    @property
+    def filtered(self) -> FilteredPerturbation:
+        return self
+
+    def list_unfiltered(self, texts: Texts) -> tuple[Texts, list[Edit]]:
+        """Return an input as the filter reads it, and all its edits."""
+        return texts, self.perturbation.candidates(texts)
 
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None

@@ -40,7 +40,9 @@ _FILES = (
     "train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms", "contrast_file",
 )  # fmt: skip
 _TABLES = ("synonyms", "antonyms")
-_MODELS = ("model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model")
+_MODELS = (
+    "model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model", "label_judge",
+)  # fmt: skip
 # Defaults of a run, if they differ from the defaults of BalancedTrainingArguments.
 DEFAULTS = {
     # One checkpoint, to resume from. It is deleted when the run has finished.
