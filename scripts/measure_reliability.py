@@ -41,10 +41,19 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, result  # noqa: E402
 from attack_helpers import made_rows as made_inputs  # noqa: E402
 from tiny_models import tiny_model  # noqa: E402
-from training_helpers import made_rows, make_trainer, weights_of  # noqa: E402
+from training_helpers import SYNONYMS as TRAINING_SYNONYMS  # noqa: E402
+from training_helpers import (  # noqa: E402
+    made_rows,
+    make_trainer,
+    tokenizer_for_made_rows,
+    weights_of,
+)
 
+from hf_bat import get_task  # noqa: E402
 from hf_bat.attack import Attack, CallableModel  # noqa: E402
 from hf_bat.checkpoints import find_checkpoint  # noqa: E402
+from hf_bat.cli import main as run_cli  # noqa: E402
+from hf_bat.labels import name_labels  # noqa: E402
 
 METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood", "counterfactual")
 START, END = "<!-- measured -->\n", "<!-- end -->\n"
@@ -387,6 +396,65 @@ def kill_sweeps(folder: Path, trials: int) -> Iterator[Promise]:
     yield Promise("a killed sweep", "its runs end with it", trials, held)
 
 
+# ---- other commands -----------------------------------------------------------------------------
+
+
+def run_command(words: list[str]) -> None:
+    """Run a command of `hf-bat`, which must succeed."""
+    assert run_cli(words) == 0
+
+
+def read_outputs(folder: Path) -> dict[str, Any]:
+    """Return file -> contents, without what differs between two runs of the same command."""
+    outputs: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        outputs[path.name] = path.read_text()
+        if path.suffix == ".json":
+            outputs[path.name] = json.loads(outputs[path.name])
+            for key in ("date", "cost"):
+                outputs[path.name].pop(key, None)
+    return outputs
+
+
+def kill_commands(folder: Path, trials: int, rng: random.Random) -> Iterator[Promise]:
+    """Kill certificates, contrasts and augmentations at random times."""
+    model, data, table = folder / "model", folder / "data.jsonl", folder / "synonyms.json"
+    bert = tiny_model("bert")
+    name_labels(bert.config, get_task("snli"))
+    bert.save_pretrained(model)
+    tokenizer_for_made_rows().save_pretrained(model)
+    data.write_text(
+        "".join(json.dumps({**row, "category": "made"}) + "\n" for row in made_rows(400))
+    )
+    table.write_text(json.dumps({w: list(o) for w, o in TRAINING_SYNONYMS.items()}))
+    for name, words in {
+        "certify": "certify --model {model} --task snli --data {data} --synonyms {table} --seed 3 "
+        "--json {out}/a.json --rows {out}/a.rows.jsonl",
+        "contrast": "contrast --model {model} --data {data} --json {out}/a.json --rows {out}/a.rows.jsonl",
+        "augment": "augment --task snli --data {data} --edits synonym typo --copies 3 --output-dir {out}",
+    }.items():
+
+        def make_words(out: str, words: str = words) -> list[str]:
+            (folder / out).mkdir(exist_ok=True)
+            paths = {"model": model, "data": data, "table": table, "out": folder / out}
+            return words.format(**paths).split()
+
+        began = time.monotonic()
+        assert finish(start(run_command, make_words(f"{name}-whole")))
+        seconds = time.monotonic() - began
+        count = held = 0
+        for trial in range(4 * trials):
+            again = make_words(f"{name}-{trial}")
+            was_killed = kill_after(start(run_command, again), rng.uniform(0.05, 0.95) * seconds)
+            same = finish(start(run_command, again)) and (
+                read_outputs(folder / f"{name}-{trial}") == read_outputs(folder / f"{name}-whole")
+            )
+            count, held = count + was_killed, held + (was_killed and same)
+        yield Promise(
+            f"{count} killed `hf-bat {name}`", "the next start gives the same files", count, held
+        )
+
+
 # ---- the table ----------------------------------------------------------------------------------
 
 
@@ -411,6 +479,7 @@ def main() -> int:
             kill_attacks(folder, args.trials, rng),
             fill_attack_disks(folder),
             kill_sweeps(folder, args.trials),
+            kill_commands(folder, args.trials, rng),
             damage_checkpoints(folder),
             fill_disks(folder),
             use_workers(folder),
