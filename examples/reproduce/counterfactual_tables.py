@@ -237,8 +237,7 @@ def make_differences(
             else:
                 difference = 100 * float(np.mean(rates) - np.mean(base_rates))
                 low, high = (100 * end for end in interval)
-                mean = 100 * float(np.mean(rates))
-                cells.append(f"{mean:.1f} ({difference:+.1f}: {low:+.1f} to {high:+.1f})")
+                cells.append(f"{difference:+.1f} ({low:+.1f} to {high:+.1f})")
         lines.append(f"| {figure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
