@@ -270,6 +270,16 @@ def test_answers_do_not_depend_on_the_batch(case, caplog):
     assert ("depend on the padding" in caplog.text) == (case != "bert")
 
 
+def test_rounding_in_half_precision_is_not_padding_that_is_read(caplog):
+    bert = tiny_model("bert")
+    # As accelerate prepares a model for `--bf16`.
+    bert.forward = torch.autocast("cpu", dtype=torch.bfloat16)(bert.forward)
+    model = TransformersModel(bert, tiny_tokenizer(), dtype="bfloat16")
+    with model.session():
+        model.probabilities(model.keys([("A man sleeps.", "A man is awake.")]))
+    assert "depend on the padding" not in caplog.text
+
+
 def test_saliency_does_not_depend_on_the_batch():
     model = TransformersModel(tiny_model("bert"), tiny_tokenizer(padding_side="left"))
     asked = [((row["premise"], row["hypothesis"]), 0) for row in made_rows(6)]

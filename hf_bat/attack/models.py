@@ -335,8 +335,10 @@ class TransformersModel(Classifier):
             keys = self.keys([(text,) for text in texts])
             return self._compute_logits(self._pad(keys))  # type: ignore[arg-type]
 
+        # The forward of a model that accelerate has prepared enters its own autocast.
+        dtype = self.dtype or getattr(self.model, "dtype", torch.float32)
         with torch.autocast(self.device.type, enabled=False):
-            answer = reads_padding(compute_logits, getattr(self.model, "dtype", torch.float32))
+            answer = reads_padding(compute_logits, dtype)
         if answer:
             logger.warning(
                 "the answers of %s depend on the padding of a batch: only inputs of equal length share one, "
