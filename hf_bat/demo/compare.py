@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import ProgressCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from hf_bat.attack import Attack, Recipe, TransformersModel
 from hf_bat.attack.engine import Classifier, Counter, Engine, Score
 from hf_bat.attack.result import AttackResult
-from hf_bat.console import on_terminal
+from hf_bat.console import open_bar
 from hf_bat.demo import demo_rows
 from hf_bat.device import has_fast_bf16
 from hf_bat.errors import HfBatError
@@ -70,11 +69,17 @@ class DemoSettings:
             raise HfBatError(f"epochs must be at least 1; got {self.epochs}")
 
 
-class _ProgressBar(ProgressCallback):
-    """The progress bar of the Trainer without the metrics that it prints."""
+class _Progress(TrainerCallback):
+    """A progress bar; a line per minute in a file. The Trainer's prints metrics between its lines."""
 
-    def on_log(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar = open_bar(state.max_steps, "training", "step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.update()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.close()
 
 
 def find_encoder() -> str:
@@ -131,16 +136,14 @@ def _train_and_measure(
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
-        disable_tqdm=False,  # the log level of the command would hide the bar
+        disable_tqdm=True,
         clean_epochs=min(1, settings.epochs - 1) if get_method(method).draws else 0,
     )
     run = RunArguments(encoder, task_name="snli", synonyms="wordnet")
     rows = {"train": demo_rows("train", settings.train_rows)}
     trainer = make_trainer(run, get_task("snli"), args, rows)
-    # It prints metrics between the lines of its bar, also into files.
-    trainer.remove_callback(ProgressCallback)
-    if on_terminal(sys.stderr):
-        trainer.add_callback(_ProgressBar)
+    trainer.remove_callback(PrinterCallback)  # prints raw metrics
+    trainer.add_callback(_Progress)
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
