@@ -336,7 +336,7 @@ class TransformersModel(Classifier):
             return self._compute_logits(self._pad(keys))  # type: ignore[arg-type]
 
         # The forward of a model that accelerate has prepared enters its own autocast.
-        dtype = self.dtype or getattr(self.model, "dtype", torch.float32)
+        dtype: torch.dtype = self.dtype or getattr(self.model, "dtype", None) or torch.float32
         with torch.autocast(self.device.type, enabled=False):
             answer = reads_padding(compute_logits, dtype)
         if answer:
