@@ -16,7 +16,7 @@ from hf_bat.stats import format_rate
 def test_demo_compares_methods_and_keeps_the_models(
     minilm, tmp_path, capsys, monkeypatch, terminal
 ):
-    monkeypatch.setattr("hf_bat.demo.compare.on_terminal", lambda stream: terminal)
+    monkeypatch.setattr("hf_bat.console.on_terminal", lambda stream: terminal)
     report, models = tmp_path / "demo.json", tmp_path / "models"
     arguments = ["demo", "--train-rows", "32", "--epochs", "1", "--seed", "3"]
     assert cli.main([*arguments, "--output-dir", str(models), "--json", str(report)]) == 0
@@ -24,7 +24,7 @@ def test_demo_compares_methods_and_keeps_the_models(
     assert "normal" in printed.out and "triplet" in printed.out
     assert "antonym swap leaves the prediction unchanged" in printed.out
     assert "[2/2] training: triplet" in printed.err
-    # Progress bars are for terminals; this one has two steps of 16 rows.
+    # Bars are for terminals; a file gets lines. This training has two steps of 16 rows.
     assert ("2/2 [" in printed.err) is terminal
     assert "train_runtime" not in printed.out + printed.err
 
