@@ -1,4 +1,4 @@
-"""The engine: attacks many rows at once and answers their requests to the model together.
+"""Attack many rows at once and batch their requests to the model.
 
 A search is a generator: it yields a request and is sent the answer, as if it asked the model on the spot.
 The engine runs the searches of many rows, collects their requests, asks once about inputs that the model

@@ -31,7 +31,7 @@ Label = Literal["entailment", "neutral", "contradiction"]
 
 
 class Swap(Rule):
-    """Contradict an entailment: a word of one sentence is replaced by a word that excludes it.
+    """Contradict an entailment: replace a word in one sentence with a word that excludes it.
 
     If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake", "A man
     does not sleep" (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
@@ -299,7 +299,7 @@ class Generalize(Rule):
 
 
 class Opposite(Rule):
-    """Take an entailment away: a word is replaced by any antonym of the table, also of a rare sense.
+    """Remove an entailment: replace a word with any antonym in the table, including rare senses.
 
     "A civilian sleeps" does not follow from "A man sleeps", but it does not contradict it either. Only
     the label that the pair no longer has is known: it is neutral or contradicted. `Swap` has the antonyms

@@ -1,4 +1,4 @@
-"""The rules of a run: the registry, the shares in which they are drawn, and held-out word pairs."""
+"""Register rules, draw labeled pairs by their shares, and hold out word pairs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Perturbations: sets of sentences near an input, each defined once.
+"""Base classes of perturbations, which define sets of sentences near an input.
 
-Training *samples* from a set, an attack *searches* it, a certificate *bounds* it. The same object
-serves all three, so that a model is trained on and attacked with the same set.
+Training samples from a set, an attack searches it, and a certificate bounds it. All three use the same
+object, so training and attacks use the same set.
 """
 
 from __future__ import annotations
