@@ -1,4 +1,4 @@
-"""Counterfactual pairs: edits of a row whose new label a rule knows."""
+"""Counterfactual pairs: edited rows with labels derived by rules."""
 
 from hf_bat.counterfactual.base import Counterfactual, Rule
 from hf_bat.counterfactual.rules import (

@@ -1,4 +1,4 @@
-"""Rules: each takes a row with a known label and gives pairs whose new label is known."""
+"""Base class for rules. A rule edits a row with a known label and derives the new label."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Literal, TypeVar
 from hf_bat.perturbations.base import RandomSource, Texts
 
 T = TypeVar("T")
-# Label of a pair that is neutral or contradicted.
+# Label of a pair that is either neutral or a contradiction.
 NOT_ENTAILMENT = "not entailment"
 
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """An edited input whose label a rule knows.
+    """An edited input with a label derived by a rule.
 
     Args:
         texts: The one or two sentences.
-        label: Name of the label; `NOT_ENTAILMENT` if only the label that it does not have is known.
+        label: Name of the label. It is `NOT_ENTAILMENT` if the rule can only exclude entailment.
         rule: Name of the rule.
         kind: Kind of the edit, such as `"antonym"`.
-        words: The replaced word and the new one, in lower case; empty if the edit replaces no word.
-            Pairs of words can be held out of training.
+        words: The replaced word and the new word, in lower case. It is empty if the edit does not replace
+            a word. Word pairs can be held out of training.
     """
 
     texts: Texts
@@ -35,16 +35,16 @@ class Counterfactual:
 
 
 class Rule(ABC):
-    """Gives labeled pairs for a row. Your own rule needs a name and `list_pairs`.
+    """A rule that makes labeled pairs from a row. A subclass must define a name and `list_pairs`.
 
     Attributes:
         name: Name in options, logs and reports.
-        family: The kind of task that it is for: "inference" (labels "entailment", "neutral" and
+        family: Kind of task the rule supports: "inference" (labels "entailment", "neutral" and
             "contradiction"), "paraphrase" ("same" and "different"), or "sentence" (the task's labels).
-        is_default: Whether it is used unless a run names its rules. Defaults to `True`.
-        share: Its weight in a draw unless a run says another. Defaults to 1.0.
-        gives_label: Whether its pairs have one label. Pairs of other rules are trained on, but no suite
-            or augmented data set has them. Defaults to `True`.
+        is_default: Whether the rule is used if a run does not list its rules. Defaults to `True`.
+        share: Weight of the rule in a draw, unless a run sets another weight. Defaults to 1.0.
+        gives_label: Whether each pair has exactly one label. If `False`, the pairs are only used for
+            training and are left out of suites and augmented data sets. Defaults to `True`.
 
     Example:
         >>> class Question(Rule):
@@ -72,50 +72,53 @@ class Rule(ABC):
         """
 
     def prepare(self, rows: Iterable[tuple[Texts, str]]) -> None:  # noqa: B027 (optional to override)
-        """Read the rows of a data set before the first draw, if a rule needs words from other rows."""
+        """Read the rows of a data set before the first draw.
+
+        Override this method if the rule needs words from other rows.
+        """
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
-        """Draw one pair: a label, a kind, then a pair of it, each with equal chances.
+        """Draw one pair: first a label, then a kind, then a pair of this kind, each uniformly.
 
-        Without these steps the edits with most replacements would be drawn nearly always.
+        Without these steps, the draw would nearly always pick the edits with the most replacements.
         """
         return draw_evenly(list(self.list_pairs(texts, label)), rng)
 
     def describe(self) -> dict[str, object]:
-        """Return every choice that changes the rule's pairs, ready for JSON."""
+        """Return all settings that affect the rule's pairs, in a JSON-serializable form."""
         return {"rule": self.name}
 
     def make(
         self, texts: Texts, label: str, kind: str, words: tuple[str, ...] = ()
     ) -> Counterfactual:
-        """Return a pair of this rule."""
+        """Create a pair with this rule's name."""
         return Counterfactual(texts, label, self.name, kind, words)
 
 
 def draw_evenly(pairs: Sequence[Counterfactual], rng: RandomSource) -> Counterfactual | None:
-    """Draw a label, a kind among the pairs with this label, then a pair."""
+    """Draw a label, then a kind among the pairs with this label, then a pair."""
     for field in ("label", "kind"):
         values = sorted({getattr(pair, field) for pair in pairs})
         if not values:
             return None
         value = choose(values, rng)
         pairs = [pair for pair in pairs if getattr(pair, field) == value]
-    # A word with many replacements counts as often as another.
+    # Draw the old word first, because words with many replacements would be drawn more often otherwise.
     olds = sorted({pair.words[:1] for pair in pairs})
     old = choose(olds, rng)
     return choose([pair for pair in pairs if pair.words[:1] == old], rng)
 
 
 def choose(values: Sequence[T], rng: RandomSource) -> T:
-    """Choose one of some values; a `RandomSource` has only `random`."""
+    """Choose one of the values. A `RandomSource` only has `random`, so `rng.choice` is not available."""
     return values[int(rng.random() * len(values))]
 
 
 def take_weighted(values: list[T], weigh: Callable[[T], float], rng: RandomSource) -> T:
-    """Remove one of some values, drawn by weight, and return it."""
+    """Draw one of the values by weight, remove it from the list, and return it."""
     point = rng.random() * sum(map(weigh, values))
     for place, value in enumerate(values):
         point -= weigh(value)
         if point < 0:
             return values.pop(place)
-    return values.pop()  # rounding can leave a point above 0
+    return values.pop()  # `point` can remain above 0 because of rounding

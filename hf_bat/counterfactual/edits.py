@@ -1,7 +1,7 @@
 """Edits that contradict a sentence: antonyms, sister terms, numbers, postures, negations.
 
-The package's perturbations make the edits. This module drops edits that read badly or that may leave the
-sentence true.
+The package's perturbations make the edits. This module drops edits that are not fluent or that may leave
+the sentence true.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
 from hf_bat.perturbations.verbs import is_negative
 
-# These words are not replaced by antonyms, because they are mostly used in another sense ("past the
-# house"), or because their antonym can be true of the same scene ("walk" and "ride").
+# These words are not replaced by antonyms, because they mostly have another sense ("past the house"), or
+# because their antonym can be true of the same scene ("walk" and "ride").
 _UNSAFE = frozenset((
     "appear", "arrive", "back", "bottom", "close", "come", "common", "concrete", "cover", "day",
     "different", "fair", "few", "fill", "find", "first", "formal", "free", "front", "full",
@@ -36,14 +36,15 @@ _UNSAFE = frozenset((
     "present", "private", "public", "real", "ride", "right", "same", "second", "seem", "serve",
     "show", "side", "social", "special", "spread", "take", "top", "walk", "whole", "win", "work",
 ))  # fmt: skip
-# An ordinal is edited only after one of these words. Otherwise it can be a time or an adverb ("wait a
+# An ordinal is only edited after one of these words. Otherwise it can be a time or an adverb ("wait a
 # second").
 _BEFORE_ORDINAL = frozenset((
     "the", "his", "her", "their", "its", "my", "our", "your",
 ))  # fmt: skip
 
 
-# A person cannot do two of these at once, and all fit the same sentences ("... on the grass").
+# A person cannot do two of these things at once, and all of them fit the same sentences ("... on the
+# grass").
 _POSTURES = (
     "sit", "stand", "lie", "walk", "run", "jump", "swim", "sleep", "dance", "kneel", "crawl",
 )  # fmt: skip
@@ -54,7 +55,7 @@ _AFTER_POSTURE = frozenset((
 
 
 class ExclusiveEdit(NamedTuple):
-    """An edit that makes a sentence false of the scene it describes.
+    """An edit that makes a sentence false for the scene in the original sentence.
 
     Attributes:
         kind: A key of `EXCLUSIVE_EDITS`.
@@ -72,7 +73,7 @@ class ExclusiveEdit(NamedTuple):
 
 
 def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that replace a noun, verb, adjective or adverb by an antonym of a main sense."""
+    """Yield the edits that replace a noun, verb, adjective or adverb with an antonym of a main sense."""
     for place, word in enumerate(sentence.words):
         pos = sentence.get_pos(place)
         if pos is None or sentence.is_name(place) or sentence.is_in_compound(place):
@@ -83,14 +84,14 @@ def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that replace a word by a sister term: a word of its class that excludes it."""
+    """Yield the edits that replace a word with a sister term: a word of the same class that excludes it."""
     sisters, synonyms = default_sisters(), wordnet_synonyms()
     for place, word in enumerate(sentence.words):
         others = sisters.get(word)
         if not others or sentence.tags[place] or sentence.is_in_compound(place):
             continue
         is_name = sentence.tokens[place][1][:1].isupper() and may_be_name(word)
-        # Nationalities are a class of names. Colors are not, although "Red" can be a name.
+        # Nationalities are a class of names. Colors are not a class of names, although "Red" can be a name.
         has_names = all(map(may_be_name, others))
         if is_name != has_names or (is_name and place == 0):
             continue
@@ -123,7 +124,8 @@ def list_negations(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         words = edit.replacement.lower().split()
         negates = any(map(is_negative, words))
         tag = sentence.tags[edit.position]
-        # Only negating a finite verb negates the sentence: "a man not wearing a hat" is another man.
+        # Only the negation of a finite verb negates the sentence. "A man not wearing a hat" may be
+        # another man.
         if negates and tag in ("VB", "VBG", "VBN"):
             continue
         old, new = edit.original.lower(), edit.replacement.lower()
@@ -131,7 +133,7 @@ def list_negations(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that replace a verb without an object by another posture or motion."""
+    """Yield the edits that replace a verb without an object with another posture or motion."""
     for place, word in enumerate(sentence.words):
         if sentence.tags[place] is None or word not in _load_postures():
             continue
@@ -153,8 +155,8 @@ EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
     "posture": list_postures,
     "negation": list_negations,
 }
-# How often each kind is drawn. Negations fit nearly every sentence, and sister terms fit few. With equal
-# weights, a model would rarely see two colors.
+# Weight of each kind in a draw. Nearly every sentence can be negated, but few sentences have a word with
+# sister terms. With equal weights, a model would rarely see two colors.
 _KIND_WEIGHTS = {"antonym": 4.0, "sister": 8.0, "number": 8.0, "posture": 2.0, "negation": 1.0}
 
 
@@ -174,13 +176,14 @@ def draw_exclusive(
     Args:
         sentences: Sentences. One of them is edited.
         rng: Source of randomness.
-        is_allowed: Which edits of which sentence may be drawn. If `None`, all.
+        is_allowed: Function that returns whether an edit of a sentence may be drawn. If `None`, all edits
+            are allowed.
 
     Returns:
-        The sentence and its edit; `None` if no edit is possible.
+        The sentence and its edit, or `None` if no edit is possible.
     """
     kinds = list(EXCLUSIVE_EDITS)
-    # Only the drawn kind is listed, because listing all kinds would take most of the time of a draw.
+    # Only list the edits of the drawn kind. Listing all kinds would take most of the time of a draw.
     while kinds:
         kind = take_weighted(kinds, _KIND_WEIGHTS.__getitem__, rng)
         places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
@@ -224,7 +227,7 @@ def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
 
 
 def _is_common(word: str, pos: str) -> bool:
-    """Return whether WordNet's tagged texts have a word, and often enough as this part of speech."""
+    """Return whether a word occurs in WordNet's tagged texts, often enough as this part of speech."""
     counts = load_wordnet().sense_counts(word, pos)
     if not word.isalpha() or not sum(counts):
         return False
@@ -233,7 +236,7 @@ def _is_common(word: str, pos: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _load_postures() -> dict[str, tuple[str, ...]]:
-    """Return form -> the same form of the other postures."""
+    """Map each verb form to the same form of the other posture verbs."""
     wordnet = load_wordnet()
     forms = [list_inflections(verb, "v", wordnet) for verb in _POSTURES]
     others: dict[str, tuple[str, ...]] = {}

@@ -1,7 +1,7 @@
-"""Rules for natural language inference: a premise, a hypothesis, and a label that logic gives.
+"""Rules for natural language inference, with labels that follow logically from the edits.
 
-The labels are SNLI's: its sentences describe one scene: "two dogs" and "three dogs" contradict
-each other, because both would be about the same dogs.
+The labels follow the conventions of SNLI: the premise and the hypothesis describe one scene. For example,
+"two dogs" and "three dogs" contradict each other, because both refer to the same dogs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Label = Literal["entailment", "neutral", "contradiction"]
 class Swap(Rule):
     """Contradict an entailment: replace a word in one sentence with a word that excludes it.
 
-    If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake", "A man
+    If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake" and "A man
     does not sleep" (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
-    The same edits of the premise contradict the hypothesis where it mentions the replaced word. The
-    new word must not be in the other sentence, where it could be true of somebody else.
+    The same edits of the premise contradict the hypothesis if it mentions the replaced word. The other
+    sentence must not contain the new word, because it could describe someone else there.
 
     Args:
-        mentions: The test of whether a sentence mentions a word.
+        mentions: Test for whether a sentence mentions a word.
     """
 
     name, family = "swap", "inference"
@@ -83,7 +83,8 @@ class Swap(Rule):
             other = forms[hypothesis if in_premise else premise]
             if edit.kind != "negation" and not other.isdisjoint(self.mentions.list_forms(edit.new)):
                 return False
-            # The hypothesis leaves most of the premise open, so that most edits of it change nothing.
+            # Most edits of the premise do not affect the label, because the hypothesis only mentions a few
+            # of its words.
             return not in_premise or self.mentions.changes_label_of(
                 texts, (edit.text, hypothesis), ENTAILMENT
             )
@@ -94,14 +95,14 @@ class Swap(Rule):
 class SelfPair(Rule):
     """Pair a sentence with an edited self (contradiction) and with a fickle self (entailment).
 
-    The pairs have nearly all words in common, so that only the edited word can decide (Glockner et al.
-    2018). Either sentence may come first. The entailed pairs keep a model from reading any small
+    The two sentences share nearly all words, so only the edited word can determine the label (Glockner et
+    al. 2018). Either sentence may come first. The entailed pairs prevent a model from treating every small
     difference as a contradiction.
 
     Args:
         fickle: The synonym perturbation.
-        family: `"inference"`, or `"paraphrase"`, where the labels are "different" and "same". Defaults
-            to `"inference"`.
+        family: `"inference"` or `"paraphrase"`. For paraphrases, the labels are "different" and "same".
+            Defaults to `"inference"`.
     """
 
     def __init__(
@@ -138,7 +139,8 @@ class SelfPair(Rule):
                 )
                 return pair if rng.random() < 0.5 else reverse(pair)
         text = choose(texts, rng)
-        # The fickle self of an edited sentence too: else each negated sentence would be contradicted.
+        # Also use fickle selves of edited sentences. Otherwise every pair with a negated sentence would be
+        # a contradiction.
         if rng.random() < 0.5 and (drawn := draw_exclusive([Sentence(text)], rng)) is not None:
             text = drawn[1].text
         version = self.fickle.sample((text,), rng)
@@ -149,11 +151,11 @@ class SelfPair(Rule):
 
 
 class Drop(Rule):
-    """Pair a sentence with itself without a modifier or trailing phrase: entailment; reversed: neutral.
+    """Remove a modifier or a trailing phrase from a sentence.
 
-    Leaving out a restriction makes a sentence say less (monotonicity; MacCartney and Manning 2008).
-    Sentences with a negation or a quantifier such as "every" are left out, because there it may say
-    more.
+    The sentence entails the shorter one. The reversed pair is neutral. A sentence without a restriction
+    says less (monotonicity; MacCartney and Manning 2008). Sentences with a negation or a quantifier such
+    as "every" are skipped, because they may say more without the restriction.
     """
 
     name, family = "drop", "inference"
@@ -170,10 +172,10 @@ class Drop(Rule):
 
 
 class Detail(Rule):
-    """Add a phrase from another row to an entailed hypothesis: neutral.
+    """Add a phrase from another row to an entailed hypothesis, which makes it neutral.
 
-    The premise says nothing about the phrase. Phrases come from the hypotheses of the data set
-    (`prepare`); no word of the phrase may be mentioned by the premise.
+    The phrases are taken from the hypotheses of the data set (see `prepare`). The premise must not mention
+    any content word of the phrase.
     """
 
     name, family = "detail", "inference"
@@ -199,7 +201,7 @@ class Detail(Rule):
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label == ENTAILMENT and self.phrases:
-            # A few phrases for each row, which depend only on its texts.
+            # Choose a few phrases for each row, depending only on its texts.
             start = int.from_bytes(
                 blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big"
             )
@@ -230,10 +232,10 @@ class Detail(Rule):
 
 
 class Unsupported(Rule):
-    """Leave out of the premise the phrase that an entailed hypothesis needs: neutral."""
+    """Remove a phrase from the premise that an entailed hypothesis needs, which makes it neutral."""
 
     name, family = "unsupported", "inference"
-    # Right on 15 of 16 pairs that people labeled (docs/methods.md); a default rule needs 95 %.
+    # The rule agrees with the human label on 15 of 16 pairs (docs/methods.md). A default rule needs 95 %.
     is_default = False
 
     def __init__(self, mentions: LabelValidity):
@@ -255,17 +257,17 @@ class Unsupported(Rule):
             shorter = sentence.delete(span.start, span.stop)
             left = self.mentions.list_forms(shorter)
             gone = self.mentions.list_forms(" ".join(sentence.words[span.start : span.stop]))
-            # Only a word of the hypothesis that the premise mentions nowhere else was needed.
+            # The phrase was needed if the premise mentions a word of the hypothesis nowhere else.
             if any(near & gone and not near & left for near in content):
                 yield self.make((shorter, hypothesis), NEUTRAL, span.kind)
 
 
 class Generalize(Rule):
-    """Replace a noun by its hypernym: entailment; by a hyponym, the reverse: neutral.
+    """Replace a noun with its hypernym (entailment). The reversed pair is neutral.
 
-    A man is a person, so that "A man sleeps" entails "A person sleeps". Under a negation, and behind
-    "no", "every", "few" and "without", it is the other way round: "No person sleeps" entails "No man
-    sleeps" (Geiger et al. 2020; Yanaka et al. 2019).
+    A man is a person, so "A man sleeps" entails "A person sleeps". The direction changes under a negation
+    and after "no", "every", "few" and "without": "No person sleeps" entails "No man sleeps" (Geiger et
+    al. 2020; Yanaka et al. 2019).
     """
 
     name, family = "generalize", "inference"
@@ -301,13 +303,13 @@ class Generalize(Rule):
 class Opposite(Rule):
     """Remove an entailment: replace a word with any antonym in the table, including rare senses.
 
-    "A civilian sleeps" does not follow from "A man sleeps", but it does not contradict it either. Only
-    the label that the pair no longer has is known: it is neutral or contradicted. `Swap` has the antonyms
-    that surely contradict.
+    "A civilian sleeps" does not follow from "A man sleeps", but it does not contradict it either. The pair
+    is either neutral or a contradiction, so it is only labeled "not entailment". `Swap` uses the antonyms
+    that certainly contradict.
 
     Args:
         antonyms: The antonym perturbation.
-        mentions: The test of whether a sentence mentions a word.
+        mentions: Test for whether a sentence mentions a word.
     """
 
     name, family = "opposite", "inference"
@@ -324,20 +326,20 @@ class Opposite(Rule):
         for edit, changes in zip(
             edits, self.mentions.passing(texts, edits, ENTAILMENT), strict=True
         ):
-            # The other sentence may say the new word of somebody else.
+            # The other sentence may use the new word to describe someone else.
             other = forms[1 - edit.sentence]
             if changes and other.isdisjoint(self.mentions.list_forms(edit.replacement)):
                 words = (edit.original.lower(), edit.replacement.lower())
                 yield self.make(edit.texts, NOT_ENTAILMENT, "antonym", words)
 
 
-# Prepositions whose phrase hardly contradicts a scene. Places ("in the park") may.
+# Phrases with these prepositions rarely contradict a scene. Places ("in the park") may contradict it.
 _DETAILS = ("for", "with", "during", "after", "before", "while", "from")
 _QUANTIFIERS = frozenset(("no", "every", "each", "all", "few"))
 _UNCLEAR = frozenset((
     "only", "if", "most", "many", "exactly", "any", "unless", "neither", "nor",
 ))  # fmt: skip
-# Nouns that everybody uses for a class of things, with their plurals.
+# Common nouns for a class of things, with their plurals.
 CATEGORIES = {
     "adult": "adults", "animal": "animals", "athlete": "athletes", "bird": "birds", "boat": "boats",
     "book": "books", "building": "buildings", "cat": "cats", "child": "children",
@@ -349,18 +351,19 @@ CATEGORIES = {
     "vehicle": "vehicles", "weapon": "weapons", "worker": "workers",
 }  # fmt: skip
 _MOST_CATEGORIES = 2
-# Enough that a phrase says little; SNLI has them in its first 20,000 rows.
+# With this many phrases, a phrase reveals little about the label. The first 20,000 rows of SNLI contain
+# enough phrases.
 _MOST_PHRASES = 1000
 
 
 def list_spans(sentence: Sentence) -> Iterator[Span]:
-    """Yield the phrases and the modifiers that can be left out."""
+    """Yield the phrases and modifiers that can be removed."""
     yield from list_phrases(sentence)
     yield from list_modifiers(sentence)
 
 
 def reverse(pair: Counterfactual) -> Counterfactual:
-    """Return a pair the other way round."""
+    """Return a pair with its two sentences in reverse order."""
     return Counterfactual(pair.texts[::-1], pair.label, pair.rule, pair.kind, pair.words)
 
 
@@ -374,19 +377,19 @@ def find_scope(sentence: Sentence, place: int) -> str | None:
     ]
     if not negatives:
         return "up"
-    # Two negations may cancel each other, and one behind the noun has it in its scope or not.
+    # Two negations may cancel each other, and a negation after the noun may or may not apply to it.
     if len(negatives) > 1 or negatives[0] > place:
         return None
     word = sentence.words[negatives[0]]
     if word in _QUANTIFIERS:
-        # Only the noun of the quantifier itself: "every man in a hat sleeps on a bed".
+        # The quantifier only applies to its own noun: "every man in a hat sleeps on a bed".
         return "down" if negatives[0] >= len(before) - 2 else None
     return "down"
 
 
 @lru_cache(maxsize=100_000)
 def find_categories(word: str) -> tuple[str, ...]:
-    """Return the categories above a noun, nearest first, in its number.
+    """Return the categories above a noun, nearest first, in the same number (singular or plural).
 
     Example:
         >>> find_categories("men"), find_categories("guitar")
@@ -394,7 +397,7 @@ def find_categories(word: str) -> tuple[str, ...]:
     """
     wordnet = load_wordnet()
     categories: dict[str, None] = {}
-    # "men" is also a separate entry, the workforce.
+    # WordNet also has a separate entry for "men", the workforce.
     irregular = wordnet.exceptions["n"].get(word, ())
     base = next(iter([*irregular, *wordnet.morphy(word, "n")]), word)
     level = list(list_main_senses(base, "n")[:1])

@@ -10,12 +10,12 @@ from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.perturbations.base import Texts
 
 SAME, DIFFERENT = "same", "different"
-# Two words on both sides of one of these have different roles: "from Rome to Paris", "cats chase dogs".
+# The words on either side of one of these have different roles: "from Rome to Paris", "cats chase dogs".
 _RELATIONS = frozenset((
     "from", "to", "into", "over", "than", "for", "by", "of", "in", "on", "before", "after",
     "under", "above", "against",
 ))  # fmt: skip
-# Both orders say the same.
+# With these words, both orders have the same meaning.
 _SYMMETRIC = frozenset((
     "and", "or", "nor", "between", "versus", "vs", "meet", "marry", "equal", "match", "differ",
     "compare", "talk", "speak", "argue", "with",
@@ -23,14 +23,14 @@ _SYMMETRIC = frozenset((
 
 
 class AlignedEdit(Rule):
-    """Edit a word of a duplicate that the other sentence has too: different.
+    """Edit a word that occurs in both sentences of a duplicate, in one sentence only (different).
 
-    "How do I gain weight?" and "What is a way to gain weight?" ask the same; with "lose" in one of them
-    they do not.
+    "How do I gain weight?" and "What is a way to gain weight?" are duplicates. With "lose" in one of them,
+    they are not.
     """
 
     name, family = "aligned_edit", "paraphrase"
-    # Wrong on the only pair that people labeled (docs/methods.md).
+    # The rule is wrong on the only human-labeled pair (docs/methods.md).
     is_default = False
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
@@ -50,10 +50,10 @@ class AlignedEdit(Rule):
 
 
 class Exchange(Rule):
-    """Exchange two names or nouns across a preposition or a verb: different (Zhang et al. 2019, PAWS).
+    """Swap two names or nouns around a preposition or a verb (different; Zhang et al. 2019, PAWS).
 
     "Flights from Rome to Paris" are not "flights from Paris to Rome". Words joined by "and", "between"
-    or a symmetric verb keep their order, because both orders say the same.
+    or a symmetric verb are not swapped, because both orders have the same meaning.
     """
 
     name, family = "exchange", "paraphrase"
@@ -67,10 +67,11 @@ class Exchange(Rule):
 
 
 class Flip(Rule):
-    """Give a sentence with one word replaced by an antonym the label that the user declares.
+    """Replace one word with an antonym. The user declares the new label.
 
     Args:
-        labels: Label -> label after an antonym edit. Rows of other labels have no pairs.
+        labels: Mapping from each label to the label after an antonym edit. Rows with other labels have no
+            pairs.
     """
 
     name, family = "flip", "sentence"
@@ -85,7 +86,7 @@ class Flip(Rule):
 
 
 def list_exchanges(sentence: Sentence) -> Iterator[tuple[str, str, str]]:
-    """Yield (word, word, sentence) for each two names or nouns that can change places.
+    """Yield (word, word, sentence) for each pair of names or nouns that can be swapped.
 
     Example:
         >>> [text for _, _, text in list_exchanges(Sentence("Is there a train from Rome to Paris?"))]

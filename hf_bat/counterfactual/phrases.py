@@ -1,4 +1,4 @@
-"""Parts of a sentence that can be left out: modifiers and trailing phrases."""
+"""Find the modifiers and trailing phrases of a sentence that can be removed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hf_bat.perturbations import verbs
 from hf_bat.perturbations.number import parse_number
 from hf_bat.perturbations.verbs import is_negative
 
-# A phrase that begins with one of these can end a sentence and be left out.
+# A phrase that begins with one of these words can be removed from the end of a sentence.
 _PREPOSITIONS = frozenset((
     "in", "on", "at", "with", "near", "by", "during", "under", "behind", "beside", "through",
     "along", "outside", "inside", "across", "around", "over", "above", "below", "beneath",
     "against", "for", "while", "wearing", "holding", "from", "after", "before",
 ))  # fmt: skip
-# After these words a phrase is needed: "is in the park", "a man and in".
+# A phrase after one of these words cannot be removed: "is in the park", "a man and in".
 _NEEDS_PHRASE = frozenset((
     *verbs.BE, *verbs.HAVE, *verbs.DO, *verbs.MODALS, "and", "or", "but", "to", "not", "of", "a", "an",
     "the", "who", "which", "that", "as", "up", "out", "down", "off", "right", "just", "very", "made",
@@ -24,7 +24,7 @@ _NEEDS_PHRASE = frozenset((
     "dressed", "covered", "filled", "next", "away", "back",
 ))  # fmt: skip
 _FINITE = ("VBZ", "VBP", "VBD", "MD")
-# Adjectives without which the noun means something else, or that are part of a quantity.
+# Adjectives that change the meaning of the noun or are part of a quantity.
 _KEPT_ADJECTIVES = frozenset((
     "fake", "former", "false", "toy", "other", "same", "many", "few", "several", "more", "most",
     "first", "second", "third", "last", "next", "own", "such", "only", "little", "half", "main",
@@ -34,7 +34,7 @@ _BEFORE_MODIFIER = frozenset((
     "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "our",
     "your", "some", "two", "three", "four", "five", "six",
 ))  # fmt: skip
-# With one of these a shorter sentence may say more.
+# In sentences with one of these words, removing a phrase may make the statement stronger.
 DOWNWARD = frozenset((
     "no", "not", "never", "nobody", "none", "nothing", "without", "few", "every", "all", "each",
     "only", "if", "neither", "nor", "any", "unless",
@@ -42,7 +42,7 @@ DOWNWARD = frozenset((
 
 
 class Span(NamedTuple):
-    """Words from `start` up to, not including, `stop`, which can be left out."""
+    """A removable range of words from `start` (included) to `stop` (excluded)."""
 
     kind: str
     start: int
@@ -50,12 +50,12 @@ class Span(NamedTuple):
 
 
 def is_upward(sentence: Sentence) -> bool:
-    """Return whether leaving words out can only make a sentence say less."""
+    """Return whether removing words can only weaken the statement of a sentence."""
     return not any(word in DOWNWARD or is_negative(word) for word in sentence.words)
 
 
 def list_phrases(sentence: Sentence) -> Iterator[Span]:
-    """Yield the phrases at the end of a sentence that can be left out, the longest first.
+    """Yield the removable phrases at the end of a sentence, longest first.
 
     Example:
         >>> sentence = Sentence("A man sits on a bench in the park.")
@@ -66,10 +66,10 @@ def list_phrases(sentence: Sentence) -> Iterator[Span]:
     for start in range(2, size - 1):
         if sentence.words[start] not in _PREPOSITIONS or sentence.words[start - 1] in _NEEDS_PHRASE:
             continue
-        # A mark inside ends a clause; what comes after it may belong to something else.
+        # A punctuation mark inside ends a clause, and the rest may belong to something else.
         if any(after for _, _, after in sentence.tokens[start : size - 1]):
             continue
-        # "the man next to the car in front": a preposition right before belongs to the phrase.
+        # "the man next to the car in front": the preposition just before `start` belongs to the phrase.
         if sentence.words[start - 1] in _PREPOSITIONS or not sentence.words[start - 1]:
             continue
         if any(tag in _FINITE for tag in sentence.tags[start:]):
@@ -83,7 +83,7 @@ def list_phrases(sentence: Sentence) -> Iterator[Span]:
 
 
 def list_modifiers(sentence: Sentence) -> Iterator[Span]:
-    """Yield the adjectives before a noun, and the adverbs, that can be left out.
+    """Yield the removable adverbs, and the removable adjectives before a noun.
 
     Example:
         >>> sentence = Sentence("A big dog slowly eats a hot dog.")

@@ -29,10 +29,10 @@ class Resources:
     """The objects that rules are built from.
 
     Args:
-        fickle: The synonym perturbation of fickle selves.
+        fickle: The synonym perturbation for fickle selves.
         antonyms: The antonym perturbation.
-        label_flip: Label -> label after an antonym edit, for single sentences.
-        mentions: Tells which words a text mentions, also by a synonym.
+        label_flip: Mapping from each label to the label after an antonym edit, for single sentences.
+        mentions: Test for whether a text mentions a word or a synonym of it.
     """
 
     fickle: Perturbation
@@ -41,7 +41,7 @@ class Resources:
     mentions: LabelValidity = field(default_factory=LabelValidity)
 
 
-# Rule -> builder. `register_rule` adds yours.
+# Maps the name of a rule to a function that builds it. `register_rule` adds your own rules.
 RULES: dict[str, Callable[[Resources], Rule]] = {
     "swap": lambda use: Swap(use.mentions),
     "self_pair": lambda use: SelfPair(use.fickle),
@@ -53,7 +53,7 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "aligned_edit": lambda use: AlignedEdit(),
     "exchange": lambda use: Exchange(),
     "flip": lambda use: Flip(use.label_flip),
-    # Last, because the draws of a suite are keyed by the places of the rules.
+    # Keep this rule last, because the draws of a suite depend on the positions of the rules.
     "opposite": lambda use: Opposite(use.antonyms, use.mentions),
 }
 
@@ -63,10 +63,10 @@ def register_rule(name: str, build: Callable[[Resources], Rule]) -> None:
 
     Args:
         name: The rule's `name`.
-        build: Takes `Resources` and returns the rule.
+        build: Function that builds the rule from `Resources`.
 
     Raises:
-        HfBatError: If another rule has the name.
+        HfBatError: If the name is already used by another rule.
 
     Example:
         >>> class Echo(Rule):
@@ -84,17 +84,18 @@ def register_rule(name: str, build: Callable[[Resources], Rule]) -> None:
 
 
 class RuleSet:
-    """The rules of a run; draws one labeled pair for each row.
+    """The rules of a run. It draws one labeled pair for each row.
 
-    A draw takes the rules in random order, a rule with a greater share earlier on average, and returns
-    the pair of the first rule that has one.
+    A draw tries the rules in random order and returns the pair of the first rule that has one. Rules with a
+    larger share come earlier on average.
 
     Args:
-        shares: Rule -> its positive weight in the draw.
-        labels: Label that rules name -> its number in the rows; for "not" a label, -1 minus its
-            number. A pair with another label is left out.
-        names: What rules call the label of each number; `None` if they do not know it.
-        held_out: Share of word pairs, by hash, that are never drawn. Defaults to 0.
+        shares: Mapping from each rule to its positive weight in the draw.
+        labels: Mapping from the label names of the rules to the label numbers in the rows. The number for
+            "not" a label is -1 minus its number. Pairs with other labels are skipped.
+        names: The rules' name of each label, by number. A name is `None` if the rules do not know the
+            label.
+        held_out: Share of word pairs, chosen by hash, that are never drawn. Defaults to 0.
 
     Example:
         >>> import random
@@ -106,7 +107,7 @@ class RuleSet:
         (['A big dog.', 'A dog.'], 'drop')
     """
 
-    # As perturbations have: what `perturbations.json` calls the entry.
+    # Name of the entry in `perturbations.json`, as for perturbations.
     kind = "counterfactual"
 
     def __init__(
@@ -121,17 +122,17 @@ class RuleSet:
         self.labels, self.names, self.held_out = dict(labels), tuple(names), held_out
 
     def prepare(self, rows: Iterable[tuple[Texts, int]]) -> None:
-        """Let the rules read a data set; see `Rule.prepare`."""
+        """Prepare all rules with the rows of a data set; see `Rule.prepare`."""
         named = [(texts, self.names[label] or "") for texts, label in rows]
         for rule in self.rules:
             rule.prepare(named)
 
     def draw(self, texts: Texts, label: int, rng: RandomSource) -> Counterfactual | None:
-        """Draw one pair of a row; `None` if no rule has one.
+        """Draw one pair for a row. Return `None` if no rule has one.
 
         Args:
             texts: The sentences of the row.
-            label: The number of its label.
+            label: The number of the row's label.
             rng: Source of randomness.
         """
         waiting = list(self.rules)
@@ -143,23 +144,23 @@ class RuleSet:
         return None
 
     def list_pairs(self, texts: Texts, label: int) -> Iterator[Counterfactual]:
-        """Yield every pair of a row, also those whose words are held out."""
+        """Yield every pair of a row, including pairs with held-out words."""
         for rule in self.rules:
             for pair in rule.list_pairs(texts, self.names[label] or ""):
                 if pair.label in self.labels:
                     yield pair
 
     def keep_labeled(self) -> RuleSet:
-        """Return the rules whose pairs have one label."""
+        """Return a rule set without the rules that only exclude a label; see `Rule.gives_label`."""
         shares = {rule: self.shares[rule.name] for rule in self.rules if rule.gives_label}
         return RuleSet(shares, self.labels, self.names, self.held_out)
 
     def is_held_out(self, pair: Counterfactual) -> bool:
-        """Return whether a pair's words are held out of training."""
+        """Return whether the words of a pair are held out of training."""
         return is_held_out(pair.words, self.held_out)
 
     def describe(self) -> dict[str, object]:
-        """Return every choice that changes the draws, ready for JSON."""
+        """Return all settings that affect the draws, in a JSON-serializable form."""
         return {
             "shares": self.shares,
             "held_out_pairs": self.held_out,
@@ -168,11 +169,11 @@ class RuleSet:
 
 
 def is_held_out(words: Sequence[str], share: float) -> bool:
-    """Return whether a word pair, in either order, is among a share of all pairs; no words never are.
+    """Return whether a word pair is held out. The order of the words does not matter.
 
     Args:
-        words: The old and the new word, or none.
-        share: Share of all pairs, from 0 to 1.
+        words: The old and the new word. An empty sequence is never held out.
+        share: Share of all word pairs that are held out, from 0 to 1.
 
     Example:
         >>> is_held_out(("red", "blue"), 0.2) == is_held_out(("blue", "red"), 0.2)
@@ -198,18 +199,19 @@ def build_rules(
     Args:
         task: The task.
         label_names: The task's name of each label, by the number in the rows.
-        fickle: The synonym perturbation of fickle selves. If `None`, WordNet's synonyms, which are
+        fickle: The synonym perturbation for fickle selves. If `None`, use WordNet's synonyms, which are
             right more often than the default table of attacks.
-        rules: `"name"` or `"name=share"` each. If `None`, the default ones for the task.
+        rules: Rules in the form `"name"` or `"name=share"`. If `None`, use the default rules for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
-        label_flip: Label -> label after an antonym edit, for single sentences; or `"label=label"` each.
+        label_flip: Mapping from each label to the label after an antonym edit, for single sentences. A list
+            of `"label=label"` strings is also accepted.
         antonyms: The antonym perturbation. If `None`, the one of the bundled table.
 
     Returns:
         The rules, not yet prepared on a data set.
 
     Raises:
-        HfBatError: If the task has no rules, or a rule, share or label is not known.
+        HfBatError: If the task has no rules, or if a rule, share or label is invalid.
 
     Example:
         >>> from hf_bat import get_task
@@ -269,10 +271,14 @@ def build_rules(
 def read_labels(
     task: Task, label_names: Sequence[str | None]
 ) -> tuple[str, dict[str, int], list[str | None]]:
-    """Return a task's family, the number of each label that rules name, and their name of each number.
+    """Match a task's labels with the label names of the rules.
+
+    Returns:
+        The task's family, a mapping from the rules' label names to numbers, and a list with the rules'
+        name of each number.
 
     Raises:
-        HfBatError: If rules know no such labels.
+        HfBatError: If no rules support these labels.
     """
     known = {str(name).lower(): number for number, name in enumerate(label_names)}
     if not task.is_pair:
@@ -283,14 +289,14 @@ def read_labels(
         return "inference", labels, [None if name is None else name.lower() for name in label_names]
     negative = {name.lower() for name in task.skipped_labels}
     if len(known) == 2 and "entailment" in known and task.columns != ("question", "sentence"):
-        # Neutral and contradicted hypotheses share a label.
+        # Neutral and contradicted hypotheses have the same label.
         other = 1 - known["entailment"]
         labels = {"entailment": 1 - other, "neutral": other, "contradiction": other}
         labels[NOT_ENTAILMENT] = other
         names: list[str | None] = [None, None]
         names[1 - other] = "entailment"
         return "inference", labels, names
-    # A question does not paraphrase the sentence that answers it.
+    # A question is not a paraphrase of the sentence that answers it.
     is_paraphrase = len(known) == 2 and "entailment" not in known
     if is_paraphrase and len(negative & known.keys()) == 1:
         different = known[next(iter(negative & known.keys()))]

@@ -1,4 +1,4 @@
-"""A sentence as the rules read it: words with parts of speech, and edits that keep it well formed."""
+"""Split a sentence into words with parts of speech for the rules, and edit it grammatically."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hf_bat.perturbations.base import delete_token, normalize_word, split_marks
 from hf_bat.perturbations.grammar import fit_article
 from hf_bat.text import match_case, split_pieces
 
-# A part of speech that a word has in fewer than this share of its uses is not considered.
+# Ignore a part of speech if it makes up less than this share of a word's uses.
 LEAST_SHARE = 0.2
-# "young man" and "old lady" are entries of WordNet, although they are what their words say.
+# WordNet has entries for "young man" and "old lady", although they are not fixed expressions.
 _PEOPLE = frozenset((
     "man", "woman", "boy", "girl", "lady", "person", "people", "men", "women", "boys", "girls",
     "ladies",
@@ -20,7 +20,7 @@ _PEOPLE = frozenset((
 
 
 class Sentence:
-    """One sentence: its tokens, its normalized words and the part of speech of each.
+    """A sentence with its tokens, its normalized words, and the part of speech of each word.
 
     Args:
         text: The sentence.
@@ -42,7 +42,7 @@ class Sentence:
 
     @cached_property
     def tags(self) -> list[str | None]:
-        """The verb tag of each word; `None` if it is not a verb."""
+        """The verb tag of each word, or `None` if the word is not a verb."""
         return verbs.tag_with_rules(self.tokens)
 
     def get_pos(self, place: int) -> str | None:
@@ -55,7 +55,7 @@ class Sentence:
         shares = measure_parts_of_speech(word)
         if not shares:
             return None
-        # Before a noun an adjective is likely: "a light shirt", "the young man".
+        # A word before a noun is likely an adjective: "a light shirt", "the young man".
         if shares.get("a", 0) >= LEAST_SHARE and self.has_noun_after(place):
             return "a"
         return max(shares, key=lambda pos: shares[pos])
@@ -68,7 +68,7 @@ class Sentence:
         return bool(following) and measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
 
     def is_in_compound(self, place: int) -> bool:
-        """Return whether a word forms a collocation of WordNet with a neighbor ("hot dog")."""
+        """Return whether a word and one of its neighbors form a WordNet collocation ("hot dog")."""
         return any(
             is_collocation(self.words[first], self.words[first + 1])
             for first in (place - 1, place)
@@ -77,7 +77,7 @@ class Sentence:
         )
 
     def is_name(self, place: int) -> bool:
-        """Return whether a word is written as a name, or may be one at the start of the sentence."""
+        """Return whether a word is capitalized like a name, or may be a name at the sentence start."""
         cased = self.tokens[place][1]
         if not cased[:1].isupper():
             return False
@@ -86,7 +86,7 @@ class Sentence:
         return may_be_name(self.words[place])
 
     def replace(self, place: int, new: str) -> str:
-        """Return the sentence with another word, in the case of the old one, and its article fitted."""
+        """Return the sentence with one word replaced, adjusting the new word's case and the article."""
         before, old, after = self.tokens[place]
         pieces = list(self._pieces)
         pieces[self._places[place]] = before + match_case(new, old) + after
@@ -96,12 +96,12 @@ class Sentence:
         return "".join(pieces)
 
     def exchange(self, first: int, second: int) -> str:
-        """Return the sentence with two words in each other's place."""
+        """Return the sentence with two words swapped."""
         swapped = Sentence(self.replace(first, self.tokens[second][1]))
         return swapped.replace(second, self.tokens[first][1])
 
     def delete(self, start: int, stop: int) -> str:
-        """Return the sentence without the words from `start` up to, not including, `stop`."""
+        """Return the sentence without the words from `start` (included) to `stop` (excluded)."""
         pieces, spot = list(self._pieces), self._places[start]
         for _ in range(start, stop):
             pieces = delete_token(pieces, spot)
@@ -113,7 +113,9 @@ class Sentence:
 
 @lru_cache(maxsize=100_000)
 def measure_parts_of_speech(word: str) -> dict[str, float]:
-    """Return the share of a word's tagged uses in each part of speech but verbs, which the tagger finds.
+    """Return the share of each part of speech in the tagged uses of a word.
+
+    Verbs are excluded, because the tagger finds them.
 
     Example:
         >>> measure_parts_of_speech("dogs")
@@ -124,7 +126,7 @@ def measure_parts_of_speech(word: str) -> dict[str, float]:
     for pos in ("n", "a", "r"):
         bases = wordnet.morphy(word, pos)
         if bases:
-            # Smoothed, because many words were never tagged.
+            # Add 0.5 for smoothing, because many words were never tagged.
             counts[pos] = 0.5 + max(sum(wordnet.sense_counts(base, pos)) for base in bases)
     total = sum(counts.values())
     return {pos: count / total for pos, count in counts.items()}
@@ -132,7 +134,7 @@ def measure_parts_of_speech(word: str) -> dict[str, float]:
 
 @lru_cache(maxsize=100_000)
 def list_main_senses(lemma: str, pos: str, least_share: float = LEAST_SHARE) -> tuple[int, ...]:
-    """Return the senses that a lemma often has: the first, and each with a large share of its uses."""
+    """Return the first sense of a lemma and all senses with a large share of its uses."""
     wordnet = load_wordnet()
     senses, counts = wordnet.senses(lemma, pos), wordnet.sense_counts(lemma, pos)
     total = sum(counts) or 1
@@ -145,7 +147,7 @@ def list_main_senses(lemma: str, pos: str, least_share: float = LEAST_SHARE) -> 
 
 @lru_cache(maxsize=100_000)
 def is_collocation(first: str, second: str) -> bool:
-    """Return whether two words together are an entry of WordNet, also with the second inflected."""
+    """Return whether two words form a WordNet entry. The second word may be inflected."""
     wordnet = load_wordnet()
     return any(
         wordnet.senses(f"{first}_{base}", pos)
@@ -167,5 +169,5 @@ def may_be_name(word: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _load_stopwords() -> frozenset[str]:
-    # The tagger's function words also hold prepositions, which NLTK's list has only in part.
+    # The tagger's function words include prepositions. NLTK's list only has some of them.
     return stopwords("textfooler") | stopwords("nltk")

@@ -1,4 +1,4 @@
-"""A suite of labeled pairs made from rows by the rules of a run."""
+"""Make a suite of labeled pairs from rows, with the rules of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations.sampler import DrawSource
 from hf_bat.tasks import Task
 
-# A rule that draws the same pair again has hardly another one.
+# A rule that draws the same pair again probably has no other pair.
 _ATTEMPTS = 3
 
 
@@ -26,20 +26,20 @@ def make_suite(
     """Draw labeled pairs from rows.
 
     Args:
-        rules: The rules. With a share of word pairs held out, a category tells seen pairs from unseen
-            ones.
+        rules: The rules. If a share of word pairs is held out, the category distinguishes seen and unseen
+            pairs.
         rows: Rows with the task's columns, `label` and `idx`.
         task: The task.
         label_names: Names of the labels by number.
-        max_pairs: Most pairs of one rule for one row. Defaults to 1.
+        max_pairs: Maximum number of pairs per rule and row. Defaults to 1.
         seed: Seed of the draws. Defaults to 0.
 
     Returns:
-        Rows with the task's columns, `label` (its name), `category` (the rule, and seen or unseen),
-        `kind`, `words` and `source` (the `idx` of the row). No pair occurs twice.
+        Rows with the task's columns, `label` (its name), `category` (the rule, and whether the pair is seen
+        or unseen), `kind`, `words` and `source` (the `idx` of the row). Pairs are unique.
 
     Raises:
-        HfBatError: If no row gives a pair with one label.
+        HfBatError: If no rule returns a pair with exactly one label.
 
     Example:
         >>> from hf_bat import get_task

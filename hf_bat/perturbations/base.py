@@ -1,7 +1,7 @@
-"""Base classes of perturbations, which define sets of sentences near an input.
+"""Base classes for perturbations. A perturbation defines a set of sentences near an input.
 
-Training samples from a set, an attack searches it, and a certificate bounds it. All three use the same
-object, so training and attacks use the same set.
+Training samples from the set, an attack searches it, and a certificate bounds the model's output over it.
+All three use the same object, so training and attacks use the same set.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Literal, Protocol, TypeVar
 from hf_bat.text import Splitter, detach_punctuation, is_punctuation, locate_token
 
 Texts = tuple[str, ...]
-# Marks before a word, the word, marks after it.
+# The marks before a word, the word, and the marks after it.
 Token = tuple[str, str, str]
 T = TypeVar("T")
 
 
 class RandomSource(Protocol):
-    """Source of uniform numbers in [0, 1): `random.Random`, `numpy.random.Generator`."""
+    """Source of uniform numbers in [0, 1), such as `random.Random` or `numpy.random.Generator`."""
 
     def random(self) -> float: ...
 
@@ -31,10 +31,12 @@ class Edit:
 
     Args:
         sentence: Index of the sentence.
-        position: Index of the white-space token in that sentence; with a splitter, of the word.
+        position: Index of the whitespace token in that sentence, or index of the word if a splitter is
+            used.
         original: The word before the edit, without its trailing punctuation mark.
-        replacement: The new text; several words, or none, if the perturbation inserts or removes words.
-        texts: The whole input after the edit.
+        replacement: The new text. It can contain several words, or be empty, if the perturbation inserts
+            or removes words.
+        texts: The entire input after the edit.
     """
 
     sentence: int
@@ -50,9 +52,10 @@ class Slot:
 
     Args:
         sentence: Index of the sentence.
-        position: Index of the white-space token in that sentence.
+        position: Index of the whitespace token in that sentence.
         original: The word without its trailing punctuation mark.
-        replacements: At least one word, in the case of the original, never the original.
+        replacements: One or more words with the same capitalization as the original. The original is not
+            included.
     """
 
     sentence: int
@@ -64,14 +67,15 @@ class Slot:
 class Perturbation(ABC):
     """A set of sentences around an input; see `SynonymPerturbation` and `AntonymPerturbation`.
 
-    A subclass needs `name`, `kind`, `candidates` and `describe`. Its methods take `texts`, the one or two
-    sentences of an input, and `rng`, a source of randomness: the same state gives the same draw.
+    A subclass must define `name`, `kind`, `candidates` and `describe`. Its methods take `texts` (the one or
+    two sentences of an input) and `rng` (a source of randomness). The same state of `rng` must return the
+    same draw.
 
     Attributes:
         name: Short name in metric keys and reports, such as `"antonym"`.
         kind: `"fickle"` (the label should survive) or `"obstinate"` (the label should change).
-        asks_model: Whether `prepare` should be called with many inputs before their candidates are listed,
-            because a model proposes them. Defaults to `False`.
+        asks_model: Whether a model proposes the candidates. If so, `prepare` should be called with many
+            inputs before their candidates are listed. Defaults to `False`.
 
     Example:
         >>> class Shout(Perturbation):
@@ -89,16 +93,16 @@ class Perturbation(ABC):
     name: str
     kind: Literal["fickle", "obstinate"]
     asks_model: bool = False
-    # Of `SplitPerturbation`. Other perturbations cannot be around it, because they split at white space.
+    # Set by `SplitPerturbation` only. Other perturbations cannot wrap it, because they split at whitespace.
     splitter: Splitter | None = None
 
     @property
     def filtered(self) -> Any:
-        """The perturbation with the label filter, this one or one inside it; `None` without a filter."""
+        """The perturbation that filters labels (this one or a wrapped one), or `None` without a filter."""
         return None
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one perturbed input, by default one of the candidates, or `None` if no word changes.
+        """Draw one perturbed input, by default one of the candidates. Return `None` if there is none.
 
         Rows without a valid version are masked out of the contrastive terms.
         """
@@ -108,7 +112,7 @@ class Perturbation(ABC):
     def sample_for_label(
         self, texts: Texts, rng: RandomSource, label_name: str | None
     ) -> Texts | None:
-        """Draw one perturbed input of a row; override it if its label's name decides which edits count."""
+        """Draw one perturbed input. Override this method if the valid edits depend on the label's name."""
         return self.sample(texts, rng)
 
     @abstractmethod
@@ -118,15 +122,15 @@ class Perturbation(ABC):
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit] | None:
-        """List the edits of one word of an input that an attack has edited before.
+        """List the edits of one word in an input that an attack has already edited.
 
-        Override it if that is faster than `candidates`, which a greedy attack otherwise calls once for each
-        text that it comes to.
+        Override this method if it is faster than `candidates`. A greedy attack calls `candidates` for each
+        new text otherwise.
 
         Args:
             texts: The sentences of the input as edited so far.
             sentence: Index of the sentence.
-            position: Index of the word's white-space token.
+            position: Index of the word's whitespace token.
             start: The unedited input.
             start_position: Index of the same token in the sentence of `start`.
 
@@ -139,20 +143,23 @@ class Perturbation(ABC):
         """Prepare the candidates of several inputs together; see `asks_model`."""
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates as `sample` draws, by default uniformly; `None` if there are none."""
-        # Not `rng.choice`, because a `RandomSource` has only `random`.
+        """Draw one of the given edits as `sample` does, or return `None` if the list is empty.
+
+        The default draws uniformly.
+        """
+        # A `RandomSource` only has `random`, so `rng.choice` is not available.
         return edits[int(rng.random() * len(edits))] if edits else None
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Return every choice that changes the draws or candidates, ready for JSON."""
+        """Return all settings that affect the draws or candidates, in a JSON-serializable form."""
 
 
 class Memo(dict[str, T]):
-    """Results of a function of one string, computed once each.
+    """Cache for the results of a function of one string.
 
-    Faster than `functools.cache`, because a look-up that succeeds runs no Python code, and every token
-    of a draw is looked up. A pickled memo is empty.
+    It is faster than `functools.cache`, because a lookup that hits the cache runs no Python code. A draw
+    looks up every token. A pickled memo is empty.
     """
 
     def __init__(self, compute: Callable[[str], T]):
@@ -160,19 +167,19 @@ class Memo(dict[str, T]):
         self.compute = compute
 
     def __missing__(self, key: str) -> T:
-        # Few corpora have more distinct tokens; beyond that the memory matters more than the look-ups.
+        # Few corpora have more distinct tokens. Above this limit, memory matters more than lookups.
         if len(self) >= 500_000:
             self.clear()
         self[key] = result = self.compute(key)
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Computing again is faster than sending the results to every data worker.
+        # Recomputing is faster than sending the results to every data worker.
         return Memo, (self.compute,)
 
 
 def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
-    """List the edits that replace one word, one for each of its replacements."""
+    """List the edits that replace one word, with one edit per replacement."""
     i, position = slot.sentence, slot.position
     edited = {new: apply_replacement(texts[i], position, new) for new in slot.replacements}
     return [
@@ -182,15 +189,15 @@ def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
 
 
 def apply_replacement(text: str, position: int, replacement: str) -> str:
-    """Return a sentence with one word replaced; spacing and the trailing punctuation mark are kept.
+    """Return a sentence with one word replaced, keeping the spacing and the trailing punctuation mark.
 
     Args:
         text: A sentence.
-        position: Index of the white-space token.
+        position: Index of the whitespace token.
         replacement: The new word, already in the right case.
 
     Raises:
-        IndexError: If the sentence has no such token.
+        IndexError: If `position` is out of range.
 
     Example:
         >>> apply_replacement("Two  dogs, running.", 1, "cats")
@@ -202,7 +209,7 @@ def apply_replacement(text: str, position: int, replacement: str) -> str:
 
 
 def replace_sentence(texts: Texts, sentence: int, text: str) -> Texts:
-    """Return an input with another sentence at one index."""
+    """Return an input with the sentence at one index replaced."""
     return (*texts[:sentence], text, *texts[sentence + 1 :])
 
 
@@ -222,15 +229,16 @@ def split_marks(token: str) -> Token:
 
 
 def normalize_word(word: str) -> str:
-    """Return a word in lower case, with the typewriter's apostrophe."""
+    """Return a word in lower case, with curly apostrophes replaced by straight ones."""
     return word.lower().replace("\u2019", "'")
 
 
 def delete_token(pieces: Sequence[str], place: int) -> list[str]:
-    """Delete one token from the result of `split_pieces`, with the white space on one side of it.
+    """Delete one token from the result of `split_pieces`, and the whitespace on one side of it.
 
-    The next token receives the marks before the deleted word, the previous token the marks after it.
-    The word that then begins the sentence receives its capital.
+    The marks before the deleted word move to the next token, and the marks after it move to the previous
+    token. If the deleted word was capitalized, the word that replaces it at the start of the sentence is
+    capitalized.
 
     Example:
         >>> delete_token(["No", " ", "dogs", " ", "run."], 0), delete_token(["Why", " ", "not?"], 2)
@@ -240,7 +248,7 @@ def delete_token(pieces: Sequence[str], place: int) -> list[str]:
     kept = list(pieces)
     if place + 2 < len(kept) and kept[place + 2]:
         following = kept[place + 2]
-        # "NO dogs": capitals in the middle are emphasis, not the start of a sentence.
+        # In the middle of a text, an all-caps word like "NO" is emphasis and does not start a sentence.
         if word[:1].isupper() and (place == 0 or not word.isupper()):
             lead, body, rest = split_marks(following)
             following = lead + body[:1].upper() + body[1:] + rest
