@@ -1,9 +1,10 @@
 """Attack many rows at once and batch their requests to the model.
 
-A search is a generator: it yields a request and is sent the answer, as if it asked the model on the spot.
-The engine runs the searches of many rows, collects their requests, asks once about inputs that the model
-reads alike, and answers in full batches of inputs of similar length. The answers to a row depend only on its
-requests: batch size, order and the other rows change no outcome (up to floating-point rounding).
+A search is a generator. It yields a request and receives the answer through `send`. The engine runs the
+searches of many rows, collects their requests, and queries the model in full batches of inputs with similar
+length. Inputs that look the same to the model are only queried once. The answers for a row only depend on
+its own requests. The batch size, the order and the other rows do not change the results, except for
+floating-point rounding.
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ from hf_bat.text import remove_marks
 
 Result = TypeVar("Result")
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
-# A batch of long inputs has fewer of them: at most batch_size times this many tokens.
+# Batches of long inputs are smaller: they have at most batch_size times this many tokens.
 _TYPICAL_LENGTH = 128
-# Characters of the requests of all rows in flight, after which no other row asks about its edits.
+# Maximum number of characters in the requests of all rows in flight. Above it, no further row scores its
+# edits.
 _MAX_HELD = 1 << 25
 _UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A request for the model's probabilities of n inputs.
+    """A request for the model's probabilities for n inputs.
 
-    The answer is (n, labels), float64, with fewer rows if the query budget ends before. With `keep` it is
-    remembered for other attacks on the same rows.
+    The answer is a float64 array with shape (n, labels). It has fewer rows if the query budget runs out. If
+    `keep` is set, the answer is cached for other attacks on the same rows.
     """
 
     inputs: list[Texts]
@@ -46,10 +48,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """A request for the importance of each word: the gradient of the label's loss at its embeddings.
+    """A request for the importance of each word, as the gradient of the label's loss at its embeddings.
 
-    The answer is a list for each sentence with a float for each white-space token; `None` if the query
-    budget is spent.
+    The answer has one list per sentence, with one float per whitespace token. It is `None` if the query
+    budget is used up.
     """
 
     texts: Texts
@@ -58,7 +60,7 @@ class Saliency:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """A request for sentence embeddings by a `SentenceEncoder`; the answer is (n, d) unit vectors."""
+    """A request for sentence embeddings from a `SentenceEncoder`. The answer is (n, d) unit vectors."""
 
     encoder: Any
     strings: list[str]
@@ -66,7 +68,7 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """A request to prepare a perturbation with `asks_model` for an input; the answer is `None`."""
+    """A request to prepare a perturbation with `asks_model` for an input. The answer is `None`."""
 
     perturbation: Perturbation
     texts: Texts
@@ -80,12 +82,12 @@ class Classifier(ABC):
 
     Attributes:
         config: A transformers configuration, or `None`.
-        unk: Text that the model reads as an unknown word.
+        unk: Text that the model treats as an unknown word.
         name: Name in reports.
-        max_length: Maximum input length in tokens; `None` if it is unlimited or unknown.
-        preprocessing_defence: Description of the changes to a text before the model reads it, or `None`.
-        in_flight: Number of rows to attack at once, and all their questions in one batch, if the
-            model makes its own batches. `None` (default) leaves both to the engine.
+        max_length: Maximum input length in tokens, or `None` if it is unlimited or unknown.
+        preprocessing_defence: Description of the text preprocessing before the model, or `None`.
+        in_flight: Number of rows to attack at once, for models that make their own batches. All requests of
+            these rows are then sent in one batch. If `None` (default), the engine chooses both.
     """
 
     config: Any = None
@@ -97,7 +99,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def keys(self, inputs: Sequence[Texts]) -> list[Hashable]:
-        """Return the part of each input that the model reads. Inputs with equal keys cost one query."""
+        """Return the part of each input that the model uses. Inputs with equal keys cost one query."""
 
     @abstractmethod
     def length(self, key: Any) -> int:
@@ -107,7 +109,7 @@ class Classifier(ABC):
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
         """Return (n, labels) float64 probabilities for n keys, in one forward pass.
 
-        See `hf_bat.attack.answers` for an input on which the model abstains or whose question failed.
+        See `hf_bat.attack.answers` for inputs with an abstention or a failed query.
         """
 
     @property
@@ -116,14 +118,17 @@ class Classifier(ABC):
         """A hash that differs between models and between settings of one model."""
 
     def name_labels(self, names: Sequence[str]) -> None:  # noqa: B027 (optional to override)
-        """Take the label names of the data; a model without its own answers by these."""
+        """Set the label names of the data, for models without their own label names."""
 
     def about(self) -> dict[str, Any]:
-        """Return the facts about the model in a report, besides its name, ready for JSON."""
+        """Return facts about the model for reports, except its name, in a JSON-serializable form."""
         return {}
 
     def disclosed(self) -> dict[str, Any]:
-        """Return what every report must disclose: `preprocessing_defence` and `smoothed`, if they apply."""
+        """Return the values that every report must disclose: `preprocessing_defence` and `smoothed`.
+
+        Values that do not apply are left out.
+        """
         values = {
             "preprocessing_defence": self.preprocessing_defence,
             "smoothed": self.about().get("smoothed"),
@@ -131,18 +136,18 @@ class Classifier(ABC):
         return {name: value for name, value in values.items() if value is not None}
 
     def visible(self, inputs: Sequence[Texts]) -> list[tuple[range, ...]]:
-        """Return for each sentence of each input which of its white-space tokens the model sees."""
+        """Return the indices of the whitespace tokens that the model sees, per input and sentence."""
         return [tuple(range(len(text.split())) for text in texts) for texts in inputs]
 
     def saliency(self, asked: Sequence[tuple[Texts, int]]) -> list[list[list[float]]]:
-        """Return the size of the gradient at each white-space token.
+        """Return the size of the gradient at each whitespace token.
 
         Args:
             asked: (input, label) pairs.
         """
         raise HfBatError(
-            "the gradient ranking needs a transformers model; for a callable choose the ranking "
-            "deletion, unk or random"
+            "the gradient ranking needs a transformers model; use the ranking deletion, unk or random "
+            "for a callable"
         )
 
     @contextmanager
@@ -155,19 +160,19 @@ class Classifier(ABC):
 class Meter:
     """The cost of a run."""
 
-    queries: int = 0  # different inputs that the rows asked for
-    # Inputs that went through the model: once if several rows in flight asked, and not at all if their
-    # answers are known from another attack.
+    queries: int = 0  # unique inputs per row
+    # Number of inputs that the model processed. An input is counted once if several rows in flight request
+    # it, and not at all if its answer is known from another attack.
     forwards: int = 0
-    padded_tokens: int = 0  # tokens that went through the model, with padding
+    padded_tokens: int = 0  # tokens that the model processed, including padding
     seconds_model: float = 0.0
     seconds_encoder: float = 0.0  # in sentence encoders
-    seconds: float = 0.0  # in all
+    seconds: float = 0.0  # in total
 
     def sum_over_ranks(self) -> dict[str, float]:
-        """Return the cost of a distributed run: the sum of the counts and the longest times.
+        """Return the cost of a distributed run: the sums of the counts and the maximum of each time.
 
-        Every rank must call this, because each waits for the others.
+        All ranks must call this method, because each rank waits for the others.
         """
         meters = gather([vars(self)])
         return {
@@ -178,23 +183,23 @@ class Meter:
 
 @dataclass
 class Counter:
-    """The number of queries of a row so far; its search can read it."""
+    """The number of queries for a row so far. The search of the row can read it."""
 
     queries: int = 0
 
 
 @dataclass
 class _Row(Generic[Result]):
-    """A row in flight: its search, its request, and the answers that it has."""
+    """A row in flight, with its search, its current request, and its answers so far."""
 
     search: Generator[Request, Any, Result]
     counter: Counter
     budget: int | None
-    request: Any = None  # `None` for a row that waits for others to end
+    request: Any = None  # `None` while the row waits for other rows to finish
     answer: Any = None
-    steps: int = 0  # number of its requests so far
+    steps: int = 0  # number of requests so far
     size: int = 0  # largest number of characters in a request
-    # Twice, because texts that are found here need no tokenizer, and other texts may have the same key.
+    # Answers are stored by text, to skip the tokenizer, and by key, because several texts can have one key.
     answers: dict[Texts, np.ndarray] = field(default_factory=dict)
     answers_by_key: dict[Hashable, np.ndarray] = field(default_factory=dict)
 
@@ -208,14 +213,14 @@ class Engine:
 
     Args:
         model: The model.
-        batch_size: Maximum number of inputs in a forward pass; fewer if they are longer than 128 tokens.
-            Defaults to 32 on a CPU and 256 on a GPU.
-        in_flight: Number of rows attacked at once. Defaults to eight batches, at least 256.
-        known: Answers by the model's key, shared by the engines of one model: requests with `keep` are
-            answered from it and added to it.
+        batch_size: Maximum number of inputs in a forward pass. Batches are smaller if the inputs are longer
+            than 128 tokens. Defaults to 32 on a CPU and 256 on a GPU.
+        in_flight: Number of rows attacked at once. Defaults to eight batches, but at least 256 rows.
+        known: Cached answers by the model's key, shared by the engines of one model. Requests are answered
+            from this cache if possible. The answers to requests with `keep` are added to it.
 
     Attributes:
-        log: An `AnswerLog` that keeps the answers while rows are searched; `None` without a rows file.
+        log: An `AnswerLog` that stores the answers during the search, or `None` without a rows file.
     """
 
     log: AnswerLog | None = None
@@ -243,13 +248,14 @@ class Engine:
         self,
         searches: Iterable[tuple[Callable[[Counter], Generator[Request, Any, Result]], int | None]],
     ) -> Iterator[list[Result]]:
-        """Run searches to their ends.
+        """Run all searches until they end.
 
         Args:
-            searches: For each search a function that starts it, and its query budget (`None` for unlimited).
+            searches: Pairs of a function that starts a search and the query budget of the search. A budget
+                of `None` is unlimited.
 
         Yields:
-            The results of the searches that have ended, in no fixed order.
+            Lists of results from searches that have ended, in no fixed order.
         """
         begun = time.perf_counter()
         waiting = iter(searches)
@@ -258,7 +264,7 @@ class Engine:
             while True:
                 ended: list[Result] = []
                 rows = self._advance_all(rows, ended)
-                # Started before the others are answered, so that batches stay full to the end.
+                # Start new rows before the other rows are answered. This keeps the batches full.
                 while len(rows) < self.in_flight and (entry := next(waiting, None)) is not None:
                     counter = Counter()
                     row = _Row(entry[0](counter), counter, entry[1])
@@ -272,11 +278,14 @@ class Engine:
         self.meter.seconds = time.perf_counter() - begun
 
     def _advance_all(self, rows: Sequence[_Row[Result]], ended: list[Result]) -> list[_Row[Result]]:
-        """Send the searches their answers; return the rows that go on and keep the results of the others."""
+        """Send the answers to the searches and return the rows that continue.
+
+        The results of the other rows are added to `ended`.
+        """
         held, remaining, is_moving = sum(row.size for row in rows), [], False
         for row in rows:
             if held > _MAX_HELD and row.steps == 1 and is_moving:
-                # All edits of a long text at once are much; rows that have begun end first.
+                # Scoring all edits of a long text needs much memory, so finish the rows in progress first.
                 row.request = None
                 remaining.append(row)
                 continue
@@ -289,7 +298,7 @@ class Engine:
 
     @staticmethod
     def _advance(row: _Row[Result], ended: list[Result]) -> bool:
-        """Send a search its answer; return `False` and keep the result if it has ended."""
+        """Send the answer to a search. If the search ends, add its result to `ended` and return `False`."""
         try:
             row.request = row.search.send(row.answer)
             row.steps += 1
@@ -319,24 +328,24 @@ class Engine:
                 if texts not in row.answers:
                     unknown[texts] = None
         if unknown:
-            # The model reads no marks of a splitter.
+            # Remove the splitter's marks, because the model must not see them.
             plain = [tuple(map(remove_marks, texts)) for texts in unknown]
             unknown = dict(zip(unknown, self.model.keys(plain), strict=True))
         pool: dict[Hashable, Any] = {}
-        # All rows are charged before the model is asked, and each pays for inputs that it shares: what a row
-        # has paid must not depend on the others.
+        # Charge all rows before querying the model, and charge each row for shared inputs. The cost of a row
+        # must not depend on the other rows.
         for row in rows:
             self._charge(row, unknown, pool)
         self._forward(pool)
         for row in rows:
             if row.request.keep:
                 asked = [unknown[texts] for texts in row.request.inputs]
-                # A question that failed is asked again by another attack.
+                # Do not cache failed queries, so that other attacks can retry them.
                 self.known.update((k, pool[k]) for k in asked if not np.isnan(pool[k]).any())
             row.answer = self._collect(row, unknown, pool)
 
     def _charge(self, row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> None:
-        """Add a row's new questions to the pool; cut its request where its budget ends."""
+        """Add the new queries of a row to the pool, and shorten its request if the budget runs out."""
         inputs = row.request.inputs
         asked: set[Hashable] = set()
         for number, texts in enumerate(inputs):
@@ -346,7 +355,7 @@ class Engine:
             if key in row.answers_by_key or key in asked:
                 continue
             if not row.has_budget:
-                # A search learns from the shorter answer that its budget is spent.
+                # The shorter answer tells the search that its budget is used up.
                 row.request = Score(inputs[:number])
                 break
             row.counter.queries += 1
@@ -366,7 +375,7 @@ class Engine:
             collected.append(row.answers[texts])
         if collected:
             return np.stack(collected)
-        # The number of labels is unknown if the budget ends before the first answer.
+        # The number of labels is unknown if the budget runs out before the first answer.
         labels = next((len(answer) for answer in row.answers.values()), 2)
         return np.zeros((0, labels))
 
@@ -375,7 +384,7 @@ class Engine:
         if self.log is not None:
             pool.update((k, self.log.find(k)) for k, answer in pool.items() if answer is None)
         keys = [key for key, answer in pool.items() if answer is None]
-        # The longest first: if the memory is too small, the first batch shows it.
+        # Start with the longest inputs, so running out of memory shows up in the first batch.
         for batch in self._split_into_batches(sorted(keys, key=self.model.length, reverse=True)):
             answers = self.model.probabilities(batch)
             if self.log is not None:
@@ -391,7 +400,7 @@ class Engine:
             longest = max(1, self.model.length(keys[first]))
             size = max(1, min(self.batch_size, self.batch_size * _TYPICAL_LENGTH // longest))
             last = min(first + size, len(keys))
-            # A batch that is half full ends where inputs get shorter, because padding them costs more.
+            # End a batch that is at least half full when the inputs get shorter, because padding costs more.
             for at in range(first + max(1, size // 2), last):
                 if self.model.length(keys[at]) < self.model.length(keys[at - 1]):
                     last = at
@@ -403,7 +412,7 @@ class Engine:
         for row in rows:
             row.answer = None
         rows = [row for row in rows if row.has_budget]
-        # Gradients are not shared or remembered, because each row asks only once.
+        # Gradients are not shared or cached, because each row only requests them once.
         for first in range(0, len(rows), self.batch_size):
             batch = rows[first : first + self.batch_size]
             begun = time.perf_counter()
@@ -436,9 +445,9 @@ class Engine:
 def _group(
     rows: Sequence[_Row[Result]], key: Callable[[Any], object]
 ) -> Iterable[list[_Row[Result]]]:
-    """Group rows whose requests are to the same object."""
+    """Group rows with requests to the same object."""
     groups: dict[int, list[_Row[Result]]] = {}
     for row in rows:
-        # By `id`, because a user's perturbation may not be hashable.
+        # Group by `id`, because a user's perturbation may not be hashable.
         groups.setdefault(id(key(row.request)), []).append(row)
     return groups.values()

@@ -31,15 +31,16 @@ class EditKind(NamedTuple):
     """A kind of edit that training can draw.
 
     Attributes:
-        summary: Its effect on an input, for model cards.
-        build: Builds it from the run's perturbation of antonyms or synonyms, whose options it shares.
+        summary: Effect of the edit on an input, for model cards.
+        build: Function that builds the perturbation. It copies the options of the run's antonym or synonym
+            perturbation.
     """
 
     summary: str
     build: Callable[[Any], Perturbation]
 
 
-# The only list of kinds: a new perturbation is its own module and an entry here.
+# The only list of kinds. To add a perturbation, add a module and an entry here.
 EDIT_KINDS = {
     "antonym": EditKind("one word replaced by an antonym", lambda antonym: antonym),
     "negation": EditKind("a negation put in or taken out", lambda _: NegationPerturbation()),
@@ -55,7 +56,7 @@ EDIT_KINDS = {
     ),
 }
 OBSTINATE_EDITS = tuple(EDIT_KINDS)
-# The same for fickle edits, from the run's synonym perturbation.
+# The kinds of fickle edits, built from the run's synonym perturbation.
 FICKLE_KINDS = {
     "synonym": EditKind("words replaced by synonyms", lambda synonym: synonym),
     "typo": EditKind("words mistyped", lambda _: CharacterPerturbation()),
@@ -81,10 +82,10 @@ def build_perturbations(
     """Build the fickle and the obstinate perturbation of the paper.
 
     Args:
-        synonyms: A table, a mapping or a table's path, or "wordnet" for the bundled WordNet synonyms.
-            If `None`, the bundled synonyms (counter-fitted neighbors).
-        antonyms: A table, a mapping or a table's path. If `None`, the bundled antonyms.
-        drop_antonyms_from_synonyms: Remove the antonyms of a word from its synonyms. Defaults to
+        synonyms: A table, a mapping, the path of a table, or "wordnet" for the bundled WordNet synonyms.
+            If `None`, use the bundled synonyms (counter-fitted neighbors).
+        antonyms: A table, a mapping or the path of a table. If `None`, use the bundled antonyms.
+        drop_antonyms_from_synonyms: Whether to remove the antonyms of a word from its synonyms. Defaults to
             `True`.
         exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
@@ -103,7 +104,7 @@ def build_perturbations(
     """
     antonym_table = default_antonyms() if antonyms is None else as_table(antonyms)
     synonym_table = as_synonyms(synonyms)
-    # The bundled synonyms were built without the bundled antonyms.
+    # The bundled synonyms do not contain the bundled antonyms.
     if drop_antonyms_from_synonyms and not (synonyms is None and antonyms is None):
         synonym_table = synonym_table.minus(antonym_table)
     return (
@@ -115,16 +116,17 @@ def build_perturbations(
 def build_fickle(
     synonym: SynonymPerturbation, edits: Sequence[str] = DEFAULT_FICKLE
 ) -> Perturbation:
-    """Build the fickle perturbation of some kinds of edits.
+    """Build the fickle perturbation for the given kinds of edits.
 
     Args:
         synonym: The synonym perturbation.
         edits: Kinds of edits: `"synonym"`, `"typo"` (letters swapped, dropped or mistyped),
-            `"look-alike"` (letters of other scripts that look the same). Each kind that a row allows is
-            drawn equally often. Defaults to `("synonym",)`.
+            `"look-alike"` (letters of other scripts that look the same). All kinds that are possible for a
+            row are equally likely. Defaults to `("synonym",)`.
 
     Returns:
-        The perturbation of one kind (for synonyms, `synonym` itself) or a `MixedPerturbation`.
+        The perturbation for a single kind (`synonym` itself for synonyms), or a `MixedPerturbation` for
+        several kinds.
 
     Raises:
         HfBatError: If a kind is unknown or repeated, or `edits` is empty.
@@ -149,18 +151,19 @@ def build_obstinate(
     edits: Sequence[str] = DEFAULT_EDITS,
     label_filter: str = "off",
 ) -> Perturbation:
-    """Build the obstinate perturbation of some kinds of edits.
+    """Build the obstinate perturbation for the given kinds of edits.
 
     Args:
-        antonym: The antonym perturbation, whose options also hold for sister terms and numbers.
-        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. Each kind that a row
-            allows is drawn equally often. Defaults to `("antonym",)`.
-        label_filter: `"off"`, `"only"` (draw only edits that are likely to change the label, see
-            `LabelValidity`), or `"prefer"` (draw any edit if a row has no such edit). Defaults to `"off"`.
+        antonym: The antonym perturbation. Its options also apply to sister terms and numbers.
+        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. All kinds that are
+            possible for a row are equally likely. Defaults to `("antonym",)`.
+        label_filter: `"off"`, `"only"` (only draw edits that are likely to change the label, see
+            `LabelValidity`), or `"prefer"` (prefer these edits, but draw any edit if a row has none of
+            them). Defaults to `"off"`.
 
     Returns:
-        The perturbation of one kind (for antonyms, `antonym` itself) or a `MixedPerturbation`, wrapped
-        in the label filter if it is on.
+        The perturbation for a single kind (`antonym` itself for antonyms), or a `MixedPerturbation` for
+        several kinds. It is wrapped in the label filter if the filter is on.
 
     Raises:
         HfBatError: If a kind or the filter is unknown, a kind is repeated, or `edits` is empty.
@@ -174,7 +177,7 @@ def build_obstinate(
     """
     check_obstinate_edits(edits)
     check_choice("label_filter", label_filter, LABEL_FILTERS)
-    # One kind is not wrapped, because a mixture draws the kind first and has another description.
+    # Do not wrap a single kind, because a mixture draws the kind first and has a different description.
     parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
     return filter_edits(parts[0] if len(parts) == 1 else MixedPerturbation(parts), label_filter)
 
@@ -182,14 +185,14 @@ def build_obstinate(
 def filter_edits(
     perturbation: Perturbation, label_filter: str, validity: LabelValidity | None = None
 ) -> Perturbation:
-    """Wrap an obstinate perturbation in the label filter, if it is on; see `build_obstinate`.
+    """Wrap an obstinate perturbation in the label filter, if the filter is on; see `build_obstinate`.
 
-    `validity` is the test of the filter. If `None`, the rule.
+    `validity` is the test that the filter uses. If `None`, use the default rule, `LabelValidity`.
     """
     if label_filter == "off":
         return perturbation
     if isinstance(perturbation, SplitPerturbation):
-        # The filter reads the words of the splitter.
+        # Put the filter inside the splitter, because it needs the splitter's words.
         inner = filter_edits(perturbation.perturbation, label_filter, validity)
         return SplitPerturbation(inner, perturbation.splitter)
     wrapper = FilteredPerturbation if label_filter == "only" else PreferringPerturbation
@@ -210,7 +213,10 @@ def _check_edits(name: str, edits: Sequence[str], known: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MixedEdit(Edit):
-    """An edit with the perturbations that have it: "second" is an antonym of "first" and the next number."""
+    """An edit with the perturbations that propose it.
+
+    For example, "second" is both an antonym of "first" and the next number.
+    """
 
     sources: tuple[int, ...]
 
@@ -218,14 +224,14 @@ class _MixedEdit(Edit):
 class MixedPerturbation(Perturbation):
     """The union of several fickle or several obstinate sets.
 
-    A sample takes the perturbations in random order and draws from the first one that has an edit of
-    the input: each kind that the input allows is equally likely, however many edits it has.
+    A sample tries the perturbations in random order and draws from the first perturbation that can edit the
+    input. All perturbations that can edit the input are equally likely, regardless of their number of edits.
 
     Args:
-        perturbations: At least one perturbation, all of one kind.
+        perturbations: One or more perturbations, either all fickle or all obstinate.
 
     Raises:
-        HfBatError: If there is none, or they are of both kinds.
+        HfBatError: If `perturbations` is empty or mixes fickle and obstinate perturbations.
 
     Example:
         >>> import random
@@ -257,7 +263,7 @@ class MixedPerturbation(Perturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         """Draw from one of the perturbations; see `Perturbation.sample`."""
-        # Most inputs allow only some kinds: without numbers an input draws from the other kinds.
+        # Most inputs only allow some of the kinds. For example, an input may have no numbers.
         waiting = list(self.perturbations)
         while waiting:
             drawn = waiting.pop(int(rng.random() * len(waiting))).sample(texts, rng)
@@ -267,7 +273,7 @@ class MixedPerturbation(Perturbation):
 
     def candidates(self, texts: Texts) -> list[Edit]:
         """List the edits of each perturbation in turn, without repetitions."""
-        # Two kinds may lead to the same text; an attack should not pay for it twice.
+        # Two kinds may produce the same text, and an attack should not query the model twice for it.
         edits: dict[Texts, tuple[Edit, list[int]]] = {}
         for source, part in enumerate(self.perturbations):
             for edit in part.candidates(texts):
@@ -278,10 +284,10 @@ class MixedPerturbation(Perturbation):
         ]
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates: a kind, then an edit as that kind draws it."""
+        """Draw one of the given edits: first a kind, then an edit with the `choose` of that kind."""
         kinds: dict[int, list[Edit]] = {}
         for edit in edits:
-            # The edits are candidates of this mixture; the label filter leaves some of them out.
+            # The edits are candidates of this mixture, except for those that the label filter removed.
             assert isinstance(edit, _MixedEdit)
             for source in edit.sources:
                 kinds.setdefault(source, []).append(edit)

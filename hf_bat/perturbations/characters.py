@@ -1,7 +1,7 @@
-"""Character edits (fickle): typing errors and look-alike letters, which a reader sees through.
+"""Character edits (fickle): typos and look-alike letters, which do not confuse a human reader.
 
-Readers understand words whose inner letters are swapped, missing or mistyped, as long as the first and the
-last letter stay (Rawlinson 1976; Pruthi, Dhingra and Lipton 2019).
+Readers understand words with swapped, missing or mistyped inner letters, as long as the first and last
+letter are unchanged (Rawlinson 1976; Pruthi, Dhingra and Lipton 2019).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, join_tokens, split_tokens
 
-# Raise this if the same word gets other edits: recipe hashes and the keys of sweep runs hold it.
+# Increase this number when the edits of a word change. Recipe hashes and the keys of sweep runs include it.
 CHARACTERS_VERSION = 1
-# The letters beside each letter on a keyboard of the layout QWERTY, in alphabetical order.
+# The letters next to each letter on a QWERTY keyboard, in alphabetical order.
 _NEIGHBORS = {
     "a": "qswz", "b": "ghnv", "c": "dfvx", "d": "cefrsx", "e": "drsw", "f": "cdgrtv", "g": "bfhtvy",
     "h": "bgjnuy", "i": "jkou", "j": "hikmnu", "k": "ijlmo", "l": "kop", "m": "jkn", "n": "bhjm",
     "o": "iklp", "p": "lo", "q": "aw", "r": "deft", "s": "adewxz", "t": "fgry", "u": "hijy",
     "v": "bcfg", "w": "aeqs", "x": "cdsz", "y": "ghtu", "z": "asx",
 }  # fmt: skip
-# Letters of other scripts that look like these in most fonts (Unicode's list of confusable characters).
+# Letters of other scripts that look the same in most fonts (from Unicode's list of confusable characters).
 _LOOK_ALIKES = {
     "a": "\u0430", "c": "\u0441", "e": "\u0435", "i": "\u0456", "j": "\u0458", "o": "\u043e",
     "p": "\u0440", "s": "\u0455", "x": "\u0445", "y": "\u0443", "A": "\u0410", "B": "\u0412",
@@ -43,7 +43,7 @@ _LOOK_ALIKES = {
 
 
 def swap_letters(word: str) -> list[str]:
-    """List the words with two inner letters in a row swapped.
+    """List the variants of a word with two adjacent inner letters swapped.
 
     Example:
         >>> swap_letters("horse")
@@ -53,7 +53,7 @@ def swap_letters(word: str) -> list[str]:
 
 
 def drop_letter(word: str) -> list[str]:
-    """List the words without one inner letter.
+    """List the variants of a word with one inner letter removed.
 
     Example:
         >>> drop_letter("horse")
@@ -63,7 +63,7 @@ def drop_letter(word: str) -> list[str]:
 
 
 def mistype_letter(word: str) -> list[str]:
-    """List the words with an inner letter replaced by one beside it on the keyboard.
+    """List the variants of a word with one inner letter replaced by a neighboring letter on the keyboard.
 
     Example:
         >>> mistype_letter("Axe")
@@ -79,7 +79,7 @@ def mistype_letter(word: str) -> list[str]:
 
 
 def replace_look_alike(word: str) -> list[str]:
-    """List the words with one letter replaced by a letter of another script that looks like it.
+    """List the variants of a word with one letter replaced by a look-alike from another script.
 
     Example:
         >>> import unicodedata
@@ -103,23 +103,23 @@ TYPOS = ("swap", "drop", "mistype")
 
 
 class CharacterPerturbation(Perturbation):
-    """The fickle set of all inputs with typing errors or look-alike letters in their words.
+    """The fickle set of all inputs with typos or look-alike letters in their words.
 
-    A word is edited if it has letters only, at least `min_length` of them. Function words stay. Its
-    first and last letter stay, except for look-alikes. An edit that gives a word of the bundled lexicons is
-    left out ("form" for "from"), because it would change the meaning.
+    A word can be edited if it consists of at least `min_length` letters, has no other characters, and is not
+    a function word. Its first and last letter do not change, except for look-alikes. Edits that produce a
+    word in the bundled lexicons ("form" for "from") are skipped, because they would change the meaning.
 
-    A sample edits each such word with the probability `rate`, and at least one: a kind that the word allows,
-    then one of its edits, each with equal chances.
+    A sample edits each of these words with probability `rate`, and at least one word. It draws one of the
+    kinds that are possible for the word, then one edit of this kind, both uniformly.
 
     Args:
         edits: Kinds of edits: "swap", "drop", "mistype", "look-alike". Defaults to the first three.
-        rate: Probability with which a sample edits a word. Defaults to 0.1.
-        min_length: Minimum number of letters of a word. Defaults to 4.
+        rate: Probability that a sample edits a word. Defaults to 0.1.
+        min_length: Minimum number of letters in an edited word. Defaults to 4.
         name: Short name in metric keys and reports. Defaults to "typo".
 
     Raises:
-        HfBatError: A kind is unknown, there is none, or a number is out of range.
+        HfBatError: If a kind is unknown, `edits` is empty, or a number is out of range.
 
     Example:
         >>> import random
@@ -154,7 +154,7 @@ class CharacterPerturbation(Perturbation):
         self._options: Memo[tuple[tuple[str, ...], ...]] = Memo(self._list_kinds)
 
     def _list_kinds(self, word: str) -> tuple[tuple[str, ...], ...]:
-        """List the edits of a word by kind, without kinds that have none."""
+        """List the edits of a word by kind. Kinds without edits are left out."""
         is_edited = word.isalpha() and len(word) >= self.min_length
         if not is_edited or word.lower() in self._stopwords:
             return ()
@@ -166,7 +166,7 @@ class CharacterPerturbation(Perturbation):
         return tuple(kinds)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """Return the edits of a word, by kind."""
+        """Return the edits of a word, ordered by kind."""
         return tuple(dict.fromkeys(new for kind in self._options[word] for new in kind))
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
@@ -212,5 +212,5 @@ class CharacterPerturbation(Perturbation):
 
 @lru_cache(maxsize=200_000)
 def _is_word(word: str) -> bool:
-    """Return whether a word in lower case is in the bundled lexicons, also as an inflected form."""
+    """Return whether a lower-case word, or its base form, is in the bundled lexicons."""
     return word in stopwords("nltk") or bool(load_wordnet().parts_of_speech(word))

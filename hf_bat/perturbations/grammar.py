@@ -1,4 +1,4 @@
-"""Inflect a replacement to fit an English sentence: plurals, verb forms, comparatives, and a or an."""
+"""Inflect a replacement to fit an English sentence: plurals, verb forms, comparatives, and articles."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hf_bat.lexicon.wordnet_tables import list_inflections
 from hf_bat.perturbations.base import split_marks
 from hf_bat.text import match_case
 
-# Words that begin with a vowel letter but a consonant sound: "unicorn", "use", "European", "one", but
-# not "unimportant".
+# Words that begin with a vowel letter but a consonant sound: "unicorn", "use", "European" and "one".
+# "unimportant" must not match.
 _CONSONANT_SOUND = re.compile(
     r"uni(?!n|m(?!od)|d(?!ir))|us[aeu]|ut[eio]|eu|ewe|u-|ubiq|ur[ai]n|uku|ufo|one\b|once\b"
 )
 # Words and numbers that begin with a vowel sound but not a vowel letter: "hour", "8th", "11", "18", "80".
 _VOWEL_SOUND = re.compile(r"hour|honest|honor|honour|heir|8|1[18](?!\d)")
-# Current plurals of words that only have an old plural in WordNet's lists.
+# Modern plurals of words that only have an archaic plural in WordNet's lists.
 _MODERN_FORMS = {"brethren": "brothers", "kine": "cows"}
 
 
@@ -35,17 +35,17 @@ def begins_with_vowel(word: str) -> bool:
 
 
 def fit_article(token: str, following: str) -> str:
-    """Return an article as the next word requires it ("a" or "an"), and other tokens unchanged.
+    """Return the article ("a" or "an") that fits the next word. Other tokens are returned unchanged.
 
     Args:
-        token: A token between spaces, with its punctuation marks.
-        following: The token after it.
+        token: A whitespace token with its punctuation marks.
+        following: The next token.
 
     Example:
         >>> fit_article("A", "old"), fit_article('"an', "young"), fit_article("the", "old")
         ('An', '"a', 'the')
     """
-    # Return early, because drawing an edit checks many tokens and few of them are articles.
+    # Return early. Drawing an edit checks many tokens, and few of them are articles.
     if token[-1:] not in ("a", "A", "n", "N"):
         return token
     before, article, _ = split_marks(token)
@@ -55,14 +55,14 @@ def fit_article(token: str, following: str) -> str:
     fitted = "an" if begins_with_vowel(word) else "a"
     if not word or fitted == article.lower():
         return token
-    # A capital "A" is at the start of a sentence or in a sentence in capitals.
+    # A capital "A" starts a sentence or is part of a sentence in all caps.
     in_capitals = word.isupper() and len(word) > 1
     return before + match_case(fitted, article[:1] + ("X" if in_capitals else "x"))
 
 
 @lru_cache(maxsize=100_000)
 def is_english(word: str) -> bool:
-    """Return whether WordNet has a word or its first part, or whether the word begins with a digit.
+    """Return whether a word or its first part is in WordNet, or the word begins with a digit.
 
     "a" is also a word in other languages. The next word shows the language: "a ilha" is Portuguese.
 
@@ -86,7 +86,7 @@ def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
         pos: "n", "v", "a" or "r".
 
     Returns:
-        The forms, empty if an inflection is uncertain. See `list_inflections`.
+        The inflected forms. The tuple is empty if an inflection is uncertain, see `list_inflections`.
 
     Example:
         >>> inflect_like("women", "woman", "man", "n"), inflect_like("hits", "hit", "miss", "v")
@@ -101,13 +101,13 @@ def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
 def fit_form(word: str, replacement: str) -> str:
     """Return the replacement of a word, inflected like the word if possible.
 
-    The replacement does not change if WordNet does not have the words, if a form is uncertain, or if it is
-    a noun in "-ness", because these nouns have no common plural. If WordNet lists the two words as
+    The replacement is returned unchanged if the words are not in WordNet or a form is uncertain. Nouns that
+    end in "-ness" also do not change, because they have no common plural. If WordNet lists the two words as
     antonyms, the forms of their common part of speech are used.
 
     Args:
         word: The replaced word in lower case.
-        replacement: Its replacement in lower case.
+        replacement: The replacement in lower case.
 
     Example:
         >>> fit_form("women", "man"), fit_form("hires", "fire"), fit_form("older", "young")
@@ -125,7 +125,7 @@ def fit_form(word: str, replacement: str) -> str:
             if base == word or _is_fixed(replacement, pos):
                 forms: tuple[str, ...] = (replacement,)
             else:
-                # The past of "take" is uncertain, but "refused" fits the place of "took".
+                # The past form of "take" is uncertain, but "refused" is a good replacement for "took".
                 form = _list_forms(replacement, pos).get(_guess_kind(word, pos))
                 forms = inflect_like(word, base, replacement, pos) or ((form,) if form else ())
             fitted += forms
@@ -136,7 +136,7 @@ def fit_form(word: str, replacement: str) -> str:
 
 
 def _list_forms(lemma: str, pos: str) -> dict[str, str]:
-    """Return the certain inflected forms of a base form by kind, with current plurals."""
+    """Return the unambiguous inflected forms of a base form by kind, with modern plurals."""
     forms = list_inflections(lemma, pos, load_wordnet())
     return {kind: _MODERN_FORMS.get(form, form) for kind, form in forms.items()}
 
@@ -149,7 +149,7 @@ def _guess_kind(word: str, pos: str) -> str:
 
 
 def _is_fixed(word: str, pos: str) -> bool:
-    """Return whether a replacement is already inflected ("losings") or has no plural."""
+    """Return whether a word is already inflected ("losings") or has no plural."""
     if pos == "n" and re.search("ness$|[^sui]s$", word):
         return True
     return any(base != word for base in load_wordnet().morphy(word, pos))

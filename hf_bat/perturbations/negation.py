@@ -1,4 +1,4 @@
-"""Negation (obstinate): one verb is negated, or one "not", "no" or "n't" is removed."""
+"""Negation (obstinate): negate one verb, or remove one "not", "no" or "n't"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import (
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
 _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
-# Negative forms that are not the positive one and "n't".
+# Negative forms that are not the positive form plus "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
 _UNCONTRACTED = ("am", "may", "might", "ought")
 _NO_IDIOMS = ("longer", "matter", "doubt", "sooner", "later", "less", "fewer")
@@ -29,17 +29,17 @@ _NO_IDIOMS = ("longer", "matter", "doubt", "sooner", "later", "less", "fewer")
 class NegationPerturbation(Perturbation):
     """The obstinate set of all single negation edits (paper, appendix A.2).
 
-    Each verb is negated in turn, with do-support where English needs it ("goes" -> "doesn't go"), or
-    one negation is removed: "not" (but not in "not only" and "or not"), "no" before a word, or "n't"
-    ("doesn't go" -> "does go", as in the authors' attack). A verb that is already negated does not
-    change. Case, spacing and punctuation are kept.
+    An edit negates one verb, with do-support if needed ("goes" -> "doesn't go"), or removes one negation:
+    "not" (except in "not only" and "or not"), "no" before a word, or "n't" ("doesn't go" -> "does go", as in
+    the authors' attack). Verbs that are already negated do not change. Case, spacing and punctuation are
+    kept.
 
     Args:
-        pos: Source of the parts of speech: `"lexicon"` (the bundled WordNet and rules of context) or
+        pos: Source of the parts of speech: `"lexicon"` (the bundled WordNet with context rules) or
             `"nltk"` (the averaged perceptron tagger and its data). Defaults to `"lexicon"`.
 
     Raises:
-        HfBatError: If the source is unknown, or at the first use of `"nltk"` without its data.
+        HfBatError: If the source is unknown, or if the data for `"nltk"` is missing at its first use.
 
     Example:
         >>> negation = NegationPerturbation()
@@ -68,12 +68,12 @@ class NegationPerturbation(Perturbation):
         return {"perturbation": self.name, "pos": self.pos}
 
     def _list_edits(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        """Yield (position, word, replacement, edited sentence) of each edit of one sentence."""
+        """Yield (position, word, replacement, edited sentence) for each edit of a sentence."""
         pieces = split_pieces(text)
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
         sentence = _Sentence([split_marks(pieces[i]) for i in places], self.pos)
         for position, place in enumerate(places):
-            # An edit names the word up to one mark, although the rules see it without any.
+            # The edit's word is only missing one trailing mark. The rules use the word without any marks.
             original, mark = detach_punctuation(pieces[place])
             before, _, after = sentence.tokens[position]
             new = sentence.negate(position)
@@ -86,7 +86,7 @@ class NegationPerturbation(Perturbation):
                 if edited.strip():
                     yield position, original, "", edited
             elif new is not None:
-                # Write the apostrophe as the sentence does.
+                # Use the same kind of apostrophe as the sentence.
                 if "'" not in text and "\u2019" in text:
                     new = new.replace("'", "\u2019")
                 token = before + new + after
@@ -95,7 +95,7 @@ class NegationPerturbation(Perturbation):
 
 
 class _Sentence:
-    """The words of a sentence with their verb tags."""
+    """The words of a sentence and their verb tags."""
 
     def __init__(self, tokens: list[Token], pos: str):
         self.tokens = tokens
@@ -103,7 +103,7 @@ class _Sentence:
         self.tags = verbs.tag_with_nltk(tokens) if pos == "nltk" else verbs.tag_with_rules(tokens)
 
     def negate(self, i: int) -> str | None:
-        """Return the negated form of word `i`, or `None` if it is not a verb to negate."""
+        """Return the negated form of word `i`, or `None` if it is not a verb that can be negated."""
         word, cased = self.words[i], self.tokens[i][1]
         if not word or verbs.is_negative(word) or self._is_negated(i):
             return None
@@ -117,7 +117,7 @@ class _Sentence:
         tag = self._fix_tag(i)
         if tag is None or not tag.startswith("VB"):
             return None
-        # Participles and base forms take "not" without "do": "not sitting", "to not sing".
+        # Participles and base forms are negated with "not" and without "do": "not sitting", "to not sing".
         if tag not in _DO_SUPPORT:
             return match_case(f"not {cased.lower() if cased[:1].isupper() else cased}", cased)
         if (word in verbs.HAVE or word in verbs.DO) and self._is_auxiliary(i):
@@ -126,17 +126,20 @@ class _Sentence:
         return match_case(f"{_DO_SUPPORT[tag]} {lemma}", cased) if lemma else None
 
     def remove_negation(self, i: int) -> str | None:
-        """Return word `i` without its negation ("" to delete the word), or `None` if it has none."""
+        """Return word `i` without its negation, or `None` if it has no negation.
+
+        An empty string means that the word should be deleted.
+        """
         word, (_, cased, after) = self.words[i], self.tokens[i]
         following = self.words[i + 1] if i + 1 < len(self.words) else ""
         if word == "not":
             is_kept = following == "only" and not after
             is_kept = is_kept or (i > 0 and self.words[i - 1] == "or" and not self.tokens[i - 1][2])
             return None if is_kept else ""
-        # "No, thanks" and "no longer" are not negations of a noun.
+        # "No, thanks" and "no longer" do not negate a noun.
         if word == "no":
             return "" if following and not after and following not in _NO_IDIOMS else None
-        if word == "n't":  # of text that is split into words: "did n't"
+        if word == "n't":  # in text that is already split into words: "did n't"
             return None if i == 0 or self.words[i - 1] == "ai" else ""
         if not verbs.is_negative(word) or word in ("never", "ain't"):
             return None
@@ -146,7 +149,7 @@ class _Sentence:
     def restore_modal(
         self, pieces: Sequence[str], places: Sequence[int], position: int
     ) -> list[str]:
-        """Return the pieces of a sentence with "can" for the "ca" of "ca n't", whose second word goes."""
+        """Return the pieces with "ca" replaced by "can", if the "n't" of "ca n't" will be deleted."""
         restored = list(pieces)
         if position and self.words[position] == "n't":
             before, cased, after = self.tokens[position - 1]
@@ -156,7 +159,7 @@ class _Sentence:
         return restored
 
     def _fix_tag(self, i: int) -> str | None:
-        """Return the tag of word `i`; taggers mistake "go" of "May I go" for a finite form."""
+        """Return the tag of word `i`, corrected for questions. Taggers treat "go" in "May I go" as finite."""
         is_asked = i >= 2 and self.words[i - 1] in verbs.SUBJECTS
         helper = verbs.get_auxiliary(self.words[i - 2]) if is_asked else ""
         if self.tags[i] == "VBP" and (helper in verbs.MODALS or helper in verbs.DO):
@@ -168,13 +171,13 @@ class _Sentence:
     def _negate_auxiliary(self, i: int) -> str | None:
         word, cased = self.words[i], self.tokens[i][1]
         if word in _UNCONTRACTED:
-            # "May I go?" has no room for "not" beside "may"; its main verb has.
+            # "not" cannot follow "may" in "May I go?". The main verb is negated separately.
             is_asked = i + 1 < len(self.words) and self.words[i + 1] in verbs.SUBJECTS
             return None if is_asked else cased + _match_capitals(" not", cased)
         return match_case(_IRREGULAR.get(word, word + "n't"), cased)
 
     def _is_auxiliary(self, i: int) -> bool:
-        """Return whether a form of "have" or "do" helps another verb, or replaces one at the end."""
+        """Return whether a form of "have" or "do" is an auxiliary, or stands for a verb at the end."""
         if self.words[i] in verbs.DO:
             is_asked = self._is_first(i) and any("?" in after for _, _, after in self.tokens[i:])
             is_last = i + 1 == len(self.words) or bool(self.tokens[i][2])
@@ -182,11 +185,11 @@ class _Sentence:
         return self._find_next_verb(i) in ("VBN", "VBD") and not self.tokens[i][2]
 
     def _is_first(self, i: int) -> bool:
-        """Return whether a word is the first in its clause, a question word before it aside."""
+        """Return whether a word is the first word in its clause, ignoring a question word before it."""
         return i == 0 or self.words[i - 1] in verbs.QUESTION_WORDS or bool(self.tokens[i - 1][2])
 
     def _find_next_verb(self, i: int) -> str | None:
-        """Return the tag of the verb that the auxiliary `i` helps, past a subject and adverbs."""
+        """Return the tag of the main verb for the auxiliary `i`, skipping a subject and adverbs."""
         opens = self._is_first(i)
         for j in range(i + 1, len(self.words)):
             if self.tags[j]:
@@ -216,5 +219,5 @@ class _Sentence:
 
 
 def _match_capitals(ending: str, word: str) -> str:
-    # "I'M" is in capitals, "I" and "It" need not be: words of two letters tell too little.
+    # A word is only treated as all caps if it has more than two characters, like "I'M".
     return ending.upper() if len(word) > 2 and word.isupper() else ending

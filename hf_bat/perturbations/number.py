@@ -1,4 +1,4 @@
-"""Numbers and quantities (obstinate): one number of one sentence is replaced by another."""
+"""Numbers and quantities (obstinate): replace one number in one sentence with another number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hf_bat.perturbations.base import normalize_word, split_marks
 from hf_bat.perturbations.substitution import SwapPerturbation
 from hf_bat.text import detach_punctuation, match_case
 
-# Raise this if the same text gets other edits: recipe hashes and the keys of sweep runs hold it.
+# Increase this number when the edits of a text change. Recipe hashes and the keys of sweep runs include it.
 NUMBER_VERSION = 3
 _UNITS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -28,13 +28,14 @@ _DIGITS = re.compile(
 )
 _TIME_WORDS = ("am", "pm", "a.m", "p.m", "o'clock", "noon", "midnight")
 _LARGE = ("hundred", "thousand", "million", "billion")
-# Words of a group replace each other.
+# Words in the same group replace each other.
 _GROUPS = (
     _LARGE, tuple(f"{word}s" for word in _LARGE), ("twice", "thrice"), ("double", "triple"),
     ("duo", "trio", "quartet"), ("more", "less"), ("everyone", "nobody"), ("everything", "nothing"),
 )  # fmt: skip
-# The others work one way only, because "few" is often "a few". "all", "both", "most" and "no" are
-# missing because their replacement depends on their neighbors ("all the dogs", "most beautiful").
+# The other words are only replaced in one direction, because "few" is often part of "a few". "all", "both",
+# "most" and "no" are missing, because their replacement depends on their neighbors ("all the dogs", "most
+# beautiful").
 _QUANTITIES = {
     **{word: tuple(w for w in group if w != word) for group in _GROUPS for word in group},
     "dozen": ("hundred", "thousand"), "dozens": ("hundreds", "thousands"), "many": ("few",),
@@ -46,15 +47,16 @@ _QUANTITIES = {
 class NumberPerturbation(SwapPerturbation):
     """The obstinate set of all inputs with one number or quantity changed: two -> three, many -> few.
 
-    Numbers are words to ninety-nine, digits and ordinals of either. Case, grouping commas, decimals,
-    units and compounds ("two-year-old", "$1,500", "30%") are kept. A number n becomes n + s, n - s
-    (or half of n, if n - s would be less than 2) and, below 1,000, 2 n. The step s is 1, and for a
-    round number the greatest power of ten that divides it. "hundred", "thousand", "million" and
-    "billion" replace each other, as do their plurals. Quantities are replaced only if their opposite
-    fits nearly everywhere: "many" becomes "few", and "more" and "less" replace each other.
+    Supported numbers are words up to ninety-nine, digits, and ordinals of both. Case, grouping commas,
+    decimals, units and compounds ("two-year-old", "$1,500", "30%") are kept. A number n is replaced by
+    n + s, n - s (or half of n, if n - s would be less than 2) and, if n is below 1,000, 2 n. The step s is 1,
+    or the largest power of ten that divides a round number. "hundred", "thousand", "million" and "billion"
+    replace each other, and so do their plurals. A quantity is only replaced if its opposite fits nearly
+    everywhere: "many" becomes "few", and "more" and "less" replace each other.
 
-    1 stays unless it is an ordinal, and no other number becomes 1, because "one" is often a pronoun
-    and its noun is singular. 0, times ("10:30", "10pm", "ten o'clock"), dates and ranges also stay.
+    1 does not change unless it is an ordinal, and no other number becomes 1, because "one" is often a
+    pronoun and requires a singular noun. 0, times ("10:30", "10pm", "ten o'clock"), dates and ranges do not
+    change either.
 
     Args:
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
@@ -79,37 +81,39 @@ class NumberPerturbation(SwapPerturbation):
             values = dict.fromkeys(_list_values(number))
             others = [new for value in values if (new := number.write(value))]
             is_spelled = number.words
-        # Digits have no case, and "3RD" keeps the case of its ending in `write`.
+        # Digits have no case, and `write` keeps the case of the ending in "3RD".
         keep = self.casing == "keep" and is_spelled
         return tuple(match_case(other, word) if keep else other for other in others)
 
     def is_kept(self, tokens: Sequence[str], place: int) -> bool:
-        """Return whether the word is the number of a time, such as "10" in "10 pm"."""
+        """Return whether the word is the number in a time, such as "10" in "10 pm"."""
         word, mark = detach_punctuation(tokens[place])
         following = "".join(tokens[place + 1 : place + 2])
         return not mark and _is_time_word(split_marks(following)[1]) and bool(parse_number(word))
 
     def describe(self) -> dict[str, Any]:
-        # It has no table and no stop words.
+        # Leave out the options for the table and the stop words, which are not used here.
         described = {"perturbation": self.name, "version": NUMBER_VERSION, **super().describe()}
         return {k: v for k, v in described.items() if k not in ("table", "exclude_stopwords")}
 
 
 class Number(NamedTuple):
-    """A number word in its parts; `write` puts another value into the same form."""
+    """The parts of a number word. `write` formats another value in the same way."""
 
-    value: int  # the whole part
+    value: int  # the integer part
     ordinal: bool = False
     words: bool = False  # spelled out
     before: str = ""  # "$"
     grouped: bool = False  # "1,000"
-    width: int = 0  # least number of digits, if the first is 0
-    part: str = ""  # decimals with their point
+    width: int = 0  # minimum number of digits, if the first digit is 0
+    part: str = ""  # decimal point and decimals
     after: str = ""  # "%", "km", "rd"
-    rest: str = ""  # of a compound: "-year-old"
+    rest: str = ""  # rest of a compound: "-year-old"
 
     def write(self, value: int) -> str | None:
-        """Write another value in this form, in lower case; `None` if it needs words above ninety-nine.
+        """Write another value in this form, in lower case.
+
+        Return `None` if the number is spelled out and the value is above ninety-nine.
 
         Example:
             >>> [parse_number(text).write(12) for text in ("Two", "first", "3rd", "$1,500.50", "5-year-old")]
@@ -128,9 +132,9 @@ class Number(NamedTuple):
 
 
 def parse_number(word: str) -> Number | None:
-    """Split a number word in any case into its parts; `None` if it is not a number.
+    """Split a number word into its parts, ignoring case. Return `None` if it is not a number.
 
-    Times, dates and ranges ("10:30", "10pm", "1/2", "3-4") are not.
+    Times, dates and ranges ("10:30", "10pm", "1/2", "3-4") are not treated as numbers.
 
     Example:
         >>> parse_number("Twenty-one").value, parse_number("2nd").ordinal, parse_number("1,000").value
@@ -139,7 +143,7 @@ def parse_number(word: str) -> Number | None:
         ('-story', None, None)
     """
     parts = word.split("-")
-    # The longer reading first: "twenty-one" before "twenty".
+    # Try the longer match first: "twenty-one" before "twenty".
     for size in (2, 1):
         spelled = "-".join(parts[:size]).lower()
         if spelled in _SPELLED:
@@ -165,12 +169,12 @@ def parse_number(word: str) -> Number | None:
 
 
 def _is_plain(rest: Sequence[str]) -> bool:
-    """Return whether the rest of a compound is words: "-year-old", but not "-4" of "3-4" or "-pm"."""
+    """Return whether the rest of a compound consists of words ("-year-old", but not "-4" or "-pm")."""
     return all(part.isalpha() and not _is_time_word(part) for part in rest)
 
 
 def _is_time_word(word: str) -> bool:
-    """Return whether a word (without marks around it) makes the number before it a time."""
+    """Return whether a word, without punctuation marks, indicates that the number before it is a time."""
     return normalize_word(word) in _TIME_WORDS
 
 
@@ -178,7 +182,7 @@ def _list_values(number: Number) -> list[int]:
     value, least = number.value, 1 if number.ordinal else 2
     if value < least:
         return []
-    # 20 -> 30 and 1,500 -> 1,600, because one unit would hardly change a round number.
+    # 20 -> 30 and 1,500 -> 1,600. Adding one to a round number would hardly change it.
     step = 1
     while value >= 20 and value % (10 * step) == 0:
         step *= 10

@@ -1,4 +1,4 @@
-"""Draws of a row's perturbed versions: a function of (seed, epoch, idx) and nothing else."""
+"""Draw the perturbed versions of a row, depending only on (seed, epoch, idx)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from hf_bat.errors import HfBatError
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.validity import JudgedEdits, LabelValidity
 
-# Even streams are fickle, odd ones obstinate: more draws of one kind do not change the other kind's.
+# Even streams are fickle and odd streams are obstinate, so more draws of one kind do not change the draws
+# of the other kind.
 FICKLE, OBSTINATE = 0, 1
-# The stream of labeled pairs, which no number of fickle or obstinate draws reaches.
+# The stream of labeled pairs. It is too large to collide with fickle or obstinate draws.
 COUNTERFACTUAL = 2**32
 _KEY = struct.Struct("<4Q")
 _BLOCK = struct.Struct("<16I")
-# Seeds and row numbers may be negative or longer than the 64 bits of the key.
+# Truncate seeds and row numbers to the 64 bits of the key. They may be negative or longer.
 _LONG = 2**64 - 1
 
 
 class PairSource(Protocol):
-    """Draws one labeled pair for a row: `hf_bat.counterfactual.RuleSet`."""
+    """Draws one labeled pair for a row, such as `hf_bat.counterfactual.RuleSet`."""
 
     def draw(self, texts: Texts, label: int, rng: DrawSource) -> Any: ...
 
 
 class DrawSource:
-    """The source of randomness of one draw: a function of its arguments and nothing else.
+    """Source of randomness for one draw, determined only by its arguments.
 
-    It hashes a counter instead of keeping a generator, because every draw needs its own source, and
-    seeding a generator takes as long as perturbing a pair.
+    It hashes a counter instead of using a generator. Every draw needs its own source, and seeding a
+    generator takes as long as perturbing a pair.
     """
 
     __slots__ = ("_blocks", "_key", "_values")
@@ -43,8 +44,8 @@ class DrawSource:
         self._values: list[int] = []
 
     def random(self) -> float:
-        """Draw a number from [0, 1), the same on every machine and Python version."""
-        # A hash gives 16 numbers, which is enough for most draws.
+        """Draw a number from [0, 1). It is the same on every machine and Python version."""
+        # A hash provides 16 numbers, which is enough for most draws.
         if not self._values:
             block = self._key + self._blocks.to_bytes(8, "little")
             self._values = list(_BLOCK.unpack(blake2b(block).digest()))
@@ -56,19 +57,20 @@ class DrawSource:
 class PerturbationSampler:
     """Draws the fickle and obstinate versions of rows.
 
-    It has no state. A row's draws depend only on `(seed, epoch, idx)`: not on the number of workers, the
-    world size, the order of batches or a resume, and each epoch has new ones.
+    The sampler has no state. The draws for a row only depend on `(seed, epoch, idx)`, so they change in each
+    epoch. They do not depend on the number of workers, the world size, the order of batches, or whether the
+    run was resumed.
 
     Args:
-        columns: The text column, or the two.
-        fickle: Perturbation of the fickle versions. If `None`, none are drawn.
-        obstinate: The same for obstinate versions.
-        skipped_labels: Labels, as the rows have them, without obstinate versions.
+        columns: One or two text columns.
+        fickle: Perturbation for the fickle versions. If `None`, no fickle versions are drawn.
+        obstinate: Perturbation for the obstinate versions. If `None`, no obstinate versions are drawn.
+        skipped_labels: Labels without obstinate versions, by their numbers in the rows.
         num_fickle: Number of fickle draws per row. Defaults to 1.
         num_obstinate: Number of obstinate draws per row. Defaults to 1.
         seed: Seed of the run. Defaults to 0.
-        label_names: Names of the labels, by the numbers in the rows; a label filter uses them.
-        counterfactual: Rules that draw a labeled pair for each row. If `None`, none is drawn.
+        label_names: Names of the labels, by the numbers in the rows. They are used by the label filter.
+        counterfactual: Rules that draw a labeled pair for each row. If `None`, no labeled pairs are drawn.
 
     Raises:
         HfBatError: If a number of draws is below 1.
@@ -103,23 +105,23 @@ class PerturbationSampler:
         return None if label is None or not self.label_names else self.label_names[label]
 
     def texts(self, row: Mapping[str, Any]) -> Texts:
-        """Return the sentences of a row; raise `HfBatError` if it lacks a text column."""
+        """Return the sentences of a row. Raise `HfBatError` if the row lacks a text column."""
         try:
             return tuple(row[column] for column in self.columns)
         except KeyError as error:
             raise HfBatError(
-                f"a row has no column {error}; it has: {', '.join(row)}; perturbing needs the raw text: "
+                f"a row has no column {error}; it has: {', '.join(row)}; perturbations need the raw text, so "
                 "keep its columns"
             ) from None
 
     @property
     def judge(self) -> LabelValidity | None:
-        """The label filter of the obstinate versions if it asks a judge, else `None`."""
+        """The label filter of the obstinate versions, or `None` if it does not use a judge."""
         filtered = getattr(self.obstinate, "filtered", None)
         return filtered.validity if filtered is not None and filtered.validity.asks_judge else None
 
     def list_judged(self, rows: Iterable[Mapping[str, Any]]) -> list[JudgedEdits]:
-        """List the edits of rows among which the judge of the label filter decides."""
+        """List the edits of rows before the label filter, for its judge."""
         edited: Any = self.obstinate
         return [
             (*edited.list_unfiltered(self.texts(row)), self.label_name(row))
@@ -128,7 +130,7 @@ class PerturbationSampler:
         ]
 
     def prepare(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Ask the judge of the label filter, if there is one, about several rows before they are drawn."""
+        """Query the judge of the label filter, if it has one, for several rows before they are drawn."""
         if self.judge is not None:
             self.judge.prepare(self.list_judged(rows))
 
@@ -136,19 +138,20 @@ class PerturbationSampler:
         """Draw all perturbed versions of a row for an epoch.
 
         Args:
-            row: A row with the text columns, `idx`, and `label` if labels are skipped.
-            epoch: Epoch, from 0.
+            row: A row with the text columns and `idx`. It also needs `label` if labels are skipped.
+            epoch: Index of the epoch, starting from 0.
 
         Returns:
-            `{"fickle": [...], "obstinate": [...], "counterfactual": [...]}` with one entry per draw,
-            `None` if it is not valid. A key is absent if the sampler has no such perturbation.
+            `{"fickle": [...], "obstinate": [...], "counterfactual": [...]}` with one entry per draw. An
+            entry is `None` if there is no valid version. A key is missing if the sampler was created
+            without that perturbation.
 
         Raises:
             HfBatError: If the row lacks a text column or `idx`.
         """
         texts, idx, seed = self.texts(row), row.get("idx"), self.seed
         if idx is None:
-            raise HfBatError("a row has no 'idx', on which its draws depend: number the rows")
+            raise HfBatError("a row has no 'idx', but its draws depend on it: number the rows")
         drawn: dict[str, list[Texts | None]] = {}
         if self.fickle is not None:
             drawn["fickle"] = [
@@ -159,7 +162,7 @@ class PerturbationSampler:
             if self.skipped_labels and row.get("label") in self.skipped_labels:
                 drawn["obstinate"] = [None] * self.num_obstinate
             else:
-                # A perturbation may draw other edits if it knows the label.
+                # A perturbation may draw different edits if the label is known.
                 sample, name = self.obstinate.sample_for_label, self.label_name(row)
                 drawn["obstinate"] = [
                     sample(texts, DrawSource(seed, epoch, idx, 2 * k + OBSTINATE), name)

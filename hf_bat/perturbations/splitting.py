@@ -1,4 +1,4 @@
-"""Word splitters: perturbations of languages that put no spaces between words."""
+"""Word splitters, for perturbations in languages without spaces between words."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from hf_bat.text import Splitter, mark_words, name_function, remove_marks
 
 
 class SplitPerturbation(Perturbation):
-    """A perturbation whose words come from a splitter, for languages such as Chinese, Japanese and Thai.
+    """A perturbation that splits texts with a splitter, for languages such as Chinese, Japanese and Thai.
 
-    The inner perturbation reads a text with marks between its words and does the same as for words between
-    spaces. The marks are removed from its edits, so that replacements are put in without spaces. An attack
-    splits a row once: edits do not change where the other words begin.
+    The inner perturbation receives a text with marks between its words and treats these marks like spaces.
+    The marks are removed from its edits, so replacements are inserted without spaces. An attack splits each
+    row only once, so edits do not change the boundaries of the other words.
 
     Args:
-        perturbation: Synonyms, antonyms or sister terms of your table, also inside a label filter.
-        splitter: Takes a text and returns its words in order, as they are in the text. What is between
-            them, such as punctuation, counts as words that stay. It must give the same words each time.
+        perturbation: Synonyms, antonyms or sister terms from your table. A label filter may wrap it.
+        splitter: Function that takes a text and returns its words in order, exactly as they occur in the
+            text. All other text, such as punctuation, is treated as words that are never replaced. The
+            splitter must always return the same words for a text.
 
     Raises:
-        HfBatError: If the perturbation is not of a table, because such edits are of English or of letters.
+        HfBatError: If the perturbation does not use a table. Other edits only work for English or for
+            letters.
 
     Example:
         >>> from hf_bat.perturbations import AntonymPerturbation
@@ -42,7 +44,7 @@ class SplitPerturbation(Perturbation):
         words = perturbation
         if isinstance(words, FilteredPerturbation):
             words = words.perturbation
-        # The perturbation of numbers has an empty table, which is not in its description.
+        # `NumberPerturbation` has an empty table that is not part of its description.
         if not isinstance(words, SubstitutionPerturbation) or "table" not in words.describe():
             raise HfBatError(
                 f"a splitter is for the words of a table, and {perturbation.name!r} edits have none: leave "
@@ -72,19 +74,19 @@ class SplitPerturbation(Perturbation):
         return self.perturbation.filtered
 
     def list_unfiltered(self, texts: Texts) -> tuple[Texts, list[Edit]]:
-        """Return an input as the label filter reads it, with marks, and all its edits."""
+        """Return the marked input for the label filter, and all its edits."""
         inner: Any = self.perturbation
         return inner.list_unfiltered(self.mark(texts))
 
     @property
     def validity(self) -> SplitPerturbation | None:
-        """The test of drawn versions if there is a label filter: this object, which splits them first."""
+        """This object if there is a label filter, because it splits the drawn versions before the test."""
         return None if self.filtered is None else self
 
     def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
         """Return whether a drawn version passes the label filter; see `LabelValidity`."""
         assert self.filtered is not None
-        # By its edit, because a splitter may split the version in another way.
+        # Find the edit of the version, because the splitter may split the version differently.
         marked, edits = self.list_unfiltered(texts)
         drawn = [edit for edit in edits if _unmark(edit.texts) == perturbed]
         return any(self.filtered.validity.passing(marked, drawn, label))
@@ -97,7 +99,7 @@ class SplitPerturbation(Perturbation):
 
 
 def split_words(perturbation: Perturbation, splitter: Splitter | None) -> Perturbation:
-    """Return a perturbation with a splitter, the same one if the splitter is `None`."""
+    """Wrap a perturbation with a splitter, or return it unchanged if the splitter is `None`."""
     return perturbation if splitter is None else SplitPerturbation(perturbation, splitter)
 
 
