@@ -1,8 +1,7 @@
 """Split sentences into words, join them again, and keep the case of replaced words.
 
-A word is a white-space token without its last punctuation mark, as in the paper's experiments. Everything
-else (runs of spaces, tabs, other punctuation) is kept, so that joining unchanged words returns the same
-string.
+A word is a whitespace token without its last punctuation mark, as in the paper's experiments. Everything
+else (runs of spaces, tabs, other punctuation) is kept, so joining unchanged words returns the same string.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hf_bat.errors import HfBatError
 
-_SPACES = re.compile(r"(\s+)")  # a group, so that splitting keeps the white space
-# Characters that command a terminal, reverse the direction of text, or cannot be encoded.
+_SPACES = re.compile(r"(\s+)")  # the group makes `split` keep the whitespace
+# Characters that control a terminal, reverse the direction of text, or cannot be encoded.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKUP = re.compile(r"[&<>|\[\]`*]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
-# Takes a text and returns its words in order.
+# A splitter takes a text and returns its words in order.
 Splitter = Callable[[str], Sequence[str]]
-# Separates the words of a splitter. Its control characters count as white space, so that all code that splits
-# at white space also splits here; three of them, because a text of a user never has these.
+# Separates the words of a splitter. Python treats these control characters as whitespace, so all code that
+# splits at whitespace also splits here. There are three, because this sequence never occurs in user texts.
 WORD_MARK = "\x1f\x1e\x1f"
 
 
 def escape_controls(text: str) -> str:
-    r"""Return a text with control characters as escapes; line ends and tabs are kept.
+    r"""Return a text with its control characters escaped, except line ends and tabs.
 
     Example:
         >>> escape_controls("a\x1b[2Jb")
@@ -38,7 +37,7 @@ def escape_controls(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Return one line of Markdown that shows a text as it is, also in a cell of a table.
+    r"""Escape a text as one line of Markdown that displays it verbatim. It is also safe in table cells.
 
     Example:
         >>> escape_markdown("<img src=x> | `a`")
@@ -49,7 +48,7 @@ def escape_markdown(text: str) -> str:
 
 
 def format_code(text: str) -> str:
-    r"""Return a text as a code span of Markdown, in which no markup works.
+    r"""Return a text as a Markdown code span, which disables all markup.
 
     Example:
         >>> format_code("label"), format_code("a`b")
@@ -58,32 +57,34 @@ def format_code(text: str) -> str:
     line = escape_controls(" ".join(text.split()))
     if "`" not in line:
         return f"`{line}`"
-    # The fence must be longer than each run of backticks inside.
+    # The fence must be longer than any run of backticks in the text.
     fence = "`" * (1 + max(map(len, re.findall("`+", line))))
     return f"{fence} {line} {fence}"
 
 
 def split_pieces(text: str) -> list[str]:
-    """Split a sentence into tokens (at even positions) and the white space between them."""
+    """Split a sentence into tokens (at even positions) and the whitespace between them."""
     return _SPACES.split(text)
 
 
 def locate_token(text: str, position: int) -> tuple[list[str], int]:
-    """Split a sentence as `split_pieces` does, and return the index of a token among the pieces."""
+    """Split a sentence with `split_pieces`, and return the pieces and the index of a token in them."""
     pieces = split_pieces(text)
-    # A sentence that begins with white space has an empty first piece, which is not a token.
+    # If a sentence begins with whitespace, the first piece is empty and not a token.
     return pieces, 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
 
 
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
-    """Split a sentence into tokens and the white space between them, `None` if it is always one space.
+    """Split a sentence into tokens and the whitespace between them.
+
+    The whitespace is `None` if all tokens are separated by a single space.
 
     Example:
         >>> split_tokens("A dog."), split_tokens("A  dog.")
         ((['A', 'dog.'], None), (['A', 'dog.'], ['  ']))
     """
     tokens = text.split()
-    # Most sentences have single spaces, for which no regular expression is needed.
+    # Most sentences only have single spaces and do not need a regular expression.
     if tokens == text.split(" "):
         return tokens, None
     pieces = split_pieces(text)
@@ -91,7 +92,7 @@ def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
 
 
 def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
-    """Join tokens and the white space between them; the inverse of `split_tokens`."""
+    """Join tokens and the whitespace between them. This is the inverse of `split_tokens`."""
     if spaces is None:
         return " ".join(tokens)
     pieces = [""] * (len(tokens) + len(spaces))
@@ -100,12 +101,12 @@ def join_tokens(tokens: list[str], spaces: list[str] | None) -> str:
 
 
 def mark_words(text: str, splitter: Splitter) -> str:
-    """Return a text with marks between the words of a splitter, and between these and all other text.
+    """Return a text with marks between the splitter's words, and between words and other text.
 
-    `remove_marks` returns the text again.
+    `remove_marks` restores the original text.
 
     Raises:
-        HfBatError: If the splitter does not return words of the text in their order.
+        HfBatError: If the splitter does not return the words of the text in order.
 
     Example:
         >>> mark_words("好天气。", lambda text: ["好", "天气"]).split()
@@ -119,7 +120,7 @@ def mark_words(text: str, splitter: Splitter) -> str:
         if start < 0:
             raise HfBatError(
                 f"the splitter's word {word!r} is not in the rest of the text, {text[end:]!r:.80}: return "
-                "the words as they are in the text, in order"
+                "the words in order, exactly as they occur in the text"
             )
         pieces += [text[end:start], word]
         end = start + len(word)
@@ -132,13 +133,13 @@ def remove_marks(text: str) -> str:
 
 
 def name_function(function: object) -> str:
-    """Return the name of a function or other callable for reports: its `name`, or of its definition."""
+    """Return the name of a callable for reports: its `name` attribute, or the name of its definition."""
     own = getattr(function, "name", None) or getattr(function, "__qualname__", None)
     return str(own or type(function).__qualname__)
 
 
 def is_punctuation(character: str) -> bool:
-    """Return whether a character is ASCII punctuation or in a Unicode category P."""
+    """Return whether a character is ASCII punctuation or in one of Unicode's P categories."""
     return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
 
 
@@ -157,16 +158,16 @@ def detach_punctuation(token: str) -> tuple[str, str]:
 
 
 def iterate_words(text: str) -> Iterator[str]:
-    """Yield the words of a sentence in order, each without its trailing punctuation mark."""
+    """Yield the words of a sentence in order, without their trailing punctuation marks."""
     for token in text.split():
         yield detach_punctuation(token)[0]
 
 
 def match_case(replacement: str, original: str) -> str:
-    """Return a replacement in the case of the word that it replaces.
+    """Return a replacement with the case of the original word.
 
-    A word in capitals (two letters or more) is replaced in capitals, a capitalized word is replaced by a
-    capitalized one, and any other replacement is unchanged.
+    If the original is in all caps (two letters or more), the replacement is in all caps. If the original is
+    capitalized, the replacement is capitalized. Otherwise the replacement does not change.
 
     Example:
         >>> match_case("hound", "Dog"), match_case("hound", "DOG"), match_case("hound", "dog")
@@ -174,7 +175,7 @@ def match_case(replacement: str, original: str) -> str:
     """
     if original.islower() or not original:
         return replacement
-    # "I" and "A" are capitalized, not in capitals.
+    # "I" and "A" are treated as capitalized words, not as all caps.
     if len(original) > 1 and original.isupper():
         return replacement.upper()
     if original[0].isupper():

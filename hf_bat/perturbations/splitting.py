@@ -40,15 +40,15 @@ class SplitPerturbation(Perturbation):
 
     def __init__(self, perturbation: Perturbation, splitter: Splitter):
         if not callable(splitter):
-            raise HfBatError(f"a splitter is a function of a text; got {type(splitter).__name__}")
+            raise HfBatError(f"the splitter must be a function; got {type(splitter).__name__}")
         words = perturbation
         if isinstance(words, FilteredPerturbation):
             words = words.perturbation
         # `NumberPerturbation` has an empty table that is not part of its description.
         if not isinstance(words, SubstitutionPerturbation) or "table" not in words.describe():
             raise HfBatError(
-                f"a splitter is for the words of a table, and {perturbation.name!r} edits have none: leave "
-                "one of them out"
+                f"a splitter only works with a table of words, and {perturbation.name!r} edits have no "
+                "table: leave one of them out"
             )
         self.perturbation, self.splitter = perturbation, splitter
         self.name, self.kind, self.table = perturbation.name, perturbation.kind, words.table

@@ -28,15 +28,15 @@ CASINGS = ("keep", "authors")
 
 
 class SubstitutionPerturbation(Perturbation):
-    """Replaces words by others from a table; the base of the synonym and antonym perturbations.
+    """Replaces words with other words from a table. Base class of synonym and antonym perturbations.
 
     Args:
-        table: A `SubstitutionTable`, a mapping of words to replacements, or the path of a table. A
-            word is looked up unchanged, then in lower case.
-        exclude_stopwords: Do not replace function words (NLTK's English list). The authors' training
-            replaces them, their attack does not. Defaults to `True`.
-        casing: `"keep"` gives a replacement the case pattern of the replaced word; `"authors"` leaves it in
-            lower case as the authors' code does, which a cased model can notice. Defaults to `"keep"`.
+        table: A `SubstitutionTable`, a mapping from words to replacements, or the path of a table. A
+            word is looked up unchanged first, then in lower case.
+        exclude_stopwords: Whether to keep function words (NLTK's English list). The authors' training
+            replaces them, but their attack does not. Defaults to `True`.
+        casing: `"keep"` applies the case pattern of the replaced word to the replacement. `"authors"` uses
+            lower case like the authors' code, which a cased model can notice. Defaults to `"keep"`.
 
     Raises:
         HfBatError: If the casing is unknown or the table cannot be read.
@@ -56,7 +56,8 @@ class SubstitutionPerturbation(Perturbation):
         casing: Literal["keep", "authors"] = "keep",
     ):
         check_choice("casing", casing, CASINGS)
-        # Also a plain mapping becomes a table, whose fingerprint tells results of two tables apart.
+        # Convert plain mappings to tables too. The fingerprint of a table distinguishes its results from
+        # those of other tables.
         self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
         self.casing = casing
@@ -64,7 +65,7 @@ class SubstitutionPerturbation(Perturbation):
         self._options = Memo(self._list_options)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """Return the replacements of a word in its case, nearest first, without the word itself.
+        """Return the replacements of a word in the same case, nearest first, without the word itself.
 
         Example:
             >>> AntonymPerturbation({"hot": ("cold",)}).replacements("Hot")
@@ -76,21 +77,21 @@ class SubstitutionPerturbation(Perturbation):
         others = self._fit_forms(lower, self.table.get(word) or self.table.get(lower) or ())
         if self.casing == "keep":
             others = tuple(match_case(other, word) for other in others)
-        # Two replacements may be the same in this case, or differ from the word only in case.
+        # After matching the case, replacements may be equal to each other or to the word itself.
         return tuple(dict.fromkeys(other for other in others if other.lower() != lower))
 
     def _fit_forms(self, word: str, others: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the replacements in the form of the word, which is in lower case; here unchanged."""
+        """Return the replacements, inflected like the lower-case word. The default does not change them."""
         return others
 
     def _list_options(self, token: str) -> tuple[str, ...]:
-        """Return the whole tokens that may replace a token, with its trailing mark."""
+        """Return the tokens that may replace a token, including its trailing mark."""
         word, mark = detach_punctuation(token)
         return tuple(other + mark for other in self.replacements(word))
 
     def is_kept(self, tokens: Sequence[str], place: int) -> bool:
-        """Return whether the token at index `place` is not replaced because of its neighbors."""
-        # For a subclass whose words depend on their context, such as the numbers of times.
+        """Return whether the token at index `place` must not be replaced because of its neighbors."""
+        # Subclasses can override this if a replacement depends on the context, as for numbers in times.
         return False
 
     def slots(self, texts: Texts) -> list[Slot]:
@@ -110,11 +111,11 @@ class SubstitutionPerturbation(Perturbation):
         return slots
 
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input with one word replaced once, in reading order, nearest first."""
+        """List every edit that replaces one word, in reading order, nearest replacement first."""
         return [edit for slot in self.slots(texts) for edit in self._make_edits(texts, slot)]
 
     def _make_edits(self, texts: Texts, slot: Slot) -> list[Edit]:
-        """Make the edit of each replacement of a slot."""
+        """Make one edit for each replacement of a slot."""
         return list_edits(texts, slot)
 
     def edits_at(
@@ -135,13 +136,13 @@ class SubstitutionPerturbation(Perturbation):
 
 
 class SynonymPerturbation(SubstitutionPerturbation):
-    """The fickle set S_x: every word may be replaced by any word of its synonym set (paper, 2.1).
+    """The fickle set S_x: every word may be replaced with any word in its synonym set (paper, 2.1).
 
-    A sample draws each word uniformly from its set, the word itself included, so that several words
-    change at once. With `casing="authors"` a sample is in lower case throughout.
+    A sample draws each word uniformly from its set, which includes the word itself, so several words can
+    change at once. With `casing="authors"`, the entire sample is in lower case.
 
     Args:
-        table: Word -> synonyms, or "wordnet" for the bundled WordNet synonyms.
+        table: Table or mapping from words to synonyms, or "wordnet" for the bundled WordNet synonyms.
         exclude_stopwords: See `SubstitutionPerturbation`.
         casing: See `SubstitutionPerturbation`.
 
@@ -166,7 +167,7 @@ class SynonymPerturbation(SubstitutionPerturbation):
         super().__init__(as_synonyms(table), exclude_stopwords, casing)
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        # Local names and the fast split, because training runs this loop for every token.
+        # Use local names and the fast split, because training runs this loop for every token.
         draw, options_of = rng.random, self._options
         lower_all = self.casing == "authors"
         changed = False
@@ -185,17 +186,17 @@ class SynonymPerturbation(SubstitutionPerturbation):
 
 
 class SwapPerturbation(SubstitutionPerturbation):
-    """Obstinate sets with one replaced word; the base of `AntonymPerturbation`.
+    """Obstinate sets with one replaced word. Base class of `AntonymPerturbation`.
 
-    A sample takes the sentences in random order and changes the first one that has a word to replace:
-    one such word drawn uniformly, one of its replacements drawn uniformly.
+    A sample tries the sentences in random order and changes the first sentence with a replaceable word. It
+    draws one of these words uniformly, then one of its replacements uniformly.
 
     Args:
-        table: Word -> replacements.
+        table: Table or mapping from words to replacements.
         exclude_stopwords: See `SubstitutionPerturbation`.
         casing: See `SubstitutionPerturbation`.
-        fit_grammar: Fit "a" and "an" to the English word that comes after them. `False` leaves the article
-            as it is, as the authors' code does. Defaults to `True`.
+        fit_grammar: Whether to adjust "a" and "an" to the English word after them. If `False`, the article
+            does not change, like in the authors' code. Defaults to `True`.
 
     Example:
         >>> class ColorPerturbation(SwapPerturbation):
@@ -225,7 +226,7 @@ class SwapPerturbation(SubstitutionPerturbation):
         token = texts[i].split()[place]
         fitted = []
         for edit in edits:
-            # An edit stays one of one word: the article before it only follows that word.
+            # This is still an edit of one word, because the article only depends on that word.
             article = self._fit_article(token, edit.replacement)
             if article != token:
                 text = apply_replacement(edit.texts[i], place, article)
@@ -234,8 +235,8 @@ class SwapPerturbation(SubstitutionPerturbation):
         return fitted
 
     def _fit_article(self, token: str, following: str) -> str:
-        """Return the token before a replacement, fitted if it is an article."""
-        # "a" is also a word of other languages, whose words are not in WordNet: "a ilha".
+        """Return the token before a replacement. If it is an article, adjust it to the replacement."""
+        # "a" is also a word in other languages, but their words are not in WordNet: "a ilha".
         fitted = fit_article(token, following) if self.fit_grammar else token
         if fitted == token or is_english(detach_punctuation(following)[0]):
             return fitted
@@ -243,7 +244,7 @@ class SwapPerturbation(SubstitutionPerturbation):
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
         draw, options_of = rng.random, self._options
-        # A single sentence needs no draw, and adding one would change the draws of every seed.
+        # Do not draw the order of a single sentence. A draw here would change the results of every seed.
         order = [0] if len(texts) == 1 else ([0, 1] if draw() < 0.5 else [1, 0])
         for sentence in order:
             tokens, spaces = split_tokens(texts[sentence])
@@ -262,7 +263,7 @@ class SwapPerturbation(SubstitutionPerturbation):
         return None
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of some candidates as `sample` draws: a sentence, a word of it, a replacement."""
+        """Draw one of the given edits as `sample` does: a sentence, then a word, then a replacement."""
         for field in ("sentence", "position"):
             places = sorted({getattr(edit, field) for edit in edits})
             if not places:
@@ -272,20 +273,20 @@ class SwapPerturbation(SubstitutionPerturbation):
         return super().choose(edits, rng)
 
     def describe(self) -> dict[str, object]:
-        # Without the option, descriptions and hashes stay as they were before it existed.
+        # Leave the option out if it is off, to keep the descriptions and hashes from before it existed.
         return {**super().describe(), **({"fit_grammar": True} if self.fit_grammar else {})}
 
 
 class AntonymPerturbation(SwapPerturbation):
-    """The obstinate set A_x: one word of one sentence is replaced by an antonym (paper, 2.2).
+    """The obstinate set A_x: one word in one sentence is replaced with an antonym (paper, 2.2).
 
     Args:
-        table: Word -> antonyms.
+        table: Table or mapping from words to antonyms.
         exclude_stopwords: See `SubstitutionPerturbation`.
         casing: See `SubstitutionPerturbation`.
-        fit_grammar: Give a base form of the table the inflection of the replaced word ("women" becomes "men",
-            "wins" becomes "loses"), and fit "a" and "an" to the word that comes after them. `False` leaves
-            both as they are, as the authors' code does. Defaults to `True`.
+        fit_grammar: Whether to inflect the antonyms like the replaced word ("women" becomes "men", "wins"
+            becomes "loses") and adjust "a" and "an" to the word after them. If `False`, both do not change,
+            like in the authors' code. Defaults to `True`.
 
     Example:
         >>> import random
@@ -305,12 +306,13 @@ class AntonymPerturbation(SwapPerturbation):
 
 
 class SisterPerturbation(SwapPerturbation):
-    """The obstinate set of sister terms: one word is replaced by another of its class that excludes it.
+    """The obstinate set of sister terms: one word is replaced with another word of the same class.
 
-    A red shirt is not blue, a dog is not a cat, a piano is not a drum.
+    The two words exclude each other: a red shirt is not blue, a dog is not a cat, a piano is not a drum.
 
     Args:
-        table: Word -> sister terms. If `None`, `hf_bat.lexicon.default_sisters`.
+        table: Table or mapping from words to sister terms. If `None`, use
+            `hf_bat.lexicon.default_sisters`.
         exclude_stopwords: See `SubstitutionPerturbation`.
         casing: See `SubstitutionPerturbation`.
         fit_grammar: See `SwapPerturbation`.

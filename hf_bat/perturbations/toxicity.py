@@ -1,4 +1,4 @@
-"""Toxicity (obstinate, single sentences): a toxic word replaces another, or all toxic words go."""
+"""Toxicity (obstinate, single sentences): insert a toxic word, or remove all toxic words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, match_case, split_pieces
 
-# Mild on purpose, for tests and demonstrations; real work needs another list.
+# Mild words for tests and demonstrations. Real applications need a different list.
 MILD_WORDS = (
     "idiot", "fool", "moron", "loser", "jerk", "clown", "stupid", "dumb", "pathetic", "ridiculous",
     "silly", "stupidly", "foolishly", "suck", "stink",
@@ -30,17 +30,19 @@ MILD_WORDS = (
 class ToxicityPerturbation(Perturbation):
     """The obstinate set for toxicity (paper, Wiki Talk): edits that should change the label.
 
-    If a sentence has no toxic word, each word but function words is replaced by toxic words of its most
-    frequent part of speech in WordNet. If it has toxic words, its only edit removes them all. A word is
-    toxic if it, or a base form of it, is in the list.
+    If a sentence has no toxic words, each edit replaces one word with a toxic word. The toxic word has the
+    most frequent part of speech of the replaced word in WordNet. Function words are not replaced. If a
+    sentence has toxic words, the only edit removes all of them. A word is toxic if the word or one of its
+    base forms is in the list.
 
     Args:
-        words: The toxic words, or a file with one word per line (`#` begins a comment); a word that
-            WordNet does not have counts as a noun. If `None`, a mild built-in list.
-        max_swaps: Number of toxic words to try for each word, in the order of the list. Defaults to 50.
+        words: The toxic words, or a file with one word per line (`#` starts a comment). Words that are not
+            in WordNet are treated as nouns. If `None`, use a mild built-in list.
+        max_swaps: Maximum number of toxic words to try for each word, in the order of the list. Defaults to
+            50.
 
     Raises:
-        HfBatError: If the file is missing, or the list is empty or has an entry of several words.
+        HfBatError: If the file is missing, the list is empty, or an entry has several words.
 
     Example:
         >>> toxic = ToxicityPerturbation(["idiot", "stupid"])
@@ -68,12 +70,12 @@ class ToxicityPerturbation(Perturbation):
         self._listed = frozenset(self.words)
         self._swaps: dict[str, tuple[str, ...]] = {}
         for word in self.words:
-            # Many insults are unknown to WordNet; most of them are nouns.
+            # WordNet does not contain many insults, and most of them are nouns.
             pos = _find_part_of_speech(word) or "n"
             self._swaps[pos] = (*self._swaps.get(pos, ()), word)[:max_swaps]
 
     def is_toxic(self, word: str) -> bool:
-        """Return whether a word, or a base form of it, is in the list."""
+        """Return whether a word or one of its base forms is in the list."""
         return word in self._listed or not self._listed.isdisjoint(_list_base_forms(word))
 
     def candidates(self, texts: Texts) -> list[Edit]:
@@ -94,14 +96,14 @@ class ToxicityPerturbation(Perturbation):
         words = hashlib.sha256("\n".join(self.words).encode("utf-8")).hexdigest()
         return {
             "perturbation": self.name,
-            # Reports show the built-in list; a user's list is not theirs to publish.
+            # Only show the built-in list in reports. A user's list may be private.
             "words": list(self.words) if self.words == MILD_WORDS else words,
             "max_swaps": self.max_swaps,
         }
 
     def _remove(self, pieces: list[str], places: list[int], position: int) -> list[Edit]:
         left = pieces
-        # Backwards, because a deletion moves the places after it.
+        # Delete backwards, because each deletion shifts the later places.
         for place in reversed(places):
             left = delete_token(left, place)
         text = "".join(left)
@@ -141,11 +143,11 @@ def _list_base_forms(word: str) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def _find_part_of_speech(word: str) -> str:
-    """Return the most frequent part of speech of a word, "" for function and unknown words."""
+    """Return the most frequent part of speech of a word, or "" for function words and unknown words."""
     if word in stopwords("nltk"):
         return ""
     wordnet = load_wordnet()
-    # The order of "navr" breaks ties, as between forms that were never tagged.
+    # The order of "navr" breaks ties, for example between forms that were never tagged.
     counts = {
         pos: max(sum(wordnet.sense_counts(form, pos)) for form in forms)
         for pos in "navr"

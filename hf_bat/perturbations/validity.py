@@ -1,9 +1,9 @@
-"""The label filter: which obstinate edits are likely to change the label, judged by the text only.
+"""The label filter, which selects the obstinate edits that are likely to change the label.
 
-Most replacements of a word by its antonym do not change whether two sentences entail or paraphrase
-each other, because the other sentence does not mention the word: "a tall man sleeps" entails "a man
-sleeps", and so does "a short man sleeps". An edit is likely to change the label only if the other
-sentence mentions the words that it changes.
+The filter only uses the text. Most antonym edits do not change whether one sentence entails or paraphrases
+the other, because the other sentence does not mention the edited word. For example, "a tall man sleeps"
+entails "a man sleeps", and so does "a short man sleeps". An edit is only likely to change the label if the
+other sentence mentions the edited words.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from hf_bat.perturbations.verbs import AUXILIARIES, is_negative
 
 # Sentence, index of the first changed word, old words, new words.
 _Change = tuple[int, int, list[str], list[str]]
-# Texts as the filter reads them, their edits, and the name of the label if it is known.
+# The texts that the filter uses, their edits, and the name of the label if it is known.
 JudgedEdits = tuple[Texts, list[Edit], str | None]
 
 
 class LabelValidity:
     """Test whether an obstinate edit is likely to change the label.
 
-    A replacement passes if the other sentence has the old or the new word: unchanged, inflected or as a
-    synonym. The new word counts because the edit may undo a contradiction ("hot", "cold"). A word that
-    its sentence has twice does not count. A negation passes if the other sentence has the negated verb;
-    if that verb is an auxiliary, or if "not" or "no" is added or removed, the next content word counts
-    instead ("is not *sleeping*", "no *dogs*").
+    A replacement passes if the other sentence contains the old or the new word, an inflected form, or a
+    synonym. The new word is included because the edit may undo a contradiction ("hot", "cold"). Words that
+    occur twice in the edited sentence are ignored. A negation passes if the other sentence contains the
+    negated verb. If the verb is an auxiliary, or if "not" or "no" is added or removed, the next content word
+    is used instead ("is not *sleeping*", "no *dogs*").
 
-    If the gold label is known by name, the test is sharper. In an entailment the new word does not
-    count, and every replacement in the hypothesis passes, because the premise does not imply the
-    opposite of its implications. In a contradiction only the new word counts.
+    The test is more precise if the name of the gold label is known. For an entailment, only the old word is
+    used, and every replacement in the hypothesis passes, because the premise does not imply the opposite of
+    what it entails. For a contradiction, only the new word is used.
 
-    The test uses no model and is the same for inference and paraphrase. It can be wrong: an edit that
-    passes may keep its label, and one that fails may change it. Every edit of a single sentence passes,
-    because it has no other sentence to compare with.
+    The test does not use a model and is the same for inference and paraphrase tasks. It can be wrong: an edit
+    that passes may keep the label, and an edit that fails may change it. Every edit of a single sentence
+    passes, because there is no other sentence to compare with.
 
     Args:
-        synonyms: A table of synonyms, a mapping or a table's path. If `None`, the bundled
+        synonyms: A table of synonyms, a mapping, or the path of a table. If `None`, use the bundled
             WordNet synonyms.
 
     Raises:
@@ -75,8 +75,8 @@ class LabelValidity:
     asks_judge = False
 
     def __init__(self, synonyms: TableSource | None = None):
-        # As a table, because `describe` needs the fingerprint.
-        # Not the default synonyms, because hashes of earlier runs hold the fingerprint of these.
+        # Convert to a table, because `describe` needs the fingerprint. Use WordNet instead of the default
+        # synonyms, because the hashes of earlier runs include the fingerprint of the WordNet table.
         self.synonyms = as_synonyms("wordnet" if synonyms is None else synonyms)
         self._function_words = stopwords("nltk") | AUXILIARIES
         self._words = Memo(_strip_token)
@@ -89,17 +89,17 @@ class LabelValidity:
         Args:
             texts: The input before the edit.
             edit: A candidate of an obstinate perturbation for this input.
-            label: Name of the input's label. If `None`, unknown.
+            label: Name of the input's label, or `None` if it is unknown.
         """
         return self.passing(texts, [edit], label)[0]
 
     def passing(self, texts: Texts, edits: Sequence[Edit], label: str | None = None) -> list[bool]:
-        """Run `changes_label` on several edits of one input, faster than one by one."""
+        """Run `changes_label` on several edits of one input. This is faster than separate calls."""
         if len(texts) == 1:
             return [True] * len(edits)
         changes = []
         for edit in edits:
-            # A negation replaces "goes" by "doesn't go": only the differing words count.
+            # A negation replaces "goes" with "doesn't go". Only compare the words that differ.
             start, old, new = _find_change(
                 self._split(edit.original), self._split(edit.replacement)
             )
@@ -107,15 +107,15 @@ class LabelValidity:
         return self._test(texts, changes, label)
 
     def changes_label_of(self, texts: Texts, perturbed: Texts, label: str | None = None) -> bool:
-        """Return whether a drawn version is likely to have another label.
+        """Return whether a drawn version is likely to have a different label.
 
         Args:
             texts: The input.
             perturbed: The same input with changed words in one or more sentences.
-            label: As in `changes_label`.
+            label: See `changes_label`.
 
         Raises:
-            HfBatError: If the two have different numbers of sentences.
+            HfBatError: If `texts` and `perturbed` have different numbers of sentences.
         """
         if len(texts) != len(perturbed):
             raise HfBatError(f"{len(texts)} sentences were perturbed to {len(perturbed)}")
@@ -129,7 +129,7 @@ class LabelValidity:
         return any(self._test(texts, changes, label))
 
     def prepare(self, items: Sequence[JudgedEdits]) -> None:
-        """Judge the edits of several inputs together; see `JudgedValidity`. The rule needs no such call."""
+        """Judge the edits of several inputs together; see `JudgedValidity`. Not needed for this rule."""
 
     def list_forms(self, text: str) -> frozenset[str]:
         """Return the words of a text and their base forms.
@@ -145,7 +145,7 @@ class LabelValidity:
         return self._near[word]
 
     def describe(self) -> dict[str, object]:
-        """Return every choice that changes which edits pass, ready for JSON."""
+        """Return all settings that affect which edits pass, in a JSON-serializable form."""
         return {"filter": "label_validity", "version": 2, "synonyms": self.synonyms.fingerprint}
 
     def _test(self, texts: Texts, changes: Sequence[_Change], label: str | None) -> list[bool]:
@@ -168,10 +168,10 @@ class LabelValidity:
         label = (label or "").lower()
         if label == "entailment" and sentence == 1:
             return True
-        # A wrong premise undoes an entailment, the new word undoes a contradiction; with another
-        # label, or an unknown one, either word may.
+        # Replacing the old word can undo an entailment, and the new word can undo a contradiction. For
+        # other or unknown labels, either word may change the label.
         deciding = {"entailment": old, "contradiction": new}.get(label, [*old, *new])
-        # A word that its sentence has twice still says the same.
+        # If a word occurs twice in the sentence, the other occurrence still states the same.
         staying = {form for word in (*words[:start], *words[end:]) for form in self._forms[word]}
         return any(
             not other_forms.isdisjoint(self._near[word]) and staying.isdisjoint(self._forms[word])
@@ -179,7 +179,7 @@ class LabelValidity:
         )
 
     def _split(self, text: str) -> list[str]:
-        """Return the normalized words of a text without marks; a token of marks is empty."""
+        """Return the normalized words of a text without marks. A token that only has marks is empty."""
         return [self._words[token] for token in text.split()]
 
     def _select_content(self, words: Sequence[str]) -> list[str]:
@@ -187,7 +187,7 @@ class LabelValidity:
         return [word for word in words if word and word not in skipped and not is_negative(word)]
 
     def _find_near(self, word: str) -> frozenset[str]:
-        """Return the forms of a word, and of the synonyms of each form."""
+        """Return the forms of a word and the forms of its synonyms."""
         forms = self._forms[word]
         synonyms = (other for form in forms for other in self.synonyms.get(form, ()))
         return forms.union(*(self._forms[other] for other in synonyms))
@@ -196,7 +196,7 @@ class LabelValidity:
 class FilteredPerturbation(Perturbation):
     """An obstinate perturbation without the edits that are likely to keep the label.
 
-    It has the name and the kind of the inner perturbation, and draws in the same way.
+    It has the same name and kind as the inner perturbation, and it draws in the same way.
 
     Args:
         perturbation: An obstinate perturbation.
@@ -231,7 +231,7 @@ class FilteredPerturbation(Perturbation):
         self.name, self.kind = perturbation.name, perturbation.kind
 
     def candidates(self, texts: Texts, label: str | None = None) -> list[Edit]:
-        """List the edits that pass; `label` is the name of the input's label, if it is known."""
+        """List the edits that pass. `label` is the name of the input's label, or `None` if unknown."""
         edits = self.perturbation.candidates(texts)
         return list(compress(edits, self.validity.passing(texts, edits, label)))
 
@@ -240,7 +240,7 @@ class FilteredPerturbation(Perturbation):
         return self
 
     def list_unfiltered(self, texts: Texts) -> tuple[Texts, list[Edit]]:
-        """Return an input as the filter reads it, and all its edits."""
+        """Return the input that the filter uses, and all its edits."""
         return texts, self.perturbation.candidates(texts)
 
     def sample_for_label(
@@ -257,9 +257,9 @@ class FilteredPerturbation(Perturbation):
 
 
 class PreferringPerturbation(FilteredPerturbation):
-    """An obstinate perturbation that draws from the edits that pass, or from all if none passes.
+    """An obstinate perturbation that prefers the edits that pass. It draws from all edits if none pass.
 
-    It has the candidates of the inner perturbation: only the draws differ.
+    It has the same candidates as the inner perturbation. Only the draws are different.
 
     Args:
         perturbation: An obstinate perturbation.
@@ -295,8 +295,8 @@ class PreferringPerturbation(FilteredPerturbation):
 
 
 def get_inference_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a task's labels if it is an inference task, else an empty tuple."""
-    # "entailment" is not enough: in QNLI it is about a question, not about a premise.
+    """Return the names of a task's labels, or an empty tuple if it is not an inference task."""
+    # Checking for "entailment" is not enough, because QNLI uses it for questions, not for premises.
     known = {"contradiction", "neutral"} & {str(name).lower() for name in names}
     return tuple(names) if known else ()
 
@@ -306,7 +306,7 @@ def _strip_token(token: str) -> str:
 
 
 def _find_forms(word: str) -> frozenset[str]:
-    """Return a word with its base forms, of every part of speech."""
+    """Return a word with its base forms for every part of speech."""
     # "the dog's" mentions the dog.
     word = word.removesuffix("'s")
     if not word:
@@ -319,12 +319,12 @@ def _find_forms(word: str) -> frozenset[str]:
 
 
 def _find_change(before: list[str], after: list[str]) -> tuple[int, list[str], list[str]]:
-    """Return where two sentences begin to differ, and the words of each up to their common end."""
+    """Return the index of the first difference between two sentences, and the differing words of each."""
     shortest = min(len(before), len(after))
     start = 0
     while start < shortest and before[start] == after[start]:
         start += 1
-    # "a young man", "an old man": the article follows its word and says nothing.
+    # "a young man", "an old man": ignore the article, because it depends on the next word.
     pair = {*before[start : start + 1], *after[start : start + 1]}
     if pair == {"a", "an"} and start + 1 < shortest and before[start + 1] != after[start + 1]:
         start += 1

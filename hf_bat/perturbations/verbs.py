@@ -1,7 +1,7 @@
-"""Verbs of a sentence and their forms (Penn tags: VB VBD VBG VBN VBP VBZ MD).
+"""Find the verbs in a sentence and their forms (Penn tags: VB VBD VBG VBN VBP VBZ MD).
 
-There are two taggers: `tag_with_rules`, the bundled WordNet with its tag counts and a few rules of
-context, and `tag_with_nltk`, NLTK's averaged perceptron. Auxiliaries are a closed list for both.
+There are two taggers. `tag_with_rules` uses the bundled WordNet with its tag counts and a few context rules.
+`tag_with_nltk` uses NLTK's averaged perceptron. Both use the same fixed list of auxiliaries.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUBJECTS = _set("i you he she it we they there this that these those who someone
 QUESTION_WORDS = _set("what why how when where who which whom")
 _NEGATIVES = _set("not never n't cannot")
 _PLURAL_SUBJECTS = _set("i you we they who people")
-# These begin or continue a noun phrase, so that the next word is not a finite verb.
+# These words begin or continue a noun phrase, so the next word is not a finite verb.
 _OPENERS = _set(
     "a an the this that these those my your his her its our their some any no every each all both "
     "another one two three four five six seven eight nine ten many several few more most other "
@@ -39,7 +39,7 @@ _OPENERS = _set(
     "against about after before around across along down off up out inside outside beneath above "
     "below towards toward without within upon among per than"
 )
-# These open a clause, which may have another finite verb.
+# These words begin a clause, which may have another finite verb.
 _JOINTS = _set(
     "and or but nor so because while when where if that which who what why how whom as until since "
     "although though whether then"
@@ -47,7 +47,7 @@ _JOINTS = _set(
 _DETERMINERS = _set(
     "a an the my your his her its our their some any no every each another this that"
 )
-# Irregular forms that are only participles; WordNet's exceptions do not separate them from past forms.
+# Irregular forms that are only participles. WordNet's exceptions do not separate them from past forms.
 _PARTICIPLES = _set(
     "beaten become begun bitten blown broken chosen done drawn driven drunk eaten fallen flown forgotten "
     "forgiven frozen given gone gotten grown hidden known mistaken proven ridden risen rung seen sewn "
@@ -55,17 +55,17 @@ _PARTICIPLES = _set(
     "written"
 )
 _SAME_PARTICIPLES = _set("become come run overcome")
-# After these words 's is "is" or "has"; after others it is a possessive.
+# After these words, 's means "is" or "has". After other words, it is a possessive.
 HOSTS = _set("he she it that there here who what where how everyone someone somebody everybody let")
-# Ending -> the kind of auxiliary that it is.
+# Maps an ending to its kind of auxiliary.
 CLITICS = {"'m": "be", "'re": "be", "'ve": "have", "'ll": "modal", "'d": "modal", "'s": "have"}
-# The first tokens of "can't", "won't" and "shan't" in text that is split into words: "ca n't".
+# The first tokens of "can't", "won't" and "shan't" in text that is already split into words ("ca n't").
 SPLIT_MODALS = {"ca": "can", "wo": "will", "sha": "shall"}
 _UNCHANGED = _set("bet burst cast cost cut hit hurt let put quit read set shut split spread")
-# Least share of verb uses for a word to pass as a verb: at the start of a sentence, in a place where
-# it may be one, and right after a subject.
+# Minimum share of verb uses to tag a word as a verb: at the start of a sentence, in a position that allows a
+# verb, and right after a subject.
 _SURE, _LIKELY, _POSSIBLE = 0.9, 0.5, 0.25
-# Negative form without its apostrophe, or irregular -> auxiliary.
+# Maps negative forms that are irregular or lack the apostrophe to their auxiliary.
 _NEGATIVE_FORMS = {
     **{
         auxiliary + "nt": auxiliary
@@ -82,12 +82,12 @@ _NEGATIVE_FORMS = {
 
 
 def is_negative(word: str) -> bool:
-    """Return whether a normalized word negates the verb beside it: not, never, cannot, isn't, dont."""
+    """Return whether a normalized word negates a verb: not, never, cannot, isn't, dont."""
     return word in _NEGATIVES or word.endswith("n't") or word in _NEGATIVE_FORMS
 
 
 def find_clitic(words: Sequence[str], tokens: Sequence[Token], i: int) -> str | None:
-    """Return the auxiliary that ends word `i`, or is all of it ("she 's"): 'm, 're, 've, 'll, 'd or 's.
+    """Return the clitic ('m, 're, 've, 'll, 'd or 's) of word `i`, which may be a separate token ("she 's").
 
     Example:
         >>> from hf_bat.perturbations.base import split_marks
@@ -101,7 +101,7 @@ def find_clitic(words: Sequence[str], tokens: Sequence[Token], i: int) -> str | 
     """
     host, mark, ending = words[i].rpartition("'")
     if not mark and tokens[i][0] in ("'", "\u2019") and i and not tokens[i - 1][2]:
-        # A separate token's apostrophe is a mark before its word.
+        # In a separate token, the apostrophe is a mark before the word.
         host, ending = words[i - 1], words[i]
     clitic = f"'{ending}"
     if not host or clitic not in CLITICS or (clitic == "'s" and host not in HOSTS):
@@ -128,14 +128,14 @@ def get_verb_lemma(word: str) -> str | None:
         for base in wordnet.exceptions["v"].get(word, ())
         if base != word and wordnet.senses(base, "v")
     ]
-    # "saw" is also a base form, but far more often the past of "see".
+    # "saw" is also a base form, but it is used far more often as the past of "see".
     if irregular and _count_uses(irregular[0], "v") >= _count_uses(word, "v"):
         return irregular[0]
     return next(iter(wordnet.morphy(word, "v")), None)
 
 
 def is_adverb(word: str) -> bool:
-    """Return whether a normalized word is an adverb rather than anything else."""
+    """Return whether a normalized word is most likely an adverb."""
     return word not in _NEGATIVES and word not in _OPENERS and _read(word)[:2] == ("", "r")
 
 
@@ -150,7 +150,7 @@ def _list_participle_lemmas() -> frozenset[str | None]:
 
 @lru_cache(maxsize=100_000)
 def _read(word: str) -> tuple[str, str, float]:
-    """Return the readings of an open-class word: (verb form or "", other class, share of verb uses)."""
+    """Return (verb form or "", most likely other class, share of verb uses) for an open-class word."""
     wordnet = load_wordnet()
     counts = {
         pos: max((_count_uses(lemma, pos) for lemma in wordnet.morphy(word, pos)), default=-1)
@@ -160,9 +160,9 @@ def _read(word: str) -> tuple[str, str, float]:
     lemma = get_verb_lemma(word)
     if lemma is None:
         return "", other, 0.0
-    # -1 marks a part of speech that the word cannot be.
+    # A count of -1 marks a part of speech that is not possible for the word.
     verb, rest = _count_uses(lemma, "v"), sum(max(count, 0) for count in counts.values())
-    # Smoothed, because many words were never tagged.
+    # Add 0.1 for smoothing, because many words were never tagged.
     share = 1.0 if max(counts.values()) < 0 else (verb + 0.1) / (verb + rest + 0.2)
     if word == lemma:
         form = "base"
@@ -180,10 +180,10 @@ def _is_plural(word: str) -> bool:
 
 
 def tag_with_rules(tokens: Sequence[Token]) -> Tags:
-    """Return the verb tag of each token, `None` if it is not a verb, by WordNet and the words on its left.
+    """Return the verb tag of each token, or `None` for other words, using WordNet and the words before it.
 
-    A noun that can be a verb ("dog", "man", "walks") is a verb only if the sentence expects one:
-    after "to", after a modal or a form of "do", or after a subject that has no finite verb yet.
+    A noun that can be a verb ("dog", "man", "walks") is only tagged as a verb if the sentence requires one:
+    after "to", after a modal or a form of "do", or after a subject without a finite verb.
 
     Example:
         >>> from hf_bat.perturbations.base import split_marks
@@ -208,25 +208,28 @@ def tag_with_rules(tokens: Sequence[Token]) -> Tags:
 
 
 class _Clause:
-    """The state of a clause: the class of its last word, whether it has its finite verb, and whether a
-    modal or a form of "do" still waits for its base form."""
+    """The state of a clause while its words are tagged.
+
+    It stores the class of the last word, whether there is a finite verb, and whether a modal or a form of
+    "do" is missing its base form.
+    """
 
     def __init__(self) -> None:
         self.last, self.previous, self.last_tag = "start", "", ""
         self.end()
 
     def end(self) -> None:
-        """Note a punctuation mark: the next words may have another finite verb."""
+        """Process a punctuation mark. The next words may have another finite verb."""
         self.finite = self.waiting = self.plural = False
 
     def read_clitic(self, word: str, clitic: str) -> None:
-        """Note a word that ends in an auxiliary: "she's" is a subject with its finite verb."""
+        """Process a word that ends in an auxiliary. "she's" is a subject with a finite verb."""
         self.last, self.previous = CLITICS.get(clitic, "modal"), word
         self.finite, self.waiting, self.plural = True, self.last == "modal", False
 
     def read(self, word: str, following: str) -> str | None:
-        """Return the verb tag of the next word, and note the word."""
-        # "isn't" is read as "is"; its tag is dropped at the end, because it is negated already.
+        """Process the next word and return its verb tag."""
+        # Treat "isn't" as "is". Its tag is dropped at the end, because it is already negated.
         tag, kind = self._decide(get_auxiliary(word), following)
         if kind == "subject" and not self.waiting:
             self.finite = self.plural = False
@@ -237,10 +240,10 @@ class _Clause:
             self.finite = True
         if tag == "VB":
             self.waiting = False
-        # "Do dogs like walks?": the base form comes after the subject.
+        # "Do dogs like walks?": the base form follows the subject.
         if kind in ("do", "modal"):
             self.waiting = True
-        # "is slowly walking": adverbs and "not" do not separate a verb from its helper.
+        # "is slowly walking": skip adverbs and "not" between an auxiliary and its verb.
         if kind != "adverb":
             self.last, self.previous = kind, word
         if tag and tag != "MD":
@@ -248,7 +251,7 @@ class _Clause:
         return None if tag and is_negative(word) else tag
 
     def _decide(self, word: str, following: str) -> tuple[str | None, str]:
-        """Return the verb tag of a word and its class."""
+        """Return the verb tag and the class of a word."""
         if not word:
             return None, "start"
         if is_negative(word):
@@ -287,18 +290,18 @@ class _Clause:
             if in_phrase:
                 return None
             if get_verb_lemma(word) in _list_participle_lemmas() and word not in _PARTICIPLES:
-                return "VBD"  # "went", "rose": never a participle
+                return "VBD"  # "went" and "rose" are never participles
             # "a ball thrown by him", "has walked", "was seen"
             if word in _PARTICIPLES or self.last in ("have", "be") or following == "by":
                 return "VBN"
-            # "Dressed in red, ..." and "a man is a boy dressed in red": no second finite verb.
+            # "Dressed in red, ..." and "a man is a boy dressed in red": this cannot be a finite verb.
             if self.last == "start" or self.finite and not coordinated:
                 return "VBN"
             return "VBD" if share >= _POSSIBLE else None
         if form == "s":
             if not in_phrase and (share == 1.0 or (self.last == "start" and share >= _SURE)):
                 return "VBZ"
-            # "dogs" is a verb only after a subject that waits for one.
+            # "dogs" is only a verb after a subject without a verb.
             ready = after_subject or (coordinated and self.last_tag == "VBZ")
             enough = _POSSIBLE if self.last == "subject" else _LIKELY
             return "VBZ" if ready and share >= enough else None
@@ -307,7 +310,7 @@ class _Clause:
         if self.last == "have" and (word in _UNCHANGED or word in _SAME_PARTICIPLES):
             return "VBN"
         if word == "like" and not self.waiting and self.last not in ("to", "subject"):
-            return None  # elsewhere usually a preposition
+            return None  # usually a preposition here
         if self.last == "to":
             return "VB" if share >= _LIKELY else None
         if self.waiting and self.last in ("noun", "subject"):
@@ -316,18 +319,18 @@ class _Clause:
             return self.last_tag
         if not after_subject or share < _LIKELY:
             return None
-        # "men walk" but not "man walk", which is a compound noun.
+        # "men walk" has a verb, but "man walk" is a compound noun.
         if self.plural or self.previous in _PLURAL_SUBJECTS:
             return "VBP"
         if self.last == "noun" and _is_plural(self.previous):
             return "VBP"
-        # After a singular subject only a past form that equals its base form is possible: "he put it".
+        # After a singular subject, only past forms that equal the base form are possible: "he put it".
         return "VBD" if word in _UNCHANGED else None
 
 
 def tag_with_nltk(tokens: Sequence[Token]) -> Tags:
-    """Return the verb tag of each token, `None` if it is not a verb, by NLTK's averaged perceptron."""
-    # Marks are separate tokens, as in the tagger's training text.
+    """Return the verb tag of each token, or `None` for other words, using NLTK's averaged perceptron."""
+    # Split marks into separate tokens, as in the tagger's training data.
     parts = [
         [*before, *_split_clitics(word.replace("\u2019", "'")), *after]
         for before, word, after in tokens
@@ -344,7 +347,7 @@ def tag_with_nltk(tokens: Sequence[Token]) -> Tags:
 
 @cache
 def load_nltk_tagger() -> Any:
-    """Load NLTK's averaged perceptron tagger, once per process.
+    """Load NLTK's averaged perceptron tagger once per process.
 
     Raises:
         HfBatError: If NLTK or the tagger's data is not installed.
@@ -360,7 +363,7 @@ def load_nltk_tagger() -> Any:
 
 
 def _split_clitics(word: str) -> Iterator[str]:
-    """Split a word as the tagger's training text does: "doesn't" into "does" and "n't"."""
+    """Split a word as in the tagger's training data: "doesn't" into "does" and "n't"."""
     lower = word.lower()
     for ending in ("n't", "'s", "'m", "'re", "'ve", "'ll", "'d"):
         if lower.endswith(ending) and len(word) > len(ending):
