@@ -1,10 +1,10 @@
 """Attacks: how often a classifier is fickle and how often it is obstinate.
 
-Recipes, goals and constraints say which edits are tried; the engine asks the model about many rows at once;
-the report counts.
+Recipes, goals and constraints define which edits are tried. The engine queries the model for many rows at
+once, and the report counts the outcomes.
 """
 
-# ruff: noqa: F401 (the imports are for type checkers; at run time names are loaded when first used)
+# ruff: noqa: F401 (the imports are for type checkers; at run time, names are loaded when first used)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hf_bat.attack.runner import Attack
     from hf_bat.attack.similarity import SentenceEncoder, SentenceSimilarity
 
-# Module -> the public names that it defines.
+# Maps each module to its public names.
 _HOMES = {
     "constraints": [
         "Constraint",
@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value  # so that it is looked up once
+            globals()[name] = value  # look it up only once
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

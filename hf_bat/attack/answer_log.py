@@ -1,7 +1,8 @@
-"""The answers of a model during an attack, in a file beside the rows file until the attack has ended.
+"""Log a model's answers during an attack, in a file next to the rows file.
 
-A row is written when its search has ended, and many rows are searched at once. With the answers, an attack
-that was killed asks only the questions of its last batch again.
+A row is only written when its search ends, and many rows are searched at once. With the logged answers, an
+attack that was killed only has to repeat the queries of its last batch. The file is deleted when the attack
+ends.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ _DIGEST = 16  # bytes
 class AnswerLog:
     """Answers by the model's key, appended to a file batch by batch.
 
-    The file has a line of JSON with the model's identity and the number of labels, and then a record for
-    each answer: a hash of the key and the probabilities as float64.
+    The first line of the file is JSON with the model's identity and the number of labels. It is followed by
+    one record per answer: a hash of the key and the probabilities as float64.
 
     Args:
         path: The file of this process.
-        others: Files that an earlier run left; those of the same model are read.
-        identity: The model's, and whatever else its answers depend on.
+        others: Files from earlier runs. Files of other models are ignored.
+        identity: Identity of the model, including everything else that affects its answers.
 
     Raises:
-        HfBatError: The file cannot be written.
+        HfBatError: If the file cannot be written.
     """
 
     def __init__(self, path: Path, others: Iterable[Path], identity: str):
@@ -40,7 +41,7 @@ class AnswerLog:
         self._stream: BinaryIO | None = None
         for other in sorted({*others, path}):
             self._read(other)
-        # Now, because a file that cannot be written must not cost a question.
+        # Fail now if the file cannot be written, before any query is made.
         with explain_write(path), open(path, "ab"):
             pass
 
@@ -50,28 +51,28 @@ class AnswerLog:
             about = parse_json(head)
             identity, labels = about["identity"], int(about["labels"])
         except (OSError, ValueError, KeyError, TypeError):
-            return  # missing, or its first line was cut short
+            return  # the file is missing or its first line is incomplete
         if identity != self.identity or labels < 1:
             return
         shape = np.dtype([("key", f"V{_DIGEST}"), ("answer", "<f8", (labels,))])
-        # The last record may be cut short.
+        # The last record may be incomplete.
         whole = records[: len(records) // shape.itemsize * shape.itemsize]
         for record in np.frombuffer(whole, shape):
             self._known[bytes(record["key"])] = record["answer"].astype(np.float64)
 
     def find(self, key: Hashable) -> np.ndarray | None:
-        """Return the answer to an input if an earlier run was given it."""
+        """Return the answer for an input from an earlier run, or `None`."""
         return self._known.get(_hash_key(key)) if self._known else None
 
     def add(self, keys: Sequence[Hashable], answers: np.ndarray) -> None:
-        """Write the answers to a batch of inputs, (n, labels)."""
+        """Write the answers for a batch of inputs, with shape (n, labels)."""
         if self._stream is None:
             about = json.dumps({"identity": self.identity, "labels": answers.shape[1]}).encode()
             kept = [key + _pack(answer) for key, answer in self._known.items()]
             write_atomically(self.path, b"".join([about, b"\n", *kept]))
-            # Without a buffer, so that a kill loses nothing that was written.
+            # Do not buffer, so a kill does not lose any answers.
             self._stream = open(self.path, "ab", buffering=0)  # noqa: SIM115
-        # A question that failed is asked again.
+        # Skip failed queries, because they will be retried.
         records = b"".join(
             _hash_key(key) + _pack(answer)
             for key, answer in zip(keys, answers, strict=True)
@@ -79,7 +80,7 @@ class AnswerLog:
         )
         with explain_write(self.path):
             written = self._stream.write(records)
-            if written < len(records):  # the disk is full, which the next try says
+            if written < len(records):  # the disk is full, so the next call raises an error
                 self._stream.write(records[written:])
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""Answers of a model to inputs, as rows of probabilities, and how the answers of functions are read.
+"""Answers of a model, as rows of probabilities, and parsing of the answers of functions.
 
-A model that declines to answer (a language model that refuses) *abstains*: its row is all zeros. A question
-that got no answer (the endpoint failed for good) has a row of NaN. Neither is a prediction.
+A model *abstains* if it declines to answer, such as a language model that refuses. The row of an abstention
+is all zeros. A query without an answer (the endpoint failed permanently) has a row of NaN. Neither is a
+prediction.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ import numpy as np
 from hf_bat.errors import HfBatError
 from hf_bat.labels import find_name
 
-# Reasons of rows without a prediction.
+# Reasons why a row has no prediction.
 ABSTAINED, NO_ANSWER = "abstained", "no answer"
-# Words before a label that turn it around.
+# Words before a label that negate it.
 _NEGATIONS = re.compile(
     r"(?:\b(?:no|not|never|neither|nor|without|isn|cannot)\b|n['\u2019]t)\W+(?:an?\W+)?$"
 )
 
 
 def make_abstention(labels: int) -> np.ndarray:
-    """Return the row of a model with this many labels that abstains."""
+    """Return the row for an abstention, given the number of labels."""
     return np.zeros(labels)
 
 
 def make_failure(labels: int) -> np.ndarray:
-    """Return the row of a question without an answer."""
+    """Return the row for a query without an answer, given the number of labels."""
     return np.full(labels, np.nan)
 
 
@@ -41,37 +42,40 @@ def find_answered(probabilities: np.ndarray) -> np.ndarray:
         >>> find_answered(np.stack([[0.3, 0.7], make_abstention(2), make_failure(2)])).tolist()
         [True, False, False]
     """
-    # NaN is not above anything.
+    # This comparison is always false for NaN.
     return probabilities.sum(axis=1) > 0.5
 
 
 def find_failed(probabilities: np.ndarray) -> np.ndarray:
-    """Return which of (n, labels) answers are missing because the question failed."""
+    """Return which of (n, labels) answers are missing because the query failed."""
     return np.isnan(probabilities).any(axis=1)
 
 
 def explain_missing(answer: np.ndarray) -> str | None:
-    """Return why an answer, (labels,), is not a prediction: "abstained", "no answer", or `None` if it is."""
+    """Return why a (labels,) answer is not a prediction ("abstained" or "no answer").
+
+    Return `None` if it is a prediction.
+    """
     if find_answered(answer[None])[0]:
         return None
     return NO_ANSWER if find_failed(answer[None])[0] else ABSTAINED
 
 
 def read_answer(answer: Any, names: Sequence[str]) -> np.ndarray | None:
-    """Read what a function answered to one input.
+    """Parse a function's answer for one input.
 
     Args:
-        answer: Probabilities of the labels in their order; a mapping of label names to probabilities or
-            log-probabilities, or a list of `{"label": ..., "score": ...}` as a pipeline returns; a text with
-            the name of a label; the number of a label; `None` for a refusal.
-        names: Names of the labels in their order; may be empty for probabilities.
+        answer: One of the following: probabilities in the order of the labels; a mapping from label names to
+            probabilities or log-probabilities; a list of `{"label": ..., "score": ...}` as returned by a
+            pipeline; a text with the name of a label; the number of a label; or `None` for a refusal.
+        names: Label names in order. They may be empty if `answer` contains probabilities.
 
     Returns:
-        (labels,) probabilities, or `None` if the model abstained: `None` itself, or a text that names no
-        label or several.
+        (labels,) probabilities, or `None` if the model abstained. A text that does not name exactly one
+        label is also an abstention.
 
     Raises:
-        HfBatError: The answer is of another kind, or names an unknown label.
+        HfBatError: If the answer has another type or names an unknown label.
 
     Example:
         >>> names = ("entailment", "not_entailment")
@@ -130,7 +134,7 @@ def _one_hot(label: int, labels: int) -> np.ndarray:
 
 
 def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
-    """Read a mapping of label names to probabilities (sum 1) or to log-probabilities (all at most 0)."""
+    """Parse a mapping from label names to probabilities (sum 1) or log-probabilities (all at most 0)."""
     values: dict[int, list[float]] = {}
     for name, score in scores.items():
         label = find_name(str(name).strip(), names, "the model's answer")
@@ -144,12 +148,12 @@ def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
             raise _reject(scores) from error
     given = [score for group in values.values() for score in group]
     answer = np.zeros(len(names))
-    # Probabilities are never negative. A label of probability 1 has the logarithm 0.
+    # Probabilities are never negative. A label with probability 1 has a log-probability of 0.
     if given and max(given) <= 0:
         top = max(given)
         for label, group in values.items():
             answer[label] = math.fsum(math.exp(score - top) for score in group)
-        # The rest of the probability went to other tokens than labels.
+        # The rest of the probability belongs to tokens that are not labels.
         return answer / answer.sum()
     for label, group in values.items():
         answer[label] = math.fsum(group)
@@ -157,10 +161,10 @@ def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
 
 
 def find_label_word(text: str, names: Sequence[str]) -> int | None:
-    """Return the only label that a text names, or `None`.
+    """Return the label that a text names, or `None` if it does not name exactly one label.
 
-    The text may be the label's name (case, `-`, `_` and spaces do not matter) or a sentence with it. A text
-    with two labels, or with "not" before the label, names none.
+    The text may be the name of the label (ignoring case, `-`, `_` and spaces) or a sentence that contains
+    it. `None` is also returned if there is a "not" before the label.
 
     Example:
         >>> names = ("negative", "positive")
@@ -171,7 +175,7 @@ def find_label_word(text: str, names: Sequence[str]) -> int | None:
     if label is not None:
         return label
     rest, found = text.casefold(), set()
-    # Longer names first, because "not equivalent" holds "equivalent".
+    # Search longer names first, because "not equivalent" contains "equivalent".
     for number in sorted(range(len(names)), key=lambda i: -len(names[i])):
         words = [re.escape(word) for word in re.split(r"[\s_-]+", names[number].casefold().strip())]
         pattern = re.compile(rf"(?<!\w){'[-_ ]+'.join(words)}(?!\w)")

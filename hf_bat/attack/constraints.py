@@ -1,7 +1,7 @@
-"""Constraints: which edits an attack may make, given the state of an input in the middle of an attack.
+"""Constraints, which decide whether an attack may make an edit, given the current state of the input.
 
-A recipe holds any number of constraints. Most are decided from the words before the model is asked;
-`SentenceSimilarity` needs an encoder, which the engine runs for many rows together.
+A recipe can have any number of constraints. Most constraints only need the words, and are checked before the
+model is queried. `SentenceSimilarity` needs an encoder, which the engine runs for many rows together.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from hf_bat.perturbations.base import Edit, Texts
 from hf_bat.perturbations.verbs import load_nltk_tagger
 from hf_bat.text import detach_punctuation
 
-Place = tuple[int, int]  # (sentence, white-space token)
+Place = tuple[int, int]  # (sentence, whitespace token)
 
 
 @dataclass(frozen=True)
 class State:
-    """A text on the way from the original to the adversarial one.
+    """The state of an input during an attack.
 
     Args:
         texts: The texts as edited so far.
-        edits: The edits so far, first to last.
-        origin: For each sentence the index of each white-space token in the original, `None` if an edit has
-            put it there. An edit may insert or remove tokens.
+        edits: The edits so far, in order.
+        origin: Index of each whitespace token in the original, for each sentence. It is `None` for tokens
+            that an edit replaced or inserted. An edit may insert or remove tokens.
     """
 
     texts: Texts
@@ -46,7 +46,7 @@ class State:
         return cls(texts, (), tuple(tuple(range(len(text.split()))) for text in texts))
 
     def after(self, edit: Edit) -> State:
-        """Return the state after one more edit.
+        """Return the state after an additional edit.
 
         Example:
             >>> edit = Edit(0, 1, "goes", "doesn't go", ("He doesn't go home.",))
@@ -55,7 +55,7 @@ class State:
         """
         before = self.origin[edit.sentence]
         grown = len(edit.texts[edit.sentence].split()) - len(before)
-        # An edit replaces its token by several, one or none, and may remove more than its own.
+        # An edit can replace its token with any number of tokens, and can also remove other tokens.
         new = max(0, 1 + grown)
         moved = (*before[: edit.position], *[None] * new, *before[edit.position + 1 :])
         length = len(before) + grown
@@ -64,7 +64,7 @@ class State:
         return State(edit.texts, (*self.edits, edit), origin)
 
     def find(self, place: Place) -> Place | None:
-        """Find where a token of the original is now; `None` if it has been edited."""
+        """Return the current place of a token of the original, or `None` if it has been edited."""
         sentence, position = place
         try:
             return sentence, self.origin[sentence].index(position)
@@ -72,17 +72,17 @@ class State:
             return None
 
     def is_edited(self, sentence: int, position: int) -> bool:
-        """Return whether an edit has put the token there."""
+        """Return whether the token was replaced or inserted by an edit."""
         return self.origin[sentence][position] is None
 
     @property
     def words_edited(self) -> int:
-        """Number of tokens that edits have put there."""
+        """Number of tokens that were replaced or inserted by edits."""
         return sum(token is None for sentence in self.origin for token in sentence)
 
 
 class Constraint(ABC):
-    """A rule for edits. By default it allows everything.
+    """A rule for edits. The default implementation allows everything.
 
     Attributes:
         encoder: The `SentenceEncoder` that the rule uses, or `None`.
@@ -106,8 +106,8 @@ class Constraint(ABC):
         Args:
             state: The input as edited so far.
             sentence: Index of the sentence.
-            position: Index of the white-space token.
-            word: The word there, without its trailing mark.
+            position: Index of the whitespace token.
+            word: The word at this position, without its trailing mark.
         """
         return True
 
@@ -124,33 +124,34 @@ class Constraint(ABC):
     def measure(
         self, start: State, state: State, edits: Sequence[Edit]
     ) -> Generator[Any, Any, tuple[np.ndarray, np.ndarray] | None]:
-        """Judge edits with the help of a model, which the engine runs for the rows of an attack together.
+        """Check edits with a model, which the engine runs for many rows together.
 
         Args:
             start: The original input.
             state: The input before the edits.
-            edits: The n edits that `allows` allows.
+            edits: The n edits that `allows` has accepted.
 
         Yields:
             Requests to the engine; see `hf_bat.attack.engine`.
 
         Returns:
-            Which edits are allowed, (n,) booleans, and their similarities, (n,); `None` (default) to allow
-            all of them.
+            (n,) booleans that are true for allowed edits, and the (n,) similarities of the edits. `None`
+            (default) allows all edits.
         """
         return None
         yield
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Return every choice that changes an answer, ready for JSON."""
+        """Return all settings that affect the results, in a JSON-serializable form."""
 
 
 class StopWords(Constraint):
-    """Keeps the words of a list, in any case.
+    """Does not allow edits of the words in a list, ignoring case.
 
     Args:
-        words: "nltk" (list of the antonym attack), "textfooler" (list of the synonym attack), or words.
+        words: "nltk" (list of the antonym attack), "textfooler" (list of the synonym attack), or your own
+            words.
 
     Example:
         >>> StopWords("nltk").allows_word(State.of(("The dog.",)), 0, 0, "The")
@@ -169,7 +170,7 @@ class StopWords(Constraint):
 
 
 class NoRepeat(Constraint):
-    """Never edits a word twice.
+    """Does not allow a word to be edited twice.
 
     Example:
         >>> state = State.of(("A hot day.",)).after(Edit(0, 1, "hot", "warm", ("A warm day.",)))
@@ -185,14 +186,16 @@ class NoRepeat(Constraint):
 
 
 class MaxWords(Constraint):
-    """Bounds the number of edited words: by a number, by a share of the input's words, or by the larger.
+    """Limits the number of edited words.
+
+    The limit is a number, a share of the input's words, or the larger of the two.
 
     Args:
-        count: Maximum number of words; with `rate`, the bound for short inputs.
-        rate: Maximum share of the words of all sentences.
+        count: Maximum number of edited words. If `rate` is also given, this is the limit for short inputs.
+        rate: Maximum share of edited words among the words of all sentences.
 
     Raises:
-        HfBatError: Neither is given, `count` is negative, or `rate` is outside [0, 1].
+        HfBatError: If neither is given, `count` is negative, or `rate` is outside [0, 1].
 
     Example:
         >>> MaxWords(count=4, rate=0.1).limit(30), MaxWords(count=4, rate=0.1).limit(70)
@@ -207,13 +210,13 @@ class MaxWords(Constraint):
         self.count, self.rate = count, rate
 
     def limit(self, words: int) -> int:
-        """Return the bound for an input of `words` words."""
-        # 0.1 * 70 is just below 7 in floating point.
+        """Return the limit for an input of `words` words."""
+        # 0.1 * 70 is slightly below 7 in floating point.
         by_rate = -1 if self.rate is None else math.floor(self.rate * words + 1e-9)
         return max(by_rate, -1 if self.count is None else self.count)
 
     def allows(self, start: State, state: State, edit: Edit) -> bool:
-        # A word that is edited twice counts once.
+        # Count a word that is edited twice only once.
         again = state.is_edited(edit.sentence, edit.position)
         words = sum(map(len, start.origin))
         return state.words_edited + (not again) <= self.limit(words)
@@ -223,16 +226,17 @@ class MaxWords(Constraint):
 
 
 class PartOfSpeech(Constraint):
-    """Keeps the part of speech of a word.
+    """Requires that an edit keeps the part of speech of the word.
 
     Args:
-        source: "lexicon" (default): some sense of the word in the bundled WordNet has the part of
-            speech of some sense of the other; a word that is not in WordNet has none. "nltk": NLTK's tagger
-            gives both the same coarse tag in the sentence, with four words on either side.
+        source: With "lexicon" (default), the two words must share a part of speech among all their senses in
+            the bundled WordNet. A word that is not in WordNet has no part of speech. With "nltk", NLTK's
+            tagger must assign both words the same coarse tag in the sentence, using four words of context on
+            each side.
         verb_noun_swap: Whether verbs and nouns may replace each other. Defaults to `False`.
 
     Raises:
-        HfBatError: `source` is unknown, or the tagger's data is not installed.
+        HfBatError: If `source` is unknown, or the tagger's data is not installed.
 
     Example:
         >>> constraint, state = PartOfSpeech(), State.of(("A hot day.",))
@@ -266,7 +270,7 @@ class PartOfSpeech(Constraint):
     def _tag(self, texts: Texts, edit: Edit, word: str) -> frozenset[str]:
         tokens = [detach_punctuation(token)[0] for token in texts[edit.sentence].split()]
         start = max(0, edit.position - 4)
-        # Four words on either side: enough for the tagger, and few enough to be cached.
+        # Four words on each side are enough for the tagger, and few enough for the cache to be useful.
         before, after = tokens[start : edit.position], tokens[edit.position + 1 : edit.position + 5]
         return frozenset((_tag_words((*before, word, *after))[edit.position - start],))
 
@@ -278,7 +282,7 @@ class PartOfSpeech(Constraint):
         }
 
 
-# Attacks of many rows ask about the same words and windows again and again.
+# Attacks on many rows look up the same words and contexts repeatedly.
 @lru_cache(maxsize=200_000)
 def _find_senses(word: str) -> frozenset[str]:
     return load_wordnet().parts_of_speech(word.replace(" ", "_"))
@@ -286,23 +290,23 @@ def _find_senses(word: str) -> frozenset[str]:
 
 @lru_cache(maxsize=200_000)
 def _tag_words(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the coarse tag of each word: n, v, a, r, or its Penn tag."""
+    """Return the coarse tag (n, v, a or r) of each word, or its Penn tag."""
     tags = (tag for _, tag in load_nltk_tagger().tag([word or "," for word in words]))
     coarse = {"NN": "n", "VB": "v", "MD": "v", "JJ": "a", "RB": "r"}
     return tuple(coarse.get(tag[:2], tag) for tag in tags)
 
 
 class EmbeddingDistance(Constraint):
-    """Keeps a replacement near the word it replaces in a table of word vectors.
+    """Requires that a replacement is close to the original word in an embedding table.
 
     Args:
-        vectors: Word (lower case) -> its vector.
-        min_cosine: Minimum cosine similarity; `None` for no bound.
-        max_distance: Maximum Euclidean distance; `None` for no bound.
-        allow_unknown: Whether an edit with a word that has no vector is allowed. Defaults to `True`.
+        vectors: Mapping from lower-case words to vectors.
+        min_cosine: Minimum cosine similarity, or `None` for no limit.
+        max_distance: Maximum Euclidean distance, or `None` for no limit.
+        allow_unknown: Whether to allow edits with words that have no vector. Defaults to `True`.
 
     Raises:
-        HfBatError: Neither bound is given.
+        HfBatError: If neither limit is given.
 
     Example:
         >>> vectors = {"big": [1.0, 0.0], "large": [0.8, 0.6], "red": [0.0, 1.0]}
@@ -335,13 +339,13 @@ class EmbeddingDistance(Constraint):
         if self.min_cosine is None:
             return True
         length = np.linalg.norm(before) * np.linalg.norm(after)
-        # A zero vector has no direction, so it is near to nothing.
+        # A zero vector has no direction, so it is not similar to any vector.
         return bool(length and before @ after / length >= self.min_cosine)
 
     def describe(self) -> dict[str, object]:
         digest = hashlib.sha256()
         for word in sorted(self.vectors):
-            # Ended by a byte that no word has, so that no two tables give the same bytes.
+            # End each word with a byte that no word contains, so no two tables produce the same bytes.
             digest.update(word.encode("utf-8", "surrogatepass") + b"\0")
             digest.update(np.asarray(self.vectors[word], dtype="<f4").tobytes())
         return {

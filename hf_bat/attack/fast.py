@@ -1,8 +1,8 @@
-"""Cheaper forward passes that give a model's own answers up to floating-point rounding.
+"""Faster forward passes with the same answers, up to floating-point rounding.
 
-They pay because an attack asks one model many questions. `pack_linears` casts weights and lays them out once
-for oneDNN on a CPU; `skip_later_tokens` computes the last layer only for the tokens that the head reads.
-Both are undone at the end, and a model that they do not fit runs as it is.
+They are worth the setup because an attack queries one model many times. `pack_linears` casts and packs the
+weights once for oneDNN on a CPU. `skip_later_tokens` only computes the last layer for the tokens that the
+head uses. Both changes are undone at the end. Unsupported models run unchanged.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-# The packed copy takes memory, so models with more weights (2 GB in float32) get none.
+# The packed copy takes memory, so models with more weights (2 GB in float32) are not packed.
 _MAX_WEIGHTS = 500_000_000
-# Classifiers whose head reads only the first token, and whose last layer is `encoder.layer[-1]` with an
-# `attention.output` called as (attended, residual). After it, no token sees another.
+# Classifiers with a head that only uses the first token. Their last layer must be `encoder.layer[-1]`, with
+# an `attention.output` that is called as (attended, residual). After this module, tokens do not interact.
 _FIRST_TOKEN_HEADS = (
     "BertForSequenceClassification",
     "CamembertForSequenceClassification",
@@ -36,16 +36,16 @@ _FIRST_TOKEN_HEADS = (
 def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[int]:
     """Run the float32 linear layers of a model on a CPU through oneDNN, in float32 or bfloat16.
 
-    A layer runs as usual if gradients are on or if it would not compute in `dtype`. The weights must not
-    change meanwhile. Yields the number of packed layers: 0 if this torch or CPU cannot, or if the model is
-    large.
+    A layer runs as usual if gradients are enabled or if it does not compute in `dtype`. The weights must not
+    change in the meantime. Yields the number of packed layers, which is 0 for large models or if torch or
+    the CPU does not support packing.
     """
     layers = [
         module
         for module in model.modules()
         if type(module) is nn.Linear
         and "forward" not in vars(module)  # something else has replaced its forward pass
-        and type(module.weight.data) is torch.Tensor  # a subclass computes in its own way
+        and type(module.weight.data) is torch.Tensor  # subclasses may compute differently
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
     ]
@@ -63,9 +63,10 @@ def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterat
 
 @contextmanager
 def skip_later_tokens(model: nn.Module) -> Iterator[bool]:
-    """Compute only the first token in the last layer of a classifier whose head reads only that.
+    """Compute only the first token in the last layer, for classifiers that only use the first token.
 
-    Yields whether the model is one: a class of `_FIRST_TOKEN_HEADS` with two layers or more.
+    Yields whether this applies to the model: its class must be in `_FIRST_TOKEN_HEADS`, and it must have two
+    or more layers.
     """
     if not _reads_first_token(model):
         yield False
@@ -84,13 +85,13 @@ def _reads_first_token(model: Any) -> bool:
     kind = type(model)
     if kind.__name__ not in _FIRST_TOKEN_HEADS or not kind.__module__.startswith("transformers."):
         return False
-    # Chunked layers need a number of tokens that the size of a chunk divides, so not 1.
+    # Chunked layers require a number of tokens that is divisible by the chunk size, so 1 token fails.
     chunked = getattr(model.config, "chunk_size_feed_forward", 0)
     return len(model.base_model.encoder.layer) > 1 and not chunked
 
 
 def _is_compiled(model: nn.Module) -> bool:
-    # torch.compile would compile again for changed layers.
+    # torch.compile would recompile the changed layers.
     return any(
         getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
     )
@@ -113,7 +114,7 @@ def _make_packed_forward(
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
-    # The second argument is the expected number of rows, for which oneDNN chooses the layout.
+    # The second argument is the expected number of rows. oneDNN chooses the layout based on it.
     return torch.ops.mkldnn._reorder_linear_weight(weight, 512)
 
 
@@ -125,10 +126,10 @@ def _compute_product(
 
 @cache
 def can_pack(dtype: torch.dtype = torch.float32) -> bool:
-    """Return whether oneDNN's packed product works here.
+    """Return whether oneDNN's packed product works on this machine.
 
-    It is tried on a small case, because its interface is internal to torch (torch.compile uses it) and may
-    change.
+    It is tested on a small example, because the interface is internal to torch (it is used by torch.compile)
+    and may change.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     if not torch.backends.mkldnn.is_available() or not capability.startswith(("AVX2", "AVX512")):
@@ -140,7 +141,7 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
             bias = torch.linspace(0, 1, 5).to(dtype)
             product = _compute_product(inputs, _pack(weight), bias)
             expected = nn.functional.linear(inputs, weight, bias)
-        # Sums of 8 products, in any order.
+        # Allow for the rounding of sums of 8 products in any order.
         precision = 8 * torch.finfo(dtype).eps
         works = torch.allclose(product, expected, rtol=precision, atol=precision)
     except (AttributeError, RuntimeError, TypeError) as error:

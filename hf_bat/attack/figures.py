@@ -1,13 +1,13 @@
-"""The figures of an attack, such as its success rate, each defined here and nowhere else.
+"""The single definition of each figure of an attack, such as its success rate.
 
-`FIGURES` is read by all code that computes or shows a figure: the JSON report, its Markdown table, HTML
+`FIGURES` is used by all code that computes or displays a figure: the JSON report, its Markdown table, HTML
 pages, the metrics of an evaluation, the model card, the summary of a run, comparisons of two models and
-the choice of the best model. A new figure is one more entry, such as
+the choice of the best model. To add a figure, add an entry such as
 
     Figure("long_rate", "rate", lambda result: (result.words > 20, 1), "rows of more than 20 words",
            shown=("table", "page"))
 
-Nothing here imports torch or transformers.
+This module does not import torch or transformers.
 """
 
 from __future__ import annotations
@@ -32,40 +32,39 @@ class Figure:
     """One figure of an attack."""
 
     name: str  # its key in a report, and the end of its metric key `<attack>_<name>`
-    # The sum over rows, the sum of parts divided by the sum of wholes, or the mean over the rows that have a
-    # value.
+    # A sum over rows, a sum of parts divided by a sum of wholes, or a mean over the rows with a value.
     kind: Literal["count", "rate", "mean"]
-    # Returns the contribution of one row: a number for a count, (part, whole) for a rate, a number or `None`
-    # for a mean.
+    # Returns the contribution of one row: a number for a count, (part, whole) for a rate, or a number or
+    # `None` for a mean.
     measure: Callable[[AttackResult], Any]
     note: str = ""  # explanation on pages
     title: str = (
-        ""  # on pages, in the model index and in comparisons; `name` with spaces by default
+        ""  # on pages, in the model index and in comparisons; defaults to `name` with spaces
     )
-    short: str = ""  # in Markdown tables and in the summary of a run; `title` by default
-    # Where it is shown besides the JSON report: "table" (Markdown), "page" (HTML), "metric"
+    short: str = ""  # in Markdown tables and in the summary of a run; defaults to `title`
+    # Where it is shown in addition to the JSON report: "table" (Markdown), "page" (HTML), "metric"
     # (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of a run), "card" (model
     # index), "compare" (two models).
     shown: tuple[Place, ...] = ()
     goals: tuple[Kind, ...] = BOTH  # kinds of attacks that have it
     logged_for: tuple[
         Kind, ...
-    ] = ()  # kinds for which an evaluation reports it; `goals` by default
-    lower_is_better: tuple[Kind, ...] = ()  # kinds for which a lower value is better
-    # The edits it is about; an attack without a label filter has only figures of all edits.
+    ] = ()  # kinds of attacks for which an evaluation reports it; defaults to `goals`
+    lower_is_better: tuple[Kind, ...] = ()  # kinds of attacks for which a lower value is better
+    # The edits that it measures. Attacks without a label filter only have figures for all edits.
     edits: Literal["all", "valid", "invalid"] = "all"
     per_label: bool = False  # whether a report also has it for each label
     interval: bool = False  # whether a report also has its 95 % interval, as `<name>_interval`
-    # Whether it is about edits and not about rows. Two models are compared by it only if the search tried
-    # every edit, so that both saw the same ones.
+    # Whether it measures edits instead of rows. It is only used to compare two models if the search tried
+    # every edit, because then both models were queried for the same edits.
     per_edit: bool = False
-    # Whether the rate is about what edits do to the model, so that it is not measured, and `None`, if no
+    # Whether the rate measures the effect of edits on the model. If so, it is `None` (not measured) if no
     # attacked row had an edit to try.
     needs_edits: bool = False
-    # Whether the rate is about a probability that rises, so that it is not measured if all attacked rows
-    # have a probability of 1, as from a model that gives labels only.
+    # Whether the rate requires that a probability can increase. If so, it is not measured if all attacked
+    # rows have a probability of 1, for example because the model only returns labels.
     needs_probabilities: bool = False
-    index_type: str = ""  # metric type in the model index; `name` by default
+    index_type: str = ""  # metric type in the model index; defaults to `name`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
@@ -75,14 +74,17 @@ class Figure:
 
     @property
     def key(self) -> str:
-        """The key in its part of a report, which is `label_valid` or `label_invalid` for some edits."""
+        """The key of the figure in its part of a report.
+
+        Figures for valid or invalid edits are in the parts `label_valid` and `label_invalid`.
+        """
         return self.name.removeprefix(f"{self.edits}_")
 
     def compute(self, results: Sequence[AttackResult]) -> dict[str, Any]:
-        """Compute the figure, and its interval if it has one, from all results of one attack.
+        """Compute the figure, and its interval if it has one, from all results of an attack.
 
-        The results are restricted to the figure's edits, see `AttackResult.restrict`. A rate out of nothing
-        and the mean of nothing are `None`.
+        The results must be restricted to the figure's edits, see `AttackResult.restrict`. Rates and means
+        without any data are `None`.
         """
         values = [self.measure(result) for result in results]
         if self.kind == "count":
@@ -100,7 +102,7 @@ class Figure:
         return {self.key: rate(part, whole), **interval}
 
     def measure_row(self, result: AttackResult) -> Any:
-        """Return the contribution of a row, if only the figure's edits had been tried."""
+        """Return the contribution that a row would have if only the figure's edits had been tried."""
         return self.measure(
             result if self.edits == "all" else result.restrict(self.edits == "valid")
         )
@@ -108,7 +110,7 @@ class Figure:
     def read(self, summary: Mapping[str, Any], ending: str = "") -> Any:
         """Return the figure's value in an entry of `AttackReport.attacks`, or `None`.
 
-        With the ending "_interval" it is the figure's 95 % interval.
+        With the ending "_interval", return the figure's 95 % interval.
         """
         part = summary if self.edits == "all" else summary.get(f"label_{self.edits}", {})
         return part.get(f"{self.key}{ending}")
@@ -121,19 +123,19 @@ class Figure:
 
 
 def has_no_edit(results: Sequence[AttackResult]) -> bool:
-    """Return whether rows were attacked and none of them had an edit to try."""
+    """Return whether rows were attacked, but none of them had an edit to try."""
     attempted = [result for result in results if result.is_attempted]
     return bool(attempted) and all(result.is_without_edit for result in attempted)
 
 
 def has_only_labels(results: Sequence[AttackResult]) -> bool:
-    """Return whether rows were attacked and the model gave each of their labels the probability 1."""
+    """Return whether rows were attacked, and the model assigned a probability of 1 to all their labels."""
     attempted = [result for result in results if result.is_attempted]
     return bool(attempted) and all(result.gold_before == 1 for result in attempted)
 
 
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
-    # A row without a prediction was not given to the model, so it does not count as wrong.
+    # The model was not queried for a row without a prediction, so the row is not counted as wrong.
     is_scored = result.predicted is not None and result.label is not None
     return int(is_scored and result.predicted == result.label), int(is_scored)
 
@@ -144,7 +146,7 @@ def _measure_accuracy_under_attack(result: AttackResult) -> tuple[int, int]:
 
 
 def _restrict(name: str, edits: Literal["valid", "invalid"], **changes: Any) -> Figure:
-    """Define a figure of the edits that pass the label filter, or of the others."""
+    """Define a variant of a figure for the edits that pass the label filter, or for the other edits."""
     figure = _ALL_EDITS[name]
     effect = "change" if edits == "valid" else "keep"
     options: dict[str, Any] = {
@@ -169,7 +171,7 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
     Figure("attempted", "count", lambda result: int(result.is_attempted), "succeeded + failed",
            shown=("table", "page"), per_label=True),
     Figure("skipped", "count", lambda result: int(not result.is_attempted),
-           "predicted wrong, or of a skipped label", shown=("page",), per_label=True),
+           "wrong prediction or skipped label", shown=("page",), per_label=True),
     Figure("succeeded", "count", lambda result: int(result.is_success),
            shown=("page",), per_label=True),
     Figure("failed", "count", lambda result: int(result.is_attempted and not result.is_success),
@@ -196,26 +198,26 @@ _ALL_EDITS: dict[str, Figure] = {figure.name: figure for figure in (
            "succeeded / attackable rows", "attack success rate of attackable rows",
            "ASR of attackable", ("table", "page", "evaluation", "card"), lower_is_better=BOTH,
            per_label=True, index_type="attack_success_rate"),
-    # Evaluations of fickle attacks do not report it, because their success rate says the same.
+    # Evaluations of fickle attacks do not report it, because it is redundant with their success rate.
     Figure("keep_rate", "rate", lambda result: (result.kept or 0, result.candidates or 0),
            "tried edits that keep the prediction", shown=(*_EVERYWHERE, "compare"),
            logged_for=OBSTINATE, lower_is_better=OBSTINATE, per_label=True, per_edit=True),
-    Figure("accuracy", "rate", _measure_accuracy, "on the rows as they are",
+    Figure("accuracy", "rate", _measure_accuracy, "on the unedited rows",
            shown=("table", "page", "compare")),
     Figure("accuracy_under_attack", "rate", _measure_accuracy_under_attack,
-           "rows predicted right and not fooled", short="under attack", shown=("table", "page"),
+           "rows predicted correctly and not fooled", short="under attack", shown=("table", "page"),
            needs_edits=True),
     Figure("edits_per_row", "mean", lambda result: result.listed,
            "single edits of an attacked row before constraints", "edits per row",
            shown=("table", "page")),
     Figure("allowed_per_row", "mean", lambda result: result.allowed,
-           "single edits of an attacked row that the constraints allow, not counting an encoder's",
+           "single edits of an attacked row that the constraints allow, without encoder constraints",
            "edits per row, allowed", "allowed", ("table", "page")),
     Figure("queries", "count", lambda result: result.queries, shown=("page",)),
     Figure("queries_per_row", "mean",
            lambda result: result.queries if result.is_attempted else None,
            "mean over the attempted rows", shown=("table", "page")),
-    # Only reported for the edits of the label filter.
+    # Only reported for the valid and invalid edits of the label filter.
     Figure("kept", "count", lambda result: result.kept or 0, goals=()),
     Figure("candidates", "count", lambda result: result.candidates or 0),
     Figure("abstained", "count", lambda result: result.abstained or 0,
@@ -260,9 +262,9 @@ def list_figures(place: Place) -> list[Figure]:
 
 
 def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
-    """Split a metric key of an attack; `None` for other metrics.
+    """Split a metric key of an attack into its prefix and its figure. Return `None` for other metrics.
 
-    Returns what precedes the figure, the attack or a data set and the attack, and the figure.
+    The prefix is the name of the attack, or a data set and the attack.
 
     Example:
         >>> prefix, figure = parse_metric("eval_antonym_valid_asr")
@@ -273,13 +275,13 @@ def parse_metric(metric: str | None) -> tuple[str, Figure] | None:
     matches = [figure for figure in list_figures("evaluation") if name.endswith(f"_{figure.name}")]
     if not matches:
         return None
-    # `valid_asr` also ends in `asr`.
+    # Use the longest match, because `valid_asr` also ends in `asr`.
     figure = max(matches, key=lambda match: len(match.name))
     return name.removesuffix(f"_{figure.name}"), figure
 
 
 def find_kind(prefix: str) -> Kind:
-    """Return the kind of an attack by the first part of its metric keys; obstinate if it is unknown."""
+    """Return the kind of an attack, given the prefix of its metric keys. Unknown attacks are obstinate."""
     # The recipes need numpy, which `import hf_bat` must not load.
     from hf_bat.attack.recipes import ALIASES, RECIPES
 
@@ -289,7 +291,7 @@ def find_kind(prefix: str) -> Kind:
 
 
 def is_lower_better(metric: str | None) -> bool:
-    """Return whether a metric comes from attacks and its lowest value is the best.
+    """Return whether a metric is an attack metric for which lower values are better.
 
     Example:
         >>> [is_lower_better(m) for m in ("eval_antonym_asr", "antonym_asr_confident", "eval_accuracy")]
@@ -302,19 +304,22 @@ def is_lower_better(metric: str | None) -> bool:
 
 
 def is_attack_metric(metric: str | None) -> bool:
-    """Return whether only attacks give this metric."""
+    """Return whether a metric is only reported by attacks."""
     return metric in ("robustness", "eval_robustness") or parse_metric(metric) is not None
 
 
 def has_obstinate(attacks: Sequence[str]) -> bool:
-    """Return whether one of the named attacks is obstinate: its edits should change the prediction."""
+    """Return whether one of the named attacks is obstinate (its edits should change the prediction)."""
     return any(find_kind(name) == "obstinate" for name in attacks)
 
 
 def check_best_metric(metric: str | None, when: str, attacks: Sequence[str]) -> None:
-    """Check that each evaluation reports the attack metric by which the best model is chosen.
+    """Check that each evaluation reports the attack metric that selects the best model.
 
-    The arguments are `metric_for_best_model`, `attack_every` and the names of the attacks.
+    Args:
+        metric: The option `metric_for_best_model`.
+        when: The option `attack_every`.
+        attacks: Names of the attacks.
     """
     if not is_attack_metric(metric):
         return

@@ -1,4 +1,4 @@
-"""`CallableModel`: any function from inputs to answers, local or remote, as a model that can be attacked."""
+"""`CallableModel`, which wraps a local or remote function as a model that can be attacked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import Texts
 
 
 class LabelNames:
-    """The part of a transformers configuration that names labels, for models that have none.
+    """The label names of a transformers configuration, for models without a configuration.
 
     Args:
         names: Label names in the order of the model's outputs.
@@ -34,41 +34,41 @@ class LabelNames:
 
 
 class CallableModel(Classifier):
-    """Any function from inputs to answers, such as one that asks an HTTP endpoint or a language model.
+    """A model defined by a function, such as a function that calls an HTTP endpoint or a language model.
 
-    The function takes a list of inputs, each a tuple of two texts or, for tasks with one text, a string. It
-    returns an array of probabilities, (n, labels), or a list with one answer for each input:
+    The function takes a list of inputs. Each input is a tuple of two texts, or a string for tasks with one
+    text. The function returns a (n, labels) array of probabilities, or a list with one answer per input:
 
-    - probabilities of the labels in their order,
-    - a mapping of label names to probabilities or log-probabilities (a pipeline's lists of
-      `{"label": ..., "score": ...}` too),
+    - probabilities in the order of the labels,
+    - a mapping from label names to probabilities or log-probabilities, or a list of
+      `{"label": ..., "score": ...}` as returned by a pipeline,
     - a text that names one label, such as `"Entailment."`, or the number of a label,
-    - `None`, or a text that names no label or several: the model abstained.
+    - `None`, or a text that does not name exactly one label, if the model abstained.
 
-    With any of the options from `concurrency` on, or if the function is async, it is *remote*: it is called
-    with `inputs_per_call` inputs, several calls are under way at once, and calls that fail with 429, 5xx, a
-    timeout or a broken connection are tried again after a growing delay. A question that fails for good has
-    no answer, and its row is skipped as "no answer"; it is attacked again when the run is resumed. Rows and
-    edits on which the model abstains are counted by themselves.
+    The function is *remote* if it is async, or if `concurrency` or any of the options after it is set, except
+    `on_refusal`. A remote function is called with `inputs_per_call` inputs. Several calls run in parallel.
+    Calls that fail with 429, 5xx, a timeout or a broken connection are retried with increasing delays. If a
+    query fails permanently, its row is skipped with "no answer" and attacked again when the run is resumed.
+    Rows and edits with an abstention are counted separately.
 
     Args:
         function: The function, sync or async. A call with one input may return its answer without a list.
-        name: Name in reports. A rows file or a cache can only be resumed by a model of the same name.
+        name: Name in reports. A rows file or a cache can only be resumed by a model with the same name.
             Defaults to the function's name.
-        labels: Names of the labels in the order of the probabilities. Defaults to the task's.
-        concurrency: Number of calls under way at once. Defaults to 8 if the function is remote.
-        retries: How often a failed call is tried again. Defaults to 5 if the function is remote.
-        timeout: Seconds that a call may take. Defaults to any time.
-        cache: A JSON-lines file. Each answer is written to it when it arrives, and no question whose answer
-            it holds is asked again.
-        max_queries: Number of inputs that may be asked, not counting answers from the cache. Rows that need
-            more have "no answer". Defaults to any number.
-        on_refusal: What an abstention counts as: "abstain" (default), "error" to stop, or the name of a
-            label.
-        inputs_per_call: Number of inputs in a call of a remote function. Defaults to 1.
+        labels: Label names in the order of the probabilities. Defaults to the label names of the task.
+        concurrency: Maximum number of parallel calls. Defaults to 8 if the function is remote.
+        retries: Maximum number of retries for a failed call. Defaults to 5 if the function is remote.
+        timeout: Maximum duration of a call in seconds. By default, there is no timeout.
+        cache: A JSON Lines file. Each answer is written to it when it arrives. Queries with an answer in the
+            cache are not repeated.
+        max_queries: Maximum number of queried inputs, not counting answers from the cache. Rows that need
+            more queries have "no answer". By default, there is no limit.
+        on_refusal: How to treat an abstention: "abstain" (default), "error" to stop, or the name of a label
+            to use as the answer.
+        inputs_per_call: Number of inputs in each call of a remote function. Defaults to 1.
 
     Raises:
-        HfBatError: An option is out of range, or the cache is not one.
+        HfBatError: If an option is out of range, or the file is not a valid cache.
 
     Example:
         >>> model = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], name="constant")
@@ -115,7 +115,7 @@ class CallableModel(Classifier):
                 max_queries,
                 1 if inputs_per_call is None else inputs_per_call,
             )
-            # Few rows at once, so that rows end, and are written, while others wait.
+            # Attack few rows at once, so that finished rows are written while others wait.
             self.in_flight = 2 * self._remote.concurrency * self._remote.inputs_per_call
         self._counts = {"from_cache": 0, "abstained": 0}
 
@@ -133,7 +133,7 @@ class CallableModel(Classifier):
         return list(inputs)
 
     def length(self, key: Any) -> int:
-        # A remote function's calls all go out together, whatever their length.
+        # All inputs of a remote function are sent together, regardless of their length.
         return 1 if self._remote is not None else sum(len(text.split()) for text in key)
 
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
@@ -147,7 +147,7 @@ class CallableModel(Classifier):
             if inspect.iscoroutine(answers):
                 answers.close()
             raise HfBatError(
-                "the model's function gives a coroutine: define it with `async def`, or give concurrency="
+                "the model's function returned a coroutine: define it with `async def`, or set concurrency="
             )
         if isinstance(answers, (list, tuple)) and not all(map(_is_numbers, answers)):
             if len(answers) != len(keys):
@@ -163,7 +163,7 @@ class CallableModel(Classifier):
         return check_probabilities(array, keys)
 
     def _ask(self, remote: RemoteFunction, keys: Sequence[Texts]) -> dict[int, Any]:
-        """Return the answers by the number of their input; a question that failed has none."""
+        """Return the answers by the index of their input. Failed queries are missing."""
         cache = self._cache
         known = {i: cache[key] for i, key in enumerate(keys) if cache is not None and key in cache}
         self._counts["from_cache"] += len(known)
@@ -196,13 +196,13 @@ class CallableModel(Classifier):
         if len(widths) > 1:
             raise HfBatError(
                 f"the model's function gave {' and '.join(map(str, sorted(widths)))} probabilities; expected "
-                "one for each label"
+                "one per label"
             )
         self._width = next(iter(widths), self._width)
         labels = self._width or len(self._names)
         if len(rows) < len(keys) and not labels:
             raise HfBatError(
-                "the model abstained or failed before its number of labels is known: give them, as "
+                "the model abstained or failed before its number of labels was known: pass the labels with "
                 "CallableModel(function, labels=[...]) or as the task's label names"
             )
         missing = self._make_missing(labels)
@@ -212,7 +212,7 @@ class CallableModel(Classifier):
         ])  # fmt: skip
 
     def _make_missing(self, labels: int) -> np.ndarray:
-        """Return the answer to which `on_refusal` turns an abstention."""
+        """Return the answer that `on_refusal` specifies for an abstention."""
         answer = make_abstention(labels)
         label = find_name(self.on_refusal, self._names, "on_refusal")
         if label is not None:
@@ -230,7 +230,7 @@ class CallableModel(Classifier):
     @property
     def identity(self) -> str:
         setting = [f"callable {self.name}"]
-        # Only if they are not the defaults, so that the hash of other models stays the same.
+        # Only include values that are not the defaults, to keep the hashes of other models unchanged.
         if self.config is not None:
             setting.append(json.dumps(self._names))
         if self.on_refusal != "abstain":
@@ -243,35 +243,35 @@ def _unwrap(texts: Texts) -> Any:
 
 
 def _is_async(function: Any) -> bool:
-    call = getattr(function, "__call__", None)  # noqa: B004 (of an object, to look at it)
+    call = getattr(function, "__call__", None)  # noqa: B004 (inspects the method of an object)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _is_numbers(answer: Any) -> bool:
-    """Return whether an answer is an array or a list of numbers, not one of the other kinds."""
+    """Return whether an answer is an array or a list of numbers, instead of one of the other types."""
     if isinstance(answer, (str, Mapping, int, type(None))):
         return False
     return not (isinstance(answer, (list, tuple)) and any(isinstance(v, Mapping) for v in answer))
 
 
 def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Check that a model gave one distribution (sum 1 within 0.001) for each input, and return them."""
+    """Check that a model returned one distribution (sum 1 within 0.001) per input, and return them."""
     if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
         raise HfBatError(
             f"the model gave an array of shape {answers.shape} for {len(inputs)} inputs; "
-            f"expected ({len(inputs)}, labels) probabilities of two labels or more"
+            f"expected ({len(inputs)}, labels) probabilities with two or more labels"
         )
     finite = np.isfinite(answers).all(axis=1)
     if not finite.all():
         text = inputs[int(np.argmin(finite))]
         raise HfBatError(f"the model gave NaN or infinity for the input {text!r:.200}")
-    # Functions that compute in float32 or round miss 1 by a little.
+    # The sum can differ slightly from 1 if a function uses float32 or rounds its results.
     wrong = np.abs(answers.sum(axis=1) - 1) > 1e-3
     wrong |= (answers < -1e-6).any(axis=1)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise HfBatError(
             f"the model gave {np.round(answers[row], 4).tolist()} for the input {inputs[row]!r:.200}; "
-            "expected probabilities of all labels (0..1, sum 1): apply a softmax to logits"
+            "expected probabilities for all labels (0..1, sum 1): apply a softmax to logits"
         )
     return answers

@@ -1,4 +1,4 @@
-"""Gates: conditions on the figures of a report under which a check fails, such as `synonym.asr>0.3`."""
+"""Gates: conditions such as `synonym.asr>0.3` that make a check of a report fail."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ F1 = "f1"
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition under which a check fails.
+    """A condition that makes a check fail.
 
     Args:
-        attack: Short name of an attack, or `None` for every attack.
+        attack: Short name of an attack, or `None` for all attacks.
         figure: A name in `FIGURES`, or "f1".
         operator: ">", ">=", "<" or "<=".
         limit: The limit.
@@ -49,7 +49,7 @@ class Condition:
         return f"{prefix}{self.figure}{self.operator}{self.limit:g}"
 
     def holds(self, value: float | None) -> bool:
-        """Return whether the check fails for this value; a figure that was not measured always fails."""
+        """Return whether the check fails for a value. It always fails if the figure was not measured."""
         return value is None or bool(_OPERATORS[self.operator](value, self.limit))
 
 
@@ -58,10 +58,10 @@ def parse_condition(text: str) -> Condition:
 
     Args:
         text: `[ATTACK.]FIGURE`, one of `>`, `>=`, `<` and `<=`, and a number. Without an attack, the
-            condition is for every attack.
+            condition applies to all attacks.
 
     Raises:
-        HfBatError: The text is not a condition, or the figure is unknown.
+        HfBatError: If the text is not a condition, or the figure is unknown.
     """
     match = _CONDITION.fullmatch(text)
     try:
@@ -75,7 +75,7 @@ def parse_condition(text: str) -> Condition:
         )
     attack, name = match[1], match[2].lower()
     if name == F1 and attack is not None:
-        raise HfBatError(f"{text!r}: f1 is of the unedited rows: leave {attack!r} out")
+        raise HfBatError(f"{text!r}: f1 is measured on the unedited rows: leave {attack!r} out")
     if name != F1 and name not in FIGURES:
         near = difflib.get_close_matches(name, [*FIGURES, F1], n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -86,13 +86,13 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_conditions(report: AttackReport, conditions: Sequence[Condition]) -> list[str]:
-    """Return a line for each condition under which the check fails, with the figure and its interval.
+    """Return a line for each condition that makes the check fail, with the figure and its interval.
 
-    A figure that was not measured, such as a rate out of no rows, fails.
+    The check also fails if a figure was not measured, such as a rate without any rows.
 
     Args:
         report: The report, with its rows.
-        conditions: The conditions; their attacks must be in the report.
+        conditions: The conditions. Their attacks must be in the report.
 
     Example:
         >>> from hf_bat.attack.report import summarize
@@ -137,7 +137,7 @@ def _read(report: AttackReport, attack: str, figure: Figure) -> tuple[Any, Any]:
     """Return the value of a figure and its interval, or `None` if it is missing."""
     value = figure.read(report.attacks[attack])
     interval = figure.read(report.attacks[attack], "_interval")
-    # The edits of a row are not independent, so that a rate of edits has no such interval.
+    # The edits of a row are not independent, so this interval is not valid for rates of edits.
     if interval is None and value is not None and figure.kind == "rate" and not figure.per_edit:
         measured = [figure.measure_row(row) for row in report.rows.get(attack, ())]
         interval = rate_interval(*map(sum, zip(*measured, strict=True))) if measured else None
@@ -149,17 +149,17 @@ def _format(value: float) -> str:
 
 
 def measure_f1(results: Sequence[AttackResult], label: int, name: str) -> dict[str, Any]:
-    """Measure F1 of a class on the unedited rows of an attack.
+    """Compute the F1 score of a class on the unedited rows of an attack.
 
     Args:
         results: The results of all rows.
-        label: The class as the model numbers it.
-        name: Its name in the report.
+        label: The model's number of the class.
+        name: Name of the class in the report.
 
     Returns:
-        `{"label": name, "f1", "f1_interval", "rows"}`: F1 in [0, 1] or `None` without a row of the
-        class and a prediction of it, its 95 % bootstrap interval, and the number of rows that have a
-        label and a prediction.
+        `{"label": name, "f1", "f1_interval", "rows"}`: the F1 score in [0, 1], its 95 % bootstrap interval,
+        and the number of rows with a label and a prediction. The score is `None` if no row has the class as
+        its label or its prediction.
     """
     pairs = [(r.predicted, r.label) for r in results if None not in (r.predicted, r.label)]
     counts = _count(pairs, label)

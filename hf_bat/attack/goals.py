@@ -1,8 +1,8 @@
-"""Goals: when an edited input counts as a success of the attack.
+"""Goals, which decide whether an edited input is a success of the attack.
 
-A fickle attack wants another prediction (`flip`). An obstinate attack changes the meaning and wants the
-prediction to stay. Two definitions of that are in use and every obstinate attack reports both: `keep-strict`,
-the paper's, and `keep-confident`, which the code of its authors counts.
+A fickle attack tries to change the prediction (`flip`). An obstinate attack changes the meaning and tries to
+keep the prediction. There are two definitions of this, and every obstinate attack reports both: `keep-strict`
+from the paper, and `keep-confident` from the authors' code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hf_bat.errors import HfBatError
 
 
 class Goal(ABC):
-    """A condition on the model's answer to an edited input.
+    """A condition on the model's answer for an edited input.
 
     Attributes:
         name: Name on the command line and in reports.
@@ -39,14 +39,14 @@ class Goal(ABC):
 
     @abstractmethod
     def score(self, probabilities: np.ndarray, label: int) -> np.ndarray:
-        """Return how near each answer is to the goal; a search keeps edits that raise it.
+        """Return how close each answer is to the goal. A search keeps edits that increase this score.
 
         Args:
-            probabilities: (n, labels).
-            label: Gold label, which the model predicts for the unedited input.
+            probabilities: Array with shape (n, labels).
+            label: Gold label, which is also the model's prediction for the unedited input.
 
         Returns:
-            (n,) scores, higher is nearer.
+            (n,) scores. Higher scores are closer to the goal.
         """
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Goal(ABC):
         """Return which answers reach the goal.
 
         Args:
-            probabilities: (n, labels).
+            probabilities: Array with shape (n, labels).
             label: Gold label.
             gold_before: Probability of the gold label for the unedited input.
 
@@ -63,12 +63,12 @@ class Goal(ABC):
         """
 
     def score_unedited(self, gold_before: float) -> float:
-        """Return the score of the unedited input, which a search has to exceed."""
+        """Return the score of the unedited input, which the search must exceed."""
         return 1.0 - gold_before if self.kind == "fickle" else gold_before
 
 
 class Flip(Goal):
-    """The prediction changes (untargeted); the goal of the synonym attack.
+    """The prediction changes (untargeted). This is the goal of the synonym attack.
 
     Example:
         >>> Flip().reached(np.array([[0.4, 0.6], [0.5, 0.5]]), label=0, gold_before=0.9).tolist()
@@ -85,7 +85,7 @@ class Flip(Goal):
 
 
 class KeepStrict(Goal):
-    """The prediction stays, f(x_o) = f(x): the paper's definition.
+    """The prediction does not change, f(x_o) = f(x). This is the paper's definition.
 
     Example:
         >>> KeepStrict().reached(np.array([[0.6, 0.4], [0.4, 0.6]]), label=0, gold_before=0.9).tolist()
@@ -103,7 +103,7 @@ class KeepStrict(Goal):
 
 
 class KeepConfident(KeepStrict):
-    """The prediction stays and the gold probability is strictly higher than before the edit.
+    """The prediction does not change, and the gold probability is strictly higher than before the edit.
 
     Example:
         >>> answers = np.array([[0.95, 0.05], [0.6, 0.4]])
@@ -118,7 +118,7 @@ class KeepConfident(KeepStrict):
 
 
 def select_kept(probabilities: np.ndarray, label: int) -> np.ndarray:
-    """Return which of (n, labels) answers predict the label; a tie goes to the lower label."""
+    """Return which of (n, labels) answers predict the label. The lower label wins ties."""
     return find_answered(probabilities) & (probabilities.argmax(axis=1) == label)
 
 
@@ -126,7 +126,7 @@ GOALS: dict[str, Goal] = {goal.name: goal for goal in (Flip(), KeepStrict(), Kee
 
 
 def get_goal(name: str | Goal) -> Goal:
-    """Return the goal of a name."""
+    """Return a goal by its name. A `Goal` is returned unchanged."""
     if isinstance(name, Goal):
         return name
     if name not in GOALS:

@@ -1,4 +1,4 @@
-"""Judges of edits: a function or an inference model that says whether an edit changes the label."""
+"""Judges: functions or inference models that decide whether an edit changes the label."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INFERENCE = ("entailment", "neutral", "contradiction")
 
 
 class Question(NamedTuple):
-    """An edit to judge: the texts before and after it, and the name of the label before, if it is known."""
+    """The texts before and after an edit, and the name of the original label if it is known."""
 
     before: Texts
     after: Texts
@@ -33,17 +33,17 @@ class Question(NamedTuple):
 
 
 Judge = Callable[[list[Question]], Sequence[Any]]
-# Answers that a filter remembers; they take about 300 MB.
+# Maximum number of answers that a filter caches. They take about 300 MB.
 _MAX_KNOWN = 2_000_000
 
 
 class JudgedValidity(LabelValidity):
-    """A label filter that asks a judge instead of the rule. It asks each question once.
+    """A label filter that uses a judge instead of the rule. Each question is only asked once.
 
     Args:
-        judge: Takes a list of `Question` and returns for each whether the edit changes the label; such as
-            an `InferenceJudge`, or a function that asks people or a language model.
-        name: Name in reports. Defaults to the judge's.
+        judge: Function that takes a list of `Question` and returns whether each edit changes the label. It
+            can be an `InferenceJudge`, or a function that asks people or a language model.
+        name: Name in reports. Defaults to the name of the judge.
 
     Example:
         >>> from hf_bat.perturbations import AntonymPerturbation
@@ -59,7 +59,7 @@ class JudgedValidity(LabelValidity):
     def __init__(self, judge: Judge, name: str | None = None):
         super().__init__()
         self.judge = judge
-        # By a hash of the question, because the texts of all edits of a data set take gigabytes.
+        # Use a hash of the question as the key, because the texts of all edits of a data set take gigabytes.
         self._known: dict[bytes, bool] = {}
         self.name = name or name_function(judge)
 
@@ -72,18 +72,18 @@ class JudgedValidity(LabelValidity):
     def judge_by_rule(
         self, texts: Texts, edits: Sequence[Edit], label: str | None = None
     ) -> list[bool]:
-        """Return what `LabelValidity` says of the same edits."""
+        """Return the results of `LabelValidity` for the same edits."""
         return super().passing(texts, edits, label)
 
     def prepare(self, items: Sequence[JudgedEdits]) -> None:
         self._ask([Question(texts, e.texts, label) for texts, edits, label in items for e in edits])
 
     def measure_agreement(self, items: Sequence[JudgedEdits], is_inference: bool) -> Share:
-        """Return on how many edits of some inputs the judge says the same as the rule.
+        """Return the share of edits for which the judge agrees with the rule.
 
         Args:
             items: The edits.
-            is_inference: Whether the labels are of an inference task, so that the rule reads them.
+            is_inference: Whether the labels belong to an inference task. If so, the rule uses them.
         """
         self.prepare(items)
         agreed = 0
@@ -93,7 +93,7 @@ class JudgedValidity(LabelValidity):
         return Share(agreed, sum(len(edits) for _, edits, _ in items))
 
     def _ask(self, questions: list[Question]) -> list[bool]:
-        # A judge reads no marks of a splitter.
+        # Remove the splitter's marks, because the judge must not see them.
         plain = [
             Question(tuple(map(remove_marks, before)), tuple(map(remove_marks, after)), label)
             for before, after, label in questions
@@ -120,21 +120,21 @@ class JudgedValidity(LabelValidity):
 
 
 class InferenceJudge:
-    """Judges edits by a model of natural language inference.
+    """Judges edits with a natural language inference model.
 
-    In an inference task the label changes if the model gives the edited pair another label than the gold
-    one. In other tasks it changes if the model says that a sentence after its edit contradicts the sentence
-    before. Where the model abstains, the label counts as unchanged.
+    In an inference task, the label changes if the model does not predict the gold label for the edited pair.
+    In other tasks, it changes if the model predicts that an edited sentence contradicts the original
+    sentence. If the model abstains, the label is assumed to be unchanged.
 
     Args:
-        model: A classifier with the labels "entailment" and "contradiction"; a path, a Hub id, a model, or
-            a function, as `Attack` takes it.
-        tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
+        model: A classifier with the labels "entailment" and "contradiction". It can be a path, a Hub id, a
+            model, or a function, like for `Attack`.
+        tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         batch_size: Number of pairs in a forward pass. Defaults to 32.
-        device: Device of the model. If `None`, it stays there; a path is loaded on the first GPU.
+        device: Device of the model. If `None`, the model is not moved, and a path is loaded on the first GPU.
 
     Raises:
-        HfBatError: The model cannot be loaded, or lacks one of the labels.
+        HfBatError: If the model cannot be loaded or lacks one of the labels.
 
     Example:
         >>> from hf_bat.attack import CallableModel
@@ -150,23 +150,23 @@ class InferenceJudge:
         self.batch_size = batch_size
         if self.model.config is None:
             raise HfBatError(
-                "the labels of a judge need names: CallableModel(function, labels=[...])"
+                "a judge needs label names: use CallableModel(function, labels=[...])"
             )
         self._names = list_label_names(self.model.config)
         for name in ("entailment", "contradiction"):
             if find_name(name, self._names, "the judge") is None:
                 raise HfBatError(
-                    f"{self.model.name} is no model of inference: it has no label {name!r} "
+                    f"{self.model.name} is not an inference model: it has no label {name!r} "
                     f"({', '.join(self._names)})"
                 )
-        # Saved beside models, which others read.
+        # Shorten the name, because it is saved with models that may be published.
         self.name = f"{shorten_source(self.model.name)} ({self.model.identity[:12]})"
 
     def __call__(self, questions: Sequence[Question]) -> list[bool]:
         """Return whether each edit changes the label."""
         asked: list[
             tuple[int, Texts, str]
-        ] = []  # question, pair, and the label that means no change
+        ] = []  # question, pair, and the label that indicates no change
         for number, (before, after, label) in enumerate(questions):
             gold = find_name(label or "", _INFERENCE, "the gold label")
             if len(after) == 2 and gold is not None:
@@ -182,7 +182,7 @@ class InferenceJudge:
         return changed
 
     def _predict(self, pairs: list[Texts]) -> list[str | None]:
-        """Return the label of each pair, `None` if the model abstains."""
+        """Return the label of each pair, or `None` if the model abstains."""
         if not pairs:
             return []
         with self.model.session():
@@ -202,9 +202,9 @@ class InferenceJudge:
 
 
 def as_validity(label_filter: Any, device: Any = None) -> LabelValidity:
-    """Return the label filter that a user means: `True`, a filter, an inference model, or a function.
+    """Convert a user's option (`True`, a filter, an inference model, or a function) to a label filter.
 
-    `device` is of a model that is loaded here; by default the first GPU.
+    `device` is the device for a model that is loaded here. It defaults to the first GPU.
     """
     if label_filter is True:
         return LabelValidity()
@@ -213,6 +213,6 @@ def as_validity(label_filter: Any, device: Any = None) -> LabelValidity:
     is_model = isinstance(label_filter, (str, Classifier)) or hasattr(label_filter, "config")
     if not is_model and not callable(label_filter):
         raise HfBatError(
-            f"a label judge is an inference model or a function; got {type(label_filter).__name__}"
+            f"a label judge must be an inference model or a function; got {type(label_filter).__name__}"
         )
     return JudgedValidity(InferenceJudge(label_filter, device=device) if is_model else label_filter)

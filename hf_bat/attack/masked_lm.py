@@ -1,4 +1,4 @@
-"""Candidates from a masked language model: its predictions for a masked word (A2T-MLM)."""
+"""Candidates from a masked language model, which predicts replacements for a masked word (A2T-MLM)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, match_case
 
-# Tokens in a forward pass. Each gives a score for every word of the vocabulary, which takes memory.
+# Maximum number of tokens in a forward pass. Each token has scores for the entire vocabulary, which take
+# memory.
 _MAX_TOKENS = 2048
-# Inputs whose predictions are remembered: more than an attack has in flight.
+# Number of inputs with cached predictions. This is more than an attack has in flight.
 _REMEMBERED = 8192
-# Predictions to look at beyond those asked for, because some are the word itself or its antonyms.
+# Number of additional predictions, because some predictions are the word itself or its antonyms.
 _SPARE = 20
 
 
 class _Question(NamedTuple):
-    """An input with one word masked, as the model reads it."""
+    """An encoded input with one masked word."""
 
     texts: Texts
     slot: Slot
@@ -42,24 +43,26 @@ class _Question(NamedTuple):
 
 
 class MaskedLMPerturbation(Perturbation):
-    """Replaces a word by a prediction of a masked language model, given the rest of the input.
+    """Replaces a word with a prediction of a masked language model, given the rest of the input.
 
-    Only words of letters are replaced, by whole words of letters. Later edits of the same attack use the
-    predictions for the unedited input, so each word costs one forward pass.
+    Words are only replaced if they consist of letters, and only with complete words that consist of letters.
+    Later edits in the same attack use the predictions for the unedited input, so each word costs one forward
+    pass.
 
     Args:
         model: Folder or Hub id of a masked language model.
-        top: Maximum number of candidates for a word, likeliest first. Defaults to 20.
+        top: Maximum number of candidates for a word, most likely first. Defaults to 20.
         exclude_stopwords: Whether to keep function words (NLTK's English list). Defaults to `True`.
-        casing: `"keep"` (default) gives a candidate the case of the word that it replaces; `"authors"`
-            leaves it in lower case.
-        antonyms: Word -> its antonyms, which are not candidates: a model predicts "cold" for "hot".
-        device: Device. Defaults to the first GPU, or the CPU without one.
-        max_length: Maximum input length in tokens; a word beyond has no candidates. Defaults to 256.
+        casing: `"keep"` (default) applies the case of the replaced word to its candidates. `"authors"` uses
+            lower case.
+        antonyms: Mapping from words to antonyms that are excluded from the candidates. Without it, the model
+            may predict "cold" for "hot".
+        device: Device of the model. Defaults to the first GPU, or to the CPU without a GPU.
+        max_length: Maximum input length in tokens. Words beyond it have no candidates. Defaults to 256.
 
     Raises:
-        HfBatError: The model cannot be loaded or its tokenizer has no mask; raised when it is first used or
-            described.
+        HfBatError: If the model cannot be loaded or its tokenizer has no mask token. The error is raised when
+            the perturbation is first used or described.
 
     Example:
         >>> fickle = MaskedLMPerturbation("bert-base-uncased", top=3)  # doctest: +SKIP
@@ -98,24 +101,24 @@ class MaskedLMPerturbation(Perturbation):
         return self._slots[texts]
 
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every input with one word replaced once, in reading order, likeliest first."""
+        """List every edit that replaces one word, in reading order, most likely replacement first."""
         return [edit for slot in self.slots(texts) for edit in list_edits(texts, slot)]
 
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
     ) -> list[Edit]:
-        # From the predictions for the unedited input: asking again at each step would cost a forward pass.
+        # Use the predictions for the unedited input. New predictions at each step would cost a forward pass.
         for slot in self.slots(start):
             if (slot.sentence, slot.position) == (sentence, start_position):
                 return list_edits(texts, replace(slot, position=position))
         return []
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw each word uniformly from itself and its candidates; `None` if no word changes."""
+        """Draw each word uniformly from itself and its candidates. Return `None` if no word changes."""
         drawn = texts
         for slot in self.slots(texts):
             choice = int(rng.random() * (len(slot.replacements) + 1))
-            # 0 is the word itself.
+            # 0 keeps the word.
             if choice:
                 drawn = _replace_word(drawn, slot, slot.replacements[choice - 1])
         return None if drawn == texts else drawn
@@ -132,10 +135,10 @@ class MaskedLMPerturbation(Perturbation):
         }
 
     def prepare(self, inputs: Sequence[Texts]) -> None:
-        """Ask the model about several inputs together, because `slots` would ask about each separately."""
+        """Query the model for several inputs together. `slots` would query it for each input separately."""
         new = [texts for texts in dict.fromkeys(inputs) if texts not in self._slots]
         for texts in inputs:
-            if texts in self._slots:  # asked about again, so forgotten last
+            if texts in self._slots:  # recently used, so evicted last
                 self._slots.move_to_end(texts)
         slots: dict[Texts, list[Slot]] = {texts: [] for texts in new}
         questions = [question for texts in new for question in self._mask_words(texts)]
@@ -176,11 +179,11 @@ class MaskedLMPerturbation(Perturbation):
 
     @cached_property
     def _words(self) -> dict[int, str]:
-        """The whole words of the vocabulary, by token."""
+        """The complete words in the vocabulary, by token."""
         tokenizer = self._loaded[1]
         vocabulary = tokenizer.get_vocab()
-        # If tokens carry the space before them, a token without it is the rest of a word. Otherwise
-        # (WordPiece) a rest is marked with ##, so it is not a word of letters.
+        # If tokens include the space before them, a token without a space is a continuation of a word.
+        # Otherwise (WordPiece), continuations are marked with ##, so they do not only consist of letters.
         spaces = ("\u0120", "\u2581")
         spaced = any(token.startswith(spaces) for token in vocabulary)
         words = {}
@@ -210,28 +213,28 @@ class MaskedLMPerturbation(Perturbation):
         types = encoded.get("token_type_ids") or [None] * len(slots)
         for slot, ids, kinds in zip(slots, encoded["input_ids"], types, strict=True):
             masks = [i for i, number in enumerate(ids) if number == tokenizer.mask_token_id]
-            # Without a mask the word is beyond the cut; with several the text itself has mask tokens.
+            # Without a mask token, the word was truncated. With several, the text itself has mask tokens.
             if len(masks) == 1:
                 yield _Question(texts, slot, ids, kinds, masks[0])
 
     def _predict(self, batch: Sequence[_Question]) -> list[list[str]]:
-        """Return for each question the words that the model finds likeliest, likeliest first."""
+        """Return the most likely words for each question, most likely first."""
         import torch
 
         from hf_bat.attack.models import pad_batch
 
         model, tokenizer = self._loaded
         ids, types = [q.ids for q in batch], [q.types for q in batch]
-        # On the right, whatever the tokenizer's side, because `mask` counts from the left.
+        # Always pad on the right, because `mask` is an index from the left.
         fed = pad_batch(tokenizer, ids, types, model.device)
-        # The session of the attacked model may have autocast on, which is not for this model.
+        # Disable the autocast of the attacked model's session, because it must not affect this model.
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
             scores = model(**fed).logits
             scores = scores[range(len(batch)), [q.mask for q in batch]].float()
         words = self._words
         known = torch.tensor(sorted(words), device=scores.device)
         values, places = scores[:, known].topk(min(self.top + _SPARE, len(known)), dim=-1)
-        # For equal scores the lower token comes first, on every machine.
+        # Sort equal scores by token id, so the order is the same on every machine.
         return [
             [words[number] for _, number in sorted((-v, n) for v, n in zip(*row, strict=True))]
             for row in zip(values.tolist(), known[places].tolist(), strict=True)
@@ -247,7 +250,7 @@ class MaskedLMPerturbation(Perturbation):
 
 
 def _split_into_batches(questions: Sequence[_Question]) -> Iterator[list[_Question]]:
-    """Yield questions of similar length together."""
+    """Yield batches of questions with similar length."""
     ordered = sorted(questions, key=lambda question: len(question.ids), reverse=True)
     first = 0
     while first < len(ordered):

@@ -1,4 +1,4 @@
-"""Models that an attack can query: functions, transformers classifiers, and either behind a defense."""
+"""Models that an attack can query: functions and transformers classifiers, with or without a defense."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def as_classifier(
     """Wrap a model for the engine.
 
     Args:
-        model: See `Attack`; also for the next four.
+        model: The model. See `Attack` for this and the next four arguments.
         tokenizer: The model's tokenizer.
         max_length: Maximum input length in tokens.
         device: Device of a transformers model.
         dtype: Precision of a transformers model.
-        canonicalizer: The model's preprocessing defense, if it has one.
-        name: Name of a function in reports. Defaults to its own.
+        canonicalizer: The model's preprocessing defense, if any.
+        name: Name of a function in reports. Defaults to the function's name.
         hub: Options of `from_pretrained` for a path, such as `revision`, `token` and `trust_remote_code`.
 
     Raises:
-        HfBatError: `model` is not a model, or an option does not apply to it.
+        HfBatError: If `model` is not a supported model, or an option does not apply to it.
     """
     classifier: Classifier
     if _is_pipeline(model):
-        # Its parts, because a pipeline tokenizes one text at a time.
+        # Use the parts of the pipeline, because a pipeline tokenizes texts one by one.
         model, tokenizer = model.model, tokenizer or model.tokenizer
     is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
     if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):
@@ -79,43 +79,43 @@ def as_classifier(
         classifier = _wrap_function(model, name)
         options = {
             "device": device is not None,
-            # A recipe may name the limit that the model has.
+            # A recipe may set the same limit as the model.
             "max_length": max_length not in (None, classifier.max_length),
             "dtype": dtype != "float32",
         }
         for name, is_given in options.items():
             if is_given:
                 raise HfBatError(
-                    f"{name} does not apply to a {type(classifier).__name__}, which has its own or none"
+                    f"{name} does not apply to {type(classifier).__name__}: remove this option"
                 )
     return classifier if canonicalizer is None else CanonicalizedModel(classifier, canonicalizer)
 
 
 def _is_pipeline(model: Any) -> bool:
-    """Return whether a model is a pipeline of transformers for text classification."""
+    """Return whether a model is a transformers pipeline for text classification."""
     return callable(model) and getattr(model, "task", None) == "text-classification"
 
 
 def _wrap_function(model: Any, name: str | None) -> Classifier:
-    """Wrap a function, or an object with `predict_proba`, whose labels are its `classes_`."""
+    """Wrap a function, or an object with `predict_proba` and labels in `classes_`."""
     if isinstance(model, Classifier):
         return model
     if hasattr(model, "predict_proba"):
         classes = [str(name) for name in getattr(model, "classes_", ())]
-        # Numbers from 0 are positions, which the task names.
+        # Numbers from 0 are only positions. Their label names come from the task.
         is_named = classes != [str(number) for number in range(len(classes))]
         name = name or f"{type(model).__module__.split('.')[0]}.{type(model).__qualname__}"
         return CallableModel(model.predict_proba, name, labels=classes if is_named else None)
     if callable(model):
         return CallableModel(model, name)
     raise HfBatError(
-        "a model is a transformers classifier, a pipeline, a function, or an object with predict_proba, not "
-        f"{type(model).__name__}"
+        "a model must be a transformers classifier, a pipeline, a function, or an object with predict_proba, "
+        f"not {type(model).__name__}"
     )
 
 
 class WrappedClassifier(Classifier):
-    """A classifier around another one, and the same unless a method says otherwise."""
+    """A wrapper around another classifier. By default, all calls are forwarded unchanged."""
 
     def __init__(self, inner: Classifier):
         self.inner = inner
@@ -126,7 +126,7 @@ class WrappedClassifier(Classifier):
 
     @property
     def device(self) -> Any:
-        """Device of the model, or `None` for a function."""
+        """The device of the model, or `None` for a function."""
         return getattr(self.inner, "device", None)
 
     def length(self, key: Any) -> int:
@@ -151,11 +151,11 @@ class WrappedClassifier(Classifier):
 
 
 class CanonicalizedModel(WrappedClassifier):
-    """A classifier behind the preprocessing defense: it reads its inputs in canonical words.
+    """A classifier with the preprocessing defense, which maps the words of its inputs to canonical words.
 
     Args:
-        model: The classifier behind the defense.
-        canonicalizer: Maps a text to canonical words, one word to one.
+        model: The classifier to defend.
+        canonicalizer: Maps each word of a text to one canonical word.
 
     Example:
         >>> model = CallableModel(lambda pairs: [[0.9, 0.1] for _ in pairs], name="constant")
@@ -191,26 +191,27 @@ class CanonicalizedModel(WrappedClassifier):
 
 
 class Tokens(NamedTuple):
-    """An input as a transformers model reads it."""
+    """An encoded input for a transformers model."""
 
     ids: tuple[int, ...]
     types: tuple[int, ...] | None
 
 
 class TransformersModel(Classifier):
-    """A sequence classifier of transformers.
+    """A transformers sequence classifier.
 
     Args:
-        model: The classifier, or the folder or Hub id of one.
-        tokenizer: Its tokenizer. If `None`, it is loaded from the model's path.
+        model: The classifier, or its folder or Hub id.
+        tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         max_length: Maximum input length in tokens, as in training. Defaults to the model's limit.
-        device: Device. Defaults to the first GPU for a path, else the model's device.
-        dtype: "float32" (default), "bfloat16" or "float16"; the latter two by autocast.
+        device: Device of the model. Defaults to the first GPU for a path, and to the model's current device
+            otherwise.
+        dtype: "float32" (default), "bfloat16" or "float16". The half-precision types use autocast.
         hub: Options of `from_pretrained` for a path, such as `revision`, `token` and `trust_remote_code`.
 
     Raises:
-        HfBatError: The model or tokenizer cannot be loaded or do not fit, the head is not for single-label
-            classification, `max_length` exceeds the model's limit, or `dtype` is unknown.
+        HfBatError: If the model or tokenizer cannot be loaded or they do not match, the head is not for
+            single-label classification, `max_length` exceeds the model's limit, or `dtype` is unknown.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
@@ -245,7 +246,7 @@ class TransformersModel(Classifier):
             tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer", **hub or {})
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
-        # Wrappers for several GPUs hold the model as `module`.
+        # Multi-GPU wrappers store the model in `module`.
         self.model: nn.Module = model.module if hasattr(model, "module") else model
         self.tokenizer = tokenizer
         self.config = getattr(self.model, "config", None)
@@ -261,7 +262,7 @@ class TransformersModel(Classifier):
             raise HfBatError(f"max_length must be at least 4; got {max_length}")
         check_length(self.config, max_length)
         limits = (tokenizer.model_max_length, get_named_limit(self.config))
-        # A tokenizer without a limit has a huge number (10 ** 30) as its `model_max_length`.
+        # For a tokenizer without a limit, `model_max_length` is a huge number (10 ** 30).
         self.max_length = max_length or min((n for n in limits if n and n < 10**6), default=None)
         self.dtype = DTYPES[dtype]
         if self.dtype == torch.bfloat16:
@@ -271,27 +272,28 @@ class TransformersModel(Classifier):
 
     @property
     def device(self) -> torch.device:
-        """Device of the model."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Set evaluation mode, no gradients, autocast and the cheaper forward passes of `fast`.
+        """Set up evaluation mode, autocast and the faster forward passes of `fast`, and disable gradients.
 
-        Autocast is entered once, so that it casts each weight once.
+        Autocast is only entered once, so each weight is only cast once.
         """
         training, pad = self.model.training, self.config.pad_token_id
         try:
             self.model.eval()
-            # Decoders without it refuse a batch, because they find the last token by it.
+            # Decoders need the padding token to find the last token of each input. They reject batches
+            # without it.
             self.config.pad_token_id = self.tokenizer.pad_token_id if pad is None else pad
             with ExitStack() as stack:
-                # Not inference_mode, whose tensors cannot take part in the gradients of `saliency`.
+                # Do not use inference_mode, because `saliency` cannot compute gradients with its tensors.
                 stack.enter_context(torch.no_grad())
                 stack.enter_context(disable_cudnn_attention())
                 if self.dtype is not None:
                     stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
-                # Also where MKL is faster (AVX2): its last bits depend on more than the input.
+                # Pack even if MKL is faster (AVX2), because MKL's last bits do not only depend on the input.
                 stack.enter_context(pack_linears(self.model, self.dtype or torch.float32))
                 stack.enter_context(skip_later_tokens(self.model))
                 yield
@@ -300,7 +302,7 @@ class TransformersModel(Classifier):
             self.model.train(training)
 
     def _encode(self, inputs: Sequence[Texts], **options: Any) -> Any:
-        # `visible` and `saliency` are asked for the words of a splitter.
+        # The inputs of `visible` and `saliency` can contain the marks of a splitter.
         columns = [list(map(remove_marks, column)) for column in zip(*inputs, strict=True)]
         return self.tokenizer(
             *columns,
@@ -329,20 +331,20 @@ class TransformersModel(Classifier):
 
     @cached_property
     def _reads_padding(self) -> bool:
-        """Whether an answer depends on the padding, so that only inputs of one length share a batch."""
+        """Whether the answers depend on the padding. If so, only inputs of equal length share a batch."""
 
         def compute_logits(texts: list[str]) -> torch.Tensor:
             keys = self.keys([(text,) for text in texts])
             return self._compute_logits(self._pad(keys))  # type: ignore[arg-type]
 
-        # The forward of a model that accelerate has prepared enters its own autocast.
+        # The forward pass of a model that accelerate has prepared enters its own autocast.
         dtype: torch.dtype = self.dtype or getattr(self.model, "dtype", None) or torch.float32
         with torch.autocast(self.device.type, enabled=False):
             answer = reads_padding(compute_logits, dtype)
         if answer:
             logger.warning(
-                "the answers of %s depend on the padding of a batch: only inputs of equal length share one, "
-                "which takes longer",
+                "the answers of %s depend on the padding of a batch, so only inputs of equal length are "
+                "batched together, which takes longer",
                 self.name,
             )
         return answer
@@ -358,7 +360,8 @@ class TransformersModel(Classifier):
 
     def _compute_probabilities(self, keys: Sequence[Tokens]) -> np.ndarray:
         logits = self._compute_logits(self._pad(keys))
-        # In double precision, so that a gain in confidence of a very sure model is not rounded to 0.
+        # Use double precision. Otherwise, small gains in confidence of a very confident model could be
+        # rounded to 0.
         answers = _to_numpy(cast_to_double(logits).softmax(dim=-1))
         finite = np.isfinite(answers).all(axis=1)
         if not finite.all():
@@ -374,7 +377,7 @@ class TransformersModel(Classifier):
         if self.max_length is None:
             return words
         lengths = [len(ids) for ids in self._encode(inputs)["input_ids"]]
-        # Only inputs that fill the limit can be cut, so the others need no map from tokens to words.
+        # Only inputs that reach the limit can be truncated, so only they need a map from tokens to words.
         cut = [i for i, length in enumerate(lengths) if length >= self.max_length]
         if cut:
             places = self._locate_tokens([inputs[i] for i in cut])
@@ -384,7 +387,7 @@ class TransformersModel(Classifier):
         return words
 
     def _cut(self, words: range, seen: set[int]) -> range:
-        """Return the words of a sentence up to the cut, also those before it that have no token."""
+        """Return the words of a sentence that were not truncated, including words without any tokens."""
         if not seen:
             return range(0)
         if self.tokenizer.truncation_side == "left":
@@ -392,11 +395,11 @@ class TransformersModel(Classifier):
         return range(max(seen) + 1)
 
     def _locate_tokens(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
-        """Return for each input (token, sentence, white-space token) of each of its tokens in a word."""
+        """Return (token, sentence, whitespace token) for each token inside a word, for each input."""
         if not self.tokenizer.is_fast:
             raise HfBatError(
                 f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not map tokens to words; "
-                "inputs over max_length and the gradient ranking need a fast one"
+                "inputs over max_length and the gradient ranking need a fast tokenizer"
             )
         encoded = self._encode(inputs, return_offsets_mapping=True)
         places = []
@@ -407,7 +410,7 @@ class TransformersModel(Classifier):
             for token, ((first, last), sentence) in enumerate(pairs):
                 if sentence is None:
                     continue
-                # A token may begin with the space before its word.
+                # A token may start with the space before its word.
                 inside = [w for w in words[sentence][first:last] if w is not None]
                 if inside:
                     located.append((token, sentence, inside[0]))
@@ -428,14 +431,14 @@ class TransformersModel(Classifier):
             embedded.append(output.detach().requires_grad_(True))
             return embedded[-1]
 
-        # At the embeddings' output, because token ids have no gradient.
+        # Use the output of the embeddings, because token ids have no gradient.
         embeddings = self.model.get_input_embeddings()  # type: ignore[operator]
         handle = embeddings.register_forward_hook(keep_gradient)
         try:
             with torch.enable_grad():
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
-                # A sum, so that a row's gradient does not depend on how many share its batch.
+                # Use the sum, so the gradient of a row does not depend on the batch size.
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
                 gradients = _to_numpy(cast_to_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
@@ -445,14 +448,14 @@ class TransformersModel(Classifier):
         for row, (texts, places) in enumerate(
             zip(inputs, self._locate_tokens(inputs), strict=True)
         ):
-            # Places count tokens without padding.
+            # The token indices in `places` do not include padding.
             shift = gradients.shape[1] - int(batch["attention_mask"][row].sum()) if left else 0
             tokens: dict[tuple[int, int], list[int]] = {}
             for token, sentence, word in places:
                 tokens.setdefault((sentence, word), []).append(token + shift)
             weights = [[0.0] * len(text.split()) for text in texts]
             for (sentence, word), rows in tokens.items():
-                # As TextAttack ranks words: the L1 norm of the mean over a word's tokens.
+                # Like TextAttack, rank words by the L1 norm of the mean gradient over the tokens of a word.
                 mean = gradients[row, rows].mean(axis=0)
                 weights[sentence][word] = float(np.abs(mean).sum())
             answers.append(weights)
@@ -465,7 +468,7 @@ class TransformersModel(Classifier):
         hash_weights(digest, self.model)
         vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode())
         setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
-        # Only if it is not the default, so that the hash of other models stays the same.
+        # Only include this if it is not the default, to keep the hashes of other models unchanged.
         if self.tokenizer.truncation_side == "left":
             setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
@@ -473,18 +476,19 @@ class TransformersModel(Classifier):
 
 
 class ExportedModel(TransformersModel):
-    """A sequence classifier outside of PyTorch with the calls of transformers, such as optimum's for ONNX.
+    """A sequence classifier outside of PyTorch with the interface of transformers, such as optimum's for ONNX.
 
     Args:
-        model: Takes `input_ids`, `attention_mask` and, if the tokenizer gives them, `token_type_ids` as
-            tensors and returns an object with `logits`; `config` is its configuration.
-        tokenizer: Its tokenizer.
+        model: Callable that takes `input_ids`, `attention_mask` and `token_type_ids` (if the tokenizer
+            returns them) as tensors and returns an object with `logits`. Its configuration must be in
+            `config`.
+        tokenizer: The model's tokenizer.
         max_length: Maximum input length in tokens. Defaults to the model's limit.
-        device: Moves the model by its method `to`.
-        dtype: "float32"; the precision was chosen when the model was exported.
+        device: Device to move the model to, with its method `to`.
+        dtype: Must be "float32", because the precision was chosen when the model was exported.
 
     Raises:
-        HfBatError: See `TransformersModel`; or a `dtype` is given.
+        HfBatError: For the same reasons as `TransformersModel`, or if `dtype` is not "float32".
     """
 
     def __init__(
@@ -496,7 +500,7 @@ class ExportedModel(TransformersModel):
         dtype: str = "float32",
     ):
         if dtype != "float32":
-            raise HfBatError(f"dtype does not apply to {type(model).__name__}, which has its own")
+            raise HfBatError(f"dtype does not apply to {type(model).__name__}: remove this option")
         super().__init__(model, tokenizer, max_length, device)
 
     @property
@@ -517,7 +521,7 @@ class ExportedModel(TransformersModel):
 
     @property
     def identity(self) -> str:
-        """A hash of the exported file if it is known, the configuration, tokenizer and `max_length`."""
+        """A hash of the configuration, tokenizer, `max_length` and, if known, the exported file."""
         path = getattr(self.model, "model_path", None)
         is_file = isinstance(path, (str, Path)) and Path(path).is_file()
         vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode()).hexdigest()
@@ -534,8 +538,8 @@ class ExportedModel(TransformersModel):
 def pad_batch(
     tokenizer: Any, ids: Sequence[Any], types: Sequence[Any], device: Any, left: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Return inputs as padded tensors. `types` holds the token types of each input, or `None`."""
-    # Not tokenizer.pad, which takes twice as long.
+    """Return inputs as padded tensors. `types` contains the token types of each input, or `None`."""
+    # Do not use tokenizer.pad, because it takes twice as long.
     width = max(map(len, ids))
 
     def pad(rows: Iterable[Sequence[int]], value: int) -> torch.Tensor:
@@ -553,13 +557,13 @@ def pad_batch(
 
 
 def _describe_tokenizer(tokenizer: Any) -> str:
-    """Return all that decides how a tokenizer reads a text, except padding and truncation."""
+    """Return all settings that affect how a tokenizer encodes a text, except padding and truncation."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
         rules = {
             name: value
             for name, value in tokenizer.init_kwargs.items()
-            if not name.endswith(("_file", "_path"))  # its source is not a rule
+            if not name.endswith(("_file", "_path"))  # paths do not affect the encoding
         }
         return json.dumps(
             [sorted(tokenizer.get_vocab().items()), rules], sort_keys=True, default=str
@@ -569,22 +573,23 @@ def _describe_tokenizer(tokenizer: Any) -> str:
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Return a tensor as float64, which not every device has."""
+    """Return a tensor as a float64 array. Not every device supports float64."""
     return tensor.cpu().numpy().astype(np.float64, copy=False)
 
 
 def _number_words(text: str) -> list[int | None]:
-    """Return for each character, without marks, the index of its white-space token, `None` for a space."""
+    """Return the index of the whitespace token for each character, or `None` for spaces, without marks."""
     numbers: list[int | None] = []
-    # The last part is the white space at the end.
+    # The last match is the whitespace at the end.
     for number, (space, word) in enumerate(re.findall(r"(\s*)(\S*)", text)):
         numbers += [None] * len(remove_marks(space)) + [number] * len(word)
     return numbers
 
 
 def _choose_weights(path: str, dtype: str, hub: Mapping[str, Any]) -> torch.dtype:
-    """Return the precision to load a checkpoint in: its own if it is the one that `dtype` names."""
-    # Autocast rounds to the other half precision only what it computes, so its weights are exact before.
+    """Return the precision for loading a checkpoint: its own precision if it equals `dtype`, or float32."""
+    # A checkpoint in a different half precision is loaded in float32, so its weights stay exact until
+    # autocast rounds them.
     asked = DTYPES[dtype]
     if asked is None:
         return torch.float32
@@ -596,7 +601,7 @@ def _choose_weights(path: str, dtype: str, hub: Mapping[str, Any]) -> torch.dtyp
 
 
 def choose_device() -> str:
-    """Return the default device of a model that is loaded here: the first GPU if there is one."""
+    """Return the default device for a model that is loaded here: the first GPU if available, or the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -615,10 +620,11 @@ def _parse_device(device: str | torch.device) -> torch.device:
 
 
 def hash_weights(digest: Any, model: nn.Module) -> None:
-    """Update a hash with every weight of a model."""
+    """Update a hash with all weights of a model."""
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        # As bytes, because numpy has no bfloat16; flat, because a scalar cannot be viewed as bytes.
+        # View the tensor as bytes, because numpy has no bfloat16. Flatten it, because a scalar cannot be
+        # viewed as bytes.
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
 

@@ -1,4 +1,4 @@
-"""The processes of a distributed run: their ranks, and their exchange of objects."""
+"""Ranks of the processes in a distributed run, and the exchange of objects between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Return this process's rank and the number of processes; (0, 1) outside a distributed launch."""
+    """Return the rank of this process and the number of processes, or (0, 1) if not distributed."""
     import torch.distributed
 
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -25,16 +25,16 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def _get_state() -> Any:
-    """Return accelerate's state of this process, which connects it with the others."""
+    """Return accelerate's state for this process. It connects the process with the others."""
     import torch
     from accelerate import PartialState
 
-    # Otherwise each process that torchrun starts on a CPU would work by itself.
+    # Without `cpu`, each process that torchrun starts on a CPU would work alone.
     return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def choose_rank_device(device: str | None) -> str | None:
-    """Return the device; if it is `None` under a distributed launch, the process's own."""
+    """Return the device, or the device of this process if it is `None` in a distributed run."""
     if device is not None or rank_and_world()[1] == 1:
         return device
     return str(_get_state().device)
@@ -43,8 +43,8 @@ def choose_rank_device(device: str | None) -> str | None:
 def gather(items: list[T], error: BaseException | None = None) -> list[T]:
     """Concatenate the lists of all ranks, in the order of the ranks, on every rank.
 
-    A rank that failed gives its error, so that the others do not wait for it forever: it raises the error
-    itself, and every other rank raises an `HfBatError`.
+    A rank that failed must pass its error, so the other ranks do not wait forever. This rank then raises the
+    error itself, and all other ranks raise an `HfBatError`.
     """
     if rank_and_world()[1] == 1:
         if error is not None:
@@ -69,20 +69,20 @@ def wait() -> None:
 
 
 def leave() -> None:
-    """End this process's part in a distributed run; do nothing outside one.
+    """Leave the process group of a distributed run. Without a process group, do nothing.
 
-    A program calls it last, after its work: a process that exits with its group open can abort while Python
-    shuts down, because gloo's threads still hold tensors then (pytorch/pytorch#179291). Do not call it after
-    an error: other ranks may wait in the middle of their work, and closing a group can wait for them.
+    Call this at the end of a program. A process that exits with an open group can abort while Python shuts
+    down, because gloo's threads still hold tensors (pytorch/pytorch#179291). Do not call it after an error,
+    because closing a group can wait for ranks that are still in the middle of their work.
     """
-    # A command that never needed torch must not wait for its import now.
+    # Do not import torch here, because commands that never needed it should not wait for the import.
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         group = distributed.group.WORLD
         distributed.destroy_process_group()
-        # A wrapped model holds the group, and a trainer, which is a reference cycle, holds its model.
+        # A wrapped model refers to the group, and a trainer, which is a reference cycle, refers to its model.
         gc.collect()
-        # Now the group's threads end. Deleting the name releases the group without Python's lock. A wrapped
-        # model, if it were the last to release it, would keep the lock while it waits for a thread, which may
-        # itself wait for the lock.
+        # This ends the group's threads. Deleting the name releases the group without holding Python's lock.
+        # If a wrapped model released it last, it would hold the lock while waiting for a thread, and this
+        # thread may be waiting for the lock.
         del group
