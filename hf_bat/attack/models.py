@@ -476,7 +476,7 @@ class TransformersModel(Classifier):
 
 
 class ExportedModel(TransformersModel):
-    """A sequence classifier outside of PyTorch with the interface of transformers, such as optimum's for ONNX.
+    """A classifier outside of PyTorch with the interface of transformers, such as an ONNX model of optimum.
 
     Args:
         model: Callable that takes `input_ids`, `attention_mask` and `token_type_ids` (if the tokenizer

@@ -1,6 +1,7 @@
 """Recipes: named combinations of perturbation, goal, search, ranking and constraints.
 
-A new recipe is one function with `@_register` here, which also names the ingredients that it reads.
+To add a recipe, add a function with `@_register` here. The decorator also lists the ingredients that the
+recipe uses.
 """
 
 from __future__ import annotations
@@ -34,31 +35,32 @@ from hf_bat.perturbations.splitting import split_words
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
 from hf_bat.text import Splitter
 
-# Queries per row of an attack that changes several words.
+# Query budget per row for attacks that change several words.
 SEQUENCE_BUDGET = 2000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An attack without the model: everything that decides which edits are tried.
+    """All settings of an attack except the model. They determine which edits are tried.
 
     Args:
         name: Name in reports.
-        perturbation: The edits.
+        perturbation: The perturbation that proposes the edits.
         goal: A goal or its name: "flip", "keep-strict", "keep-confident".
-        search: "exhaustive" (every single edit; default), "greedy" (word by word, by importance) or "beam".
-        ranking: How greedy search orders words: "deletion", "unk", "gradient" or "random".
-        constraints: Rules for edits. Defaults to none.
-        budget: Maximum number of queries for a row; `None` (default) for no limit.
-        skip_labels: Names of labels whose rows are skipped. Defaults to the task's for an obstinate goal, and
-            none for a fickle goal.
-        skip_columns: Text columns that are not edited. Defaults to none.
+        search: "exhaustive" (try every single edit; default), "greedy" (edit words in order of importance) or
+            "beam".
+        ranking: How greedy search orders the words: "deletion", "unk", "gradient" or "random".
+        constraints: Rules for edits. By default, there are no rules.
+        budget: Maximum number of queries per row, or `None` (default) for no limit.
+        skip_labels: Names of labels to skip. Defaults to the skipped labels of the task for an obstinate
+            goal, and to no labels for a fickle goal.
+        skip_columns: Text columns that are not edited. By default, all columns are edited.
         max_length: Maximum input length in tokens. Defaults to the model's limit.
         beam_width: Number of states that beam search keeps. Defaults to 4.
-        key: Short name in metric keys and reports. Defaults to the perturbation's name.
+        key: Short name in metric keys and reports. Defaults to the name of the perturbation.
 
     Raises:
-        HfBatError: Goal, search or ranking is unknown, or a number is below 1.
+        HfBatError: If the goal, search or ranking is unknown, or a number is below 1.
 
     Example:
         >>> recipe = get_recipe("antonym")
@@ -77,7 +79,7 @@ class Recipe:
     skip_columns: tuple[str, ...] = ()
     max_length: int | None = None
     beam_width: int = 4
-    # Not compared, because it changes no edit.
+    # Not compared, because it does not affect the edits.
     key: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -92,12 +94,12 @@ class Recipe:
                 f"greedy search needs a ranking of {', '.join(RANKINGS)}; got {self.ranking!r}"
             )
         if self.search != "greedy" and self.ranking is not None:
-            raise HfBatError(f"{self.search} search takes no ranking; got {self.ranking!r}")
+            raise HfBatError(f"{self.search} search does not use a ranking; got {self.ranking!r}")
         splitter = getattr(self.perturbation, "splitter", None)
         if splitter and any(isinstance(c, PartOfSpeech) for c in self.constraints):
             raise HfBatError(
-                "with a splitter, the text is not English, and parts of speech are known only for English: "
-                "give --part-of-speech off (part_of_speech='off')"
+                "with a splitter, the text is not English, and parts of speech are only known for English: "
+                "use --part-of-speech off (part_of_speech='off')"
             )
         for name in ("budget", "max_length", "beam_width"):
             value = getattr(self, name)
@@ -105,7 +107,7 @@ class Recipe:
                 raise HfBatError(f"{name} must be at least 1; got {value}")
 
     def describe(self) -> dict[str, Any]:
-        """Return every choice, ready for JSON; `hash` is of this."""
+        """Return all settings in a JSON-serializable form. `hash` is computed from it."""
         return {
             "name": self.name,
             "perturbation": self.perturbation.describe(),
@@ -122,7 +124,7 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of `describe()`, with the fingerprints of tables."""
+        """SHA-256 (hex) of `describe()`, which includes the fingerprints of tables."""
         return hash_description(self.describe())
 
     def __str__(self) -> str:
@@ -140,7 +142,7 @@ class Recipe:
 
 def hash_description(description: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a description."""
-    # Without spaces and in the order of names, so that equal descriptions have equal hashes.
+    # Use a fixed format without spaces and with sorted keys, so equal descriptions have equal hashes.
     text = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -156,7 +158,7 @@ def _format(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """The arguments of `get_recipe` from which named recipes are made."""
+    """The arguments of `get_recipe` that named recipes are built from."""
 
     synonyms: SubstitutionTable | None = None
     antonyms: SubstitutionTable | None = None
@@ -175,19 +177,19 @@ class Ingredients:
         return default_antonyms() if self.antonyms is None else self.antonyms
 
     def limit_similarity(self, threshold: float, **options: Any) -> tuple[Constraint, ...]:
-        """Return the similarity constraint, or none without an encoder."""
+        """Return the similarity constraint, or an empty tuple without an encoder."""
         if self.encoder is None:
             return ()
         return (SentenceSimilarity(self.encoder, threshold, **options),)
 
     def limit_part_of_speech(self, **options: Any) -> tuple[Constraint, ...]:
-        """Return the constraint on parts of speech, or none if it is off."""
+        """Return the part-of-speech constraint, or an empty tuple if it is off."""
         return (
             () if self.part_of_speech == "off" else (PartOfSpeech(self.part_of_speech, **options),)
         )
 
     def complete_name(self, name: str) -> str:
-        """Return a recipe's name, which says if its similarity constraint is off."""
+        """Return the name of a recipe, with a note if its similarity constraint is off."""
         return name if self.encoder is not None else f"{name} (no sentence encoder)"
 
 
@@ -196,10 +198,14 @@ Maker = Callable[[Ingredients], Recipe]
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe that `get_recipe` knows by name.
+    """A recipe that `get_recipe` can return by name.
 
-    `reads` says which of "synonyms", "encoder", "toxic_words", "mlm_model" and "splitter" it uses; `title`
-    and `edit` are for readers: its name, and what it does to a row.
+    Args:
+        make: Function that makes the recipe.
+        kind: "fickle" or "obstinate".
+        reads: The ingredients it uses among "synonyms", "encoder", "toxic_words", "mlm_model" and "splitter".
+        title: Name for readers.
+        edit: Description of the edit of a row, for readers.
     """
 
     make: Maker
@@ -241,7 +247,7 @@ def _make_textfooler(name: str, parts: Ingredients, table: SubstitutionTable) ->
             NoRepeat(),
             StopWords("textfooler"),
             *parts.limit_part_of_speech(verb_noun_swap=True),
-            # Chosen for the Universal Sentence Encoder; docs/paper-and-code.md tells of others.
+            # Chosen for the Universal Sentence Encoder. For other encoders, see docs/paper-and-code.md.
             *parts.limit_similarity(0.840845057, metric="angular", window=15, compare="previous"),
         ),
         budget=SEQUENCE_BUDGET,
@@ -265,7 +271,7 @@ def _make_antonym(parts: Ingredients) -> Recipe:
 
 @_register("paper-negation", "obstinate", title="Negation", edit="a verb was negated")
 def _make_negation(parts: Ingredients) -> Recipe:
-    # Negation is English, and needs to know the verbs.
+    # Negation only supports English, and it needs parts of speech to find the verbs.
     source: Any = "lexicon" if parts.part_of_speech == "off" else parts.part_of_speech
     perturbation = NegationPerturbation(source)
     return Recipe("paper-negation", perturbation, get_goal("keep-strict"))
@@ -302,7 +308,7 @@ def _make_number(parts: Ingredients) -> Recipe:
     "a2t", "fickle", "synonyms", "encoder", "splitter", title="Synonyms (A2T)", edit=_SYNONYMS
 )
 def _make_a2t(parts: Ingredients) -> Recipe:
-    # A2T tries the 20 nearest synonyms; tables list the nearest first.
+    # A2T tries the 20 nearest synonyms. Tables list the nearest synonyms first.
     table = parts.get_synonyms()
     nearest = {word: synonyms[:20] for word, synonyms in table.items()}
     perturbation = SynonymPerturbation(
@@ -370,7 +376,7 @@ def _make_characters(perturbation: CharacterPerturbation) -> Recipe:
         get_goal("flip"),
         search="greedy",
         ranking="deletion",
-        # A reader still understands a sentence with two mistyped words (Pruthi et al. 2019).
+        # Readers still understand a sentence with two mistyped words (Pruthi et al. 2019).
         constraints=(NoRepeat(), MaxWords(count=2)),
         budget=SEQUENCE_BUDGET,
     )
@@ -407,29 +413,30 @@ def get_recipe(
 
     Args:
         name: "paper-synonym", "paper-antonym", "paper-negation", "paper-toxicity" (each also without
-            "paper-"), "sister", "number", "a2t", "a2t-mlm", "textfooler-wordnet", "typo" or "look-alike"; or
-            a `Recipe`, to which only `changes` apply.
-        synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
-        antonyms: A table or the path of one. Defaults to the bundled lexicon.
-        encoder: Sentence encoder of the synonym attacks and of A2T: a path, a Hub id, or an object with
-            `encode`, such as a `SentenceTransformer`. `None` (default)
-            turns their similarity constraint off, and the recipe's name says so.
-        part_of_speech: "lexicon" (default) or "nltk", see `PartOfSpeech`, which knows English only; "off" for
-            no such constraint.
+            "paper-"), "sister", "number", "a2t", "a2t-mlm", "textfooler-wordnet", "typo" or "look-alike". If
+            it is a `Recipe`, only `changes` are applied.
+        synonyms: A table, its path, or "wordnet". Defaults to the bundled counter-fitted neighbors.
+        antonyms: A table or its path. Defaults to the bundled lexicon.
+        encoder: Sentence encoder for the synonym attacks and A2T: a path, a Hub id, or an object with
+            `encode`, such as a `SentenceTransformer`. `None` (default) turns off their similarity
+            constraint, and this is noted in the name of the recipe.
+        part_of_speech: "lexicon" (default) or "nltk", see `PartOfSpeech`. Both only support English. "off"
+            removes this constraint.
         casing: "keep" (default) or "authors"; see `SubstitutionPerturbation`.
-        fit_grammar: Fit antonyms, sister terms and numbers to their place; see `AntonymPerturbation`. `False`
-            gives the recipes and hashes of the paper's edits. Defaults to `True`.
-        toxic_words: Words of the toxicity attack, or a file of them. Defaults to a mild built-in list.
-        mlm_model: Path or Hub id of the masked language model of "a2t-mlm".
-        splitter: Splits texts into words, for languages without spaces between words; see
-            `SplitPerturbation`. For "synonym", "antonym" and "a2t", with `part_of_speech="off"`.
+        fit_grammar: Whether to fit antonyms, sister terms and numbers to the sentence; see
+            `AntonymPerturbation`. `False` returns the recipes and hashes of the paper's edits. Defaults to
+            `True`.
+        toxic_words: Words for the toxicity attack, or a file with them. Defaults to a mild built-in list.
+        mlm_model: Path or Hub id of the masked language model for "a2t-mlm".
+        splitter: Function that splits texts into words, for languages without spaces between words; see
+            `SplitPerturbation`. Supported by "synonym", "antonym" and "a2t", with `part_of_speech="off"`.
         **changes: Any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
     Returns:
         The recipe with the changes.
 
     Raises:
-        HfBatError: The name is unknown, a table cannot be read, or a change is impossible.
+        HfBatError: If the name is unknown, a table cannot be read, or a change is not supported.
 
     Example:
         >>> get_recipe("synonym", synonyms={"dog": ["hound"]}, budget=100).name
@@ -438,7 +445,7 @@ def get_recipe(
     if isinstance(name, Recipe):
         if splitter is not None:
             raise HfBatError(
-                f"the recipe {name.name!r} has its own perturbation: give the splitter to that, as "
+                f"the recipe {name.name!r} has its own perturbation: add the splitter to it with "
                 "SplitPerturbation(perturbation, splitter)"
             )
         recipe = name
@@ -450,10 +457,10 @@ def get_recipe(
             raise HfBatError(f"unknown attack {name!r}{hint}; known: {', '.join(known)}")
         if splitter is not None and "splitter" not in RECIPES[full_name].reads:
             raise HfBatError(
-                f"the attack {shorten_name(full_name)!r} has no words of a splitter; these have: "
+                f"the attack {shorten_name(full_name)!r} does not use a splitter; these attacks do: "
                 f"{', '.join(list_readers('splitter'))}"
             )
-        # Tables are read even if the recipe does not use them, so that a wrong path is an error.
+        # Read all tables even if the recipe does not use them, so a wrong path is always an error.
         parts = Ingredients(
             None if synonyms is None else as_synonyms(synonyms),
             None if antonyms is None else as_table(antonyms),

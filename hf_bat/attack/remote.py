@@ -1,4 +1,4 @@
-"""Calls to a slow, paid or unreliable function: many at once, tried again, and never paid twice."""
+"""Call a slow, paid or unreliable function, with parallel calls, retries and a cache of the answers."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from hf_bat.errors import HfBatError, check_integer, describe_cause
 from hf_bat.files import parse_json
 from hf_bat.perturbations.base import Texts
 
-# Seconds before the first retry; each later one waits twice as long, up to the longest.
+# Seconds before the first retry, and the maximum delay. The delay doubles with each retry.
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
-# So many calls in a row that fail for good mean that the endpoint is down.
+# The endpoint is considered down after this many consecutive calls have failed permanently.
 _CALLS_UNTIL_DOWN = 10
 _RETRIED_STATUSES = frozenset((408, 409, 425, 429))
-# Errors of network libraries that are not an `OSError`: httpx, aiohttp, the clients of OpenAI and Anthropic,
+# Errors of network libraries that are not an `OSError`: httpx, aiohttp, the OpenAI and Anthropic clients, and
 # http.client.
 _NETWORK_ERRORS = frozenset((
     "TransportError", "ClientConnectionError", "APIConnectionError", "HTTPException",
 ))  # fmt: skip
-_LINE_START = '{"model": '  # of each line of a cache
+_LINE_START = '{"model": '  # start of each line in a cache
 _LOCAL_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 
 
 class AnswerCache:
-    """Answers that were paid for, as JSON lines; each is written when it arrives.
+    """A cache of answers in a JSON Lines file. Each answer is written when it arrives.
 
-    Several processes may write one file.
+    Several processes may write to the same file.
 
     Args:
-        path: The file; it is created if it is missing.
-        model: Name of the model, which each line holds. Lines of other models are left as they are.
+        path: The file. It is created if it does not exist.
+        model: Name of the model, which is stored in each line. Lines of other models are not changed.
 
     Raises:
-        HfBatError: The file cannot be read or written, or is not a cache.
+        HfBatError: If the file cannot be read or written, or is not a valid cache.
     """
 
     def __init__(self, path: str | Path, model: str):
@@ -63,7 +63,7 @@ class AnswerCache:
                 if not all(isinstance(text, str) for text in texts):
                     raise ValueError("an input is not texts")
             except (ValueError, KeyError, TypeError) as error:
-                # A kill can cut a line; the question is asked again.
+                # A killed process can leave an incomplete line. Skip it, and the query will be repeated.
                 if line.startswith(_LINE_START[: len(line)]):
                     continue
                 raise HfBatError(
@@ -82,13 +82,13 @@ class AnswerCache:
         return self._answers[texts]
 
     def keep(self, texts: Texts, answer: Any) -> None:
-        """Remember an answer, and write it so that it survives a kill of the process."""
+        """Store an answer, and write it immediately so it is not lost if the process is killed."""
         self._answers[texts] = answer
         entry = {"model": self.model, "input": list(texts), "answer": answer}
         try:
             if self._stream is None:
                 self._stream = self._open()
-            # One write for a line, so that lines of other processes do not fall into it.
+            # Write each line at once, so lines of several processes are not mixed.
             self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._stream.flush()
         except OSError as error:
@@ -103,13 +103,13 @@ class AnswerCache:
 
 
 def make_plain(answer: Any) -> Any:
-    """Return a function's answer as plain JSON values."""
+    """Convert a function's answer to plain JSON values."""
     if isinstance(answer, Mapping):
         return {str(name): make_plain(value) for name, value in answer.items()}
     if isinstance(answer, (list, tuple)):
         return [make_plain(value) for value in answer]
     if isinstance(answer, (str, int, float, type(None))):
-        # A NumPy float is also a Python float.
+        # A NumPy float is an instance of `float` too.
         return float(answer) if isinstance(answer, float) else answer
     if hasattr(answer, "tolist"):  # an array or a tensor
         return answer.tolist()
@@ -120,20 +120,20 @@ def make_plain(answer: Any) -> Any:
 
 
 class RemoteFunction:
-    """Calls a function of a list of inputs with several calls under way at once.
+    """Calls a function that takes a list of inputs, with several parallel calls.
 
-    Calls that fail for a reason that may pass (429, 5xx, a timeout, a broken connection) are tried again
-    after a growing delay, at least as long as `Retry-After` says. Any other error ends the run when the calls
-    under way have ended.
+    Calls that fail for a temporary reason (429, 5xx, a timeout, a broken connection) are retried with
+    increasing delays, but not before the time in `Retry-After`. After any other error, the run stops when the
+    current calls have ended.
 
     Args:
-        function: Takes a list of inputs and returns a list of answers; may be async.
-        concurrency: Number of calls under way at once.
-        retries: How often a call is tried again.
-        timeout: Seconds that a call may take; `None` for any time. A function that is not async runs to
-            its end in the background.
-        max_queries: Number of inputs that may be asked in all; `None` for any.
-        inputs_per_call: Number of inputs in a call.
+        function: Function that takes a list of inputs and returns a list of answers. It may be async.
+        concurrency: Maximum number of parallel calls.
+        retries: Maximum number of retries for a call.
+        timeout: Maximum duration of a call in seconds, or `None` for no limit. A function that is not async
+            continues in the background after the timeout.
+        max_queries: Maximum total number of queried inputs, or `None` for no limit.
+        inputs_per_call: Number of inputs in each call.
     """
 
     def __init__(
@@ -158,24 +158,24 @@ class RemoteFunction:
         if timeout is not None and not timeout > 0:
             raise HfBatError(f"timeout must be above 0 seconds; got {timeout}")
         self.counts = {"answered": 0, "failed": 0, "retries": 0}
-        self.is_exhausted = False  # whether a question was not asked because of `max_queries`
+        self.is_exhausted = False  # whether `max_queries` prevented a query
         self._fatal: HfBatError | None = None
         self._failed_in_a_row = 0
         self._under_way = 0  # number of inputs in calls that have not ended
-        # Not the global generator, so that a run's other draws do not depend on failures.
+        # Do not use the global generator, because other random draws must not depend on failures.
         self._random = random.Random()
 
     def ask(self, inputs: Sequence[Any], keep: Callable[[int, Any], None]) -> None:
-        """Ask about inputs, and call `keep(number, answer)` when an answer arrives.
+        """Query the function for all inputs, and call `keep(number, answer)` when an answer arrives.
 
-        Inputs whose calls fail for good, or that `max_queries` leaves out, get no answer.
+        `keep` is not called for inputs with permanently failed calls, or beyond `max_queries`.
 
         Raises:
-            HfBatError: The function raised an error that a retry does not mend, or the endpoint is down.
+            HfBatError: If the function raised a permanent error, or the endpoint is down.
         """
         self._fatal = None
-        # In another thread, because a notebook has a running loop; the same one for all calls, because
-        # an async client belongs to the loop in which it was first used.
+        # Use another thread, because a notebook already has a running loop. Use the same thread for all
+        # calls, because an async client is bound to the loop where it was first used.
         future = asyncio.run_coroutine_threadsafe(self._ask_all(inputs, keep), _start_loop())
         try:
             future.result()
@@ -205,7 +205,7 @@ class RemoteFunction:
         await asyncio.gather(*(work() for _ in range(workers)))
 
     async def _call_patiently(self, inputs: list[Any]) -> list[Any] | None:
-        """Return the answers to the inputs of one call, or `None` if it failed for good."""
+        """Return the answers for the inputs of one call, or `None` if it failed permanently."""
         asked = self.counts["answered"] + self.counts["failed"] + self._under_way
         if self.max_queries is not None and asked + len(inputs) > self.max_queries:
             self.is_exhausted = True
@@ -250,7 +250,7 @@ class RemoteFunction:
 
     def _choose_delay(self, attempt: int, error: Exception) -> float:
         delay = FIRST_DELAY * 2**attempt
-        # Calls that failed together should not all come again at the same time.
+        # Add jitter, so calls that failed together are not all retried at the same time.
         delay *= 0.5 + 0.5 * self._random.random()
         return min(LONGEST_DELAY, max(delay, _read_retry_after(error)))
 
@@ -258,7 +258,7 @@ class RemoteFunction:
 @lru_cache(maxsize=1)
 def _start_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    # A daemon, so that a call that hangs does not keep the process alive.
+    # Use a daemon thread, so a call that hangs does not keep the process alive.
     threading.Thread(target=loop.run_forever, name="hf_bat calls", daemon=True).start()
     return loop
 
@@ -278,7 +278,7 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
     def run() -> None:
         try:
             outcome: tuple[BaseException | None, Any] = (None, function(inputs))
-        except StopIteration as error:  # which a future refuses
+        except StopIteration as error:  # cannot be set on a future
             outcome = (RuntimeError(f"StopIteration: {error}"), None)
         except Exception as error:
             outcome = (error, None)
@@ -289,12 +289,12 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
 
 
 def _split_answers(result: Any, count: int) -> list[Any]:
-    """Return the answers to the inputs of a call; a call with one input may return just its answer."""
+    """Return the answers for the inputs of a call. A call with one input may return only its answer."""
     if count == 1 and (result is None or isinstance(result, (str, int, Mapping))):
         return [make_plain(result)]
     plain = make_plain(result)
     if count == 1 and isinstance(plain, list) and len(plain) > 1:
-        # A list of several scores, or of a pipeline's `{"label": ..., "score": ...}`.
+        # A list of scores, or a pipeline's list of `{"label": ..., "score": ...}`.
         return [plain]
     if not isinstance(plain, list) or len(plain) != count:
         given = f"{len(plain)} answers" if isinstance(plain, list) else f"{plain!r:.100}"
@@ -305,20 +305,20 @@ def _split_answers(result: Any, count: int) -> list[Any]:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether a failed call may succeed later."""
+    """Return whether a failed call may succeed if it is retried."""
     status = _find_status(error)
     if status is not None:
         return status in _RETRIED_STATUSES or status >= 500
     if isinstance(error, _LOCAL_ERRORS):
         return False
-    # Before Python 3.11 asyncio's is another class.
+    # Before Python 3.11, `asyncio.TimeoutError` is a different class.
     if isinstance(error, (OSError, EOFError, TimeoutError, asyncio.TimeoutError)):
         return True
     return not _NETWORK_ERRORS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
 def _find_status(error: Exception) -> int | None:
-    """Return the HTTP status of an error of urllib, requests, httpx, aiohttp or a client of an API."""
+    """Return the HTTP status of an error from urllib, requests, httpx, aiohttp or an API client."""
     for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):
             status = getattr(holder, name, None)
@@ -328,7 +328,7 @@ def _find_status(error: Exception) -> int | None:
 
 
 def _read_retry_after(error: Exception) -> float:
-    """Return the seconds that the server asks to wait, 0 if it does not say or gives a date."""
+    """Return the seconds in `Retry-After`, or 0 if the header is missing or contains a date."""
     for holder in (error, getattr(error, "response", None)):
         headers = getattr(holder, "headers", None)
         try:

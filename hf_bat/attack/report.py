@@ -1,4 +1,4 @@
-"""Reports: the results of attacks as figures, JSON, CSV and Markdown."""
+"""Reports of attack results as figures, JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.stats import Share, format_rate
 from hf_bat.text import escape_markdown
 
-# Keys of reports and rows that disclose that a model does not read the plain input.
+# Keys in reports and rows that disclose a change of the input or the answers, such as a defense.
 DISCLOSED = ("preprocessing_defence", "smoothed")
-# Number of word pairs in a summary; the rows have all of them.
+# Maximum number of word pairs in a summary. The rows contain all pairs.
 _PAIRS_LISTED = 100
-# With fewer edits per row, a synonym attack is weak.
+# A synonym attack with fewer edits per row is weak.
 _FEW_EDITS = 5
-# Share of a table's edits. The bundled tables lose up to a quarter of theirs to one constraint.
+# Warn if a constraint refuses more than this share of the edits. For the bundled tables, one constraint
+# refuses up to a quarter of the edits.
 _MOST_EDITS = 0.5
 _OTHER_ADVICE = "make a recipe without this constraint, or give a table of other words"
 # Columns of the table for readers.
@@ -43,7 +44,7 @@ _FILTER_HINT = (
     "Some of these edits need not change the answer; with the label filter (--label-filter) they are "
     "counted separately."
 )
-# A text that begins with one of these is a formula to a spreadsheet.
+# Spreadsheets treat a text that begins with one of these characters as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _ADVICE = {
     "part-of-speech": "if the text is not English, give --part-of-speech off (part_of_speech='off')",
@@ -52,12 +53,12 @@ _ADVICE = {
 
 @dataclass
 class AttackReport:
-    """The results of one attack or several.
+    """The results of one or more attacks.
 
     Args:
-        attacks: Short name of an attack -> its summary; see `summarize` for the figures.
-        rows: Short name of an attack -> its results, one per row.
-        about: Facts that are not results: the model, versions, the time taken.
+        attacks: Mapping from the short name of each attack to its summary; see `summarize` for the figures.
+        rows: Mapping from the short name of each attack to its results, one per row.
+        about: Other facts, such as the model, versions and the run time.
 
     Example:
         >>> row = AttackResult(idx=0, attack="antonym", outcome="failed", queries=1)
@@ -74,7 +75,7 @@ class AttackReport:
         return self.attacks[attack]
 
     def __or__(self, other: AttackReport) -> AttackReport:
-        """Return a report with the attacks of both."""
+        """Return a report with the attacks of both reports."""
         cost = {**self.about.get("cost", {}), **other.about.get("cost", {})}
         about = {**self.about, **other.about, "cost": cost}
         return AttackReport({**self.attacks, **other.attacks}, {**self.rows, **other.rows}, about)
@@ -84,15 +85,15 @@ class AttackReport:
         return {"attacks": self.attacks, **self.about}
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """Return the figures for a log, without rates out of nothing.
+        """Return the figures as metrics for logging, without rates that were not measured.
 
         Args:
-            prefix: Prefix of each name, such as `"eval_"`. Defaults to none.
+            prefix: Prefix for each name, such as `"eval_"`. Defaults to an empty prefix.
 
         Returns:
-            Name -> rate in [0, 1]: `<attack>_asr`, `<attack>_attackable` and `<attack>_keep_rate`, for
-            obstinate attacks also `<attack>_asr_confident`, and with the label filter
-            `<attack>_valid_asr`, ...
+            Mapping from names to rates in [0, 1]: `<attack>_asr`, `<attack>_attackable` and
+            `<attack>_keep_rate`. Obstinate attacks also have `<attack>_asr_confident`. With the label filter,
+            there are also `<attack>_valid_asr`, ...
         """
         return {
             f"{prefix}{attack}_{figure.name}": figure.read(summary)
@@ -102,21 +103,21 @@ class AttackReport:
         }
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` to a JSON file, completely or not at all."""
+        """Write `to_dict()` to a JSON file atomically."""
         write_json(path, self.to_dict())
 
     def save_rows(self, path: str | Path) -> None:
-        """Write one JSON line per row and attack, completely or not at all."""
+        """Write one JSON line per row and attack atomically."""
         lines = map(dump_json, self._mark_rows())
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one CSV line per row and attack, with a column for each text, completely or not at all.
+        """Write one CSV line per row and attack atomically, with one column per text.
 
-        A text that a spreadsheet would take for a formula has a `'` before it.
+        Texts that a spreadsheet would treat as formulas are prefixed with `'`.
         """
         flat = list(map(_flatten, self._mark_rows()))
-        # Rows differ in their columns, because fields that do not apply are left out.
+        # Rows can have different columns, because fields that do not apply are left out.
         names = list(dict.fromkeys(name for row in flat for name in row))
         write_atomically(path, _format_table(names, flat))
 
@@ -127,19 +128,19 @@ class AttackReport:
     def export(
         self, path: str | Path, columns: Sequence[str], label_column: str = "label"
     ) -> tuple[int, int]:
-        """Write the adversarial inputs as JSON lines, CSV or TSV, to train on or to label.
+        """Write the adversarial inputs as JSON Lines, CSV or TSV, for training or labeling.
 
-        A fickle edit keeps the gold label. An obstinate edit should change it, and the new label is unknown:
-        these rows have the label -1, in CSV and TSV none, and the old one as `original_label`. Labels are the
-        model's numbers in JSON lines and names in CSV and TSV.
+        A fickle edit keeps the gold label. An obstinate edit should change it, but the new label is unknown.
+        Rows with obstinate edits have the label -1 (empty in CSV and TSV), and the old label is in
+        `original_label`. Labels are the model's numbers in JSON Lines, and names in CSV and TSV.
 
         Args:
-            path: The file; a name that ends in ".csv" or ".tsv" makes it one.
+            path: The file. The endings ".csv" and ".tsv" select CSV and TSV.
             columns: Names of the text columns.
             label_column: Name of the label column. Defaults to "label".
 
         Returns:
-            The number of rows, and how many of them have no label.
+            The number of rows, and the number of rows without a label.
         """
         delimiter = {".csv": ",", ".tsv": "\t"}.get(Path(path).suffix.lower())
         lines: list[dict[str, Any]] = []
@@ -170,7 +171,7 @@ class AttackReport:
         return len(lines), unlabeled
 
     def to_markdown(self) -> str:
-        """Return a table with one line per attack, below what must be disclosed about the model."""
+        """Return a table with one line per attack, after the disclosure about the model, if any."""
         has_filter = self._has_filter()
         heads, cells = ["attack"], [[escape_markdown(attack)] for attack in self.attacks]
         for figure in list_figures("table"):
@@ -194,10 +195,10 @@ class AttackReport:
         return "\n".join(lines)
 
     def to_text(self, stream: Any = None) -> str:
-        """Return what a reader wants first: a table of six columns, and a sentence for each attack.
+        """Return a short overview: a table with six columns, and one sentence per attack.
 
         Args:
-            stream: Where the text will be printed. On a terminal "good" and "bad" are colored.
+            stream: Stream that the text will be printed to. On a terminal, "good" and "bad" are colored.
         """
         if not self.attacks:
             return "no attack was run"
@@ -241,7 +242,7 @@ class AttackReport:
         return f"AttackReport({', '.join(parts)})"
 
     def _repr_html_(self) -> str:
-        """Return the table and the verdicts as HTML, which notebooks show."""
+        """Return the table and the verdicts as HTML for notebooks."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEADS)
         body = "".join(
             f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _make_line(name, one))}</tr>"
@@ -256,7 +257,7 @@ class AttackReport:
 
 
 def _make_line(name: str, summary: Mapping[str, Any]) -> list[str]:
-    """Return the cells of an attack below `_HEADS`."""
+    """Return the table cells of an attack, in the order of `_HEADS`."""
     interval = summary.get("asr_interval")
     after = FIGURES["accuracy_under_attack"]
     return [
@@ -270,18 +271,18 @@ def _make_line(name: str, summary: Mapping[str, Any]) -> list[str]:
 
 
 def name_table(table: Mapping[str, Any]) -> str:
-    """Return the name of a table in a summary with the start of its fingerprint.
+    """Return the name of a table from a summary, with the start of its fingerprint.
 
     Example:
         >>> name_table({"name": "own table", "fingerprint": "0123456789abcdef"})
         'own table (0123456789ab)'
     """
-    # A file that hf_bat did not write may have other values.
+    # Files that were not written by hf_bat may have values of other types.
     return f"{table.get('name')} ({str(table.get('fingerprint'))[:12]})"
 
 
 def disclosure(about: Mapping[str, Any]) -> str | None:
-    """Return the disclosure of a report about its model in one line; `None` if it reads the plain input.
+    """Return a report's disclosure about its model in one line, or `None` if there is nothing to disclose.
 
     Example:
         >>> disclosure({"smoothed": {"samples": 30}})
@@ -304,7 +305,7 @@ def disclosure(about: Mapping[str, Any]) -> str | None:
 
 
 def _select_disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    # A file that hf_bat did not write may have anything under these names.
+    # Files that were not written by hf_bat may have anything under these names.
     return {
         name: about[name]
         for name in DISCLOSED
@@ -313,10 +314,10 @@ def _select_disclosed(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what each line of a rows file discloses: name and hash of a defense, and how it was smoothed."""
+    """Return the disclosures in each line of a rows file: the defense's name and hash, and the smoothing."""
     marks = _select_disclosed(about)
     if defense := marks.get("preprocessing_defence"):
-        # Its other values are in the report; a line stays short.
+        # Keep the lines short. The other values are in the report.
         marks["preprocessing_defence"] = {
             key: defense[key] for key in ("name", "fingerprint") if key in defense
         }
@@ -324,7 +325,7 @@ def marks_of(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def disclosures(reports: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return what named reports must disclose about their models, once if it is the same for all.
+    """Return the disclosures of named reports about their models, only once if they are all the same.
 
     Example:
         >>> smoothed = {"smoothed": {"samples": 30}}
@@ -345,15 +346,15 @@ def summarize(
     recipe: Mapping[str, Any],
     validity: LabelValidity | None = None,
 ) -> dict[str, Any]:
-    """Summarize the results of one attack, whose label filter is `validity` if it has one.
+    """Summarize the results of one attack. `validity` is its label filter, if it has one.
 
     Returns:
         The figures of `hf_bat.attack.figures`: counts (`rows` = `attempted` + `skipped`, `attempted` =
-        `succeeded` + `failed`), rates in [0, 1] (`asr` = `succeeded` / `attempted`) and means, `None` out
-        of nothing, with 95 % Wilson intervals as `*_interval`; `skipped_reasons`; `refused_edits`, single
-        edits that each constraint refuses; with a label filter
-        `label_valid` and `label_invalid`, the figures as if only these edits had been tried; `per_label`,
-        `per_pair` (tries and successes of each word pair) and `recipe`.
+        `succeeded` + `failed`), rates in [0, 1] (`asr` = `succeeded` / `attempted`) and means. They are
+        `None` if they were not measured. 95 % Wilson intervals have the suffix `_interval`. The summary also
+        has `skipped_reasons`, `refused_edits` (number of single edits that each constraint refuses),
+        `per_label`, `per_pair` (tries and successes of each word pair) and `recipe`. With a label filter,
+        `label_valid` and `label_invalid` contain the figures as if only these edits had been tried.
     """
     reasons = Counter(result.reason for result in results if not result.is_attempted)
     names = {result.label_name for result in results if result.label_name is not None}
@@ -384,9 +385,9 @@ def summarize(
 def list_warnings(
     summary: Mapping[str, Any], kind: Kind, attack: str = "", columns: int = 2
 ) -> list[str]:
-    """List what limits what the figures of an attack say, with what to do, a line each.
+    """List the limitations of an attack's figures, each in one line with advice.
 
-    `attack` is its short name, and `columns` is the number of text columns of its rows.
+    `attack` is the short name of the attack, and `columns` is the number of text columns of its rows.
 
     Example:
         >>> figures = {"attempted": 9, "asr": 0.1, "edits_per_row": 2.5, "allowed_per_row": 2.0}
@@ -398,22 +399,22 @@ def list_warnings(
     missing = _list_missing(summary)
     if not summary["attempted"]:
         reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
-        return [*missing, f"no row was attacked, so that nothing is measured ({reasons})"]
+        return [*missing, f"no row was attacked, so nothing is measured ({reasons})"]
     if edits is None:
         return missing
     if summary["asr"] is None:
         return [*missing, f"success rate not measured: {_explain_no_edit(summary)}"]
     if kind == "obstinate" and summary.get("asr_confident", 0) is None:
         missing.append(
-            "the model gives labels without probabilities: the confident success rate is not measured"
+            "the model returns labels without probabilities: the confident success rate is not measured"
         )
     warnings = []
     for rule, count in summary.get("refused_edits", {}).items():
         share = count / (edits * summary["attempted"]) if edits else 0
         if share > _MOST_EDITS:
             warnings.append(
-                f"{rule} refuses {100 * share:.0f} % of the table's edits, so that a low success rate may "
-                f"only show a weak attack: {_ADVICE.get(rule, _OTHER_ADVICE)}"
+                f"{rule} refuses {100 * share:.0f} % of the table's edits, so a low success rate may only "
+                f"show a weak attack: {_ADVICE.get(rule, _OTHER_ADVICE)}"
             )
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         warnings.append(
@@ -430,12 +431,12 @@ def list_warnings(
 
 
 def _list_missing(summary: Mapping[str, Any]) -> list[str]:
-    """List in a line each how a judge agrees with the rule, and the rows and edits without a prediction."""
+    """List a judge's agreement with the rule, and the rows and edits without a prediction, one per line."""
     reasons, lines = summary.get("skipped_reasons", {}), []
     judged = summary.get("label_valid", {}).get("filter", {})
     if agreement := judged.get("agreement"):
         lines.append(
-            f"the judge {judged['judge']} says the same as the rule of the label filter of "
+            f"the judge {judged['judge']} agrees with the rule of the label filter on "
             f"{agreement['count']} of {agreement['of']} edits"
         )
     if reasons.get(ABSTAINED) or summary.get("abstained"):
@@ -472,7 +473,7 @@ def _compute(figures: Iterable[Figure], results: Sequence[AttackResult]) -> dict
 def _compute_by_validity(
     results: Sequence[AttackResult], validity: LabelValidity | None
 ) -> dict[str, Any]:
-    """Compute the figures of the edits that pass the label filter, and of the others."""
+    """Compute the figures for the edits that pass the label filter, and for the other edits."""
     if validity is None:
         return {}
     described: dict[str, Any] = validity.describe()
@@ -490,7 +491,7 @@ def _compute_by_validity(
 def _count_pairs(results: Sequence[AttackResult], kind: Kind) -> list[dict[str, Any]]:
     """Count how often each word pair was tried and fooled the model.
 
-    An exhaustive search tries every swap; for other searches only the swaps of successes are counted.
+    An exhaustive search tries every swap. For other searches, only the swaps of successes are counted.
     """
     tried: Counter[tuple[str, str]] = Counter()
     fooled: Counter[tuple[str, str]] = Counter()
@@ -504,7 +505,7 @@ def _count_pairs(results: Sequence[AttackResult], kind: Kind) -> list[dict[str, 
                 pair = swap["original"].lower(), swap["replacement"].lower()
                 tried[pair] += 1
                 fooled[pair] += 1
-    # Ties by the words, so that a report does not depend on the order of its rows.
+    # Sort ties by the words, so a report does not depend on the order of its rows.
     order = sorted(tried, key=lambda pair: (-fooled[pair], -tried[pair], pair))
     return [
         {
@@ -527,7 +528,7 @@ def _flatten(row: Mapping[str, Any]) -> dict[str, Any]:
             flat[name] = dump_json(value)
         else:
             flat[name] = value
-    # Texts and labels come from data: "=HYPERLINK(...)" would be a link to anywhere.
+    # Texts and labels come from the data, and "=HYPERLINK(...)" could link to any site.
     return {
         name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
         for name, value in flat.items()

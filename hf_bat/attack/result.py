@@ -20,15 +20,15 @@ class TriedEdit(NamedTuple):
     replacement: str
     kept: int  # whether the model kept its prediction
     raised: int  # whether it also became more confident in it
-    valid: int | None = None  # whether the edit passes the label filter; `None` without a filter
+    valid: int | None = None  # whether the edit passes the label filter, or `None` without a filter
 
 
 @dataclass
 class AttackResult(Mapping[str, Any]):
     """The result of an attack on one row.
 
-    It is also a read-only mapping with the keys of a line of a rows file: `result["outcome"]`,
-    `result.get("reason")`. A field that is `None` because it does not apply has no key.
+    It is also a read-only mapping with the keys of a line in a rows file: `result["outcome"]`,
+    `result.get("reason")`. Fields that are `None` because they do not apply have no key.
 
     Args:
         idx: The row's `idx`, or its position in the data.
@@ -38,31 +38,31 @@ class AttackResult(Mapping[str, Any]):
         reason: Why the row was skipped.
         original: The texts before the attack.
         perturbed: The adversarial texts, or `None` if there are none.
-        label: Gold label as the model numbers it, or `None` if the row has none.
-        label_name: Its name.
-        words: Number of words of the original.
+        label: Gold label by the model's number, or `None` if the row has no label.
+        label_name: Name of the gold label.
+        words: Number of words in the original.
         queries: Number of queries to the model.
         predicted: Predicted label of the original.
         gold_before: Probability of the gold label for the original.
-        candidates: Number of edits that the model gave a prediction for.
-        kept: How many of them keep the prediction.
-        raised: How many of them also raise the probability of the gold label.
+        candidates: Number of edits with a prediction of the model.
+        kept: Number of these edits that keep the prediction.
+        raised: Number of these edits that also increase the probability of the gold label.
         beyond_cut: Number of edits beyond the maximum input length, which were not tried.
-        abstained: Number of edits on which the model abstained.
-        exhausted: Whether the query budget ended the search.
+        abstained: Number of edits for which the model abstained.
+        exhausted: Whether the search ended because the query budget was used up.
         tried: Every edit that was tried (exhaustive search only).
-        rule_agrees: For how many of them a judge says the same as the rule of `LabelValidity`.
-        outcome_valid: Outcome if only edits count that pass the label filter.
-        outcome_valid_confident: The same under the confident definition.
+        rule_agrees: Number of tried edits for which a judge agrees with the rule of `LabelValidity`.
+        outcome_valid: Outcome if only edits that pass the label filter are counted.
+        outcome_valid_confident: The same outcome under the confident definition.
         edits: The edits of the adversarial texts, with `sentence`, `position`, `original` and `replacement`.
         gold_after: Probability of the gold label for the adversarial texts.
         predicted_after: Predicted label of the adversarial texts.
-        words_changed: Number of words that differ between original and adversarial texts.
+        words_changed: Number of words that differ between the original and the adversarial texts.
         similarity: Cosine similarity of their sentence embeddings, if the recipe has an encoder.
         listed: Number of single edits of the original, before constraints.
-        allowed: How many of them the constraints allow that need no encoder.
-        refused: Constraint -> how many of them it does not allow.
-        marks: What else a line of a rows file holds, such as hashes of recipe, model and data.
+        allowed: Number of these edits that pass all constraints without an encoder.
+        refused: Mapping from constraints to the number of these edits that they do not allow.
+        marks: Other values in a line of a rows file, such as hashes of the recipe, model and data.
 
     Example:
         >>> result = AttackResult.from_dict({"idx": 0, "attack": "antonym", "outcome": "failed"})
@@ -108,12 +108,12 @@ class AttackResult(Mapping[str, Any]):
         """Create a result from a line of a rows file.
 
         Args:
-            row: The parsed line. Keys that are not fields become `marks`.
+            row: The parsed line. Keys that are not fields are stored in `marks`.
 
         Raises:
-            HfBatError: The line has no `idx`, `attack` or `outcome`, or an unknown outcome.
+            HfBatError: If the line has no `idx`, `attack` or `outcome`, or has an unknown outcome.
         """
-        # Comparisons take rows of files and of reports.
+        # Comparisons accept rows from files and from reports.
         if isinstance(row, AttackResult):
             return row
         missing = [name for name in ("idx", "attack", "outcome") if name not in row]
@@ -128,7 +128,7 @@ class AttackResult(Mapping[str, Any]):
             )
         values = {name: row[name] for name in _KEYS if name in row}
         for name, value in values.items():
-            # `None` means that a field does not apply.
+            # `None` means that the field does not apply.
             if value is not None or name in ("idx", "attack", "original"):
                 expected, is_valid = _CHECKS.get(name, _COUNT)
                 if not is_valid(value):
@@ -142,7 +142,7 @@ class AttackResult(Mapping[str, Any]):
 
     @property
     def is_attempted(self) -> bool:
-        """Whether the row was attacked, with or without success."""
+        """Whether the row was attacked, successfully or not."""
         return self.outcome != "skipped"
 
     @property
@@ -153,18 +153,18 @@ class AttackResult(Mapping[str, Any]):
     @property
     def is_attackable(self) -> bool:
         """Whether the row was attacked and had an edit to try."""
-        # A budget that ends while words are ranked leaves edits that could have been tried.
+        # If the budget runs out while the words are ranked, there are still edits that could be tried.
         return self.is_attempted and bool(self.candidates or self.abstained or self.exhausted)
 
     @property
     def is_without_edit(self) -> bool:
-        """Whether the row was attacked and is known to have had no edit to try."""
-        # Rows that hf_bat did not write may not say it.
+        """Whether the row was attacked, and it is known that there was no edit to try."""
+        # Rows that were not written by hf_bat may not have this information.
         has_tried = self.abstained or self.exhausted
         return self.is_attempted and self.candidates == 0 and not has_tried
 
     def restrict(self, valid: bool) -> AttackResult:
-        """Return the result as if only the edits that pass the label filter had been tried, or the others."""
+        """Return the result as if only the valid edits (or only the invalid edits) had been tried."""
         if self.tried is None:
             return self
         tried = [edit for edit in self.tried if edit.valid == valid]
@@ -177,7 +177,7 @@ class AttackResult(Mapping[str, Any]):
             candidates=len(tried),
             kept=kept,
             raised=raised,
-            abstained=None,  # an edit without an answer has no mark of the filter
+            abstained=None,  # edits without an answer are not marked by the filter
             exhausted=False,
         )
 
@@ -190,7 +190,7 @@ class AttackResult(Mapping[str, Any]):
         if value is None and key not in _ALWAYS:
             return self.marks[key]
         if key == "tried":
-            # Without a filter a line has four values, as before there was one.
+            # Without a filter, write four values per edit, as before the filter existed.
             return [list(edit) if edit.valid is not None else list(edit[:4]) for edit in value]
         return value
 
@@ -236,8 +236,8 @@ def _has_type(*types: type) -> Callable[[Any], bool]:
 
 _OUTCOME = ("one of " + ", ".join(OUTCOMES), lambda value: value in OUTCOMES)
 _COUNT = ("a number", _has_type(int, float))
-# Field -> what a line of a file, which hf_bat may not have written, must have there, and a test of it.
-# The other fields are numbers.
+# Maps each field to a description of its valid values and a test for them, because files may not have been
+# written by hf_bat. All other fields are numbers.
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "idx": ("an integer or a string", _has_type(int, str)),
     "attack": ("a string", _has_type(str)),
@@ -257,14 +257,14 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 _KEYS = tuple(f.name for f in fields(AttackResult) if f.name != "marks")
-# `None` in these fields is a statement about the row; in the others it means "does not apply".
+# `None` is a regular value in these fields. In all other fields, it means "does not apply".
 _ALWAYS = frozenset(
     ["idx", "attack", "outcome", "original", "perturbed", "label", "label_name", "words", "queries"]
 )
 
 
 def count_changed_words(original: Sequence[str], perturbed: Sequence[str]) -> int:
-    """Count the white-space tokens that differ: replaced, inserted or removed.
+    """Count the whitespace tokens that were replaced, inserted or removed.
 
     Example:
         >>> count_changed_words(("He goes home.",), ("He doesn't go home.",))
@@ -272,7 +272,7 @@ def count_changed_words(original: Sequence[str], perturbed: Sequence[str]) -> in
     """
     changed = 0
     for before, after in zip(original, perturbed, strict=True):
-        # `autojunk` would ignore the frequent words of long texts.
+        # `autojunk` would ignore frequent words in long texts.
         matcher = SequenceMatcher(None, before.split(), after.split(), autojunk=False)
         for kind, i1, i2, j1, j2 in matcher.get_opcodes():
             if kind != "equal":

@@ -1,4 +1,4 @@
-"""The rows to attack, and the JSON-lines file that their results are streamed to and read from."""
+"""The rows to attack, and the JSON Lines file for their results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from hf_bat.perturbations.base import Texts
 from hf_bat.tasks import Task
 
 logger = logging.getLogger(__name__)
-# An `AttackResult`, or the dict of a certificate's row.
+# An `AttackResult`, or the dict for a row of a certificate.
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
@@ -50,10 +50,10 @@ class Example:
 
     idx: int | str  # the row's `idx`, or its position in the data
     texts: Texts
-    label: int | None  # as the model numbers it; `None` if the row has none
+    label: int | None  # the model's number of the label, or `None` if the row has no label
     reason: str | None = None  # why it cannot be attacked: "empty text", "broken text", "no label"
-    # The label as the task numbers it, in any order of the model, so that the hash of the data is the same
-    # for all models.
+    # The task's number of the label. It does not depend on the model, so the hash of the data is the same for
+    # all models.
     number: int | None = None
 
 
@@ -64,16 +64,16 @@ def read_examples(
     limit: int | None = None,
     row_choice: str = "even",
 ) -> list[Example]:
-    """Read the rows of a data set, at most `limit`; every row becomes an example.
+    """Convert the rows of a data set, at most `limit`, to examples.
 
-    `config` is the model's configuration, whose labels are used, or `None` for a function. `row_choice` says
-    which rows a limit keeps; see `hf_bat.data.choose_rows`.
+    `config` is the model's configuration, which defines the labels, or `None` for a function. `row_choice`
+    determines which rows are kept with a limit; see `hf_bat.data.choose_rows`.
     """
     if limit is not None and check_integer("max_samples", limit) < 1:
         raise HfBatError(f"max_samples must be at least 1; got {limit}")
     rows = open_rows(rows, task)
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
-        # The length of a stream is unknown, so its first rows are taken.
+        # The length of a stream is unknown, so use its first rows.
         rows = list(itertools.islice(rows, limit))
     if not len(rows):
         raise HfBatError("the data set has no rows")
@@ -81,13 +81,14 @@ def read_examples(
     column, labels = find_labels(rows, task, config)
     columns = getattr(rows, "column_names", None) or {name for row in rows for name in row}
     if column not in columns:
-        # Otherwise every row would be skipped, and a rate out of nothing may pass for a good one.
+        # Raise an error, because every row would be skipped and a missing rate could be mistaken for a good
+        # rate.
         raise HfBatError(
             f"no row has the label column {column!r}; the columns are: {', '.join(map(str, rows[0]))}"
         )
     numbers = _number_labels(labels, task.label_names or labels.data_names, labels.data_names)
-    # If only the model has label names, only labels given by name mean the same to each model; training
-    # numbers such labels in alphabetical order.
+    # If only the model has label names, the numbers of labels depend on the model, but their names do not.
+    # Number the labels alphabetically by name, as in training.
     by_name = (
         {}
         if labels.declared or task.label_names
@@ -112,7 +113,7 @@ def read_examples(
         label = labels.read_label(value, where)
         reason = "no label" if label is None else None
         if list(texts) != given:
-            reason = "broken text"  # half of a surrogate pair, which no tokenizer reads
+            reason = "broken text"  # half of a surrogate pair, which tokenizers do not support
         if not all(text.strip() for text in texts):
             reason = "empty text"
         is_name = isinstance(value, str) and labels.find_label(value, "the data") is not None
@@ -125,7 +126,7 @@ def read_examples(
 
 
 def _log_choice(examples: Sequence[Example], count: int, row_choice: str, labels: LabelMap) -> None:
-    """Log how many rows of each class were chosen; the rows of a file may be sorted by class."""
+    """Log the number of chosen rows per class, because the rows of a file may be sorted by class."""
     names = (name_label(e.label, labels.model_names) or "no label" for e in examples)
     classes = ", ".join(f"{name}: {n}" for name, n in sorted(collections.Counter(names).items()))
     how = "the first ones" if row_choice == "first" else "spread evenly over all"
@@ -135,23 +136,23 @@ def _log_choice(examples: Sequence[Example], count: int, row_choice: str, labels
 
 @cache
 def _warn_once(message: str) -> None:
-    # The attacks of a run, and of each evaluation, have the same rows.
+    # Only warn once, because all attacks and evaluations in a run use the same rows.
     logger.warning(message)
 
 
 def name_label(label: int | None, names: Sequence[str]) -> str | None:
-    """Return the name of one of the model's labels, or its number if it has no name."""
+    """Return the name of a label of the model, or its number as a string if it has no name."""
     if label is None:
         return None
     return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _number_labels(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:
-    """Return the model's label -> the position of its name, in the first order that has all names."""
+    """Map each label of the model to the position of its name, in the first order with all names."""
     for names in orders:
         try:
             return {labels.read_label(n, "the task"): number for number, n in enumerate(names)}
-        except HfBatError:  # the data set itself has other names than the task
+        except HfBatError:  # the data set uses different names than the task
             continue
     return {}
 
@@ -170,8 +171,8 @@ def _get_texts(row: Mapping[str, Any], task: Task, where: str) -> list[Any]:
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """Return a hash of the rows, independent of their order and of the order of the model's labels."""
-    # A sum of hashes does not depend on the order; a XOR would lose rows that occur twice.
+    """Return a hash of the rows that does not depend on their order or the order of the model's labels."""
+    # A sum of hashes does not depend on the order. With XOR, duplicate rows would cancel out.
     total = 0
     for e in examples:
         line = json.dumps([e.idx, e.texts, e.number]).encode()
@@ -180,21 +181,21 @@ def fingerprint(examples: Sequence[Example]) -> str:
 
 
 class RowsFile:
-    """Results as JSON lines, from which a killed run can be resumed.
+    """Results as JSON Lines, which can be used to resume a killed run.
 
-    Each line names its attack, recipe, model and data, so that a file is never continued by another run.
-    Each rank of a distributed run writes its own part next to the file; `finish` joins the parts. A lock next
-    to it keeps other runs away, and an `AnswerLog` keeps the answers to the rows that are not done.
+    Each line contains its attack, recipe, model and data, so a different run cannot continue the file. In a
+    distributed run, each rank writes its own part next to the file, and `finish` joins the parts. A lock file
+    prevents other runs from writing, and an `AnswerLog` stores the answers for unfinished rows.
 
     Args:
         path: The file.
-        attack: Short name of the attack; lines of other attacks are left as they are.
-        identity: What each line of this attack must match, such as `{"recipe": hash}`.
+        attack: Short name of the attack. Lines of other attacks are not changed.
+        identity: Values that each line of this attack must match, such as `{"recipe": hash}`.
         replace: Whether to overwrite lines of this attack that do not match. Defaults to `False`.
-        marks: What each line discloses besides the identity; see `hf_bat.attack.report.marks_of`.
+        marks: Disclosures in each line, in addition to the identity; see `hf_bat.attack.report.marks_of`.
 
     Raises:
-        HfBatError: The file cannot be written.
+        HfBatError: If the file cannot be written.
     """
 
     def __init__(
@@ -222,8 +223,8 @@ class RowsFile:
         check_writable(self.path)
 
     def _list_beside(self, kind: str) -> list[Path]:
-        """List the files of all ranks of one kind, `rank` or `answers`."""
-        # A long name is shortened by the length of the number too.
+        """List the files of one kind, `rank` or `answers`, for all ranks."""
+        # The shortened form of a long name depends on the number of digits.
         numbered = (name_beside(self.path, f".{kind}{'0' * digits}") for digits in range(1, 5))
         stems = {re.sub("0+$", "", path.name) for path in numbered}
         paths = (path for stem in stems for path in self.path.parent.glob(f"{glob.escape(stem)}*"))
@@ -238,16 +239,18 @@ class RowsFile:
     def __exit__(self, *error: object) -> None:
         self.close()
         if self._lock is not None:
-            # Before the lock is released: then nobody else can have it.
+            # Delete the file before releasing the lock, while no other process can hold it.
             Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
     def lock(self) -> None:
-        """Keep other runs away from the file until the end of its `with` block; only one rank calls this.
+        """Lock the file against other runs until the end of its `with` block.
+
+        Only one rank may call this method.
 
         Raises:
-            HfBatError: Another run is writing the file.
+            HfBatError: If another run is writing the file.
         """
         if self.path.exists() and not self.path.is_file():
             return  # a device or a pipe
@@ -256,24 +259,24 @@ class RowsFile:
             lock.acquire()
         except Timeout as error:
             raise HfBatError(
-                f"{self.path}: another run is writing this file; wait until it has ended or give another file"
+                f"{self.path}: another run is writing this file; wait until it has ended or use another file"
             ) from error
         except OSError as error:
             raise HfBatError(f"cannot write {self.path}: {error.strerror}") from error
         self._lock = lock
 
     def open_answers(self) -> AnswerLog:
-        """Open the log of this rank's answers, which knows the answers that an earlier run left."""
-        # They depend on the model only: other recipes ask about the same inputs.
+        """Open the answer log of this rank, which includes the answers of earlier runs."""
+        # Answers only depend on the model, and other recipes can query the same inputs.
         identity = self.identity.get("model") or json.dumps(self.identity, sort_keys=True)
         self._log = AnswerLog(self._log_path, self._list_beside("answers"), identity)
         return self._log
 
     def _read_lines(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Yield (where, line, parsed line) of the file and its parts, without lines cut short by a kill."""
+        """Yield (location, line, parsed line) for the file and its parts, without incomplete lines."""
         for path in (self.path, *self._list_parts()):
             text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
-            # Not splitlines, which splits at other characters that texts may hold.
+            # Do not use splitlines, because it also splits at other characters that can occur in texts.
             for number, line in enumerate(text.split("\n")[:-1], start=1):
                 where = f"{path}, line {number}"
                 try:
@@ -283,12 +286,12 @@ class RowsFile:
                     is_row = False
                 if not is_row:
                     raise HfBatError(
-                        f"{where}: not a row of an attack; give another file or delete it"
+                        f"{where}: not a row of an attack; use another file or delete it"
                     )
                 yield where, line, row
 
     def read_finished(self) -> dict[int | str, dict[str, Any]]:
-        """Read the rows of this attack that are done, by idx, without what `write` adds to each line."""
+        """Read the finished rows of this attack by idx, without the values that `write` adds to each line."""
         finished = {}
         for where, _, row in self._read_lines():
             if row["attack"] != self.attack:
@@ -297,8 +300,8 @@ class RowsFile:
             if others and not self.replace:
                 name = others[0]
                 raise HfBatError(
-                    f"{where}: these rows are of another {name} ({row.get(name)}, not "
-                    f"{self.identity[name]}); give another file or delete it"
+                    f"{where}: these rows belong to another {name} ({row.get(name)}, not "
+                    f"{self.identity[name]}); use another file or delete it"
                 )
             if not others:
                 finished[row["idx"]] = {
@@ -309,7 +312,7 @@ class RowsFile:
         return finished
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows and flush them, so that they survive a kill of the process."""
+        """Append rows and flush them, so they are not lost if the process is killed."""
         with explain_write(self.part):
             if self._stream is None:
                 _drop_torn_line(self.part)
@@ -325,19 +328,19 @@ class RowsFile:
         if self._log is not None:
             self._log.close()
         if self._stream is not None:
-            # What a full disk did not take is still in the buffer, and `write` has raised the error.
+            # If the disk was full, the buffer still has data, and `write` has already raised the error.
             with contextlib.suppress(OSError):
                 self._stream.close()
             self._stream = None
 
     def finish(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put all rows of this attack into the file, in their order, and remove the parts."""
+        """Write all rows of this attack to the file in order, and remove the parts."""
         self.close()
-        lines: dict[str, list[str]] = {}  # attack -> its lines, attacks in the order of the file
+        lines: dict[str, list[str]] = {}  # the lines of each attack, in the order of the file
         for _, line, row in self._read_lines():
             lines.setdefault(row["attack"], []).append(line)
         lines[self.attack] = list(map(self._format, rows))
-        # Listed before the file is written and removed after: a kill in between loses no row.
+        # List the parts before writing the file and remove them afterwards, so a kill never loses rows.
         parts = [*self._list_parts(), *self._list_beside("answers")]
         text = "".join(f"{line}\n" for attack_lines in lines.values() for line in attack_lines)
         write_atomically(self.path, text)
@@ -363,11 +366,11 @@ def run_rows(
     budget: int | None = None,
     progress: bool | None = None,
 ) -> list[Row]:
-    """Search the rows of this rank's share that the file does not hold yet, and gather all ranks' results.
+    """Search the unfinished rows in this rank's share, and gather the results of all ranks.
 
-    `search` makes the search of a row, whose result has its `idx` and an `outcome`; `parse` makes a result
-    from a line of the file. A progress bar shows `name` and the share of rows with the outcome `success`.
-    Every rank is given all rows and returns all results, in the order of the rows.
+    `search` makes the search of a row. The result must have the row's `idx` and an `outcome`. `parse` makes a
+    result from a line of the file. A progress bar shows `name` and the share of rows with the outcome
+    `success`. Every rank receives all rows and returns all results, in the order of the rows.
     """
     rank, world = rank_and_world()
     results: list[Row] = []
@@ -379,13 +382,13 @@ def run_rows(
             if file:
                 engine.log = file.open_answers()
             finished = file.read_finished() if file else {}
-            # Questions that failed are asked again.
+            # Repeat rows with failed queries.
             finished = {i: row for i, row in finished.items() if row.get("reason") != NO_ANSWER}
             share = examples[rank::world]
             results = [parse(finished[e.idx]) for e in share if e.idx in finished]
             outcomes: collections.Counter[str] = collections.Counter()
             searches = ((partial(search, e), budget) for e in share if e.idx not in finished)
-            show = False if rank else progress  # one bar, not one per rank
+            show = False if rank else progress  # only show one bar for all ranks
             with open_bar(len(share), name, "row", show=show, initial=len(results)) as bar:
                 for new in engine.run(searches):
                     results += new
@@ -396,7 +399,7 @@ def run_rows(
                         share_won = outcomes[success] / attempted
                         bar.set_postfix({success: f"{share_won:.3f}"}, refresh=False)
                     bar.update(len(new))
-        except Exception as problem:  # every rank must reach the gathering
+        except Exception as problem:  # every rank must reach `gather`
             error = problem
         finally:
             if file:
@@ -405,12 +408,12 @@ def run_rows(
         ordered = [by_idx[e.idx] for e in examples]
         if file and rank == 0:
             file.finish(ordered)
-    wait()  # the next attack reads the file, so it must be whole
+    wait()  # the next attack reads the file, so it must be complete
     return ordered
 
 
 def _lock_for_all(file: RowsFile, rank: int) -> None:
-    """Lock a file on the first rank; every rank raises an error if it is locked already."""
+    """Lock a file on the first rank. All ranks raise an error if it is already locked."""
     error: Exception | None = None
     try:
         if rank == 0:
@@ -421,5 +424,5 @@ def _lock_for_all(file: RowsFile, rank: int) -> None:
 
 
 def read_rows(path: str | Path) -> list[AttackResult]:
-    """Read a rows file of attacks; lines without `attack` are ignored."""
+    """Read a rows file of attacks. Lines without `attack` are ignored."""
     return [AttackResult.from_dict(row) for row in read_json_lines(path) if "attack" in row]

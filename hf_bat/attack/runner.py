@@ -1,7 +1,7 @@
-"""`Attack`: a recipe and a model, ready to run over rows.
+"""`Attack`, which combines a recipe and a model and runs over rows.
 
-`Attack.run` gives the searches of its rows to the engine. The search of a row, `Attack._attack_row`, asks for
-the prediction and continues with the recipe's search (`hf_bat.attack.search`). The outcome is an
+`Attack.run` passes the searches of its rows to the engine. The search of a row, `Attack._attack_row`,
+requests the prediction and continues with the recipe's search (`hf_bat.attack.search`). The outcome is an
 `AttackResult`.
 """
 
@@ -53,32 +53,33 @@ logger = logging.getLogger(__name__)
 
 
 class Attack:
-    """An attack on a classifier: a recipe searched by batched queries.
+    """An attack on a classifier, which runs a recipe with batched queries.
 
     Args:
-        recipe: A name that `get_recipe` knows, such as "antonym" or "paper-synonym", or a `Recipe`.
-        model: A transformers sequence classifier, the folder or Hub id of one, or a function from a list of
-            inputs (tuples of two texts; strings for tasks with one) to (n, labels) probabilities; or a
-            `TransformersModel` or other `Classifier`.
+        recipe: A name for `get_recipe`, such as "antonym" or "paper-synonym", or a `Recipe`.
+        model: A transformers sequence classifier, its folder or Hub id, or a `TransformersModel` or other
+            `Classifier`. It can also be a function that takes a list of inputs (tuples of two texts, or
+            strings for tasks with one text) and returns (n, labels) probabilities.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
-        task: The rows' task, or its name. Defaults to "snli".
-        synonyms: A table, the path of one, or "wordnet". Defaults to the bundled counter-fitted neighbors.
-        antonyms: A table or the path of one. Defaults to the bundled lexicon.
+        task: The task of the rows, or its name. Defaults to "snli".
+        synonyms: A table, its path, or "wordnet". Defaults to the bundled counter-fitted neighbors.
+        antonyms: A table or its path. Defaults to the bundled lexicon.
         batch_size: Maximum number of inputs in a forward pass. Defaults to 32 on a CPU and 256 on a GPU.
-        device: Device of a transformers model. If `None`, it stays there; a path is loaded on the first GPU.
-        dtype: "float32" (default), or "bfloat16" or "float16" by autocast.
+        device: Device of a transformers model. If `None`, the model is not moved, and a path is loaded on the
+            first GPU.
+        dtype: "float32" (default), or "bfloat16" or "float16" with autocast.
         seed: Seed of the random ranking. Defaults to 0.
-        progress: Whether to show a progress bar. Defaults to only on a terminal.
-        label_filter: Mark for each edit of an obstinate attack whether it likely changes the label, and
-            report these edits separately too (`label_valid`, `label_invalid`). `True` for a rule over the
-            bundled lexicon; a `LabelValidity`; an inference model (a path, a model with its tokenizer in
-            an `InferenceJudge`, or a pipeline); or a function, see `JudgedValidity`. The same edits are
-            tried, and the other figures stay the same.
+        progress: Whether to show a progress bar. By default, it is only shown on a terminal.
+        label_filter: Whether to mark the edits of an obstinate attack that likely change the label, and
+            report figures for them and for the other edits separately (`label_valid`, `label_invalid`). It
+            can be `True` for a rule with the bundled lexicon, a `LabelValidity`, an inference model (a path,
+            a model with its tokenizer in an `InferenceJudge`, or a pipeline), or a function, see
+            `JudgedValidity`. It does not change which edits are tried or the other figures.
         **options: Other arguments of `get_recipe`: `encoder`, `part_of_speech`, `budget`, `skip_columns`,
             `skip_labels`, `max_length`, ...
 
     Raises:
-        HfBatError: A name is unknown, a model or table cannot be loaded, or options do not fit.
+        HfBatError: If a name is unknown, a model or table cannot be loaded, or options are incompatible.
 
     Example:
         >>> def model(pairs):
@@ -115,11 +116,11 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
-        # While a row is searched, its texts have marks between the words of a splitter.
+        # During the search, the texts of a row have marks between the words of a splitter.
         edits = self.recipe.perturbation
         self._split = edits if isinstance(edits, SplitPerturbation) else None
         self.validity = _choose_filter(label_filter, self.recipe)
-        # Once, because a description may hash a table.
+        # Compute the names once, because a description may hash a table.
         self._rule_names = [
             str(rule.describe().get("constraint", type(rule).__name__))
             for rule in self.recipe.constraints
@@ -130,9 +131,9 @@ class Attack:
                 f"skip_columns: task {self.task.name!r} has no column {unknown[0]!r}; "
                 f"it has: {', '.join(self.task.columns)}"
             )
-        # A perturbation for another number of texts raises an error, also for empty ones.
+        # This raises an error if the perturbation does not support this number of texts.
         self.recipe.perturbation.candidates(("",) * len(self.task.columns))
-        # Labels to skip that the model does not have are an error now, not after a long load of rows.
+        # Raise an error for unknown labels to skip now, before the rows are loaded.
         self._read_labels(reconcile_labels(self.task, self.model.config))
 
     def run(
@@ -146,28 +147,28 @@ class Attack:
     ) -> AttackReport:
         """Attack rows.
 
-        In a distributed run every rank calls this with all rows, attacks its share and returns the whole
-        report.
+        In a distributed run, every rank calls this method with all rows, attacks its share, and returns the
+        full report.
 
         Args:
             rows: A `datasets.Dataset`, a data frame, a dict of columns, or dicts with the task's columns, its
                 label and, if available, a unique `idx`.
-            rows_file: Stream results to this JSON-lines file. Rows that it already holds of the same recipe,
-                model, data and reading of labels are not attacked again.
-            max_samples: How many rows at most, whether predicted right or wrong. Defaults to all.
-            replace: Whether to overwrite a rows file of another recipe, model, data or reading of labels
+            rows_file: JSON Lines file to stream the results to. Rows that are already in the file for the
+                same recipe, model, data and label mapping are not attacked again.
+            max_samples: Maximum number of rows, including rows with a wrong prediction. Defaults to all rows.
+            replace: Whether to overwrite a rows file with a different recipe, model, data or label mapping
                 instead of raising an error. Defaults to `False`.
-            known: A dict shared by the attacks on one model with unchanged weights, so that the predictions
-                of the unedited rows are asked for once.
-            row_choice: Which rows `max_samples` keeps: "even" (default), spread evenly over all rows, because
-                the rows of a file are often sorted by class, or "first".
+            known: A dict that is shared by attacks on the same model with unchanged weights. It caches the
+                predictions for the unedited rows, so the model is only queried once for them.
+            row_choice: The rows that `max_samples` keeps. "even" (default) spreads them evenly over all rows,
+                because the rows of a file are often sorted by class. "first" keeps the first rows.
 
         Returns:
-            The report, with every row.
+            The report, including all rows.
 
         Raises:
-            HfBatError: Rows are damaged, the rows file is of another run, or the model's answers are not
-                probabilities.
+            HfBatError: If rows are damaged, the rows file belongs to another run, or the model's answers are
+                not probabilities.
         """
         rows = open_rows(rows, self.task)
         examples = read_examples(rows, self.task, self.model.config, max_samples, row_choice)
@@ -196,8 +197,8 @@ class Attack:
         """Attack one input.
 
         Args:
-            texts: Its texts.
-            label: Its gold label: a name, or the data's number. Defaults to the model's prediction.
+            texts: The texts of the input.
+            label: The gold label, as a name or the data's number. Defaults to the model's prediction.
         """
         if len(texts) != len(self.task.columns):
             raise HfBatError(
@@ -226,9 +227,9 @@ class Attack:
         return _Labels(labels, frozenset(label for label in skipped.values() if label is not None))
 
     def _identify_run(self, examples: Sequence[Example], labels: _Labels) -> dict[str, str | None]:
-        """Return the hashes that each line of a rows file must match to be continued."""
+        """Return the hashes that each line of a rows file must match to resume the run."""
         validity = self.validity
-        # Outcomes depend on the skipped labels and on the label names that the filter reads.
+        # Outcomes depend on the skipped labels and on the label names that the filter uses.
         indices = range(len(labels.map.model_names))
         names = [labels.find_inference_name(i) for i in indices] if validity else None
         reading = json.dumps([sorted(labels.skipped), names])
@@ -236,7 +237,7 @@ class Attack:
             "recipe": self.recipe.hash[:16],
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
-            # Also if it is `None`: rows with marks are not continued by a run without a filter.
+            # Include `None` too, so a run without a filter does not resume rows from a run with a filter.
             "label_filter": hash_description(validity.describe())[:16] if validity else None,
             "label_reading": hashlib.sha256(reading.encode()).hexdigest()[:16],
         }
@@ -245,9 +246,9 @@ class Attack:
     def _attack_row(
         self, labels: _Labels, example: Example, counter: Counter
     ) -> Generator[Request, Any, AttackResult]:
-        """Attack one row; the generator that the engine runs.
+        """Attack one row. The engine runs this generator.
 
-        The gold label of a row without a label, and without a reason to be skipped, is the prediction.
+        If a row has no label and no reason to be skipped, its prediction is used as the gold label.
         """
         texts = example.texts if self._split is None else self._split.mark(example.texts)
         result = AttackResult(
@@ -263,7 +264,7 @@ class Attack:
         )
         if example.reason is not None:
             return result
-        # Kept, because all attacks on a model ask for the predictions of the same unedited rows.
+        # Cache the answers, because all attacks on a model need the predictions for the unedited rows.
         answers = yield Score([example.texts], keep=True)
         result.queries = counter.queries
         if not len(answers):
@@ -274,10 +275,10 @@ class Attack:
             return result
         result.predicted = int(answers[0].argmax())
         label = result.predicted if example.label is None else example.label
-        # A function has no configuration to check labels against before.
+        # The labels of a function cannot be checked earlier, because it has no configuration.
         if not 0 <= label < answers.shape[1]:
             raise HfBatError(
-                f"row {example.idx} has label {label}, and the model gives {answers.shape[1]} "
+                f"row {example.idx} has label {label}, but the model returns {answers.shape[1]} "
                 "probabilities (labels from 0)"
             )
         result.label, result.label_name = label, name_label(label, labels.map.model_names)
@@ -294,9 +295,9 @@ class Attack:
     def _search(
         self, example: Example, texts: Texts, label: int, labels: _Labels, result: AttackResult
     ) -> Generator[Request, Any, None]:
-        """Search for an adversarial input and put the outcome into the result.
+        """Search for an adversarial input and store the outcome in the result.
 
-        `texts` are those of the example, with the marks of a splitter.
+        `texts` are the texts of the example, with the marks of a splitter.
         """
         recipe = self.recipe
         assert result.gold_before is not None  # for mypy
@@ -312,13 +313,13 @@ class Attack:
             beam_width=recipe.beam_width,
             columns=tuple(column not in recipe.skip_columns for column in self.task.columns),
             visible=window.visible,
-            # By idx, so that a ranking does not depend on the order of rows or on resuming.
+            # Use the idx as seed, so the ranking does not depend on the order of rows or on resuming.
             rng=random.Random(f"{self.seed}:{example.idx}"),
             unk=self.model.unk,
         )
         yield from SEARCHES[recipe.search](problem)
         problem.settle()
-        # Without all answers only the success of a fickle attack is certain.
+        # If answers are missing, only the success of a fickle attack is certain.
         if problem.failed and not (problem.succeeded and recipe.goal.kind == "fickle"):
             result.reason = NO_ANSWER
             return
@@ -334,7 +335,7 @@ class Attack:
         result.kept, result.raised = problem.kept, problem.raised
         result.abstained = problem.abstained or None
         result.exhausted = problem.exhausted
-        # Other searches try edits of edited texts, which a list of word pairs cannot describe.
+        # Other searches edit texts that are already edited, which a list of word pairs cannot describe.
         if recipe.search == "exhaustive":
             result.tried = self._list_tried(problem, labels, result)
             if self.validity is not None:
@@ -357,7 +358,7 @@ class Attack:
         result.gold_after = float(problem.answer[label])
         result.predicted_after = int(problem.answer.argmax())
         result.words_changed = count_changed_words(window.texts, problem.state.texts)
-        # The whole input, not the window that the constraint compares, so that reports are comparable.
+        # Compare the entire inputs, not the window of the constraint, so reports are comparable.
         encoder = next((rule.encoder for rule in recipe.constraints if rule.encoder), None)
         if encoder is not None:
             before, after = yield Embed(encoder, ["\n".join(example.texts), "\n".join(texts)])
@@ -366,14 +367,14 @@ class Attack:
     def _list_tried(
         self, problem: Problem, labels: _Labels, result: AttackResult
     ) -> list[TriedEdit]:
-        """List the tried edits with the label filter's marks."""
+        """List the tried edits with the marks of the label filter."""
         valid: Sequence[int | None] = [None] * len(problem.tried)
         if self.validity is not None:
             edits = [edit for edit, _, _ in problem.tried]
             name = labels.find_inference_name(problem.label)
             if isinstance(self.validity, JudgedValidity):
                 by_rule = self.validity.judge_by_rule(problem.texts, edits, name)
-                # A judge may read the labels of other tasks, too.
+                # A judge may also support the labels of other tasks.
                 name = labels.map.get_data_name(problem.label)
             valid = list(map(int, self.validity.passing(problem.texts, edits, name)))
             if isinstance(self.validity, JudgedValidity):
@@ -386,7 +387,7 @@ class Attack:
     def _report(
         self, results: list[AttackResult], labels: _Labels, cost: Mapping[str, float]
     ) -> AttackReport:
-        # By the data's names, because the names of two models may differ in case.
+        # Use the data's label names, because the names of two models may differ in case.
         names = labels.map.model_names
         skipped = (labels.map.get_data_name(i) or name_label(i, names) for i in labels.skipped)
         recipe = {
@@ -418,23 +419,23 @@ class Attack:
 
 @dataclass(frozen=True)
 class _Labels:
-    """How the labels of some rows are read: `skipped` are the model's labels that are not attacked."""
+    """The label mapping for the rows, and the model's labels that are skipped."""
 
     map: LabelMap
     skipped: frozenset[int]
 
     def find_inference_name(self, label: int) -> str | None:
-        """Return the data's name of a label if the task is inference, as the label filter reads it."""
+        """Return the data's name of a label for the label filter, or `None` if not an inference task."""
         return self.map.get_data_name(label) if get_inference_names(self.map.data_names) else None
 
 
 def _choose_filter(label_filter: Any, recipe: Recipe) -> LabelValidity | None:
-    """Return the filter of an attack; a fickle attack has none, because its edits keep the label."""
+    """Return the label filter of an attack, or `None` for fickle attacks, which should keep the label."""
     if label_filter is False or recipe.goal.kind != "obstinate":
         return None
     if recipe.search != "exhaustive":
         raise HfBatError(
-            f"the label filter needs every edit tried; {recipe.name} searches by {recipe.search}: "
-            "make its search exhaustive or leave the filter out"
+            f"the label filter needs a search that tries every edit, but {recipe.name} uses {recipe.search} "
+            "search: use exhaustive search or leave the filter out"
         )
     return as_validity(label_filter)

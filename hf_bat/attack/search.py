@@ -1,7 +1,7 @@
-"""Searches: the order in which edits are tried, and which of them are kept.
+"""Searches, which decide the order of the tried edits and which edits are kept.
 
-Each search is a generator of requests to the engine (see `hf_bat.attack.engine`), which batches them.
-It works on a `Problem`, the row under attack, and leaves the outcome there.
+Each search is a generator of requests to the engine (see `hf_bat.attack.engine`), which batches them. It
+works on a `Problem`, which represents the attacked row, and stores the outcome there.
 """
 
 from __future__ import annotations
@@ -33,48 +33,48 @@ RANKINGS = ("deletion", "unk", "gradient", "random")
 
 @dataclass
 class Problem:
-    """A row under attack, with what its search finds out."""
+    """An attacked row and the results of its search."""
 
     texts: Texts
-    label: int  # gold, and predicted for the unedited input
+    label: int  # gold label, which is also the prediction for the unedited input
     gold_before: float  # probability of the gold label for the unedited input
-    # As in `Recipe`.
+    # See `Recipe` for these fields.
     perturbation: Perturbation
     goal: Goal
     constraints: tuple[Constraint, ...]
     ranking: str | None
     beam_width: int
-    columns: tuple[bool, ...]  # for each text, whether it may be edited
-    visible: tuple[range, ...]  # for each text, which of its white-space tokens the model sees
-    rng: random.Random  # the row's own, so that the random ranking does not depend on other rows
+    columns: tuple[bool, ...]  # whether each text may be edited
+    visible: tuple[range, ...]  # the whitespace tokens of each text that the model sees
+    rng: random.Random  # one per row, so the random ranking does not depend on other rows
     unk: str = "[UNK]"
 
-    # The adversarial input that reaches the goal, and the model's answer to it.
+    # The adversarial input that reaches the goal, and the model's answer for it.
     state: State | None = None
     answer: np.ndarray | None = None
-    # Whether some edit flipped the prediction (fickle) or kept it (obstinate); and whether some edit kept
-    # it and raised the gold probability.
+    # Whether any edit flipped the prediction (fickle) or kept it (obstinate), and whether any edit kept it
+    # and also increased the gold probability.
     succeeded: bool = False
     confident: bool = False
-    # Numbers of edits: that the model gave a prediction for, that keep the prediction, that also raise the
-    # gold probability, and that the model would not see.
+    # Number of edits with a prediction, edits that keep the prediction, edits that also increase the gold
+    # probability, and edits that the model would not see.
     candidates: int = 0
     kept: int = 0
     raised: int = 0
     beyond_cut: int = 0
-    # Numbers of edited inputs on which the model abstained, and of questions that failed.
+    # Number of edited inputs with an abstention, and number of failed queries.
     abstained: int = 0
     failed: int = 0
-    # Numbers of single edits of the unedited input: all of them, and those that may be made.
+    # Number of all single edits of the unedited input, and number of allowed single edits.
     listed: int = 0
     allowed: int = 0
-    # How many of them each constraint refuses, by its place in `constraints`.
+    # Number of these edits that each constraint refuses, by its index in `constraints`.
     refused: Counter[int] = field(default_factory=Counter)
-    exhausted: bool = False  # whether the query budget ended the search
-    # For exhaustive searches: each edit, whether it kept the prediction and whether it raised the gold
+    exhausted: bool = False  # whether the search ended because the query budget was used up
+    # For exhaustive searches: each edit, whether it kept the prediction, and whether it increased the gold
     # probability.
     tried: list[tuple[Edit, bool, bool]] = field(default_factory=list)
-    # For obstinate attacks, the best edit that kept the prediction: its score and the arguments of `take`.
+    # For obstinate attacks, the score of the best edit that kept the prediction, and the arguments of `take`.
     best_kept: tuple[float, State, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
@@ -82,12 +82,12 @@ class Problem:
         self._listed: tuple[State | None, dict[Place, list[Edit]]] = None, {}
 
     def list_edits(self, state: State, place: Place, start_place: Place) -> list[Edit]:
-        """List the edits of one word, now at `place` and at `start_place` in the unedited texts."""
-        # All candidates of a state are listed once. A search goes from word to word of one state until it
-        # takes an edit, so listing them at each word would take quadratic time.
+        """List the edits of a word that is now at `place` and was at `start_place` in the unedited texts."""
+        # Only list the candidates of a state once. A search visits the words of a state until it keeps an
+        # edit, so listing all candidates for each word would take quadratic time.
         if state is not self._listed[0]:
             texts, perturbation = state.texts, self.perturbation
-            # Most perturbations can list the edits of one word without listing all.
+            # Most perturbations can list the edits of one word directly.
             edits = perturbation.edits_at(texts, *place, self.texts, start_place[1])
             if edits is not None:
                 return edits
@@ -95,16 +95,16 @@ class Problem:
         return self._listed[1].get(place, [])
 
     def note_candidates(self, state: State, edits: list[Edit]) -> None:
-        """Remember all candidates of a state by the word that they edit."""
+        """Store all candidates of a state by the edited word."""
         by_place: dict[Place, list[Edit]] = {}
         for edit in edits:
             by_place.setdefault((edit.sentence, edit.position), []).append(edit)
         self._listed = state, by_place
 
     def score_candidates(self, grown: list[tuple[State, Edit]]) -> Search:
-        """Ask for states with one more edit each, and note what the answers show.
+        """Query the model for states with one additional edit each, and update the results of the search.
 
-        Returns the answers, (n, labels); fewer than n at the end of the budget.
+        Returns (n, labels) answers, or fewer than n answers if the budget runs out.
         """
         answers = yield Score([edit.texts for _, edit in grown])
         if len(answers) < len(grown):
@@ -122,7 +122,7 @@ class Problem:
         if self.goal.kind == "obstinate" and keeps.any():
             self.succeeded = True
             self.confident |= bool(raises.any())
-            # -inf, because edits that flip the prediction may have a score above 0 under a user's goal.
+            # Use -inf, because a user's goal may score edits that flip the prediction above 0.
             scores = np.where(keeps, self.judge(answers)[0], -np.inf)
             best = int(scores.argmax())
             if self.best_kept is None or scores[best] > self.best_kept[0]:
@@ -131,30 +131,30 @@ class Problem:
         return answers
 
     def judge(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the goal's score of (n, labels) answers, and which of them reach it, (n,) each.
+        """Return the (n,) scores of (n, labels) answers, and (n,) booleans for answers that reach the goal.
 
-        An answer without a prediction is as far from the goal as can be.
+        Answers without a prediction have the lowest possible score.
         """
         answered = find_answered(answers)
-        # A goal of a user's knows nothing of answers without a prediction.
+        # A user's goal may not support answers without a prediction.
         known = np.where(answered[:, None], answers, 1 / answers.shape[1])
         reached = self.goal.reached(known, self.label, self.gold_before)
         return np.where(answered, self.goal.score(known, self.label), -np.inf), answered & reached
 
     def take(self, state: State, answer: np.ndarray) -> None:
-        """Record the adversarial input and the model's answer to it."""
+        """Store the adversarial input and the model's answer for it."""
         self.state, self.answer = state, answer
         if self.goal.kind == "fickle":
             self.succeeded = True
 
     def settle(self) -> None:
-        """At the end of a search, show an edit that kept the prediction even if it missed the goal."""
+        """At the end of a search, store the best edit that kept the prediction, even without the goal."""
         if self.state is None and self.best_kept is not None:
             self.take(*self.best_kept[1:])
 
 
 def search_exhaustively(problem: Problem) -> Search:
-    """Try every single edit at once; the best one that reaches the goal is shown."""
+    """Try every single edit at once, and store the best edit that reaches the goal."""
     edits = yield from list_candidates(problem, problem.texts)
     edits = filter_edits(problem, problem.start, edits)
     edits, _ = yield from filter_similar(problem, problem.start, edits)
@@ -168,7 +168,7 @@ def search_exhaustively(problem: Problem) -> Search:
 
 
 def search_greedily(problem: Problem) -> Search:
-    """Go from word to word by importance; keep the best replacement if it comes nearer to the goal."""
+    """Visit the words by importance, and keep the best replacement if it gets closer to the goal."""
     start = problem.start
     edits = yield from list_candidates(problem, problem.texts)
     problem.note_candidates(start, edits)
@@ -177,7 +177,7 @@ def search_greedily(problem: Problem) -> Search:
     order = yield from rank_places(problem, places)
     state, score = start, problem.goal.score_unedited(problem.gold_before)
     for place in order:
-        # Edits may insert or remove tokens, so the word may be elsewhere now, or gone.
+        # Edits may insert or remove tokens, so the word may have moved or may be gone.
         now = state.find(place)
         if now is None:
             continue
@@ -189,11 +189,11 @@ def search_greedily(problem: Problem) -> Search:
         if len(answers):
             scores, reached = problem.judge(answers)
             best = int(scores.argmax())
-            # An edit that does not come nearer is not kept, because it would cost words for nothing.
+            # Only keep edits that get closer to the goal, because others would change words needlessly.
             if scores[best] > score:
                 if reached[best]:
                     if similarities is not None:
-                        # As TextFooler: the most similar of the edits that reach the goal.
+                        # Like TextFooler, choose the most similar edit among those that reach the goal.
                         shown = np.where(reached, similarities[: len(answers)], -np.inf)
                         best = int(shown.argmax())
                     problem.take(state.after(edits[best]), answers[best])
@@ -204,7 +204,7 @@ def search_greedily(problem: Problem) -> Search:
 
 
 def search_beam(problem: Problem) -> Search:
-    """Extend the best few states by every edit until one reaches the goal."""
+    """Extend the best states with every edit until one of them reaches the goal."""
     states, seen, is_first = [problem.start], {problem.texts}, True
     while states and not problem.exhausted:
         grown: list[tuple[State, Edit]] = []
@@ -212,7 +212,7 @@ def search_beam(problem: Problem) -> Search:
             edits = yield from list_candidates(problem, state.texts)
             edits = filter_edits(problem, state, edits, count=is_first)
             edits, _ = yield from filter_similar(problem, state, edits)
-            # Two orders of the same edits give one text, which is asked about once.
+            # Different orders of the same edits produce the same text, which is only queried once.
             grown += [(state, edit) for edit in edits if edit.texts not in seen]
             seen.update(edit.texts for edit in edits)
         is_first = False
@@ -226,7 +226,7 @@ def search_beam(problem: Problem) -> Search:
             best = int(np.where(reached, scores, -np.inf).argmax())
             problem.take(grown[best][0].after(grown[best][1]), answers[best])
             return
-        # Stable, so that the earlier of two equal edits stays, on every platform.
+        # Use a stable sort, so the earlier of two equal edits is kept on every platform.
         order = np.argsort(-scores, kind="stable")[: problem.beam_width]
         order = order[np.isfinite(scores[order])]
         states = [grown[i][0].after(grown[i][1]) for i in order]
@@ -240,7 +240,7 @@ SEARCHES: dict[str, Callable[[Problem], Search]] = {
 
 
 def rank_places(problem: Problem, places: list[Place]) -> Search:
-    """Order places by importance, the most important first. A single place needs no question."""
+    """Order places by importance, most important first. A single place does not need a query."""
     if len(places) < 2:
         return places
     if problem.ranking == "random":
@@ -274,13 +274,13 @@ def list_candidates(problem: Problem, texts: Texts) -> Search:
 def filter_edits(
     problem: Problem, state: State, edits: Iterable[Edit], count: bool = True
 ) -> list[Edit]:
-    """Return the edits that may be made, without those that give the same text as an earlier one.
+    """Return the allowed edits, without edits that produce the same text as an earlier edit.
 
-    They are of words that the model sees, in columns that may be edited, and within the constraints that
-    need no encoder. With `count`, the edits and those that may not be made are counted.
+    An edit is allowed if the model sees the word, the column may be edited, and all constraints without an
+    encoder allow it. If `count` is set, the listed, allowed and refused edits are counted.
     """
     constraints = list(enumerate(problem.constraints))
-    # Place -> number of the rule that refuses the word, `None` for no rule.
+    # Maps each place to the index of the rule that refuses its word, or `None`.
     refusing: dict[Place, int | None] = {}
     allowed: dict[Texts, Edit] = {}
     for edit in edits:
@@ -288,7 +288,7 @@ def filter_edits(
         if not problem.columns[edit.sentence]:
             continue
         place = edit.sentence, edit.position
-        # A word has many edits, so the rules about words are asked once for each.
+        # Check the rules for words only once per word, because a word has many edits.
         if place not in refusing:
             refusing[place] = next(
                 (
@@ -318,9 +318,10 @@ def filter_edits(
 
 
 def filter_similar(problem: Problem, state: State, edits: list[Edit]) -> Search:
-    """Keep the edits that the constraints with an encoder allow.
+    """Keep the edits that are allowed by the constraints with an encoder.
 
-    Returns them and their lowest similarities, (n,), or `None` instead if no constraint has an encoder.
+    Returns the edits and their (n,) lowest similarities. The similarities are `None` if no constraint has an
+    encoder.
     """
     allowed, similarity = np.ones(len(edits), dtype=bool), None
     for number, rule in enumerate(problem.constraints if edits else ()):
@@ -337,7 +338,7 @@ def filter_similar(problem: Problem, state: State, edits: list[Edit]) -> Search:
 
 
 def _mask_word(texts: Texts, place: Place, mask: str) -> Texts:
-    """Replace one word by a mask, or delete it with the space before it if the mask is empty."""
+    """Replace one word with a mask. If the mask is empty, delete the word and the space before it."""
     sentence, position = place
     if mask:
         return replace_sentence(texts, sentence, apply_replacement(texts[sentence], position, mask))

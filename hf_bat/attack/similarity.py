@@ -1,4 +1,4 @@
-"""Sentence similarity, a constraint and a figure of the report, by any encoder that transformers loads."""
+"""Sentence similarity with any transformers encoder, as a constraint and for the report."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ METRICS = ("cosine", "angular")
 
 
 class SentenceEncoder:
-    """Embeds strings by the mean of a transformers encoder's last hidden states over real tokens.
+    """Embeds strings with the mean of an encoder's last hidden states over all tokens except padding.
 
-    A model of sentence-transformers is loaded by that library, if it is installed, and pools as the model
-    says. The model is loaded when it is first used.
+    If the model is a sentence-transformers model and this library is installed, the model is loaded with the
+    library and uses its own pooling. The model is loaded when it is first used.
 
     Args:
-        path: Folder or Hub id that `AutoModel` loads.
-        device: Device. Defaults to the first GPU, or the CPU without one.
+        path: Folder or Hub id for `AutoModel`.
+        device: Device of the model. Defaults to the first GPU, or to the CPU without a GPU.
         batch_size: Number of strings in a forward pass. Defaults to 32.
 
     Raises:
-        HfBatError: The model cannot be loaded; raised when it is first used.
+        HfBatError: If the model cannot be loaded. The error is raised when it is first used.
 
     Example:
         >>> encoder = SentenceEncoder("sentence-transformers/all-MiniLM-L6-v2")
@@ -47,7 +47,7 @@ class SentenceEncoder:
 
     @cached_property
     def _own(self) -> EncoderObject | None:
-        """The model as sentence-transformers loads it, or `None` if it is not its model or not installed."""
+        """The model loaded with sentence-transformers, or `None` if not supported or not installed."""
         if find_spec("sentence_transformers") is None or not _has_modules(self.path):
             return None
         from sentence_transformers import SentenceTransformer
@@ -71,7 +71,7 @@ class SentenceEncoder:
 
     @cached_property
     def name(self) -> str:
-        """Name in recipes: the name on the Hub, or a hash of a folder's weights and vocabulary."""
+        """Name in recipes: the Hub id, or a hash of the weights and vocabulary in a folder."""
         from hf_bat.attack.models import hash_model
 
         return get_hub_name(self.path) or hash_model(*self._loaded)
@@ -83,7 +83,7 @@ class SentenceEncoder:
             strings: n strings.
 
         Returns:
-            (n, d) float64, each row of length one.
+            (n, d) float64 array. Each row has length one.
         """
         import torch
 
@@ -93,7 +93,7 @@ class SentenceEncoder:
             return self._own.encode(strings)
 
         model, tokenizer = self._loaded
-        # Strings of similar length share a batch, so that little is padded.
+        # Batch strings of similar length to reduce padding.
         order = sorted(range(len(strings)), key=lambda i: len(strings[i]))
         vectors: dict[int, np.ndarray] = {}
         for first in range(0, len(order), self.batch_size):
@@ -102,7 +102,7 @@ class SentenceEncoder:
                 [strings[i] for i in chosen], padding=True, truncation=True, return_tensors="pt"
             ).to(model.device)
             with torch.no_grad():
-                # The mean in double, so that its rounding does not add to the model's.
+                # Compute the mean in double precision, so it does not add rounding errors.
                 hidden = cast_to_double(model(**batch).last_hidden_state)
             mask = batch["attention_mask"].unsqueeze(-1)
             means = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -112,14 +112,15 @@ class SentenceEncoder:
 
 
 class EncoderObject:
-    """An encoder of a user's: a `SentenceTransformer`, or anything whose `encode` takes a list of strings.
+    """A user's encoder: a `SentenceTransformer`, or any object with an `encode` method for lists of strings.
 
     Args:
-        encoder: Its `encode` returns n vectors, of any length, for n strings.
+        encoder: The encoder. Its `encode` method must return n vectors for n strings. They do not have to be
+            normalized.
         batch_size: Number of strings in a forward pass of a `SentenceTransformer`. Defaults to 32.
 
     Raises:
-        HfBatError: `encode` does not return a vector for each string.
+        HfBatError: If `encode` does not return one vector per string.
 
     Example:
         >>> class Lengths:
@@ -134,7 +135,7 @@ class EncoderObject:
 
     @cached_property
     def name(self) -> str:
-        """Name in recipes: a hash of a module's weights and vocabulary, else the encoder's name or class."""
+        """Name in recipes: a hash of a module's weights and vocabulary, or the encoder's name or class."""
         from hf_bat.attack.models import hash_model
 
         if hasattr(self.encoder, "state_dict") and hasattr(self.encoder, "tokenizer"):
@@ -142,10 +143,10 @@ class EncoderObject:
         return str(getattr(self.encoder, "name", None) or type(self.encoder).__qualname__)
 
     def encode(self, strings: list[str]) -> np.ndarray:
-        """Embed n strings as (n, d) float64, each row of length one."""
+        """Embed n strings as a (n, d) float64 array. Each row has length one."""
         options: dict[str, Any] = {}
         if hasattr(self.encoder, "state_dict"):
-            # sentence-transformers shows a bar for each call if its logger is verbose.
+            # sentence-transformers shows a progress bar for each call if its logger is verbose.
             options = {"batch_size": self.batch_size, "show_progress_bar": False}
         vectors = np.asarray(self.encoder.encode(strings, **options), dtype=np.float64)
         if vectors.ndim != 2 or len(vectors) != len(strings):
@@ -158,43 +159,43 @@ class EncoderObject:
 
 
 def as_encoder(encoder: Any) -> SentenceEncoder | EncoderObject:
-    """Return an encoder from its path, its Hub id, or an object with `encode`."""
+    """Return an encoder for a path, a Hub id, or an object with `encode`."""
     if isinstance(encoder, (SentenceEncoder, EncoderObject)):
         return encoder
-    # A string has a method of this name, too.
+    # Strings also have a method `encode`.
     is_object = hasattr(encoder, "encode") and not isinstance(encoder, str)
     return EncoderObject(encoder) if is_object else SentenceEncoder(encoder)
 
 
 def _has_modules(path: str) -> bool:
-    """Return whether a model's folder, or its cached copy of the Hub, is of sentence-transformers."""
+    """Return whether a model folder or Hub repository is a sentence-transformers model."""
     if Path(path).is_dir():
         return Path(path, "modules.json").is_file()
     from huggingface_hub import hf_hub_download
 
-    # An invalid id, a missing file, no network: the errors come from the HTTP library in use.
+    # For an invalid id, a missing file or no network, the type of the error depends on the HTTP library.
     with suppress(Exception):
         return bool(hf_hub_download(path, "modules.json"))
     return False
 
 
 class SentenceSimilarity(Constraint):
-    """Keeps the sentence similar: an encoder's embeddings before and after the edit.
+    """Requires that the embeddings before and after the edit are similar.
 
-    A threshold means nothing for another encoder, so both are part of the recipe.
+    A threshold is only meaningful for one encoder, so both are part of the recipe.
 
     Args:
         encoder: Path or Hub id of an encoder, a `SentenceEncoder`, or an object with `encode`, such as a
             `SentenceTransformer`.
         threshold: Minimum similarity.
         metric: "cosine" (default), or "angular" = 1 - angle / pi.
-        window: Compare only this many words around the edit; `None` (default) for the whole input.
-        compare: With the "previous" step's text (default) or with the "original".
+        window: Number of words around the edit to compare, or `None` (default) for the entire input.
+        compare: Text to compare with: the text of the "previous" step (default) or the "original".
         skip_shorter: Whether to allow every edit of an input with fewer words than the window. Defaults to
             `True`.
 
     Raises:
-        HfBatError: `metric` or `compare` is unknown, or `window` is below 1.
+        HfBatError: If `metric` or `compare` is unknown, or `window` is below 1.
 
     Example:
         >>> constraint = SentenceSimilarity("sentence-transformers/all-MiniLM-L6-v2", 0.9, window=3)
@@ -225,7 +226,7 @@ class SentenceSimilarity(Constraint):
         self.compare, self.skip_shorter = compare, skip_shorter
 
     def strings(self, start: State, state: State, edit: Edit) -> tuple[str, str] | None:
-        """Return the two strings to compare, or `None` if the edit is allowed without comparing."""
+        """Return the two strings to compare, or `None` if the edit is allowed without a comparison."""
         reference = start if self.compare == "original" else state
         if self.window is None:
             return "\n".join(reference.texts), "\n".join(edit.texts)
@@ -239,7 +240,7 @@ class SentenceSimilarity(Constraint):
 
     def similarity(self, first: np.ndarray, second: np.ndarray) -> float:
         """Return the similarity of two unit vectors."""
-        # Rounding can give 1 + 2e-16, which acos refuses.
+        # Rounding can produce 1 + 2e-16, which is outside the domain of acos.
         cosine = float(np.clip(first @ second, -1.0, 1.0))
         return cosine if self.metric == "cosine" else 1.0 - math.acos(cosine) / math.pi
 
@@ -248,7 +249,7 @@ class SentenceSimilarity(Constraint):
     ) -> Generator[Any, Any, tuple[np.ndarray, np.ndarray] | None]:
         pairs = [self.strings(start, state, edit) for edit in edits]
         strings = list(dict.fromkeys(string for pair in pairs if pair for string in pair))
-        # An edit that is allowed without comparing is above every threshold.
+        # Edits that are allowed without a comparison are above every threshold.
         similarities = np.full(len(edits), np.inf)
         if strings:
             vectors = yield Embed(self.encoder, strings)
@@ -271,7 +272,7 @@ class SentenceSimilarity(Constraint):
 
 
 def cut_window(texts: Texts, center: int, size: int) -> str:
-    """Return `size` words, or fewer if there are fewer, around word number `center` of the joined texts.
+    """Return up to `size` words around the word with index `center` in the joined texts.
 
     Example:
         >>> cut_window(("a b c", "d e f"), 3, 3), cut_window(("a b c", "d e f"), 5, 4)

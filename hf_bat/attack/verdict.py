@@ -1,8 +1,8 @@
-"""Verdicts: what the figures of an attack say about the model, in one plain sentence each.
+"""Verdicts, which summarize the figures of an attack in one plain sentence.
 
-The terminal, pages and notebooks show them. The limits are conventions of this package, chosen so that a
-reader sees at once where to look: up to 10 % of the rows is good, over 30 % bad, and a rate whose interval
-spans more than 40 points is not judged.
+They are shown in the terminal, on pages and in notebooks. The limits are conventions of this package that
+help readers see where to look: up to 10 % of the rows is good, over 30 % is bad, and a rate with an interval
+of more than 40 points is not judged.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Grade = Literal["good", "fair", "bad", "unclear"]
 
 GOOD, BAD = 0.10, 0.30
-# A rate out of about 20 rows has an interval this wide.
+# A rate from about 20 rows has an interval of this width.
 WIDEST = 0.40
-# A larger share of harmless edits that change the prediction makes a model jumpy.
+# A model is jumpy if more than this share of harmless edits change its prediction.
 JUMPY = 0.10
-# Edits that need not change the label of a single sentence, such as its topic.
+# Attacks with edits that do not necessarily change the label of a single sentence, such as its topic.
 _MAY_KEEP_LABEL = ("antonym", "sister", "number", "negation")
 
 
@@ -36,11 +36,11 @@ class Verdict:
 
     Args:
         attack: Short name of the attack.
-        title: The attack for readers, such as "Antonyms".
-        grade: "good", "fair", "bad", or "unclear" if the figures do not tell.
-        sentence: What happened on how many rows.
-        rate: The rate that the sentence is about, in [0, 1], or `None` if it was not measured.
-        interval: Its 95 % interval, or `None`.
+        title: Name of the attack for readers, such as "Antonyms".
+        grade: "good", "fair", "bad", or "unclear" if the figures do not allow a verdict.
+        sentence: Description of what happened, with the number of rows.
+        rate: The rate in the sentence, in [0, 1], or `None` if it was not measured.
+        interval: The 95 % interval of the rate, or `None`.
     """
 
     attack: str
@@ -55,18 +55,18 @@ class Verdict:
 
 
 def find_summary_kind(summary: Mapping[str, Any]) -> Kind:
-    """Return the kind of the attack that a summary is of."""
+    """Return the kind of the attack in a summary."""
     # Only obstinate attacks have a confident definition of success.
     return "obstinate" if "asr_confident" in summary else "fickle"
 
 
 def may_keep_label(attack: str, columns: int) -> bool:
-    """Return whether most edits of an obstinate attack need not change a row's label."""
+    """Return whether most edits of an obstinate attack do not necessarily change the label of a row."""
     return columns == 1 and attack in _MAY_KEEP_LABEL
 
 
 def count_columns(about: Mapping[str, Any]) -> int | None:
-    """Return the number of text columns of a report's rows, or `None` if the report does not tell."""
+    """Return the number of text columns of a report's rows, or `None` if it is unknown."""
     columns = about.get("columns")
     if isinstance(columns, list) and columns:
         return len(columns)
@@ -88,23 +88,23 @@ def name_attack(attack: str) -> str:
 
 
 def _find_recipe(attack: str) -> NamedRecipe | None:
-    # Imported if needed, because recipes load numpy.
+    # Import recipes only if needed, because they load numpy.
     from hf_bat.attack.recipes import ALIASES, RECIPES
 
     return RECIPES.get(ALIASES.get(attack, attack))
 
 
 def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = None) -> Verdict:
-    """Judge the model by the summary of one attack.
+    """Judge the model based on the summary of an attack.
 
     Args:
         attack: Short name of the attack.
-        summary: Its entry in `AttackReport.attacks`, or in a report file, which may lack figures.
-        columns: Number of text columns. If `None`, inputs are taken for pairs.
+        summary: The attack's entry in `AttackReport.attacks` or in a report file, which may lack figures.
+        columns: Number of text columns. If `None`, inputs are assumed to be pairs.
 
     Returns:
-        The verdict. For an obstinate attack with a label filter it is about the edits that likely change the
-        label, and says which share of the other edits changes the prediction.
+        The verdict. For an obstinate attack with a label filter, it describes the edits that likely change
+        the label, and it also states the share of the other edits that change the prediction.
 
     Example:
         >>> summary = {"attempted": 100, "succeeded": 4, "asr": 0.04, "asr_interval": [0.016, 0.098]}
@@ -140,7 +140,7 @@ def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = 
 
 
 def _count_attackable(summary: Mapping[str, Any], filtered: Mapping[str, Any]) -> int | None:
-    """Return the number of attacked rows that have an edit of the label filter's."""
+    """Return the number of attacked rows with an edit that passes the label filter."""
     attempted, share = summary.get("attempted"), filtered.get("attackable")
     if not is_number(attempted) or not is_number(share):
         return None
@@ -150,7 +150,7 @@ def _count_attackable(summary: Mapping[str, Any], filtered: Mapping[str, Any]) -
 def judge_report(
     attacks: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]
 ) -> list[Verdict]:
-    """Judge all attacks of a report with these summaries and facts, in their order."""
+    """Judge all attacks of a report, given its summaries and its facts, in order."""
     columns = count_columns(about)
     return [judge_attack(name, summary, columns) for name, summary in attacks.items()]
 
@@ -167,7 +167,7 @@ def _grade(rate: float, interval: tuple[float, float] | None) -> Grade:
 
 
 def _describe_jumpiness(summary: Mapping[str, Any]) -> str:
-    """Say which share of the edits that likely keep the label changes the prediction."""
+    """Return a phrase with the share of label-preserving edits that change the prediction."""
     others = summary.get("label_invalid")
     kept = others.get("keep_rate") if isinstance(others, Mapping) else None
     if not is_number(kept):
@@ -178,7 +178,7 @@ def _describe_jumpiness(summary: Mapping[str, Any]) -> str:
 
 
 def _explain_missing(summary: Mapping[str, Any]) -> str:
-    """Say why an attack has no rate."""
+    """Return a sentence that explains why an attack has no rate."""
     warnings = summary.get("warnings")
     if isinstance(warnings, (list, tuple)) and warnings:
         return f"not measured: {str(warnings[0]).removeprefix('success rate not measured: ')}"

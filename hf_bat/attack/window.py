@@ -1,4 +1,4 @@
-"""The part of a long input that an attack edits: the words that the model reads, and some more."""
+"""The part of a long input that an attack edits: the words that the model sees, and some more."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hf_bat.perturbations.base import Texts
 
 @dataclass(frozen=True)
 class Window:
-    """A part of an input, of which a model reads the same as of the whole input.
+    """A part of an input that looks the same to the model as the entire input.
 
-    An edit holds its whole text, so that the edits of a text of n words take time and memory in proportion to
-    its square. With a window they depend only on the model's maximum length.
+    An edit contains its entire text, so the time and memory for all edits of a text are quadratic in its
+    number of words. With a window, they only depend on the model's maximum length.
 
     Args:
         texts: The part of each sentence.
-        visible: For each part, which of its white-space tokens the model reads.
-        starts: For each part, the position of its first token in the sentence.
+        visible: The whitespace tokens in each part that the model sees.
+        starts: The position of each part's first token in its sentence.
         before: The text before each part.
         after: The text after each part.
     """
@@ -32,16 +32,17 @@ class Window:
 
     @classmethod
     def of(cls, model: Classifier, texts: Texts) -> Window:
-        """Return the window of an input: all of it, unless it is much longer than the model reads."""
+        """Return the window of an input. It is the entire input unless it is much too long for the model."""
         visible, reach = model.visible([texts])[0], model.max_length
-        # Tokenizers give an odd token to the longer sentence of a pair, which must stay the longer one.
+        # Tokenizers assign an odd token to the longer sentence of a pair, so the longer sentence must also be
+        # longer in the window.
         longest = max(texts, key=lambda text: len(text.split())) if len(texts) > 1 else None
         spans = [
             _find_span(text, seen, reach and (4 * reach if text is longest else reach))
             for text, seen in zip(texts, visible, strict=True)
         ]
         parts = tuple(text[s.first : s.last] for text, s in zip(texts, spans, strict=True))
-        # The key is what the model reads; it differs if a model draws by the whole text, for example.
+        # If the keys differ, the model also uses the rest of the text, for example to seed its draws.
         if parts == texts or model.keys([parts]) != model.keys([texts]):
             return cls(texts, visible, (0,) * len(texts), ("",) * len(texts), ("",) * len(texts))
         return cls(
@@ -56,14 +57,14 @@ class Window:
         )
 
     def restore(self, texts: Texts) -> Texts:
-        """Return the whole input with edited parts."""
+        """Return the entire input with the edited parts."""
         parts = zip(self.before, texts, self.after, strict=True)
         return tuple("".join(pieces) for pieces in parts)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """A part of a sentence: its first character, the one after its last, and its first token's position."""
+    """A part of a sentence, with its character range and the position of its first token."""
 
     first: int
     last: int
@@ -71,15 +72,15 @@ class _Span:
 
 
 def _find_span(text: str, seen: range, reach: int | None) -> _Span:
-    """Return the part of a sentence with the words that are seen, and as many more as edits can bring in."""
+    """Return the part of a sentence with the visible words, and all words that edits can make visible."""
     if reach is None:
         return _Span(0, len(text), 0)
     words = [match.span() for match in re.finditer(r"\S+", text)]
-    # A word has a token or more, so that after any edits `reach` words more fill the model's maximum length.
+    # Each word has at least one token, so `reach` more words always fill the model's maximum length.
     start, stop = max(0, seen.start - reach), min(len(words), seen.stop + reach)
     if stop - start == len(words) or stop <= start:
         return _Span(0, len(text), 0)
-    # Without the white space at its end: an edit of the last word must not touch it.
+    # Leave out the whitespace at the end, because edits of the last word must not change it.
     first = words[start][0] if start else 0
     last = words[stop - 1][1] if stop < len(words) else len(text)
     return _Span(first, last, start)

@@ -1,6 +1,6 @@
-"""Replacements of words: substitution tables, WordNet, word vectors and stop words.
+"""Replacements for words: substitution tables, WordNet, word vectors and stop words.
 
-Nothing here knows a model or a tensor.
+This package does not use models or tensors.
 """
 
 from hf_bat.lexicon.bundled import (

@@ -1,4 +1,4 @@
-"""The tables that ship in the package, and the names by which options choose one of them."""
+"""The tables in the package, and their names in options."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DEFAULT_SISTERS = BUNDLED.with_name("default_sisters.json.gz")
 
 @cache
 def default_synonyms() -> SubstitutionTable:
-    """Return the bundled synonyms: up to eight neighbors of a word in counter-fitted vectors.
+    """Return the bundled synonyms: up to eight neighbors of each word in counter-fitted vectors.
 
-    The neighbors are from Jia et al. (2019), the vectors from Mrkšić et al. (2016).
+    The neighbors are from Jia et al. (2019), and the vectors are from Mrkšić et al. (2016).
     `scripts/build_counterfitted_table.py` builds the table, without the antonyms and the sister terms of a
-    word. Stop words are in it, because perturbations and attacks have their own lists of them.
+    word. The table includes stop words, because perturbations and attacks have their own stop-word lists.
 
     Example:
         >>> default_synonyms()["movie"][:2]
@@ -31,10 +31,10 @@ def default_synonyms() -> SubstitutionTable:
 
 @cache
 def wordnet_synonyms() -> SubstitutionTable:
-    """Return the bundled WordNet synonyms, the result of `synonyms_from_wordnet()` without antonyms.
+    """Return the bundled WordNet synonyms: the result of `synonyms_from_wordnet()` without antonyms.
 
-    They are fewer and safer than `default_synonyms`: an attack with them is weaker. The name "wordnet"
-    means this table wherever a synonym table is given.
+    There are fewer synonyms than in `default_synonyms`, but they are safer, so an attack with them is weaker.
+    All options for synonym tables accept the name "wordnet" for this table.
 
     Example:
         >>> wordnet_synonyms()["automobile"][:2]
@@ -45,7 +45,9 @@ def wordnet_synonyms() -> SubstitutionTable:
 
 @cache
 def default_antonyms() -> SubstitutionTable:
-    """Return the bundled antonyms, the result of `antonyms_from_wordnet()`, loaded once per process.
+    """Return the bundled antonyms, which are the result of `antonyms_from_wordnet()`.
+
+    The table is only loaded once per process.
 
     Example:
         >>> default_antonyms()["hated"]
@@ -58,9 +60,9 @@ def default_antonyms() -> SubstitutionTable:
 def default_sisters() -> SubstitutionTable:
     """Return the bundled sister terms, nearest first.
 
-    Sister terms are words of one class that exclude each other: colors, animals, dishes, materials,
-    vehicles, sports, clothing, nationalities, months and the like. `scripts/build_sister_table.py`
-    builds them from WordNet's classes.
+    Sister terms are words in the same class that exclude each other, such as colors, animals, dishes,
+    materials, vehicles, sports, clothing, nationalities and months. `scripts/build_sister_table.py` builds
+    the table from WordNet's classes.
 
     Example:
         >>> default_sisters()["violin"][:2]
@@ -69,7 +71,7 @@ def default_sisters() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
-# Names of synonym tables. A file of such a name needs a path: "./wordnet".
+# Names of synonym tables. To load a file with one of these names, use a path such as "./wordnet".
 SYNONYM_TABLES: dict[str, Callable[[], SubstitutionTable]] = {
     "counterfitted": default_synonyms,
     "wordnet": wordnet_synonyms,
@@ -77,10 +79,10 @@ SYNONYM_TABLES: dict[str, Callable[[], SubstitutionTable]] = {
 
 
 def as_synonyms(source: TableSource | None) -> SubstitutionTable:
-    """Return the synonym table of a source: the default one for `None`, a bundled one for its name.
+    """Return a synonym table: the default table for `None`, or a bundled table for its name.
 
     Args:
-        source: `None`, `"counterfitted"`, `"wordnet"`, or a source of `as_table`.
+        source: `None`, `"counterfitted"`, `"wordnet"`, or a source for `as_table`.
 
     Raises:
         HfBatError: If the source is not a table.
@@ -91,7 +93,7 @@ def as_synonyms(source: TableSource | None) -> SubstitutionTable:
     """
     if source is None:
         return default_synonyms()
-    # A `Path` is a file, also if it has the name of a table.
+    # A `Path` is always a file, even if it has the name of a table.
     if isinstance(source, str) and source in SYNONYM_TABLES:
         return SYNONYM_TABLES[source]()
     return as_table(source)

@@ -1,7 +1,7 @@
-"""Substitution tables from wordnets of other languages, as the package `wn` loads them.
+"""Substitution tables from wordnets in other languages, loaded with the package `wn`.
 
-`wn` (pip install wn) has the wordnets of the Open Multilingual Wordnet and others:
-https://github.com/goodmami/wn. It is not needed by anything else here.
+`wn` (pip install wn) provides the wordnets of the Open Multilingual Wordnet and others:
+https://github.com/goodmami/wn. Only this module needs it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from hf_bat.lexicon.table import SubstitutionTable
 def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
     """Build synonyms and antonyms from a wordnet.
 
-    The synonyms of a word are the other words of its synsets, in the order of its senses; the antonyms are
-    the words of senses that the wordnet links as antonyms, in either direction. Only single words are
-    used, without inflection: add inflected forms for a language that has many.
+    The synonyms of a word are the other words in its synsets, in the order of its senses. The antonyms are
+    the words of all senses that the wordnet links as antonyms, in either direction. Only single words are
+    used, and they are not inflected. For a language with many inflections, add the inflected forms yourself.
 
     Args:
         wordnet: A `wn.Wordnet`, such as `wn.Wordnet("odenet:1.4")`.
 
     Returns:
-        The synonyms and the antonyms; the antonyms of a word are not among its synonyms.
+        The synonyms and the antonyms. The antonyms of a word are not included in its synonyms.
 
     Raises:
-        HfBatError: The wordnet has neither, or is not one.
+        HfBatError: If the wordnet has neither synonyms nor antonyms, or is not a wordnet.
 
     Example:
         >>> import wn  # doctest: +SKIP
@@ -36,7 +36,8 @@ def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
     """
     if not hasattr(wordnet, "words"):
         raise HfBatError(
-            f"a wordnet is a wn.Wordnet, such as wn.Wordnet('odenet:1.4'), not {type(wordnet).__name__}"
+            "the wordnet must be a wn.Wordnet, such as wn.Wordnet('odenet:1.4'), not "
+            f"{type(wordnet).__name__}"
         )
     synonyms: dict[str, dict[str, None]] = {}
     antonyms: dict[str, dict[str, None]] = {}
@@ -50,7 +51,7 @@ def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
                 other = opposite.word().lemma()
                 if _is_single(other):
                     far[other] = None
-                    # Some wordnets link one direction only.
+                    # Some wordnets only link one direction.
                     antonyms.setdefault(other, {})[lemma] = None
     lexicons = ", ".join(lexicon.specifier() for lexicon in wordnet.lexicons())
     built = {"built": "wn", "source": lexicons}

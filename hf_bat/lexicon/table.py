@@ -1,9 +1,10 @@
-"""Substitution tables: each word with its replacements, in files and on the Hub.
+"""Substitution tables, which map words to replacements, in files and on the Hub.
 
-A table file is JSON, gzipped if its name ends in `.gz`: a header (format, version, metadata with the
-options and the hashes of the sources) and `word -> replacements`. The pickles that the paper's authors
-released are also read, by an unpickler that admits no class or function. On the Hub a table is a data
-set: the file, the same words as JSON lines for `datasets.load_dataset` and the viewer, and a card.
+A table file is JSON, and it is gzipped if its name ends in `.gz`. It contains a header (format, version, and
+metadata with the options and the hashes of the sources) and the replacements of each word. The pickles from
+the paper's authors are also supported. They are read with an unpickler that does not allow classes or
+functions. On the Hub, a table is a data set with the file, the same words as JSON Lines for
+`datasets.load_dataset` and the viewer, and a card.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from typing import Any, NoReturn
 from hf_bat.errors import HfBatError, describe_cause, describe_value
 from hf_bat.files import MAX_DOCUMENT_BYTES, parse_json, push_dataset, read_bytes, write_atomically
 
-# A table, a plain mapping, or a table's path or address.
+# A table, a plain mapping, or the path or address of a table.
 TableSource = Mapping[str, Iterable[str]] | str | Path
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
 TABLE_FILE = "table.json.gz"
 WORDS_FILE = "words.jsonl.gz"
 _CARD = Path(__file__).parents[1] / "templates" / "table_card.md"
-# One slash is enough, because `Path` merges the two of an address.
+# Allow a single slash, because `Path` merges the two slashes of an address.
 _ADDRESS = re.compile(
     r"hf:/+datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?"
 )
@@ -41,12 +42,12 @@ _ADDRESS = re.compile(
 class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     """Words and their replacements, nearest first.
 
-    A word is never its own replacement, a replacement is listed once, and a word without replacements
-    is not in the table. Look-ups are by exact key; the tables that hf_bat builds hold lower-case words.
+    A word is never its own replacement, replacements are unique, and words without replacements are not in
+    the table. Lookups use the exact key. The tables built by hf_bat contain lower-case words.
 
     Args:
-        mapping: Word -> its replacements, nearest first.
-        metadata: How the table was built, as plain JSON values.
+        mapping: Mapping from words to their replacements, nearest first.
+        metadata: Description of how the table was built, as plain JSON values.
 
     Raises:
         HfBatError: If a word or replacement is empty or not a string, or the metadata is not JSON.
@@ -61,7 +62,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         self, mapping: Mapping[str, Iterable[str]], metadata: Mapping[str, Any] | None = None
     ) -> None:
         self._words = _clean(mapping)
-        # A copy through JSON, so that a table that is saved and loaded is equal.
+        # Copy the metadata through JSON, so a table is equal to itself after saving and loading.
         try:
             self.metadata: dict[str, Any] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
@@ -77,7 +78,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def __len__(self) -> int:
         return len(self._words)
 
-    # `Mapping` would look the word up and catch a KeyError, which is slow for unknown words.
+    # `Mapping` would look up the word and catch a KeyError, which is slow for unknown words.
     def __contains__(self, word: object) -> bool:
         return word in self._words
 
@@ -89,7 +90,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the words with their replacements.
 
-        The order of the replacements changes it; the order of the words and the metadata do not.
+        It depends on the order of the replacements, but not on the order of the words or the metadata.
         """
         if self._fingerprint is None:
             content = json.dumps(sorted(self._words.items()), separators=(",", ":"))
@@ -97,10 +98,10 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return self._fingerprint
 
     def without(self, words: Iterable[str]) -> SubstitutionTable:
-        """Return a new table without some words, both as keys and as replacements.
+        """Return a new table without the given words, both as keys and as replacements.
 
         Args:
-            words: Words as the table spells them.
+            words: Words with the same spelling as in the table.
 
         Example:
             >>> dict(SubstitutionTable({"do": ["unmake"], "go": ["do", "stop"]}).without(["do"]))
@@ -115,12 +116,12 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         return SubstitutionTable(kept, {**self.metadata, "words_dropped": len(dropped)})
 
     def minus(self, other: Mapping[str, Iterable[str]]) -> SubstitutionTable:
-        """Return a new table without the pairs of words that another table has.
+        """Return a new table without the word pairs of another table.
 
-        It removes antonyms from synonym sets, also if the other table lists a pair in the reverse order.
+        This removes antonyms from synonym sets, even if the other table lists a pair in reverse order.
 
         Args:
-            other: A table, or a mapping of words to replacements.
+            other: A table, or a mapping from words to replacements.
 
         Example:
             >>> synonyms = SubstitutionTable({"import": ["importing", "export"]})
@@ -141,10 +142,10 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as JSON, gzipped if the name ends in `.gz`.
 
-        The file appears whole or not at all. The same content and metadata give the same bytes.
+        The file is written atomically. The same content and metadata produce the same bytes.
 
         Args:
-            path: The file; an existing one is replaced.
+            path: The file. An existing file is replaced.
 
         Raises:
             HfBatError: If the file cannot be written.
@@ -152,26 +153,26 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         path = Path(path)
         lines = [f"{json.dumps(word)}: {json.dumps(self._words[word])}" for word in sorted(self)]
         header = {"format": FORMAT, "version": VERSION, "metadata": self.metadata}
-        # One word per line after the header, so that a diff shows which words changed.
+        # Write one word per line after the header, so a diff shows which words changed.
         opened = json.dumps(header, indent=1, sort_keys=True)[:-2]
         data = (opened + ',\n "words": {\n' + ",\n".join(lines) + "\n}}\n").encode("ascii")
         if path.suffix == ".gz":
-            # Without the time of writing the same table gives the same bytes.
+            # Leave out the time, so the same table produces the same bytes.
             data = gzip.compress(data, mtime=0)
         write_atomically(path, data, "the table")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SubstitutionTable:
-        """Read a table of any supported format, recognized by its content.
+        """Read a table in any supported format. The format is detected from the content.
 
         Args:
-            path: A table saved by hf_bat (JSON, gzipped or not), a plain `{word: [words]}` JSON file,
-                a pickle as the paper's authors released them (`{word: {"set": [words], ...}}`), or
-                `hf://datasets/OWNER/NAME`, optionally with `@REVISION`, which `push_to_hub` wrote.
+            path: A table saved by hf_bat (JSON, optionally gzipped), a plain `{word: [words]}` JSON file, a
+                pickle from the paper's authors (`{word: {"set": [words], ...}}`), or
+                `hf://datasets/OWNER/NAME`, optionally with `@REVISION`, from `push_to_hub`.
 
         Raises:
-            HfBatError: If the file is missing, damaged, of a newer version or of another structure,
-                or a pickle holds anything but plain containers, strings and numbers.
+            HfBatError: If the file is missing or damaged, has a newer version or another structure, or is a
+                pickle with anything except plain containers, strings and numbers.
         """
         if is_hub_address(path):
             path = fetch_table(path)
@@ -180,7 +181,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             data = read_bytes(path, MAX_DOCUMENT_BYTES)
         except HfBatError as error:
             raise HfBatError(f"cannot read the table {path}: {error}") from error
-        # The mark begins pickles of protocol 2 and later; older ones need the name.
+        # Pickles of protocol 2 and later start with this byte. Older pickles are detected by their name.
         is_pickle = data[:1] == b"\x80" or path.suffix in (".pkl", ".pickle")
         try:
             return _read_pickle(data) if is_pickle else _read_json(data)
@@ -196,17 +197,17 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         revision: str | None = None,
         commit_message: str = "Substitution table",
     ) -> str:
-        """Write the table to a data set of the Hub, with a card that says how it was built.
+        """Push the table to a data set on the Hub, with a card that describes how it was built.
 
         Args:
-            repo_id: `OWNER/NAME`; created if it does not exist.
-            private: Whether a new data set is private. If `None`, the default of the owner.
-            token: Access token. If `None`, the one from `hf auth login`.
-            revision: Branch to write to. If `None`, the main branch.
-            commit_message: Message of the commit.
+            repo_id: `OWNER/NAME`. The data set is created if it does not exist.
+            private: Whether a new data set is private. If `None`, use the owner's default.
+            token: Access token. If `None`, use the token from `hf auth login`.
+            revision: Branch to push to. If `None`, use the main branch.
+            commit_message: Commit message.
 
         Returns:
-            The address of exactly this version, for `load`: `hf://datasets/OWNER/NAME@COMMIT`.
+            The address of this exact version, for `load`: `hf://datasets/OWNER/NAME@COMMIT`.
 
         Raises:
             HfBatError: If the table is empty or the upload failed.
@@ -230,10 +231,10 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
 
 
 def as_table(source: TableSource) -> SubstitutionTable:
-    """Return the table of a source; a `SubstitutionTable` is returned itself.
+    """Return the table for a source. A `SubstitutionTable` is returned unchanged.
 
     Args:
-        source: A `SubstitutionTable`, a plain mapping of words to replacements, or a path or address
+        source: A `SubstitutionTable`, a plain mapping from words to replacements, or a path or address
             for `SubstitutionTable.load`.
 
     Raises:
@@ -253,36 +254,36 @@ def as_table(source: TableSource) -> SubstitutionTable:
 
 
 def is_hub_address(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is an address of the Hub ("hf://datasets/me/synonyms")."""
+    """Return whether a path is an address on the Hub ("hf://datasets/me/synonyms")."""
     return str(path).startswith("hf:/")
 
 
 def fetch_table(address: str | os.PathLike[str]) -> Path:
     """Download a table, or find it in the cache of the Hub library, and return its path.
 
-    The address is `hf://datasets/OWNER/NAME`, with `@REVISION` for a branch, tag or commit and `/FILE`
-    for another file than `table.json.gz`.
+    The address is `hf://datasets/OWNER/NAME`. Add `@REVISION` for a branch, tag or commit, and `/FILE` for a
+    file other than `table.json.gz`.
     """
     parts = _ADDRESS.fullmatch(str(address).rstrip("/"))
     if parts is None:
         raise HfBatError(
-            f"a table on the Hub is hf://datasets/OWNER/NAME[@REVISION][/FILE], got {str(address)!r}"
+            f"expected a table hf://datasets/OWNER/NAME[@REVISION][/FILE], got {str(address)!r}"
         )
     from huggingface_hub import hf_hub_download
 
     repo, revision, file = parts["repo"], parts["revision"], parts["file"] or TABLE_FILE
     try:
         return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
-    except Exception as error:  # of the HTTP library, which the Hub library chooses
+    except Exception as error:  # the type depends on the HTTP library that the Hub library uses
         raise HfBatError(
             f"cannot fetch the table of {repo} from the Hub: {describe_cause(error)}"
         ) from error
 
 
 def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
-    """Write the files of a table's data set: the table, its words as JSON lines, and a card."""
+    """Write the files of a table's data set: the table, its words as JSON Lines, and a card."""
     table.save(folder / TABLE_FILE)
-    # The viewer of the Hub reads JSON lines, and not one large object.
+    # The viewer on the Hub supports JSON Lines, but not one large object.
     lines = [
         json.dumps({"word": word, "replacements": table[word]}, ensure_ascii=False) + "\n"
         for word in sorted(table)
@@ -291,7 +292,7 @@ def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
     (folder / WORDS_FILE).write_bytes(data)
     card = Template(_CARD.read_text(encoding="utf-8")).substitute(
         repo=repo,
-        # In the YAML of the card, where other characters have meanings.
+        # Remove other characters, because they can have a meaning in the YAML of the card.
         kind=re.sub(r"[^\w .-]", "?", str(table.metadata.get("kind", "substitutions")))[:60],
         words=f"{len(table):,}",
         replacements=f"{sum(map(len, table.values())):,}",
@@ -302,10 +303,10 @@ def write_dataset(table: SubstitutionTable, repo: str, folder: Path) -> None:
 
 
 def _clean(mapping: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Return the words that have replacements, these without repetitions and the word itself."""
+    """Return the words with replacements, without repetitions and without the word itself."""
     words: dict[str, tuple[str, ...]] = {}
     for word, others in mapping.items():
-        # A string is also iterable, but its letters are not meant.
+        # Reject strings, because they are also iterable.
         if not isinstance(others, Iterable) or isinstance(others, str | bytes | Mapping):
             raise HfBatError(
                 f"the replacements of {describe_value(word)} must be a list of words, got "
@@ -328,7 +329,7 @@ def _read_json(data: bytes) -> SubstitutionTable:
     content = parse_json(data)
     if not isinstance(content, dict):
         raise HfBatError("expected a JSON object of words and their replacements")
-    # "format" can also be a word of a plain file; its replacements are a list.
+    # In a plain file, "format" can be a word, and its value is a list.
     if not isinstance(content.get("format"), str):
         return SubstitutionTable(content, {"built": "plain word lists without a header"})
     if content["format"] != FORMAT:
@@ -336,7 +337,8 @@ def _read_json(data: bytes) -> SubstitutionTable:
     version = content.get("version")
     if type(version) is not int or version > VERSION:
         raise HfBatError(
-            f"it has format version {version!r:.80}, and this hf_bat reads up to {VERSION}: upgrade it"
+            f"it has format version {version!r:.80}, but this hf_bat only supports versions up to {VERSION}: "
+            "upgrade it"
         )
     words, metadata = content.get("words"), content.get("metadata", {})
     if not isinstance(words, dict) or not isinstance(metadata, dict):
@@ -345,9 +347,9 @@ def _read_json(data: bytes) -> SubstitutionTable:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of containers, strings and numbers; it refuses every class, function and reference."""
+    """Unpickler for containers, strings and numbers. It rejects all classes, functions and references."""
 
-    # Every opcode that calls something needs a callable first, and these are the only ways to get one.
+    # Every opcode that calls something needs a callable, and these methods are the only way to get one.
     def find_class(self, module: str, name: str) -> NoReturn:
         asked = describe_value(f"{module}.{name}")
         raise HfBatError(f"refused: the pickle asks for {asked}; nothing in it was run")
@@ -359,9 +361,9 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _check_bounds(data: bytes) -> None:
-    """Check that a pickle holds what its opcodes announce; some reserve memory before they read."""
+    """Check the sizes in the opcodes of a pickle, because some opcodes allocate memory before reading."""
     for opcode, argument, _ in pickletools.genops(data):
-        # A reader makes room for all smaller numbers: nine bytes can ask for gigabytes.
+        # A reader allocates memory for all smaller indices, so nine bytes can allocate gigabytes.
         if opcode.name.endswith("PUT") and int(argument or 0) > len(data):
             raise HfBatError(f"not a readable pickle (entry {argument} of {len(data)} bytes)")
 
@@ -385,7 +387,7 @@ def _read_pickle(data: bytes) -> SubstitutionTable:
                 f"expected {{'set': [words]}} for {describe_value(word)}, got {describe_value(entry)}"
             )
         words[word] = entry["set"]
-        # A word takes a byte at least, unless all entries share one list, which is copied here.
+        # Each word takes at least one byte, unless the entries share a list. Such a list is copied here.
         room -= len(entry["set"])
         if room < 0:
             raise HfBatError(

@@ -1,6 +1,6 @@
-"""Synonyms from word vectors, by the procedure of the paper's tables and by the procedure that it describes.
+"""Build synonyms from word vectors, with the procedure of the paper's tables or of the paper's text.
 
-Vectors are read from text files: GloVe, word2vec's text form or counter-fitted, gzipped or not.
+Vectors are read from text files (GloVe, word2vec's text format or counter-fitted), optionally gzipped.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hf_bat.lexicon.table import SubstitutionTable
 from hf_bat.lexicon.vocabulary import Vocabulary
 
 PROCEDURES = ("components", "topk")
-# Rows of a product that are in memory at once.
+# Number of rows of a product that are in memory at once.
 _BLOCK = 512
-# Bytes of a line; 4,096 dimensions with 20 characters each are less than a tenth of it.
+# Maximum number of bytes in a line. 4,096 dimensions with 20 characters each are less than a tenth of it.
 _MAX_LINE = 1 << 20
-# Similarities are rounded before they are compared, because the order of summing a product depends on
-# the size of the blocks, which must not decide a threshold or a tie.
+# Round similarities before comparing them. The summation order of a product depends on the block size, which
+# must not affect thresholds or ties.
 _DECIMALS = 9
 
 
@@ -44,21 +44,22 @@ def synonyms_from_vectors(
     """Build the synonyms of a vocabulary from a file of word vectors.
 
     Args:
-        path: Text file of vectors (GloVe, word2vec's text form, counter-fitted), gzipped or not.
+        path: Text file with vectors (GloVe, word2vec's text format, counter-fitted), optionally gzipped.
         vocabulary: The result of `vocabulary_from_splits`, or words.
-        procedure: `"components"` built the tables of the paper (SAFER's; Ye et al. 2020): vectors get
-            unit length, their mean and top principal components are removed, words whose dot product
-            (not normalized again) exceeds the threshold are joined, and a word's set is its whole
-            connected component. `"topk"` is the paper's description: the nearest words with a cosine
-            of at least the threshold. Defaults to `"components"`.
+        procedure: `"components"` is the procedure that built the paper's tables (SAFER's; Ye et al. 2020).
+            It normalizes the vectors, removes their mean and top principal components, and connects words
+            if their dot product (not normalized again) exceeds the threshold. The set of a word is its
+            entire connected component. `"topk"` follows the description in the paper: the nearest words
+            with a cosine of at least the threshold. Defaults to `"components"`.
         threshold: See `procedure`. Defaults to 0.8.
-        components_removed: Number of principal components to remove; the mean goes with any. If
-            `None`, 8 for `"components"` and 0 for `"topk"`.
-        max_size: Largest set, the word itself included: 100 allows 99 replacements. Defaults to 100.
+        components_removed: Number of principal components to remove. The mean is also removed unless this
+            is 0. If `None`, use 8 for `"components"` and 0 for `"topk"`.
+        max_size: Maximum size of a set, including the word itself: 100 allows 99 replacements. Defaults to
+            100.
 
     Returns:
-        The table, nearest first. Its metadata has the options, the hash of the file and the numbers
-        of missing, repeated and skipped words.
+        The table, with the nearest replacements first. Its metadata contains the options, the hash of the
+        file, and the numbers of missing, repeated and skipped words.
 
     Raises:
         HfBatError: If the procedure is unknown, an option is out of range, or `read_vectors` raises.
@@ -86,7 +87,7 @@ def synonyms_from_vectors(
     matrix = _normalize(vectors)
     if components_removed:
         matrix = remove_components(matrix, components_removed)
-        # "components" compares dot products of the remaining vectors, as SAFER's code does.
+        # "components" compares dot products of the remaining vectors, like SAFER's code.
         if procedure == "topk":
             matrix = _normalize(matrix)
     find = find_components if procedure == "components" else find_nearest
@@ -113,19 +114,20 @@ def synonyms_from_vectors(
 def read_vectors(
     path: str | os.PathLike[str], vocabulary: Iterable[str]
 ) -> tuple[list[str], np.ndarray, dict[str, int]]:
-    """Read the vectors of the words of a vocabulary.
+    """Read the vectors for the words in a vocabulary.
 
     Returns:
-        The words that the file has, in the order of the vocabulary; their vectors, float64 of shape
-        (words, dimensions); the numbers of "words_missing" from the file, "lines_repeated" (the first
-        one counts) and "vectors_skipped" (not finite, or all zero).
+        The words that are in the file, in the order of the vocabulary; their vectors, as a float64 array with
+        shape (words, dimensions); and a dict with the counts "words_missing" (not in the file),
+        "lines_repeated" (only the first line of a word is used) and "vectors_skipped" (not finite, or all
+        zero).
 
     Raises:
-        HfBatError: If the file is missing or damaged, has none of the words, or the line of a word
-            has a wrong number of values or a value that is not a number.
+        HfBatError: If the file is missing or damaged, contains none of the words, or a line of a word has
+            the wrong number of values or a value that is not a number.
     """
     path = Path(path)
-    # Files are read as bytes, because decoding every line takes longer than looking its word up.
+    # Read the file as bytes, because decoding every line takes longer than looking up its word.
     wanted = {word.encode("utf-8", "surrogatepass"): word for word in vocabulary}
     if not wanted:
         raise HfBatError("the vocabulary is empty: there is nothing to look up in the vectors")
@@ -134,7 +136,7 @@ def read_vectors(
     repeated = dimensions = 0
     for number, line in _read_lines(path):
         if not dimensions:
-            # word2vec begins with the numbers of words and dimensions.
+            # word2vec files start with the number of words and the number of dimensions.
             is_header = number == 1 and re.fullmatch(rb"\d{1,12}\s+\d{1,9}", line) is not None
             dimensions = int(line.split()[1]) if is_header else len(line.split()) - 1
             if dimensions < 1:
@@ -148,7 +150,7 @@ def read_vectors(
         try:
             vector = np.array(parts[1:], dtype=np.float64)
         except ValueError as error:
-            # "at the 0.1 ..." in some GloVe files begins with a wanted word, but is another entry.
+            # In some GloVe files, "at the 0.1 ..." starts with a wanted word, but is a different entry.
             if len(parts) > dimensions + 1:
                 continue
             raise HfBatError(f"{path}, line {number}: not a number ({error})") from error
@@ -163,7 +165,7 @@ def read_vectors(
     if not vectors:
         raise HfBatError(
             f"none of the vocabulary's {len(wanted)} words has a vector in {path}: it must be a text "
-            "file, not word2vec's binary form"
+            "file, not word2vec's binary format"
         )
     words = [word for word in wanted.values() if word in vectors]
     counts = {
@@ -175,7 +177,7 @@ def read_vectors(
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield numbered lines that are not blank, without their ends."""
+    """Yield (number, line) for all lines that are not blank, without line ends."""
     try:
         with open(path, "rb") as raw:
             is_gzip = raw.read(2) == b"\x1f\x8b"
@@ -187,12 +189,12 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             ) as bar:
                 lines = iter(partial(stream.readline, _MAX_LINE), b"")
                 for number, line in enumerate(lines, start=1):
-                    # The content of a small gzip file can be one line of any length.
+                    # A small gzip file can contain a single line of any length.
                     if len(line) == _MAX_LINE:
                         raise HfBatError(
-                            f"{path}, line {number}: longer than {_MAX_LINE:,} bytes; no word vectors"
+                            f"{path}, line {number}: longer than {_MAX_LINE:,} bytes; not word vectors"
                         )
-                    # The bar counts compressed bytes: the size of the text is unknown.
+                    # Count compressed bytes, because the size of the text is unknown.
                     if number % 10_000 == 0:
                         bar.update(raw.tell() - bar.n)
                     if number == 1:
@@ -216,12 +218,15 @@ def remove_components(matrix: np.ndarray, count: int) -> np.ndarray:
 def find_nearest(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield rows with at most `limit` rows whose dot product is `threshold` or more, nearest first."""
+    """Yield (row, neighbors) with at most `limit` neighbors per row, nearest first.
+
+    The dot product of a row and its neighbors is at least `threshold`.
+    """
     for start in track(range(0, len(matrix), _BLOCK), "finding neighbors", "block"):
         products = matrix[start : start + _BLOCK] @ matrix.T
         for offset, similarities in enumerate(products):
             similarities[start + offset] = -np.inf  # a word is not its own neighbor
-            # Only products near the threshold are rounded: rounding whole products is slow.
+            # Only round products near or above the threshold, because rounding all products is slow.
             others = np.flatnonzero(similarities >= threshold - 10.0**-_DECIMALS)
             values = np.round(similarities[others], _DECIMALS)
             others, values = others[values >= threshold], values[values >= threshold]
@@ -232,9 +237,9 @@ def find_nearest(
 def find_components(
     matrix: np.ndarray, threshold: float, limit: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield rows with the other rows of their component: at most `limit`, nearest first.
+    """Yield (row, neighbors) with at most `limit` neighbors from the same component, nearest first.
 
-    Rows are joined if their dot product exceeds `threshold`.
+    Two rows are connected if their dot product exceeds `threshold`.
     """
     labels = _label_components(matrix, threshold)
     order = np.argsort(labels, kind="stable")
@@ -252,25 +257,25 @@ def find_components(
 
 
 def _label_components(matrix: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the number of each row's component, in the order of their first rows."""
+    """Return the component number of each row. Components are numbered in the order of their first rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     labels = np.arange(len(matrix))
     for start in track(range(0, len(matrix), _BLOCK), "joining words", "block"):
-        # The rest of the product is its mirror image.
+        # The product is symmetric, so only compute one half.
         products = matrix[start : start + _BLOCK] @ matrix[start:].T
         rows, columns = np.nonzero(products > threshold - 10.0**-_DECIMALS)
         joined = np.round(products[rows, columns], _DECIMALS) > threshold
         edges = labels[rows[joined] + start], labels[columns[joined] + start]
         graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(labels), len(labels)))
-        # Joined block by block, because all edges at once may not fit into memory.
+        # Connect the rows block by block, because all edges may not fit into memory at once.
         labels = connected_components(graph, directed=False)[1][labels]
     return labels
 
 
 def _cut(others: np.ndarray, similarities: np.ndarray, limit: int) -> np.ndarray:
-    """Return at most `limit` of the rows, by falling similarity."""
+    """Return at most `limit` of the rows, sorted by decreasing similarity."""
     if len(others) > limit:
         least = np.partition(similarities, -limit)[-limit]
         kept = similarities >= least
@@ -280,5 +285,5 @@ def _cut(others: np.ndarray, similarities: np.ndarray, limit: int) -> np.ndarray
 
 def _normalize(matrix: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    # A vector of zeros stays one: it is near to nothing.
+    # A zero vector is not changed, so it is not similar to any vector.
     return matrix / np.where(lengths > 0, lengths, 1.0)

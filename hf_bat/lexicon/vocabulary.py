@@ -1,8 +1,8 @@
-"""Lists of words: the stop words, and the words of a task by frequency, from named splits only.
+"""Word lists: stop words, and the vocabulary of a task by frequency, collected from named splits.
 
-A synonym table is built over a vocabulary. If a split that is evaluated later is in it, the table
-knows the words of the evaluation, as the paper's tables do. That is why a vocabulary records its splits;
-`leakage_report` compares them with those to be evaluated.
+A synonym table is built for a vocabulary. If the vocabulary includes a split that is evaluated later, the
+words of the evaluation leak into the table, as in the paper's tables. For this reason, a vocabulary records
+its splits, and `leakage_report` compares them with the evaluated splits.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ STOPWORD_LISTS = ("nltk", "textfooler")
 
 @cache
 def stopwords(name: str) -> frozenset[str]:
-    """Return a list of stop words, in lower case.
+    """Return a set of stop words, in lower case.
 
     Args:
-        name: `"nltk"`, NLTK's English list of 179 words (of the antonym attack), or `"textfooler"`,
-            the 266 words of TextFooler (Jin et al. 2020; of the synonym attack).
+        name: `"nltk"`, NLTK's English list of 179 words (used by the antonym attack), or `"textfooler"`,
+            the 266 words of TextFooler (Jin et al. 2020; used by the synonym attack).
 
     Raises:
         HfBatError: If the name is unknown.
@@ -50,9 +50,9 @@ class Vocabulary:
     """Words, most frequent first, and their sources.
 
     Attributes:
-        words: Lower-case words by falling frequency, equally frequent ones in alphabetical order.
-        min_count: Least number of occurrences of a word.
-        splits: Name of each split -> {"rows": n, "sha256": hash of its texts}.
+        words: Lower-case words by decreasing frequency. Equally frequent words are sorted alphabetically.
+        min_count: Minimum number of occurrences of a word.
+        splits: Mapping from the name of each split to {"rows": n, "sha256": hash of its texts}.
     """
 
     words: tuple[str, ...]
@@ -61,8 +61,8 @@ class Vocabulary:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The record of this vocabulary in the metadata of a table."""
-        # A broken text may hold half of a surrogate pair, which plain UTF-8 refuses.
+        """The description of this vocabulary in the metadata of a table."""
+        # A broken text may contain half of a surrogate pair, which plain UTF-8 cannot encode.
         content = "\n".join(self.words).encode("utf-8", "surrogatepass")
         return {
             "words": len(self.words),
@@ -73,7 +73,7 @@ class Vocabulary:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Return how often each lower-cased word occurs, without its trailing punctuation mark.
+    """Return the number of occurrences of each lower-cased word, without its trailing punctuation mark.
 
     Args:
         texts: The sentences.
@@ -91,10 +91,10 @@ def vocabulary_from_splits(
     """Collect the words of the named splits.
 
     Args:
-        splits: Name -> rows of each split, usually only "train".
-        columns: The text columns; a missing value (`None`) counts as no text.
-        min_count: Least number of occurrences of a word over all splits. Defaults to 2, as in the
-            paper's tables.
+        splits: Mapping from the name of each split to its rows, usually only for "train".
+        columns: The text columns. Missing values (`None`) are skipped.
+        min_count: Minimum number of occurrences of a word in all splits. Defaults to 2, as in the paper's
+            tables.
 
     Returns:
         The frequent words, most frequent first, with the number of rows and the hash of each split.
@@ -130,12 +130,12 @@ def leakage_report(
 
     Args:
         metadata: The `metadata` of a table or a vocabulary.
-        evaluated: Names of the splits to be evaluated, or name -> rows, which also finds a split that
-            the vocabulary has under another name.
-        columns: The text columns; needed with rows.
+        evaluated: Names of the evaluated splits, or a mapping from names to rows. With rows, a split is also
+            found if it has another name in the vocabulary.
+        columns: The text columns. They are required with rows.
 
     Returns:
-        One line per leak, or one that says that the table does not record its splits.
+        One line per leak, or a single line if the table does not record its splits.
 
     Example:
         >>> rows = [{"text": "A dog and a dog."}]
@@ -146,15 +146,15 @@ def leakage_report(
     record = metadata.get("vocabulary", metadata)
     used = record.get("splits") if isinstance(record, Mapping) else None
     if not used:
-        # The words of the bundled tables come from no split.
+        # The words of the bundled tables do not come from a split.
         if str(metadata.get("built", "")).startswith(("WordNet ", "counter-fitted neighbors ")):
             return []
         return [
-            "the table does not record which splits its words come from: a leak cannot be excluded"
+            "the table does not record the splits of its words: a leak cannot be excluded"
         ]
     report = []
     for name in evaluated:
-        # The same rows under another name are also a leak.
+        # The same rows with a different name are also a leak.
         source = name if name in used else None
         if source is None and isinstance(evaluated, Mapping):
             digest = _hash(_read_texts(name, evaluated[name], columns))
@@ -178,5 +178,5 @@ def _read_texts(name: str, rows: Rows, columns: Sequence[str]) -> list[list[str]
 
 
 def _hash(texts: list[list[str]]) -> str:
-    # JSON rather than joined texts, so that other rows with the same text differ.
+    # Use JSON instead of joined texts, so different rows with the same joined text have different hashes.
     return hashlib.sha256(json.dumps(texts).encode("ascii")).hexdigest()

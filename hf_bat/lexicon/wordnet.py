@@ -1,7 +1,7 @@
-"""WordNet's relations in memory, and look-ups by inflected form.
+"""WordNet's relations in memory, and lookups by inflected form.
 
-Everything is in memory and no file is opened later, so an object may be shared by threads and inherited
-by forked workers. `scripts/build_wordnet_table.py` writes the bundled relations and describes them.
+All data is in memory, and no files are opened later. Objects can therefore be shared by threads and inherited
+by forked workers. `scripts/build_wordnet_table.py` writes the bundled relations and documents them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILES = (
     *(f"{suffix}.exc" for suffix in SUFFIXES.values()),
     "index.sense",
 )
-# WordNet's rules of detachment (morphy(7WN)): ending of a form, and its replacement in the base form.
+# WordNet's rules of detachment (morphy(7WN)): the ending of a form, and its replacement in the base form.
 DETACHMENTS: dict[str, tuple[tuple[str, str], ...]] = {
     "n": (
         ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"),
@@ -42,12 +42,12 @@ DETACHMENTS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 class Synset(NamedTuple):
-    """A set of lemmas that share one sense.
+    """A set of lemmas with the same sense.
 
     Attributes:
-        number: Index among WordNet's synsets.
+        number: Index in WordNet's synsets.
         pos: Part of speech: "n", "v", "a", "s" (a satellite adjective) or "r".
-        lemmas: The lemmas as WordNet spells them (`Heaven`, `ice_cream`).
+        lemmas: The lemmas in WordNet's spelling (`Heaven`, `ice_cream`).
     """
 
     number: int
@@ -56,14 +56,14 @@ class Synset(NamedTuple):
 
 
 class WordNet:
-    """WordNet's relations, with the look-ups of NLTK.
+    """WordNet's relations, with the same lookups as NLTK.
 
-    A part of speech (`pos`) is "n", "v", "a" or "r". A lemma is a base form in lower case; `_` joins
-    the parts of a collocation.
+    A part of speech (`pos`) is "n", "v", "a" or "r". A lemma is a base form in lower case. The parts of a
+    collocation are joined with `_`.
 
     Args:
         relations: The content of the bundled file.
-        source: Name of the source; tables record it.
+        source: Name of the source, which is recorded in tables.
 
     Example:
         >>> wordnet = load_wordnet()
@@ -81,38 +81,39 @@ class WordNet:
         self._synsets: list[str] = relations["synsets"]
         self._counts: dict[str, dict[str, list[int]]] = relations["counts"]
         self._parents: list[list[int]] = relations["parents"]
-        # pos -> lemma -> synsets. Only lemmas with several senses are stored, because these have an order.
+        # Maps each pos and lemma to synsets. The file only stores lemmas with several senses, because only
+        # these have an order.
         self._index: dict[str, dict[str, Any]] = {pos: {} for pos in POSITIONS}
         for number, line in enumerate(self._synsets):
             pos, *lemmas = line.lower().split(" ")
-            # Satellites are looked up as adjectives.
+            # Satellite adjectives are looked up as adjectives.
             entries = self._index["a" if pos == "s" else pos]
             for lemma in lemmas:
                 entries[lemma] = (number,)
         for pos, several in relations["senses"].items():
             self._index[pos].update(several)
         self._antonyms: dict[int, list[tuple[int, int, int]]] = {}
-        # Antonyms are relations of lemmas, given by their places in the synsets.
+        # Antonyms are relations between lemmas, which are identified by their positions in the synsets.
         for number, place, target, target_place in relations["antonyms"]:
             self._antonyms.setdefault(number, []).append((place, target, target_place))
 
     def synset(self, number: int) -> Synset:
-        """Return the synset of a number."""
+        """Return the synset with the given number."""
         pos, *lemmas = self._synsets[number].split(" ")
         return Synset(number, pos, tuple(lemmas))
 
     def lemmas(self, pos: str) -> list[str]:
-        """Return every lemma of a part of speech, in the order of its first synset."""
+        """Return all lemmas of a part of speech, ordered by their first synset."""
         return list(self._index[pos])
 
     def morphy(self, word: str, pos: str) -> list[str]:
-        """Return the base forms of a lower-case word: itself first, then by exception or detachment.
+        """Return the base forms of a lower-case word: the word itself, then exceptions or detachments.
 
         Example:
             >>> load_wordnet().morphy("leaves", "n")
             ['leaf', 'leave']
         """
-        # Exceptions replace the rules: no rule takes "stopped" to "stop".
+        # Exceptions replace the rules. For example, no rule derives "stop" from "stopped".
         forms = self.exceptions[pos].get(word)
         if forms is None:
             forms = [
@@ -124,21 +125,21 @@ class WordNet:
         return [form for form in dict.fromkeys([word, *forms]) if form in index]
 
     def senses(self, lemma: str, pos: str) -> list[int]:
-        """Return the numbers of a lemma's synsets, most frequent first; none for an unknown word."""
+        """Return the synset numbers of a lemma, most frequent first, or an empty list if unknown."""
         return list(self._index[pos].get(lemma, ()))
 
     def sense_counts(self, lemma: str, pos: str) -> list[int]:
-        """Return how often each of a lemma's `senses` was tagged in WordNet's texts."""
+        """Return how often each sense in `senses` of a lemma was tagged in WordNet's texts."""
         counts = self._counts[pos].get(lemma, [])
         # Trailing zeros are not stored.
         return counts + [0] * (len(self._index[pos].get(lemma, ())) - len(counts))
 
     def synsets(self, word: str, pos: str | None = None) -> list[Synset]:
-        """Return the synsets of a word and its base forms, ordered as `nltk.corpus.wordnet` does.
+        """Return the synsets of a word and its base forms, in the same order as `nltk.corpus.wordnet`.
 
         Args:
-            word: A word in any case, inflected or not.
-            pos: Part of speech. If `None`, all four in turn.
+            word: A word in any case, which may be inflected.
+            pos: Part of speech. If `None`, use all four in turn.
         """
         word = word.lower()
         return [
@@ -149,7 +150,7 @@ class WordNet:
         ]
 
     def antonyms(self, synset: Synset | int) -> dict[str, tuple[str, ...]]:
-        """Return lemma -> antonyms of the lemmas of a synset (or its number), in WordNet's order."""
+        """Map the lemmas of a synset (or its number) to their antonyms, in WordNet's order."""
         number = synset if isinstance(synset, int) else synset.number
         antonyms: dict[str, tuple[str, ...]] = {}
         lemmas = self.synset(number).lemmas
@@ -159,16 +160,16 @@ class WordNet:
         return antonyms
 
     def synsets_with_antonyms(self) -> list[Synset]:
-        """Return every synset that has a lemma with an antonym."""
+        """Return all synsets with a lemma that has an antonym."""
         return [self.synset(number) for number in sorted(self._antonyms)]
 
     def parts_of_speech(self, word: str) -> frozenset[str]:
-        """Return the possible parts of speech of a word in any case, inflected or not."""
+        """Return the possible parts of speech of a word in any case, which may be inflected."""
         word = word.lower()
         return frozenset(pos for pos in POSITIONS if self.morphy(word, pos))
 
     def parents(self, number: int) -> list[int]:
-        """Return the numbers of the synsets directly above one: hypernyms, or a satellite's head."""
+        """Return the numbers of the synsets directly above a synset: hypernyms, or a satellite's head."""
         return list(self._parents[number])
 
 
@@ -177,11 +178,11 @@ def load_wordnet(source: str = "bundled") -> WordNet:
     """Return WordNet 3.0's relations, loaded once per process.
 
     Args:
-        source: `"bundled"`, the relations in this package, or `"nltk"`, the same after a check that NLTK
-            has downloaded the WordNet that they come from. Defaults to `"bundled"`.
+        source: `"bundled"` uses the relations in this package. `"nltk"` also uses them, but first checks that
+            the WordNet downloaded by NLTK is the same version. Defaults to `"bundled"`.
 
     Raises:
-        HfBatError: If the source is unknown, or NLTK's WordNet is missing or another version.
+        HfBatError: If the source is unknown, or NLTK's WordNet is missing or has a different version.
 
     Example:
         >>> load_wordnet().version
@@ -200,7 +201,7 @@ def load_wordnet(source: str = "bundled") -> WordNet:
 
 def _find_nltk_wordnet() -> Path:
     data = import_extra("nltk.data", "nltk")
-    # The downloader leaves a zip, some packages unpack it.
+    # The downloader stores a zip file, but some packages unpack it.
     for name in ("corpora/wordnet.zip", "corpora/wordnet"):
         try:
             return Path(str(data.find(name)))
@@ -213,7 +214,7 @@ def _find_nltk_wordnet() -> Path:
 
 
 def read_files(path: Path) -> dict[str, bytes]:
-    """Read WordNet's database files that hold its relations, from a folder or zip file."""
+    """Read WordNet's database files with its relations from a folder or a zip file."""
     try:
         if path.is_dir():
             content = {
@@ -221,7 +222,7 @@ def read_files(path: Path) -> dict[str, bytes]:
             }
         else:
             with zipfile.ZipFile(path) as archive:
-                # The files may be in a folder of the zip.
+                # The files may be in a folder inside the zip file.
                 names = {Path(name).name: name for name in archive.namelist()}
                 content = {file: archive.read(names[file]) for file in FILES if file in names}
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -233,8 +234,8 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 
 def hash_files(content: dict[str, bytes]) -> str:
-    """Return one SHA-256 (hex) of all files."""
-    # As `sha256sum` prints them, so that a shell can check the hash.
+    """Return a single SHA-256 (hex) of all files."""
+    # Use the output format of `sha256sum`, so the hash can be checked in a shell.
     hashes = [
         f"{hashlib.sha256(data).hexdigest()}  {file}" for file, data in sorted(content.items())
     ]

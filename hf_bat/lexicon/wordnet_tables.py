@@ -1,8 +1,8 @@
-"""Substitution tables from WordNet: antonyms by the paper's rule, synonyms by frequent senses.
+"""Substitution tables from WordNet: antonyms with the paper's rule, and synonyms from frequent senses.
 
-Replacements are inflected as the word that they replace. Only certain forms are used: the past tense
-of an irregular verb, which may differ from its participle, is left out, and so are the plurals of
-nouns in consonant + "o" ("photos", but "heroes").
+Replacements are inflected like the word they replace. Only unambiguous forms are used. The past tense of an
+irregular verb is left out, because it may differ from the participle. The plurals of nouns that end in a
+consonant and "o" are also left out ("photos", but "heroes").
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from hf_bat.lexicon.wordnet import DETACHMENTS, POSITIONS, WordNet, load_wordnet
 _CONSONANT_Y = re.compile(r"[^aeiou]y$")
 _CONSONANT_O = re.compile(r"[^aeiou]o$")
 _VOWELS = re.compile(r"[aeiouy]+")
-# A final consonant that may need doubling: "plan", "refer", but "open".
+# A final consonant that may be doubled ("plan", "refer") or not ("open").
 _DOUBLING = re.compile(r"[^aeiou][aeiou][bdfgklmnprtvz]$")
-# Their past equals the base form, so that WordNet's exceptions do not list it.
+# The past form of these verbs equals the base form, so it is missing from WordNet's exceptions.
 _UNCHANGING = ("burst", "cast", "cost", "hurt", "read", "thrust")
 
 
 def antonyms_from_wordnet(
     words: Iterable[str] | None = None, wordnet: WordNet | None = None
 ) -> SubstitutionTable:
-    """Build antonyms by the paper's rule: the first antonym of each lemma of each synset of a word.
+    """Build antonyms with the paper's rule: the first antonym of each lemma in each synset of a word.
 
-    Only single words are used. An inflected word has the antonyms of its base forms, as in the
-    paper's tables: "hires" -> "fire".
+    Only single words are used. An inflected word has the antonyms of its base forms, as in the paper's
+    tables: "hires" -> "fire".
 
     Args:
-        words: The words; they are lower-cased. If `None`, every word that a look-up can take to an
-            antonym: lemmas, irregular forms, and all regular forms that WordNet's rules take back to
-            them, including some that nobody writes ("goodder").
-        wordnet: The WordNet. If `None`, the bundled one.
+        words: The words, which are lower-cased. If `None`, use all words with an antonym: lemmas, irregular
+            forms, and all regular forms that WordNet's rules map to a lemma. This includes some forms that
+            do not exist ("goodder").
+        wordnet: The WordNet. If `None`, use the bundled WordNet.
 
     Returns:
-        The table, antonyms in the order of WordNet's senses, without words that have no antonym.
+        The table, without words that have no antonym. Antonyms are in the order of WordNet's senses.
 
     Example:
         >>> table = antonyms_from_wordnet(["hires", "Hated", "dog"])
@@ -73,22 +73,22 @@ def synonyms_from_wordnet(
     min_share: float = 0.25,
     exclude: Iterable[str] | None = None,
 ) -> SubstitutionTable:
-    """Build synonyms by shared senses, inflected as the word is.
+    """Build synonyms from shared senses, with the same inflection as the word.
 
-    Two words are synonyms if they share a synset that is a frequent sense of both: at least
-    `min_share` of a word's tagged occurrences in WordNet, over all parts of speech, have that sense. If a
-    word was never tagged, the first sense of each part of speech counts. A tagged word only gets words
-    that were tagged in that sense ("kid" for "child", not "nipper"). The most frequent shared sense is
-    first. An inflected word gets its synonyms in the same inflection ("cars" -> "automobiles") if that
-    form is certain.
+    Two words are synonyms if they share a synset that is a frequent sense of both words. A sense is frequent
+    if it has at least `min_share` of a word's tagged occurrences in WordNet, over all parts of speech. If a
+    word was never tagged, the first sense of each part of speech is used. A tagged word only has synonyms
+    that were tagged with the same sense ("kid" for "child", not "nipper"). Synonyms from the most frequent
+    shared sense come first. An inflected word has synonyms with the same inflection ("cars" ->
+    "automobiles") if that form is unambiguous.
 
     Args:
-        words: The words; they are lower-cased. If `None`, every single-word lemma of WordNet in
-            letters a-z, with its inflections.
-        wordnet: The WordNet. If `None`, the bundled one.
+        words: The words, which are lower-cased. If `None`, use all single-word lemmas of WordNet with only
+            the letters a-z, and their inflections.
+        wordnet: The WordNet. If `None`, use the bundled WordNet.
         senses: `"frequent"`, or `"all"` to use every shared sense. Defaults to `"frequent"`.
-        min_share: Least share of a frequent sense, 0 to 1. Defaults to 0.25.
-        exclude: Words to leave out, also as synonyms. If `None`, both lists of stop words.
+        min_share: Minimum share of a frequent sense, from 0 to 1. Defaults to 0.25.
+        exclude: Words to leave out, including as synonyms. If `None`, use both stop-word lists.
 
     Returns:
         The table, without words that have no synonym.
@@ -121,10 +121,10 @@ def synonyms_from_wordnet(
 
 
 def list_inflections(lemma: str, pos: str, wordnet: WordNet) -> dict[str, str]:
-    """Return the certain inflected forms of a lower-case base form by kind.
+    """Return the unambiguous inflected forms of a lower-case base form by kind.
 
-    Kinds are "base"; for nouns "plural"; for verbs "s", "past" (also the participle) and "ing"; for
-    adjectives "er" and "est".
+    The kinds are "base", "plural" for nouns, "s", "past" (also the participle) and "ing" for verbs, and "er"
+    and "est" for adjectives.
 
     Example:
         >>> from hf_bat.lexicon import load_wordnet
@@ -162,12 +162,12 @@ def _derive_verb_form(lemma: str, ending: str, irregular: Sequence[str]) -> str 
         return _get_only(listed)
     if ending == "s":
         return _add_s(lemma)
-    # The exceptions have most doubled forms ("stopped"), but not all, and no "opened" beside them.
+    # The exceptions list most doubled forms ("stopped"), but not all, and no regular forms like "opened".
     return None if _DOUBLING.search(lemma) else _add(lemma, ending)
 
 
 def _get_only(forms: Sequence[str]) -> str | None:
-    # Two forms ("learned", "learnt") leave it uncertain which is meant.
+    # With two forms ("learned", "learnt"), the correct form is ambiguous.
     return forms[0] if len(forms) == 1 else None
 
 
@@ -192,7 +192,7 @@ def _add(lemma: str, ending: str) -> str:
 
 @lru_cache(maxsize=16)
 def _index_irregular_forms(wordnet: WordNet, pos: str) -> dict[str, tuple[str, ...]]:
-    """Return base form -> irregular forms, from the exception lists."""
+    """Map each base form to its irregular forms, from the exception lists."""
     forms: dict[str, tuple[str, ...]] = {}
     for form, bases in wordnet.exceptions[pos].items():
         for base in bases:
@@ -212,17 +212,17 @@ def _describe(kind: str, wordnet: WordNet, options: Mapping[str, object]) -> dic
 
 
 def _list_words_near_antonyms(wordnet: WordNet) -> list[str]:
-    """List every single word whose look-up reaches a synset with an antonym."""
+    """List all single words with a lookup that finds a synset with an antonym."""
     words: set[str] = set()
     for synset in wordnet.synsets_with_antonyms():
         for lemma in synset.lemmas:
             if "_" not in lemma:
                 words.add(lemma.lower())
-                # Every string that WordNet's rules of detachment take back to the lemma.
+                # Add all strings that WordNet's rules of detachment map to the lemma.
                 for ending, base in DETACHMENTS["a" if synset.pos == "s" else synset.pos]:
                     if lemma.lower().endswith(base):
                         words.add(lemma.lower().removesuffix(base) + ending)
-    # Irregular forms are listed, because no rule leads to their base form.
+    # Add the irregular forms, because no rule maps them to their base form.
     irregular = {
         form
         for pos in POSITIONS
@@ -233,7 +233,7 @@ def _list_words_near_antonyms(wordnet: WordNet) -> list[str]:
 
 
 class _SynonymFinder:
-    """Finds the synonyms of a word; `min_share` `None` admits every sense."""
+    """Finds the synonyms of a word. If `min_share` is `None`, all senses are used."""
 
     def __init__(self, wordnet: WordNet, min_share: float | None) -> None:
         self.wordnet = wordnet
@@ -261,24 +261,24 @@ class _SynonymFinder:
                 if number in counts:
                     members = self._list_members(number, pos, kinds, counts[number])
                     ranked += [(-counts[number], form) for form in members]
-        # Sorted by the count only, so that equally frequent senses stay in WordNet's order.
+        # Only sort by the count, so equally frequent senses keep WordNet's order.
         return list(dict.fromkeys(form for _, form in sorted(ranked, key=lambda pair: pair[0])))
 
     def _list_members(self, number: int, pos: str, kinds: list[str], tagged: int) -> Iterator[str]:
-        """Yield the words that often have a sense, in the order of its synset, inflected alike."""
+        """Yield the words for which a sense is frequent, in synset order, with the same inflection."""
         for lemma in filter(_is_plain, self.wordnet.synset(number).lemmas):
             if lemma not in self._lemma_counts:
                 self._lemma_counts[lemma] = self._count_senses([(lemma, pos) for pos in POSITIONS])
             count = self._lemma_counts[lemma].get(number)
             is_rare = self.min_share is not None and tagged and not count
-            # A sense that a synonym hardly ever has would be misread: "nipper" for "child".
+            # If a synonym rarely has this sense, readers would misunderstand it: "nipper" for "child".
             if count is not None and not is_rare:
                 forms = list_inflections(lemma, pos, self.wordnet)
                 yield from (forms[kind] for kind in kinds if kind in forms)
 
     # An analysis is (base form, part of speech).
     def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
-        """Return the tag counts of a word's frequent synsets, or zeros for its first ones."""
+        """Return the tag counts of a word's frequent synsets. Untagged words have zeros for first senses."""
         counts: dict[int, int] = {}
         first: set[int] = set()
         for base, pos in analyses:
