@@ -149,9 +149,7 @@ class InferenceJudge:
         self.model: Classifier = as_classifier(model, tokenizer, device=device)
         self.batch_size = batch_size
         if self.model.config is None:
-            raise HfBatError(
-                "a judge needs label names: use CallableModel(function, labels=[...])"
-            )
+            raise HfBatError("a judge needs label names: use CallableModel(function, labels=[...])")
         self._names = list_label_names(self.model.config)
         for name in ("entailment", "contradiction"):
             if find_name(name, self._names, "the judge") is None:

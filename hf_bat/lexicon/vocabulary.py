@@ -149,9 +149,7 @@ def leakage_report(
         # The words of the bundled tables do not come from a split.
         if str(metadata.get("built", "")).startswith(("WordNet ", "counter-fitted neighbors ")):
             return []
-        return [
-            "the table does not record the splits of its words: a leak cannot be excluded"
-        ]
+        return ["the table does not record the splits of its words: a leak cannot be excluded"]
     report = []
     for name in evaluated:
         # The same rows with a different name are also a leak.
