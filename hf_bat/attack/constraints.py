@@ -32,8 +32,8 @@ class State:
     Args:
         texts: The texts as edited so far.
         edits: The edits so far, in order.
-        origin: Index of each whitespace token in the original, for each sentence. It is `None` for tokens
-            that an edit replaced or inserted. An edit may insert or remove tokens.
+        origin: Indices of each sentence's whitespace tokens in the original, or `None` for tokens that an
+            edit replaced or inserted. An edit may insert or remove tokens.
     """
 
     texts: Texts

@@ -58,11 +58,11 @@ class CallableModel(Classifier):
         labels: Label names in the order of the probabilities. Defaults to the label names of the task.
         concurrency: Maximum number of parallel calls. Defaults to 8 if the function is remote.
         retries: Maximum number of retries for a failed call. Defaults to 5 if the function is remote.
-        timeout: Maximum duration of a call in seconds. By default, there is no timeout.
+        timeout: Maximum duration of a call in seconds. Unlimited by default.
         cache: A JSON Lines file. Each answer is written to it when it arrives. Queries with an answer in the
             cache are not repeated.
         max_queries: Maximum number of queried inputs, not counting answers from the cache. Rows that need
-            more queries have "no answer". By default, there is no limit.
+            more queries have "no answer". Unlimited by default.
         on_refusal: How to treat an abstention: "abstain" (default), "error" to stop, or the name of a label
             to use as the answer.
         inputs_per_call: Number of inputs in each call of a remote function. Defaults to 1.

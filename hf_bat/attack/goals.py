@@ -126,7 +126,7 @@ GOALS: dict[str, Goal] = {goal.name: goal for goal in (Flip(), KeepStrict(), Kee
 
 
 def get_goal(name: str | Goal) -> Goal:
-    """Return a goal by its name. A `Goal` is returned unchanged."""
+    """Return the goal with the given name. A `Goal` is returned unchanged."""
     if isinstance(name, Goal):
         return name
     if name not in GOALS:

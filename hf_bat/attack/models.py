@@ -395,7 +395,7 @@ class TransformersModel(Classifier):
         return range(max(seen) + 1)
 
     def _locate_tokens(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
-        """Return (token, sentence, whitespace token) for each token inside a word, for each input."""
+        """Return a list per input with (token, sentence, whitespace token) for each token inside a word."""
         if not self.tokenizer.is_fast:
             raise HfBatError(
                 f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not map tokens to words; "

@@ -29,7 +29,7 @@ def _get_state() -> Any:
     import torch
     from accelerate import PartialState
 
-    # Without `cpu`, each process that torchrun starts on a CPU would work alone.
+    # Without `cpu`, the processes that torchrun starts on a CPU would not be connected.
     return PartialState(cpu=not torch.accelerator.is_available())
 
 

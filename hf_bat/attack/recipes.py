@@ -50,7 +50,7 @@ class Recipe:
         search: "exhaustive" (try every single edit; default), "greedy" (edit words in order of importance) or
             "beam".
         ranking: How greedy search orders the words: "deletion", "unk", "gradient" or "random".
-        constraints: Rules for edits. By default, there are no rules.
+        constraints: Rules for edits. Defaults to an empty tuple.
         budget: Maximum number of queries per row, or `None` (default) for no limit.
         skip_labels: Names of labels to skip. Defaults to the skipped labels of the task for an obstinate
             goal, and to no labels for a fickle goal.

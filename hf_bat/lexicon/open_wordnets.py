@@ -27,7 +27,7 @@ def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
         The synonyms and the antonyms. The antonyms of a word are not included in its synonyms.
 
     Raises:
-        HfBatError: If the wordnet has neither synonyms nor antonyms, or is not a wordnet.
+        HfBatError: If `wordnet` is not a wordnet, or has no synonyms and antonyms.
 
     Example:
         >>> import wn  # doctest: +SKIP

@@ -177,7 +177,7 @@ class _Sentence:
         return match_case(_IRREGULAR.get(word, word + "n't"), cased)
 
     def _is_auxiliary(self, i: int) -> bool:
-        """Return whether a form of "have" or "do" is an auxiliary, or stands for a verb at the end."""
+        """Return whether a form of "have" or "do" is an auxiliary, or replaces a verb at the end."""
         if self.words[i] in verbs.DO:
             is_asked = self._is_first(i) and any("?" in after for _, _, after in self.tokens[i:])
             is_last = i + 1 == len(self.words) or bool(self.tokens[i][2])

@@ -121,7 +121,7 @@ class PerturbationSampler:
         return filtered.validity if filtered is not None and filtered.validity.asks_judge else None
 
     def list_judged(self, rows: Iterable[Mapping[str, Any]]) -> list[JudgedEdits]:
-        """List the edits of rows before the label filter, for its judge."""
+        """List the unfiltered edits of rows that the judge of the label filter must decide on."""
         edited: Any = self.obstinate
         return [
             (*edited.list_unfiltered(self.texts(row)), self.label_name(row))
@@ -143,7 +143,7 @@ class PerturbationSampler:
 
         Returns:
             `{"fickle": [...], "obstinate": [...], "counterfactual": [...]}` with one entry per draw. An
-            entry is `None` if there is no valid version. A key is missing if the sampler was created
+            entry is `None` without a valid version. A key is missing if the sampler was created
             without that perturbation.
 
         Raises:

@@ -56,8 +56,8 @@ class SubstitutionPerturbation(Perturbation):
         casing: Literal["keep", "authors"] = "keep",
     ):
         check_choice("casing", casing, CASINGS)
-        # Convert plain mappings to tables too. The fingerprint of a table distinguishes its results from
-        # those of other tables.
+        # Convert plain mappings to tables too, because fingerprints distinguish the results of different
+        # tables.
         self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
         self.casing = casing

@@ -48,7 +48,7 @@ class LabelValidity:
 
     The test does not use a model and is the same for inference and paraphrase tasks. It can be wrong: an edit
     that passes may keep the label, and an edit that fails may change it. Every edit of a single sentence
-    passes, because there is no other sentence to compare with.
+    passes, because it cannot be compared with another sentence.
 
     Args:
         synonyms: A table of synonyms, a mapping, or the path of a table. If `None`, use the bundled
