@@ -99,7 +99,7 @@ class AdversarialSampler(PerturbationSampler):
         return cls(columns, folder=get_adversarial_folder(args), schedule=schedule)
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """Return a row's adversarial version as `{"fickle": [texts or None]}`; empty in a clean epoch."""
+        """Return a row's adversarial version as `{"fickle": [texts or None]}`, or {} in a clean epoch."""
         attack_epoch = self.schedule.get_attack_epoch(epoch)
         if attack_epoch is None:
             return {}
