@@ -1,4 +1,4 @@
-"""`hf-bat sweep`: a resumable grid of training runs and the frontier that they draw."""
+"""`hf-bat sweep`: execute a resumable grid of training runs, and plot their frontier."""
 
 from __future__ import annotations
 
