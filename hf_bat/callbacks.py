@@ -52,7 +52,7 @@ class RobustnessMeter:
         **options: Options for `hf_bat.attack.get_recipe`: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
-        HfBatError: If no attack is given, an attack is unknown, or a table cannot be read.
+        HfBatError: If `attacks` is empty, an attack is unknown, or a table cannot be read.
     """
 
     def __init__(

@@ -206,7 +206,7 @@ def _check_files(run: RunArguments, args: BalancedTrainingArguments) -> None:
 
 
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
-    """Return the task with its own label names, or with those of the training rows, the model or the rows."""
+    """Return the task with label names from the task, the training rows, the model or the rows."""
     # Rows that are only scored may lack a class or contain placeholders.
     if "train" not in rows and has_head(config):
         return with_label_names(task, list_label_names(config))
@@ -279,7 +279,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
 
 
 class _ProgressLines(TrainerCallback):
-    """Prints a one-line summary of the training, and one line per minute if there is no progress bar."""
+    """Prints a one-line summary of the training, and one line per minute without a progress bar."""
 
     def __init__(self, trainer: BalancedTrainer, shares: Mapping[str, float]):
         self.trainer, self.shares = trainer, shares
@@ -434,8 +434,8 @@ def expand_configuration(argv: Sequence[str]) -> list[str]:
 
     Args:
         argv: Flags, optionally after the path of a JSON or YAML file (`.json`, `.yaml`, `.yml`). The
-            file maps flag names to values, and a list stands for several values. Flags after the file
-            have priority.
+            file maps flag names to values, and a list means several values. Flags after the file have
+            priority.
 
     Raises:
         HfBatError: If the file is missing or not a mapping.

@@ -190,7 +190,7 @@ def check_single_label(config: PretrainedConfig) -> None:
 def reconcile_labels(
     task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
 ) -> LabelMap:
-    """Map the labels of the data to those of the model, by name if both have names.
+    """Map the labels of the data to the labels of the model, by name if both have names.
 
     For a model without label names (or a function, `config=None`), labels are in the order of the task's
     names, or of the data's names if the task has none. Names that only number the classes, such as "0" and

@@ -93,7 +93,7 @@ class Method:
 
     Args:
         name: Name of the method, as used in `BalancedTrainingArguments(method=...)`.
-        formula: The loss in Markdown, for the model card.
+        formula: The loss in Markdown. It is shown in the model card.
         weights: Dict of weight -> default. A weight named like a training argument (`alpha`, `beta`,
             `contrastive_weight`, `margin`, ...) can be set in the arguments. Weights with other names
             should be fields of the subclass.

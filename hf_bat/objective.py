@@ -67,7 +67,7 @@ class Versions:
         logits: Logits, shape (P, labels).
         vectors: Representations, shape (P, H). `None` if the method does not need them.
         passes: Whether each version passes the label filter, shape (P,). `None` without a filter.
-        labels: The versions' own labels, shape (P,). The value -1 - k stands for "any label but k".
+        labels: The versions' own labels, shape (P,). The value -1 - k means "any label but k".
             `None` if the versions have the labels of their anchors.
         rules: Indices into `hf_bat.counterfactual.RULES`, shape (P,). `None` without rules.
     """
@@ -109,7 +109,7 @@ class Forward:
 
 
 class FillerBatch(dict[str, Any]):
-    """A batch of one repeated row, for a rank without rows in a step.
+    """A batch of one repeated row. Ranks without rows in a step use it.
 
     It does not contribute to the loss, the gradient or the logged means. Its label is -100.
     """
@@ -269,7 +269,7 @@ def _join(
 
 
 def _needs_gradient() -> torch.Tensor:
-    """Return a scalar that requires a gradient, for a function without another input that does."""
+    """Return a scalar that requires a gradient. Some functions have no other input that does."""
     return torch.zeros((), requires_grad=True)
 
 

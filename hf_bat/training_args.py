@@ -525,7 +525,7 @@ def check_inputs(
     has_tables: bool,
     loss_function: Any,
 ) -> None:
-    """Check that the inputs of a trainer fit its arguments. Without a task, there is no raw text."""
+    """Check that the inputs of a trainer fit its arguments. Raw text requires a task."""
     if loss_function is not None and (args.class_weights or args.label_smoothing_factor):
         raise HfBatError(
             "compute_loss_func replaces the cross-entropy, so class_weights and "
@@ -601,7 +601,8 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
             f"label_filter={args.label_filter!r} has no effect with a custom data_collator: pass "
             "validity= to the collator or set label_filter='off'"
         )
-    # Options that the collator determines must be omitted or equal to those of the collator.
+    # Options that the collator determines must be omitted or have the same value as in the
+    # collator.
     decided = {
         "num_fickle": sampler.num_fickle,
         "num_obstinate": sampler.num_obstinate,

@@ -173,7 +173,7 @@ class SmoothedClassifier(WrappedClassifier):
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: If `samples` is below 1 or not an integer, or there is no table.
+        HfBatError: If `samples` is below 1 or not an integer, or the table is missing.
 
     Example:
         >>> def model(pairs):

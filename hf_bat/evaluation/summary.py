@@ -1,4 +1,4 @@
-"""The final summary of a run: accuracy and attack success rates, next to those of a baseline."""
+"""The final summary of a run, with accuracy and attack success rates next to a baseline."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
     _read_all_rows(contents, folder)
     # A reproduction has a folder for each experiment.
     _read_results(contents, folder, sorted(folder.glob("*/results.json")))
-    # The runs of a sweep or reproduction are read if there is no table for them.
+    # The runs of a sweep or reproduction are read if their table is missing.
     has_table = contents.select("sweeps") or contents.select("reproductions")
     for pattern in ("*/result.json", "runs/*/result.json"):
         runs = sorted(folder.glob(pattern))

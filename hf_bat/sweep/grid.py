@@ -149,7 +149,7 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     """Parse the axes of a grid.
 
     Args:
-        axes: Strings of the form `name=value,value,...`. `lambda` stands for `contrastive_weight`.
+        axes: Strings of the form `name=value,value,...`. `lambda` means `contrastive_weight`.
             Elements of a list are separated by spaces: `attacks=antonym,antonym synonym`.
 
     Returns:
