@@ -345,7 +345,7 @@ def _check_types(values: Sequence[Any], column: str) -> None:
         (row, value), (other_row, other), *_ = first.values()
         raise HfBatError(
             f"column {column!r} holds {value!r:.60} in row {row} and {other!r:.60} in row {other_row}; write "
-            "the labels of all rows in the same way, as names or as numbers"
+            "the labels of all rows alike, as names or as numbers"
         )
 
 
