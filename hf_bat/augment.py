@@ -167,7 +167,7 @@ def augment_rows(
     if check_integer("copies", copies) < 1:
         raise HfBatError(f"copies must be at least 1; got {copies}")
     if not perturbations and rules is None:
-        raise HfBatError("nothing to add: give perturbations, rules, or both")
+        raise HfBatError("nothing to add: pass perturbations, rules, or both")
     for perturbation in perturbations:
         if perturbation.kind != "fickle":
             raise HfBatError(
@@ -191,7 +191,7 @@ def augment_rows(
                 seen.add(copy)
                 made.append(_make_row(task, copy, copy_label, next(following), idx, edit))
     if not made or all(row["edit"] == ORIGINAL for row in made):
-        raise HfBatError("no row has an edit: give other perturbations, rules or tables")
+        raise HfBatError("no row has an edit: use other perturbations, rules or tables")
     features = Features(
         {column: Value("string") for column in task.columns}
         | {"label": ClassLabel(names=names), "idx": Value("int64")}

@@ -248,7 +248,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     `predict_results_<task>.txt` and a model card.
     """
     if not (args.do_train or args.do_eval or args.do_predict):
-        raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+        raise HfBatError("nothing to do: use --do_train, --do_eval or --do_predict")
     _check_used(arguments, args)
     task = build_task(vars(arguments))
     baseline = read_results(arguments.baseline) if arguments.baseline else None

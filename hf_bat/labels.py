@@ -259,7 +259,7 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
         return task.label_names
     column = task.label_column
     if column not in rows.column_names:
-        raise HfBatError(f"the rows have no column {column!r}; give your task label names")
+        raise HfBatError(f"the rows have no column {column!r}; set the label names of your task")
     declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)
@@ -269,7 +269,7 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     values = {_spell_label(value, column) for value in given} - {None}
     names = _sort_names({value for value in values if value is not None}, column)
     if not names:
-        raise HfBatError(f"column {column!r} has no class labels; give your task label names")
+        raise HfBatError(f"column {column!r} has no class labels; set the label names of your task")
     if len(names) == 1:
         raise HfBatError(
             f"column {column!r} has one class only ({names[0].removeprefix('LABEL_')}), and a classifier "
@@ -372,7 +372,7 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
         if other != name:
             raise HfBatError(
                 f"labels {other!r} and {name!r} of column {column!r} may be the same; use one spelling "
-                "or give your task label names"
+                "or set the label names of your task"
             )
     return tuple(ordered)
 
@@ -383,7 +383,7 @@ def _name_numbers(numbers: dict[int, str], column: str) -> tuple[str, ...]:
     if -1 in numbers and set(numbers) != {-1, 1}:
         others = " ".join(str(number) for number in sorted(numbers) if number >= 0)
         raise HfBatError(
-            f"-1 in column {column!r} may be a class or mean no label; give your task label names: "
+            f"-1 in column {column!r} may be a class or mean no label; set the label names of your task: "
             f"-1 {others} if it is one, and {others} if not"
         )
     # Numbers that do not start at 0, such as 1 to 5 stars, are used as names.

@@ -117,7 +117,7 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
         lines = _read_lines(file, path, delimiter, quoting)
         _, header = next(lines, (0, []))
         if not header:
-            raise HfBatError(f"{path} holds no rows")
+            raise HfBatError(f"{path} contains no rows")
         names = _name_columns(header, path)
         rows: list[list[str]] = []
         suspects: list[tuple[int, int]] = []
@@ -128,7 +128,7 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
                 suspects.append((first, len(rows)))
             rows.append(cells)
     if not rows:
-        raise HfBatError(f"{path} holds no rows")
+        raise HfBatError(f"{path} contains no rows")
     columns = {
         name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }

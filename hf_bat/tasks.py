@@ -237,7 +237,7 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
     the Hub than the task's.
     """
     if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
-        raise HfBatError("give either --task or --columns")
+        raise HfBatError("use either --task or --columns")
     label_column = arguments.get("label_column") or "label"
     own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
     if arguments.get("task_name") is None:
@@ -311,7 +311,7 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
         raise
     except Exception as error:  # `datasets` wraps the errors of every parser
         cause = error.__cause__ or error
-        reason = (str(cause).splitlines() or ["it holds no rows"])[0]
+        reason = (str(cause).splitlines() or ["it contains no rows"])[0]
         raise HfBatError(f"cannot read {path}: {reason}") from error
     finally:
         logger.setLevel(level)
@@ -361,7 +361,7 @@ def load_hub_split(
     """
     if task.hub is None:
         raise HfBatError(
-            f"task {task.name!r} has no dataset on the Hub; give local files or --dataset_name"
+            f"task {task.name!r} has no dataset on the Hub; use local files or --dataset_name"
         )
     if split is None and role not in task.splits:
         raise HfBatError(

@@ -819,7 +819,7 @@ class BalancedTrainer(Trainer):
             version.
         """
         if self.task is None:
-            raise HfBatError("preview needs raw text: give the trainer a task=")
+            raise HfBatError("preview needs raw text: pass task= to the trainer")
         method = self.args.get_method()
         if method.attack_recipe:
             raise HfBatError(

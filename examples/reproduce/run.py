@@ -86,7 +86,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
         _check_files(name, getattr(args, name))
     extra = parse_flags(rest) if rest else {}
     if "seed" in extra:
-        raise HfBatError(f"--seed would set the seed of all runs; give --seeds {extra['seed']}")
+        raise HfBatError(f"--seed would set the seed of all runs; use --seeds {extra['seed']}")
     return args, extra
 
 
@@ -140,7 +140,7 @@ def choose_experiment(args: argparse.Namespace) -> Experiment:
     if not available:
         example = f"{tasks[0]}=PATH"
         raise HfBatError(
-            f"no data for {' and '.join(tasks)}: give --train_file {example} and --validation_file "
+            f"no data for {' and '.join(tasks)}: use --train_file {example} and --validation_file "
             f"{example}, or --scale paper for the Hub's"
         )
     for task in tasks:
@@ -150,7 +150,7 @@ def choose_experiment(args: argparse.Namespace) -> Experiment:
         find_file(args, "validation_mm_file", task) or not find_file(args, "validation_file", task)
         for task in available
     ):
-        raise HfBatError(f"{args.name} is about the mismatched set: give --validation_mm_file too")
+        raise HfBatError(f"{args.name} is about the mismatched set: use --validation_mm_file too")
     return replace(experiment, settings=tuple(s for s in settings if s.task in available))
 
 
@@ -210,7 +210,7 @@ def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping
             raise HfBatError(f"--{name} is what {args.name} varies; omit it")
         if name in ("method", "task_name"):
             choose = name == "method" and experiment.compares_methods
-            advice = f"give --methods {extra[name]}" if choose else "omit it"
+            advice = f"use --methods {extra[name]}" if choose else "omit it"
             raise HfBatError(f"--{name} is set by {args.name}; {advice}")
     for picture in experiment.pictures:
         check_picture(picture, args.name, extra)

@@ -230,7 +230,7 @@ def _parse_conditions(args: argparse.Namespace) -> list[Condition]:
 
     conditions = [parse_condition(text) for text in args.fail_if]
     if not args.f1_label and any(condition.figure == F1 for condition in conditions):
-        raise HfBatError("--fail-if on f1 needs a label: give --f1-label LABEL")
+        raise HfBatError("--fail-if on f1 needs a label: use --f1-label LABEL")
     for condition in conditions:
         if condition.figure.startswith(("valid_", "invalid_")) and not args.label_filter:
             raise HfBatError(f"--fail-if {condition} needs the label filter: add --label-filter")
@@ -265,7 +265,7 @@ def _load_task(args: argparse.Namespace) -> Task:
 def _check_options(args: argparse.Namespace) -> None:
     """Check that no option would be ignored."""
     if options.names_rows(args) == bool(args.text):
-        raise HfBatError("give either --data or --text")
+        raise HfBatError("use either --data or --text")
     for name in _ROW_OUTPUTS:
         if args.text and getattr(args, name):
             raise HfBatError(f"--{name} is for --data; --text prints its result, --json writes it")
@@ -278,7 +278,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.label is not None and not args.text:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:
-        raise HfBatError("--smooth needs the table to smooth over: give --synonyms FILE")
+        raise HfBatError("--smooth needs the table to smooth over: use --synonyms FILE")
     if args.smooth is not None and args.splitter:
         raise HfBatError("--smooth draws words between spaces: omit --splitter")
     if args.exclude_stopwords and args.smooth is None:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     task = options.load_task(args)
     if not args.edits and args.rules is None:
-        raise HfBatError("nothing to add: give --edits, --rules, or both")
+        raise HfBatError("nothing to add: use --edits, --rules, or both")
     if args.private and not args.push:
         raise HfBatError("--private is for --push OWNER/NAME")
     if args.edits:

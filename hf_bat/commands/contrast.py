@@ -109,7 +109,7 @@ def _score_suite(args: argparse.Namespace, suite: SuiteRows) -> _Score:
 
     if args.columns or args.label_column != "label":
         flag = "--columns" if args.columns else "--label-column"
-        raise HfBatError(f"{flag} is for rows edited by people; {suite.name} has its own columns")
+        raise HfBatError(f"{flag} is for rows that people edited; {suite.name} has its own columns")
     model, names = options.load_suite_model(args, suite)
     report = score_suite(model, suite, label_names=names, batch_size=args.batch_size)
     note = report.describe_folding()

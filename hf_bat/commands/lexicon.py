@@ -168,7 +168,7 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
     if args.vectors is not None and args.kind == "antonyms":
         raise HfBatError("--vectors is for synonyms; antonyms are built from WordNet")
     if args.vectors is not None and args.wordnet:
-        raise HfBatError("give --vectors or --wordnet, not both")
+        raise HfBatError("use --vectors or --wordnet, not both")
     vocabulary = _build_vocabulary(args)
     if args.vectors is None:
         build = antonyms_from_wordnet if args.kind == "antonyms" else synonyms_from_wordnet
@@ -181,9 +181,7 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
             table.metadata["vocabulary"] = vocabulary.metadata
         return table
     if vocabulary is None:
-        raise HfBatError(
-            "--vectors needs words: give --data FILE --task NAME, or --vocabulary FILE"
-        )
+        raise HfBatError("--vectors needs words: use --data FILE --task NAME, or --vocabulary FILE")
     return synonyms_from_vectors(args.vectors, vocabulary, **keywords)
 
 
@@ -192,7 +190,7 @@ def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
     from hf_bat.tasks import get_task, load_split
 
     if args.data and args.vocabulary:
-        raise HfBatError("give --data or --vocabulary, not both")
+        raise HfBatError("use --data or --vocabulary, not both")
     if not args.data:
         # These would be ignored.
         for name in ("task", "columns", "min_count", "evaluated"):

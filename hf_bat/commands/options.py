@@ -210,7 +210,7 @@ def load_data(args: argparse.Namespace, task: Task) -> Any:
                 raise HfBatError(f"--{name.replace('_', '-')} is for the Hub, --data is a file")
         return load_split(args.data, task=task)
     if not names_rows(args):
-        raise HfBatError("which rows? give --data FILE, or --dataset-name HUB_ID")
+        raise HfBatError("which rows? use --data FILE, or --dataset-name HUB_ID")
     return load_hub_split(task, "validation", args.split, args.dataset_revision, args.token)
 
 
@@ -268,12 +268,12 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     hub = {"trust_remote_code": args.trust_remote_code, "revision": args.revision}
     if args.model_from:
         if args.model:
-            raise HfBatError("give either --model or --model-from")
+            raise HfBatError("use either --model or --model-from")
         model = load_object(args.model_from)
         named = args.model_from if inspect.isroutine(model) else None
         return as_classifier(model, *settings, args.device, args.dtype, name=named)
     if not args.model:
-        raise HfBatError("which model? give --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
+        raise HfBatError("which model? use --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
     # In a distributed run each process has its own device.
     device = choose_rank_device(args.device)
     hub["token"] = args.token
@@ -358,7 +358,7 @@ def check_outputs(
             )
         if file in written:
             raise HfBatError(
-                f"--{written[file]} and --{name} are one file, {value}; give each its own"
+                f"--{written[file]} and --{name} are one file, {value}; use different files"
             )
         written[file] = name
 

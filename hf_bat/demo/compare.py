@@ -62,7 +62,7 @@ class DemoSettings:
             get_method(method)
         available = len(demo_rows("train"))
         if not self.methods or len(set(self.methods)) != len(self.methods):
-            raise HfBatError("give at least one method, and each only once")
+            raise HfBatError("pass at least one method, without duplicates")
         if not 1 <= self.train_rows <= available:
             raise HfBatError(f"train rows must be 1 to {available}; got {self.train_rows}")
         if self.epochs < 1:

@@ -194,7 +194,7 @@ class SuiteRows:
         if missing:
             raise HfBatError(
                 f"label {missing[0]!r} of {self.name} is not one of the model's ({', '.join(outputs)}); "
-                "if these are other words for the same, give --label-names"
+                "if these are other words for the same, use --label-names"
             )
         return outputs
 

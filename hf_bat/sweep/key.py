@@ -218,7 +218,7 @@ def _hash_content(path: str, size: int, changed: int) -> str:
 def _hash_model(folder: Path, name: str) -> str:
     """Hash the weights, configuration and tokenizer of a model folder, without cards and checkpoints."""
     if not (folder / "config.json").is_file():
-        raise HfBatError(f"--{name} {folder} holds no model: it has no config.json")
+        raise HfBatError(f"--{name} {folder} does not contain a model: it has no config.json")
     endings = (".json", ".txt", ".model", ".safetensors", ".bin")
     files = sorted(path for path in folder.iterdir() if path.suffix in endings and path.is_file())
     parts = [f"{path.name} {_hash_file(str(path), name)}" for path in files]
