@@ -188,7 +188,7 @@ class PerturbationCollator:
             The tokenizer's outputs for the anchors (B, T), and `labels` and `idx` (B,). In a perturbed
             epoch, also `fickle_input_ids` and the tokenizer's other outputs (B, F, T'), and
             `fickle_mask` (B, F), which is true for valid draws. `obstinate_*` and `counterfactual_*`
-            have the same layout, the latter with one draw per row. With rules, also
+            have the same layout, with one draw per row for `counterfactual_*`. With rules, also
             `counterfactual_labels` and `counterfactual_rules` (indices into `RULES`), (B, 1). With
             `validity`, also `obstinate_passes` (B, O). Invalid draws consist of padding.
         """
