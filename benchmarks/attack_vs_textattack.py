@@ -1,7 +1,7 @@
 """Compare the attacks of hf_bat and TextAttack 0.3.11: outcomes row by row, and rows per second.
 
-Both have the same model, rows, tables, stop words, parts of speech and goals, and one thread. TextAttack runs
-in another interpreter, because it needs transformers below 5. To create that one:
+Both use the same model, rows, tables, stop words, parts of speech and goals, and one thread. TextAttack runs
+in another interpreter, because it needs transformers below 5. To create this interpreter:
 
     python3 -m venv ta && ta/bin/pip install torch==2.13.0 "transformers<5" "datasets<4" nltk flair \\
         lemminflect lru-dict more-itertools pandas scipy terminaltables word2number num2words \\
@@ -11,7 +11,7 @@ in another interpreter, because it needs transformers below 5. To create that on
     python benchmarks/attack_vs_textattack.py --textattack-python ta/bin/python --model DIR \\
         --task sick --data validation.jsonl.gz --antonyms FILE --synonyms FILE --max-samples 300
 
-Seconds are processor time of the working thread, so that other processes on the machine do not count.
+Seconds are processor time of the working thread, so other processes on the machine are not included.
 `--repeats` runs of each are interleaved, and their medians are compared.
 """
 
@@ -39,12 +39,12 @@ CASES = {
 
 
 def main() -> None:
-    """Run all cases and print the figures."""
+    """Run all cases and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--textattack-python", required=True, help="an interpreter with textattack")
-    parser.add_argument("--model", required=True, help="a classifier's folder")
+    parser.add_argument("--model", required=True, help="folder of a classifier")
     parser.add_argument("--task", default="sick")
     parser.add_argument("--data", required=True)
     parser.add_argument("--antonyms", required=True)
@@ -53,8 +53,8 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--paddings", nargs="+", default=["128", "dynamic"])
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--dtype", default="float32", help="of hf_bat's side")
-    parser.add_argument("--json", help="write everything here, disagreements included")
+    parser.add_argument("--dtype", default="float32", help="precision of hf_bat")
+    parser.add_argument("--json", help="write all results here, including disagreements")
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     import torch
@@ -71,24 +71,24 @@ def main() -> None:
 
 
 def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Run one attack with both, in turns."""
+    """Run an attack with both libraries in turns."""
     from hf_bat.attack import Attack
     from hf_bat.tasks import get_task, load_split
 
     attack_name, goal = name.split("-")[0], CASES[name]
     task = get_task(args.task)
     rows = [dict(row) for row in load_split(args.data).select(range(args.max_samples))]
-    if attack_name != "synonym":  # neither attacks rows of a skipped label
+    if attack_name != "synonym":  # neither library attacks rows with a skipped label
         skipped = [task.label_names.index(label) for label in task.skipped_labels]
         rows = [row for row in rows if row["label"] not in skipped]
     rows = [{**row, "idx": number} for number, row in enumerate(rows)]
     model = make_recorder(args.model, dtype=args.dtype, max_length=128)
     attack = Attack(
         attack_name, model, task=task, antonyms=args.antonyms, synonyms=args.synonyms, goal=choose_goal(name),
-        fit_grammar=False,  # TextAttack replaces a word and nothing else
+        fit_grammar=False,  # TextAttack only replaces words
         max_length=128, progress=False,
     )  # fmt: skip
-    attack.run(rows[:20])  # warm
+    attack.run(rows[:20])  # warm up
     ours: list[dict[str, Any]] = []
     theirs: dict[str, list[dict[str, Any]]] = {padding: [] for padding in args.paddings}
     for _ in range(args.repeats):
@@ -127,14 +127,14 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def choose_goal(name: str) -> str:
-    """Return hf_bat's goal of a case; one pass of hf_bat decides both definitions."""
+    """Return hf_bat's goal for a case. One pass of hf_bat decides both definitions."""
     if name == "synonym":
         return "flip"
     return "keep-strict" if CASES[name] == "strict" else "keep-confident"
 
 
 def make_recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:
-    """Return a model that records its inputs, so that a bare forward pass over them can be timed."""
+    """Return a model that records its inputs, to time a bare forward pass over them."""
     from hf_bat.attack import TransformersModel
 
     class Recording(TransformersModel):
@@ -160,7 +160,7 @@ def make_recorder(model: Any, tokenizer: Any = None, **options: Any) -> Any:
 def run_textattack(
     attack: str, goal: str, padding: str, rows: list[dict[str, Any]], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Run the worker and return its answer."""
+    """Run the worker and return its output."""
     from hf_bat.tasks import get_task
 
     with tempfile.TemporaryDirectory() as folder:
@@ -210,7 +210,7 @@ def compare_outcomes(ours: list[Any], theirs: list[Any], goal: str) -> dict[str,
 
 
 def format_table(results: dict[str, dict[str, Any]]) -> str:
-    """Format the figures as Markdown."""
+    """Format the results as Markdown."""
     paddings = list(next(iter(results.values()))["textattack"])
     head = [
         "attack",

@@ -1,10 +1,11 @@
-"""Measure the attack engine: time relative to a bare forward pass, time per row, several ranks.
+"""Measure the attack engine: time relative to a bare forward pass, time per row, and several ranks.
 
     python benchmarks/bench_attack.py --model DIR --task snli --data dev.jsonl.gz --rows 200 1000 5000
     python benchmarks/bench_attack.py ... --ranks 2
 
-Without --model, the demo's encoder gets a random head: its outcomes mean nothing, but its speed does.
-Seconds are processor time of the working thread; with --ranks or on a GPU, wall-clock time.
+Without --model, the demo's encoder gets a random head. Its outcomes are meaningless, but its speed is
+not. Seconds are processor time of the working thread. With --ranks or on a GPU, they are wall-clock
+time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Measure what the flags ask for and print a table."""
+    """Run the measurements given by the flags, and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--ranks", type=int, default=0, help="compare this many ranks with one instead"
     )
-    parser.add_argument("--json", help="write the figures here")
+    parser.add_argument("--json", help="write the results here")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
@@ -126,7 +127,7 @@ def measure_process(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measure_ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """So many processes beside one, on the clock; the start-up of the processes left out."""
+    """Compare several processes with one in wall-clock time, without their start-up."""
     lines = []
     for name in args.attacks:
         for world in (1, args.ranks):
@@ -142,7 +143,7 @@ def measure_ranks(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run_worker(args: argparse.Namespace) -> None:
-    """Attack the rows on one of several ranks; the first one writes the figures."""
+    """Attack the rows on one of several ranks. The first one writes the results."""
     from accelerate import PartialState
 
     from hf_bat.attack import Attack, TransformersModel

@@ -1,8 +1,9 @@
-"""Measure how many pairs per second are perturbed, and how long a batch takes to collate, on one core.
+"""Measure perturbed pairs per second and the time to collate a batch, on one core.
 
     python benchmarks/bench_perturbations.py --data $HF_BAT_DATA/snli/train.jsonl.gz
 
-Seconds are processor time. The baseline is the obvious loop: split on spaces, look each word up, draw.
+Seconds are processor time. The baseline is a plain loop that splits at spaces, looks up each word and
+draws.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hf_bat.tasks import get_task, load_split
 def perturb_plainly(
     rows: list[dict], columns: tuple[str, ...], synonyms: dict, antonyms: dict
 ) -> None:
-    """Draw versions without regard to case, punctuation or reproducibility."""
+    """Draw versions, ignoring case, punctuation and reproducibility."""
     for row in rows:
         texts = [row[column] for column in columns]
         for text in texts:
@@ -38,7 +39,7 @@ def perturb_plainly(
 
 
 def measure_rates(run: Callable[[int], None], rows: int, repeats: int) -> list[float]:
-    """Return the rows per second of each run, after a first one that is not counted."""
+    """Return the rows per second of each run, after a warm-up run."""
     rates = []
     for repeat in range(repeats + 1):
         start = time.process_time()

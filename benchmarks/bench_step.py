@@ -1,10 +1,10 @@
-"""Compare the cost of a training step of two methods, in time and in tokens.
+"""Compare the cost of a training step of two methods in time and tokens.
 
     python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --threads 1
     python benchmarks/bench_step.py --data $HF_BAT_DATA/snli/train.jsonl.gz --methods triplet likelihood
 
-A step is everything between two updates of the weights: collating, forward and backward pass, clipping,
-optimizer. The two methods take turns, so that a change of the machine's speed slows both.
+A step includes everything between two weight updates: collating, forward and backward pass, clipping
+and optimizer. The two methods take turns, so a change in the machine's speed affects both.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from hf_bat.tasks import load_split
 
 
 def read_clock_of(gpu: bool) -> float:
-    """Return seconds on the clock, when the work of the GPU is done if there is one."""
+    """Return the clock in seconds. If there is a GPU, wait for its work first."""
     return read_clock("cuda") if gpu else time.perf_counter()
 
 
 class Stepper:
-    """A Trainer whose steps are taken by hand, with its own methods."""
+    """A Trainer that takes single steps with its own methods."""
 
     def __init__(self, method: str, args: argparse.Namespace, folder: str):
         set_seed(0)
@@ -57,7 +57,7 @@ class Stepper:
             processing_class=load_tokenizer(args),
             task=task,
         )
-        # Other processes of the machine do not count in the time of a single thread.
+        # The time of a single thread does not include other processes of the machine.
         is_single = args.threads == 1 and not args.workers and not args.gpu
         self.read_clock = time.process_time if is_single else partial(read_clock_of, args.gpu)
         self.batches = iter(self.trainer.get_train_dataloader())
@@ -65,7 +65,7 @@ class Stepper:
         self.model, self.optimizer = self.trainer.accelerator.prepare(model, self.optimizer)
 
     def take_step(self) -> tuple[float, int]:
-        """Take one step and return its seconds and its number of tokens, without padding."""
+        """Take one step. Return its seconds and its number of tokens without padding."""
         trainer = self.trainer
         start = self.read_clock()
         (batch,), items = trainer.get_batch_samples(self.batches, 1, trainer.args.device)
@@ -79,7 +79,7 @@ class Stepper:
 
 
 def main() -> None:
-    """Measure and print the figures."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add_data_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--workers", type=int, default=0, help="processes that collate")
+    parser.add_argument("--workers", type=int, default=0, help="number of data workers")
     parser.add_argument("--methods", nargs="+", default=("normal", "triplet"), metavar="METHOD",
                         help="the baseline and others (default: normal triplet)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE")

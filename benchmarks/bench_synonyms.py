@@ -1,10 +1,10 @@
-"""Measure seconds and peak memory of building synonyms from word vectors, by vocabulary size.
+"""Measure the time and peak memory of building synonyms from word vectors, by vocabulary size.
 
     python benchmarks/bench_synonyms.py --sizes 5000 10000 20000 40000 --json synonyms.json
 
-The vectors are synthetic: half of the words are random, half are in groups of near neighbors. Each size and
-procedure runs in a new process, whose peak memory covers everything from the vector file to the table. At
-`--check` words the table is compared with a brute-force one.
+The vectors are synthetic. Half of the words are random, and half are in groups of near neighbors. Each size
+and procedure runs in a new process, so peak memory covers everything from the vector file to the table. At
+`--check` words, the table is compared with a brute-force one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ GROUP = 4
 
 
 def make_vectors(words: int, dimensions: int) -> np.ndarray:
-    """Return random vectors, (words, dimensions), the first half in groups of neighbors."""
+    """Return random vectors (words, dimensions), with the first half in groups of neighbors."""
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(words, dimensions)).astype(np.float32)
     grouped = words // 2 // GROUP * GROUP
@@ -68,7 +68,7 @@ def search_by_brute_force(
 
 
 def run_once(path: Path, words: int, procedure: str, check: bool) -> None:
-    """Build one table and print its figures as JSON."""
+    """Build one table and print the measurements as JSON."""
     from hf_bat.lexicon import synonyms_from_vectors
     from hf_bat.lexicon.vectors import read_vectors
 

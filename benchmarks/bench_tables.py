@@ -1,4 +1,4 @@
-"""Measure how long tables take to load: one of 10,000 words, the bundled ones, and given files.
+"""Measure the loading time of tables: one with 10,000 words, the bundled ones, and given files.
 
 python benchmarks/bench_tables.py [TABLE ...] --json tables.json
 """
@@ -34,7 +34,7 @@ def time_calls(function: Callable[[], Any], repeats: int) -> list[float]:
 
 
 def time_fresh_process(code: str, repeats: int) -> list[float]:
-    """Return the milliseconds of some code in new processes."""
+    """Return the milliseconds of the code in new processes."""
     script = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
     return [
         float(subprocess.check_output([sys.executable, "-c", script])) * 1e3 for _ in range(repeats)

@@ -1,4 +1,4 @@
-"""Shared parts of the benchmarks: rows, encoder and the description of the machine."""
+"""Shared parts of the benchmarks: rows, encoder and machine description."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add flags for rows and encoder; the defaults are the demo's."""
+    """Add flags for rows and encoder, with the demo's as defaults."""
     import hf_bat.demo
 
     shipped = Path(hf_bat.demo.__file__).parent / "data" / "train.jsonl.gz"
@@ -37,7 +37,7 @@ def load_tokenizer(args: argparse.Namespace) -> Any:
 
 
 def read_clock(device: str) -> float:
-    """Return processor seconds of this process, or, on a GPU, the clock's when its work is done."""
+    """Return processor seconds of this process, or the clock after the work of a GPU is done."""
     if device != "cuda":
         return time.process_time()
     import torch
@@ -47,7 +47,7 @@ def read_clock(device: str) -> float:
 
 
 def describe_machine(device: str = "cpu") -> str:
-    """Return the processor and the number of cores for this process, or the GPU."""
+    """Describe the processor and the number of cores for this process, or the GPU."""
     if device == "cuda":
         import torch
 

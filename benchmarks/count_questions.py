@@ -1,10 +1,10 @@
-"""Count a synonym attack's questions by purpose, and those that another order of the words would have saved.
+"""Count the queries of a synonym attack by purpose, and those saved by another order of the words.
 
     python benchmarks/count_questions.py --model DIR --data dev.jsonl.gz --synonyms TABLE --rows 200
 
-The search ranks a row's words (a question each), then asks for each word's replacements in that order. The
-order cannot matter where no replacement was ever kept: only there could the ranking be left out, if that were
-known before.
+The search ranks the words of a row (with one query per word), and then queries the replacements of each word
+in that order. The order only matters if a replacement was kept. For other rows, the ranking could be left
+out, but this is not known in advance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Print the figures that `gpu.sh` left in a folder as Markdown tables.
+"""Print the results of `gpu.sh` in a folder as Markdown tables.
 
 python benchmarks/gpu_table.py OUT
 """
@@ -14,13 +14,13 @@ from typing import Any
 
 
 def read(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and content of the JSON files of a stage."""
+    """Yield the name and content of the JSON files of a stage."""
     for path in sorted(folder.glob(pattern)):
         yield path.stem, json.loads(path.read_text(encoding="utf-8"))
 
 
 def list_steps(folder: Path) -> list[str]:
-    """Return a table of steps a second, and each method's time over its tokens."""
+    """Return a table of steps per second, and of each method's time over its tokens."""
     lines = [
         "| model, precision, workers | method | steps a second | time ratio | token ratio | time over "
         "tokens | peak MiB |",
@@ -34,7 +34,7 @@ def list_steps(folder: Path) -> list[str]:
                 f"{ratios[key]:.2f}" if ratios else "-"
                 for key in ("time_ratio_of_pairs", "token_ratio", "time_over_tokens")
             ]
-            # The methods share a process, so that the peak is that of the largest.
+            # The methods share a process, so the peak is from the largest one.
             memory = "-" if peak is None else f"{peak:.0f}"
             title = name.removeprefix("step-")
             lines.append(
@@ -44,7 +44,7 @@ def list_steps(folder: Path) -> list[str]:
 
 
 def list_busy(folder: Path) -> list[str]:
-    """Return a table of steps a second of whole runs, and the card's utilization while it was in use."""
+    """Return a table of steps per second of full runs, and of the utilization of the GPU while in use."""
     lines = ["| run | steps a second | GPU busy |", "|---|---|---|"]
     for path in sorted(folder.glob("busy-*/train_results.json")):
         name = path.parent.name
@@ -62,7 +62,7 @@ def list_busy(folder: Path) -> list[str]:
 
 
 def list_attacks(folder: Path) -> list[str]:
-    """Return a table of attack rows a second, beside a bare forward pass and TextAttack."""
+    """Return a table of attacked rows per second, next to a bare forward pass and TextAttack."""
     lines = ["| attack | rows | rows a second | over bare forward |", "|---|---|---|---|"]
     for name, figures in read(folder, "attack-*.json"):
         for line in figures["lines"]:
@@ -81,7 +81,7 @@ def list_attacks(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print the card's name and all tables."""
+    """Print the name of the GPU and all tables."""
     folder = Path(sys.argv[1])
     machines = {figures["machine"] for _, figures in read(folder, "*.json") if "machine" in figures}
     parts = [[", ".join(sorted(machines))], list_steps(folder), list_busy(folder)]

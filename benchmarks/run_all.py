@@ -1,10 +1,10 @@
-"""Run every benchmark in a short form, write the figures as JSON, and compare ratios with recorded ones.
+"""Run all benchmarks in a short form, write results as JSON, and compare ratios with recorded ones.
 
     python benchmarks/run_all.py --json bench.json
     python benchmarks/run_all.py --record
 
-A ratio compares two things that take turns on the same machine, so that it depends little on the machine:
-higher is better. The run fails (status 1) if a ratio is more than 20 % below the one in `recorded.json`.
+A ratio compares two things that take turns on the same machine, so it depends little on the machine.
+Higher is better. The run fails (status 1) if a ratio is more than 20 % below the one in `recorded.json`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from common import describe_machine
 
 HERE = Path(__file__).resolve().parent
 RECORDED = HERE / "recorded.json"
-LEAST = 0.8  # of a recorded ratio
+LEAST = 0.8  # minimum share of a recorded ratio
 
 Figures = dict[str, Any]
 
 
 def read_step(figures: Figures) -> dict[str, float]:
-    """Return how much of a triplet step's time its tokens explain."""
+    """Return the share of a triplet step's time that is explained by its tokens."""
     return {
         "triplet step: token ratio over time ratio": 1
         / figures["over_baseline"]["triplet"]["time_over_tokens"]
@@ -54,7 +54,7 @@ def read_perturbations(figures: Figures) -> dict[str, float]:
     return {"perturbations: pairs a second over a plain loop's": ours / plain}
 
 
-# Script -> flags of its short form, and what reads the ratios from its JSON.
+# Script -> flags of its short form, and the function that reads the ratios from its JSON.
 BENCHMARKS: dict[str, tuple[str, Callable[[Figures], dict[str, float]]]] = {
     "bench_step.py": ("--steps 6 --warmup 1", read_step),
     "bench_attack.py": ("--rows 40 --repeats 3", read_attack),
@@ -65,7 +65,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Figures], dict[str, float]]]] = {
 
 
 def run_benchmark(script: str, flags: str, folder: Path) -> Figures:
-    """Run one script and return its JSON."""
+    """Run a script and return its JSON."""
     out = folder / f"{script}.json"
     print(f"== {script} {flags}", flush=True)
     command = [sys.executable, str(HERE / script), *flags.split(), "--json", str(out)]
@@ -76,7 +76,7 @@ def run_benchmark(script: str, flags: str, folder: Path) -> Figures:
 
 
 def compare(ratios: dict[str, float], recorded: dict[str, float]) -> list[str]:
-    """Return a line for each recorded ratio that is missing or more than 20 % too low."""
+    """List each recorded ratio that is missing or more than 20 % too low."""
     faults = []
     for name, wanted in recorded.items():
         ratio = ratios.get(name)
@@ -88,11 +88,11 @@ def compare(ratios: dict[str, float], recorded: dict[str, float]) -> list[str]:
 
 
 def main() -> int:
-    """Run, print and compare; return the exit status."""
+    """Run, print and compare. Return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=Path, help="write all results here")
     parser.add_argument("--record", action="store_true", help="write the ratios to recorded.json")
     args = parser.parse_args()
     figures, ratios = {}, {}

@@ -1,9 +1,9 @@
 """Attack rows with TextAttack 0.3.11, for attack_vs_textattack.py.
 
-This runs in another interpreter, because TextAttack needs transformers below 5. It imports nothing from
-hf_bat that needs transformers. Tables, stop words, parts of speech and negation edits come from hf_bat;
-the attacked text, the bookkeeping of transformations, the search, the scoring of goals and the batches
-come from TextAttack.
+This script runs in another interpreter, because TextAttack needs transformers below 5. It does not
+import anything from hf_bat that needs transformers. Tables, stop words, parts of speech and negation
+edits come from hf_bat. The attacked text, the bookkeeping of transformations, the search, the scoring
+of goals and the batches come from TextAttack.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hf_bat.text import match_case
 
 
 class DynamicPadding(HuggingFaceModelWrapper):
-    """TextAttack's wrapper, but with padding to the longest input of the batch."""
+    """TextAttack's wrapper with padding to the longest input in the batch."""
 
     def __call__(self, texts):
         batch = self.tokenizer(
@@ -43,7 +43,7 @@ class DynamicPadding(HuggingFaceModelWrapper):
 
 
 class TableSwap(WordSwap):
-    """Swaps from a table, looked up like in hf_bat: as written, then in lower case."""
+    """Swaps from a table. Words are looked up as in hf_bat, as written and then in lower case."""
 
     def __init__(self, table):
         super().__init__()
@@ -83,7 +83,7 @@ class NegationEdits(Transformation):
 
 
 class SharedSense(Constraint):
-    """The words before and after have WordNet senses with a common part of speech."""
+    """Constraint that the words before and after have WordNet senses with a common part of speech."""
 
     def __init__(self, verb_noun_swap):
         super().__init__(compare_against_original=True)
@@ -107,8 +107,8 @@ class SharedSense(Constraint):
 class Keep(ClassificationGoalFunction):
     """The obstinate goals.
 
-    As in the authors' code, the score is the gold probability, or 0 if the prediction changes. `strict`
-    scores the unedited text 0 too, so that any kept prediction is an improvement.
+    As in the authors' code, the score is the gold probability, or 0 if the prediction changes. With
+    `strict`, the unedited text also scores 0, so any kept prediction is an improvement.
     """
 
     strict = False
@@ -136,7 +136,7 @@ class KeepStrict(Keep):
 
 
 class OneStep(SearchMethod):
-    """Scores all candidates of one step at once; the best one is the result."""
+    """Scores all candidates of one step at once and returns the best one."""
 
     def perform_search(self, initial_result):
         edited = self.get_transformations(
@@ -154,7 +154,7 @@ class OneStep(SearchMethod):
 
 
 def list_cases(words):
-    """Return a stop-word list for a case-sensitive look-up."""
+    """Return a stop-word list for case-sensitive lookups."""
     return {form for word in words for form in (word, word.capitalize(), word.upper())}
 
 

@@ -1,11 +1,11 @@
-"""Compare ways to compute a classifier's linear layers on a CPU: time of a forward pass, and answers.
+"""Compare ways to compute the linear layers of a classifier on a CPU, by forward time and predictions.
 
     OMP_NUM_THREADS=1 python benchmarks/try_products.py --model DIR --data dev.jsonl.gz
 
-`plain` is torch's own product (MKL), `packed` the one of `hf_bat.attack.fast` (oneDNN). The others round
-weights to 8 bits by output channel and inputs to 7 bits, which is what AVX2 can multiply without overflow:
-`int8, a scale each batch` as torch's dynamic quantization does, so that an answer depends on the other inputs
-of its batch; `int8, a scale each token`, so that it does not. The ways take turns on the same batches;
+`plain` is torch's product (MKL), and `packed` is the product of `hf_bat.attack.fast` (oneDNN). The others
+round weights to 8 bits by output channel and inputs to 7 bits, which AVX2 can multiply without overflow.
+`int8, a scale each batch` works like torch's dynamic quantization, and predictions depend on the other inputs
+in the batch. With `int8, a scale each token`, they do not. All ways take turns on the same batches, and
 seconds are processor time of the working thread.
 """
 
@@ -28,16 +28,16 @@ from hf_bat.attack.fast import pack_linears, skip_later_tokens
 from hf_bat.tasks import get_task, load_split
 
 Product = Callable[[torch.Tensor], torch.Tensor]
-_ZERO = 64  # of inputs, which are 1 to 127
+_ZERO = 64  # zero point of inputs, which are 1 to 127
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Run the measurements and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_data_arguments(parser)
-    parser.add_argument("--rows", type=int, default=512, help="rows whose answers are compared")
+    parser.add_argument("--rows", type=int, default=512, help="number of rows to compare")
     parser.add_argument("--timed-rows", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def make_batches(args: argparse.Namespace) -> list[dict[str, torch.Tensor]]:
-    """Return padded batches of inputs of similar length."""
+    """Return padded batches of inputs with similar length."""
     tokenizer, columns = load_tokenizer(args), get_task(args.task).columns
     rows = [[row[column] for column in columns] for row in load_split(args.data)][: args.rows]
     rows.sort(key=lambda texts: len(tokenizer(*texts)["input_ids"]))
@@ -105,7 +105,7 @@ def run(
     for layer, product in zip(layers, products or [], strict=False):
         vars(layer)["forward"] = product
     try:
-        # Layers with a product of their own are not packed.
+        # Layers with their own product are not packed.
         with pack_linears(model) if name == "packed" else torch.no_grad():
             model(**batches[0])
             begun = time.process_time()
@@ -117,7 +117,7 @@ def run(
 
 
 def round_weights(layer: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a layer's weights as integers of 8 bits and the scale of each output channel."""
+    """Return the weights of a layer as 8-bit integers, and the scale of each output channel."""
     weight = layer.weight.detach()
     scale = (weight.abs().amax(1) / 127).clamp(min=1e-12)
     return (weight / scale[:, None]).round().to(torch.int8), scale
@@ -133,7 +133,7 @@ def quantize_by_batch(layer: nn.Linear) -> Product:
 
 
 def quantize_by_token(layer: nn.Linear) -> Product:
-    """Return a product that rounds each token's inputs by a scale of their own."""
+    """Return a product that rounds the inputs of each token with a separate scale."""
     weight, scale = round_weights(layer)
     zeros = torch.zeros(len(scale), dtype=torch.int32)
     packed, bias = torch.ops.onednn.qlinear_prepack(weight, None), layer.bias.detach()

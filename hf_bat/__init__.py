@@ -1,6 +1,6 @@
 """Balanced Adversarial Training (Chen, Ji and Evans, EMNLP 2022) for `transformers`.
 
-Public names are loaded on first use, so that `import hf_bat` is fast and does not touch the network or
+Public names are loaded on first use, so `import hf_bat` is fast and does not touch the network or
 logging.
 
 Example:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hf_bat.trainer import BalancedTrainer
     from hf_bat.training_args import BalancedTrainingArguments
 
-# Module -> the public names that it defines.
+# Module -> the public names it defines.
 _HOMES = {
     "hf_bat.attack": ["Attack", "AttackReport"],
     "hf_bat.callbacks": ["RobustnessCallback"],
@@ -68,7 +68,7 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(module), name)
-            globals()[name] = value  # found directly from now on
+            globals()[name] = value  # next time, the name is found directly
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

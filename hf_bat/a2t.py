@@ -1,8 +1,8 @@
-"""A2T: adversarial training with this package's own attack in the loop (Yoo and Qi 2021).
+"""A2T (Yoo and Qi 2021): adversarial training with an attack of this package in the loop.
 
 When an epoch starts, a share of the training rows is attacked with the current weights, and the inputs
-that fool the model are written to a file. The main process and the data workers train on this file, so
-that a run that resumes inside the epoch trains on exactly the same inputs.
+that fool the model are written to a file. The main process and the data workers read this file, so a
+run that resumes inside the epoch trains on exactly the same inputs.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from hf_bat.perturbations.sampler import DrawSource, PerturbationSampler
 from hf_bat.tasks import Task
 from hf_bat.training_args import BalancedTrainingArguments
 
-# Stream of the draw that decides whether a row is attacked; far above the streams of its versions.
+# Stream of the draw that decides whether a row is attacked, far above the streams for versions.
 _CHOICE_STREAM = 2**32
-#: Folder of adversarial rows inside a run's folder. The underscore keeps the texts of training rows private:
-#: `Trainer` uploads no path of its output folder that begins with one.
+#: Folder of adversarial rows inside the output folder. The underscore keeps the texts of training rows
+#: private, because `Trainer` does not upload paths that start with an underscore.
 ADVERSARIAL = "_adversarial"
 
 
 @dataclass(frozen=True)
 class AttackSchedule:
-    """Which training rows are attacked, and in which epochs.
+    """Schedule that selects the training rows to attack and the epochs of the attacks.
 
     Args:
-        clean_epochs: Number of first epochs without adversarial rows.
-        interval: Epochs between attacks; in between, epochs train on the rows of the last attack.
-        share: Share of the training rows that is attacked, whether the attack succeeds or not.
+        clean_epochs: Number of initial epochs without adversarial rows.
+        interval: Number of epochs between attacks. Epochs in between use the rows of the last
+            attack.
+        share: Share of the training rows to attack, whether or not the attack succeeds.
         seed: Seed of the choice of rows.
 
     Example:
@@ -56,34 +57,35 @@ class AttackSchedule:
 
     @classmethod
     def from_arguments(cls, args: BalancedTrainingArguments) -> AttackSchedule:
-        """Return the schedule that training arguments describe."""
+        """Create the schedule from training arguments."""
         seed = args.seed if args.data_seed is None else args.data_seed
         return cls(args.clean_epochs or 0, args.attack_interval, args.attack_share, seed)
 
     def get_attack_epoch(self, epoch: int) -> int | None:
-        """Return the epoch of the attack whose rows `epoch` trains on; `None` for a clean epoch."""
+        """Return the epoch of the attack that made the rows for `epoch`, or `None` for a clean epoch."""
         if epoch < self.clean_epochs:
             return None
         return epoch - (epoch - self.clean_epochs) % self.interval
 
     def choose_rows(self, ids: Sequence[int], epoch: int) -> list[int]:
-        """Return the sorted positions in `ids` of the rows to attack: `share` of the rows, rounded up.
+        """Choose the rows to attack, a `share` of all rows rounded up. Return sorted positions in `ids`.
 
-        They depend only on the seed, the epoch and the rows' ids.
+        The choice only depends on the seed, the epoch and the ids.
         """
         draws = [DrawSource(self.seed, epoch, idx, _CHOICE_STREAM).random() for idx in ids]
-        # The tolerance undoes rounding errors: 0.07 * 100 is above 7.
+        # The tolerance compensates for rounding errors: 0.07 * 100 is above 7.
         count = math.ceil(self.share * len(ids) - 1e-9)
         return sorted(sorted(range(len(ids)), key=lambda i: (draws[i], i))[:count])
 
 
 @dataclass(frozen=True)
 class AdversarialSampler(PerturbationSampler):
-    """Gives each row the adversarial version that its epoch's attack wrote into `folder`, if it succeeded."""
+    """Sampler of the adversarial versions that attacks have written to `folder`."""
 
     folder: Path = Path()
     schedule: AttackSchedule = AttackSchedule(0, 1, 1.0, 0)
-    # Epoch of the attack -> versions, only of the last one: a persistent worker reads the next itself.
+    # Epoch of the attack -> versions, only for the last attack. A persistent worker reads the next one
+    # itself.
     _versions: dict[int, dict[int | str, Texts]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -92,12 +94,12 @@ class AdversarialSampler(PerturbationSampler):
     def from_arguments(
         cls, args: BalancedTrainingArguments, columns: Sequence[str]
     ) -> AdversarialSampler:
-        """Return the sampler of a run whose rows have these text columns."""
+        """Create the sampler of a run for rows with these text columns."""
         schedule = AttackSchedule.from_arguments(args)
         return cls(columns, folder=get_adversarial_folder(args), schedule=schedule)
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """Return a row's adversarial version as `{"fickle": [texts or None]}`; empty in a clean epoch."""
+        """Return a row's adversarial version as `{"fickle": [texts or None]}`, or {} in a clean epoch."""
         attack_epoch = self.schedule.get_attack_epoch(epoch)
         if attack_epoch is None:
             return {}
@@ -112,15 +114,17 @@ class AdversarialSampler(PerturbationSampler):
 
 
 class RowAttacker:
-    """Attacks training rows when epochs start, and checks the attacked rows when a run resumes.
+    """Attacks training rows at the start of epochs, and checks the attacked rows when a run resumes.
 
     Args:
-        args: Choose recipe, schedule and folder. Every rank must be able to read the output folder.
+        args: Training arguments, which determine recipe, schedule and folder. All ranks must be
+            able to read the output folder.
         task: Task of the training rows.
-        tokenizer: The model's tokenizer; a fast one if the recipe ranks words by gradient.
-        synonyms: Table of the candidates.
-        antonyms: Table of the words that a masked language model must not put in.
-        canonicalizer: Preprocessing defense of the model, through which it is attacked too.
+        tokenizer: The model's tokenizer. It must be a fast one if the recipe ranks words by
+            gradient.
+        synonyms: Table of candidates.
+        antonyms: Table of words that a masked language model must not insert.
+        canonicalizer: Preprocessing defense of the model, which is also used during attacks.
     """
 
     def __init__(
@@ -148,28 +152,28 @@ class RowAttacker:
                 f"{type(tokenizer).__name__} is a slow one"
             )
         self.args, self.schedule = args, AttackSchedule.from_arguments(args)
-        # Prepared rows have the model's label numbers, in a column of this name.
+        # Prepared rows have the model's label ids in a column with this name.
         self.task = replace(task, label_column="label")
         self.tokenizer = tokenizer
         self._model_options: Any = {"dtype": args.autocast_dtype, "canonicalizer": canonicalizer}
-        # Load all models of the recipe now: an error must not wait until the clean epochs are over.
+        # Load all models of the recipe now, so errors do not first appear after the clean epochs.
         self._recipe_hash = self.recipe.hash[:16]
         for rule in self.recipe.constraints:
             if isinstance(rule, SentenceSimilarity):
                 rule.encoder.encode([])
 
     def start_epoch(self, model: Any, rows: Any, epoch: float) -> dict[str, float]:
-        """Make sure that an epoch's adversarial rows exist. Every rank must call this.
+        """Make sure that the adversarial rows of an epoch exist. All ranks must call this method.
 
         Args:
-            model: The model with its current weights; it is left unchanged.
+            model: The model with its current weights. It is not changed.
             rows: Prepared training rows.
-            epoch: Progress of training: a whole number, or a fraction if a run resumes inside an epoch.
+            epoch: Training progress in epochs. It is a fraction if a run resumes inside an epoch.
 
         Returns:
-            Figures of the attack: `adversarial_attacked` (rows), `adversarial_found` (rows with an
-            adversarial version) and `adversarial_asr` (their share of the rows that the model answered
-            correctly). Empty if no attack was needed.
+            Results of the attack: `adversarial_attacked` (rows), `adversarial_found` (rows with an
+            adversarial version) and `adversarial_asr` (their share among the rows that the model
+            classified correctly). Empty if no attack was needed.
         """
         attack_epoch = self.schedule.get_attack_epoch(int(epoch))
         if attack_epoch is None:
@@ -189,8 +193,8 @@ class RowAttacker:
             batch_size=self.args.eval_batch_size,
             progress=False if self.args.disable_tqdm else None,
         )
-        # replace=True: rows of other weights are from an earlier run. Rows of the same weights are from this
-        # run, killed during the attack or resumed from before it, and are kept.
+        # replace=True: rows from other weights come from an earlier run. Rows from the same weights come
+        # from this run, if it was killed during the attack or resumed from an earlier step, and are kept.
         summary = attack.run(chosen, path, replace=True)[attack.name]
         figures: dict[str, float] = {
             "adversarial_attacked": summary["rows"],
@@ -201,7 +205,7 @@ class RowAttacker:
         return figures
 
     def _check_rows(self, chosen: Any, path: Path) -> None:
-        """Check that the file is the one that the epoch began with."""
+        """Check that the file is the one used at the start of the epoch."""
         try:
             attacked = read_rows(path)
         except HfBatError:  # the message below has more advice
@@ -219,7 +223,7 @@ class RowAttacker:
 
 
 def get_adversarial_folder(args: BalancedTrainingArguments) -> Path:
-    """Return the folder of a run's adversarial rows."""
+    """Return the folder for the adversarial rows of a run."""
     return Path(args.output_dir) / ADVERSARIAL
 
 

@@ -1,4 +1,4 @@
-"""Augment rows: copies with edits that keep the label, and edits whose new label a rule knows."""
+"""Augment rows with edited copies that keep the label or have a new label from a rule."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
 ROWS_FILE = "data.jsonl"
 ORIGINAL = "original"
 _CARD = Path(__file__).parent / "templates" / "augmented_card.md"
-# A draw that repeats the row or an earlier copy is tried again this often.
+# Number of retries if a draw repeats the row or an earlier copy.
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class AugmentedRows:
-    """Rows with their edited copies.
+    """Rows and their edited copies.
 
     Args:
-        rows: The text columns of the task, `label`, `idx`, `original_idx` (of the edited row; `None` for a
-            row as it was) and `edit` ("original", the perturbation's name, or "rule:" and the rule's name).
+        rows: Rows with the text columns of the task, `label`, `idx`, `original_idx` (the `idx` of the
+            edited row, or `None` for an original row) and `edit` ("original", the perturbation's name, or
+            "rule:" and the rule's name).
         task: The task.
-        about: How they were made, ready for JSON.
+        about: Description of how the rows were made, ready for JSON.
 
     Example:
         >>> from hf_bat.perturbations import SynonymPerturbation
@@ -57,7 +58,7 @@ class AugmentedRows:
     about: dict[str, Any]
 
     def count(self) -> dict[str, Counter[str]]:
-        """Return edit -> name of a label -> number of rows."""
+        """Count the rows as a dict of edit -> label name -> number."""
         names = self.rows.features["label"].names
         counts: dict[str, Counter[str]] = {}
         for edit, label in zip(self.rows["edit"][:], self.rows["label"][:], strict=True):
@@ -65,9 +66,9 @@ class AugmentedRows:
         return counts
 
     def save(self, folder: str | Path, repo: str = "OWNER/NAME") -> list[Path]:
-        """Write the rows as JSON lines, labels by name, and a card into a folder, and return the files.
+        """Save the rows as JSON Lines, with label names, and a card. Return the paths of the files.
 
-        The rows file is a `--train_file`, and `datasets.load_dataset` reads the folder.
+        The file of rows can be used as `--train_file`, and the folder with `datasets.load_dataset`.
         """
         names = self.rows.features["label"].names
         lines = [
@@ -89,7 +90,7 @@ class AugmentedRows:
             lines.append(f"| {edit} | {' | '.join(f'{by_label[name]:,}' for name in names)} |")
         originals = sum(counts.get(ORIGINAL, Counter()).values())
         return Template(_CARD.read_text(encoding="utf-8")).substitute(
-            # In the YAML of the card, where other characters have meanings.
+            # For the YAML of the card, where other characters have a special meaning.
             name=re.sub(r"[^\w .-]", "?", self.task.name)[:60],
             repo=repo,
             originals=f"{originals:,}",
@@ -101,18 +102,18 @@ class AugmentedRows:
     def push_to_hub(
         self, repo_id: str, *, private: bool | None = None, token: str | None = None
     ) -> str:
-        """Write the rows and their card to a data set of the Hub.
+        """Upload the rows and their card to a data set on the Hub.
 
         Args:
-            repo_id: `OWNER/NAME`; created if it does not exist.
-            private: Whether a new data set is private. If `None`, the default of the owner.
-            token: Access token. If `None`, the one from `hf auth login`.
+            repo_id: `OWNER/NAME`. The data set is created if it does not exist.
+            private: Whether a new data set is private. If `None`, the owner's default is used.
+            token: Access token. If `None`, the token from `hf auth login` is used.
 
         Returns:
-            The address of exactly this version.
+            The address of the uploaded version.
 
         Raises:
-            HfBatError: The upload failed.
+            HfBatError: If the upload fails.
         """
         write = partial(_write, self)
         return push_dataset(
@@ -134,23 +135,24 @@ def augment_rows(
     keep_originals: bool = True,
     seed: int = 0,
 ) -> AugmentedRows:
-    """Add edited copies to rows. No text occurs twice among a row and its copies.
+    """Add edited copies to rows. A row and its copies never contain the same text twice.
 
     Args:
-        rows: A `datasets.Dataset` or dicts, with the task's columns, labels and, if known, `idx`.
+        rows: A `datasets.Dataset` or dicts with the task's columns, labels and optionally `idx`.
         task: The task, or its name.
-        perturbations: Fickle perturbations; each makes up to `copies` copies of a row, with its label.
-        rules: Rules of labeled edits, from `hf_bat.counterfactual.build_rules`; together they make up to
-            `copies` copies of a row, with the label that the rule knows.
-        copies: Number of copies. Defaults to 1.
-        keep_originals: Whether the rows themselves are kept. Defaults to `True`.
-        seed: Seed of the draws, which depend on it and on a row's `idx`. Defaults to 0.
+        perturbations: Fickle perturbations. Each one makes up to `copies` copies of a row with the
+            same label.
+        rules: Rules for labeled edits, from `hf_bat.counterfactual.build_rules`. Together they make up
+            to `copies` copies of a row, with the label given by the rule.
+        copies: Maximum number of copies. Defaults to 1.
+        keep_originals: Whether to keep the original rows. Defaults to `True`.
+        seed: Seed of the draws, which also depend on the `idx` of a row. Defaults to 0.
 
     Returns:
         The rows, each followed by its copies.
 
     Raises:
-        HfBatError: There is nothing to add, a perturbation is obstinate, or rows are damaged.
+        HfBatError: If there is nothing to add, a perturbation is obstinate, or rows are invalid.
 
     Example:
         >>> from hf_bat.perturbations import CharacterPerturbation
@@ -165,12 +167,12 @@ def augment_rows(
     if check_integer("copies", copies) < 1:
         raise HfBatError(f"copies must be at least 1; got {copies}")
     if not perturbations and rules is None:
-        raise HfBatError("nothing to add: give perturbations, rules, or both")
+        raise HfBatError("nothing to add: pass perturbations, rules, or both")
     for perturbation in perturbations:
         if perturbation.kind != "fickle":
             raise HfBatError(
-                f"{perturbation.name!r} is obstinate: its edits should change the label and do not say to "
-                "which; use rules"
+                f"{perturbation.name!r} is obstinate: its edits should change the label, but the new label "
+                "is unknown; use rules"
             )
     prepared = prepare_dataset(rows, task, None, "rows")
     names = prepared.features["label"].names
@@ -189,7 +191,7 @@ def augment_rows(
                 seen.add(copy)
                 made.append(_make_row(task, copy, copy_label, next(following), idx, edit))
     if not made or all(row["edit"] == ORIGINAL for row in made):
-        raise HfBatError("no row has an edit: give other perturbations, rules or tables")
+        raise HfBatError("no row has an edit: use other perturbations, rules or tables")
     features = Features(
         {column: Value("string") for column in task.columns}
         | {"label": ClassLabel(names=names), "idx": Value("int64")}
@@ -222,13 +224,13 @@ def _draw_copies(
     copies: int,
     seed: int,
 ) -> Iterator[tuple[Texts, int, str]]:
-    """Yield the copies of a row with their labels and edits."""
+    """Yield the copies of a row, with their labels and edits."""
     for stream, perturbation in enumerate(perturbations):
         drawn: dict[Texts, None] = {}
         for attempt in range(_ATTEMPTS * copies):
             if len(drawn) == copies:
                 break
-            # A draw may keep every word, although some can change.
+            # A draw may keep all words even if some can change.
             copy = perturbation.sample(texts, DrawSource(seed, stream, row["idx"], attempt))
             if copy is not None and copy != texts:
                 drawn[copy] = None

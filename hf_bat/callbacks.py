@@ -1,4 +1,4 @@
-"""Attacks during training: the metrics that `evaluate` adds, for any `Trainer`."""
+"""Attacks during training, which add metrics to the evaluations of any `Trainer`."""
 
 from __future__ import annotations
 
@@ -34,23 +34,25 @@ logger = logging.getLogger(__name__)
 
 
 class RobustnessMeter:
-    """Attacks a model with named recipes and returns the results as metrics.
+    """Attacks a model with a list of recipes and returns the results as metrics.
 
     Args:
-        attacks: Recipes, or names that `hf_bat.attack.get_recipe` knows.
+        attacks: Recipes, or names of recipes for `hf_bat.attack.get_recipe`.
         task: Task of the rows, or its name.
         tokenizer: The model's tokenizer.
-        max_samples: Number of rows to attack. If `None`, all rows.
+        max_samples: Maximum number of rows to attack. If `None`, all rows are attacked.
         batch_size: Maximum number of inputs in a forward pass. If `None`, it depends on the device.
-        dtype: "float32", or "bfloat16" or "float16" by autocast. Defaults to "float32".
+        dtype: "float32", or "bfloat16" or "float16" with autocast. Defaults to "float32".
         max_length: Maximum input length in tokens, as in training.
-        label_filter: Also report the edits that likely change the label separately; see `Attack`.
+        label_filter: Whether to report the edits that likely change the label separately; see
+            `Attack`.
         canonicalizer: Preprocessing defense of the model; see `CanonicalizedModel`.
-        row_choice: Which rows `max_samples` keeps: "even" (default), spread over all rows, or "first".
-        **options: Options of `hf_bat.attack.get_recipe`: `synonyms`, `antonyms`, `encoder`, ...
+        row_choice: Which rows `max_samples` selects: "even" (spread over all rows, the default) or
+            "first".
+        **options: Options for `hf_bat.attack.get_recipe`: `synonyms`, `antonyms`, `encoder`, ...
 
     Raises:
-        HfBatError: No attack is named, an attack is unknown, or a table cannot be read.
+        HfBatError: If `attacks` is empty, an attack is unknown, or a table cannot be read.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class RobustnessMeter:
     ):
         if not attacks:
             raise HfBatError("name at least one attack, such as 'antonym'")
-        # A recipe has its own splitter, or none.
+        # A recipe object has its own splitter or none.
         own = {**options, "splitter": None}
         self.recipes = [
             get_recipe(a, max_length=max_length, **(own if isinstance(a, Recipe) else options))
@@ -80,7 +82,7 @@ class RobustnessMeter:
         self.max_samples, self.row_choice = max_samples, row_choice
         self._model_options: Any = {"dtype": dtype, "canonicalizer": canonicalizer}
         self._attack_options: Any = {"batch_size": batch_size, "label_filter": label_filter}
-        #: Reports of the last measurement by the attack's short name.
+        #: Reports of the last measurement by short name of the attack.
         self.reports: dict[str, AttackReport] = {}
 
     def measure(
@@ -92,11 +94,12 @@ class RobustnessMeter:
             model: A sequence classifier.
             rows: Raw rows with labels.
             prefix: Prefix of the metrics' names. Defaults to `"eval"`.
-            accuracy: Accuracy for the combined score. If `None`, the accuracy on the attacked rows.
+            accuracy: Accuracy for the combined score. If `None`, the accuracy on the attacked rows
+                is used.
 
         Returns:
-            `{prefix}_{attack}_{figure}` for the figures that `hf_bat.attack.figures` logs, as fractions;
-            rates over zero rows are left out. With both a synonym and an antonym attack also
+            `{prefix}_{attack}_{figure}` for the figures logged by `hf_bat.attack.figures`, as fractions.
+            Rates over zero rows are left out. With both a synonym and an antonym attack, also
             `{prefix}_robustness`, the harmonic mean of accuracy, 1 - synonym ASR and 1 - antonym ASR
             (strict).
         """
@@ -126,13 +129,13 @@ class ContrastMeter:
 
     Args:
         args: `BalancedTrainingArguments` with a `contrast_file`.
-        task: Task of rows that people edited; a public suite has its own columns and labels.
+        task: Task of rows edited by people. A public suite has its own columns and labels.
         tokenizer: The model's tokenizer.
         config: The model's configuration.
         canonicalizer: Preprocessing defense of the model; see `CanonicalizedModel`.
 
     Raises:
-        HfBatError: The file cannot be read, or has a label that the model lacks.
+        HfBatError: If the file cannot be read, or has a label that the model does not have.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class ContrastMeter:
         self._last: tuple[str, dict[str, float]] | None = None
         self.suite = read_suite(args.contrast_file, args.contrast_format)
         if self.suite is not None:
-            # Found out now rather than after an epoch.
+            # Checked now rather than after an epoch.
             self.suite.name_outputs(config)
             return
         self.rows = load_split(args.contrast_file, task=task)
@@ -165,11 +168,11 @@ class ContrastMeter:
             prefix: Prefix of the metrics' names. Defaults to `"eval"`.
 
         Returns:
-            `{prefix}_contrast_accuracy` and `{prefix}_contrast_accuracy_{category}`; for rows that people
-            edited, the categories are originals and edits, and `{prefix}_contrast_consistency`,
+            `{prefix}_contrast_accuracy` and `{prefix}_contrast_accuracy_{category}`. For rows edited by
+            people, the categories are originals and edits, and `{prefix}_contrast_consistency`,
             `_fickle_errors` and `_obstinate_errors` are added.
         """
-        # The rows are always the same: with several evaluation sets, one pass per model is enough.
+        # The rows do not depend on the evaluation set, so one pass per model is enough.
         digest = hashlib.sha256()
         hash_weights(digest, model)
         if self._last is None or self._last[0] != digest.hexdigest():
@@ -199,7 +202,7 @@ class ContrastMeter:
 def _combine_rates(
     metrics: Mapping[str, float], prefix: str, accuracy: float | None
 ) -> dict[str, float]:
-    """Return the combined score as a metric; empty if a part of it is missing."""
+    """Return the combined score as a metric, or an empty dict if a part of it is missing."""
     rates = (metrics.get(f"{prefix}_{attack}_asr") for attack in ("synonym", "antonym"))
     score = robustness_score(accuracy, *rates)
     return {} if score is None else {f"{prefix}_robustness": score}
@@ -208,16 +211,17 @@ def _combine_rates(
 class RobustnessCallback(TrainerCallback):
     """Adds attack metrics to every evaluation of a plain `transformers.Trainer`.
 
-    The metrics reach best-model selection and the log history. With `trainer`, they are logged by it, so that
-    TensorBoard and other trackers get them too. To choose the best model by
-    an attack success rate, set `greater_is_better=False`: plain `TrainingArguments` take the highest.
+    The metrics are available to best-model selection and in the log history. With `trainer`, they are also
+    logged to TensorBoard and other trackers. To choose the best model by an attack success rate, set
+    `greater_is_better=False`, because plain `TrainingArguments` choose the highest value.
 
     Args:
-        rows: Raw rows with text columns and labels; the Trainer's own rows are tokenized.
+        rows: Raw rows with text columns and labels. The Trainer's own rows cannot be used, because
+            they are tokenized.
         task: Task of the rows, or its name.
         attacks: See `RobustnessMeter`. Defaults to antonyms and synonyms.
-        trainer: The Trainer, if it exists already: `trainer.add_callback(RobustnessCallback(...,
-            trainer=trainer))`. If `None`, trackers do not get the figures.
+        trainer: The Trainer, if it already exists: `trainer.add_callback(RobustnessCallback(...,
+            trainer=trainer))`. If `None`, the metrics are not sent to trackers.
         **options: See `RobustnessMeter`.
 
     Example:
@@ -242,9 +246,9 @@ class RobustnessCallback(TrainerCallback):
         self._last: tuple[str, dict[str, float]] | None = None
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attack the model and add the metrics to the evaluation's."""
+        """Attack the model and add the results to the evaluation metrics."""
         metrics: dict[str, float] = kwargs["metrics"]
-        # Not earlier, because a callback does not know its Trainer before the first event.
+        # Created here, because a callback does not know its Trainer before the first event.
         if self._meter is None:
             options: dict[str, Any] = {"tokenizer": kwargs.get("processing_class")} | self.options
             if options["tokenizer"] is None:
@@ -253,8 +257,8 @@ class RobustnessCallback(TrainerCallback):
                 )
             options = {"batch_size": args.eval_batch_size, **options}
             self._meter = RobustnessMeter(self.attacks, self.task, **options)
-        # The attacked rows are always the same: with several evaluation sets, one attack per model is
-        # enough. Only the accuracy in the combined score differs.
+        # The attacked rows do not depend on the evaluation set, so one attack per model is enough.
+        # Only the accuracy in the combined score differs.
         digest = hashlib.sha256()
         hash_weights(digest, kwargs["model"])
         if self._last is None or self._last[0] != digest.hexdigest():
@@ -268,13 +272,13 @@ class RobustnessCallback(TrainerCallback):
         if self.trainer is not None:
             self.trainer.log(dict(rates))
             return
-        # Trainer logs an evaluation before it calls the callbacks.
+        # Trainer logs an evaluation before it runs the callbacks.
         if state.log_history and any(name.endswith("_loss") for name in state.log_history[-1]):
             state.log_history[-1] |= rates
 
 
 class RunCallback(TrainerCallback):
-    """Resets a trainer's figures for each run, sets the collator's epoch, and attacks training rows.
+    """Resets the trainer's metrics for each run, sets the collator's epoch, and attacks training rows.
 
     A run that resumes inside an epoch continues with that epoch's draws.
     """
@@ -285,7 +289,7 @@ class RunCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
-        # The figures of an earlier run are not part of this one.
+        # Discard the metrics of an earlier run.
         trainer.loss_meter, trainer.evaluations = LossMeter(), []
         self._passes = 0
         if state.is_hyper_param_search:
@@ -306,7 +310,7 @@ class RunCallback(TrainerCallback):
         trainer, epoch = self.trainer, state.epoch or 0.0
         trainer.begins_epoch = True
         if is_stream(trainer.train_dataset):
-            # A stream has no length, so that the epoch of the state is a share of all steps.
+            # A stream has no length, so the epoch in the state is a share of all steps.
             epoch, self._passes = float(self._passes), self._passes + 1
         if isinstance(trainer.data_collator, PerturbationCollator):
             trainer.data_collator.set_epoch(int(epoch))
@@ -317,21 +321,21 @@ class RunCallback(TrainerCallback):
 
 
 def _check_resumed_rows(step: int) -> None:
-    """Check that a run that resumes after `step` steps of an epoch gets the rows that it has not seen."""
-    # Older ones shuffle with another seed when the first batches are skipped.
+    """Check that a run that resumes after `step` steps of an epoch continues with new rows."""
+    # Older versions shuffle with a different seed when the first batches are skipped.
     major, minor = map(int, accelerate.__version__.split(".")[:2])
     if step and (major, minor) < (1, 7):
         raise HfBatError(
-            f"accelerate {accelerate.__version__} resumes inside an epoch with rows that it has had: "
+            f"accelerate {accelerate.__version__} repeats rows when it resumes inside an epoch: "
             "pip install 'accelerate>=1.7', or resume from a checkpoint at the end of an epoch"
         )
 
 
 def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:
-    """Set the attack metric that picks the best model, `wanted`, to NaN if it is a rate over zero rows."""
-    # With a missing key, Trainer would stop; NaN is never the best.
+    """Set the attack metric that selects the best model (`wanted`) to NaN if it is a rate over zero rows."""
+    # With a missing key, Trainer would stop. NaN is never the best value.
     key = f"eval_{str(wanted).removeprefix('eval_')}"
-    # With several evaluation sets, only the set that the metric belongs to.
+    # With several evaluation sets, only check the set that the metric belongs to.
     prefixes = [name.removesuffix("loss") for name in metrics if name.endswith("_loss")]
     if is_attack_metric(wanted) and key not in metrics and key.startswith(tuple(prefixes)):
         logger.warning("%s is a rate over nothing: no row could be attacked", key)
@@ -339,7 +343,7 @@ def add_missing_metric(metrics: dict[str, float], wanted: str | None) -> None:
 
 
 def drop_missing_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics as results keep them: without the NaN that `add_missing_metric` set."""
+    """Return metrics without the NaN values set by `add_missing_metric`."""
     return {
         name: value
         for name, value in metrics.items()
@@ -348,7 +352,7 @@ def drop_missing_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def should_attack(when: str, state: Any, in_training: bool) -> bool:
-    """Return whether an evaluation, inside or outside training, includes attacks; see `attack_every`."""
+    """Return whether an evaluation during or after training includes attacks; see `attack_every`."""
     if when == "eval" or not in_training:
         return True
     return when == "epoch" and float(state.epoch or 0.0).is_integer()
@@ -361,5 +365,5 @@ def robustness_objective(metrics: Mapping[str, float]) -> float:
             return metrics[name]
     raise HfBatError(
         "nothing to maximize: eval_robustness and eval_accuracy are missing; "
-        "give compute_metrics or compute_objective"
+        "pass compute_metrics or compute_objective"
     )

@@ -1,12 +1,12 @@
-"""A preprocessing defense: each word is replaced by one representative of all its synonyms.
+"""A preprocessing defense that replaces each word with one representative of all its synonyms.
 
-The model then reads the same text for an input and for every exchange of synonyms in it, so a synonym
-attack with the same table and casing cannot succeed, except with a few table entries that cannot be
-replaced (see `Canonicalizer`). The reason is the preprocessing, not anything that the model has learned,
-and every report on such a model says so.
+The model then reads the same text no matter which synonyms an input uses, so a synonym attack with the
+same table and casing cannot succeed, except with a few table entries that cannot be replaced (see
+`Canonicalizer`). This robustness comes from the preprocessing and not from the model, which all reports
+on defended models point out.
 
-This is the simplest form of the robust encodings of Jones, Jia, Raghunathan and Liang (2020): one code
-for each connected component of the table.
+This is the simplest form of the robust encodings of Jones, Jia, Raghunathan and Liang (2020), with one
+code for each connected component of the table.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from hf_bat.perturbations.base import Memo
 from hf_bat.perturbations.substitution import CASINGS
 from hf_bat.text import detach_punctuation, join_tokens, match_case, split_tokens
 
-# Changes when a table gives another mapping: finished runs of sweeps with another version do not count.
+# Increase this number if the mapping of a table changes. Sweeps then repeat runs with an older version.
 MAPPING_VERSION = 2
 
 
 class Canonicalizer:
-    """Replaces each word of a text by the representative of its component of a synonym table.
+    """Replaces each word of a text with the representative of its component in a synonym table.
 
-    A component is a set of words that the table connects, in either direction. Its representative is the
+    A component is a set of words that the table connects in either direction. Its representative is the
     word that is most frequent in WordNet's texts (inflected words count as their base form), then the
-    shortest, then the alphabetically first. Words without three case patterns ("car", "Car", "CAR") come
-    first, because they cannot show the case of another word. Case, spacing and punctuation are kept;
-    words outside the table stay. Stop words in the table are treated like all other words,
-    because an attack may put them in.
+    shortest, then the alphabetically first. Words without three case patterns ("car", "Car", "CAR") are
+    preferred, because they cannot show the case of another word. Case, spacing, punctuation and words
+    outside the table do not change. Stop words in the table are treated like all other words, because an
+    attack may insert them.
 
-    Entries with capitals, white space, a final mark, or letters after another first character stay, because
-    no token can match them. For all other words of a component, `canonicalizer(text)` is equal before and
-    after an exchange, and `canonicalizer` is idempotent.
+    Table entries with capitals, white space, a final punctuation mark, or letters after another first
+    character are not replaced, because no token can match them. For all other words of a component,
+    exchanging synonyms does not change `canonicalizer(text)`, and `canonicalizer` is idempotent.
 
     Args:
-        table: A table of synonyms, a mapping or a table's path. If `None`, the bundled WordNet
-            synonyms.
-        casing: Casing of the exchanges, as in `SubstitutionPerturbation`. `"keep"` gives a representative
-            the case pattern of the word; `"authors"` leaves it in lower case.
+        table: A table of synonyms, a mapping or the path of a table. If `None`, the bundled WordNet
+            synonyms are used.
+        casing: Case of the representatives, as in `SubstitutionPerturbation`: `"keep"` (case pattern of
+            the replaced word) or `"authors"` (lower case).
 
     Raises:
-        HfBatError: `table` is not a table, or `casing` is unknown.
+        HfBatError: If `table` is not a table, or `casing` is unknown.
 
     Example:
         >>> canonical = Canonicalizer({"auto": ("car",), "automobile": ("auto",), "kid": ("child",)})
@@ -64,8 +64,8 @@ class Canonicalizer:
         casing: Literal["keep", "authors"] = "keep",
     ):
         check_choice("casing", casing, CASINGS)
-        # Not the default synonyms: neighbors in vectors connect three quarters of their words, and
-        # one word would represent them all.
+        # The default synonyms are not used, because vector neighbors connect three quarters of
+        # their words, and one word would represent all of them.
         self.table = as_synonyms("wordnet" if table is None else table)
         self.casing = casing
         components = _connect_words(self.table)
@@ -99,7 +99,7 @@ class Canonicalizer:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return what reports say about the defense, ready for JSON."""
+        """Return the description of the defense for reports, ready for JSON."""
         return {
             "name": "canonicalize",
             "fingerprint": self.fingerprint,
@@ -126,7 +126,7 @@ def _connect_words(table: SubstitutionTable) -> list[set[str]]:
 
 
 def _is_plain(word: str) -> bool:
-    """Return whether a text can have the word as a token that shows its case pattern."""
+    """Return whether the word can be a token of a text and show its case pattern."""
     cased = _get_cased(word)
     return (
         (not cased or cased[0] == word[0])
@@ -143,8 +143,8 @@ def _get_cased(word: str) -> list[str]:
 
 
 def _rank_word(word: str) -> tuple[int, int, int, str]:
-    """Return the sort key of a word in its component; the smallest is the representative."""
-    # "VERSUS" and "Versus" are both "V" after an exchange: only "v" can represent all three.
+    """Return the sort key of a word in its component. The smallest word is the representative."""
+    # "VERSUS" and "Versus" both become "V" after an exchange, so only "v" can represent all three.
     patterns = min(len(_get_cased(word)), 2)
     wordnet = load_wordnet()
     count = sum(sum(wordnet.sense_counts(word, pos)) for pos in "nvar")

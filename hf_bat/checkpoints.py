@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: which are whole, what run they are of, and why one could not be saved."""
+"""Checkpoints of a training run: check that they are complete, identify their run, and explain failures."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from hf_bat.files import parse_json, read_json, read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
-#: File in a checkpoint that says which run it is of.
+#: File in a checkpoint that identifies its run.
 RUN_FILE = "hf_bat_run.json"
 _STATE = "trainer_state.json"
-# Names of the weights' files; the last two are of adapters.
+# Names of weight files. The last two are for adapters.
 _WEIGHTS = (
     "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json",
     "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin",
 )  # fmt: skip
-# Options of `TrainingArguments` that decide the weights. `batch` and `processes` are added to them: other
-# sizes of micro-batches give the same gradients.
+# Options of `TrainingArguments` that affect the weights. `batch` and `processes` are added to them,
+# because other micro-batch sizes give the same gradients.
 _OPTIONS = (
     "seed", "data_seed", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type",
     "warmup_steps", "weight_decay", "optim", "max_grad_norm", "label_smoothing_factor", "bf16", "fp16",
     "train_sampling_strategy", "dataloader_drop_last",
 )  # fmt: skip
-# Options of this package that only evaluation reads.
+# Options of this package that only affect evaluation.
 _EVALUATION = (
     "attacks", "max_attack_samples", "attack_label_filter", "attack_every", "contrast_file",
     "contrast_format", "eval_distances",
 )  # fmt: skip
-# Beginnings of the names of facts whose values are hashes.
+# Prefixes of the names of facts with a hash as value.
 _HASHED = ("training", "table")
 _ROWS_PER_HASH = 1000
 _FEW_BYTES = 1 << 20
@@ -58,10 +58,10 @@ _MOST_PROCESSES = 1 << 20
 
 
 def find_checkpoint(folder: str | Path) -> str | None:
-    """Return the last whole checkpoint in a run's output folder, and name the later ones in a warning.
+    """Find the last complete checkpoint in an output folder. Log a warning for each later one.
 
-    A checkpoint without the state of the optimizer, the scheduler or the random numbers is taken only if
-    none has them. `None` if no checkpoint can be resumed from.
+    A checkpoint without the state of the optimizer, the scheduler or the random number generators is
+    only used if no checkpoint has them. Returns `None` if no checkpoint can be resumed from.
     """
     checkpoints = list_checkpoints(folder)
     damages = {path: find_damage(path) for path in checkpoints}
@@ -69,7 +69,7 @@ def find_checkpoint(folder: str | Path) -> str | None:
     chosen = next((path for path in usable if not list_missing(path)), None)
     chosen = chosen or next(iter(usable), None)
     skipped = checkpoints if chosen is None else checkpoints[: checkpoints.index(chosen)]
-    next_step = f"the run resumes from {chosen.name}" if chosen else "the run starts anew"
+    next_step = f"the run resumes from {chosen.name}" if chosen else "the run starts over"
     if rank_and_world()[0] == 0:
         for path in skipped:
             reason = damages[path] or f"it has no {', '.join(list_missing(path))}"
@@ -78,7 +78,7 @@ def find_checkpoint(folder: str | Path) -> str | None:
 
 
 def check_checkpoint(path: str | Path) -> str:
-    """Return a checkpoint to resume from; raise `HfBatError` if it is damaged."""
+    """Return a checkpoint to resume from. Raise `HfBatError` if it is damaged."""
     path = Path(path)
     damage = find_damage(path) if path.is_dir() else "there is no such folder"
     if damage is not None:
@@ -90,9 +90,9 @@ def check_checkpoint(path: str | Path) -> str:
 
 
 def find_damage(path: Path) -> str | None:
-    """Return why training cannot resume from a checkpoint, `None` if it can.
+    """Return the reason why training cannot resume from a checkpoint, or `None` if it can.
 
-    Files may be cut short, because a kill or a full disk can end the writing anywhere.
+    Files may be truncated, because a kill or a full disk can interrupt writing anywhere.
     """
     if not (path / _STATE).is_file():
         # Trainer writes it last.
@@ -104,7 +104,7 @@ def find_damage(path: Path) -> str | None:
         return None
     weights = next((path / name for name in _WEIGHTS if (path / name).is_file()), None)
     if weights is None:
-        # Several adapters are saved in folders of their own.
+        # Several adapters are saved in separate folders.
         named = any((part / name).is_file() for part in path.iterdir() for name in _WEIGHTS)
         return None if named else "it has no weights"
     if weights.name.endswith(".index.json"):
@@ -117,13 +117,13 @@ def find_damage(path: Path) -> str | None:
 
 
 def list_missing(path: Path) -> list[str]:
-    """List the states that a checkpoint lacks, of optimizer, scheduler and random numbers."""
+    """List the missing states of a checkpoint: optimizer, scheduler and random number generators."""
     if _is_sharded_state(path):
         return []
     missing = [name for name in ("optimizer.pt", "scheduler.pt") if not (path / name).is_file()]
     processes = (read_run(path) or {}).get("processes", 1)
     names = [f"rng_state_{rank}.pth" for rank in range(processes)]
-    # Without a record of the run, any number of processes may have saved it.
+    # Without a record of the run, the number of processes that saved it is unknown.
     if not any(path.glob("rng_state*.pth")):
         missing.append("rng_state.pth")
     elif processes > 1:
@@ -132,7 +132,7 @@ def list_missing(path: Path) -> list[str]:
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
-    """List the checkpoints in a folder, the last step first."""
+    """List the checkpoints in a folder, starting with the last step."""
     steps = {
         path: int(path.name.rpartition("-")[2])
         for path in Path(folder).glob("checkpoint-*")
@@ -142,7 +142,7 @@ def list_checkpoints(folder: str | Path) -> list[Path]:
 
 
 def _is_sharded_state(path: Path) -> bool:
-    """Return whether FSDP or DeepSpeed saved the checkpoint, which keep weights and state in folders."""
+    """Return whether FSDP or DeepSpeed saved the checkpoint. They use folders for weights and state."""
     parts = ("pytorch_model_fsdp", "optimizer_", "optimizer.bin", "global_step")
     return any(part.name.startswith(parts) for part in path.iterdir())
 
@@ -152,7 +152,7 @@ def _is_cut_short(file: Path) -> bool:
         if file.suffix == ".json":
             read_json(file)
         if file.suffix in (".pt", ".pth", ".bin"):
-            # torch writes zip archives, whose directory is at the end.
+            # torch writes zip archives, which have their directory at the end.
             return not zipfile.is_zipfile(file)
         if file.suffix == ".safetensors":
             return file.stat().st_size != _read_promised_size(file)
@@ -162,10 +162,10 @@ def _is_cut_short(file: Path) -> bool:
 
 
 def _read_promised_size(file: Path) -> int:
-    """Return the size in bytes that the header of a safetensors file promises."""
+    """Return the file size in bytes according to the header of a safetensors file."""
     with open(file, "rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
-        # A damaged length must not take all memory.
+        # A damaged length must not use all memory.
         if length > file.stat().st_size:
             raise ValueError("the header is cut short")
         header = parse_json(stream.read(length))
@@ -179,12 +179,12 @@ def _read_promised_size(file: Path) -> int:
 
 
 def describe_run(args: Any, rows: Any, tables: Mapping[str, str], processes: int) -> dict[str, Any]:
-    """Return what decides a run's weights: options, a hash of the rows, and the tables' fingerprints.
+    """Describe what determines the weights of a run: options, a hash of the rows, and table fingerprints.
 
     Args:
         args: `BalancedTrainingArguments`.
         rows: The training rows.
-        tables: Name -> fingerprint.
+        tables: Dict of table name -> fingerprint.
         processes: Number of processes.
     """
     own = {field.name for field in fields(args)} - {
@@ -199,13 +199,13 @@ def describe_run(args: Any, rows: Any, tables: Mapping[str, str], processes: int
         f"{_HASHED[0]} rows": _hash_rows(rows),
         **{f"{_HASHED[1]} of {name}": fingerprint for name, fingerprint in tables.items()},
     }
-    # As they are read back.
+    # Convert the values to the form in which they are read back.
     facts_read: dict[str, Any] = json.loads(json.dumps(facts, default=str))
     return facts_read
 
 
 def _hash_rows(rows: Any) -> str | None:
-    """Return a hash of rows in their order; `None` if they are not a `Dataset`."""
+    """Return a hash of the rows in order, or `None` if they are not a `Dataset`."""
     if not isinstance(rows, Dataset):
         return None
     digest = sha256()
@@ -215,7 +215,7 @@ def _hash_rows(rows: Any) -> str | None:
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """Return what `save_run` wrote into a checkpoint; `None` if it is missing or damaged."""
+    """Return what `save_run` wrote to a checkpoint, or `None` if it is missing or damaged."""
     try:
         facts = read_json_object(path / RUN_FILE)
     except HfBatError:
@@ -225,14 +225,15 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
-    """Warn if a resumed run will not end where an uninterrupted one would.
+    """Warn if a resumed run will not reproduce an uninterrupted run.
 
-    That is so if the checkpoint lacks a state, or is of a run with other values of `describe_run`.
+    This happens if the checkpoint lacks a state, or comes from a run with a different
+    `describe_run`.
     """
     path = Path(checkpoint)
     if missing := list_missing(path):
         logger.warning(
-            "%s has no %s (was it saved with save_only_model?): the run goes on from its weights, and "
+            "%s has no %s (was it saved with save_only_model?): the run continues from its weights, and "
             "ends with other weights than an uninterrupted run",
             path,
             ", ".join(missing),
@@ -240,7 +241,7 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
     saved = read_run(path)
     if saved is None:
         return
-    # An option that only one of the versions or methods has says nothing more than these.
+    # An option that exists in only one of the versions or methods adds no information.
     compared = {name: value for name, value in facts.items() if name in saved}
     if saved.get("method") != facts["method"]:
         compared = {n: v for n, v in compared.items() if None not in (v, saved[n])}
@@ -251,7 +252,7 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
     ]
     if changed:
         logger.warning(
-            "%s is of another run than this one: it differs in %s; the weights will be of neither run",
+            "%s is from another run: it differs in %s; the weights will match neither run",
             path,
             ", ".join(changed),
         )
@@ -261,14 +262,15 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
 
 
 def start_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:
-    """Make the folder of a checkpoint, which says which run it is of before anything else is in it.
+    """Create the folder of a checkpoint and first write the file that identifies its run.
 
-    Damaged checkpoints beside it are deleted.
+    Damaged checkpoints in the same folder are deleted.
     """
-    # What an interrupted run left of this step must not look like a part of the new checkpoint.
+    # Files that an interrupted run left for this step must not become part of the new checkpoint.
     shutil.rmtree(path, ignore_errors=True)
     for other in list_checkpoints(path.parent):
-        # Trainer may count them when it deletes old checkpoints, and delete whole ones of earlier steps.
+        # Trainer may count them when it deletes old checkpoints, and delete complete ones of earlier
+        # steps.
         if find_damage(other):
             shutil.rmtree(other, ignore_errors=True)
     path.mkdir(parents=True)
@@ -277,7 +279,7 @@ def start_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:
 
 @contextmanager
 def explain_failure(path: Path, remove: bool = False) -> Iterator[None]:
-    """Raise an `HfBatError` if a folder cannot be written; with `remove`, delete what was written of it."""
+    """Raise an `HfBatError` if a folder cannot be written. With `remove`, delete the partial folder."""
     try:
         yield
     except (HfBatError, OSError, SafetensorError, RuntimeError) as error:
@@ -291,7 +293,7 @@ def explain_failure(path: Path, remove: bool = False) -> Iterator[None]:
 
 
 def _abandon(path: Path) -> str:
-    """Delete a checkpoint that could not be saved, and return a note about the one that is left."""
+    """Delete a checkpoint that could not be saved. Return a note about the last remaining one."""
     shutil.rmtree(path, ignore_errors=True)
     last = next((p for p in list_checkpoints(path.parent) if find_damage(p) is None), None)
     if last is None:
@@ -300,13 +302,13 @@ def _abandon(path: Path) -> str:
 
 
 def _describe_write_error(error: Exception, path: Path) -> str | None:
-    """Return why files could not be written; `None` if the error is of another kind."""
+    """Return the reason why files could not be written, or `None` for other kinds of errors."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, (HfBatError, SafetensorError)):
         return text
-    # torch's writer of files says in several ways that it could not write, but not why.
+    # torch's file writer reports write errors in several ways, but not their reason.
     frames = traceback.extract_tb(error.__traceback__)
     if not any(frame.filename == torch.serialization.__file__ for frame in frames):
         return None

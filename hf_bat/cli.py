@@ -1,8 +1,8 @@
 """The command `hf-bat`.
 
-A subcommand is a module of `hf_bat.commands` with `HELP`, `EPILOG`, `add_arguments(parser)` and
+Each subcommand is a module of `hf_bat.commands` with `HELP`, `EPILOG`, `add_arguments(parser)` and
 `run(args) -> int`. Only the module of the chosen subcommand is imported, and it imports heavy libraries
-inside `run`, so that `hf-bat --help` is fast.
+inside `run`, which keeps `hf-bat --help` fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hf_bat.console import (
 from hf_bat.errors import HfBatError, describe_failure, find_wrong_option, suggest
 from hf_bat.version import __version__
 
-# Module of `hf_bat.commands` -> the line that `hf-bat --help` shows, in this order.
+# Module of `hf_bat.commands` -> its line in `hf-bat --help`, in this order.
 COMMANDS = {
     "demo": "train a small encoder with and without balanced training and compare",
     "lexicon": "build, convert, describe and upload tables of synonyms and antonyms",
@@ -55,11 +55,11 @@ _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports errors in one line, like all errors of hf-bat."""
+    """Parser that reports errors in one line, like all errors of hf-bat."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = sys.argv[1:] if args is None else list(args)
-        # Now, because otherwise a misspelled option is reported as the one that is missing.
+        # Checked first. Otherwise a misspelled required option would be reported as missing.
         if not self._subparsers:
             wrong = find_wrong_option(words, self._option_string_actions, abbreviate=False)
             if wrong is not None:
@@ -78,7 +78,7 @@ class _ListAction(argparse.Action):
     """Prints the methods, attacks and tasks and exits, like `--version`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        # Only `--list` needs these, and the attacks take a second to import.
+        # Only `--list` needs these imports, and importing the attacks takes a second.
         from hf_bat.attack.recipes import RECIPES, shorten_name
         from hf_bat.methods import METHODS
         from hf_bat.tasks import TASKS
@@ -98,7 +98,7 @@ class _ListAction(argparse.Action):
 
 
 class _CompletionAction(argparse.Action):
-    """Prints a script that completes commands and options in a shell, and exits."""
+    """Prints a shell completion script for commands and options, and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, *__: Any) -> None:
         import shtab
@@ -108,9 +108,9 @@ class _CompletionAction(argparse.Action):
 
 
 def build_parser(*chosen: str | None) -> argparse.ArgumentParser:
-    """Build the parser of the command line, with the options of the chosen subcommands only.
+    """Build the command-line parser with only the options of the chosen subcommands.
 
-    Its result has `run`, the function of the subcommand.
+    The parsed arguments have the function of the subcommand as `run`.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -118,7 +118,7 @@ def build_parser(*chosen: str | None) -> argparse.ArgumentParser:
         description="Balanced Adversarial Training for transformers.",
         epilog=_EPILOG,
         formatter_class=raw,
-        # An abbreviation would change its meaning when an option is added.
+        # An abbreviation could change its meaning when an option is added.
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hf-bat {__version__}")
@@ -129,12 +129,12 @@ def build_parser(*chosen: str | None) -> argparse.ArgumentParser:
         "--completion",
         action=_CompletionAction,
         choices=("bash", "zsh", "tcsh"),
-        help="print a script that completes commands and options in this shell",
+        help="print a completion script for commands and options in this shell",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         if name not in chosen:
-            # Its name is enough for the list of commands and for errors.
+            # The name is enough for the list of commands and for errors.
             subparsers.add_parser(name, help=summary)
             continue
         module = import_module(f"hf_bat.commands.{name}")
@@ -155,7 +155,7 @@ def build_parser(*chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _expand(chosen: str | None, arguments: list[str]) -> list[str]:
-    """Replace a configuration file among the arguments of the chosen command by its flags."""
+    """Replace a configuration file in the arguments of the chosen command with its flags."""
     module = sys.modules.get(f"hf_bat.commands.{chosen}")
     if chosen is None or not hasattr(module, "expand_arguments"):
         return arguments
@@ -164,12 +164,12 @@ def _expand(chosen: str | None, arguments: list[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line with `argv`, by default `sys.argv[1:]`, and return the exit status.
+    """Run the command line with `argv` (by default `sys.argv[1:]`), and return the exit status.
 
-    It is 0 for success, 2 for bad input (one line on stderr says which) and 130 if interrupted,
-    143 by SIGTERM.
+    The status is 0 for success, 2 for bad input (with a one-line message on stderr), 130 if
+    interrupted, and 143 if interrupted by SIGTERM.
     """
-    # Here, because nearly everything that a command prints holds words, labels or names of others.
+    # Applied to all output, because commands print texts, labels and names from other sources.
     with escape_output():
         return _run_command(argv)
 
@@ -178,14 +178,15 @@ def _run_command(argv: Sequence[str] | None) -> int:
     if argv is None:
         strip_log_escapes()
         if not sys.stderr.isatty():
-            # Hugging Face libraries read these when imported. Their bars are also only for terminals.
+            # Hugging Face libraries read these variables on import. Their bars should also only go to
+            # terminals.
             for library in ("HF_HUB", "HF_DATASETS"):
                 os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # The first word that is a command; `--completion` takes a value.
+    # Find the first word that is a command, because `--completion` takes a value.
     chosen = next((word for word in arguments if word in COMMANDS), None)
     if argv is None and "--quiet" in arguments:
-        # torch reads this when it is imported; its C++ code prints warnings that Python cannot catch.
+        # torch reads this on import. Its C++ code prints warnings that Python cannot catch.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     parser = build_parser(chosen)
     args = argparse.Namespace()
@@ -199,7 +200,7 @@ def _run_command(argv: Sequence[str] | None) -> int:
             status = int(args.run(args))
         sys.stdout.flush()  # raises BrokenPipeError here rather than when Python exits
         if argv is None:
-            # Only in a process of our own: a caller in Python may still use its process group.
+            # Only if we own the process, because a Python caller may still use its process group.
             leave()
         return status
     except KeyboardInterrupt as interruption:
@@ -208,11 +209,11 @@ def _run_command(argv: Sequence[str] | None) -> int:
         print(f"hf-bat: interrupted{told}", file=sys.stderr)
         return get_interrupt_status(interruption)
     except BrokenPipeError:
-        # The reader has ended (`| head`), so the output that Python flushes at its exit is discarded.
+        # The reader has ended (`| head`), so discard the output that Python flushes on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:
-        # Everything else is a bug and keeps its traceback.
+        # Other errors are bugs and keep their traceback.
         label = apply_style("error:", "bad", sys.stderr)
         print(f"hf-bat: {label} {describe_failure(error)}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The collator: perturbs raw text on the fly and tokenizes the result."""
+"""The collator, which perturbs raw text on the fly and tokenizes the result."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ from hf_bat.tasks import Task
 
 
 class PerturbationCollator:
-    """Makes training batches of anchors with fickle and obstinate versions from raw text.
+    """Collator that builds batches of anchors and their fickle and obstinate versions from raw text.
 
-    Its only state is the epoch; see `PerturbationSampler`, which draws the versions.
+    Its only state is the epoch. Versions are drawn by a `PerturbationSampler`.
 
     Args:
-        tokenizer: The model's tokenizer; it must have a padding token.
+        tokenizer: The model's tokenizer. It must have a padding token.
         columns: The one or two text columns.
-        fickle: Perturbation that draws the fickle versions. If `None`, there are none.
-        obstinate: The same for obstinate versions.
-        skipped_labels: Labels, as the model numbers them, whose rows get no obstinate version.
+        fickle: Perturbation that draws the fickle versions. If `None`, none are drawn.
+        obstinate: Perturbation that draws the obstinate versions. If `None`, none are drawn.
+        skipped_labels: Label ids of the model for which no obstinate versions are drawn.
         num_fickle: Number of fickle draws per row, F. Defaults to 1.
         num_obstinate: Number of obstinate draws per row, O. Defaults to 1.
-        perturb_anchor: Replace the anchor by its fickle version, as SAFER does. Defaults to `False`.
-        clean_epochs: Number of first epochs without perturbations. Defaults to 0.
-        max_length: Maximum input length in tokens. If `None`, the tokenizer's limit.
-        pad_to_multiple_of: Pad lengths to a multiple of this.
+        perturb_anchor: Whether to replace the anchor by its fickle version, as SAFER does. Defaults
+            to `False`.
+        clean_epochs: Number of initial epochs without perturbations. Defaults to 0.
+        max_length: Maximum input length in tokens. If `None`, the tokenizer's limit is used.
+        pad_to_multiple_of: Pad lengths to a multiple of this number.
         seed: Seed of the run. Defaults to 0.
-        validity: Test of which obstinate draws likely change the label; adds `obstinate_passes`.
+        validity: Test for obstinate draws that likely change the label. Adds `obstinate_passes` to
+            batches.
         label_names: Names of the labels in the rows, for `validity` and a label filter.
-        with_idx: Add the rows' `idx`. Defaults to `True`.
+        with_idx: Whether to add the `idx` of the rows. Defaults to `True`.
         canonicalizer: Preprocessing defense that rewrites every text before the tokenizer.
-        counterfactual: Rules that draw a labeled pair for each row; adds `counterfactual_labels`.
+        counterfactual: Rules that draw a labeled pair for each row. Adds `counterfactual_labels`.
 
     Raises:
-        HfBatError: The padding token is missing, a number of draws is below one, or the fickle
+        HfBatError: If the padding token is missing, a number of draws is below one, or the fickle
             perturbation for `perturb_anchor` is missing.
 
     Example:
@@ -104,7 +106,7 @@ class PerturbationCollator:
         self.validity = validity
         self.with_idx = with_idx
         self.canonicalizer = canonicalizer
-        # Shared memory, because persistent workers must see the number of the next epoch.
+        # Shared memory lets persistent workers see the number of the next epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     @classmethod
@@ -117,17 +119,17 @@ class PerturbationCollator:
         perturbations: tuple[Any, Any],
         **changed: Any,
     ) -> PerturbationCollator:
-        """Make the collator that draws what the method of `BalancedTrainingArguments` needs.
+        """Build the collator that draws the versions the method of the arguments needs.
 
-        `config` numbers the labels, `perturbations` are the fickle and the obstinate one, and `changed`
-        overrides options.
+        `config` defines the label ids, `perturbations` are the fickle and the obstinate perturbation,
+        and `changed` overrides options.
         """
         method = args.get_method()
-        # With a recipe, the trainer replaces the sampler by one of adversarial texts.
+        # With a recipe, the trainer replaces the sampler with one that returns adversarial texts.
         drawn = () if method.attack_recipe else method.draws
         by_kind = dict(zip(KINDS, perturbations, strict=True))
         skipped, names = read_labels(task, config)
-        # A judge reads the labels of every task.
+        # A judge can use the labels of any task.
         filtered = getattr(by_kind["obstinate"], "filtered", None)
         if filtered is None or not filtered.validity.asks_judge:
             names = get_inference_names(names)
@@ -140,10 +142,11 @@ class PerturbationCollator:
             "clean_epochs": args.clean_epochs or 0,
             "max_length": args.max_seq_length,
             "pad_to_multiple_of": args.pad_to_multiple_of,
-            # As `Trainer` does for the order of rows.
+            # `Trainer` does the same for the order of rows.
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "perturb_anchor": method.perturbs_anchor,
-            # Tells which obstinate versions pass the filter, which draws others too with "prefer".
+            # Marks the obstinate versions that pass the filter. With "prefer", others are drawn
+            # too.
             "validity": (
                 by_kind["obstinate"].validity if args.label_filter in ("only", "prefer") else None
             ),
@@ -152,11 +155,11 @@ class PerturbationCollator:
 
     @property
     def epoch(self) -> int:
-        """Current epoch, from 0, on which the draws depend."""
+        """Current epoch, counted from 0. The draws depend on it."""
         return int(self._epoch.item())
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from 0, in this process and in running workers."""
+        """Set the epoch, counted from 0, in this process and in running workers."""
         self._epoch.fill_(epoch)
 
     def follow(self, other: PerturbationCollator) -> None:
@@ -164,7 +167,7 @@ class PerturbationCollator:
         self._epoch = other._epoch
 
     def clean(self) -> PerturbationCollator:
-        """Return the same collator without perturbations, for evaluation and prediction."""
+        """Return a copy of the collator without perturbations, for evaluation and prediction."""
         return PerturbationCollator(
             self.tokenizer,
             self.sampler.columns,
@@ -178,19 +181,20 @@ class PerturbationCollator:
         """Collate B rows.
 
         Args:
-            rows: Dicts with the text columns and, if known, `label` and `idx` (needed to perturb a row).
+            rows: Dicts with the text columns and optionally `label` and `idx`. Perturbing a row requires
+                `idx`.
 
         Returns:
-            The tokenizer's outputs for the anchors, (B, T) each; `labels` and `idx`, (B,); and in a
-            perturbed epoch `fickle_input_ids` (B, F, T') and the tokenizer's other outputs in the same
-            shape, `fickle_mask` (B, F), true at valid draws, and the same for `obstinate_*` and, with
-            one draw each, `counterfactual_*`; with rules also `counterfactual_labels` and
-            `counterfactual_rules` (indices into `RULES`), (B, 1); with a `validity` also
-            `obstinate_passes` (B, O). A draw that is not valid consists of padding.
+            The tokenizer's outputs for the anchors (B, T), and `labels` and `idx` (B,). In a perturbed
+            epoch, also `fickle_input_ids` and the tokenizer's other outputs (B, F, T'), and
+            `fickle_mask` (B, F), which is true for valid draws. `obstinate_*` and `counterfactual_*`
+            have the same layout, with one draw per row for `counterfactual_*`. With rules, also
+            `counterfactual_labels` and `counterfactual_rules` (indices into `RULES`), (B, 1). With
+            `validity`, also `obstinate_passes` (B, O). Invalid draws consist of padding.
         """
         anchors = [self.sampler.texts(row) for row in rows]
         versions: dict[str, list[list[Texts | None]]] = {}
-        # Read once: the main process may set the next epoch while a worker collates.
+        # Read once, because the main process may set the next epoch while a worker collates.
         epoch = self.epoch
         if epoch >= self.clean_epochs:
             self.sampler.prepare(rows)
@@ -225,7 +229,7 @@ class PerturbationCollator:
         return batch
 
     def _label_counterfactuals(self, versions: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Replace the labeled pairs by their texts; return their labels and rules, (B, 1) each."""
+        """Replace the labeled pairs by their texts. Return their labels and rules, both (B, 1)."""
         rules, drawn = self.counterfactual, [row[0] for row in versions["counterfactual"]]
         assert rules is not None
         versions["counterfactual"] = [[pair and pair.texts] for pair in drawn]
@@ -248,7 +252,7 @@ class PerturbationCollator:
             max_length=self.max_length,
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
-        # Not by `return_tensors`, which takes as long as the tokenization itself.
+        # `return_tensors` is not used, because it takes as long as the tokenization itself.
         return {key: torch.tensor(value) for key, value in encoded.items()}
 
     def _tokenize_draws(
@@ -259,7 +263,7 @@ class PerturbationCollator:
     ) -> dict[str, torch.Tensor]:
         mask = torch.tensor([[version is not None for version in row] for row in rows_of_draws])
         valid = [version for row in rows_of_draws for version in row if version is not None]
-        # Without a valid version, one column of padding.
+        # Without valid versions, use one column of padding.
         encoded = self._tokenize(valid) if valid else {k: v[:0, :1] for k, v in anchors.items()}
         # The attention mask is padded with 0.
         pads = {
@@ -272,11 +276,12 @@ class PerturbationCollator:
             out[f"{kind}_{key}"] = torch.full(shape, pads.get(key, 0), dtype=value.dtype)
             out[f"{kind}_{key}"][mask] = value
         if kind == "counterfactual":
-            # Its label holds for the whole texts.
+            # The label is only valid for the full texts.
             limit = self.max_length or self.tokenizer.model_max_length
             mask[mask.clone()] = encoded["attention_mask"].sum(-1) < limit
             return out | {f"{kind}_mask": mask}
-        # An edit beyond the cut leaves the tokens unchanged: such a version is not valid.
+        # An edit after the truncation point does not change the tokens, so the version is not
+        # valid.
         mask[mask.clone()] = self._find_changed(encoded, anchors, owners=mask.nonzero()[:, 0])
         return out | {f"{kind}_mask": mask}
 
@@ -286,7 +291,7 @@ class PerturbationCollator:
         anchors: dict[str, torch.Tensor],
         owners: torch.Tensor,
     ) -> torch.Tensor:
-        """Return which versions have other tokens than the anchors that they belong to."""
+        """Return which versions have different tokens than their anchors."""
         lengths = (inputs["attention_mask"].sum(-1) for inputs in (versions, anchors))
         version_lengths, anchor_lengths = lengths
         # Inputs of equal length can be compared in the columns that both batches have.
@@ -297,7 +302,7 @@ class PerturbationCollator:
 
 
 def read_labels(task: Task, config: Any) -> tuple[frozenset[int], tuple[str, ...]]:
-    """Return the labels (the model's numbers) whose rows get no obstinate version, and all labels' names.
+    """Return the label ids for which no obstinate versions are drawn, and the names of all labels.
 
     The names are for the label filter.
     """

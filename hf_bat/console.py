@@ -1,7 +1,7 @@
 """Show progress bars, tables and colors on a terminal, and nothing with `--quiet`.
 
-Bars and colors are written only to terminals, never to a file or a pipe, and colors only if NO_COLOR is
-not set (https://no-color.org).
+Bars and colors are only written to terminals, not to files or pipes. Setting NO_COLOR also turns off
+colors (https://no-color.org).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NoReturn, TextIO, TypeVar, cast
 from hf_bat.text import escape_controls
 
 T = TypeVar("T")
-# Seconds between lines of progress in a file.
+# Seconds between progress lines in a file.
 LOG_SECONDS = 60.0
 # ANSI codes for red, green and yellow.
 _STYLES = {"bad": "31", "good": "32", "fair": "33"}
@@ -32,9 +32,9 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 def open_bar(
     total: int | None, title: str, unit: str, *, show: bool | None = None, **options: Any
 ) -> Any:
-    """Return a `tqdm` bar; `options` are `tqdm`'s.
+    """Return a `tqdm` bar with the given `tqdm` options.
 
-    `show=None` shows it on a terminal and in a notebook; into a file or a pipe it writes one line per minute.
+    With `show=None`, terminals and notebooks show the bar, and files and pipes get one line per minute.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notebooks without ipywidgets show plain bars
@@ -49,7 +49,7 @@ def open_bar(
 
 
 def _open_log(options: dict[str, Any]) -> Any:
-    """Return a bar that is a line of text, at most one in `LOG_SECONDS`."""
+    """Return a bar that writes lines of text, at most one per `LOG_SECONDS`."""
     from tqdm import tqdm
 
     class LogBar(tqdm):
@@ -78,7 +78,7 @@ def on_terminal(stream: Any) -> bool:
 
 
 def apply_style(text: str, style: str, stream: Any) -> str:
-    """Return a text in a style ("good", "fair" or "bad") if it has one and the stream shows colors."""
+    """Apply a style ("good", "fair" or "bad") to a text if the stream shows colors."""
     if style not in _STYLES or not has_colors(stream):
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
@@ -86,12 +86,12 @@ def apply_style(text: str, style: str, stream: Any) -> str:
 
 def has_colors(stream: Any) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False  # a dumb terminal shows escapes as text
+        return False  # a dumb terminal shows escape codes as text
     return on_terminal(stream)
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return rows of cells as lines of text in columns, of which the first `left` are left-aligned."""
+    """Format rows of cells as aligned lines of text. The first `left` columns are left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -103,9 +103,10 @@ def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 
 
 class _Escaped:
-    """Writes to a stream with control characters as escapes, other than those that hf_bat writes.
+    """Writes to a stream and escapes all control characters that hf_bat did not write itself.
 
-    It is no `io` stream, because those close themselves, and so the stream, when they are collected.
+    This is not an `io` stream, because those close the wrapped stream when they are
+    garbage-collected.
     """
 
     def __init__(self, stream: Any, kept: str):
@@ -124,15 +125,16 @@ class _Escaped:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        # `fileno`, `isatty`, `encoding` and the others are those of the stream.
+        # `fileno`, `isatty`, `encoding` and other attributes come from the stream.
         return getattr(self.stream, name)
 
 
 @contextmanager
 def escape_output() -> Iterator[None]:
-    """Print control characters of texts, labels and file names as escapes on stdout and stderr.
+    """Escape control characters in texts, labels and file names printed to stdout and stderr.
 
-    A terminal would obey them: they can clear the screen, hide a line or change the window's title.
+    A terminal would interpret them. They can clear the screen, hide a line or change the window
+    title.
     """
     colors = "|".join(rf"\x1b\[{code}m" for code in (0, *_STYLES.values()))
     out, error = (colors if has_colors(stream) else "(?!)" for stream in (sys.stdout, sys.stderr))
@@ -155,14 +157,14 @@ class _Discard(io.TextIOBase):
 def hide_output() -> Iterator[None]:
     """Hide everything that Python code writes to stdout or stderr, including log lines."""
     nowhere, consoles = _Discard(), [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
-    # Handlers made before `escape_output` keep the stream itself.
+    # Handlers created before `escape_output` hold the original stream.
     consoles += [console.stream for console in consoles if isinstance(console, _Escaped)]
-    # A handler keeps the stream that was stderr when its library was imported.
+    # A handler holds the stream that was stderr when its library was imported.
     handlers = [
         (handler, handler.stream)
         for logger in (logging.root, *logging.root.manager.loggerDict.values())
         for handler in getattr(logger, "handlers", ())  # placeholders have none
-        # `logging.lastResort`, which some libraries add, has no own stream: it looks up sys.stderr.
+        # `logging.lastResort`, which some libraries add, has no stream and looks up sys.stderr.
         if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") in consoles
     ]
     with redirect_stdout(nowhere), redirect_stderr(nowhere):
@@ -176,9 +178,10 @@ def hide_output() -> Iterator[None]:
 
 
 def strip_log_escapes() -> None:
-    """Remove styles from all further log lines of this process, and escape what texts do to a terminal.
+    """Remove styles and escape control characters in all further log lines of this process.
 
-    transformers reports missing weights in bold, even into a file. With colors on stderr styles stay.
+    transformers reports missing weights in bold, even in a file. Styles are kept if stderr shows
+    colors.
     """
     keeps_styles = has_colors(sys.stderr)
     make_record = logging.getLogRecordFactory()
@@ -196,7 +199,7 @@ def strip_log_escapes() -> None:
 
 
 def hide_library_bars() -> None:
-    """Turn off the bars of datasets, transformers and huggingface_hub, which do not check for a terminal."""
+    """Turn off the progress bars of datasets, transformers and huggingface_hub, which ignore the terminal."""
     from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
@@ -205,18 +208,19 @@ def hide_library_bars() -> None:
 
 
 def interrupt(number: int, frame: Any = None) -> NoReturn:
-    """Handle a signal as Python handles Ctrl-C; `get_interrupt_status` returns the exit status."""
+    """Handle a signal like Ctrl-C. `get_interrupt_status` returns the exit status."""
     raise KeyboardInterrupt(number)
 
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C, with `finally` blocks and one line, instead of at once.
+    """Handle SIGTERM like Ctrl-C, with `finally` blocks and a message, instead of exiting immediately.
 
-    A handler of the caller stays. So does the default in a distributed run: a process that waits for
-    others does not run Python code, and would not end until its launcher kills it.
+    A handler set by the caller is kept. In a distributed run, the default handler is kept as well. A
+    process that waits for others does not run Python code, so it would only end when its launcher
+    kills it.
     """
-    is_main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
+    is_main = threading.current_thread() is threading.main_thread()  # others can't set handlers
     is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not is_main or not is_alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
@@ -229,5 +233,5 @@ def interrupt_on_sigterm() -> Iterator[None]:
 
 
 def get_interrupt_status(error: KeyboardInterrupt) -> int:
-    """Return the exit status of an interrupted program, as shells report it: 130, or 143 for SIGTERM."""
+    """Return the exit status of an interrupted program as in a shell: 130, or 143 for SIGTERM."""
     return 128 + int(error.args[0] if error.args else signal.SIGINT)

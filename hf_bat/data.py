@@ -23,22 +23,23 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
-# Which rows a limit keeps; see `choose_rows`.
+# Ways to select rows if their number is limited; see `choose_rows`.
 ROW_CHOICES = ("even", "first")
 
 
 def prepare_dataset(
     rows: Any, task: Task, config: PretrainedConfig | None, name: str, keep_all: bool = False
 ) -> Dataset:
-    """Make rows ready for the collator: text columns, `label` as the model numbers it, `idx`.
+    """Prepare rows for the collator, with text columns, `idx`, and `label` as the model numbers it.
 
     Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is
-    logged under `name`. With `keep_all` (for prediction, which must answer each row) a missing text becomes
-    an empty one, and the label column is removed if any label is missing or labels have no names.
+    logged with `name`. With `keep_all` (for prediction, which needs all rows), missing texts become empty,
+    and the label column is removed if any label is missing or labels have no names.
     """
     from datasets import ClassLabel
 
-    # Trainer prepares the rows before each evaluation; the mark that is set below makes that cheap.
+    # The trainer prepares the rows before each evaluation. The mark that is set below makes this
+    # cheap.
     if _is_prepared(rows, task, config):
         return rows
     dataset = as_dataset(rows, task, name)
@@ -66,7 +67,7 @@ def prepare_dataset(
         raise HfBatError(
             f"the {name} has no column {task.label_column!r}; it has: {', '.join(dataset.column_names)}"
         )
-    # `label` may also be another column than the one that the task names.
+    # `label` may be a different column than the task's label column.
     old = {column, "label", "labels"} & set(dataset.column_names) - {*task.columns}
     dataset = dataset.remove_columns(sorted(old))
     dataset = _fill_texts(dataset, task, name)
@@ -81,7 +82,7 @@ def prepare_dataset(
 
 
 def as_dataset(rows: Any, task: Task, name: str = "rows") -> Dataset:
-    """Return rows in any form that `prepare_dataset` takes as a `datasets.Dataset`."""
+    """Convert rows in any format accepted by `prepare_dataset` to a `datasets.Dataset`."""
     from datasets import Dataset
 
     rows = open_rows(rows, task, name)
@@ -90,13 +91,13 @@ def as_dataset(rows: Any, task: Task, name: str = "rows") -> Dataset:
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise HfBatError(
             f"{type(rows).__name__} cannot be indexed; perturbations are drawn by row number, "
-            "so give a datasets.Dataset or a list of dicts"
+            "so pass a datasets.Dataset or a list of dicts"
         )
-    # Not `list(rows)`, because a torch dataset need not be iterable.
+    # `list(rows)` is not used, because a torch dataset may not be iterable.
     listed = [rows[i] for i in range(len(rows))]
     if not all(isinstance(row, Mapping) for row in listed):
         raise HfBatError("each row must be a dict of columns")
-    # NaN is the missing text of a data frame, and no column of texts may hold it.
+    # Data frames use NaN for missing texts, but a text column must not contain it.
     clean = [{key: None if is_null(v) else v for key, v in row.items()} for row in listed]
     try:
         return Dataset.from_list(clean)
@@ -105,7 +106,7 @@ def as_dataset(rows: Any, task: Task, name: str = "rows") -> Dataset:
 
 
 def _find_mixed_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return where a column first changes its type, in words."""
+    """Describe where a column first changes its type."""
     first: dict[str, tuple[int, Any]] = {}
     for number, row in enumerate(rows):
         for column, value in row.items():
@@ -121,9 +122,9 @@ def _find_mixed_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def open_rows(rows: Any, task: Task, name: str = "rows") -> Any:
-    """Return rows as a `datasets.Dataset` with Python values, or as dicts.
+    """Convert rows to a `datasets.Dataset` with Python values, or to dicts.
 
-    Rows may be a data frame of pandas or polars, a table of Arrow, or a dict of columns.
+    Rows may be a pandas or polars data frame, an Arrow table, or a dict of columns.
     """
     texts = {*task.columns, *task.renames}
     if isinstance(rows, Mapping):
@@ -140,7 +141,7 @@ def open_rows(rows: Any, task: Task, name: str = "rows") -> Any:
         if hasattr(rows, method):
             return getattr(rows, method)()
     if _get_format(rows) == "custom":
-        # The rows that a `set_transform` makes, unless it tokenizes them.
+        # Use the rows made by `set_transform`, unless it tokenizes them.
         made = [rows[i] for i in range(len(rows))]
         rows = made if made and texts & made[0].keys() else rows.with_format(None)
     return drop_format(rows)
@@ -159,10 +160,10 @@ def _split_columns(columns: Mapping[str, Any], name: str) -> list[dict[str, Any]
 
 
 def read_text(value: Any, column: str, where: str) -> str:
-    """Return the text in a cell, "" for a missing value.
+    """Return the text in a cell, or "" for a missing value.
 
     Raises:
-        HfBatError: If the value is of another type; the message names the row `where`.
+        HfBatError: If the value has another type. The message refers to the row as `where`.
 
     Example:
         >>> read_text("A dog.", "text", "row 0"), read_text(float("nan"), "text", "row 1")
@@ -191,13 +192,13 @@ def read_idx(value: Any, position: int) -> int | str:
 
 
 def choose_rows(count: int, limit: int | None, row_choice: str = "even") -> range | list[int]:
-    """Return which of `count` rows a limit keeps: spread evenly over all rows, or the first ones.
+    """Select at most `limit` of `count` rows, spread evenly over all rows or from the start.
 
-    Rows of a file are often sorted by class, so that its first rows have one class.
+    Files are often sorted by class, so the first rows may all have the same class.
 
     Args:
         count: Number of rows.
-        limit: How many of them to keep at most. If `None`, all.
+        limit: Maximum number of rows. If `None`, all rows are selected.
         row_choice: "even" or "first".
 
     Example:
@@ -217,9 +218,9 @@ def _describe_value(value: Any) -> str:
 
 
 def drop_format(rows: Any) -> Any:
-    """Return rows with Python values, without the tensors or frames that `set_format` asks for."""
-    # A label that is a tensor equals its number but is not found in a set of numbers. "custom" is the
-    # format of `set_transform`; see `open_rows`.
+    """Return rows with Python values instead of the tensors or frames set by `set_format`."""
+    # A label tensor equals its number but is not found in a set of numbers. "custom" is the format of
+    # `set_transform`; see `open_rows`.
     return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
 
 
@@ -229,19 +230,19 @@ def _get_format(rows: Any) -> str | None:
 
 
 def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
-    """Return the label column of rows that `open_rows` returns, and how the model numbers their labels.
+    """Return the label column of rows from `open_rows`, and the mapping to the model's labels.
 
     Raises:
-        HfBatError: If no row has a label column, or labels of data and model differ.
+        HfBatError: If no row has a label column, or the labels of data and model do not match.
     """
     column = find_label_column(rows, task, config)
     return column, reconcile_labels(task, config, get_declared_names(rows, column))
 
 
 def find_label_column(rows: Any, task: Task, config: PretrainedConfig | None) -> str:
-    """Return the label column: the task's, or `label` if `prepare_dataset` has replaced that one.
+    """Return the label column of the task, or `label` if `prepare_dataset` has replaced it.
 
-    "labels", as some data sets name it, counts as `label`.
+    "labels", which some data sets use, is treated like `label`.
     """
     column = task.label_column
     features = getattr(rows, "features", None) or {}
@@ -252,7 +253,7 @@ def find_label_column(rows: Any, task: Task, config: PretrainedConfig | None) ->
 
 
 def _match_model(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
-    """Return whether the column `label` numbers the labels as the model does."""
+    """Return whether the column `label` uses the label ids of the model."""
     names = get_declared_names(rows, "label")
     return names is not None and tuple(names) == reconcile_labels(task, config, names).model_names
 
@@ -260,8 +261,9 @@ def _match_model(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
 def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool:
     """Return whether `prepare_dataset` has checked these rows for this task and model."""
     mark = getattr(rows, "prepared_for", None)
-    # `datasets` copies the mark when it filters rows, which keeps them prepared, but also when it
-    # renames, removes or formats columns. That is why the features and the format are compared too.
+    # `datasets` copies the mark when it filters rows, which remain prepared, but also when it
+    # renames, removes or formats columns. For this reason, the features and the format are compared
+    # too.
     return (
         mark is not None
         and mark == (task.columns, task.label_column, rows.features)
@@ -273,11 +275,11 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
 def add_lengths(
     dataset: Dataset, task: Task, tokenizer: Any, limit: int | None, column: str
 ) -> Dataset:
-    """Add the rows' lengths in tokens to a dataset from `prepare_dataset`, which stays prepared."""
-    # Without them, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
+    """Add the lengths in tokens to a dataset from `prepare_dataset`, and keep it marked as prepared."""
+    # Otherwise, `Trainer` would take lengths from `input_ids`, which raw rows do not have.
     if column in task.columns:
         raise HfBatError(
-            f"the text column {column!r} has the name of the column for lengths; give another "
+            f"the text column {column!r} has the same name as the column for lengths; use another "
             "--length_column_name"
         )
     if column in dataset.column_names:
@@ -300,7 +302,7 @@ def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
 
 
 def _add_idx(dataset: Dataset, name: str) -> Dataset:
-    """Number the rows, whose draws depend on the number, or check the numbers that they have."""
+    """Number the rows, or check their existing numbers. The draws of a row depend on its number."""
     if "idx" not in dataset.column_names:
         return dataset.add_column("idx", list(range(len(dataset))))
     given = dataset["idx"][:]
@@ -324,7 +326,7 @@ def _add_idx(dataset: Dataset, name: str) -> Dataset:
 
 
 def _fill_texts(dataset: Dataset, task: Task, name: str) -> Dataset:
-    """Return the rows with "" for a missing text."""
+    """Return the rows with "" for missing texts."""
     for column in task.columns:
         texts = dataset[column][:]
         if not all(isinstance(text, str) for text in texts):
@@ -341,7 +343,7 @@ def _drop_unusable(
     unlabeled = {i for i, label in enumerate(labels) if label is None}
     empty = {
         i for column in task.columns for i, text in enumerate(dataset[column]) if not text.strip()
-    } - unlabeled  # a dropped row is counted once
+    } - unlabeled  # count a dropped row only once
     dropped = unlabeled | empty
     if dropped:
         logger.warning(

@@ -1,4 +1,4 @@
-"""Device-specific choices: double precision, and attention kernels."""
+"""Device-specific settings for double precision, bfloat16 and attention kernels."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 
 # Device types without float64.
 _WITHOUT_DOUBLE = ("mps",)
-# The features of the CPU, on Linux.
+# File with the CPU features on Linux.
 _CPU = Path("/proc/cpuinfo")
-# Global to the process, as torch's switch is: active uses, and the setting before them.
+# Active uses and the setting before them. These are global to the process, like torch's switch.
 _lock = Lock()
 _active = 0
 _setting_before = True
 
 
 def get_double_dtype(device: torch.device) -> torch.dtype:
-    """Return the most precise dtype of a device: float64, or float32 on Apple's GPUs."""
+    """Return the most precise dtype of a device: float64, or float32 on Apple GPUs."""
     return torch.float32 if device.type in _WITHOUT_DOUBLE else torch.float64
 
 
 def cast_to_double(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in the most precise dtype of its device; see `get_double_dtype`."""
+    """Cast a tensor to the most precise dtype of its device; see `get_double_dtype`."""
     return tensor.to(get_double_dtype(tensor.device))
 
 
@@ -38,7 +38,7 @@ def has_fast_bf16(device_type: str | None = None) -> bool:
     """Return whether a device computes in bfloat16 natively.
 
     Args:
-        device_type: "cuda", "cpu", ... If `None`, the GPU if there is one, or else the CPU.
+        device_type: "cuda", "cpu", ... If `None`, the GPU if available, or the CPU.
     """
     if device_type == "cuda" or (device_type is None and torch.cuda.is_available()):
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -52,13 +52,12 @@ def has_fast_bf16(device_type: str | None = None) -> bool:
 
 
 def warn_about_bf16(device_type: str, option: str) -> None:
-    """Warn if bfloat16 was asked for by an option on a CPU that emulates it."""
-    # A system without this file does not say what its CPU can do.
+    """Warn if an option requests bfloat16 on a CPU that emulates it."""
+    # Without this file, the CPU features are unknown.
     if device_type == "cpu" and _CPU.exists() and not has_fast_bf16("cpu"):
         # Measured with MiniLM-L6 on a CPU with AVX2 only: 22 s against 1.5 s for a step of 32 pairs.
         logger.warning(
-            "%s: this CPU emulates bfloat16, which is more than ten times slower than float32; leave %s "
-            "out",
+            "%s: this CPU emulates bfloat16, which is more than ten times slower than float32; omit %s",
             option,
             option,
         )
@@ -66,11 +65,12 @@ def warn_about_bf16(device_type: str, option: str) -> None:
 
 @contextmanager
 def disable_cudnn_attention() -> Iterator[None]:
-    """Keep torch's attention from using cuDNN; the other kernels give equal results up to rounding.
+    """Keep torch's attention from using cuDNN. Other kernels give the same results up to rounding.
 
-    On GPUs such as the H100, torch gives half-precision attention to cuDNN, which builds a plan for each
-    new (rows, length): a tenth of a second or more. Training steps with versions and batches of attacks
-    hardly ever repeat a shape. If the user has allowed cuDNN's kernel only, it stays enabled.
+    On GPUs such as the H100, torch uses cuDNN for half-precision attention. cuDNN builds a plan for each
+    new shape (rows, length), which takes a tenth of a second or more, and training steps with versions
+    and batches of attacks rarely repeat a shape. If the user has only enabled cuDNN's kernel, it remains
+    enabled.
 
     Source:
         The measurements are in docs/benchmarks/training.md; another package measured the same on a B200
@@ -88,6 +88,6 @@ def disable_cudnn_attention() -> Iterator[None]:
     finally:
         with _lock:
             _active -= 1
-            # Uses in several threads may overlap: only the last one to end restores the setting.
+            # Uses in several threads may overlap. The last one to end restores the setting.
             if not _active:
                 cuda.enable_cudnn_sdp(_setting_before)

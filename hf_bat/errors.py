@@ -1,4 +1,4 @@
-"""`HfBatError`, the exception for input that the user can correct, and one-line reasons of other errors."""
+"""`HfBatError`, the exception for invalid user input, and one-line descriptions of other errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class HfBatError(ValueError):
-    """Invalid input. The message is one line: what is wrong, the value, and what to do.
+    """Invalid input. The one-line message states the problem, the value and the solution.
 
     The command line prints it and exits with status 2. Any other exception is a bug.
 
@@ -24,7 +24,7 @@ class HfBatError(ValueError):
 
 
 def suggest(value: object, known: Collection[str]) -> str:
-    """Return a hint at the known name that is nearest to a value, or "".
+    """Return a hint with the known name closest to a value, or "".
 
     Example:
         >>> suggest("atack", ["attack", "certify"]), suggest("x", ["attack"])
@@ -35,12 +35,12 @@ def suggest(value: object, known: Collection[str]) -> str:
 
 
 def find_wrong_option(words: Sequence[str], known: Collection[str], abbreviate: bool) -> str | None:
-    """Return what is wrong with the first word of a command line that is an unknown option or is empty.
+    """Describe the first word of a command line that is an unknown option or empty.
 
     Args:
-        words: Words of the command line, without the command.
+        words: Words of the command line without the command.
         known: All options.
-        abbreviate: Whether an option may be shortened.
+        abbreviate: Whether options may be abbreviated.
 
     Example:
         >>> find_wrong_option(["--modle", "m"], ["--model", "--data"], False)
@@ -53,14 +53,14 @@ def find_wrong_option(words: Sequence[str], known: Collection[str], abbreviate: 
         name, sign, value = word.partition("=")
         if word == "--":
             return None
-        # A word with spaces is a value, such as the options of a sweep's runs.
+        # A word with spaces is a value, such as the options for the runs of a sweep.
         is_option = word.startswith("--") and " " not in word
         is_known = name in known or (abbreviate and any(o.startswith(name) for o in known))
         if is_option and not is_known:
             return f"unknown option {name}{suggest(name, known)}"
         option = name if is_option else option
-        # From a shell's variable that is not set. An empty path would be the working folder, or no output.
-        # The texts of an input may be empty.
+        # Usually an unset shell variable. An empty path would mean the working folder or no output. The
+        # texts of an input may be empty.
         if option != "--text" and (not word or (is_option and sign and not value)):
             if option is None:
                 return "an argument is empty; give it a value, or leave it out"
@@ -69,24 +69,25 @@ def find_wrong_option(words: Sequence[str], known: Collection[str], abbreviate: 
 
 
 def check_choice(name: str, value: object, known: Collection[str]) -> None:
-    """Raise an error if the value of an option is not one of those known."""
+    """Raise an error if the value of an option is unknown."""
     if value not in known:
         hint = suggest(value, known)
         raise HfBatError(f"unknown {name} {value!r}{hint}; known: {', '.join(known)}")
 
 
 def check_integer(name: str, value: Any) -> int:
-    """Return the value of an option as Python's own integer; raise an error if it is of another type."""
-    # NumPy's integers are integers too, but cannot be written as JSON.
+    """Return the value of an option as a Python integer. Raise an error if it is not an integer."""
+    # NumPy integers are also accepted, but cannot be written as JSON.
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise HfBatError(f"{name} must be an integer; got {value!r}")
     return int(value)
 
 
 def describe_value(value: object) -> str:
-    """Return a short `repr` of a value that somebody else chose.
+    """Return a short `repr` of an untrusted value.
 
-    Lists that share their parts can have a `repr` of any length, and large integers have none.
+    The `repr` of lists that share elements can be arbitrarily long, and the `repr` of a large
+    integer can fail.
 
     Example:
         >>> describe_value(["word"] * 100)
@@ -105,7 +106,7 @@ _REPR.maxstring = _REPR.maxother = 80
 
 
 def import_extra(name: str, extra: str) -> Any:
-    """Import a module of a package that only an extra of hf_bat installs."""
+    """Import a module from a package that is only installed with an extra of hf_bat."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -116,19 +117,19 @@ def import_extra(name: str, extra: str) -> Any:
 
 
 def describe_cause(error: BaseException) -> str:
-    """Return the first cause of a failed request in one line, without the query of its URL."""
+    """Return the root cause of a failed request in one line, without URL queries."""
     server_message = None
     while error.__cause__ is not None:
         server_message = server_message or getattr(error, "server_message", None)
         error = error.__cause__
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # A signature in the query is a secret as long as it is valid.
+    # A signature in the query is secret while it is valid.
     line = re.sub(r"\?[^\s']*", "", line).rstrip(".")
     return f"{line} ({' '.join(server_message.split())})" if server_message else line
 
 
 def describe_failure(error: Exception) -> str:
-    """Return an error that the user can fix in one line, with the file's name if the system gave it."""
+    """Return a one-line message for an error that the user can fix, with the file name if known."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

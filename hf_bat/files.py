@@ -1,6 +1,6 @@
-"""Read files within bounds, write them completely or not at all, and name files and models in messages.
+"""Read files with size limits, write them atomically, and name files and models in messages.
 
-Every JSON file of hf_bat is read by `parse_json` and `read_json`, and written by `dump_json`.
+All JSON files of hf_bat are read with `parse_json` and `read_json`, and written with `dump_json`.
 """
 
 from __future__ import annotations
@@ -23,35 +23,38 @@ from typing import IO, Any, cast
 
 from hf_bat.errors import HfBatError, describe_cause
 
-# Ends of the names of a model's and its tokenizer's files, except those that begin with "tokenizer".
+# Suffixes of model and tokenizer files, except for files whose names begin with "tokenizer".
 _MODEL_FILES = (
     "config.json", "vocab.json", "map.json", "added_tokens.json", ".index.json", ".safetensors",
     ".bin", ".pt", ".pth", ".model", "vocab.txt", "merges.txt",
 )  # fmt: skip
-# Bytes that a file's name may have on the usual file systems.
+# Maximum length of a file name in bytes on common file systems.
 _MAX_NAME = 255
 
-# A small gzip file can expand to any size. Rows that repeat each other shrink to a fiftieth at most.
+# A small gzip file can expand to any size. Repetitive rows compress to a fiftieth of their size at
+# most.
 MAX_EXPANSION = 100
-_FREE_BYTES = 64 << 20  # the content of a gzip file that is never refused
+_FREE_BYTES = 64 << 20  # unpacked size that is always accepted
 MAX_DOCUMENT_BYTES = 1 << 30
-# Lists and objects inside each other. Our files have less than 10, and Python can parse about 1,000,
-# which is more than it can write again.
+# Maximum nesting of lists and objects. Our files have fewer than 10 levels. Python can parse about
+# 1,000, which is more than it can write.
 MAX_DEPTH = 100
-# A float has at most 309 digits before its point.
+# A float has at most 309 digits before the decimal point.
 _MAX_DIGITS = 300
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
-    """Read a file, and unpack it if it is gzipped.
+    """Read a file and unpack it if it is gzipped.
 
     Args:
         path: The file.
-        limit: Largest size of the content in bytes. Defaults to no limit for a file that is not gzipped.
+        limit: Maximum size of the content in bytes. By default, files that are not gzipped have no
+            limit.
 
     Raises:
-        HfBatError: With the reason only, because callers know what the file is: it cannot be read, is a
-            damaged gzip file, expands to more than `MAX_EXPANSION` times its size, or is too large.
+        HfBatError: If the file cannot be read, is a damaged gzip file, expands to more than
+            `MAX_EXPANSION` times its size, or is too large. The message only states the reason, because
+            callers know the file.
     """
     try:
         with open(path, "rb") as file:
@@ -64,7 +67,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
                 most = unpacked if limit is None else min(limit, unpacked)
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if is_packed else file)
             data = bytearray()
-            # In blocks, because reading up to a limit reserves all of it.
+            # Read in blocks, because reading up to a limit reserves memory for the limit.
             while (most is None or len(data) <= most) and (block := stream.read(1 << 20)):
                 data += block
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL in the path
@@ -77,7 +80,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
 
 
 def check_gzip(path: str | os.PathLike[str]) -> None:
-    """Check that a gzip file is whole and expands to no more than `read_bytes` allows, without keeping it.
+    """Check that a gzip file is complete and not larger than `read_bytes` allows.
 
     Raises:
         HfBatError: With the reason only.
@@ -97,14 +100,14 @@ def check_gzip(path: str | os.PathLike[str]) -> None:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Parse JSON that somebody else may have written.
+    """Parse JSON from an untrusted source.
 
     Args:
-        content: The text, or its bytes in UTF-8.
+        content: The text, or its UTF-8 bytes.
 
     Raises:
-        HfBatError: With the reason only: it is not UTF-8 or not JSON, is nested deeper than `MAX_DEPTH`, or
-            holds a number that is too large for any use.
+        HfBatError: If the content is not UTF-8 or not JSON, is nested deeper than `MAX_DEPTH`, or contains
+            a number that is too large. The message only states the reason.
 
     Example:
         >>> parse_json(b'{"a": [1]}')
@@ -114,7 +117,7 @@ def parse_json(content: str | bytes) -> Any:
         hf_bat.errors.HfBatError: nested too deep: more than 100 lists or objects inside each other
     """
     try:
-        # Some editors begin a UTF-8 file with a byte-order mark.
+        # Some editors start UTF-8 files with a byte-order mark.
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         parsed = _DECODER.decode(text)
     except UnicodeDecodeError as error:
@@ -149,16 +152,16 @@ def _parse_short_int(digits: str) -> int:
     return int(digits)
 
 
-# Made once, because a decoder for each line of a file would cost more than the line.
+# Created once, because creating a decoder per line would take longer than decoding.
 _DECODER = json.JSONDecoder(parse_int=_parse_short_int)
 _TOO_DEEP = f"nested too deep: more than {MAX_DEPTH} lists or objects inside each other"
 
 
 def read_json(path: str | os.PathLike[str], title: str = "") -> Any:
-    """Read a JSON file, gzipped or not, of at most `MAX_DOCUMENT_BYTES`; messages call it `title`.
+    """Read a JSON file, which may be gzipped, of at most `MAX_DOCUMENT_BYTES`. Messages call it `title`.
 
     Raises:
-        HfBatError: It cannot be read, or `parse_json` refuses its content.
+        HfBatError: If the file cannot be read, or its content is not valid for `parse_json`.
     """
     try:
         return parse_json(read_bytes(path, MAX_DOCUMENT_BYTES))
@@ -167,7 +170,7 @@ def read_json(path: str | os.PathLike[str], title: str = "") -> Any:
 
 
 def read_json_object(path: str | os.PathLike[str], title: str = "") -> dict[str, Any]:
-    """Read a JSON file that holds an object; see `read_json`."""
+    """Read a JSON file that contains an object; see `read_json`."""
     content = read_json(path, title)
     if not isinstance(content, dict):
         raise HfBatError(f"{title} {path}: not a JSON object".lstrip())
@@ -175,13 +178,14 @@ def read_json_object(path: str | os.PathLike[str], title: str = "") -> dict[str,
 
 
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read the objects of a file of JSON lines, such as the rows of an attack, gzipped or not.
+    """Read the objects of a JSON Lines file, such as the rows of an attack. The file may be gzipped.
 
     Raises:
-        HfBatError: It cannot be read, or `parse_json` refuses a line, or a line holds no object.
+        HfBatError: If the file cannot be read, or a line is not valid for `parse_json` or not an
+            object.
     """
     try:
-        # Not splitlines, which splits at other characters that texts may hold.
+        # `splitlines` would also split at other characters that texts may contain.
         lines = read_bytes(path).split(b"\n")
     except HfBatError as error:
         raise HfBatError(f"rows file {path}: {error}") from error
@@ -245,15 +249,15 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str], title: str | None = None) -> None:
-    """Check that `write_atomically` can write a file, before the work that it will hold.
+    """Check that `write_atomically` can write a file, before the work that produces its content.
 
-    A few bytes are written beside it, because permissions do not tell: the file system may be read only, or
-    full.
+    This writes a few bytes next to the file, because permissions are not enough: the file system may be
+    read-only or full.
     """
     path = Path(path)
     with explain_write(path, title):
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            # The target of a link is written in place. A pipe would wait for its reader.
+            # Link targets are written in place. Opening a pipe would wait for its reader.
             target = path.resolve()
             if target.is_file():
                 with open(target, "ab"):
@@ -282,7 +286,7 @@ def explain_write(path: str | os.PathLike[str], title: str | None = None) -> Ite
 
 
 def name_beside(path: str | os.PathLike[str], suffix: str) -> Path:
-    """Return the path of a file beside another one: its name with a suffix, shortened if it is too long.
+    """Return the path of a file with an added suffix. The name is shortened if it is too long.
 
     Example:
         >>> name_beside("rows.jsonl", ".lock").as_posix()
@@ -293,7 +297,7 @@ def name_beside(path: str | os.PathLike[str], suffix: str) -> Path:
     path, limit = Path(path), _MAX_NAME - len(suffix)
     name = path.name.encode("utf-8", "surrogateescape")
     if len(name) > limit:
-        # Two long names that begin alike must not share a file.
+        # Two long names with the same beginning must not share a file.
         digest = hashlib.sha256(name).hexdigest()[:16].encode()
         name = name[: limit - len(digest)] + digest
     return path.with_name(name.decode("utf-8", "ignore") + suffix)
@@ -302,18 +306,18 @@ def name_beside(path: str | os.PathLike[str], suffix: str) -> Path:
 def write_atomically(
     path: str | os.PathLike[str], content: str | bytes, title: str | None = None
 ) -> Path:
-    """Write text (as UTF-8) or bytes completely or not at all; messages call the file `title`."""
+    """Write text (as UTF-8) or bytes completely or not at all. Messages call the file `title`."""
     path = Path(path)
     temporary: Path | None = None
     try:
         with explain_write(path, title):
             data = content.encode("utf-8") if isinstance(content, str) else content
-            # Renaming would replace /dev/stdout, a pipe or a link by a file.
+            # Renaming would replace /dev/stdout, a pipe or a link with a file.
             if path.is_symlink() or (path.exists() and not path.is_file()):
                 path.write_bytes(data)
                 return path
-            # In the same folder, because renaming is atomic only within a file system; with the process
-            # id, because another process may write the same file.
+            # The file is in the same folder, because renaming is only atomic within a file system. Its
+            # name has the process id, because another process may write the same file.
             temporary = name_beside(path.with_name(f".{path.name}"), f".{os.getpid()}.tmp")
             temporary.write_bytes(data)
             os.replace(temporary, path)
@@ -339,7 +343,7 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 
 def identify_file(path: str | os.PathLike[str]) -> object:
-    """Return a hashable value that is equal for two paths of the same file, also through links."""
+    """Return a hashable value that is equal for all paths of the same file, including links."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # the file is missing
@@ -353,20 +357,20 @@ def is_model_file(name: str) -> bool:
 
 
 def get_hub_name(source: str | None) -> str | None:
-    """Return a model's name on the Hub, or `None` if it is a folder of this machine."""
+    """Return the Hub name of a model, or `None` if it is a local folder."""
     if not source or os.path.isdir(source) or os.path.isabs(source):
         return None
     return source if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) else None
 
 
 def shorten_source(source: str) -> str:
-    """Return a name on the Hub as it is, and only the last part of a path."""
-    # Others read this: a path may contain the name of a user or of a client.
+    """Return a Hub name unchanged, or only the last part of a local path."""
+    # The result may be published, and a path may contain the name of a user or a client.
     return get_hub_name(source) or re.split(r"[\\/]", source.rstrip("\\/"))[-1]
 
 
 def get_model_title(source: str) -> str:
-    """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, else `shorten_source`."""
+    """Return the name of a model in tables: `MiniLM-L6` for the packaged encoder, or `shorten_source`."""
     return "MiniLM-L6" if "minilm_l6" in source.lower() else shorten_source(source)
 
 
@@ -380,22 +384,22 @@ def push_dataset(
     revision: str | None = None,
     commit_message: str | None = None,
 ) -> str:
-    """Write files to a data set of the Hub, which is created if it does not exist.
+    """Upload files to a data set on the Hub, which is created if it does not exist.
 
     Args:
-        write: Writes the files; takes the full name of the data set and an empty folder.
+        write: Function of the full name of the data set and an empty folder that writes the files.
         repo_id: `OWNER/NAME`.
-        title: What is pushed, for messages.
-        private: Whether a new data set is private. If `None`, the default of the owner.
-        token: Access token. If `None`, the one from `hf auth login`.
-        revision: Branch to write to. If `None`, the main branch.
-        commit_message: Message of the commit.
+        title: Name of the uploaded content in messages.
+        private: Whether a new data set is private. If `None`, the owner's default is used.
+        token: Access token. If `None`, the token from `hf auth login` is used.
+        revision: Branch to write to. If `None`, the main branch is used.
+        commit_message: Commit message.
 
     Returns:
-        The address of exactly this version: `hf://datasets/OWNER/NAME@COMMIT`.
+        The address of the uploaded version: `hf://datasets/OWNER/NAME@COMMIT`.
 
     Raises:
-        HfBatError: If the upload failed.
+        HfBatError: If the upload fails.
     """
     from huggingface_hub import HfApi
 
@@ -411,7 +415,7 @@ def push_dataset(
                 revision=revision,
                 commit_message=commit_message,
             )
-    except Exception as error:  # of the HTTP library, which the Hub library chooses
+    except Exception as error:  # the type depends on the HTTP library
         raise HfBatError(
             f"cannot push the {title} to {repo_id}: {describe_cause(error)}; check the name and `hf auth "
             "whoami`, and push again: uploaded files are not uploaded twice"
@@ -420,7 +424,7 @@ def push_dataset(
 
 
 def load_object(name: str) -> Any:
-    """Import what a user names as MODULE:NAME; the module may be a file, and is looked for here first.
+    """Import an object given as MODULE:NAME. The module may be a file. The working folder is searched first.
 
     Example:
         >>> load_object("json:dumps").__name__
@@ -433,7 +437,7 @@ def load_object(name: str) -> Any:
     if not module_name or not attribute:
         raise HfBatError(f"{name!r} is not MODULE:NAME, such as my_model:predict")
     path = Path(module_name)
-    # As `python -m` does. An installed command looks only into installed packages.
+    # `python -m` does this too. Installed commands only search installed packages.
     folder = str(path.absolute().parent if path.suffix == ".py" else Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

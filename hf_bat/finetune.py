@@ -1,6 +1,6 @@
-"""One training run: from arguments to rows, a model and a trainer, and from these to result files.
+"""Run one training: load rows and a model from arguments, train, and write result files.
 
-`hf-bat train`, `examples/run_glue_bat.py`, the runs of a sweep and the demo all train through this module.
+`hf-bat train`, `examples/run_glue_bat.py`, sweeps and the demo all use this module for training.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ from hf_bat.training_args import BalancedTrainingArguments
 
 logger = logging.getLogger(__name__)
 
-_MAX_VALUES = 10_000  # of a configuration file, which has a few hundred at most
+_MAX_VALUES = 10_000  # in a configuration file, which normally has a few hundred at most
 _LIMITS = {
     "train": "max_train_samples",
     "validation": "max_eval_samples",
     "test": "max_predict_samples",
 }
-# Flags that nothing reads without another flag, with advice for the user.
+# Flags that have no effect without another flag, with advice for the user.
 _NEEDS = (
     ("resume_from_checkpoint", "do_train", "; evaluate a checkpoint as --model_name_or_path"),
     ("baseline", "do_eval", ""),
@@ -72,15 +72,15 @@ _NEEDS = (
 class FinetuneArguments(RunArguments):
     """Arguments of a run from the command line that are not hyperparameters."""
 
-    test_file: str | None = describe("Rows to predict.")
+    test_file: str | None = describe("File with rows to predict.")
     test_split_name: str | None = describe("Split to predict. Defaults to the task's.")
     token: str | None = describe(
-        "Token of the Hub for what is not public. Defaults to the one that is logged in."
+        "Hub token for private models and data. Defaults to the logged-in user's."
     )
-    max_predict_samples: int | None = describe("Predict N rows only.")
+    max_predict_samples: int | None = describe("Predict only N rows.")
     baseline: str | None = describe("Folder or eval_results.json of another run to compare with.")
-    f1_label: str | None = describe("Evaluate F1 of this label, as eval_f1.")
-    quiet: bool = describe("Print errors only.", False)
+    f1_label: str | None = describe("Report F1 of this label as eval_f1.")
+    quiet: bool = describe("Only print errors.", False)
 
 
 # ---- the parts of a run --------------------------------------------------------------------------
@@ -89,18 +89,19 @@ class FinetuneArguments(RunArguments):
 def load_rows(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, roles: Sequence[str]
 ) -> dict[str, Any]:
-    """Return role -> rows for some of the roles "train", "validation" and "test".
+    """Load the rows for roles among "train", "validation" and "test".
 
-    Rows come from the run's files, or from the Hub, and are cut to their maximum numbers. MNLI's
-    mismatched sets are loaded with the last two, under roles that end in `_mm`.
+    Rows come from the run's files or from the Hub, and their number is limited as requested. MNLI's
+    mismatched sets are loaded together with the last two roles, with `_mm` added to the role.
+    Returns a dict of role -> rows.
     """
     given, rows = vars(run), {}
-    # The main process fills the cache for the others.
+    # The main process fills the cache for the other processes.
     with args.main_process_first(desc="loading the data"):
         for role in roles:
             files = {role: given.get(f"{role}_file")}
             mismatched = f"{role}_mm"
-            # A user's own rows have a mismatched set only if the user also gives that.
+            # Custom rows only have a mismatched set if the user passes one.
             if mismatched in task.splits and (given.get(f"{mismatched}_file") or not files[role]):
                 files[mismatched] = given.get(f"{mismatched}_file")
             limit = given.get(_LIMITS[role])
@@ -122,7 +123,7 @@ def load_rows(
 def _describe_choice(
     chosen: Any, rows: Any, task: Task, name: str, args: BalancedTrainingArguments
 ) -> str:
-    """Return how many rows of each class a limit keeps; the rows of a file may be sorted by class."""
+    """Describe how many rows of each class a limit selects, because a file may be sorted by class."""
     how = "the first ones" if args.row_choice == "first" else "spread evenly over all"
     line = f"{name}: {len(chosen)} of {len(rows)} rows are used, {how}"
     if task.label_column not in chosen.column_names:
@@ -139,10 +140,10 @@ def _describe_choice(
 def make_trainer(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, rows: Mapping[str, Any]
 ) -> BalancedTrainer:
-    """Load model and tokenizer and create the trainer of a run with the rows of `load_rows`.
+    """Load the model and tokenizer, and create the trainer of a run with rows from `load_rows`.
 
-    If the task has no label names, they come from the training rows, from a trained head, or from the
-    rows to evaluate, in this order.
+    If the task has no label names, they are taken from the training rows, a trained head, or the
+    evaluation rows, in this order.
     """
     _check_files(run, args)
     splitter = load_object(run.splitter) if run.splitter else None
@@ -163,7 +164,7 @@ def make_trainer(
                 "--ignore_mismatched_sizes for a new head"
             )
         config.num_labels = labels
-    # The weights of a new head are drawn before the Trainer sets its seed.
+    # A new head is initialized before the Trainer sets its seed.
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
     tokenizer = load("AutoTokenizer", run.tokenizer_name or name, "tokenizer", **options)
     load_model = load if "train" in rows else load_trained
@@ -172,7 +173,8 @@ def make_trainer(
         name,
         "model",
         config=config,
-        # In half precision most steps of training are rounded away; `bf16` and `fp16` are autocast.
+        # In half precision most training steps are rounded to zero. `bf16` and `fp16` use autocast
+        # instead.
         dtype=torch.float32,
         ignore_mismatched_sizes=run.ignore_mismatched_sizes,
         **options,
@@ -192,7 +194,7 @@ def make_trainer(
 
 
 def _check_files(run: RunArguments, args: BalancedTrainingArguments) -> None:
-    """Check that the files exist which are read after the model, whose load takes minutes."""
+    """Check that files exist before the model is loaded, which can take minutes."""
     for option, value in (
         ("contrast_file", args.contrast_file),
         ("synonyms", run.synonyms),
@@ -204,8 +206,8 @@ def _check_files(run: RunArguments, args: BalancedTrainingArguments) -> None:
 
 
 def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
-    """Return the task with label names: its own, else of the training rows, the model or the rows."""
-    # Rows that are only scored may lack a class, or hold placeholders.
+    """Return the task with label names from the task, the training rows, the model or the rows."""
+    # Rows that are only scored may lack a class or contain placeholders.
     if "train" not in rows and has_head(config):
         return with_label_names(task, list_label_names(config))
     first = next(iter(rows.values()))
@@ -217,14 +219,15 @@ def _name_labels(task: Task, rows: Mapping[str, Any], config: Any) -> Task:
 def evaluate_sets(
     trainer: BalancedTrainer, rows: Mapping[str, Any], known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the metrics of the validation set, `eval_*`, and of the mismatched one, `eval_*_mm`.
+    """Evaluate the validation set (`eval_*`) and the mismatched one (`eval_*_mm`), and return the metrics.
 
-    A rate over nothing has no key. `known` are the validation set's metrics if they were just measured.
+    Rates over zero rows are left out. `known` are the metrics of the validation set if they were just
+    measured.
     """
     combined: dict[str, Any] = {}
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
-            # With a prefix for each set, the model card has a section for each.
+            # With a different prefix for each set, the model card has a section for each.
             prefix = f"eval{suffix}"
             metrics = None if suffix else known
             if metrics is None:
@@ -238,14 +241,14 @@ def evaluate_sets(
 
 
 def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> BalancedTrainer:
-    """Make the parts of a run that `do_train`, `do_eval` and `do_predict` choose.
+    """Run the parts selected by `do_train`, `do_eval` and `do_predict`.
 
-    The results are in `output_dir`: the model, `train_results.json`, `eval_results.json`,
+    The results are saved in `output_dir`: the model, `train_results.json`, `eval_results.json`,
     `all_results.json`, `trainer_state.json`, the perturbation tables with their hashes,
     `predict_results_<task>.txt` and a model card.
     """
     if not (args.do_train or args.do_eval or args.do_predict):
-        raise HfBatError("nothing to do: give --do_train, --do_eval or --do_predict")
+        raise HfBatError("nothing to do: use --do_train, --do_eval or --do_predict")
     _check_used(arguments, args)
     task = build_task(vars(arguments))
     baseline = read_results(arguments.baseline) if arguments.baseline else None
@@ -259,7 +262,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
         trainer.compute_metrics = build_compute_metrics(trainer.task, config, arguments.f1_label)
     if args.do_train:
         method, shares = get_method(args.method), {}
-        # An attack finds the versions only when an epoch starts.
+        # With an attack, versions are only found when an epoch starts.
         if method.draws and not method.attack_recipe and trainer.is_world_process_zero():
             preview = trainer.preview(3)
             print(preview, flush=True)
@@ -276,7 +279,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
 
 
 class _ProgressLines(TrainerCallback):
-    """Says in one line what will be trained, and writes one line per minute into files that have no bar."""
+    """Prints a one-line summary of the training, and one line per minute without a progress bar."""
 
     def __init__(self, trainer: BalancedTrainer, shares: Mapping[str, float]):
         self.trainer, self.shares = trainer, shares
@@ -321,7 +324,7 @@ def _check_used(arguments: FinetuneArguments, args: BalancedTrainingArguments) -
 
 
 def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
-    """Check that the output folder is writable and return the checkpoint to resume from, if any."""
+    """Check that the output folder is writable. Return the checkpoint to resume from, if any."""
     folder = make_folder(str(args.output_dir))
     asked: Any = args.resume_from_checkpoint
     if asked in ("last", "true", "True", True):
@@ -337,9 +340,10 @@ def _prepare_output_dir(args: BalancedTrainingArguments) -> str | None:
 
 
 def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
-    """Train, from a checkpoint if there is one, and save model, tables, metrics and state."""
+    """Train, optionally from a checkpoint, and save the model, tables, metrics and state."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    # `_internal_call` keeps save_model from pushing: the card does not have the evaluation yet.
+    # `_internal_call` keeps save_model from pushing, because the card does not have the evaluation
+    # yet.
     trainer.save_model(_internal_call=True)
     metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}
     if trainer.is_world_process_zero():
@@ -353,7 +357,7 @@ def train(trainer: BalancedTrainer, checkpoint: str | None) -> None:
 def evaluate(
     trainer: BalancedTrainer, rows: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
 ) -> None:
-    """Evaluate, save the metrics, and print them next to the metrics of another run."""
+    """Evaluate and save the metrics, and compare them with the metrics of another run if one is given."""
     metrics = evaluate_sets(trainer, rows)
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
@@ -362,7 +366,7 @@ def evaluate(
             metrics[f"eval_samples{suffix}"] = evaluations[-1].rows
     trainer.log_metrics("eval", metrics)
     defense = trainer.canonicalizer.describe() if trainer.canonicalizer is not None else None
-    # save_metrics updates all_results.json, so the key of an earlier run must be overwritten.
+    # save_metrics updates all_results.json, so the key of an earlier run has to be overwritten.
     if defense is not None or _has_saved_defense(trainer.args.output_dir):
         metrics["preprocessing_defence"] = defense
     trainer.save_metrics("eval", metrics)
@@ -374,7 +378,7 @@ def evaluate(
 
 
 def _has_saved_defense(folder: str | None) -> bool:
-    """Return whether the results in the folder name a preprocessing defense."""
+    """Return whether the results in the folder mention a preprocessing defense."""
     try:
         results = read_json_object(Path(str(folder), "all_results.json"))
         return results.get("preprocessing_defence") is not None
@@ -383,7 +387,7 @@ def _has_saved_defense(folder: str | None) -> bool:
 
 
 def predict(trainer: BalancedTrainer, rows: Mapping[str, Any], task: Task) -> None:
-    """Write the predicted label names of each test set, one line per row."""
+    """Write the predicted label names of each test set, with one line per row."""
     for suffix in ("", "_mm"):
         if f"test{suffix}" not in rows:
             continue
@@ -420,20 +424,21 @@ def make_parser(description: str | None = None, add_help: bool = True) -> HfArgu
         add_help=add_help,
     )
     if not on_terminal(sys.stderr):
-        # The Trainer draws progress bars into files too unless it is told otherwise.
+        # By default, the Trainer also writes progress bars to files.
         parser.set_defaults(disable_tqdm=True)
     return parser
 
 
 def expand_configuration(argv: Sequence[str]) -> list[str]:
-    """Replace a configuration file in front of flags by the flags that it holds.
+    """Replace a configuration file in front of flags with the flags it contains.
 
     Args:
-        argv: Flags, or the path of a JSON or YAML file (`.json`, `.yaml`, `.yml`) and flags, which come
-            last and so have priority. The file maps names of flags to values; a list is several values.
+        argv: Flags, optionally after the path of a JSON or YAML file (`.json`, `.yaml`, `.yml`). The
+            file maps flag names to values, and a list means several values. Flags after the file have
+            priority.
 
     Raises:
-        HfBatError: The file is missing or not a mapping.
+        HfBatError: If the file is missing or not a mapping.
     """
     if not argv or not argv[0].endswith((".json", ".yaml", ".yml")):
         return list(argv)
@@ -444,7 +449,7 @@ def expand_configuration(argv: Sequence[str]) -> list[str]:
             continue
         if any(isinstance(item, dict) for item in values):
             values = [json.dumps(value)]
-        # One word, because a value may begin with a dash.
+        # Joined into one word, because a value may start with a dash.
         flags += [f"--{name}={values[0]}"] if len(values) == 1 else [f"--{name}", *map(str, values)]
     return [*flags, *argv[1:]]
 
@@ -465,7 +470,7 @@ def _read_configuration(path: str) -> dict[str, Any]:
 
 
 def _check_size(content: dict[str, Any], path: str) -> None:
-    """Check that a YAML file's aliases, which may repeat or hold each other, do not make it endless."""
+    """Check that the aliases of a YAML file, which may be nested, do not make it too large."""
     nodes: list[Any] = [content]
     count = 0
     while nodes:
@@ -482,22 +487,22 @@ def _check_size(content: dict[str, Any], path: str) -> None:
 def parse_arguments(
     argv: Sequence[str], parser: HfArgumentParser
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Parse flags, after a configuration file that holds some of them; see `expand_configuration`."""
+    """Parse flags, optionally after a configuration file; see `expand_configuration`."""
     try:
         return parser.parse_args_into_dataclasses(expand_configuration(argv))
     except (OSError, TypeError, ValueError) as error:
-        # Raised by the parser and by TrainingArguments, also for unknown flags.
+        # Raised by the parser and by TrainingArguments, including for unknown flags.
         raise HfBatError(str(error).splitlines()[0]) from error
 
 
 def run(argv: Sequence[str], parser: HfArgumentParser, program: str) -> int:
-    """Make the run that flags ask for and return the exit status: 0, or 2 for bad input.
+    """Run the training described by flags. Return the exit status: 0, or 2 for bad input.
 
-    It is 130 if the run was interrupted, 143 by SIGTERM. Messages have one line, which begins with the
-    name of the `program`.
+    The status is 130 if the run was interrupted, or 143 if by SIGTERM. Messages have one line, which
+    starts with the name of the `program`.
     """
     try:
-        # TrainingArguments warns while it is parsed.
+        # TrainingArguments logs warnings during parsing.
         with hide_output() if "--quiet" in argv else nullcontext():
             arguments, args = parse_arguments(argv, parser)
         with interrupt_on_sigterm(), hide_output() if arguments.quiet else nullcontext():
@@ -520,7 +525,7 @@ RESUME_HINT = (
 def build_arguments(
     values: Mapping[str, Any],
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Return the arguments of a run from parsed values of the flags by name."""
+    """Build the arguments of a run from a dict of flag values."""
     parts = [
         {field.name: values[field.name] for field in fields(kind) if field.name in values}
         for kind in (FinetuneArguments, BalancedTrainingArguments)
@@ -533,7 +538,7 @@ def build_arguments(
 
 
 def start(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> None:
-    """Make a run and log it to the console."""
+    """Run the training and log to the console."""
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.INFO if args.should_log else logging.WARNING,
@@ -544,7 +549,7 @@ def start(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> None
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Run the main function of a program that trains, and exit with the status that it returns."""
+    """Run the main function of a training program, and exit with its status."""
     strip_log_escapes()
     with escape_output():
         status = main()

@@ -1,4 +1,4 @@
-"""Labels: the values of a label column, and the outputs of the model that correspond to them."""
+"""Map the values of a label column to the outputs of the model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
 
-# Values for "no label": -1 in the Hub's test sets, -100 for PyTorch's losses, and "-" in SNLI if the
-# annotators disagree.
+# Values that mean "no label": -1 in test sets on the Hub, -100 for PyTorch losses, and "-" in SNLI
+# if annotators disagree.
 UNLABELED = (-1, -100)
 NO_GOLD = "-"
-# Spellings of a missing value that programs write into text files.
+# Spellings of missing values in text files.
 _NULL_WORDS = frozenset(("nan", "<na>", "nat", "null"))
 
 
@@ -29,12 +29,12 @@ class LabelMap:
     """The model's label for each label of the data.
 
     Args:
-        model_names: The model's label names, in the order of its outputs.
-        data_names: Names of the data's integer labels, in their order.
-        ids: The model's label for each of `data_names`.
+        model_names: Label names of the model, in the order of its outputs.
+        data_names: Names of the integer labels in the data, in order.
+        ids: The model's label for each name in `data_names`.
         aliases: The data's own spelling of `data_names`.
-        declared: Whether the data declares the names of its integers (`datasets.ClassLabel`), so that an
-            integer is always a position, even if the names are integers.
+        declared: Whether the data declares the names of its integers (`datasets.ClassLabel`). An integer
+            is then always a position, even if the names are integers.
     """
 
     model_names: tuple[str, ...]
@@ -46,10 +46,10 @@ class LabelMap:
     def read_label(self, value: object, where: str) -> int | None:
         """Return the model's label for a value of the label column, or `None` for a missing label.
 
-        A value is a name; an integer, which is the position of a name, or a name if all names are integers
-        other than 0, 1, ... (one to five stars); digits; or `None`, "", NaN, -1, -100 or "-" for a missing
-        label. If no label has a name (the model is a function), it is the label itself. Errors name the
-        row `where`.
+        A value can be a name, digits or an integer. An integer is the position of a name, or a name if all
+        names are integers other than 0, 1, ... (such as one to five stars). `None`, "", NaN, -1, -100 and
+        "-" mean a missing label. If labels have no names (the model is a function), the value is the label
+        itself. Error messages refer to the row as `where`.
         """
         value = unwrap_value(value)
         if is_null(value) or (isinstance(value, str) and not value.strip()):
@@ -59,7 +59,7 @@ class LabelMap:
             return self._read_truth(truth, where)
         if isinstance(value, str):
             label = self.find_label(value, where)
-            # "-" is also a name, next to "+", and "null" may be one.
+            # "-" is a name if "+" is one too, and "null" may also be a name.
             if label is not None or value.strip() == NO_GOLD or _is_null_word(value):
                 return label
         number = self._parse_number(value, where)
@@ -76,7 +76,7 @@ class LabelMap:
         return self.ids[number] if names else number
 
     def _read_truth(self, truth: bool, where: str) -> int | None:
-        """Return the model's label for `True` or `False`: by name, or as 1 or 0 if the names are numbers."""
+        """Return the model's label for `True` or `False`, by name or as 1 or 0 if the names are numbers."""
         label = self.find_label(str(truth), where)
         if label is not None:
             return label
@@ -92,7 +92,8 @@ class LabelMap:
 
     def find_label(self, name: str, where: str) -> int | None:
         """Return the model's label for a name that the data or the model uses, or `None`."""
-        # The data's own spelling comes first: another label may have the name in the model.
+        # The data's spelling is tried first, because the name may belong to another label in the
+        # model.
         for names in (self.aliases, self.data_names):
             position = find_name(name, names, where)
             if position is not None:
@@ -106,17 +107,18 @@ class LabelMap:
 
     @cached_property
     def _integer_names(self) -> dict[int | None, int]:
-        """The model's label for each integer if integers are names; empty if they are positions."""
+        """The model's label for each integer if integers are names, or empty if they are positions."""
         names = self.aliases or self.data_names
         if self.declared or not all(re.fullmatch(r"\s*[+-]?\d+\s*", name) for name in names):
             return {}
         labels: dict[int | None, int] = dict(zip(map(int, names), self.ids, strict=True))
-        # Names 0, 1, ... in any order would be ambiguous; integers are documented to be positions.
+        # Names 0, 1, ... in any order would be ambiguous. By documentation, these integers are
+        # positions.
         are_positions = set(labels) == set(range(len(names)))
         return {} if are_positions or len(labels) < len(names) else labels
 
     def _parse_number(self, value: Any, where: str) -> int:
-        """Return the integer that a value of the label column denotes."""
+        """Convert a value of the label column to an integer."""
         number = _parse_class(value) if isinstance(value, str) else value
         if number is None:
             known = f"; labels: {', '.join(self.data_names)}" if self.data_names else ""
@@ -132,7 +134,7 @@ class LabelMap:
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """Return the position of a label name among others, or `None` if it is missing.
 
-    Without an exact match, case does not matter and `-`, `_` and spaces are equivalent.
+    Without an exact match, case is ignored, and `-`, `_` and spaces are equivalent.
     """
     if name in names:
         return list(names).index(name)
@@ -152,13 +154,13 @@ def _match_all(names: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _parse_class(text: str) -> int | None:
-    """Return the number in "2", in "2.0" (a CSV column with an empty cell) or in "LABEL_2", else `None`."""
+    """Return the number in "2", "2.0" (a CSV column with an empty cell) or "LABEL_2", or `None`."""
     match = re.fullmatch(r"(?:label_)?([+-]?\d+)(?:\.0*)?", text.strip().lower())
     return int(match[1]) if match else None
 
 
 def _parse_classes(names: Sequence[str]) -> list[int] | None:
-    """Return the numbers in names such as "0" or "LABEL_0" if they number all classes, else `None`."""
+    """Return the numbers in names such as "0" or "LABEL_0", or `None` if they do not number all classes."""
     parsed = [_parse_class(name) for name in names]
     numbers = [number for number in parsed if number is not None]
     return numbers if sorted(numbers) == list(range(len(names))) else None
@@ -166,7 +168,7 @@ def _parse_classes(names: Sequence[str]) -> list[int] | None:
 
 def list_label_names(config: PretrainedConfig) -> tuple[str, ...]:
     """Return a model's label names in the order of its outputs."""
-    # In a saved configuration the keys are sorted as strings: "10" before "2".
+    # In a saved configuration, keys are sorted as strings, with "10" before "2".
     return tuple(str(config.id2label[i]) for i in sorted(config.id2label))
 
 
@@ -188,12 +190,12 @@ def check_single_label(config: PretrainedConfig) -> None:
 def reconcile_labels(
     task: Task, config: PretrainedConfig | None, data_names: Sequence[str] | None = None
 ) -> LabelMap:
-    """Reconcile the labels of the data with the model's, by name if both have names.
+    """Map the labels of the data to the labels of the model, by name if both have names.
 
-    A model without label names (or a function, `config=None`) gets the order of the task's names, or of the
-    data's if the task has none. Names that only number the classes, such as "0" and "LABEL_0", mean the
-    classes with those numbers unless a class has that name. `data_names` are those that the dataset
-    declares for its integers.
+    For a model without label names (or a function, `config=None`), labels are in the order of the task's
+    names, or of the data's names if the task has none. Names that only number the classes, such as "0" and
+    "LABEL_0", refer to the classes with those numbers, unless a class has that name. `data_names` are the
+    names that the dataset declares for its integers.
     """
     model_names: tuple[str, ...] = ()
     if config is not None:
@@ -211,10 +213,10 @@ def reconcile_labels(
             model_names = task.label_names
         elif numbers is None:
             model_names = names
-        else:  # names that number classes say nothing about the model's order
+        else:  # numbered names do not determine the order in the model
             in_order = sorted(zip(numbers, names, strict=True))
             model_names = task.label_names or tuple(name for _, name in in_order)
-    # The task's own names say nothing if they only number the classes.
+    # The task's names are not informative if they only number the classes.
     classes = model_names if _parse_classes(task.label_names) else task.label_names or model_names
     meanings = names
     if numbers and len(numbers) == len(classes) and not _match_all(names, model_names):
@@ -237,37 +239,37 @@ def reconcile_labels(
 
 
 def get_declared_names(rows: Any, column: str) -> Sequence[str] | None:
-    """Return the names that a `datasets.Dataset` declares for the integers of a column, else `None`."""
+    """Return the names that a `datasets.Dataset` declares for the integers of a column, or `None`."""
     feature = (getattr(rows, "features", None) or {}).get(column)
     return getattr(feature, "names", None)
 
 
 def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
-    """Return the label names of rows: the task's, those that the dataset declares, or those that occur.
+    """Find the label names of rows, from the task, the dataset's declaration or the values.
 
-    Numbers that occur are LABEL_0, LABEL_1, ... if they are 0, 1, ..., and otherwise the names themselves,
-    in numerical order. Strings are in alphabetical order. "-" without "+" is a missing label, and so is -1
-    unless the other number is 1.
+    If the values are the numbers 0, 1, ..., the names are LABEL_0, LABEL_1, ... Other numbers are used as
+    names, in numerical order. Strings are sorted alphabetically. "-" without "+" is a missing label, and
+    so is -1 unless the other number is 1.
 
     Raises:
-        HfBatError: If there are fewer than two classes, labels of several types, or -1 may be a class or a
-            missing label.
+        HfBatError: If there are fewer than two classes or labels of several types, or if -1 may be a class
+            or a missing label.
     """
     if task.label_names:
         return task.label_names
     column = task.label_column
     if column not in rows.column_names:
-        raise HfBatError(f"the rows have no column {column!r}; give your task label names")
+        raise HfBatError(f"the rows have no column {column!r}; set the label names of your task")
     declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)
     given = rows[column][:]
     _check_types(given, column)
-    # A set of strings, so that a file with an empty cell, whose numbers are strings, gives the same names.
+    # Use strings. A file with an empty cell has strings instead of numbers and should give the same names.
     values = {_spell_label(value, column) for value in given} - {None}
     names = _sort_names({value for value in values if value is not None}, column)
     if not names:
-        raise HfBatError(f"column {column!r} has no class labels; give your task label names")
+        raise HfBatError(f"column {column!r} has no class labels; set the label names of your task")
     if len(names) == 1:
         raise HfBatError(
             f"column {column!r} has one class only ({names[0].removeprefix('LABEL_')}), and a classifier "
@@ -277,8 +279,8 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
 
 
 def unwrap_value(value: Any) -> Any:
-    """Return the Python value of a number of numpy or torch, and any other value as it is."""
-    # A label column may hold arrays of one number.
+    """Convert a numpy or torch number to a Python value. Return other values unchanged."""
+    # A label column may contain arrays with one number.
     if not isinstance(value, (str, bytes)) and getattr(value, "size", None) == 1:
         return value.item()
     return value.item() if getattr(value, "shape", None) == () else value
@@ -286,14 +288,14 @@ def unwrap_value(value: Any) -> Any:
 
 def is_null(value: Any) -> bool:
     """Return whether a value means "missing": `None`, NaN, or pandas' NA or NaT."""
-    # By name, because pandas need not be loaded.
+    # Compared by name, so pandas does not have to be loaded.
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, Real) and bool(value != value)
 
 
 def parse_whole(value: Any) -> int | None:
-    """Return a whole number, also a float such as 3.0, as Python's integer, else `None`."""
+    """Return a whole number, or a float such as 3.0, as a Python integer. Return `None` for others."""
     if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
         return None
     return int(value)  # type: ignore[call-overload]
@@ -304,14 +306,14 @@ def _is_null_word(text: str) -> bool:
 
 
 def _parse_truth(value: Any) -> bool | None:
-    """Return the bool in `True`, numpy's `True` or "true", else `None`."""
+    """Return the bool of `True`, numpy's `True` or "true", or `None` for other values."""
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
     return value if isinstance(value, bool) else None
 
 
 def _spell_label(value: Any, column: str) -> str | None:
-    """Return a value of a label column as a name, or `None` if it means "no label" with any label names."""
+    """Return a value of a label column as a name, or `None` if it always means "no label"."""
     value = unwrap_value(value)
     if is_null(value):
         return None
@@ -329,12 +331,12 @@ def _spell_label(value: Any, column: str) -> str | None:
 
 
 def _check_types(values: Sequence[Any], column: str) -> None:
-    """Check that a label column does not mix words, numbers and truth values, as files of JSON can."""
+    """Check that a label column does not mix words, numbers and booleans, which JSON files can do."""
     first: dict[str, tuple[int, Any]] = {}
     for row, value in enumerate(map(unwrap_value, values)):
         if _spell_label(value, column) in (None, NO_GOLD, *map(str, UNLABELED)):
             continue
-        # Digits in quotes are numbers, and a file of words only may have "1" among its names.
+        # Digits in quotes are numbers, but a file with only words may use "1" as a name.
         kind = "truth" if _parse_truth(value) is not None else "number"
         if isinstance(value, str) and kind == "number" and _parse_class(value) is None:
             kind = "word"
@@ -348,7 +350,7 @@ def _check_types(values: Sequence[Any], column: str) -> None:
 
 
 def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
-    """Return label names in alphabetical order, or in numerical order if they are digits."""
+    """Sort label names alphabetically, or numerically if they are digits."""
     numbers: dict[int, str] = {}
     names = set()
     for value in values:
@@ -357,7 +359,7 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
             names.add(value)
         elif number != UNLABELED[1]:
             numbers[number] = value
-    if "+" not in names:  # which would make "-" a label
+    if "+" not in names:  # with "+", "-" is a label
         names.discard(NO_GOLD)
     if not names:
         return _name_numbers(numbers, column)
@@ -370,7 +372,7 @@ def _sort_names(values: Collection[str], column: str) -> tuple[str, ...]:
         if other != name:
             raise HfBatError(
                 f"labels {other!r} and {name!r} of column {column!r} may be the same; use one spelling "
-                "or give your task label names"
+                "or set the label names of your task"
             )
     return tuple(ordered)
 
@@ -381,18 +383,18 @@ def _name_numbers(numbers: dict[int, str], column: str) -> tuple[str, ...]:
     if -1 in numbers and set(numbers) != {-1, 1}:
         others = " ".join(str(number) for number in sorted(numbers) if number >= 0)
         raise HfBatError(
-            f"-1 in column {column!r} may be a class or mean no label; give your task label names: "
+            f"-1 in column {column!r} may be a class or mean no label; set the label names of your task: "
             f"-1 {others} if it is one, and {others} if not"
         )
-    # Numbers that do not count from 0, such as 1 to 5 stars, are names themselves.
+    # Numbers that do not start at 0, such as 1 to 5 stars, are used as names.
     are_positions = prefixed or sorted(numbers) == list(range(len(numbers)))
     return tuple(f"{'LABEL_' if are_positions else ''}{number}" for number in sorted(numbers))
 
 
 def name_labels(config: Any, task: Task) -> Task:
-    """Give a model that only has LABEL_0, ... the task's label names, or a task without names the model's.
+    """Copy the label names of the task to a model that only has LABEL_0, ..., or from the model to the task.
 
-    The configuration is changed in place; the task is returned.
+    The configuration is changed in place. The task is returned.
     """
     names = task.label_names
     if not has_named_labels(config) and config.num_labels == len(names):

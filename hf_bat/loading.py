@@ -1,4 +1,4 @@
-"""Load models and tokenizers, and check that they fit: words, embeddings, head, padding, precision."""
+"""Load models and tokenizers, and check that they fit (words, embeddings, head, padding, precision)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_bat.pooling import unwrap
 
 logger = logging.getLogger(__name__)
 
-# A tokenizer that knows the words of any of these languages has a vocabulary.
+# A tokenizer that recognizes words in any of these languages has a vocabulary.
 _PROBES = (
     "A man is sleeping near the river.",
     "Человек спит у реки.",
@@ -26,11 +26,11 @@ _PROBES = (
     "رجل ينام قرب النهر",
     "एक आदमी नदी के पास सो रहा है",
 )
-# Words of the vocabulary that a tokenizer must read if it knows none of these languages.
+# Number of vocabulary words to test if a tokenizer does not recognize any of these languages.
 _OWN_WORDS = 50
-# Inputs of many lengths, because CANINE, which joins four characters, reads padding only after some of them.
-# Their answers in a batch of one and in a padded batch differ by 1e-6 of the largest logit or less in models
-# that ignore their padding, and by a tenth or more in the others.
+# Inputs of many lengths, because CANINE, which joins four characters, reads padding only after some lengths.
+# In models that ignore padding, the logits of a single input and a padded batch differ by 1e-6 of the
+# largest logit or less. In other models, they differ by a tenth or more.
 _LONG = "The dog is running outside in the rain, and the woman at the window looks at it."
 _LENGTHS = (*range(20, 28), len(_LONG))
 _NOISE = {torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -39,13 +39,13 @@ _NOISE = {torch.bfloat16: 0.1, torch.float16: 0.02}
 def load(factory: str, path: str, title: str, **options: Any) -> Any:
     """Load a model or tokenizer.
 
-    `factory` is a class of transformers whose `from_pretrained` takes the options; `title` is for messages.
-    Code of the model's repository is not run unless the options ask for it.
+    `factory` is the name of a transformers class with `from_pretrained`, which receives the options.
+    `title` is used in messages. Code from the model's repository only runs if the options allow it.
     """
     import transformers
 
     try:
-        # Without a value transformers asks on the terminal.
+        # Without a value, transformers prompts on the terminal.
         options = {"trust_remote_code": False, **options}
         return getattr(transformers, factory).from_pretrained(path, **options)
     except Exception as error:  # a damaged file may raise nearly anything
@@ -60,19 +60,19 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
             reason = f"damaged file ({type(error).__name__}: {reason})"
         if "trust_remote_code" in str(error):
             reason = (
-                "it needs code of its repository, which is not run; if you trust it, load it with "
-                "trust_remote_code=True (--trust_remote_code of a training run)"
+                "it needs code from its repository, which is not run; if you trust it, load it with "
+                "trust_remote_code=True (--trust_remote_code for a training run)"
             )
         raise HfBatError(f"cannot load the {title} {path}: {reason}") from error
 
 
 def load_trained(factory: str, path: str, title: str, **options: Any) -> Any:
-    """Load a model as `load` does, and check that none of its weights are new and random.
+    """Load a model with `load`, and check that none of its weights are newly initialized.
 
-    transformers gives an encoder that is loaded as a classifier a random head, of other weights each time.
+    If an encoder is loaded as a classifier, transformers adds a head with new random weights each time.
     """
     if _is_adapter(path):
-        # transformers reports on the adapter's weights, and its old versions fail. The base may have no head.
+        # transformers reports on the adapter's weights, and old versions fail. The base may have no head.
         model = load(factory, path, title, **options)
         has_own_head = "modules_to_save" in repr([*model.state_dict()])
         missing = [] if has_own_head or has_head(model.config) else ["classifier"]
@@ -82,13 +82,13 @@ def load_trained(factory: str, path: str, title: str, **options: Any) -> Any:
     if missing:
         raise HfBatError(
             f"{path} is not a trained {title}: it has no weights for "
-            f"{_list_some(missing)}, which would be random; train it first, or name another"
+            f"{_list_some(missing)}, which would be random; train it first, or use another one"
         )
     return model
 
 
 def has_head(config: Any) -> bool:
-    """Return whether a model was saved as a sequence classifier, not as an encoder only."""
+    """Return whether a model was saved as a sequence classifier and not only as an encoder."""
     return any("SequenceClassification" in name for name in config.architectures or ())
 
 
@@ -105,17 +105,18 @@ def _list_some(names: Sequence[str]) -> str:
 
 
 def check_tokenizer(tokenizer: Any, model: Any) -> None:
-    """Check that a tokenizer can pad and knows words, and that the model has embeddings for its tokens.
+    """Check that a tokenizer can pad, has a vocabulary, and fits the embeddings of the model.
 
     Raises:
-        HfBatError: If all words are unknown, as to the tokenizer that transformers makes for a folder without
-            tokenizer files; if a token's number is beyond the embeddings; or if the tokenizer cannot pad.
+        HfBatError: If all words are unknown, as in the tokenizer that transformers creates for a folder
+            without tokenizer files, if a token id is out of the range of the embeddings, or if the tokenizer
+            cannot pad.
     """
     name = tokenizer.name_or_path or type(tokenizer).__name__
     if not _knows_words(tokenizer):
         raise HfBatError(
-            f"the tokenizer {name} knows no words, so that all texts would read alike: save the model's "
-            "tokenizer there (tokenizer.save_pretrained), or name it (--tokenizer, --tokenizer_name, "
+            f"the tokenizer {name} knows no words, so all texts would look the same: save the model's "
+            "tokenizer there (tokenizer.save_pretrained), or specify it (--tokenizer, --tokenizer_name, "
             "tokenizer=)"
         )
     if tokenizer.pad_token_id is None:
@@ -123,11 +124,11 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
             "the tokenizer has no padding token; set one, e.g. tokenizer.pad_token = tokenizer.eos_token"
         )
     if not isinstance(model, nn.Module):
-        return  # an exported model does not show its embeddings
+        return  # the embeddings of an exported model are not accessible
     try:
         embeddings = unwrap(model).get_input_embeddings()  # type: ignore[operator]
     except NotImplementedError:
-        # transformers raises this for CANINE, which hashes characters and has no table to compare with.
+        # transformers raises this for CANINE, which hashes characters and has no embedding table.
         return
     rows = getattr(embeddings, "num_embeddings", None)
     if rows is None:
@@ -135,14 +136,14 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
     token, number = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if number >= rows:
         raise HfBatError(
-            f"the tokenizer {name} has the token {token!r} with the number {number}, but the model only has "
+            f"the tokenizer {name} has the token {token!r} with the id {number}, but the model only has "
             f"embeddings for 0..{rows - 1}: call model.resize_token_embeddings(len(tokenizer)) and save the "
             "model, or use the model's own tokenizer"
         )
 
 
 def _knows_words(tokenizer: Any) -> bool:
-    """Return whether letters of texts in several languages, or of the vocabulary, are known tokens."""
+    """Return whether texts in several languages, or words of the vocabulary, have known tokens."""
     special = set(tokenizer.all_special_ids)
 
     def has_letters(number: int) -> bool:
@@ -160,13 +161,13 @@ def _knows_words(tokenizer: Any) -> bool:
 def reads_padding(
     compute_logits: Callable[[list[str]], torch.Tensor], dtype: torch.dtype = torch.float32
 ) -> bool:
-    """Return whether a model's answer to an input depends on how far its batch is padded.
+    """Return whether a model's logits for an input depend on the padding of its batch.
 
-    CANINE answers so, and so do XLNet if it is padded on the right and models with absolute
-    positions if they are padded on the left.
+    This is the case for CANINE, for XLNet with padding on the right, and for models with absolute
+    positions with padding on the left.
 
     Args:
-        compute_logits: Returns the logits (n, labels) of n texts in one padded batch.
+        compute_logits: Function that returns the logits (n, labels) of n texts in one padded batch.
         dtype: Precision of the model's weights.
     """
     texts = [_LONG[:length] for length in _LENGTHS]
@@ -177,8 +178,8 @@ def reads_padding(
 
 
 def warn_about_padding(model: nn.Module, tokenizer: Any, max_length: int | None = None) -> None:
-    """Warn of a model that is to be trained and whose answers depend on the padding of a batch."""
-    # `forward`, because the call of a compiled model would compile it for each length.
+    """Warn if the outputs of a model to be trained depend on the padding of a batch."""
+    # Use `forward`, because calling a compiled model would compile it for each length.
     core = unwrap(model)
     weights = next(core.parameters())
 
@@ -196,14 +197,14 @@ def warn_about_padding(model: nn.Module, tokenizer: Any, max_length: int | None 
         core.train(was_training)
     if is_read:
         logger.warning(
-            "this model's answers depend on the padding of a batch, so that losses and accuracies depend on "
-            "which rows share one: pad with the tokenizer's padding_side that the model expects, or evaluate "
+            "this model's outputs depend on the padding of a batch, so losses and accuracies depend on "
+            "which rows share a batch: set the tokenizer's padding_side that the model expects, or evaluate "
             "with per_device_eval_batch_size=1 (`hf-bat attack` only batches inputs of equal length)"
         )
 
 
 def warn_about_half(model: nn.Module) -> None:
-    """Warn if weights that are trained are in half precision, which rounds most steps of training to none."""
+    """Warn if trainable weights are in half precision, which rounds most training steps to zero."""
     half = {
         str(weights.dtype).removeprefix("torch.")
         for weights in model.parameters()
@@ -211,7 +212,7 @@ def warn_about_half(model: nn.Module) -> None:
     }
     if half:
         logger.warning(
-            "the trainable weights are %s, in which most steps of training are rounded away: load it with "
-            "dtype=torch.float32 (bf16=True and fp16=True compute in half precision all the same)",
+            "the trainable weights are %s, which rounds most training steps to zero: load the model with "
+            "dtype=torch.float32 (bf16=True and fp16=True still compute in half precision)",
             " and ".join(sorted(half)),
         )

@@ -1,9 +1,9 @@
 """The losses of Balanced Adversarial Training as pure functions of tensors (paper, section 4.1).
 
 `pairwise_loss` and `triplet_loss` take representations and return a mean, for use in any training loop.
-`pairwise_terms`, `triplet_terms` and `likelihood_terms` return one term per pair, so that the caller can
-form the mean over an accumulation window or over ranks. All compute in float32 or float64, also inside
-autocast, because a difference of near vectors loses its digits in half precision.
+`pairwise_terms`, `triplet_terms` and `likelihood_terms` return one term per pair, so the caller can
+compute the mean over an accumulation window or over ranks. All functions compute in float32 or float64,
+even inside autocast, because the difference of two close vectors loses precision in half precision.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ MASKS = ("paper", "authors")
 
 
 def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") -> torch.Tensor:
-    """Compute the distance of each vector in `a` to the vector at the same place in `b`.
+    """Compute the distance of each vector in `a` to the corresponding vector in `b`.
 
-    The gradient is finite everywhere: zero if the two vectors are equal. With the cosine, a vector of
-    zeros has the distance 1 to anything and a gradient of zero. NaN stays NaN.
+    The gradient is finite everywhere, and zero if the two vectors are equal. With `"cosine"`, a
+    vector of zeros has distance 1 to all vectors and a gradient of zero. NaN is propagated.
 
     Args:
-        a: Shape (..., H).
-        b: Shape (..., H), or one that broadcasts to it.
-        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`. Defaults to `"cosine"`.
+        a: Vectors, shape (..., H).
+        b: Vectors, shape (..., H) or a shape that broadcasts to it.
+        distance: `"cosine"` (1 - cos, from 0 to 2), `"euclidean"` or `"manhattan"`. Defaults to
+            `"cosine"`.
 
     Returns:
-        Shape (...), float32, or float64 for float64 inputs.
+        Distances, shape (...). The type is float32, or float64 for float64 inputs.
 
     Raises:
         HfBatError: The distance is unknown.
@@ -57,14 +58,14 @@ def pair_distance(a: torch.Tensor, b: torch.Tensor, distance: str = "cosine") ->
         a, b = _raise_precision(a), _raise_precision(b)
         if distance == "cosine":
             return _cosine_distance(a, b)
-        # Unlike the root of a sum, this norm has a gradient of zero at zero.
+        # Unlike the square root of a sum, this norm has a gradient of zero at zero.
         return torch.linalg.vector_norm(a - b, ord=1 if distance == "manhattan" else 2, dim=-1)
 
 
 def pairwise_terms(
     fickle_distance: torch.Tensor, obstinate_distance: torch.Tensor, margin: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the pairwise loss's terms without weights: d(x, x_f) and max(0, m - d(x, x_o)).
+    """Compute the unweighted terms of the pairwise loss: d(x, x_f) and max(0, m - d(x, x_o)).
 
     Args:
         fickle_distance: Distances of anchors to their fickle versions, valid pairs only, shape (N,).
@@ -91,9 +92,9 @@ def triplet_terms(
     margin: float,
     mask: str = "paper",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the triplet loss's terms: max(0, d(x, x_f) + (m - d(x, x_o))), missing parts left out.
+    """Compute the terms of the triplet loss, max(0, d(x, x_f) + (m - d(x, x_o))), without missing parts.
 
-    A distance that is masked out does not reach the value or the gradient, even if it is NaN.
+    A masked distance does not affect the value or the gradient, even if it is NaN.
 
     Args:
         fickle_distance: Distances of anchors to their fickle versions, shape (B,).
@@ -101,12 +102,13 @@ def triplet_terms(
         fickle_mask: True if the fickle version is valid, shape (B,).
         obstinate_mask: True if the obstinate version is valid, shape (B,).
         margin: m, in the distance's unit.
-        mask: `"paper"` leaves out either part if its version is missing, and rows without both do not
-            count. `"authors"`, as in the paper's released code, leaves out only the obstinate part, and
-            every row counts. Defaults to `"paper"`.
+        mask: With `"paper"`, each part is left out if its version is missing, and rows without both
+            versions are not counted. With `"authors"`, as in the paper's released code, only the
+            obstinate part is left out, and all rows are counted. Defaults to `"paper"`.
 
     Returns:
-        Terms (B,), zero if not counted, and which of them a mean counts, (B,) bool.
+        Terms (B,), which are zero for rows that are not counted, and a bool mask (B,) of the
+        counted rows.
 
     Raises:
         HfBatError: The mask rule is unknown.
@@ -119,7 +121,7 @@ def triplet_terms(
     check_choice("mask rule", mask, MASKS)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
     with _disable_autocast(fickle_distance):
-        # Masked before the sum, because a sum with NaN is NaN.
+        # Mask before the sum, because a sum with NaN is NaN.
         pull = _raise_precision(fickle_distance)
         if mask == "paper":
             pull = pull.masked_fill(~fickle_mask, 0.0)
@@ -130,7 +132,7 @@ def triplet_terms(
 
 
 def log_likelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compute log p(y|x) in nats.
+    """Compute the log-likelihood log p(y|x) in nats.
 
     Args:
         logits: Shape (P, labels).
@@ -165,7 +167,7 @@ def exclusion_terms(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     with _disable_autocast(logits):
         logits = _raise_precision(logits)
         others = logits.scatter(-1, labels[:, None], -math.inf)
-        # The difference keeps its digits where the label has nearly all of the probability.
+        # The difference stays precise if the label has nearly all of the probability.
         return logits.logsumexp(-1) - others.logsumexp(-1)
 
 
@@ -177,15 +179,15 @@ def likelihood_terms(
 ) -> torch.Tensor:
     """Compute the obstinate terms of the method "likelihood": max(0, m - d) + max(0, d - l).
 
-    d = log p(y|x) - log p(y|x_o) is by how much the obstinate version makes the anchor's label y less
-    likely. A term is zero if d is between the margin m and the limit l. The limit keeps an edit that does
-    not change the label from being treated as one that does.
+    d = log p(y|x) - log p(y|x_o) measures how much less likely the anchor's label y is for the obstinate
+    version. A term is zero if d is between the margin m and the limit l. The limit is for edits that do
+    not change the label, so they are not treated like edits that do.
 
     Args:
         anchor: log p(y|x) of each pair's anchor, shape (P,).
         obstinate: log p(y|x_o) of its obstinate version, shape (P,).
-        margin: m in nats, a number or one per pair (P,).
-        limit: l in nats, a number or one per pair (P,). Defaults to infinity.
+        margin: m in nats, as a number or as one value per pair (P,).
+        limit: l in nats, as a number or as one value per pair (P,). Defaults to infinity.
 
     Returns:
         Terms (P,), float32 or float64.
@@ -214,7 +216,7 @@ def pairwise_loss(
 ) -> torch.Tensor:
     """Compute alpha * mean d(x, x_f) + beta * mean max(0, m - d(x, x_o)), each over its valid pairs.
 
-    A mean over no pair is zero with a zero gradient.
+    Without valid pairs, a mean is zero and its gradient too.
 
     Args:
         anchor: Representations of the originals x, shape (B, H).
@@ -260,9 +262,9 @@ def triplet_loss(
     mask: str = "paper",
     distance: str = "cosine",
 ) -> torch.Tensor:
-    """Compute the mean of max(0, d(x, x_f) + (m - d(x, x_o))) over the rows that count.
+    """Compute the mean of max(0, d(x, x_f) + (m - d(x, x_o))) over the counted rows.
 
-    If no row counts it is zero with a zero gradient.
+    If no row is counted, the loss and its gradient are zero.
 
     Args:
         anchor: Representations of the originals x, shape (B, H).
@@ -288,7 +290,7 @@ def triplet_loss(
     """
     check_choice("mask rule", mask, MASKS)
     fickle_mask, obstinate_mask = fickle_mask.bool(), obstinate_mask.bool()
-    # The authors' rule uses the fickle distance even if nothing was replaced.
+    # The authors' rule includes the fickle distance even if no word was replaced.
     used = torch.ones_like(fickle_mask) if mask == "authors" else fickle_mask
     terms, counted = triplet_terms(
         _masked_distance(anchor, fickle, used, distance),
@@ -305,7 +307,7 @@ def triplet_loss(
 def _masked_distance(
     a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor, distance: str
 ) -> torch.Tensor:
-    # Masking the distance afterward would not do: the gradient of a masked NaN is NaN.
+    # Masking the distance afterward does not work, because the gradient of a masked NaN is NaN.
     hidden = ~mask[:, None]
     return pair_distance(a.masked_fill(hidden, 0.0), b.masked_fill(hidden, 0.0), distance)
 
@@ -315,14 +317,14 @@ def _mean_where(terms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _cosine_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    # Half the squared distance of unit vectors is 1 - cos, and it is exact for equal vectors, which
-    # 1 minus a product of rounded numbers is not.
+    # Half the squared distance of unit vectors equals 1 - cos. Unlike 1 minus a product of rounded
+    # numbers, it is exactly zero for equal vectors.
     (a, a_is_zero), (b, b_is_zero) = _normalize(a), _normalize(b)
     return ((a - b).square().sum(-1) / 2).masked_fill(a_is_zero | b_is_zero, 1.0)
 
 
 def _normalize(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return vectors (..., H) of length one, and which (...) were too short to have a direction."""
+    """Normalize vectors (..., H) to length one. Also return a mask (...) of vectors that are nearly zero."""
     squared = vectors.square().sum(-1, keepdim=True)
     is_zero = squared <= torch.finfo(vectors.dtype).tiny
     return vectors * squared.masked_fill(is_zero, 1.0).rsqrt(), is_zero[..., 0]

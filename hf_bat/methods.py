@@ -1,7 +1,8 @@
-"""The training methods: each is one object with its weights, its versions and its loss terms.
+"""The training methods. Each method is an object with its weights, versions and loss terms.
 
-`BalancedTrainer` adds a method's terms to the cross-entropy on the anchors. Your own method is a
-subclass of `Method`, given as `BalancedTrainer(..., method=MyMethod())`; see docs/howto/own-loss.md.
+`BalancedTrainer` adds the terms of a method to the cross-entropy on the anchors. To define your own
+method, subclass `Method` and pass `BalancedTrainer(..., method=MyMethod())`; see
+docs/howto/own-loss.md.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hf_bat.losses import (
 from hf_bat.objective import VERSIONS, Distances, Forward, Term, tile_draws
 
 DEFAULT_METHOD = "normal"
-# Options, beside its weights, of a method with obstinate versions.
+# Options of a method with obstinate versions, in addition to its weights.
 BALANCED_OPTIONS = (
     "distance",
     "pooling",
@@ -40,23 +41,23 @@ BALANCED_OPTIONS = (
     "clean_epochs",
     "exclude_stopwords",
 )
-# At full weight from the first step, contrastive terms keep a fresh head from learning its task
-# (docs/training.md has the figures).
+# With contrastive terms at full weight from the first step, a fresh head does not learn its task
+# (see the results in docs/training.md).
 WARMUP = {"weight_warmup_steps": 0.5}
-# Margin of the triplet term beside the likelihood terms, whose own margin is in nats.
+# Margin of the triplet term when it is added to the likelihood terms. Their own margin is in nats.
 TRIPLET_MARGIN = 1.0
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """The numbers and choices that a method's terms are computed with.
+    """The settings used to compute the terms of a method.
 
     Args:
-        weights: The method's weights by name.
+        weights: Dict of name -> weight.
         distance: `"cosine"`, `"euclidean"` or `"manhattan"`.
-        mask: The triplet loss's mask rule, `"paper"` or `"authors"`.
-        cross_entropy: Takes logits (P, labels) and labels (P,) and returns the sum over rows, with
-            the run's class weights and label smoothing.
+        mask: Mask rule of the triplet loss, `"paper"` or `"authors"`.
+        cross_entropy: Function of logits (P, labels) and labels (P,) that returns the sum over
+            rows, with the run's class weights and label smoothing.
     """
 
     weights: Mapping[str, float]
@@ -66,11 +67,11 @@ class LossSettings:
 
     @classmethod
     def from_arguments(cls, args: Any) -> LossSettings:
-        """Read `BalancedTrainingArguments`, which a hyperparameter search changes between runs."""
+        """Read the current `BalancedTrainingArguments`. A hyperparameter search changes them between runs."""
 
         def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             weights = args.class_weights
-            # In float32, because half precision loses the digits of a sum over rows.
+            # Computed in float32, because a sum over rows loses precision in half precision.
             return F.cross_entropy(
                 logits.float(),
                 labels,
@@ -88,22 +89,23 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class Method:
-    """A training method: what it draws for each row, and what it adds to the loss.
+    """A training method, which defines the versions to draw for each row and the terms of the loss.
 
     Args:
-        name: The name that `BalancedTrainingArguments(method=...)` takes.
-        formula: The loss as Markdown, for the model card.
-        weights: Weight -> default. Names among the arguments' fields (`alpha`, `beta`,
-            `contrastive_weight`, `margin`, ...) can be set there; a weight with another name should be
-            a field of the subclass.
-        draws: The versions that are drawn for each row, of `"fickle"`, `"obstinate"` and
+        name: Name of the method, as used in `BalancedTrainingArguments(method=...)`.
+        formula: The loss in Markdown. It is shown in the model card.
+        weights: Dict of weight -> default. A weight named like a training argument (`alpha`, `beta`,
+            `contrastive_weight`, `margin`, ...) can be set in the arguments. Weights with other names
+            should be fields of the subclass.
+        draws: Kinds of versions to draw for each row: `"fickle"`, `"obstinate"` or
             `"counterfactual"`.
-        options: The training arguments that the method uses; others are refused.
-        defaults: Option -> default where the method's differs from the arguments'.
+        options: Training arguments that the method uses. Changing the others is an error.
+        defaults: Dict of option -> default, for options with a different default than in the
+            arguments.
         uses_vectors: Whether the terms need representations. Defaults to `False`.
-        perturbs_anchor: Whether a fickle draw replaces the anchor. Defaults to `False`.
-        attack_recipe: Recipe with which the model is attacked when an epoch starts; the adversarial
-            texts are the fickle versions. If empty, versions are drawn.
+        perturbs_anchor: Whether the fickle version replaces the anchor. Defaults to `False`.
+        attack_recipe: Recipe used to attack the model when an epoch starts. The adversarial texts
+            become the fickle versions. If empty, versions are drawn from the perturbations.
 
     Example:
         >>> get_method("triplet").weights
@@ -121,28 +123,29 @@ class Method:
     attack_recipe: str = ""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
-        """Return the components that the versions of one micro-batch add to the loss.
+        """Compute the components that the versions of one micro-batch add to the loss.
 
         Args:
-            forward: The model's outputs for B anchors and their versions; only called with versions.
-            settings: Weights and choices.
+            forward: The model's outputs for B anchors and their versions. This method is only called
+                for batches with versions.
+            settings: Weights and other settings.
 
         Returns:
-            Component -> `Term`, under names for the training log that begin with `loss_`; `loss_ce` is
-            the trainer's. Each total is a sum over the micro-batch, so that the mean over the
-            accumulation window and ranks is exact.
+            Dict of component -> `Term`. The names appear in the training log and should start with
+            `loss_`. The name `loss_ce` is reserved for the trainer. Each total is a sum over the
+            micro-batch, so the mean over the accumulation window and ranks is exact.
         """
         return {}
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Count what the terms' means divide by, beside the counts of `hf_bat.objective.count_items`.
+        """Compute divisors for the means, in addition to the counts of `hf_bat.objective.count_items`.
 
         Args:
-            batch: A training batch with the method's versions, before the model has seen it. Batches
-                of clean epochs and of evaluation have no versions and are not counted.
+            batch: A training batch with the method's versions, before the forward pass. Batches in
+                clean epochs and in evaluation have no versions and are not counted.
 
         Returns:
-            Name -> scalar tensor; the same names for every batch.
+            Dict of name -> scalar tensor, with the same names for every batch.
         """
         return {}
 
@@ -151,7 +154,7 @@ class Method:
         return self.uses_vectors
 
     def fill_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the method's value of each option and weight that `given` leaves out or has as `None`.
+        """Return the method's defaults for options and weights that are missing or `None` in `given`.
 
         Example:
             >>> get_method("safer").fill_defaults({})
@@ -162,22 +165,22 @@ class Method:
             filled["label_filter"] = "off"
         filled |= {**self.defaults, **self.weights}
         if given.get("clean_epochs"):
-            # The task is learned in the clean epochs.
+            # The clean epochs already teach the task.
             filled["weight_warmup_steps"] = 0.0
         return filled
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
-        """Return the other methods' weights and options that this one does not use with these options."""
+        """Return the weights and options of other methods that have no effect with these options."""
         known = {name for method in METHODS.values() for name in (*method.options, *method.weights)}
         unused = known - {*self.options, *self.weights}
         # `eval_distances` measures distances for every method.
         return unused - ({"distance", "pooling"} if options.get("eval_distances") else set())
 
     def check_options(self, args: Any) -> None:
-        """Raise an `HfBatError` if two of `BalancedTrainingArguments` contradict each other."""
+        """Raise an `HfBatError` if two training arguments contradict each other."""
 
     def write_formula(self, args: Any) -> str:
-        """Return the loss as Markdown for a run's arguments."""
+        """Return the loss in Markdown for the arguments of a run."""
         return self.formula
 
     @property
@@ -188,7 +191,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Pairwise(Method):
-    """Pull fickle versions toward the anchor, push obstinate ones away (paper, equation 3)."""
+    """Pulls fickle versions toward the anchor and pushes obstinate ones away (paper, equation 3)."""
 
     uses_vectors: bool = True
 
@@ -205,7 +208,7 @@ class Pairwise(Method):
 
 @dataclass(frozen=True)
 class Triplet(Method):
-    """Keep obstinate versions farther away than fickle ones by a margin (paper, equation 4)."""
+    """Keeps obstinate versions farther away than fickle ones by a margin (paper, equation 4)."""
 
     uses_vectors: bool = True
 
@@ -215,7 +218,7 @@ class Triplet(Method):
 
 @dataclass(frozen=True)
 class Likelihood(Method):
-    """Train on fickle versions, and make the label less likely on obstinate ones (this package's method)."""
+    """Trains on fickle versions, and makes the label less likely on obstinate ones (hf_bat's own method)."""
 
     def needs_vectors(self, weights: Mapping[str, Any]) -> bool:
         return bool(weights.get("contrastive_weight"))
@@ -231,7 +234,7 @@ class Likelihood(Method):
         margin: float | torch.Tensor = weights["margin"]
         limit: float | torch.Tensor = math.inf
         if obstinate.passes is not None:
-            # With `label_filter="only"` these two have no value, because every version passes.
+            # With `label_filter="only"` these two are `None`, because every version passes.
             other_margin, other_limit = weights["other_margin"], weights["other_limit"]
             margin = torch.where(obstinate.passes, weights["margin"], other_margin or 0.0)
             other_limit = math.inf if other_limit is None else other_limit
@@ -248,7 +251,7 @@ class Likelihood(Method):
         if (given.get("label_filter") or filled["label_filter"]) != "prefer":
             return {name: v for name, v in filled.items() if name not in _OTHER_WEIGHTS}
         if given.get("other_margin") is not None:
-            # A limit below a margin that the user chose would contradict it.
+            # A limit below the margin that the user chose would be a contradiction.
             filled["other_limit"] = max(filled["other_limit"], given["other_margin"])
         return filled
 
@@ -267,7 +270,7 @@ class Likelihood(Method):
 
     def list_unused(self, options: Mapping[str, Any]) -> set[str]:
         unused = super().list_unused(options)
-        # Only the triplet term, which this weight turns on, measures distances.
+        # This weight turns on the triplet term, which is the only one that measures distances.
         if options.get("contrastive_weight"):
             return unused
         of_triplets = {"mask"} if options.get("eval_distances") else {"distance", "pooling", "mask"}
@@ -277,14 +280,14 @@ class Likelihood(Method):
         if args.label_filter != "prefer":
             return self.formula
         return (
-            f"{self.formula[:-1]}; for edits that likely do not change the label the term is "
+            f"{self.formula[:-1]}; for edits that likely do not change the label, the term is "
             "`max(0, other_margin - drop) + max(0, drop - other_limit)`."
         )
 
 
 @dataclass(frozen=True)
 class AdversarialRows(Method):
-    """Train on the rows and on adversarial versions of them (A2T, Yoo and Qi 2021)."""
+    """Trains on the rows and on adversarial versions of them (A2T, Yoo and Qi 2021)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         return build_fickle_entropy(forward, settings, settings.weights["adversarial_weight"])
@@ -300,7 +303,7 @@ class AdversarialRows(Method):
 
 @dataclass(frozen=True)
 class Counterfactual(Method):
-    """Train on fickle versions with the row's label, and on labeled edits with theirs (this package's)."""
+    """Trains on fickle versions with the row's label, and on labeled edits (hf_bat's own method)."""
 
     def terms(self, forward: Forward, settings: LossSettings) -> dict[str, Term]:
         terms = build_fickle_entropy(forward, settings, settings.weights["alpha"])
@@ -316,7 +319,7 @@ class Counterfactual(Method):
             losses[~is_known] = excluded.to(losses.dtype)
             for i, name in enumerate(RULES):
                 chosen = losses[versions.rules == i]
-                # A batch without pairs of a rule has nothing to log for it.
+                # Nothing is logged for a rule without pairs in the batch.
                 if len(chosen):
                     terms[f"loss_rule_{name}"] = Term(chosen.sum(), f"rule_{name}", None)
         return terms
@@ -329,7 +332,7 @@ class Counterfactual(Method):
 def measure_version_distances(
     forward: Forward, distance: str
 ) -> tuple[dict[str, Term], Distances, Distances]:
-    """Return the mean distances as logged components, and the fickle and obstinate distances."""
+    """Compute the fickle and obstinate distances, and return their means as logged components too."""
     fickle = forward.measure_distances("fickle", distance)
     obstinate = forward.measure_distances("obstinate", distance)
     terms = {
@@ -340,9 +343,9 @@ def measure_version_distances(
 
 
 def build_triplet_terms(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
-    """Return the triplet term and the logged distances."""
-    # With several draws, the t-th triplet of a row takes its t-th fickle and its t-th obstinate draw;
-    # the shorter list starts again.
+    """Build the triplet term and the logged distances."""
+    # With several draws, the t-th triplet of a row uses its t-th fickle and its t-th obstinate draw.
+    # The shorter list is repeated.
     terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
     draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])
     losses, counted = triplet_terms(
@@ -361,17 +364,17 @@ def build_triplet_terms(forward: Forward, settings: LossSettings, margin: float)
 def build_fickle_entropy(
     forward: Forward, settings: LossSettings, weight: float
 ) -> dict[str, Term]:
-    """Return the cross-entropy on the fickle versions, with the anchors' labels."""
+    """Build the cross-entropy term on the fickle versions, with the labels of the anchors."""
     fickle = forward.versions["fickle"]
     assert forward.labels is not None
     total = settings.cross_entropy(fickle.logits, forward.labels[fickle.owners])
     return {"loss_ce_fickle": Term(total, "fickle_rows", weight)}
 
 
-# Weights of versions that do not pass the label filter, which only `"prefer"` draws and tells apart.
+# Weights of versions that do not pass the label filter. They are only drawn with `"prefer"`.
 _OTHER_WEIGHTS = ("other_margin", "other_limit")
 
-# The defaults of `pairwise` and `triplet` are the paper's best (appendix C.2).
+# The defaults of `pairwise` and `triplet` are the best values in the paper (appendix C.2).
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -457,14 +460,14 @@ METHODS: dict[str, Method] = {
     )
 }
 
-# Checkpoints and model cards name these, so that their meaning must not change.
+# Checkpoints and model cards refer to these names, so their meaning must not change.
 _BUILT_IN = dict(METHODS)
-# Weights that are fields of the training arguments; a user's method may have others.
+# Weights that are fields of the training arguments. Custom methods may have others.
 WEIGHTS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.weights))
 
 
 def get_method(name: str) -> Method:
-    """Return the registered method of a name.
+    """Return the registered method with the given name.
 
     Args:
         name: The name, such as "triplet".
@@ -490,7 +493,7 @@ def register_method(method: Method) -> Method:
         The same method.
 
     Raises:
-        HfBatError: If `check_own_method` refuses the method.
+        HfBatError: If the method fails `check_own_method`.
 
     Example:
         >>> method = register_method(Method(name="mine"))
@@ -504,7 +507,7 @@ def register_method(method: Method) -> Method:
 
 
 def check_own_method(method: Any) -> None:
-    """Check that a user's method is a `Method` with its own name and with known kinds of versions."""
+    """Check that a custom method is a `Method` with a new name and known kinds of versions."""
     if not isinstance(method, Method):
         raise HfBatError(
             f"a method of yours must be an instance of hf_bat.methods.Method; got {method!r} (give the "

@@ -1,7 +1,7 @@
-"""The model card: method, data, results of attacks, and limits of the figures.
+"""The model card, with method, data, attack results and limitations.
 
-Text and `model-index` metadata come from the same figures. Nothing here uses the network, and a card
-contains no folder of this machine, no host name and no token.
+Text and `model-index` metadata use the same results. This module does not use the network, and cards
+do not contain local folders, host names or tokens.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Builders of local files: a data set made by any other builder came from the Hub.
+# Builders of local files. Data sets from other builders come from the Hub.
 _LOCAL_BUILDERS = ("csv", "json", "pandas", "parquet", "text", "generator", "arrow")
-# Parts of the names of metrics that describe the run and not the model.
+# Parts of metric names that describe the run and not the model.
 _RUN_METRICS = ("loss", "runtime", "per_second", "epoch", "samples", "_time")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one evaluation."""
+    """The results of one evaluation."""
 
     name: str  # prefix of the metrics, such as "eval" or "eval_mm"
-    step: int  # optimizer step whose weights were evaluated
+    step: int  # optimizer step of the evaluated weights
     rows: int
     data: Mapping[str, str]  # see `describe_data`
     metrics: Mapping[str, float]
@@ -54,7 +54,7 @@ class Evaluation:
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_results(self) -> list[EvalResult]:
-        """Return the figures as `model-index` has them, without rates over zero rows."""
+        """Return the results in the format of `model-index`, without rates over zero rows."""
         from huggingface_hub import EvalResult
 
         common: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Evaluation:
         results = [
             EvalResult(**common, metric_type=name, metric_value=value, metric_name=name)
             for name, value in self.get_model_metrics().items()
-            # Measured on other rows than those of this data set.
+            # Contrast metrics are measured on rows of another data set.
             if not name.startswith("contrast_")
         ]
         for attack, summary in self.attacks.items():
@@ -94,7 +94,7 @@ class Evaluation:
         return results
 
     def get_model_metrics(self) -> dict[str, float]:
-        """Return the model's metrics by their names without prefix, and no metrics of attacks."""
+        """Return the model's metrics, without the prefix of their names and without attack metrics."""
         prefix = f"{self.name}_"
         of_attacks = tuple(f"{prefix}{attack}_" for attack in self.attacks)
         return {
@@ -109,10 +109,10 @@ class Evaluation:
 
 
 def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
-    """Return the variables of the card's template: facts about a `BalancedTrainer`'s model and its run.
+    """Return the variables of the card template, which describe the model and run of a `BalancedTrainer`.
 
-    Evaluations of other steps than the weights' `step` are left out. `base` is the name on the Hub of the
-    model that was fine-tuned; `None` if unknown or a folder.
+    Only evaluations at `step`, the step of the weights, are included. `base` is the Hub name of the model
+    that was fine-tuned, or `None` if unknown or a folder.
     """
     model, args, task = trainer.model, trainer.args, trainer.task
     method = args.get_method()
@@ -142,11 +142,11 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
         "formula": method.write_formula(args),
         "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
         "fickle_edits": " or ".join(FICKLE_KINDS[edit].summary for edit in fickle),
-        # A user's perturbations are used instead.
+        # Custom perturbations replace these descriptions.
         **trainer.sources.describe_own(),
         "distance": args.distance,
         "pooling": args.pooling or get_default_pooling(model),
-        # A weight is None without the label filter that it needs.
+        # A weight is None if the label filter it needs is off.
         "weights": {
             weight: getattr(args, weight)
             for weight in method.weights
@@ -162,9 +162,9 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
 
 
 def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -> None:
-    """Put our text and the figures of `gather_facts` into a card that `Trainer` has written.
+    """Add our text and the facts from `gather_facts` to a card written by `Trainer`.
 
-    Its metadata, hyperparameters, results and versions are kept.
+    The card's metadata, hyperparameters, results and versions are kept.
     """
     from huggingface_hub import ModelCard
 
@@ -172,7 +172,7 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
     data = written.data
     evaluations: Sequence[Evaluation] = facts["evaluations"]
     name = (data.model_name or facts["name"]).split("/")[-1]
-    # Trainer names the base model as it was loaded, which may be a local folder.
+    # Trainer states the base model as it was loaded, which may be a local folder.
     data.base_model = base = facts["base"] or get_hub_name(data.get("base_model"))
     data.tags = list(dict.fromkeys([*(data.tags or []), *own_tags]))
     data.library_name = "peft" if facts["is_adapter"] else "transformers"
@@ -180,7 +180,7 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
     # The index has one entry per data set.
     by_data = {tuple(sorted(e.data.items())): e.to_results() for e in evaluations}
     data.eval_results = [result for results in by_data.values() for result in results] or None
-    data.model_name = name if data.eval_results else None  # it is the name of the index's entry
+    data.model_name = name if data.eval_results else None  # the name of the index entry
     measures = {result.metric_type for result in data.eval_results or []}
     data.metrics = sorted(measures - {"attackable", "keep_rate"}) or None
     hub_data = {e.data["type"] for e in evaluations if "/" in e.data["type"]}
@@ -196,9 +196,9 @@ def finish_card(path: Path, facts: Mapping[str, Any], own_tags: Sequence[str]) -
 
 
 def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
-    """Return `type`, `name`, `split` and maybe `config` of the data set that rows come from.
+    """Return `type`, `name`, `split` and optionally `config` of the data set of the rows.
 
-    Rows that are not from the Hub have the task's name, and `split` is used if they do not know theirs.
+    Rows that are not from the Hub get the task's name. `split` is used if the rows do not have a split.
     """
     builder = getattr(rows, "builder_name", None)
     if task is None or task.hub is None or builder is None or builder in _LOCAL_BUILDERS:
@@ -211,10 +211,10 @@ def describe_data(rows: Any, task: Task | None, split: str) -> dict[str, str]:
 
 @contextmanager
 def align_logs(state: Any) -> Iterator[None]:
-    """Give every evaluation in a trainer's log the same figures for a while.
+    """Temporarily give all evaluations in a trainer's log the same metrics.
 
-    `Trainer`'s table of results requires that, but not every evaluation attacks, and some rates are
-    over zero rows: these figures become a dash.
+    The results table of `Trainer` requires this, but some evaluations have no attacks, and some
+    rates are over zero rows. Missing values become a dash.
     """
     logs = state.log_history
     names = dict.fromkeys(name for log in logs if "eval_loss" in log for name in log)
@@ -239,7 +239,7 @@ def _load_template() -> Any:
     environment.filters |= {
         "code": lambda value: format_code(str(value)),
         "plain": lambda value: escape_markdown(str(value)),
-        # As Python, with double quotes.
+        # A Python string literal with double quotes.
         "string_literal": lambda text: json.dumps(text),
         "name_data": _name_data,
         "table": lambda attacks: AttackReport(attacks).to_markdown(),
@@ -249,8 +249,8 @@ def _load_template() -> Any:
 
 
 def _name_data(data: Mapping[str, str]) -> str:
-    """Return the name of a data set for the text; the split only of one from the Hub."""
-    # Names of tasks have no slash.
+    """Return the name of a data set for the card text. The split is only included for Hub data."""
+    # Task names do not contain a slash.
     if "/" not in data["type"]:
         return f"{format_code(data['type'])} (rows of the user's own)"
     configuration = f", {format_code(data['config'])}" if "config" in data else ""
@@ -258,7 +258,7 @@ def _name_data(data: Mapping[str, str]) -> str:
 
 
 def warn_local_base(model: Any) -> None:
-    """Warn if others could not load an adapter because its base model is a local folder."""
+    """Warn if others cannot load an adapter because its base model is a local folder."""
     for config in getattr(model, "peft_config", {}).values():
         base = config.base_model_name_or_path
         if base and get_hub_name(base) is None:
@@ -269,13 +269,13 @@ def warn_local_base(model: Any) -> None:
 
 
 def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str | None) -> str:
-    """Return the message for an upload that failed: the model's folder and how to try again.
+    """Return the message for a failed upload, with the model's folder and how to try again.
 
-    `revision` is the branch that `push_to_hub` was given; `None` for the branch in the arguments.
+    `revision` is the branch passed to `push_to_hub`, or `None` for the branch in the arguments.
     """
     folder = args.output_dir
     call = f"trainer.push_to_hub({f'revision={revision!r}' if revision else ''})"
-    # Paths that begin with "_" hold texts of training rows; `Trainer` never uploads them.
+    # Paths that start with "_" contain texts of training rows, and `Trainer` never uploads them.
     command = f"hf upload {repo} {shlex.quote(folder)} . --exclude '_*' --exclude 'checkpoint-*'"
     branch = args.hub_revision if revision is None else revision
     if branch:
@@ -287,7 +287,7 @@ def explain_failed_upload(error: Exception, repo: str, args: Any, revision: str 
 
 
 def _list_options(args: Any) -> dict[str, Any]:
-    """Return the method's options that differ from their defaults, and only the last part of paths."""
+    """List the method's options that differ from their defaults. Paths are shortened to the last part."""
     from transformers import TrainingArguments
 
     left_out = {"method", *WEIGHTS, "attacks", "max_attack_samples", "attack_every"}

@@ -1,9 +1,9 @@
-"""One micro-batch of the training objective: stack the versions, run the model once, form means.
+"""The training objective for one micro-batch: stack the versions, run the model once, compute means.
 
-`count_items` counts what the means of an accumulation window divide by, `run_forward` runs the model
-over the anchors and their valid versions, a `hf_bat.methods.Method` turns the `Forward` into
-`Term`s, and `BalancedTrainer.compute_loss` adds them up with `mean_over`. `LossMeter` averages the
-components for the log.
+`count_items` computes the divisors of the means over an accumulation window. `run_forward` runs the
+model on the anchors and their valid versions, a `hf_bat.methods.Method` turns the resulting
+`Forward` into `Term`s, and `BalancedTrainer.compute_loss` adds them up with `mean_over`. `LossMeter`
+averages the components for the log.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from hf_bat.errors import HfBatError, check_choice
 from hf_bat.losses import pair_distance
 from hf_bat.pooling import run_with_vectors
 
-# Sequences of one pass where several passes pay: few, so that a long one pads few short ones.
+# Number of sequences per pass when the work is split. It is small so that a long sequence pads few
+# others.
 CHUNK_SIZE = 16
 KINDS = ("fickle", "obstinate")
-# A counterfactual version has its own label, and no distance to the anchor.
+# Counterfactual versions have their own labels, and no distance to the anchor is measured.
 VERSIONS = (*KINDS, "counterfactual")
 
 Batch = Mapping[str, torch.Tensor]
@@ -38,10 +39,10 @@ class Term(NamedTuple):
     """One component of the loss.
 
     Args:
-        total: Sum over the micro-batch, a scalar.
-        over: Name of the count that the window's mean divides by, such as `"fickle"`; see
+        total: Scalar sum over the micro-batch.
+        over: Name of the count used as the divisor of the mean, such as `"fickle"`. See
             `count_items`.
-        weight: Factor of the mean in the loss. A component with `None` is logged but not trained on.
+        weight: Weight of the mean in the loss. If `None`, the component is only logged.
     """
 
     total: torch.Tensor
@@ -50,7 +51,7 @@ class Term(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """Distances of anchors to their versions: `values` (B, D), zero where `mask` (B, D) is false."""
+    """Distances of anchors to their versions: `values` (B, D), set to zero where `mask` (B, D) is false."""
 
     values: torch.Tensor
     mask: torch.Tensor
@@ -58,17 +59,17 @@ class Distances(NamedTuple):
 
 @dataclass(frozen=True)
 class Versions:
-    """The model's outputs for the P valid versions of one kind; each of the B anchors has D draws.
+    """The model's outputs for the P valid versions of one kind. Each of the B anchors has D draws.
 
     Args:
-        owners: Row of the anchor that each version belongs to, shape (P,).
-        mask: Which draws are valid, shape (B, D); P of them, in row-major order.
-        logits: Shape (P, labels).
-        vectors: Representations, shape (P, H); `None` if the method needs none.
-        passes: Which versions pass the label filter, shape (P,); `None` without a filter.
-        labels: The versions' own labels, shape (P,), -1 - k for "any label but k"; `None` if they have
-            the anchors'.
-        rules: Indices into `hf_bat.counterfactual.RULES`, shape (P,); `None` without rules.
+        owners: Index of each version's anchor, shape (P,).
+        mask: Mask of the valid draws, shape (B, D). The P valid draws are in row-major order.
+        logits: Logits, shape (P, labels).
+        vectors: Representations, shape (P, H). `None` if the method does not need them.
+        passes: Whether each version passes the label filter, shape (P,). `None` without a filter.
+        labels: The versions' own labels, shape (P,). The value -1 - k means "any label but k".
+            `None` if the versions have the labels of their anchors.
+        rules: Indices into `hf_bat.counterfactual.RULES`, shape (P,). `None` without rules.
     """
 
     owners: torch.Tensor
@@ -86,9 +87,10 @@ class Forward:
 
     Args:
         logits: The anchors' logits, shape (B, labels).
-        labels: Shape (B,); `None` for a batch without labels.
-        vectors: The anchors' representations, shape (B, H); `None` if the method needs none.
-        versions: Kind (`"fickle"`, `"obstinate"`) -> `Versions`; empty in a clean epoch.
+        labels: The anchors' labels, shape (B,). `None` for a batch without labels.
+        vectors: The anchors' representations, shape (B, H). `None` if the method does not need
+            them.
+        versions: Dict of kind (`"fickle"`, `"obstinate"`) -> `Versions`. Empty in a clean epoch.
     """
 
     logits: torch.Tensor
@@ -97,19 +99,19 @@ class Forward:
     versions: Mapping[str, Versions]
 
     def measure_distances(self, kind: str, distance: str = "cosine") -> Distances:
-        """Return the distances of each anchor to its versions of one kind; see `pair_distance`."""
+        """Compute the distances of each anchor to its versions of one kind, with `pair_distance`."""
         versions = self.versions[kind]
         assert self.vectors is not None and versions.vectors is not None
         values = pair_distance(self.vectors[versions.owners], versions.vectors, distance)
-        # The mask selects in row-major order, the order of the versions.
+        # The mask selects in row-major order, which is also the order of the versions.
         table = torch.zeros(versions.mask.shape, dtype=values.dtype, device=values.device)
         return Distances(table.masked_scatter(versions.mask, values), versions.mask)
 
 
 class FillerBatch(dict[str, Any]):
-    """A batch of one repeated row, with which a rank takes part in a step that has no rows for it.
+    """A batch of one repeated row. Ranks without rows in a step use it.
 
-    It counts nothing, in the loss, its gradient and the means of the log. Its label is -100.
+    It does not contribute to the loss, the gradient or the logged means. Its label is -100.
     """
 
     def with_labels(self) -> dict[str, Any]:
@@ -118,7 +120,7 @@ class FillerBatch(dict[str, Any]):
 
 
 def drop_repeated_rows(batches: Iterable[Any], accelerator: Accelerator) -> Iterator[Any]:
-    """Yield batches without the rows that are there a second time to give all ranks as many batches."""
+    """Yield batches without the rows that were repeated to give all ranks the same number of batches."""
     for batch in batches:
         size = len(batch["labels"]) if "labels" in batch else 0
         kept = count_new_rows(size, accelerator)
@@ -126,21 +128,22 @@ def drop_repeated_rows(batches: Iterable[Any], accelerator: Accelerator) -> Iter
             yield batch
             continue
         cut = {name: values[: max(kept, 1)] for name, values in batch.items()}
-        # Trainer does not count this label for a user's loss.
+        # Trainer does not count rows with this label for a custom loss.
         ignored = torch.full_like(cut["labels"], -100)
         yield cut if kept else FillerBatch({**cut, "labels": ignored})
 
 
 def count_new_rows(size: int, accelerator: Accelerator) -> int:
-    """Count the first rows of the batch of `size` rows just loaded that are not repeated ones.
+    """Count the rows that are not repeated in the batch of `size` rows that was just loaded.
 
-    accelerate fills the last batches of all ranks with rows from the start of the data.
+    Repeated rows come last: accelerate fills the last batches of all ranks with rows from the start
+    of the data.
     """
     state = accelerator.gradient_state
     if accelerator.num_processes == 1 or not size or not state.end_of_dataloader:
         return size
     sampler = state.active_dataloader.batch_sampler
-    # The loader of a resumed run skips batches of the sampler.
+    # The loader of a resumed run wraps the sampler to skip batches.
     sampler = sampler.batch_sampler if isinstance(sampler, SkipBatchSampler) else sampler
     is_shard = isinstance(sampler, BatchSamplerShard) and sampler.num_processes > 1
     if not is_shard or not sampler.even_batches or sampler.drop_last:
@@ -150,13 +153,13 @@ def count_new_rows(size: int, accelerator: Accelerator) -> int:
 
 
 def select_anchor_inputs(batch: Batch) -> dict[str, torch.Tensor]:
-    """Return the model's inputs for the anchors: no labels, no `idx`, no versions."""
+    """Return the model's inputs for the anchors, without labels, `idx` and versions."""
     left_out = ("labels", "idx", *(f"{kind}_" for kind in VERSIONS))
     return {key: value for key, value in batch.items() if not key.startswith(left_out)}
 
 
 def stack_versions(batch: Batch, tokenizer: Any) -> dict[str, torch.Tensor]:
-    """Return the model's inputs for the anchors, the valid fickle and the valid obstinate versions."""
+    """Stack the model's inputs for the anchors and their valid versions."""
     pads = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     stacked = {}
     for key, anchors in select_anchor_inputs(batch).items():
@@ -182,30 +185,31 @@ def run_forward(
     is_cached: bool = False,
     width_multiple: int = 1,
 ) -> Forward:
-    """Run the model over a batch's anchors and their valid versions.
+    """Run the model on the anchors of a batch and their valid versions.
 
     Args:
         model: The sequence classifier.
-        batch: A batch of the collator.
-        tokenizer: The tokenizer, which knows how to pad.
-        pooling: See `run_with_vectors`. If `None`, no representations are read.
-        anchors_only: Leave the versions out. Defaults to `False`.
-        chunk_size: Sequences of similar length in one pass, if they are padded on the right. If `None`,
-            all are in one pass.
-        is_cached: Keep the activations of one pass at a time, and repeat each pass in the backward pass.
-            Defaults to `False`.
-        width_multiple: Round the widths of such passes up to a multiple of this. Defaults to 1.
+        batch: A batch from the collator.
+        tokenizer: The tokenizer, which determines the padding.
+        pooling: Pooling of the representations; see `run_with_vectors`. If `None`, representations
+            are not computed.
+        anchors_only: Whether to leave out the versions. Defaults to `False`.
+        chunk_size: Number of sequences per pass. With padding on the right, sequences of similar length
+            are put in the same pass. If `None`, all sequences are in one pass.
+        is_cached: Whether to keep the activations of only one pass in memory, and repeat each pass in
+            the backward pass. Defaults to `False`.
+        width_multiple: Round the width of each pass up to a multiple of this number. Defaults to 1.
     """
     labels = batch.get("labels")
     masks = {kind: batch[f"{kind}_mask"] for kind in VERSIONS if f"{kind}_input_ids" in batch}
     if anchors_only or not masks:
         return Forward(model(**select_anchor_inputs(batch)).logits, labels, None, {})
-    # One stacked pass: DDP synchronizes once, and repeated passes of models with buffers hit an
-    # in-place error under DDP.
+    # Everything runs in one stacked pass. DDP then synchronizes once, and repeated passes of models
+    # with buffers would raise an in-place error under DDP.
     inputs = stack_versions(batch, tokenizer)
     owners = [mask.nonzero()[:, 0] for mask in masks.values()]
     sizes = [len(batch["input_ids"]), *map(len, owners)]
-    # Some models number positions by column, so that columns of left padding must stay.
+    # Some models number positions by column, so columns of left padding must not be removed.
     is_sorted = tokenizer.padding_side != "left"
     if chunk_size is None or not (is_sorted or is_cached):
         all_logits, all_vectors = _run_pass(model, inputs, pooling)
@@ -232,7 +236,7 @@ def run_forward(
 def _run_pass(
     model: nn.Module, inputs: dict[str, torch.Tensor], pooling: str | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the logits and, with a pooling, the representations."""
+    """Run the model once. Return the logits and, with a pooling, the representations."""
     if pooling is None:
         return model(**inputs).logits, None
     outputs, vectors = run_with_vectors(model, inputs, pooling)
@@ -242,9 +246,10 @@ def _run_pass(
 def _make_chunks(
     inputs: dict[str, torch.Tensor], size: int, is_sorted: bool, multiple: int
 ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-    """Return chunks of rows, and the index that restores the rows' order.
+    """Split rows into chunks. Return them with the index that restores the order of the rows.
 
-    Sorted, rows of similar length are together, each chunk without the columns that only pad it.
+    With `is_sorted`, rows of similar length share a chunk, and columns that contain only padding
+    are cut off.
     """
     lengths = inputs["attention_mask"].sum(1)
     order = lengths.argsort(stable=True) if is_sorted else torch.arange(len(lengths))
@@ -258,21 +263,21 @@ def _make_chunks(
 def _join(
     passes: Sequence[tuple[torch.Tensor, torch.Tensor | None]],
 ) -> tuple[torch.Tensor, ...]:
-    """Join the logits of passes, and their vectors if there are any."""
+    """Concatenate the logits of several passes, and their vectors if available."""
     logits, vectors = zip(*passes, strict=True)
     return (torch.cat(logits),) if vectors[0] is None else (torch.cat(logits), torch.cat(vectors))
 
 
 def _needs_gradient() -> torch.Tensor:
-    """Return a scalar for a function that has no other input with a gradient."""
+    """Return a scalar that requires a gradient. Some functions have no other input that does."""
     return torch.zeros((), requires_grad=True)
 
 
 class _Cached(torch.autograd.Function):
-    """Logits and vectors of all chunks, with the activations of one chunk at a time.
+    """Logits and vectors of all chunks, computed with the activations of only one chunk in memory.
 
-    The forward pass keeps no graph. The backward pass repeats that of each chunk, with the same random
-    numbers, and propagates the gradient of its outputs.
+    The forward pass does not build a graph. The backward pass repeats the forward pass of each chunk
+    with the same random numbers, and then propagates the gradient of its outputs.
 
     Source:
         Gradient caching: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited
@@ -297,7 +302,7 @@ class _Cached(torch.autograd.Function):
         sizes = [len(next(iter(chunk.values()))) for chunk in ctx.chunks]
         by_chunk = zip(*(gradient.split(sizes) for gradient in gradients), strict=True)
         for i, parts in enumerate(by_chunk):
-            # DDP adds up the gradients of ranks once, when the last chunk's are there.
+            # DDP synchronizes the gradients only once, after the last chunk.
             is_last = i == len(sizes) - 1
             wait = nullcontext if is_last else getattr(ctx.model, "no_sync", nullcontext)
             _set_random_states(ctx.device, ctx.states[i])
@@ -322,18 +327,18 @@ def _set_random_states(device: torch.device, states: Sequence[torch.Tensor]) -> 
 def count_items(
     batch: Batch, mask: str = "paper", class_weights: Sequence[float] | None = None
 ) -> dict[str, torch.Tensor]:
-    """Count what the means over an accumulation window divide by.
+    """Compute the divisors of the means over an accumulation window.
 
     Returns:
-        Scalars by name: `"rows"` (or the sum of their class weights), `"fickle"` and `"obstinate"`
-        (valid pairs), `"triplets"` (those that count) and `"fickle_rows"` (valid fickle versions,
-        or the sum of their class weights).
+        Dict of name -> scalar: `"rows"` (or the sum of their class weights), `"fickle"` and
+        `"obstinate"` (valid pairs), `"triplets"` (triplets that are counted) and `"fickle_rows"`
+        (valid fickle versions, or the sum of their class weights).
     """
     labels = batch["labels"]
     weights = torch.ones_like(labels)
     if class_weights is not None:
         weights = torch.tensor(class_weights, device=labels.device)[labels]
-    # Every name in every batch, because all ranks must reduce the same counts.
+    # Each batch has all names, because all ranks must reduce the same counts.
     zero = torch.zeros((), device=labels.device)
     counts = dict.fromkeys(
         ("rows", *KINDS, "triplets", "fickle_rows", "counterfactual", "counterfactual_rows"), zero
@@ -350,7 +355,7 @@ def count_items(
         if class_weights is not None:
             own = batch["counterfactual_labels"]
             by_label = torch.tensor(class_weights, device=labels.device)[own.clamp(0)]
-            # A pair of which only the excluded label is known has the weight 1.
+            # If only the excluded label of a pair is known, its weight is 1.
             of_labels = torch.where(own < 0, 1, by_label)
         counts["counterfactual_rows"] = (of_labels * mask_c).sum()
     if len(masks) == len(KINDS):
@@ -361,10 +366,10 @@ def count_items(
 
 
 def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | None:
-    """Return the mean class weight of rows; `None` without weights or without readable labels."""
+    """Compute the mean class weight of rows; `None` without weights or without readable labels."""
     if weights is None or not isinstance(rows, Dataset):
         return None
-    # The collators of transformers read both names.
+    # The collators of transformers accept both names.
     column = next((name for name in ("labels", "label") if name in rows.column_names), None)
     labels = rows.with_format(None)[column][:] if column else []
     if not labels or not all(label in range(len(weights)) for label in labels):
@@ -373,20 +378,21 @@ def compute_mean_weight(rows: Any, weights: Sequence[float] | None) -> float | N
 
 
 def mean_over(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Divide a sum by a count of 0 or more; return 0 with a gradient of 0 if the count is 0."""
-    # With label smoothing the sum may differ from 0 although all class weights are 0.
+    """Divide a sum by a count. If the count is 0, return 0 with a gradient of 0."""
+    # With label smoothing, the sum may differ from 0 even if all class weights are 0.
     return torch.where(count > 0, total, 0 * total) / torch.where(count > 0, count, 1)
 
 
 def tile_draws(values: torch.Tensor, draws: int) -> torch.Tensor:
-    """Repeat the columns of (B, D) from the first on until there are `draws` columns."""
+    """Repeat the columns of a tensor (B, D) cyclically up to `draws` columns."""
     return values[:, torch.arange(draws, device=values.device) % values.shape[1]]
 
 
 def check_labels(batch: Batch, num_labels: int) -> None:
-    """Check the labels of a tokenized batch; raw rows are checked when they are prepared."""
+    """Check the labels of a tokenized batch. Raw rows are checked when they are prepared."""
     labels = batch["labels"]
-    # Also -100, which PyTorch's losses would ignore but the means would count.
+    # This includes -100, because the means would count these rows although PyTorch's losses ignore
+    # them.
     wrong = labels[(labels < 0) | (labels >= num_labels)]
     if len(wrong):
         raise HfBatError(
@@ -396,10 +402,10 @@ def check_labels(batch: Batch, num_labels: int) -> None:
 
 
 def check_terms(terms: Mapping[str, Term], counts: Collection[str]) -> None:
-    """Check that a user's terms divide by known counts and leave the cross-entropy its name."""
+    """Check that a custom method's terms use known counts and do not reuse the cross-entropy's name."""
     if "loss_ce" in terms:
         raise HfBatError(
-            "the method's term 'loss_ce' has the name of the cross-entropy on the anchors: rename it"
+            "the method's term 'loss_ce' has the same name as the cross-entropy on the anchors: rename it"
         )
     for name, term in terms.items():
         check_choice(f"count of the term {name!r}:", term.over, counts)
@@ -410,7 +416,8 @@ def check_finite(
 ) -> None:
     """Stop the run if the loss or the gradient's norm is not finite, before the weights change.
 
-    `step` counts the optimizer's steps from 1; `sums` are the components' over the micro-batch.
+    `step` counts optimizer steps from 1. `sums` are the sums of the loss components over the
+    micro-batch.
     """
     if value is None:
         return
@@ -420,32 +427,32 @@ def check_finite(
     parts = "".join(f"; {part} {total.item():.4g}" for part, total in (sums or {}).items())
     raise HfBatError(
         f"the {name} is not finite at step {step} ({number:.4g}{parts}): the run was stopped before the "
-        "weights changed, and the last checkpoint is unharmed; lower the learning rate or look for broken "
+        "weights changed, and the last checkpoint is intact; lower the learning rate or look for broken "
         "rows"
     )
 
 
 class LossMeter:
-    """Sums and counts of the loss's components since the last log.
+    """Sums and counts of the loss components since the last log.
 
-    Sums and counts are added up over micro-batches and ranks before they are divided, so that a batch
-    with few valid pairs has little weight. Nothing is communicated until `take_means`.
+    Sums and counts are added up over micro-batches and ranks before they are divided, so a batch with
+    few valid pairs has little weight. Ranks only communicate in `take_means`.
     """
 
     def __init__(self) -> None:
         self._totals: dict[str, torch.Tensor] = {}
 
     def add(self, name: str, total: torch.Tensor, count: torch.Tensor) -> None:
-        """Add a micro-batch's sum and count, both scalars; they are detached."""
+        """Add the scalar sum and count of a micro-batch. Both are detached."""
         pair = torch.stack([cast_to_double(total.detach()), cast_to_double(count.detach())])
-        # Without float64 on the device (MPS), sums over thousands of rows would lose digits there.
+        # On devices without float64 (MPS), sums over thousands of rows would lose precision.
         if get_double_dtype(pair.device) != torch.float64:
             pair = pair.cpu()
         start = torch.zeros(2, dtype=torch.float64, device=pair.device)
         self._totals[name] = self._totals.get(name, start) + pair
 
     def add_batch(self, terms: Mapping[str, Term], counts: Batch, batch: Batch) -> None:
-        """Add a micro-batch's components, and the shares of its draws that are valid."""
+        """Add the components of a micro-batch and its shares of valid draws."""
         for name, term in terms.items():
             self.add(name, term.total, counts[term.over])
         for kind in VERSIONS:
@@ -459,17 +466,18 @@ class LossMeter:
         gather_names: Callable[[list[str]], Sequence[str]],
         reduce: Callable[[torch.Tensor], torch.Tensor],
     ) -> dict[str, float]:
-        """Return the means of what was counted on all ranks, and start again.
+        """Return the means over all ranks, and reset the meter.
 
         Args:
-            gather_names: Returns the names of all ranks, in rank order.
-            reduce: Sums a tensor (components, 2) over ranks. Every rank must call both.
+            gather_names: Function that gathers the names of all ranks, in rank order.
+            reduce: Function that sums a tensor (components, 2) over ranks. Every rank must call
+                both functions.
         """
         totals, self._totals = self._totals, {}
         names = list(dict.fromkeys(gather_names(list(totals))))
         if not names:
             return {}
-        # Another rank may have a component that this one lacks.
+        # Other ranks may have components that are missing on this rank.
         nothing = torch.zeros(2, dtype=torch.float64)
         table = torch.stack([totals.get(name, nothing).cpu() for name in names])
         return {
@@ -480,7 +488,7 @@ class LossMeter:
 
 
 def summarize_distances(drawn: Mapping[str, Sequence[torch.Tensor]]) -> dict[str, float]:
-    """Return mean distance and share of valid draws by kind; draws that are not valid are NaN."""
+    """Compute the mean distance and the share of valid draws by kind. Invalid draws are NaN."""
     metrics = {}
     for kind, batches in drawn.items():
         distances = torch.cat(list(batches))

@@ -1,9 +1,10 @@
-"""Pictures of runs: trade-offs, sweeps, frontiers, representations (`pip install "hf_bat[plots]"`).
+"""Plots of runs: trade-offs, sweeps, frontiers and representations (`pip install "hf_bat[plots]"`).
 
-Each function takes plain data (dicts and lists, as runs write them to JSON; rates as fractions), returns
-a `matplotlib.figure.Figure` that no window shows, and leaves matplotlib's settings unchanged. `save`
-writes it as PNG and SVG. The colors are from Okabe and Ito, which color-blind readers can tell apart, and
-lines also differ in their markers. At `HALF`, the default width, all text has at least 7 points.
+Each function takes plain data (dicts and lists, as in the JSON files of runs, with rates as fractions)
+and returns a `matplotlib.figure.Figure`. No window is opened, and matplotlib's settings are not changed.
+`save` writes a figure as PNG and SVG. The colors by Okabe and Ito are distinguishable for color-blind
+readers, and lines also have different markers. At `HALF`, the default width, all text has at least 7
+points.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ Panels = Mapping[str, Mapping[str, Mapping[str, Any]]]
 HALF = 3.3  # inches: one column of a two-column page
 FULL = 6.8
 
-# Okabe and Ito (2008) without black, which is for text, and yellow, which is too faint on white; then wine
-# and olive of Tol (2021), so that every method has a color of its own.
+# Okabe and Ito (2008) without black, which is for text, and yellow, which is too faint on white. Wine and
+# olive from Tol (2021) are added so every method has its own color.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933")
-# One fewer than colors, so that 56 lines all look different.
+# One fewer than the colors, so 56 lines all look different.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # One for each color.
 _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "oo", "**")
@@ -56,12 +57,12 @@ _STYLE = Path(__file__).parent / "templates" / "plots.mplstyle"
 
 @contextmanager
 def _apply_style() -> Iterator[None]:
-    """Use our settings in a `with` block or a decorated function, and restore matplotlib's after it."""
+    """Use our settings in a `with` block or a decorated function, and then restore matplotlib's."""
     try:
         import matplotlib.style
     except ImportError as error:
         raise HfBatError('pictures need matplotlib: pip install "hf_bat[plots]"') from error
-    # after_reset: a user's matplotlibrc must not change the pictures.
+    # after_reset: a user's matplotlibrc must not change the plots.
     with matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
@@ -75,8 +76,9 @@ def trade_off_by_epoch(
     """Plot rates at each epoch: mean and standard deviation over seeds (paper, Figures 3, 4, 6, 8 and 9).
 
     Args:
-        panels: Title -> line's name -> `{"x": epochs, "values": one list of rates per seed, "baseline":
-            rate of normal training (optional, dashed)}`; rates are fractions, or `None` if unknown.
+        panels: Dict of title -> line name -> `{"x": epochs, "values": one list of rates per seed,
+            "baseline": rate of normal training (optional, dashed)}`. Rates are fractions, or `None` if
+            unknown.
         y_label: Label of the rates.
         width: Width of the figure in inches.
 
@@ -104,12 +106,12 @@ def trade_off_by_epoch(
 
 
 def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
-    """Plot one metric per panel against the values of a hyper-parameter (paper, Figures 10 to 12).
+    """Plot one metric per panel against the values of a hyperparameter (paper, Figures 10 to 12).
 
     Args:
-        panels: Metric -> lines as in `trade_off_by_epoch`, where "x" has the values. Bars show the
-            standard deviation over seeds.
-        x_label: Label of the hyper-parameter.
+        panels: Dict of metric -> lines as in `trade_off_by_epoch`, with the values as "x". Bars
+            show the standard deviation over seeds.
+        x_label: Label of the hyperparameter.
         width: Width of the figure in inches.
 
     Returns:
@@ -126,7 +128,7 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
     """
 
     def draw(axis: Any, lines: Any, name: str, mean: Any, deviation: Any, look: Any) -> None:
-        # A value that no seed has a rate for (NaN) has a bar of no length.
+        # A value without a rate (NaN) gets a bar of zero length.
         error = [0.0 if d != d else d for d in deviation] if any(deviation) else None
         axis.errorbar(lines[name]["x"], mean, error, label=name, capsize=2, elinewidth=0.8, **look)
 
@@ -135,7 +137,7 @@ def value_panels(panels: Panels, x_label: str, width: float = HALF) -> Figure:
 
 
 def epoch_bars(panels: Panels, y_label: str, width: float = HALF) -> Figure:
-    """Plot bars at each epoch, one beside the other for each line; means over seeds (paper, Figure 7).
+    """Plot means over seeds as bars at each epoch, with one bar per line (paper, Figure 7).
 
     Args:
         panels: As in `trade_off_by_epoch`.
@@ -186,8 +188,9 @@ def _draw_panels(
 ) -> Figure:
     """Draw each line of each panel, the baselines and the legend.
 
-    `heights` are a panel's and the legend's; `draw` is called with (axis, lines, name, means,
-    deviations, color and marker); without `y_label`, each panel's title is its label.
+    `heights` are the heights of a panel and of the legend. `draw` is called with (axis, lines,
+    name, means, deviations, color and marker). Without `y_label`, the title of each panel is used
+    as its label.
     """
     figure, axes = _make_grid(len(panels), width, heights[0], extra=heights[1])
     every_line = [line for lines in panels.values() for line in lines.values()]
@@ -215,7 +218,7 @@ def _draw_panels(
 
 
 def _summarize_seeds(name: str, line: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Return mean (NaN without a rate) and deviation (0 for one seed) over seeds at each x, in percent."""
+    """Compute mean (NaN without a rate) and deviation (0 for one seed) over seeds at each x, in percent."""
     import numpy as np
 
     if not line["values"] or any(len(seed) != len(line["x"]) for seed in line["values"]):
@@ -234,7 +237,7 @@ def _summarize_seeds(name: str, line: Mapping[str, Any]) -> tuple[list[float], l
 def _set_value_ticks(axis: Any, values: Sequence[float]) -> None:
     """Set a tick at each value, on a logarithmic axis if each value is twice the previous one."""
     low, high = axis.get_ylim()
-    if high - low < 10:  # noise of a few tenths of a percent must not fill the axis
+    if high - low < 10:  # keep noise of a few tenths of a percent from filling the axis
         middle = min(max((low + high) / 2, 5), 95)
         axis.set_ylim(middle - 5, middle + 5)
     doubles = all(math.isclose(b, 2 * a) for a, b in pairwise(values))
@@ -258,16 +261,17 @@ def frontier(
 ) -> Figure:
     """Plot settings by two rates, as means over seeds with bars.
 
-    A line joins the settings that no other setting beats on both rates. Bars are 95 % t-intervals of the
-    mean over seeds; a single seed has none.
+    A line joins the settings for which no other setting is better on both rates. Bars are 95 %
+    t-intervals of the mean over seeds. A single seed has no bar.
 
     Args:
-        points: `{"name", "fickle": one rate per seed, "obstinate": one rate per seed, "group"}`, rates as
-            fractions. Points of one group share color and marker; the group defaults to the name.
+        points: `{"name", "fickle": one rate per seed, "obstinate": one rate per seed, "group"}`, with
+            rates as fractions. Points of the same group share color and marker. The group defaults to the
+            name.
         x_label: Label of the fickle rate.
         y_label: Label of the obstinate rate.
         width: Width of the figure in inches.
-        join: Draw the line. Choose `False` if lower is not better on both axes.
+        join: Whether to draw the line. Use `False` if lower is not better on both axes.
 
     Returns:
         The figure, with one axis; `save` writes it.
@@ -308,18 +312,18 @@ def frontier(
     axis.margins(0.12)
     axis.set(xlabel=x_label, ylabel=y_label)
     _add_legend(figure, axis, 3, "gray: no other is better on both" * join)
-    # Points need names only if groups have several, and only a few points leave room for them.
+    # Points only need names if a group has several points, and there is only room for a few names.
     if len(numbers) < len(points) <= 12:
         _name_points(figure, axis, [str(point["name"]) for point in points], centers)
     return figure
 
 
 def _name_points(figure: Figure, axis: Any, names: Sequence[str], centers: Sequence[Any]) -> None:
-    """Write names beside points; names that would cover something are left out."""
+    """Write names next to points. Names that would overlap something are left out."""
     from matplotlib.transforms import Bbox
 
     figure.draw_without_rendering()  # fixes the positions of the points
-    # In points, as the offsets of an annotation are.
+    # In points, like the offsets of an annotation.
     spots = axis.transData.transform(centers) * 72 / figure.dpi
     frame = axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
@@ -353,21 +357,22 @@ def tsne(
 ) -> Figure:
     """Plot the representations of one model per panel, projected to two dimensions (paper, Figure 5).
 
-    A projection shows neighborhoods, not distances: rely on the numbers beside it.
+    A projection shows neighborhoods and not distances, so rely on the numbers next to it.
 
     Args:
-        panels: Title -> what `hf_bat.evaluation.representations.collect` returns: `{"anchor": (N, H),
-            "fickle": (N, H), "obstinate": (N, H)}`.
-        numbers: Title -> what `hf_bat.evaluation.representations.separation` returns.
+        panels: Dict of title -> result of `hf_bat.evaluation.representations.collect`: `{"anchor":
+            (N, H), "fickle": (N, H), "obstinate": (N, H)}`.
+        numbers: Dict of title -> result of `hf_bat.evaluation.representations.separation`.
         width: Width of the figure in inches.
-        perplexity: Perplexity of t-SNE (van der Maaten and Hinton 2008); lowered for few points.
+        perplexity: Perplexity of t-SNE (van der Maaten and Hinton 2008). It is lowered for few
+            points.
         seed: Seed of t-SNE.
 
     Returns:
         The figure, one axis per panel; `save` writes it.
 
     Raises:
-        HfBatError: There are fewer than 2 rows.
+        HfBatError: If there are fewer than 2 rows.
 
     Example:
         >>> rows = {kind: [[i, j, 0.0] for j in range(4)] for i, kind in enumerate(INPUT_KINDS)}
@@ -384,7 +389,7 @@ def tsne(
     for axis, (title, vectors) in zip(axes, shown, strict=True):
         points = _fit_tsne(vectors, perplexity, seed)
         for number, kind in enumerate(INPUT_KINDS):
-            # Anchors are drawn first and larger, because a fickle version often covers its own.
+            # Anchors are drawn first and larger, because a fickle version often covers its anchor.
             size = 16 if kind == "anchor" else 4
             style = {"alpha": 0.8, "linewidths": 0, "rasterized": True, **_get_look(number)}
             axis.scatter(*points[kind], size, label=kind, **style)
@@ -406,7 +411,7 @@ def tsne(
 
 
 def _fit_tsne(vectors: Mapping[str, Any], perplexity: float, seed: int) -> dict[str, Any]:
-    """Return the two coordinates of the vectors of each kind, (2, N)."""
+    """Compute the two coordinates (2, N) of the vectors of each kind."""
     import numpy as np
     from sklearn.manifold import TSNE
 
@@ -432,13 +437,13 @@ def distance_histograms(
     width: float = HALF,
     bins: int = 30,
 ) -> Figure:
-    """Plot how far fickle and obstinate versions are from their anchors, one model per panel.
+    """Plot the distances of fickle and obstinate versions to their anchors, with one model per panel.
 
     Args:
-        panels: Title -> `{"fickle": distances, "obstinate": distances}`.
+        panels: Dict of title -> `{"fickle": distances, "obstinate": distances}`.
         x_label: Name of the distance.
         width: Width of the figure in inches.
-        bins: Number of bins over the common range of all panels.
+        bins: Number of bins over the range of all panels.
 
     Returns:
         The figure, one axis per panel; `save` writes it.
@@ -482,7 +487,7 @@ def _make_grid(
     extra: float = 0.0,
     **options: Any,
 ) -> tuple[Figure, list[Any]]:
-    """Make a figure and the axes of its panels, in one column at half width; sizes are in inches."""
+    """Create a figure and the axes of its panels, in one column at half width. Sizes are in inches."""
     from matplotlib.figure import Figure
 
     if panels < 1:
@@ -500,7 +505,7 @@ def _make_grid(
 
 
 def _number_names(names: Iterable[str]) -> dict[str, int]:
-    """Number lines or groups in order; methods have fixed numbers, so that they look the same everywhere."""
+    """Number lines or groups in order. Methods have fixed numbers, so they look the same everywhere."""
     names = list(dict.fromkeys(names))
     order = list(METHODS) if any(name in METHODS for name in names) else []
     order += [name for name in names if name not in order]
@@ -508,14 +513,14 @@ def _number_names(names: Iterable[str]) -> dict[str, int]:
 
 
 def _get_look(number: int) -> dict[str, str]:
-    """Return color and marker of the n-th line."""
+    """Return the color and marker of the n-th line."""
     return {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)]}
 
 
 def _add_legend(figure: Figure, axis: Any, columns: int, note: str = "") -> None:
     """Add one legend for all panels below them, with an optional note above it."""
     handles, labels = axis.get_legend_handles_labels()
-    # One entry per label; matplotlib lists lines before bars, and the baseline must come after both.
+    # One entry per label. matplotlib lists lines before bars, and the baseline must come after both.
     unique = dict(zip(labels, handles, strict=True))
     entries = sorted(unique, key=lambda label: label == _BASELINE)
     if entries:
@@ -532,17 +537,17 @@ def _add_legend(figure: Figure, axis: Any, columns: int, note: str = "") -> None
 
 
 def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write a figure as PNG and as SVG; the bytes are the same each time.
+    """Save a figure as PNG and SVG. The bytes are the same each time.
 
     Args:
         figure: Figure from a function of this module.
-        stem: Path of the files without a suffix; its folder is created if it is missing.
+        stem: Path of the files without a suffix. Its folder is created if it is missing.
 
     Returns:
         The two paths.
 
     Raises:
-        HfBatError: The files cannot be written.
+        HfBatError: If the files cannot be written.
 
     Example:
         >>> import tempfile

@@ -1,6 +1,6 @@
-"""Read models of all architectures: one vector per sequence, and the number of positions.
+"""Get sequence representations and the number of positions for models of all architectures.
 
-The vectors do not depend on the padding of a batch: its amount and side make no difference.
+The vectors do not depend on the amount and side of the padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 POOLINGS = ("cls", "mean", "max", "last", "head_input")
 
-# How configurations name the pooling of their head. EuroBERT's "late" is the mean of all tokens' logits.
+# Names of the head's pooling in configurations. EuroBERT's "late" is the mean of the logits of all
+# tokens.
 _NAMED = {
     "cls": "cls",
     "bos": "cls",
@@ -28,15 +29,15 @@ _NAMED = {
     "late": "mean",
     "last": "last",
 }
-# Decoders whose classifier is not called `score`, as it is in the other decoders of transformers.
+# Decoders without a classifier called `score`, which the other decoders of transformers have.
 _OTHER_DECODERS = ("ctrl", "modernbert-decoder")
-# Attributes in which wrappers keep the wrapped module: torch.compile, the parallel ones and DeepSpeed,
-# FSDP1 (whose `module` is not a submodule), activation checkpointing.
+# Attributes that store the wrapped module: in torch.compile, in parallel wrappers and DeepSpeed, in
+# FSDP1 (where `module` is not a submodule), and in activation checkpointing.
 _INNER = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-# Attribute in which a layer's hook keeps the layer's input.
+# Attribute where the hook of a layer stores its input.
 _KEPT = "_hf_bat_kept_input"
 
-# Model types whose position ids begin after the padding token's id.
+# Model types with position ids that start after the id of the padding token.
 _SHIFTED = (
     "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
@@ -46,11 +47,12 @@ _SHIFTED = (
 def pool(
     hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str = "cls"
 ) -> torch.Tensor:
-    """Pool token vectors (B, T, H) into vectors (B, H), float32 or float64; padding makes no difference.
+    """Pool token vectors (B, T, H) into vectors (B, H), float32 or float64, independent of padding.
 
     Args:
         hidden_states: Token vectors, shape (B, T, H).
-        attention_mask: 1 at tokens and 0 at padding, shape (B, T). A row of only padding gives zeros.
+        attention_mask: Mask that is 1 for tokens and 0 for padding, shape (B, T). The vector of a row
+            with only padding is zero.
         pooling: `"cls"` (the first token), `"last"` (the right-most token), `"mean"` or `"max"`.
     """
     if attention_mask is None or attention_mask.shape != hidden_states.shape[:2]:
@@ -77,26 +79,27 @@ def pool(
 def run_with_vectors(
     model: nn.Module, batch: Mapping[str, torch.Tensor], pooling: str = "cls"
 ) -> tuple[Any, torch.Tensor]:
-    """Call a sequence classifier and return its output and one vector per row, shape (B, H).
+    """Run a sequence classifier, and return its output and one vector per row, shape (B, H).
 
-    `"cls"`, `"mean"`, `"max"` and `"last"` pool the last hidden layer, see `pool`; `"head_input"` is the
+    `"cls"`, `"mean"`, `"max"` and `"last"` pool the last hidden layer; see `pool`. `"head_input"` is the
     input of the classifier's last linear layer. If the classifier applies that layer to every token, as
-    decoders do, the input is taken at the right-most token that is not padding, which the classifier uses
-    too (EuroBERT: the mean of all). XLNet's head reads the right-most column: pad it left.
+    decoders do, the input at the right-most token that is not padding is used, like in the classifier
+    (for EuroBERT, the mean of all tokens). XLNet's head uses the right-most column, so inputs must be
+    padded on the left.
     """
     check_choice("pooling", pooling, POOLINGS)
     core = unwrap(model)
     config = getattr(core, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         raise HfBatError(
-            f"{type(core).__name__} is an encoder-decoder, whose sequences have no single last "
+            f"{type(core).__name__} is an encoder-decoder, which has no single last "
             "hidden layer; use an encoder or a decoder classifier"
         )
     layer: Any
     if pooling == "head_input":
         layer = find_head(model)
     elif getattr(config, "model_type", "") == "xlnet":
-        # In training, its hidden_states[-1] lacks the dropout that the classifier sees.
+        # In training, its hidden_states[-1] does not include the dropout before the classifier.
         layer = core.sequence_summary
     else:
         outputs = model(**batch, output_hidden_states=True)
@@ -110,8 +113,8 @@ def run_with_vectors(
         tokens = layer.__dict__.pop(_KEPT, None)
     if tokens is None:
         raise HfBatError(
-            f"pooling {pooling!r} cannot read a torch.compile'd model that was called with identical "
-            "arguments before; choose another pooling"
+            f"pooling {pooling!r} does not work with a torch.compile'd model that was already called with "
+            "identical arguments; choose another pooling"
         )
     if pooling == "head_input":
         if tokens.dim() == 2:
@@ -121,7 +124,7 @@ def run_with_vectors(
 
 
 def _keep_input(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-    # One function for all models, without a closure: torch.compile recompiles for each new hook object.
+    # A single function without a closure, because torch.compile recompiles for each new hook object.
     setattr(module, _KEPT, arguments[0])
 
 
@@ -136,7 +139,7 @@ def _make_compile_see_hooks(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _list_wrappers(model: nn.Module) -> list[nn.Module]:
-    """Return the model and all modules it wraps, outermost first: compiled, parallel, sharded, PEFT."""
+    """List the model and all modules it wraps (compiled, parallel, sharded, PEFT), outermost first."""
     chain = [model]
     while True:
         outer: Any = chain[-1]
@@ -150,15 +153,15 @@ def _list_wrappers(model: nn.Module) -> list[nn.Module]:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the Hugging Face model inside any of torch.compile, DDP, FSDP, DeepSpeed and PEFT."""
+    """Return the Hugging Face model inside torch.compile, DDP, FSDP, DeepSpeed and PEFT wrappers."""
     return _list_wrappers(model)[-1]
 
 
 def find_head(model: nn.Module) -> nn.Module:
-    """Find the last linear layer of a sequence classifier, whose output is the logits.
+    """Find the last linear layer of a sequence classifier, which outputs the logits.
 
-    It is the last one defined of the linear layers outside the backbone with one output per label. In a
-    PEFT model it is the active copy, or the adapter's layer.
+    This is the last linear layer outside the backbone with one output per label, in order of
+    definition. In a PEFT model, it is the active copy or the adapter's layer.
     """
     for layer in _list_wrappers(model):
         if isinstance(layer, nn.DataParallel) and len(layer.device_ids) > 1:
@@ -180,7 +183,7 @@ def find_head(model: nn.Module) -> nn.Module:
 
 
 def _list_linear(module: nn.Module, skipped: nn.Module | None) -> Iterator[Any]:
-    """Yield the linear layers of a module in order of definition; PEFT's layers instead of wrapped ones."""
+    """Yield the linear layers of a module in order of definition, with PEFT layers for wrapped ones."""
     if isinstance(module, nn.Linear) or isinstance(getattr(module, "base_layer", None), nn.Linear):
         yield module
         return
@@ -197,40 +200,40 @@ def _list_linear(module: nn.Module, skipped: nn.Module | None) -> Iterator[Any]:
 
 
 def get_default_pooling(model: nn.Module) -> str:
-    """Return the pooling of the last hidden layer that the model's own classification head uses.
+    """Return the pooling of the last hidden layer in the model's own classification head.
 
-    A decoder needs its last token: at the first token it has seen no other, often the same one for a row
-    and its versions, and training would learn nothing.
+    Decoders need the last token. The first token has not seen any other token and is often the same for
+    a row and its versions, so training would learn nothing.
     """
     return _get_own_pooling(unwrap(model)) or "cls"
 
 
 def is_decoder(model: nn.Module) -> bool:
-    """Return whether tokens see only the text before them."""
+    """Return whether tokens only attend to the text before them."""
     core = unwrap(model)
     model_type = getattr(getattr(core, "config", None), "model_type", "")
     return hasattr(core, "score") or model_type in _OTHER_DECODERS
 
 
 def _get_own_pooling(core: nn.Module) -> str | None:
-    """Return how a model's head pools tokens; `None` if only its code says so."""
+    """Return the pooling of a model's head, or `None` if it is only defined in code."""
     if is_decoder(core):
         return "last"
-    # ELECTRA and others also have a `summary_type`, which their classifier does not read.
+    # ELECTRA and others also have a `summary_type`, but their classifier does not use it.
     key = "summary_type" if hasattr(core, "sequence_summary") else "classifier_pooling"
     return _NAMED.get(getattr(getattr(core, "config", None), key, None))  # type: ignore[arg-type]
 
 
 def warn_about_head(model: nn.Module, pooling: str | None) -> None:
-    """Warn of a pooling that sees only one token, and of an untrained part of the head that stays frozen.
+    """Warn if the pooling uses only one token, or if an untrained part of the head is frozen.
 
     PEFT trains and saves only `classifier` and `score` of a sequence classifier. Other parts of a head
     (DeBERTa's pooler, ModernBERT's head, XLNet's summary) keep their random initial weights.
     """
     if pooling == "cls" and is_decoder(model):
         logger.warning(
-            "pooling='cls' takes the first token, which sees no other token in a decoder; 'last' "
-            "(the default for this model), 'mean' or 'head_input' see the whole text"
+            "pooling='cls' uses the first token, which sees no other token in a decoder; 'last' "
+            "(the default for this model), 'mean' or 'head_input' see the full text"
         )
     base = getattr(model, "get_base_model", lambda: None)()
     if base is None:
@@ -251,10 +254,10 @@ def warn_about_head(model: nn.Module, pooling: str | None) -> None:
 
 
 def get_position_limit(config: Any) -> int | None:
-    """Return the maximum input length of a model in tokens; `None` if it has no table of positions.
+    """Return the maximum input length of a model in tokens, or `None` if it has no position embeddings.
 
-    DeBERTa-v3, XLNet, and rotary models such as ModernBERT and Llama have none and accept more than the
-    length in their configuration.
+    DeBERTa-v3, XLNet, and rotary models such as ModernBERT and Llama have none. They accept longer
+    inputs than stated in their configuration.
     """
     computes_positions = (
         getattr(config, "alibi", False)  # an option of Falcon
@@ -269,18 +272,18 @@ def get_position_limit(config: Any) -> int | None:
 
 
 def get_named_limit(config: Any) -> int | None:
-    """Return the length in tokens that a configuration names, whether or not the model enforces it."""
-    # XLNet, which has no limit, says -1.
+    """Return the length in tokens from the configuration, whether or not the model enforces it."""
+    # XLNet has no limit and uses -1.
     positions = max(0, getattr(config, "max_position_embeddings", None) or 0)
     if config.model_type in _SHIFTED:
-        # MPNet has its padding at 1, against its configuration.
+        # MPNet has its padding at 1, contrary to its configuration.
         pad = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
         positions -= pad + 1
     return positions if positions > 0 else None
 
 
 def check_length(config: Any, length: int | None, name: str = "max_length") -> None:
-    """Check that the model has positions for inputs of a length."""
+    """Check that the model supports inputs of a given length."""
     limit = get_position_limit(config)
     if length is not None and limit is not None and length > limit:
         raise HfBatError(

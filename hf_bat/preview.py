@@ -15,20 +15,20 @@ from hf_bat.perturbations.sampler import PerturbationSampler
 from hf_bat.stats import format_rate
 from hf_bat.text import detach_punctuation
 
-# Enough for shares that are exact to half a percent; takes about a second.
+# Enough for shares that are accurate to half a percent. This takes about a second.
 _MAX_ROWS = 20_000
-# A replacement in the escaped text of a preview.
+# Pattern of a replacement in the escaped text of a preview.
 _MARK = re.compile(r"\[([^\[\]]*) -&gt; ([^\[\]]*)\]")
 
 
 class Preview:
-    """Rows beside the versions that training would draw, and the share of rows that have each kind.
+    """Rows with the versions that training would draw, and the share of rows with each kind of version.
 
     Args:
         rows: Rows with the sampler's columns, `idx`, and optionally `label`.
-        sampler: Draws the versions.
-        n: Number of rows that `str` shows; the shares are over at most 20,000 rows.
-        epoch: Epoch whose versions are drawn, from 0. Defaults to 0.
+        sampler: Sampler that draws the versions.
+        n: Number of rows that `str` shows. The shares are over at most 20,000 rows.
+        epoch: Epoch to draw versions for, counted from 0. Defaults to 0.
         label_names: Names of integer labels.
 
     Example:
@@ -67,7 +67,7 @@ class Preview:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rows shown and the shares, ready for JSON."""
+        """Return the displayed rows and the shares, ready for JSON."""
         return {"rows": self.rows, "total": self.total, "shares": self.shares}
 
     def __repr__(self) -> str:
@@ -75,8 +75,8 @@ class Preview:
         return f"Preview({len(self.rows)} of {self.total} rows; with a version: {shares or 'none'})"
 
     def _repr_html_(self) -> str:
-        """Return the rows as HTML, which notebooks show, with removed and inserted words marked."""
-        # Marked after escaping, so that no text of a row becomes a tag.
+        """Return the rows as HTML for notebooks, with removed and inserted words marked."""
+        # Words are marked after escaping, so the text of a row cannot become a tag.
         marked = _MARK.sub(r"<del>\1</del> <ins>\2</ins>", escape(str(self)))
         return f"<pre>{marked}</pre>"
 
@@ -102,7 +102,7 @@ class Preview:
         return "\n".join(lines)
 
     def _format_pair(self, pair: Any) -> list[str]:
-        # Shown whole, because it may pair a sentence with itself.
+        # The full pair is shown, because it may pair a sentence with itself.
         width = max(map(len, self.columns))
         texts = zip(self.columns, pair.texts, strict=True)
         return [
@@ -141,6 +141,6 @@ def mark_changes(before: str, after: str) -> str:
 
 
 def _mark_word(old: str, new: str) -> str:
-    # A final mark that both have stays outside the brackets.
+    # A final punctuation mark in both words is left outside the brackets.
     (word, mark), (other, other_mark) = detach_punctuation(old), detach_punctuation(new)
     return f"[{word} -> {other}]{mark}" if mark == other_mark else f"[{old} -> {new}]"

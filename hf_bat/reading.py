@@ -1,4 +1,4 @@
-"""Read CSV and TSV files: the width of each line is checked, and texts stay as they are written."""
+"""Read CSV and TSV files. The number of cells in each line is checked, and texts are not changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
 
 _LONGEST_CELL = 1 << 30
-# Integers of Arrow have 64 bits.
+# Arrow integers have 64 bits.
 _LARGEST = 2**63
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _DECIMAL = re.compile(r"-?\d+\.\d*([eE][+-]?\d+)?")
@@ -33,10 +33,10 @@ class FileScan:
 
 
 def scan_text(path: Path, is_json: bool = False) -> FileScan:
-    """Read all lines of a text file, which may be gzipped, and check them before a parser does.
+    """Read all lines of a text file, which may be gzipped, and check them before parsing.
 
-    Parsers report late, or not at all, a file that is not UTF-8 (or UTF-16 with its mark), a damaged gzip
-    file, and JSON rows that are not objects.
+    Some problems are reported late or not at all by parsers: a file that is not UTF-8 (or UTF-16 with a
+    byte-order mark), a damaged gzip file, and JSON rows that are not objects.
     """
     digest = hashlib.sha256()
     try:
@@ -54,7 +54,7 @@ def scan_text(path: Path, is_json: bool = False) -> FileScan:
             decoder = codecs.getincrementaldecoder(encoding)()
             for number, line in enumerate(file, start=1):
                 digest.update(line)
-                # pyarrow ends the process if a block of lines begins with it.
+                # pyarrow ends the process if a block of lines starts with null.
                 if is_lines and line.strip() == b"null":
                     raise HfBatError(f"line {number} is null, not an object; remove it")
                 try:
@@ -87,26 +87,27 @@ def _open_bytes(path: Path) -> Any:
 
 
 def _detect_encoding(start: bytes) -> str:
-    """Return the encoding that a byte-order mark tells, else UTF-8."""
+    """Return the encoding indicated by a byte-order mark, or UTF-8."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
 def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[str, list[Any]]:
-    """Read a CSV or TSV file with a header; return column -> values.
+    """Read a CSV or TSV file with a header. Return a dict of column -> values.
 
     Args:
         path: The file, which may be gzipped.
-        delimiter: The delimiter of cells.
-        texts: Columns that hold texts, whose cells are not read as numbers.
+        delimiter: Delimiter between cells.
+        texts: Text columns. Their cells are not parsed as numbers.
 
     Returns:
-        The columns. If all cells of a column are numbers or empty, they are integers, or floats, and `None`
-        for an empty cell; other cells are strings.
+        The columns. If all cells of a column are numbers or empty, they are converted to integers or
+        floats, and empty cells to `None`. Otherwise the cells are strings.
 
     Raises:
-        HfBatError: If a line has not the width of the header, or its quotes do not match; it names the line.
+        HfBatError: If the number of cells in a line differs from the header, or quotes do not match. The
+            message states the line.
     """
     encoding = scan_text(path).encoding
     quoting = csv.QUOTE_MINIMAL
@@ -116,7 +117,7 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
         lines = _read_lines(file, path, delimiter, quoting)
         _, header = next(lines, (0, []))
         if not header:
-            raise HfBatError(f"{path} holds no rows")
+            raise HfBatError(f"{path} contains no rows")
         names = _name_columns(header, path)
         rows: list[list[str]] = []
         suspects: list[tuple[int, int]] = []
@@ -127,7 +128,7 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
                 suspects.append((first, len(rows)))
             rows.append(cells)
     if not rows:
-        raise HfBatError(f"{path} holds no rows")
+        raise HfBatError(f"{path} contains no rows")
     columns = {
         name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
@@ -139,31 +140,31 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
 
 
 def _open_text(path: Path, encoding: str) -> TextIO:
-    """Open a text file, which may be gzipped, for `csv`, which reads the ends of lines itself."""
+    """Open a text file, which may be gzipped, for `csv`, which handles line endings itself."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     stream: TextIO = opener(path, "rt", encoding=encoding, errors="replace", newline="")
     return stream
 
 
 def detect_tsv_quoting(path: Path, encoding: str = "utf-8-sig") -> int:
-    """Return whether a TSV file quotes its cells, as pandas does, or its quotes are text, as in GLUE."""
+    """Detect whether a TSV file quotes its cells, as pandas does, or contains plain quotes, as in GLUE."""
     widths = set()
     with _open_text(path, encoding) as file, _allow_long_cells():
         try:
             for cells in csv.reader(file, delimiter="\t", strict=True):
-                # A quote that is text, at the start of a cell, swallows all rows up to the next quote.
+                # A plain quote at the start of a cell swallows all rows up to the next quote.
                 if any("\t" in cell and "\n" in cell for cell in cells):
                     return csv.QUOTE_NONE
                 widths.add(len(cells))
         except csv.Error:
             return csv.QUOTE_NONE
-    # Quoted cells give every row the same number of cells; blank lines have none.
+    # With quoted cells, every row has the same number of cells. Blank lines have none.
     return csv.QUOTE_MINIMAL if len(widths - {0}) < 2 else csv.QUOTE_NONE
 
 
 @contextmanager
 def _allow_long_cells() -> Iterator[None]:
-    """Let `csv` read cells of more than 131,072 characters."""
+    """Allow `csv` to read cells of more than 131,072 characters."""
     before = csv.field_size_limit(_LONGEST_CELL)
     try:
         yield
@@ -174,9 +175,9 @@ def _allow_long_cells() -> Iterator[None]:
 def _read_lines(
     file: TextIO, path: Path, delimiter: str, quoting: int
 ) -> Iterator[tuple[Any, list[str]]]:
-    """Yield the cells of each row, with its first and last line; blank lines are left out."""
+    """Yield the cells of each row with its first and last line. Blank lines are skipped."""
     with _allow_long_cells():
-        # Strict, because a quote inside a quoted cell would be dropped without a word.
+        # Strict, because a quote inside a quoted cell would be dropped silently.
         reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
         last = 0
         try:
@@ -192,7 +193,7 @@ def _read_lines(
 
 
 def _name_columns(header: list[str], path: Path) -> list[str]:
-    # pandas writes its index under an empty name, and names it so when it reads it.
+    # pandas writes its index with an empty name, and uses this name when it reads it.
     names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
@@ -217,7 +218,7 @@ def _describe_width(
 
 
 def _looks_joined(cells: list[str], delimiter: str) -> bool:
-    """Return whether a cell that spans lines holds what could be rows: each line has the header's width."""
+    """Return whether each line of a multi-line cell has the number of cells of the header."""
     text = delimiter.join(cells)
     return len(cells) > 1 and all(
         line.count(delimiter) == len(cells) - 1 for line in re.split(r"\r?\n", text)
@@ -231,10 +232,10 @@ def _check_joined(
     rows: list[list[str]],
     delimiter: str,
 ) -> None:
-    """Raise an error if two lone quotes have joined rows to one.
+    """Raise an error if two single quote characters have joined several rows into one.
 
-    The lines of a suspect are rows if the cells that would end the first of them occur in these columns of
-    other rows; in a text with line breaks and commas they do not.
+    The lines of a suspicious cell are rows if the last cells of its first line also occur in these columns
+    of other rows. In a text with line breaks and commas, they do not.
     """
     if not suspects:
         return
@@ -246,17 +247,17 @@ def _check_joined(
         cells = re.split(r"\r?\n", delimiter.join(rows[number]))[0].split(delimiter)
         if any(cell and cell in known[place] for place, cell in enumerate(cells)):
             raise HfBatError(
-                f"{path}, line {line}: a quote joins this line and the next to one row; write a quote that "
+                f"{path}, line {line}: a quote joins this line and the next into one row; write a quote that "
                 'is part of a text as "" and put the text in quotes'
             )
 
 
 def _parse_numbers(values: list[str]) -> list[Any]:
-    """Return the cells of a column as numbers if all that are not empty are numbers, else as they are."""
+    """Convert the cells of a column to numbers if all nonempty cells are numbers."""
     given = [value.strip() for value in values if value.strip()]
     if not given:
         return values
-    # A number that would be written in another way, such as 007, is text.
+    # A number that is not in its usual form, such as 007, is text.
     if all(map(_INTEGER.fullmatch, given)) and all(abs(int(value)) < _LARGEST for value in given):
         return [int(value) if value.strip() else None for value in values]
     if all(_INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value) for value in given):

@@ -1,4 +1,4 @@
-"""Files that a training run saves beside the model: its tables, and how it used them."""
+"""Files that a training run saves next to the model to describe its perturbations."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def save_perturbations(
     canonicalizer: Canonicalizer | None = None,
     attack: Recipe | None = None,
 ) -> dict[str, str]:
-    """Write the tables and a description of the perturbations, and return the tables' fingerprints."""
+    """Save the tables and a description of the perturbations. Return the fingerprints of the tables."""
     folder = Path(folder)
     perturbations = list(perturbations)
     tables = collect_tables(perturbations, canonicalizer)
     description: dict[str, Any] = {"method": method}
     description |= {perturbation.kind: perturbation.describe() for perturbation in perturbations}
-    # A2T attacks with its own recipe, whose hash shows whether two runs used the same.
+    # A2T attacks with its own recipe. The hash shows whether two runs used the same one.
     if attack is not None:
         description["attack"] = {**attack.describe(), "hash": attack.hash}
     if canonicalizer is not None:
@@ -48,11 +48,11 @@ def save_perturbations(
 def collect_tables(
     perturbations: Iterable[Perturbation | RuleSet], canonicalizer: Canonicalizer | None = None
 ) -> dict[str, SubstitutionTable]:
-    """Return the tables of perturbations, also inside filters and mixtures, by their names on disk."""
+    """Collect the tables of perturbations, including those in filters and mixtures, by file name."""
     tables: dict[str, SubstitutionTable] = {}
     for perturbation in _unpack(perturbations):
         table = getattr(perturbation, "table", None)
-        # The perturbation of numbers follows rules: its table is empty and not in its description.
+        # Number edits follow rules. Their table is empty and missing in the description.
         if isinstance(table, SubstitutionTable) and "table" in perturbation.describe():
             tables[f"{perturbation.name}s"] = table
     if canonicalizer is not None:
@@ -61,8 +61,8 @@ def collect_tables(
 
 
 def read_defense(model: str | Path) -> dict[str, Any] | None:
-    """Read `Canonicalizer.describe()` of the defense that a model (folder or Hub id) was trained with."""
-    # Without a record online or in the cache, a model on the Hub counts as undefended.
+    """Read the record of the defense that a model (folder or Hub id) was trained with, if any."""
+    # A Hub model without a record online or in the cache is treated as undefended.
     path = _find_file(model, DESCRIPTION)
     if path is None:
         return None
@@ -73,7 +73,7 @@ def read_defense(model: str | Path) -> dict[str, Any] | None:
 
 
 def load_canonicalizer(model: str | Path) -> Canonicalizer:
-    """Load the canonicalizer beside a model that has a record; see `read_defense`."""
+    """Load the canonicalizer saved with a model that has a record; see `read_defense`."""
     record = read_defense(model) or {}
     path = _find_file(model, f"{CANONICAL}.json.gz")
     if path is None:
@@ -83,7 +83,7 @@ def load_canonicalizer(model: str | Path) -> Canonicalizer:
     canonicalizer = match_record(SubstitutionTable.load(path), record)
     if canonicalizer is None:
         raise HfBatError(
-            f"{path} gives another mapping than {DESCRIPTION} records "
+            f"{path} has another mapping than {DESCRIPTION} records "
             f"({str(record.get('fingerprint'))[:12]}); save the model's tables again, or name the table"
         )
     return canonicalizer
@@ -92,26 +92,26 @@ def load_canonicalizer(model: str | Path) -> Canonicalizer:
 def match_record(
     table: SubstitutionTable | None, record: Mapping[str, Any]
 ) -> Canonicalizer | None:
-    """Return the canonicalizer of a table with the recorded casing, or `None` if its mapping differs."""
+    """Return the canonicalizer of a table with the recorded casing. Return `None` if its mapping differs."""
     canonicalizer = Canonicalizer(table, record.get("casing", "keep"))
     return canonicalizer if canonicalizer.fingerprint == record.get("fingerprint") else None
 
 
 def _find_file(model: str | Path, name: str) -> Path | None:
-    """Return the path of a file beside a model, in its folder or on the Hub; `None` if unavailable."""
+    """Return the path of a file of a model, in its folder or on the Hub; `None` if unavailable."""
     if Path(model).is_dir():
         path = Path(model) / name
         return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
 
-    # An invalid id, a missing file, no network: the errors come from the HTTP library in use.
+    # The error types for an invalid id, a missing file or no network depend on the HTTP library.
     with suppress(Exception):
         return Path(hf_hub_download(str(model), name))
     return None
 
 
 def _unpack(perturbations: Iterable[Any]) -> Iterator[Any]:
-    """Yield the perturbations, and those inside filters and mixtures instead of these."""
+    """Yield the perturbations. Filters and mixtures are replaced by the perturbations inside them."""
     for perturbation in perturbations:
         if hasattr(perturbation, "perturbation"):
             yield from _unpack([perturbation.perturbation])

@@ -1,4 +1,4 @@
-"""The sources that a trainer draws from: perturbations, rules and the preprocessing defense."""
+"""The sources of a trainer's edits: perturbations, rules and the preprocessing defense."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ from hf_bat.text import Splitter
 class EditSources:
     """The perturbations, rules and defense of a run.
 
-    They are rebuilt when their options change, because a hyperparameter search changes options between
-    runs.
+    They are rebuilt when their options change, which happens between the runs of a hyperparameter
+    search.
 
     Args:
-        args: `BalancedTrainingArguments`. They are read again for each use.
+        args: `BalancedTrainingArguments`. They are read on each use.
         synonyms: Table of the fickle versions; see `BalancedTrainer`.
         antonyms: Table of the obstinate versions.
-        fickle: The user's fickle perturbation. If `None`, it is built from the tables and options.
-        obstinate: The user's obstinate perturbation. If `None`, it is built in the same way.
-        splitter: Splits texts into the words of the tables. If `None`, words are split at spaces.
+        fickle: Custom fickle perturbation. If `None`, it is built from the tables and options.
+        obstinate: Custom obstinate perturbation. If `None`, it is built from the tables and
+            options.
+        splitter: Function that splits texts into words. If `None`, words are split at spaces.
 
     Raises:
-        HfBatError: If an option does not fit the splitter.
+        HfBatError: If an option cannot be used with the splitter.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class EditSources:
 
     @property
     def perturbations(self) -> tuple[Any, Any]:
-        """The fickle and obstinate perturbations: the user's, or built from the tables and options."""
+        """The fickle and obstinate perturbations, either custom or built from the tables and options."""
         return self._build()[0]
 
     @property
     def words(self) -> tuple[SynonymPerturbation, AntonymPerturbation]:
-        """The perturbations with the tables' synonyms and antonyms, even if others are drawn."""
+        """The perturbations based on the synonym and antonym tables, even if others are drawn."""
         return self._build()[1]
 
     def _build(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -85,7 +86,8 @@ class EditSources:
         edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
         key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE), args.label_judge)
         if self._perturbations is None or self._perturbations[0] != key:
-            # The default synonyms connect most of their words, which would then all read the same.
+            # The default synonyms connect most of their words, so the defense would make them all
+            # the same.
             use_wordnet = self.synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self.synonyms
             synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
@@ -99,7 +101,7 @@ class EditSources:
         return self._perturbations[1:]
 
     def _get_validity(self) -> LabelValidity:
-        """Return the test of the label filter: the rule, or a judge, which is loaded once."""
+        """Return the test of the label filter, which is the rule or a judge that is loaded once."""
         judge = self.args.get_judge()
         if self._judge is None or self._judge[0] != judge:
             validity = as_validity(True if judge is None else judge, self.args.device)
@@ -107,7 +109,7 @@ class EditSources:
         return self._judge[1]
 
     def _check_splitter(self) -> None:
-        """Check that no option needs English, or words between spaces."""
+        """Check that no option requires English, or words separated by spaces."""
         args, method = self.args, self.args.get_method()
         needs_spaces = {
             "canonicalize": args.canonicalize,
@@ -117,7 +119,7 @@ class EditSources:
         for option, is_given in needs_spaces.items():
             if self.splitter is not None and is_given:
                 raise HfBatError(
-                    f"{option} is for English, or for words between spaces: leave splitter= out"
+                    f"{option} is for English, or for words between spaces: omit splitter="
                 )
 
     def make_rules(self, task: Task, config: Any, rows: Iterable[Any]) -> RuleSet:
@@ -151,11 +153,11 @@ class EditSources:
         return Canonicalizer(self.words[0].table, self.args.casing)
 
     def check_defense(self) -> None:
-        """Raise if the options of the defense have changed, because evaluation keeps the first ones."""
+        """Check that the options of the defense have not changed, because evaluation uses the first ones."""
         if self._defense != self._read_defense():
             raise HfBatError(
                 "canonicalize, casing and drop_antonyms_from_synonyms cannot change with canonicalize, "
-                "because evaluation has the same defense: make another trainer"
+                "because evaluation has the same defense: create another trainer"
             )
 
     def _read_defense(self) -> tuple[bool, str] | None:
@@ -163,7 +165,7 @@ class EditSources:
         return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
 
     def describe_own(self) -> dict[str, str]:
-        """Return the model card's text about the user's perturbations, by card variable."""
+        """Return texts about custom perturbations for the model card, by card variable."""
         variables = {"fickle": "fickle_edits", "obstinate": "edits"}
         own = self.own.items()
         return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}

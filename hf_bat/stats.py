@@ -1,4 +1,4 @@
-"""Rates, confidence intervals and paired tests. A rate out of nothing is `None`, never 0 and never NaN."""
+"""Rates, confidence intervals and paired tests. A rate over zero rows is `None`, never 0 or NaN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_bat.errors import HfBatError
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value read from a file is a number: no boolean, and not NaN."""
+    """Return whether a value read from a file is a number, excluding booleans and NaN."""
     # `bool` is a subclass of `int`.
     is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_numeric and not math.isnan(value)
@@ -36,7 +36,7 @@ def format_rate(share: float) -> str:
 
 @dataclass(frozen=True)
 class Share:
-    """A count out of a total, with its rate and 95 % Wilson interval, both `None` if the total is 0."""
+    """A count out of a total, with its rate and 95 % Wilson interval. Both are `None` if the total is 0."""
 
     count: int
     of: int
@@ -59,7 +59,7 @@ class Share:
 def wilson_interval(
     successes: int, trials: int, confidence: float = 0.95
 ) -> tuple[float | None, float | None]:
-    """Compute Wilson's score interval of a rate, which holds for few trials and for rates near 0 and 1.
+    """Compute Wilson's score interval of a rate, which is valid for few trials and for rates near 0 and 1.
 
     Args:
         successes: Number of successes, from 0 to `trials`.
@@ -67,7 +67,7 @@ def wilson_interval(
         confidence: Confidence level in (0, 1). Defaults to 0.95.
 
     Returns:
-        Lower and upper end in [0, 1]; both `None` without trials.
+        Lower and upper end in [0, 1]. Both are `None` without trials.
 
     Raises:
         HfBatError: If the counts are impossible or `confidence` is out of range.
@@ -86,7 +86,7 @@ def wilson_interval(
     center = share + z * z / (2 * trials)
     reach = z * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
     scale = 1 + z * z / trials
-    # At 0 and 1 the exact end is 0 or 1 itself; rounding must not step past it.
+    # At 0 and 1, the exact end is 0 or 1, and rounding must not go beyond it.
     low = 0.0 if successes == 0 else max(0.0, (center - reach) / scale)
     high = 1.0 if successes == trials else min(1.0, (center + reach) / scale)
     return low, high
@@ -110,7 +110,7 @@ def clopper_pearson(successes: int, trials: int, risk: float) -> tuple[float, fl
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Compute Student's t-interval of the mean of a few runs, such as runs with several seeds.
 
-    It is `None` for fewer than two runs, whose spread is unknown.
+    Returns `None` for fewer than two runs, because their spread is unknown.
     """
     from scipy.stats import t
 
@@ -123,23 +123,24 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
 
 
 def clip_to_share(interval: Sequence[float]) -> tuple[float, float]:
-    """Clip an interval to [0, 1]. A t-interval of a few rates near 0 or 1 can reach past it."""
+    """Clip an interval to [0, 1]. The t-interval of a few rates near 0 or 1 can go beyond it."""
     return max(interval[0], 0.0), min(interval[1], 1.0)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Compute the two-sided p-value of McNemar's exact test from the pairs on which only one model fails.
+    """Compute the two-sided p-value of McNemar's exact test from the pairs where only one model fails.
 
-    It is the probability of a split at least as uneven if each such pair were a fair coin.
+    This is the probability of a split at least as uneven if each of these pairs were a fair coin
+    flip.
     """
     from scipy.stats import binomtest
 
-    total = only_a + only_b  # pairs on which both models agree say nothing about their difference
+    total = only_a + only_b  # pairs where both models agree say nothing about their difference
     return float(binomtest(only_a, total, 0.5).pvalue) if total else 1.0
 
 
 def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float]:
-    """Compute the percentile interval of bootstrap resamples; NaN (a rate out of nothing) is left out."""
+    """Compute the percentile interval of bootstrap resamples, without NaN (rates over zero rows)."""
     import numpy as np
 
     tail = 100 * (1 - confidence) / 2
@@ -149,7 +150,7 @@ def percentile_interval(resamples: Any, confidence: float) -> tuple[float, float
 
 
 def f1_score(hits: int, false_alarms: int, misses: int) -> float | None:
-    """Return F1 of a class, 2 TP / (2 TP + FP + FN), or `None` without a row and a prediction of it."""
+    """Compute F1 of a class, 2 TP / (2 TP + FP + FN), or `None` without rows and predictions of it."""
     return rate(2 * hits, 2 * hits + false_alarms + misses)
 
 
@@ -158,7 +159,7 @@ def f1_interval(
 ) -> list[float]:
     """Compute the 95 % bootstrap interval of F1 over rows, ready for JSON.
 
-    `rows` is the number of all rows, of every class. The draws are a function of `seed`.
+    `rows` is the number of rows of all classes. The draws only depend on `seed`.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Training rows that come one after the other, such as `load_dataset(..., streaming=True)`."""
+"""Training rows from a stream, such as `load_dataset(..., streaming=True)`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_stream(rows: Any) -> bool:
-    """Return whether rows can only be read one after the other.
+    """Return whether rows can only be read sequentially.
 
     Example:
         >>> is_stream([{"text": "A dog."}]), is_stream(iter([]))
@@ -28,19 +28,20 @@ def is_stream(rows: Any) -> bool:
 
 
 class RowStream(IterableDataset):
-    """A stream of rows, made ready for the collator as `prepare_dataset` makes rows that can be indexed.
+    """A stream of rows that are prepared for the collator, as `prepare_dataset` does for indexable rows.
 
-    A row without `idx` is numbered by its place in the stream, so that the draws of a resumed run are the
-    same. Rows without a label or with an empty text are left out, and counted in a warning after each pass.
+    A row without `idx` is numbered by its position in the stream, so a resumed run has the same draws. Rows
+    without a label or with an empty text are skipped and counted in a warning after each pass.
 
     Args:
-        rows: An iterable data set of `datasets` or torch, whose rows are dicts.
+        rows: An iterable data set of `datasets` or torch with dicts as rows.
         task: The task.
         config: The model's configuration.
         name: Name of the rows in messages.
 
     Raises:
-        HfBatError: Rows lack a column, or have labels that the model lacks; raised when they are read.
+        HfBatError: If rows lack a column, or have labels that the model lacks. Raised when rows are
+            read.
 
     Example:
         >>> from datasets import Dataset
@@ -58,7 +59,7 @@ class RowStream(IterableDataset):
         self.labels = reconcile_labels(task, config, get_declared_names(rows, self.column))
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the rows the epoch, by which a shuffled stream of `datasets` changes its order."""
+        """Set the epoch of the rows. A shuffled stream of `datasets` changes its order with the epoch."""
         if hasattr(self.rows, "set_epoch"):
             self.rows.set_epoch(epoch)
 
@@ -70,7 +71,7 @@ class RowStream(IterableDataset):
             if not isinstance(row, Mapping):
                 raise HfBatError(f"{where} is not a dict of columns")
             if row.get("idx") is None and get_worker_info() is not None:
-                # Each worker would count from 0, and rows with one number have the same draws.
+                # Each worker would count from 0, and rows with the same number have the same draws.
                 raise HfBatError(
                     f"the {self.name} has no column 'idx', and is read by several workers: number the rows, "
                     "or set dataloader_num_workers=0"
@@ -92,7 +93,7 @@ class RowStream(IterableDataset):
     def _prepare(
         self, row: Mapping[str, Any], position: int, where: str
     ) -> tuple[dict[str, Any], str | None]:
-        """Return a row for the collator, and why it is left out, if it is."""
+        """Return a row for the collator, and the reason if it must be skipped."""
         old_names = {new: old for old, new in self.task.renames.items()}
         prepared: dict[str, Any] = {}
         for column in self.task.columns:

@@ -1,4 +1,4 @@
-"""Tasks (columns, label names, labels that obstinate edits skip), and the files and Hub data they load."""
+"""Tasks (columns, label names, labels skipped by obstinate edits), and loading of files and Hub data."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ class Task:
 
     Args:
         name: Short name of the task.
-        columns: The text column, or both of a pair.
+        columns: The text column, or both columns of a pair.
         label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
-            If all are integers other than 0, 1, ..., integer labels are these names, not positions.
-        skipped_labels: Names of labels that an obstinate perturbation skips, because an antonym is unlikely
-            to change them: neutral for inference, the negative class for paraphrases (paper, section 3.2).
+            If all names are integers other than 0, 1, ..., integer labels are names and not
+            positions.
+        skipped_labels: Names of labels that obstinate perturbations skip, because an antonym is unlikely to
+            change them: neutral for inference, and the negative class for paraphrases (paper, section 3.2).
         label_column: The label column. Defaults to "label".
-        metrics: Packaged metrics that evaluation reports. Defaults to accuracy.
+        metrics: Packaged metrics to report in evaluation. Defaults to accuracy.
         hub: `(path, configuration)` of the dataset on the Hub, or `None` for local data.
-        splits: Names of the Hub's splits by role: train, validation, test; `validation_mm` and `test_mm`
-            for MNLI's mismatched sets.
-        renames: The Hub's name of a column -> ours.
+        splits: Split names on the Hub by role: train, validation and test, with `validation_mm` and
+            `test_mm` for MNLI's mismatched sets.
+        renames: Dict of column name on the Hub -> column name in the task.
 
     Raises:
         HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
@@ -91,10 +92,10 @@ _MNLI_SPLITS = {
     "test": "test_matched",
     "test_mm": "test_mismatched",
 }
-# F1 for tasks whose classes are of very different size.
+# F1 for tasks with very unbalanced classes.
 _METRICS = ("accuracy", "f1")
 _TWO_WAY = ("entailment", "not_entailment"), ("not_entailment",)
-# Data sets whose labeled test set is used as validation set.
+# Data sets that use their labeled test set for validation.
 _NO_VALIDATION = {"train": "train", "validation": "test", "test": "test"}
 _LISTED = (
     Task(
@@ -108,7 +109,7 @@ _LISTED = (
         "anli",
         *_NLI,
         hub=("facebook/anli", None),
-        # The third round, the hardest.
+        # The third round is the hardest.
         splits={"train": "train_r3", "validation": "dev_r3", "test": "test_r3"},
     ),
     Task("cola", ("sentence",), ("unacceptable", "acceptable"), hub=("nyu-mll/glue", "cola")),
@@ -174,13 +175,14 @@ TASKS: dict[str, Task] = {task.name: task for task in _LISTED}
 
 
 def get_task(name: str | Task) -> Task:
-    """Return the known task of a name.
+    """Return the task with the given name.
 
     Args:
-        name: A name in `TASKS` (case does not matter, `_` counts as `-`), or a `Task`, which is returned.
+        name: A name in `TASKS` (case is ignored, and `_` is the same as `-`), or a `Task`, which is
+            returned.
 
     Raises:
-        HfBatError: If the name is unknown; the message suggests the closest one.
+        HfBatError: If the name is unknown. The message suggests the closest one.
 
     Example:
         >>> get_task("SNLI").columns
@@ -204,12 +206,12 @@ def user_task(
     label_column: str = "label",
     name: str = "custom",
 ) -> Task:
-    """Return a task for your own data.
+    """Create a task for your own data.
 
     Args:
-        columns: The text column, or both of a pair.
+        columns: The text column, or both columns of a pair.
         label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
-        skipped_labels: Names of labels that an obstinate perturbation skips.
+        skipped_labels: Names of labels that obstinate perturbations skip.
         label_column: The label column. Defaults to "label".
         name: Short name of the task. Defaults to "custom".
 
@@ -228,14 +230,14 @@ def with_label_names(task: Task, names: Sequence[str]) -> Task:
 
 
 def build_task(arguments: Mapping[str, Any]) -> Task:
-    """Return the task that the arguments of a command or a training run name or describe.
+    """Build the task specified by the arguments of a command or a training run.
 
     `arguments` has `task_name`, or `columns` and optionally `label_column`, `class_names` and
-    `skipped_labels` for the user's own task; and `dataset_name`, with `dataset_config_name`, for another data
-    set of the Hub than the task's.
+    `skipped_labels` for a custom task. `dataset_name` and `dataset_config_name` select another data set on
+    the Hub than the task's.
     """
     if bool(arguments.get("task_name")) == bool(arguments.get("columns")):
-        raise HfBatError("give either --task or --columns")
+        raise HfBatError("use either --task or --columns")
     label_column = arguments.get("label_column") or "label"
     own = {name: arguments.get(name) or () for name in ("class_names", "skipped_labels")}
     if arguments.get("task_name") is None:
@@ -257,22 +259,24 @@ def build_task(arguments: Mapping[str, Any]) -> Task:
         return replace(task, hub=(arguments["dataset_name"], configuration))
     if configuration:
         raise HfBatError(
-            "--dataset_config_name is a configuration of --dataset_name: give that, too"
+            "--dataset_config_name is a configuration of --dataset_name: give that too"
         )
     return task
 
 
 def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None = None) -> Dataset:
-    """Return the rows of a local file: csv, tsv, json, jsonl, ndjson (each also gzipped) or parquet.
+    """Load the rows of a local file: csv, tsv, json, jsonl, ndjson (optionally gzipped) or parquet.
 
     Args:
         path: The file.
-        cache_dir: Folder for the converted copy that `datasets` keeps. If `None`, its default.
-        task: The rows' task. The cells of its text columns in a CSV or TSV file are not read as numbers.
+        cache_dir: Folder for the converted copy that `datasets` stores. If `None`, its default is
+            used.
+        task: Task of the rows. In CSV and TSV files, cells in its text columns are not parsed as
+            numbers.
 
     Raises:
-        HfBatError: If the file is missing, unreadable or of another format, or a line of a CSV or TSV file
-            has not the width of the header.
+        HfBatError: If the file is missing, unreadable or in an unknown format, or the number of cells in a
+            line of a CSV or TSV file differs from the header.
 
     Example:
         >>> import tempfile
@@ -286,7 +290,7 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
     path = Path(path)
     if not path.is_file():
         raise HfBatError(f"data file not found: {path}")
-    # The ending of "dev.jsonl.gz" is ".jsonl".
+    # The suffix of "dev.jsonl.gz" is ".jsonl".
     suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
     if suffix not in _FORMATS:
         raise HfBatError(
@@ -294,7 +298,7 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
         )
     logger = logging.getLogger("datasets")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # the error below says the same
+    logger.setLevel(logging.CRITICAL)  # the error below has the same information
     try:
         if suffix in (".csv", ".tsv"):
             from datasets import Dataset
@@ -307,14 +311,14 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
         raise
     except Exception as error:  # `datasets` wraps the errors of every parser
         cause = error.__cause__ or error
-        reason = (str(cause).splitlines() or ["it holds no rows"])[0]
+        reason = (str(cause).splitlines() or ["it contains no rows"])[0]
         raise HfBatError(f"cannot read {path}: {reason}") from error
     finally:
         logger.setLevel(level)
 
 
 def _load_cached(path: Path, file_format: str, cache_dir: str | None) -> Dataset:
-    """Load a JSON or Parquet file by way of the copy that `datasets` keeps of it."""
+    """Load a JSON or Parquet file through the cache of `datasets`."""
     from datasets import load_dataset
 
     options: dict[str, Any] = {}
@@ -323,8 +327,8 @@ def _load_cached(path: Path, file_format: str, cache_dir: str | None) -> Dataset
         digest, options["encoding"] = scan.sha256, scan.encoding
     else:
         digest = hash_file(path)
-    # `datasets` takes a file with the same name and time for the same file, so its copy is named by content.
-    # A path may contain characters that `datasets` would take for a pattern.
+    # `datasets` identifies files by name and time, so the cached copy is named by content instead. A path
+    # may contain characters that `datasets` would interpret as a pattern.
     files = glob.escape(str(path))
     return load_dataset(
         file_format,
@@ -348,16 +352,16 @@ def load_hub_split(
     Args:
         task: The task.
         role: A key of `task.splits`.
-        split: Name of the split. Defaults to the task's for the role.
+        split: Name of the split. Defaults to the task's split for the role.
         revision: Branch, tag or commit of the data set. Defaults to the main branch.
-        token: Token of the Hub for data that is not public. Defaults to the one that is logged in.
+        token: Hub token for private data. Defaults to the logged-in user's.
 
     Raises:
-        HfBatError: The task has no data set, or it cannot be loaded.
+        HfBatError: If the task has no data set, or it cannot be loaded.
     """
     if task.hub is None:
         raise HfBatError(
-            f"task {task.name!r} has no dataset on the Hub; give local files or --dataset_name"
+            f"task {task.name!r} has no dataset on the Hub; use local files or --dataset_name"
         )
     if split is None and role not in task.splits:
         raise HfBatError(
@@ -372,5 +376,5 @@ def load_hub_split(
     except Exception as error:  # many kinds: no network, no access, no such dataset
         raise HfBatError(
             f"cannot load {path} ({split}) from the Hub: {str(error).splitlines()[0]}; "
-            "give --train_file and --validation_file, or --data, to use local files"
+            "use --train_file and --validation_file, or --data, for local files"
         ) from error

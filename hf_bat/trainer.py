@@ -1,7 +1,7 @@
 """`BalancedTrainer`: a `transformers.Trainer` that trains on anchor, fickle and obstinate inputs.
 
-In reading order: what a trainer is made of, rows to batches, the loss, evaluation and logs, what users
-call, and the Hub. The mathematics is in `hf_bat.methods` and `hf_bat.objective`.
+The class is divided into sections: setup, data loading, checkpoints, the loss, evaluation and logging,
+methods for users, and the Hub. The math is in `hf_bat.methods` and `hf_bat.objective`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ from hf_bat.training_args import (
 )
 
 logger = logging.getLogger(__name__)
-# Training rows whose edits a judge of the label filter answers before training.
+# Number of training rows whose edits the judge of the label filter checks before training.
 _JUDGED_ROWS = 200
 
 
@@ -94,37 +94,42 @@ class BalancedTrainer(Trainer):
 
     Each training step runs the model once over the anchors and their valid fickle and obstinate
     versions, and adds the method's terms to the cross-entropy on the anchors. Means are taken over the
-    whole accumulation window and all ranks, so that 16 x 1, 4 x 4 and two ranks of 8 give the same
-    gradient. Evaluation and prediction use unperturbed inputs and return only logits.
+    full accumulation window and all ranks, so 16 x 1, 4 x 4 and two ranks of 8 give the same gradient.
+    Evaluation and prediction use unperturbed inputs and return only logits.
 
     Args:
-        model: A single-label sequence classifier. Alternatively, give `model_init`.
+        model: A single-label sequence classifier. You can pass `model_init` instead.
         args: `BalancedTrainingArguments`.
-        data_collator: A `PerturbationCollator` of yours. If `None`, made from the other arguments.
-        train_dataset: Raw rows (`datasets.Dataset`, list of dicts): text columns, label, maybe `idx`. Also
-            a stream of them (`load_dataset(..., streaming=True)`), with `max_steps`.
+        data_collator: Your own `PerturbationCollator`. If `None`, one is built from the other
+            arguments.
+        train_dataset: Raw rows (`datasets.Dataset` or list of dicts) with text columns, a label and
+            optionally `idx`. Streams (`load_dataset(..., streaming=True)`) are also supported and require
+            `max_steps`.
         eval_dataset: Raw rows, or a dict of them.
         processing_class: The tokenizer.
-        task: A `Task` or its name. Without it the data must be tokenized, and the method `normal`.
-        synonyms: A `SubstitutionTable`, a mapping, the path of one, or "wordnet". Defaults to the bundled
-            counter-fitted neighbors; with `canonicalize`, training and defense use "wordnet".
-        antonyms: The same for antonyms.
-        fickle: A `Perturbation` of yours that draws the fickle versions. If `None`, made from the tables.
-        obstinate: The same for obstinate versions; `args.label_filter` applies to it.
-        splitter: Function from a text to its words, for languages without spaces between words; see
-            `SplitPerturbation`. It applies to the tables, also in `args.attacks`, which then have no
-            constraint on English parts of speech.
+        task: A `Task` or its name. Without a task, the data must be tokenized and the method must
+            be `normal`.
+        synonyms: A `SubstitutionTable`, a mapping, the path of a table, or "wordnet". Defaults to the
+            bundled counter-fitted neighbors. With `canonicalize`, training and defense use "wordnet" by
+            default.
+        antonyms: Table of antonyms, in the same formats.
+        fickle: Your own `Perturbation` for the fickle versions. If `None`, one is built from the tables.
+        obstinate: Your own `Perturbation` for the obstinate versions. `args.label_filter` applies
+            to it.
+        splitter: Function that splits a text into words, for languages without spaces between words.
+            See `SplitPerturbation`. It is used with the tables, including in `args.attacks`, which
+            then do not check English parts of speech.
         label_judge: Decides for `args.label_filter` which obstinate edits likely change the label: an
             inference model, a function (see `hf_bat.attack.JudgedValidity`) or a `LabelValidity`. If `None`,
-            the one that `args.label_judge` names, else a rule over words.
-        method: A `hf_bat.methods.Method` of yours. If `None`, the one that `args.method` names. With a
-            method, `trainer.args` is a copy of `args` that names it, so that `args` can be used again;
-            change options of this trainer in `trainer.args`.
-        **kwargs: Everything else that `Trainer` takes. Without `compute_metrics`, a trainer with a task
-            evaluates the task's metrics, such as accuracy.
+            the model named in `args.label_judge` is used, or a rule over words if that is not set either.
+        method: Your own `hf_bat.methods.Method`. If `None`, the method named in `args.method` is used.
+            If you pass a method, the trainer works on a copy of `args`, so `args` can be reused.
+            Change the options of this trainer in `trainer.args`.
+        **kwargs: Other arguments of `Trainer`. Without `compute_metrics`, a trainer with a task
+            computes the task's metrics, such as accuracy.
 
     Raises:
-        HfBatError: Data, model and options do not fit together.
+        HfBatError: If the data, the model and the options are incompatible.
 
     Example:
         >>> trainer = BalancedTrainer(
@@ -138,7 +143,7 @@ class BalancedTrainer(Trainer):
     eval_dataset: Any
     compute_metrics: Any
     preprocess_logits_for_metrics: Any
-    # compute_loss divides by the whole window's counts, so that Trainer must not divide again.
+    # compute_loss divides by the counts of the full window, so Trainer must not divide again.
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -168,7 +173,7 @@ class BalancedTrainer(Trainer):
         if label_judge is not None:
             args = args.copy_with_judge(label_judge)
         self.task = get_task(task) if task is not None else None
-        #: Perturbations, rules and defense of the run.
+        #: The run's perturbations, rules and defense.
         self.sources = EditSources(args, synonyms, antonyms, fickle, obstinate, splitter)
         self._own_collator = data_collator
         self._eval_rows: dict[str | None, Any] = {}
@@ -181,17 +186,17 @@ class BalancedTrainer(Trainer):
         )
         if self._has_default_metrics():
             self.compute_metrics = self._compute_task_metrics
-        # The model's own loss may be normalized in any way; compute_loss works on its logits. Before
-        # transformers 5.19, which has `loss_is_scaled_for_ga`, only a model that accepts the window's count
-        # keeps Trainer from dividing again.
+        # compute_loss works on the logits, because models normalize their own loss in different ways.
+        # Before transformers 5.19, which added `loss_is_scaled_for_ga`, Trainer skips its own division only
+        # for models that accept the window's count.
         self.model_accepts_loss_kwargs = not hasattr(Trainer, "loss_is_scaled_for_ga")
         self._check_model()
-        #: Figures of the evaluations since training last began, in order. The model card shows them.
+        #: Results of the evaluations since training last began, in order. The model card shows them.
         self.evaluations: list[model_card.Evaluation] = []
         # Counts of the current accumulation window over all ranks, by name.
         self._window: dict[str, torch.Tensor] | None = None
-        # Several passes pay only on a CPU: a GPU wants large ones, DDP synchronizes in each, and
-        # torch.compile compiles each new shape.
+        # Several small passes are faster only on a CPU. A GPU needs large passes, DDP synchronizes
+        # in each one, and torch.compile compiles each new shape.
         is_alone = args.device.type == "cpu" and args.world_size == 1 and not args.torch_compile
         self._chunk_size = CHUNK_SIZE if is_alone else None
         if args.contrastive_chunk is not None:
@@ -201,14 +206,14 @@ class BalancedTrainer(Trainer):
         # batch size.
         self._mean_class_weight: float | None = None
         self.loss_meter = LossMeter()
-        # Number of rows and attack reports of the last `evaluation_loop`, from which `evaluate` makes a
+        # Number of rows and attack reports of the last `evaluation_loop`. `evaluate` turns them into a
         # section of the card.
         self._last_evaluation: tuple[int, dict[str, Any]] = (0, {})
-        # Whether `push_to_hub` has written the card, so that a failure is the upload's.
+        # Whether `push_to_hub` has already written the card. A later failure comes from the upload.
         self._is_uploading = False
-        # Facts that a checkpoint records of the run of the last call of `train`.
+        # Facts about the last call of `train`, saved with each checkpoint.
         self._run_facts: dict[str, Any] | None = None
-        # Whether the next window of training is the first of an epoch.
+        # Whether the next training window is the first one of an epoch.
         self.begins_epoch = False
         if self.task is not None:
             self._complete_config(self.model)
@@ -217,20 +222,20 @@ class BalancedTrainer(Trainer):
             self.train_dataset = self._prepare_training(train_dataset)
             self.eval_dataset = self._prepare(eval_dataset, "evaluation set")
             self.data_collator = self._own_collator or self._make_collator()
-        #: Runs the attacks at evaluation and keeps their last reports; `None` without attacks.
+        #: Runs the attacks during evaluation and stores their last reports. `None` without attacks.
         self.meter = self._make_meter()
         self._contrast_meter = self._make_contrast_meter()
-        #: Attacks training rows when an epoch starts; `None` for most methods.
+        #: Attacks training rows at the start of an epoch. `None` for most methods.
         self.adversary = self.make_adversary()
         self.add_callback(RunCallback(self))
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
-        # Older versions of transformers have accelerate divide, too.
+        # Older versions of transformers also let accelerate divide the loss.
         self.accelerator.gradient_accumulation_steps = 1
 
     def _has_default_metrics(self) -> bool:
-        """Return whether evaluation has the task's metrics, which need the logits of all rows at once."""
+        """Return whether to compute the task's metrics, which need the logits of all rows at once."""
         args = self.args
         is_own = bool(self.compute_metrics or self.preprocess_logits_for_metrics)
         is_whole = args.eval_do_concat_batches and not args.batch_eval_metrics
@@ -238,7 +243,7 @@ class BalancedTrainer(Trainer):
 
     def _compute_task_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         assert self.task is not None
-        # Made now, because a hyperparameter search replaces the model.
+        # Built on each call, because a hyperparameter search replaces the model.
         return build_compute_metrics(self.task, self.model.config)(prediction)
 
     def _check_model(self) -> None:
@@ -251,7 +256,7 @@ class BalancedTrainer(Trainer):
             raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")
         warn_about_head(self.model, args.pooling)
         if self.task is not None:
-            # Now, because otherwise the first long row would stop a run.
+            # Checked early. Otherwise the first long row would stop a run.
             check_length(config, args.max_seq_length, "max_seq_length")
             check_tokenizer(self.processing_class, self.model)
         if isinstance(collator, PerturbationCollator):
@@ -261,7 +266,7 @@ class BalancedTrainer(Trainer):
     # ---- rows to batches ----------------------------------------------------------------------
 
     def _prepare_training(self, rows: Any) -> Any:
-        """Return training rows as `_prepare` does, or a stream of them."""
+        """Prepare training rows with `_prepare`, or wrap a stream."""
         name = "training set"
         if self.task is None or not is_stream(rows):
             return self._prepare(rows, name)
@@ -284,7 +289,7 @@ class BalancedTrainer(Trainer):
         return RowStream(rows, self.task, self.model.config, name)
 
     def _prepare(self, rows: Any, name: str, keep_all: bool = False) -> Any:
-        """Return rows, or a dict of them, with text columns, `label` as the model numbers it, and `idx`."""
+        """Return rows, or a dict of rows, with text columns, `idx`, and `label` as the model numbers it."""
         if self.task is None or rows is None:
             return rows
         if isinstance(rows, dict):
@@ -298,7 +303,7 @@ class BalancedTrainer(Trainer):
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
-        # The first call comes from Trainer.__init__, before there is a tokenizer.
+        # The first call comes from Trainer.__init__, before the tokenizer is set.
         if self.task is not None and hasattr(self, "processing_class"):
             self._complete_config(model)
         return model
@@ -312,25 +317,25 @@ class BalancedTrainer(Trainer):
 
     @property
     def perturbations(self) -> tuple[Any, Any]:
-        """The fickle and the obstinate perturbation: yours, or made from the tables and options."""
+        """The fickle and the obstinate perturbation, either your own or built from tables and options."""
         return self.sources.perturbations
 
     @property
     def canonicalizer(self) -> Canonicalizer | None:
-        """The preprocessing defense over the words of the synonym table; `None` without one."""
+        """The preprocessing defense based on the synonym table, or `None` if it is off."""
         return self.sources.canonicalizer
 
     @property
     def rules(self) -> RuleSet:
-        """The rules of labeled edits, made from the options and prepared on the training rows."""
+        """The rules for labeled edits, built from the options and prepared on the training rows."""
         assert self.task is not None
         return self.sources.make_rules(self.task, self.model.config, self.train_dataset or ())
 
     def used_perturbations(self) -> tuple[Perturbation | RuleSet, ...]:
-        """Return what the method draws from: perturbations, and rules."""
+        """Return the perturbations and rules that the method draws from."""
         kinds = self.args.get_method().draws
         if self.args.a2t_candidates == "mlm":
-            return ()  # a language model's predictions, not a table
+            return ()  # predictions of a language model instead of a table
         if kinds and self._own_collator is not None:
             return tuple(getattr(self._own_collator.sampler, kind) for kind in kinds)
         return tuple(self._get_perturbation(kind) for kind in kinds)
@@ -341,7 +346,7 @@ class BalancedTrainer(Trainer):
         return self.perturbations[KINDS.index(kind)]
 
     def _make_collator(self, **changed: Any) -> PerturbationCollator:
-        """Make the collator that draws what the method needs."""
+        """Build the collator that draws the versions the method needs."""
         args, task, tokenizer = self.args, self.task, self.processing_class
         assert task is not None
         options = {"canonicalizer": self.canonicalizer, **changed}
@@ -363,7 +368,7 @@ class BalancedTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         # A hyperparameter search may have changed the arguments.
         self.args.check_method()
-        if not self.is_deepspeed_enabled:  # which keeps a copy of the weights in float32
+        if not self.is_deepspeed_enabled:  # DeepSpeed keeps a float32 copy of the weights
             warn_about_half(self.model)
         if self.task is not None:
             check_length(self.model.config, self.args.max_seq_length, "max_seq_length")
@@ -371,16 +376,17 @@ class BalancedTrainer(Trainer):
         self.train_dataset = self._prepare_training(self.train_dataset)
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
-            # Another loader of the same run must be in the same epoch.
+            # All loaders of a run must be in the same epoch.
             collator.follow(self.data_collator)
             self.data_collator = collator
         return self._seed_workers(super().get_train_dataloader())
 
     def _seed_workers(self, loader: Any) -> Any:
-        """Give a loader whose workers persist its own source of their seed.
+        """Give a loader with persistent workers its own generator for the seeds of the workers.
 
-        Other loaders draw a number from the global generator, which dropout uses, each time that they
-        start. `_draw_workers_seed` does so for these, which otherwise draw one only when they first start.
+        Other loaders draw a number from the global generator, which dropout also uses, each time they
+        start. Loaders with persistent workers would draw only when they first start, so
+        `_draw_workers_seed` draws for them.
         """
         if self.args.dataloader_persistent_workers:
             getattr(loader, "base_dataloader", loader).generator = torch.Generator()
@@ -397,7 +403,7 @@ class BalancedTrainer(Trainer):
         if key is not None:
             self.eval_dataset[key] = rows
         if self._eval_rows.get(key) is not rows:
-            # Trainer keeps a loader with persistent workers by key, also if the rows are others.
+            # Trainer caches a loader with persistent workers by key, even if the rows have changed.
             getattr(self, "_eval_dataloaders", {}).pop(key or "eval", None)
             self._eval_rows[key] = rows
         return self._seed_workers(super().get_eval_dataloader(key or rows))
@@ -407,13 +413,13 @@ class BalancedTrainer(Trainer):
         return self._seed_workers(super().get_test_dataloader(rows))
 
     def get_perturbed_dataloader(self, rows: Any) -> Any:
-        """Return batches of rows, in order, with one fickle and one obstinate draw each."""
+        """Return a loader of the rows, in order, with one fickle and one obstinate draw per row."""
         sampler = getattr(self._own_collator, "sampler", None)
         versions = {
             kind: getattr(sampler, kind, None) or self._get_perturbation(kind) for kind in KINDS
         }
         single = {"num_fickle": 1, "num_obstinate": 1, "clean_epochs": 0, "perturb_anchor": False}
-        # Labeled pairs have no distance to the anchor.
+        # Distances to the anchor are not defined for labeled pairs.
         versions["counterfactual"] = None
         collator = self._make_collator(**versions, **single)
         loader = self._get_dataloader(
@@ -425,11 +431,11 @@ class BalancedTrainer(Trainer):
         return _collate_with(loader, collator)
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
-        """Build a loader; only training has the collator that draws."""
+        """Build a loader. Only training loaders use the collator that draws versions."""
         loader = super()._get_dataloader(*args, is_training=is_training, **kwargs)
         if is_training or not isinstance(self.data_collator, PerturbationCollator):
             return loader
-        # Trainer knows a single collator.
+        # Trainer supports only one collator.
         return _collate_with(loader, self.data_collator.clean())
 
     # ---- checkpoints --------------------------------------------------------------------------
@@ -440,26 +446,26 @@ class BalancedTrainer(Trainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """Train as `Trainer.train` does, from a checkpoint if one is given.
+        """Train like `Trainer.train`, starting from a checkpoint if one is given.
 
         Args:
-            resume_from_checkpoint: A checkpoint's folder, or `True` for the last whole one in
-                `args.output_dir`. Checkpoints that are skipped because they are damaged, missing states,
-                and a checkpoint of another run (method, seed, data, ...) are named in warnings.
+            resume_from_checkpoint: Folder of a checkpoint, or `True` for the last complete checkpoint in
+                `args.output_dir`. A warning is logged for damaged checkpoints that are skipped, for
+                missing states, and for a checkpoint from a different run (method, seed, data, ...).
             trial: The trial of a hyperparameter search.
-            ignore_keys_for_eval: Outputs of the model that evaluation ignores.
+            ignore_keys_for_eval: Model outputs to ignore in evaluation.
 
         Raises:
-            HfBatError: The checkpoint is damaged, or none is whole; or a checkpoint could not be
-                saved.
+            HfBatError: If the checkpoint is damaged, if no complete checkpoint exists, or if a
+                checkpoint cannot be saved.
         """
         checkpoint: str | None = None
         if resume_from_checkpoint is True:
             checkpoint = find_checkpoint(str(self.args.output_dir))
             if checkpoint is None:
                 raise HfBatError(
-                    f"no checkpoint in {self.args.output_dir} can be resumed from: leave "
-                    "resume_from_checkpoint out to start over"
+                    f"no checkpoint in {self.args.output_dir} can be resumed from: omit "
+                    "resume_from_checkpoint to start over"
                 )
         elif resume_from_checkpoint:
             checkpoint = check_checkpoint(str(resume_from_checkpoint))
@@ -470,7 +476,7 @@ class BalancedTrainer(Trainer):
         return super().train(checkpoint, trial, ignore_keys_for_eval)
 
     def _report_agreement(self) -> None:
-        """Say how often the judge of the label filter agrees with the rule on some training rows."""
+        """Log how often the judge of the label filter agrees with the rule on a sample of training rows."""
         judge = self._get_judge()
         rows = self.train_dataset
         has_rows = self.task is not None and rows is not None
@@ -485,7 +491,7 @@ class BalancedTrainer(Trainer):
         share = judge.measure_agreement(sampler.list_judged(chosen), is_inference)
         if share.of:
             logger.warning(
-                "the label judge %s says the same as the rule of the label filter of %s of %d edits (%d "
+                "the label judge %s agrees with the rule of the label filter on %s of %d edits (%d "
                 "training rows)",
                 judge.name,
                 format_rate(share.rate),
@@ -494,7 +500,7 @@ class BalancedTrainer(Trainer):
             )
 
     def _get_judge(self) -> Any:
-        """Return the judge that decides which obstinate versions are drawn; `None` if there is none."""
+        """Return the judge that decides which obstinate versions are drawn, or `None`."""
         return getattr(getattr(self.data_collator, "sampler", None), "judge", None)
 
     def _describe_run(self) -> dict[str, Any]:
@@ -505,7 +511,7 @@ class BalancedTrainer(Trainer):
             processes = self.accelerator.num_processes
             self._run_facts = describe_run(self.args, rows, prints, processes)
             if judge := self._get_judge():
-                # With a hash of its weights.
+                # The name includes a hash of the judge's weights.
                 self._run_facts["training judge"] = judge.name
         return self._run_facts
 
@@ -514,14 +520,14 @@ class BalancedTrainer(Trainer):
         with explain_failure(path, remove=self.args.should_save):
             if self.args.should_save:
                 start_checkpoint(path, self._describe_run())
-            # Another process must not write into a folder that is being emptied.
+            # Other processes must not write to the folder while it is being emptied.
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
 
     # ---- the loss -----------------------------------------------------------------------------
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """Take an accumulation window's batches and count what its means divide by, on all ranks."""
+        """Fetch the batches of an accumulation window and count the items of its means on all ranks."""
         if self.begins_epoch:
             self.begins_epoch = False
             self._draw_workers_seed()
@@ -544,14 +550,15 @@ class BalancedTrainer(Trainer):
         if isinstance(batch, FillerBatch):
             return {name: 0 * count for name, count in self._count(batch.with_labels()).items()}
         counts, method = count_items(batch, args.mask, args.class_weights), args.get_method()
-        # Whether a batch has versions depends only on the epoch, so that all batches of a window, on all
-        # ranks, have the same counts.
+        # Whether a batch has versions depends only on the epoch. All batches of a window, on all ranks,
+        # therefore have the same counts.
         if method.draws and all(f"{kind}_mask" in batch for kind in method.draws):
             counts |= {name: count.float() for name, count in method.count(batch).items()}
         return counts
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        # Around the backward pass, too: gradient checkpointing repeats the forward pass in it.
+        # This includes the backward pass, because gradient checkpointing repeats the forward pass
+        # there.
         with disable_cudnn_attention():
             return super().training_step(*args, **kwargs)
 
@@ -562,16 +569,16 @@ class BalancedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the loss of one micro-batch, scaled so that the sum over a window is its mean.
+        """Compute the loss of one micro-batch, scaled so that the losses of a window add up to its mean.
 
         Args:
             model: The wrapped model.
-            inputs: A batch of `PerturbationCollator`, or a tokenized one with `labels`.
+            inputs: A batch from `PerturbationCollator`, or a tokenized batch with `labels`.
             return_outputs: Also return the anchors' logits. Defaults to `False`.
-            num_items_in_batch: Passed to `compute_loss_func`, which divides by it.
+            num_items_in_batch: Divisor that is passed to `compute_loss_func`.
 
         Returns:
-            The loss, a scalar; with `return_outputs`, also an output with `logits` (B, labels).
+            The scalar loss. With `return_outputs`, also an output with `logits` (B, labels).
         """
         args, method, counts = self.args, self.args.get_method(), self._count(inputs)
         if is_filler := isinstance(inputs, FillerBatch):
@@ -585,7 +592,7 @@ class BalancedTrainer(Trainer):
             inputs,
             self.processing_class,
             pooling,
-            # A user's collator may draw versions that the method does not use.
+            # A custom collator may draw versions that the method does not use.
             anchors_only=not method.draws,
             chunk_size=args.contrastive_chunk or self._chunk_size,
             is_cached=args.contrastive_chunk is not None,
@@ -593,7 +600,7 @@ class BalancedTrainer(Trainer):
         )
         output, labels = SequenceClassifierOutput(logits=forward.logits), inputs["labels"]
         if not model.training and not forward.versions:
-            # Trainer weights the loss of a batch by its rows that are not repeated.
+            # Trainer weights the loss of a batch by the number of its rows that are not repeated.
             kept = max(count_new_rows(len(labels), self.accelerator), 1)
             labels = labels[:kept]
             forward = Forward(forward.logits[:kept], labels, None, {})
@@ -619,7 +626,8 @@ class BalancedTrainer(Trainer):
         for name, term in terms.items():
             if term.weight is not None:
                 weight = term.weight * (1.0 if name == "loss_ce" else warmup)
-                # The gradients are averaged over ranks afterward, and the counts are of all ranks.
+                # Gradients are averaged over ranks afterward, but the counts already cover all
+                # ranks.
                 loss = loss + weight * mean_over(term.total, window[term.over]) * ranks
         if is_filler:
             loss = 0 * loss
@@ -633,32 +641,34 @@ class BalancedTrainer(Trainer):
         output = SequenceClassifierOutput(logits=forward.logits)
         loss = self.compute_loss_func(output, forward.labels, num_items_in_batch=num_items)
         if is_training and self.args.average_tokens_across_devices and num_items is not None:
-            # `num_items` is of all ranks, and the gradients are averaged over them afterward.
+            # `num_items` covers all ranks, and the gradients are averaged over ranks afterward.
             loss = loss * self.accelerator.num_processes
         return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        # Trainer measures the norm between clipping and the optimizer's step, and it is the same on all
-        # ranks: they stop together, without another pass over the parameters. Before transformers 5.6 it has
-        # no such method; `RunCallback` calls `check_gradient` then.
+        # Trainer measures the norm between clipping and the optimizer step. The norm is the same on all
+        # ranks, so they stop together without another pass over the parameters. Trainer has this method
+        # since transformers 5.6. For older versions, `RunCallback` calls `check_gradient`.
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         self.check_gradient(norm)
         return norm
 
     def check_gradient(self, norm: Any = None) -> None:
-        """Stop the run before the optimizer's step if the gradient is not finite.
+        """Stop the run before the optimizer step if the gradient is not finite.
 
         Args:
-            norm: The gradient's norm on all ranks. If `None`, it is measured.
+            norm: Gradient norm over all ranks. If `None`, it is computed.
         """
         scaler = self.accelerator.scaler
-        # The scaler of fp16 skips such a step and lowers its scale; DeepSpeed has done its own step.
+        # The fp16 scaler skips these steps and lowers its scale. DeepSpeed has already taken its
+        # step.
         if (scaler is not None and scaler.is_enabled()) or self.is_deepspeed_enabled:
             return
         if norm is None:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
-            # With sharded weights each rank has a part; NaN and infinity are in any sum.
+            # With sharded weights each rank has a part of the norm. NaN and infinity survive the
+            # sum.
             norm = self.accelerator.reduce(norm.to(self.args.device), reduction="sum")
         check_finite(norm, "gradient", self.state.global_step + 1)
 
@@ -667,9 +677,10 @@ class BalancedTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Evaluate raw rows as `Trainer.evaluate` does, and keep the figures for the model card.
+        """Evaluate raw rows like `Trainer.evaluate`, and store the results for the model card.
 
-        The card has one section for each `metric_key_prefix`, the last evaluation under it.
+        The card has one section per `metric_key_prefix`, with the last evaluation that used the
+        prefix.
         """
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -683,7 +694,7 @@ class BalancedTrainer(Trainer):
         return metrics
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
-        """Run `Trainer`'s loop; add distances and attack metrics, except to predictions."""
+        """Run `Trainer.evaluation_loop`, and add distances and attack metrics except in prediction."""
         prefix, rows = kwargs.get("metric_key_prefix", "eval"), dataloader.dataset
         self._draw_workers_seed()
         self._mean_class_weight = compute_mean_weight(rows, self.args.class_weights)
@@ -741,7 +752,7 @@ class BalancedTrainer(Trainer):
         return ContrastMeter(self.args, self.task, tokenizer, config, self.canonicalizer)
 
     def make_adversary(self) -> RowAttacker | None:
-        """Make the attacker of training rows from the current arguments; `None` for most methods."""
+        """Build the attacker of training rows from the current arguments; `None` for most methods."""
         args = self.args
         if not args.get_method().attack_recipe or self.task is None:
             return None
@@ -754,16 +765,16 @@ class BalancedTrainer(Trainer):
     def _check_whole_model(self, option: str) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise HfBatError(
-                f"{option} runs the whole model on each rank, which FSDP and DeepSpeed do not keep: train "
+                f"{option} needs the full model on each rank, which FSDP and DeepSpeed do not keep: train "
                 "with plain data parallelism, or use `hf-bat attack` or `contrast` on the saved model"
             )
 
     def perturbation_distances(self, rows: Any) -> dict[str, float]:
-        """Measure the mean distance of raw rows to one fickle and one obstinate draw, dropout off.
+        """Measure the mean distance of raw rows to one fickle and one obstinate draw, without dropout.
 
         Returns:
-            `fickle_distance` and `obstinate_distance` (means over rows with a valid draw), `fickle_valid`
-            and `obstinate_valid` (the share of such rows), over all ranks.
+            `fickle_distance` and `obstinate_distance` (means over rows with a valid draw), and
+            `fickle_valid` and `obstinate_valid` (the share of rows with a valid draw), over all ranks.
         """
         model = self.model_wrapped
         was_training = model.training
@@ -782,7 +793,7 @@ class BalancedTrainer(Trainer):
         return summarize_distances(values)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means of the loss's components to a training log."""
+        """Log training values, with the means of the loss components added."""
         if "loss" in logs:
             device = self.args.device
 
@@ -804,41 +815,42 @@ class BalancedTrainer(Trainer):
             rows: Raw rows. If `None`, the training set.
 
         Returns:
-            A `Preview`: `print` it to see the changed words, and the share of rows with each version.
+            A `Preview`. Print it to see the changed words and the share of rows that have each
+            version.
         """
         if self.task is None:
-            raise HfBatError("preview needs raw text: give the trainer a task=")
+            raise HfBatError("preview needs raw text: pass task= to the trainer")
         method = self.args.get_method()
         if method.attack_recipe:
             raise HfBatError(
-                f"method={method.name!r} finds its versions when an epoch starts: see "
-                f"{get_adversarial_folder(self.args)} then"
+                f"method={method.name!r} creates its versions when an epoch starts: look at "
+                f"{get_adversarial_folder(self.args)} during training"
             )
         dataset = self.train_dataset if rows is None else self._prepare(rows, "previewed set")
         if is_stream(dataset):
-            raise HfBatError("a stream has no rows to choose from: give rows= to preview")
+            raise HfBatError("a stream cannot be sampled for a preview: pass rows= to preview")
         if dataset is None:
-            raise HfBatError("nothing to preview: give rows= or a train_dataset")
+            raise HfBatError("nothing to preview: pass rows= or a train_dataset")
         collator = self._own_collator
         if collator is None:
-            # A method that draws nothing shows what the tables would give.
+            # For a method without versions, the preview shows draws from the tables.
             drawn = {} if method.draws else {kind: self._get_perturbation(kind) for kind in KINDS}
             collator = self._make_collator(**drawn)
         if collator.sampler.judge is not None:
-            # Judges are slow, so that the shares are over fewer rows.
+            # Judges are slow, so the shares are computed over fewer rows.
             dataset = dataset.select(choose_rows(len(dataset), _JUDGED_ROWS, "even"))
             collator.sampler.prepare(dataset)
         names = reconcile_labels(self.task, self.model.config).model_names
         return Preview(dataset, collator.sampler, n, collator.clean_epochs, names)
 
     def save_perturbations(self, output_dir: str | Path) -> dict[str, str]:
-        """Write the tables that the method draws from, with a description and their hashes.
+        """Save the tables that the method draws from, with a description and their hashes.
 
         Args:
-            output_dir: Folder of `perturbations.json` and the tables.
+            output_dir: Folder where `perturbations.json` and the tables are saved.
 
         Returns:
-            Table name -> fingerprint; empty for a method without tables.
+            Dict of table name -> fingerprint. Empty for a method without tables.
         """
         attack = None if self.adversary is None else self.adversary.recipe
         return save_perturbations(
@@ -848,7 +860,8 @@ class BalancedTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         with explain_failure(Path(output_dir or str(self.args.output_dir))):
             super()._save(output_dir, state_dict)
-        # A user who loads the model must know about its defense. Trainer calls this on every rank.
+        # Whoever loads the model needs to know about its defense. Trainer calls `_save` on every
+        # rank.
         if self.args.canonicalize and self.args.should_save:
             self.save_perturbations(output_dir or str(self.args.output_dir))
 
@@ -860,9 +873,10 @@ class BalancedTrainer(Trainer):
         direction: Any = "maximize",
         **kwargs: Any,
     ) -> Any:
-        """Search as `Trainer` does, by default for the highest `robustness_objective`.
+        """Run the search of `Trainer`, by default for the highest `robustness_objective`.
 
-        Each trial starts from the arguments' options, so that a space may name one method's weights.
+        Each trial starts from the options in the arguments, so a space may set the weights of a
+        single method.
         """
         given = self.args.get_given_options()
 
@@ -890,11 +904,11 @@ class BalancedTrainer(Trainer):
         tasks: str | list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write `README.md`: `Trainer`'s card with the method, tables, attacks, limits and citation.
+        """Write `README.md`, the card of `Trainer` with the method, tables, attacks, limits and citation.
 
-        Its figures come from `evaluate` calls on the weights that the model has now. Arguments are
-        `Trainer`'s; `tags` are added to `hf_bat` and the method's name, and a local folder as
-        `finetuned_from` is not named.
+        The results come from `evaluate` calls on the current weights of the model. The arguments
+        are the same as in `Trainer`. The tags `hf_bat` and the method name are always added to
+        `tags`, and a local folder given as `finetuned_from` is left out of the card.
         """
         if not self.is_world_process_zero():
             return
@@ -911,31 +925,31 @@ class BalancedTrainer(Trainer):
                 language, license, tags, model_name, facts["base"], tasks, **kwargs
             )
         model_card.finish_card(Path(self.args.output_dir) / "README.md", facts, own_tags)
-        # The last step of `push_to_hub` on this machine: what fails after it is the upload.
+        # This is the last local step of `push_to_hub`. Later failures come from the upload.
         self._is_uploading = True
 
     def _get_step_of_weights(self) -> int:
-        """Return the step that the model's weights are from, which may be the best one's."""
+        """Return the step of the model's current weights, which may be the best step."""
         best = self.state.best_global_step
         if self.args.load_best_model_at_end and best and not self.is_in_train:
             return best
         return self.state.global_step
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Create the repository on the Hub, before training if `push_to_hub` is set."""
+        """Create the repository on the Hub. With `push_to_hub` set, this runs before training."""
         try:
             with self._create_private(private):
                 super().init_hf_repo(token)
-        except Exception as error:  # the Hub's library may use any HTTP library
+        except Exception as error:  # huggingface_hub may use any HTTP library
             name = self.args.hub_model_id or "the repository"
             raise HfBatError(
                 f"cannot create {name} on the Hub: {describe_cause(error)}; check the name and "
-                "`hf auth whoami`, or leave push_to_hub out and push later"
+                "`hf auth whoami`, or omit push_to_hub and push later"
             ) from error
 
     @contextmanager
     def _create_private(self, private: bool | None) -> Iterator[None]:
-        """Create repositories private or public. Trainer has an argument for it from transformers 5.23 on."""
+        """Create repositories as private or public. Trainer supports this itself since transformers 5.23."""
         before = self.args.hub_private_repo
         self.args.hub_private_repo = before if private is None else private
         try:
@@ -952,14 +966,16 @@ class BalancedTrainer(Trainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Push the model with its card; if the upload fails, the local model is complete.
+        """Push the model with its card. If the upload fails, the local copy of the model is complete.
 
         Args:
-            commit_message: Message of the commit.
-            blocking: Wait for the upload. If `False`, a failure shows in the returned future.
-            token: Token with write permission. If `None`, `hub_token` or the one you logged in with.
+            commit_message: Commit message.
+            blocking: Whether to wait for the upload. If `False`, the returned future reports
+                failures.
+            token: Token with write permission. If `None`, `hub_token` or the token you logged in
+                with is used.
             revision: Branch to commit to.
-            private: Whether a repository that is created here is private.
+            private: Whether a newly created repository is private.
             **kwargs: Passed to `create_model_card`.
         """
         model_card.warn_local_base(self.model)
@@ -977,8 +993,8 @@ class BalancedTrainer(Trainer):
 
 
 def _collate_with(loader: Any, collator: Any) -> Any:
-    """Give a loader another collator before it is first iterated."""
-    # accelerate iterates over the loader that it wraps.
+    """Replace the collator of a loader that has not been iterated yet."""
+    # accelerate iterates over the wrapped loader.
     for part in (loader, getattr(loader, "base_dataloader", loader)):
         part.collate_fn = collator
     return loader

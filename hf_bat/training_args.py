@@ -1,4 +1,4 @@
-"""`BalancedTrainingArguments`: `TrainingArguments` with the choices of Balanced Adversarial Training."""
+"""`BalancedTrainingArguments`: `TrainingArguments` with options for Balanced Adversarial Training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from hf_bat.text import name_function
 
 logger = logging.getLogger(__name__)
 
-# Option -> the values it may have.
+# Option -> its allowed values.
 CHOICES: dict[str, tuple[str, ...]] = {
     "distance": DISTANCES,
     "pooling": POOLINGS,
@@ -49,7 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "a2t_candidates": ("table", "mlm"),
     "row_choice": ROW_CHOICES,
 }
-# Option -> its least and its largest value.
+# Option -> its smallest and its largest allowed value.
 BOUNDS: dict[str, tuple[float, float]] = {
     "num_fickle": (1, math.inf),
     "num_obstinate": (1, math.inf),
@@ -63,14 +63,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "pad_to_multiple_of": (1, math.inf),
     "contrastive_chunk": (1, math.inf),
     "held_out_pairs": (0, 1),
-    # numpy takes no other seeds.
+    # numpy does not accept other seeds.
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     **dict.fromkeys(WEIGHTS, (0, math.inf)),
 }
 
 
 def copy_help(cls: Any) -> Any:
-    """Use the `Args` of a dataclass's docstring as its fields' help, which the command line shows."""
+    """Use the `Args` of a dataclass's docstring as help texts of its fields on the command line."""
     section = inspect.cleandoc(cls.__doc__).split("Args:\n")[1].split("\n\nRaises:")[0]
     texts = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
     for name, text in texts:
@@ -81,121 +81,125 @@ def copy_help(cls: Any) -> Any:
 
 
 @copy_help
-@dataclass(repr=False)  # that of TrainingArguments hides tokens
+@dataclass(repr=False)  # the inherited repr hides tokens
 class BalancedTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the options of Balanced Adversarial Training.
+    """`TrainingArguments` with options for Balanced Adversarial Training.
 
-    A weight of `None` takes the method's default. A weight or option that the method does not use is
-    an error when it is changed from its default.
+    A weight of `None` uses the method's default. Changing a weight or option that the method does
+    not use is an error.
 
     Args:
-        method: Training method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle
-            draw; Ye et al. 2020), `"a2t"` (cross-entropy on adversarial rows too; Yoo and Qi 2021),
+        method: Training method: `"normal"` (cross-entropy), `"safer"` (cross-entropy on a fickle draw;
+            Ye et al. 2020), `"a2t"` (also cross-entropy on adversarial rows; Yoo and Qi 2021),
             `"pairwise"` or `"triplet"` (Balanced Adversarial Training, paper section 4.1),
-            `"likelihood"` (cross-entropy on the fickle version too, and a hinge that makes the label
-            less likely on the obstinate one; this package's own), `"counterfactual"` (cross-entropy on
-            the fickle version and on an edit whose new label a rule knows; this package's own), or a
-            registered method of yours.
-            Defaults to `"normal"`.
+            `"likelihood"` (also cross-entropy on the fickle version, and a hinge that makes the label
+            less likely on the obstinate one; specific to this package), `"counterfactual"` (also
+            cross-entropy on the fickle version and on an edit that a rule has labeled; specific to
+            this package), or your own registered method. Defaults to `"normal"`.
         alpha: Weight of the fickle versions (pairwise, likelihood and counterfactual). Defaults to 1.0.
         beta: Weight of the obstinate or labeled versions. Defaults to 1.2 for pairwise, 1.0 for
             likelihood and 2.0 for counterfactual.
-        contrastive_weight: The paper's lambda, the weight of the triplet term. Defaults to 1.0 for
-            triplet and 0.0 for likelihood, where the term's margin is 1.0.
-        margin: How far an obstinate version should be: in units of the distance (pairwise, triplet),
-            or, in nats, by how much less likely the label should be (likelihood). Defaults to 1.0.
-        other_margin: Likelihood's margin in nats for obstinate versions that do not pass the label
-            filter; such an edit should not speak for the label. Defaults to 0.15.
-        other_limit: Maximum in nats by which such a version should lower the label's
-            log-probability, because the label likely stays. Defaults to 0.4.
-        distance: `"cosine"` (1 - cos, 0 to 2), `"euclidean"` or `"manhattan"`. Defaults to
-            `"cosine"`.
-        pooling: The representation: `"cls"`, `"mean"`, `"max"` or `"last"` of the last hidden layer,
-            or `"head_input"`, the input of the final linear layer. If `None`, follows the model's
-            head: `"last"` for decoders, what the configuration of ModernBERT, EuroBERT or XLNet
-            names, `"cls"` for others.
-        mask: The triplet loss's mask rule: `"paper"` (both parts masked, mean over rows with a valid
-            version) or `"authors"` (only the obstinate part masked, mean over all rows). Defaults to
-            `"paper"`.
-        label_filter: Which obstinate edits are drawn: `"off"` (any; the paper's protocol), `"only"`
-            (those that likely change the label) or `"prefer"` (those if the row has one, else any).
-            Defaults to `"prefer"` for likelihood and `"off"` for other methods.
+        contrastive_weight: Weight of the triplet term (lambda in the paper). Defaults to 1.0 for
+            triplet and 0.0 for likelihood. For likelihood, the margin of this term is 1.0.
+        margin: Margin for obstinate versions. For pairwise and triplet, the distance to keep from
+            the anchor, in units of `distance`. For likelihood, how much less likely the label should
+            become, in nats. Defaults to 1.0.
+        other_margin: Margin in nats for obstinate versions that do not pass the label filter. These
+            edits should not make the label more likely (likelihood). Defaults to 0.15.
+        other_limit: Maximum in nats by which these versions should lower the log-probability of the
+            label, because the label likely does not change (likelihood). Defaults to 0.4.
+        distance: Distance between representations: `"cosine"` (1 - cos, from 0 to 2), `"euclidean"`
+            or `"manhattan"`. Defaults to `"cosine"`.
+        pooling: Pooling of the last hidden layer into a representation: `"cls"`, `"mean"`, `"max"`,
+            `"last"`, or `"head_input"`, the input of the final linear layer. If `None`, the pooling
+            of the model's head is used: `"last"` for decoders, the configured pooling for
+            ModernBERT, EuroBERT and XLNet, and `"cls"` for other models.
+        mask: Mask rule of the triplet loss: `"paper"` (both parts are masked, mean over rows with a
+            valid version) or `"authors"` (only the obstinate part is masked, mean over all rows).
+            Defaults to `"paper"`.
+        label_filter: Which obstinate edits are drawn: `"off"` (any edit, as in the paper), `"only"`
+            (edits that likely change the label) or `"prefer"` (edits that likely change the label
+            if the row has one, otherwise any edit). Defaults to `"prefer"` for likelihood and
+            `"off"` for other methods.
         label_judge: Folder or Hub id of an inference model that decides for `label_filter` which edits
-            likely change the label. If `None`, a rule over words decides. `BalancedTrainer` also takes a
-            function.
-        num_fickle: Fickle draws per row. Defaults to 1.
-        num_obstinate: Obstinate draws per row. Defaults to 1.
-        clean_epochs: Number of first epochs that train as `normal`; must be less than
+            likely change the label. If `None`, a rule over words decides. `BalancedTrainer` also accepts
+            a function.
+        num_fickle: Number of fickle draws per row. Defaults to 1.
+        num_obstinate: Number of obstinate draws per row. Defaults to 1.
+        clean_epochs: Number of initial epochs that train like `normal`. Must be less than
             `num_train_epochs`. Defaults to 1 for a2t and 0 for other methods.
         adversarial_weight: Weight of the cross-entropy on adversarial rows (a2t). Defaults to 1.0.
-        attack_interval: Epochs between two attacks on training rows (a2t). Defaults to 1.
-        attack_share: Share of the training rows attacked each time, above 0 and at most 1 (a2t).
+        attack_interval: Number of epochs between two attacks on training rows (a2t). Defaults to 1.
+        attack_share: Share of the training rows to attack each time, above 0 and at most 1 (a2t).
             Defaults to 0.2.
         attack_budget: Maximum number of queries per attacked row (a2t). Defaults to 200.
         a2t_candidates: Replacements that the attack tries: `"table"` (nearest synonyms) or `"mlm"`
             (predictions of `mlm_model`). Defaults to `"table"`.
         mlm_model: Folder or Hub id of a masked language model (a2t with `"mlm"`).
-        encoder: Folder or Hub id of a sentence encoder; the attack keeps only edits with a cosine
+        encoder: Folder or Hub id of a sentence encoder. The attack keeps only edits with a cosine
             similarity of at least 0.9 (a2t). If `None`, similarity is not checked.
-        weight_warmup_steps: Optimizer steps after the clean epochs over which the weights of
-            perturbed versions rise linearly from 0; below 1, a share of all steps. Defaults to 0.5 for
-            pairwise, triplet and likelihood without clean epochs, so that a short run from a pretrained
-            encoder learns its task first, and to 0 for others. The paper's protocol is 0.
-        max_seq_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the
-            tokenizer's limit. Defaults to 128.
-        pad_to_multiple_of: Pad the inputs of a batch to a multiple of this many tokens, so that there are
-            few lengths: kernels are then planned and compiled less often, and bfloat16 on a CPU takes less
-            memory. If `None`, to the longest input of the batch.
-        contrastive_chunk: Number of inputs (rows and their versions) whose activations a training step
-            keeps at a time, for instance `per_device_train_batch_size`, which bounds its memory to about
-            that of a step of `normal`. The gradient stays the same, and each forward pass is made twice
-            (gradient caching; Gao et al. 2021). If `None`, all of them.
-        exclude_stopwords: Leave function words unperturbed. Defaults to `True`.
-        drop_antonyms_from_synonyms: Remove a word's antonyms from its synonym set. Defaults to
-            `True`.
-        casing: Case of replacements: `"keep"` (the replaced word's) or `"authors"` (lower case).
-            Defaults to `"keep"`.
-        fit_grammar: Fit antonyms, sister terms and numbers to their place in an English sentence, in training
-            and in `attacks`: "women" becomes "men" and not "man", "a young man" becomes "an old man".
-            `False` for the edits of the paper's code. Defaults to `True`.
-        class_weights: Weights of the classes in the cross-entropy, in the model's label order.
-        eval_distances: Let `evaluate` report the mean distances of fickle and obstinate versions.
-            Defaults to `False`.
+        weight_warmup_steps: Number of optimizer steps after the clean epochs during which the weights
+            of perturbed versions rise linearly from 0. A value below 1 is a share of all steps.
+            Defaults to 0.5 for pairwise, triplet and likelihood without clean epochs, so a short run
+            from a pretrained encoder learns its task first. Defaults to 0 for other methods. The paper
+            uses 0.
+        max_seq_length: Maximum input length in tokens. Longer inputs are truncated. If `None`, the
+            tokenizer's limit is used. Defaults to 128.
+        pad_to_multiple_of: Pad the inputs of a batch to a multiple of this number of tokens. With fewer
+            different lengths, kernels are planned and compiled less often, and bfloat16 on a CPU uses less
+            memory. If `None`, inputs are padded to the longest one in the batch.
+        contrastive_chunk: Number of inputs (rows and their versions) to keep activations for at once.
+            With `per_device_train_batch_size`, a training step uses about as much memory as with
+            `normal`. The gradient is the same, but each forward pass runs twice (gradient caching; Gao
+            et al. 2021). If `None`, all activations are kept.
+        exclude_stopwords: Whether to leave function words unperturbed. Defaults to `True`.
+        drop_antonyms_from_synonyms: Whether to remove the antonyms of a word from its synonyms.
+            Defaults to `True`.
+        casing: Case of replacements: `"keep"` (same as the replaced word) or `"authors"` (lower
+            case). Defaults to `"keep"`.
+        fit_grammar: Whether to inflect antonyms, sister terms and numbers so they fit the English sentence,
+            in training and in `attacks`: "women" becomes "men" and not "man", and "a young man" becomes "an
+            old man". Use `False` for the edits of the paper's code. Defaults to `True`.
+        class_weights: Class weights in the cross-entropy, in the label order of the model.
+        eval_distances: Whether `evaluate` reports the mean distances of fickle and obstinate
+            versions. Defaults to `False`.
         obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
-            `"number"`. If `None`, only antonyms (the paper's protocol).
+            `"number"`. If `None`, only antonyms are used, as in the paper.
         fickle_edits: Kinds of fickle edits to draw: `"synonym"`, `"typo"` (letters swapped, dropped or
             mistyped), `"look-alike"` (letters of other scripts that look the same). If `None`, only
-            synonyms (the paper's protocol).
-        rules: Rules that draw labeled edits, each `"name"` or `"name=share"`, such as
-            `["swap", "self_pair=3"]` (counterfactual). If `None`, the default ones for the task.
-        held_out_pairs: Share of word pairs, by hash, that no rule draws, so that an evaluation can tell
-            seen pairs from unseen ones (counterfactual). Defaults to 0.
-        label_flip: For single sentences, the label that an antonym edit gives, each `"label=label"`,
-            such as `["positive=negative", "negative=positive"]`; in Python also a dict
+            synonyms are used, as in the paper.
+        rules: Rules that draw labeled edits, as `"name"` or `"name=share"`, such as `["swap",
+            "self_pair=3"]` (counterfactual). If `None`, the default rules of the task are used.
+        held_out_pairs: Share of word pairs that rules never draw, chosen by hash. Evaluations can then
+            report seen and unseen pairs separately (counterfactual). Defaults to 0.
+        label_flip: For single sentences, how an antonym edit changes the label, as `"old=new"`, such
+            as `["positive=negative", "negative=positive"]`. A dict also works in Python
             (counterfactual).
-        canonicalize: Map each word to the representative of its synonym set before tokenization, in
-            training and evaluation (`hf_bat.canonicalize`); reports disclose it. Defaults to `False`.
-        attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`; in Python also
-            `Recipe` objects of yours. Their metrics
-            are `eval_antonym_asr`, `eval_antonym_asr_confident`, ...: fractions, lower is better.
-        max_attack_samples: Number of evaluation rows to attack, right or wrong; `None` for all.
-            Defaults to 500.
-        row_choice: Which rows a limit on rows keeps (`max_attack_samples`, and `--max_train_samples` and
-            its like on the command line): `"even"`, spread evenly over all rows, or `"first"`, which may
-            be of one class. Defaults to `"even"`.
-        attack_label_filter: Also report obstinate edits by whether they pass the label filter
-            (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`, ...). Defaults to
-            `False`.
-        attack_every: When to attack, and to score `contrast_file`: `"eval"` (each evaluation),
+        canonicalize: Whether to map each word to the representative of its synonym set before
+            tokenization, in training and evaluation (`hf_bat.canonicalize`). Reports mention this
+            defense. Defaults to `False`.
+        attacks: Attack recipes that `evaluate` runs, such as `["antonym", "synonym"]`. `Recipe`
+            objects also work in Python. The metrics are `eval_antonym_asr`,
+            `eval_antonym_asr_confident`, ..., which are fractions where lower is better.
+        max_attack_samples: Number of evaluation rows to attack, whether or not the model classifies
+            them correctly. If `None`, all rows are attacked. Defaults to 500.
+        row_choice: Which rows to select if their number is limited (by `max_attack_samples`, or on the
+            command line by `--max_train_samples` and similar options): `"even"` (spread evenly over all
+            rows) or `"first"`, which may select only one class. Defaults to `"even"`.
+        attack_label_filter: Whether to also report the obstinate edits that pass the label filter
+            and those that do not (`eval_antonym_valid_keep_rate`, `eval_antonym_invalid_keep_rate`,
+            ...). Defaults to `False`.
+        attack_every: When to run the attacks and score `contrast_file`: `"eval"` (each evaluation),
             `"epoch"` (evaluations at the end of an epoch) or `"end"` (evaluations after training).
             Defaults to `"eval"`.
-        contrast_file: Contrast set, of rows that people edited or of a public suite, that `evaluate`
-            scores. Its metrics are `eval_contrast_accuracy`, `eval_contrast_accuracy_<category>`, ...
-        contrast_format: Format of `contrast_file`, as `hf-bat contrast --format` takes it. If `None`,
-            it is told from the file.
+        contrast_file: Contrast set that `evaluate` scores, made of rows edited by people or of a
+            public suite. The metrics are `eval_contrast_accuracy`,
+            `eval_contrast_accuracy_<category>`, ...
+        contrast_format: Format of `contrast_file`, as in `hf-bat contrast --format`. If `None`, it is
+            detected from the file.
 
     Raises:
-        HfBatError: A value or combination that is not possible, in one line.
+        HfBatError: If a value or a combination of values is invalid.
 
     Example:
         >>> args = BalancedTrainingArguments("out", method="triplet", report_to="none")
@@ -241,7 +245,7 @@ class BalancedTrainingArguments(TrainingArguments):
     held_out_pairs: float = 0.0
     label_flip: list[str] | None = None
     canonicalize: bool = False
-    # The command line reads names by this type; in Python there may also be recipes.
+    # The command line uses this type to parse names. In Python, the list may also contain recipes.
     attacks: list[str] | None = None
     max_attack_samples: int | None = 500
     row_choice: str = "even"
@@ -254,15 +258,15 @@ class BalancedTrainingArguments(TrainingArguments):
         best = str(self.metric_for_best_model).removeprefix("eval_")
         is_error = best.startswith("contrast_") and best.endswith("_errors")
         if getattr(self, "greater_is_better", None) is None and (is_error or is_lower_better(best)):
-            # `TrainingArguments` assumes that greater is better unless the name ends in "loss", and
-            # would load the model that is attacked most easily.
+            # `TrainingArguments` assumes that greater is better unless the name ends in "loss". It
+            # would load the most vulnerable model.
             self.greater_is_better = False
         if self.deepspeed and not is_deepspeed_available():
             raise HfBatError(
-                "deepspeed= needs the package deepspeed: pip install deepspeed, or leave it out"
+                "deepspeed= needs the package deepspeed: pip install deepspeed, or omit the option"
             )
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
-            # Otherwise each process that torchrun starts on a CPU would train by itself.
+            # Otherwise, processes that torchrun starts on a CPU would train independently.
             self.use_cpu = True
         super().__post_init__()
         self._name_recipes()
@@ -273,37 +277,37 @@ class BalancedTrainingArguments(TrainingArguments):
     # ---- the method ---------------------------------------------------------------------------
 
     def get_method(self) -> Method:
-        """Return the method: the object given to the trainer, or the registered one named `method`."""
+        """Return the method passed to the trainer, or the registered one named `method`."""
         own: Method | None = self.__dict__.get("_own_method")
         return own if own is not None and own.name == self.method else get_method(self.method)
 
     def get_attacks(self) -> list[Any]:
-        """Return the attacks of `attacks`: names, and the recipes that were given as objects."""
+        """Return the attacks in `attacks` as names, or as recipe objects if they were passed as objects."""
         own: dict[str, Any] = self.__dict__.get("_own_recipes", {})
         return [own.get(name, name) for name in self.attacks or ()]
 
     def _name_recipes(self) -> None:
-        """Put the names of recipes into `attacks`, which is saved as JSON, and keep the objects."""
+        """Replace recipe objects in `attacks` by their names, because it is saved as JSON."""
         given: list[Any] = list(self.attacks or ())
         objects = {attack.key: attack for attack in given if not isinstance(attack, str)}
         if self.attacks is not None:
             self.attacks = [attack if isinstance(attack, str) else attack.key for attack in given]
             if len(set(self.attacks)) < len(self.attacks):
                 raise HfBatError(
-                    f"attacks names one twice: {', '.join(self.attacks)}; give each Recipe its own key="
+                    f"attacks contains duplicates: {', '.join(self.attacks)}; give each Recipe its own key="
                 )
-        # Not a field, so that it does not appear in saved arguments.
+        # Not a field, so it does not appear in saved arguments.
         self.__dict__["_own_recipes"] = objects
 
     def copy_with_method(self, method: Method) -> BalancedTrainingArguments:
-        """Return a copy of the arguments with a user's method: its name, its defaults and the object."""
+        """Return a copy of the arguments that uses a custom method and its defaults."""
         check_own_method(method)
         if self.method not in (DEFAULT_METHOD, method.name):
             raise HfBatError(
-                f"method={self.method!r} in the arguments, {method.name!r} given to the trainer: name "
-                "one of them"
+                f"method={self.method!r} in the arguments, but {method.name!r} passed to the trainer: use "
+                "only one of them"
             )
-        # A copy, because other trainers may be made with these arguments.
+        # Copied, because other trainers may use the same arguments.
         args = copy.copy(self)
         args.__dict__["_own_method"] = method
         args.method = method.name
@@ -311,15 +315,15 @@ class BalancedTrainingArguments(TrainingArguments):
         return args
 
     def get_judge(self) -> Any:
-        """Return the judge of the label filter: the object given to the trainer, or the name of a model."""
+        """Return the judge of the label filter: the object passed to the trainer, or the name of a model."""
         return self.__dict__.get("_own_judge", self.label_judge)
 
     def copy_with_judge(self, judge: Any) -> BalancedTrainingArguments:
-        """Return a copy of the arguments with a user's judge: its name and the object."""
+        """Return a copy of the arguments that uses a custom judge."""
         if self.label_judge is not None:
             raise HfBatError(
-                f"label_judge={self.label_judge!r} in the arguments, and another one given to the trainer: "
-                "leave one of them out"
+                f"label_judge={self.label_judge!r} in the arguments, but another one passed to the trainer: "
+                "use only one of them"
             )
         args = copy.copy(self)
         args.__dict__["_own_judge"] = judge
@@ -330,14 +334,15 @@ class BalancedTrainingArguments(TrainingArguments):
 
     def check_method(self) -> None:
         """Check the method's options, and fill in the defaults of its weights."""
-        # Called again when training starts, because a hyperparameter search may have changed the method:
-        # the defaults of the other method are replaced.
+        # Called again when training starts, because a hyperparameter search may have changed the method.
+        # The defaults of the previous method are replaced.
         filled: dict[str, Any] = self.__dict__.get("_filled", {})
         for name, value in filled.items():
             if getattr(self, name) == value:
                 setattr(self, name, None)
         if self.class_weights is not None:
-            # A tensor or an array becomes plain numbers, because the arguments are saved as JSON.
+            # Tensors and arrays are converted to plain numbers, because the arguments are saved as
+            # JSON.
             try:
                 self.class_weights = [float(weight) for weight in self.class_weights]
             except (TypeError, ValueError) as error:
@@ -354,7 +359,7 @@ class BalancedTrainingArguments(TrainingArguments):
         }
         for name, value in filled.items():
             setattr(self, name, value)
-        # An attribute and no field: it does not appear in saved arguments.
+        # An attribute and not a field, so it does not appear in saved arguments.
         self.__dict__["_filled"] = filled
         self._check_values()
         self._check_use(method)
@@ -363,33 +368,33 @@ class BalancedTrainingArguments(TrainingArguments):
 
     @property
     def autocast_dtype(self) -> str:
-        """Name of the precision of attacks: "bfloat16" or "float16" as in training, else "float32"."""
+        """Precision of attacks: "bfloat16" or "float16" as in training, otherwise "float32"."""
         return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
 
     def get_given_options(self) -> dict[str, Any]:
-        """Return the options beyond `TrainingArguments`, `None` where the method's default was filled in."""
+        """Return hf_bat's own options. Options filled in with the method's default are `None`."""
         filled = self.__dict__.get("_filled", {})
         own = self._list_own_fields()
         return {name: None if name in filled else getattr(self, name) for name in sorted(own)}
 
     def _list_own_fields(self) -> set[str]:
-        """Return the names of the options beyond `TrainingArguments`."""
+        """Return the names of the options that `TrainingArguments` does not have."""
         return {f.name for f in fields(self)} - {f.name for f in fields(TrainingArguments)}
 
     def restore_options(self, given: Mapping[str, Any]) -> None:
-        """Set the options back to what `get_given_options` returned, and fill in the method's defaults."""
+        """Restore the options returned by `get_given_options`, and fill in the method's defaults."""
         for name, value in given.items():
             setattr(self, name, value)
         self.__dict__["_filled"] = {}
         self.check_method()
 
     def check_epochs(self, clean_epochs: int, steps_per_epoch: int = 0) -> None:
-        """Check that some epoch is perturbed; otherwise the run would train as `normal`."""
-        # Not among the other checks, because a trainer that only evaluates needs no epochs.
+        """Check that at least one epoch is perturbed. Otherwise the run would train like `normal`."""
+        # This is a separate check, because a trainer that only evaluates does not need epochs.
         epochs, steps = self.num_train_epochs, self.max_steps
         if self.get_method().draws and steps <= 0 and 0 < epochs <= clean_epochs:
             raise HfBatError(
-                f"num_train_epochs={epochs} ends within clean_epochs={clean_epochs}, so that "
+                f"num_train_epochs={epochs} ends within clean_epochs={clean_epochs}, so "
                 f"method={self.method!r} would never perturb a row: raise num_train_epochs or lower "
                 "clean_epochs"
             )
@@ -404,7 +409,7 @@ class BalancedTrainingArguments(TrainingArguments):
             )
 
     def get_warmup(self, step: int, max_steps: int, clean_steps: int) -> float:
-        """Return the factor of the weights of perturbed versions after `step` optimizer steps, 0..1."""
+        """Return the factor (0..1) for the weights of perturbed versions after `step` optimizer steps."""
         steps = self.weight_warmup_steps
         assert steps is not None  # filled in by check_method
         steps = steps if steps >= 1 else steps * max_steps
@@ -428,8 +433,8 @@ class BalancedTrainingArguments(TrainingArguments):
             check_fickle_edits(self.fickle_edits)
         if list(self.label_names or ["labels"]) != ["labels"]:
             raise HfBatError(
-                f"label_names={self.label_names} names the model's input that holds the labels, which is "
-                "'labels' here; to name the classes, use the task (--class_names)"
+                f"label_names={self.label_names} is the name of the model input with the labels, which must "
+                "be 'labels'; to name the classes, use the task (--class_names)"
             )
         weights = self.class_weights
         if weights is not None and not (sum(weights) > 0 and min(weights) >= 0):
@@ -441,7 +446,7 @@ class BalancedTrainingArguments(TrainingArguments):
             "clean_epochs": 0,
             "weight_warmup_steps": 0,
         }
-        # A registered method may have weights that are fields of its class.
+        # The weights of a registered method may be fields of its class instead.
         for name in sorted(method.list_unused(self.__dict__) & self._list_own_fields()):
             value = getattr(self, name)
             if value != defaults[name]:
@@ -456,15 +461,13 @@ class BalancedTrainingArguments(TrainingArguments):
             return
         if self.label_filter == "off":
             raise HfBatError(
-                f"label_judge={self.label_judge!r} needs label_filter='only' or 'prefer'; with 'off' every "
+                f"label_judge={self.label_judge!r} needs label_filter='only' or 'prefer'; with 'off', any "
                 "edit may be drawn"
             )
         judge = self.get_judge()
         is_rule = isinstance(judge, LabelValidity) and not judge.asks_judge
         if self.dataloader_num_workers and not is_rule:
-            raise HfBatError(
-                "label_judge answers in the main process: set dataloader_num_workers=0"
-            )
+            raise HfBatError("label_judge runs in the main process: set dataloader_num_workers=0")
 
     def _check_attacks(self) -> None:
         if self.attack_label_filter and not has_obstinate(self.attacks or ()):
@@ -475,7 +478,7 @@ class BalancedTrainingArguments(TrainingArguments):
             check_best_metric(self.metric_for_best_model, self.attack_every, self.attacks)
         elif is_attack_metric(self.metric_for_best_model):
             raise HfBatError(
-                f"metric_for_best_model={self.metric_for_best_model!r} comes from attacks: give attacks="
+                f"metric_for_best_model={self.metric_for_best_model!r} is an attack metric: set attacks="
             )
 
     def _check_contrast(self, best: str) -> None:
@@ -493,16 +496,16 @@ class BalancedTrainingArguments(TrainingArguments):
     # ---- copies -------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        # The Trainer pickles its arguments beside the model and pushes that file, too.
+        # The Trainer pickles its arguments next to the model and also pushes that file.
         state = {**self.__dict__, "hub_token": None}
-        # A class of the user's may not be importable where the file is read.
+        # Custom classes may not be importable where the file is loaded.
         state.pop("_own_method", None)
         state.pop("_own_judge", None)
         state.pop("_own_recipes", None)
         return state
 
     def __copy__(self) -> BalancedTrainingArguments:
-        # Copies stay in this process, so they keep the token.
+        # Copies do not leave this process, so they keep the token.
         args = object.__new__(type(self))
         args.__dict__.update(self.__dict__)
         return args
@@ -522,20 +525,19 @@ def check_inputs(
     has_tables: bool,
     loss_function: Any,
 ) -> None:
-    """Check that what a trainer is given fits its arguments; without a task it has no raw text."""
+    """Check that the inputs of a trainer fit its arguments. Raw text requires a task."""
     if loss_function is not None and (args.class_weights or args.label_smoothing_factor):
         raise HfBatError(
-            "compute_loss_func replaces the cross-entropy, so that class_weights and "
-            "label_smoothing_factor have no effect: leave one of them out"
+            "compute_loss_func replaces the cross-entropy, so class_weights and "
+            "label_smoothing_factor have no effect: use only one of them"
         )
     if isinstance(collator, PerturbationCollator) or None not in (task, collator):
         _check_collator(collator, args)
     if task is not None and tokenizer is None:
-        raise HfBatError("give the tokenizer as processing_class=")
+        raise HfBatError("pass the tokenizer as processing_class=")
     if args.canonicalize and args.get_method().draws:
         logger.warning(
-            "canonicalize makes a fickle version read like its row, so that method=%r has few valid "
-            "fickle versions",
+            "canonicalize undoes most fickle edits, so method=%r has few valid fickle versions",
             args.method,
         )
     needs_text = {
@@ -548,7 +550,7 @@ def check_inputs(
     }
     for option, is_given in needs_text.items():
         if task is None and is_given:
-            raise HfBatError(f"{option} needs raw text: give task=, for example task='snli'")
+            raise HfBatError(f"{option} needs raw text: pass task=, for example task='snli'")
 
 
 def check_perturbations(
@@ -557,7 +559,7 @@ def check_perturbations(
     collator: Any,
     own: Mapping[str, Perturbation | None],
 ) -> None:
-    """Check that a user's perturbations, by kind, are of this kind and are drawn."""
+    """Check that each custom perturbation has the right kind and is used."""
     draws = args.get_method().draws
     for kind, perturbation in own.items():
         if perturbation is None:
@@ -568,26 +570,26 @@ def check_perturbations(
         if task is None or collator is not None or kind not in draws:
             raise HfBatError(
                 f"{kind}= has no effect: it needs task=, no data_collator, and a method that draws {kind} "
-                f"versions, and the method is {args.method!r}"
+                f"versions, but the method is {args.method!r}"
             )
         if getattr(args, f"{kind}_edits") is not None:
-            raise HfBatError(f"{kind}= replaces {kind}_edits: leave one of them out")
+            raise HfBatError(f"{kind}= replaces {kind}_edits: use only one of them")
 
 
 def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
-    """Check that a user's collator draws what the method needs, as the arguments say."""
+    """Check that a custom collator fits the arguments and draws the versions the method needs."""
     method = args.get_method()
     if not isinstance(collator, PerturbationCollator):
         raise HfBatError(
             f"data_collator must be a PerturbationCollator; got {type(collator).__name__}"
         )
     if method.attack_recipe:
-        raise HfBatError(f"method={method.name!r} makes its own versions: leave data_collator out")
+        raise HfBatError(f"method={method.name!r} makes its own versions: omit data_collator")
     sampler = collator.sampler
     for kind in method.draws:
         if getattr(sampler, kind) is None:
             raise HfBatError(
-                f"method={method.name!r} needs {kind} versions: give your data_collator {kind}="
+                f"method={method.name!r} needs {kind} versions: pass {kind}= to your data_collator"
             )
     if method.draws and collator.perturb_anchor != method.perturbs_anchor:
         raise HfBatError(
@@ -599,7 +601,8 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
             f"label_filter={args.label_filter!r} has no effect with a custom data_collator: pass "
             "validity= to the collator or set label_filter='off'"
         )
-    # An option that the collator decides is left out or says what the collator has.
+    # Options that the collator determines must be omitted or have the same value as in the
+    # collator.
     decided = {
         "num_fickle": sampler.num_fickle,
         "num_obstinate": sampler.num_obstinate,
@@ -621,21 +624,21 @@ def _check_collator(collator: Any, args: BalancedTrainingArguments) -> None:
         default = args.__dataclass_fields__[name].default
         if given[name] not in (default, decided.get(name, default)):
             raise HfBatError(
-                f"{name}={given[name]} has no effect with a custom data_collator: set it there and leave "
-                "it out of the arguments"
+                f"{name}={given[name]} has no effect with a custom data_collator: set it there and omit "
+                "it from the arguments"
             )
 
 
 def check_canonicalizer(
     collator: PerturbationCollator, canonicalizer: Canonicalizer | None
 ) -> None:
-    """Check that a user's collator rewrites texts as attacks do, by the trainer's canonicalizer."""
+    """Check that a custom collator uses the trainer's canonicalizer, as the attacks do."""
     wanted = getattr(canonicalizer, "fingerprint", None)
-    # A function of the user's has no fingerprint to disclose: it equals nothing.
+    # A custom function has no fingerprint to report, so it never matches.
     if getattr(collator.canonicalizer, "fingerprint", collator.canonicalizer) != wanted:
         raise HfBatError(
-            "your data_collator's canonicalizer differs from the one that attacks use: make it as "
-            "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), by default of "
+            "your data_collator's canonicalizer differs from the one that attacks use: create it with "
+            "Canonicalizer(build_perturbations(synonyms, antonyms)[0].table), by default with "
             "synonyms='wordnet', with the arguments' casing and drop_antonyms_from_synonyms; without "
-            "canonicalize=True, leave it out"
+            "canonicalize=True, omit it"
         )

@@ -1,11 +1,11 @@
-"""Write the default synonyms that ship in the package: neighbors of words in counter-fitted vectors.
+"""Write the default synonyms of the package, which are neighbors of words in counter-fitted vectors.
 
     python scripts/build_counterfitted_table.py --neighbors counterfitted_neighbors.json
 
-It reads the file of Jia et al. (2019), word -> its nearest neighbors in the vectors of Mrkšić et al. (2016),
-and writes `hf_bat/lexicon/data/counterfitted_synonyms.json.gz`: single words of letters a-z that have a
-neighbor, without the antonyms and the sister terms of a word, and without pairs of which one word negates
-("someone" and "nobody"). The same file gives the same bytes.
+This script reads the file of Jia et al. (2019), which maps a word to its nearest neighbors in the vectors of
+Mrkšić et al. (2016). It writes `hf_bat/lexicon/data/counterfitted_synonyms.json.gz` with single words of
+letters a-z that have a neighbor. The antonyms and sister terms of a word are left out, and so are pairs with
+one negating word ("someone" and "nobody"). The output is deterministic.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from pathlib import Path
 from hf_bat.lexicon import SubstitutionTable, default_antonyms, default_sisters
 from hf_bat.lexicon.bundled import COUNTERFITTED_SYNONYMS
 
-# In vectors a negated word is near the word that it negates, and WordNet lists no antonyms of these.
+# In vectors, a negated word is close to the word it negates, and WordNet lists no antonyms for
+# these.
 NEGATIVES = frozenset((
     "nobody", "nothing", "nowhere", "none", "neither", "nor", "never", "without", "cannot", "hardly",
     "barely", "scarcely",
@@ -25,7 +26,7 @@ NEGATIVES = frozenset((
 
 
 def build(data: bytes) -> SubstitutionTable:
-    """Build the table from the content of the file of neighbors."""
+    """Build the table from the content of the neighbors file."""
     neighbors = json.loads(data)
     table = {
         word: [
@@ -49,7 +50,7 @@ def build(data: bytes) -> SubstitutionTable:
         "vectors": "counter-fitted (Mrkšić et al. 2016)",
         "license": "MIT, copyright (c) 2019 Robin Jia; see COUNTERFITTED-LICENSE.txt",
     }
-    # Words of one class are near in vectors, but exclude each other ("breakfast" and "lunch").
+    # Words of a class are close in vectors but exclude each other ("breakfast" and "lunch").
     return SubstitutionTable(table, metadata).minus(sisters).minus(antonyms)
 
 

@@ -1,11 +1,11 @@
-"""Write the demo's sentence pairs to `hf_bat/demo/data`, the same bytes every time.
+"""Write the sentence pairs of the demo to `hf_bat/demo/data`. The output is deterministic.
 
     python scripts/build_demo_data.py [--output_dir DIR]
 
-The hypothesis is drawn before the label, so that none of its words gives the label away, and the premise is
-made to fit both. At most one word of a hypothesis, the *pivot*, has an antonym in WordNet, and no word that a
-premise adds has one. So a swap of the pivot for its antonym turns entailment into contradiction and, if the
-pivot is decisive, contradiction into entailment.
+The hypothesis is drawn before the label, so its words do not reveal the label, and the premise is made to fit
+both. At most one word of a hypothesis, the *pivot*, has an antonym in WordNet, and words added by a premise
+have none. Swapping the pivot for its antonym therefore turns entailment into contradiction and, if the pivot
+is decisive, contradiction into entailment.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ENTAILMENT, NEUTRAL, CONTRADICTION = range(3)
 SPLITS = {"train": 4500, "validation": 600}
 FOLDER = Path(__file__).resolve().parent.parent / "hf_bat/demo/data"
 
-# Every third opposition is decisive in the validation split only.
+# Every third opposition is only decisive in the validation split.
 HELD_OUT_EVERY = 3
 
-# Optional slots of a sentence, which have no antonyms, and their senses.
+# Optional slots of a sentence and their senses, which have no antonyms.
 ACTOR_EXTRAS: dict[str, Sequence[Sense]] = {
     "number": words.NUMBERS,
     "origin": words.ORIGINS,
@@ -42,7 +42,7 @@ EXTRAS: dict[str, dict[str, Sequence[Sense]]] = {
     "state": {"color": words.COLORS, "place": words.PLACES, "time": words.TIMES},
     "trade": {"color": words.COLORS, "time": words.TIMES, "place": words.PLACES},
 }
-# Slots whose senses exclude each other, so that another sense contradicts.
+# Slots with senses that exclude each other, so another sense is a contradiction.
 EXCLUSIVE = ("number", "origin", "color", "place")
 PIVOT_SLOTS = {
     "deed": ("verb", "verb", "quality", "thing_quality", "agent", "manner", "place"),
@@ -55,13 +55,13 @@ PERSON: Sense = ("person",)
 
 @dataclass(frozen=True)
 class Clause:
-    """The meaning of a sentence: slots with their senses.
+    """The meaning of a sentence, which is slots with their senses.
 
     Args:
         template: Kind of sentence: deed, move, state or trade.
-        slots: Slot -> sense.
-        frame: Auxiliary of a deed or move. If `None`, the verb is in the plural present.
-        negated: Whether the sentence is denied.
+        slots: Dict of slot -> sense.
+        frame: Auxiliary of a deed or move. If `None`, the verb is in the present plural.
+        negated: Whether the sentence is negated.
         plural: Whether the agent is plural without a number ("some men").
     """
 
@@ -82,10 +82,10 @@ class Clause:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A hypothesis with the facts that its premises depend on.
+    """A hypothesis and the facts that its premises depend on.
 
     Args:
-        clause: Its meaning.
+        clause: Meaning of the hypothesis.
         decisive: Slot that differs in a contradiction.
         opposite: Sense of that slot in a contradiction.
         removable: Slots that a premise needs to entail the hypothesis.
@@ -114,7 +114,7 @@ class Writer:
 
     Args:
         rng: Random number generator.
-        definite: Whether the sentences of a pair say "the" or "a".
+        definite: Whether the sentences of a pair use "the" or "a".
     """
 
     def __init__(self, rng: random.Random, definite: bool) -> None:
@@ -309,7 +309,7 @@ class Grammar:
             if label == CONTRADICTION:
                 giver, taker = clause.slots["giver"], clause.slots["taker"]
                 clause = clause.set_slots(giver=taker, taker=giver)
-        # A denied hypothesis is contradicted by the same word and entailed by the opposite.
+        # A negated hypothesis is contradicted by the same word and entailed by the opposite.
         elif (label == CONTRADICTION) != clause.negated:
             clause = clause.set_slots(**{hypothesis.decisive: hypothesis.opposite})
         clause = replace(clause, negated=False)
@@ -319,14 +319,14 @@ class Grammar:
             clause = clause.set_slots(number=self.rng.choice(words.NUMBERS))
         if clause.template == "state" and removed != "predicate" and self.rng.random() < 0.5:
             clause = clause.set_slots(also=self.rng.choice(words.STATES))
-        # A number in only the premise would make one person several.
+        # A number only in the premise would turn one person into several.
         avoid = {*hypothesis.reserved, "number", *([removed] if removed else [])}
-        # A neutral premise gets another slot for the removed one, so that its length reveals little.
+        # A neutral premise gets another slot for the removed one, so its length reveals little.
         count = self.rng.randint(0, 1) + (removed is not None and removed not in clause.slots)
         return self.with_extras(clause, avoid, count)
 
     def open_slot(self, clause: Clause, slot: str) -> Clause:
-        """Return a clause that leaves open what a slot says."""
+        """Return a clause without the information of a slot."""
         if slot == "agent":
             return clause.set_slots(agent=PERSON)
         if slot == "verb":
@@ -337,7 +337,7 @@ class Grammar:
         return clause.drop_slot(slot)
 
     def change_voice(self, clause: Clause) -> Clause:
-        """Return the same trade, half of the time from the other side."""
+        """Return the same trade, seen from the other side half of the time."""
         if self.rng.random() < 0.5:
             return clause
         for gives, takes in words.TRADES:
@@ -349,7 +349,7 @@ class Grammar:
 
 
 def build_split(name: str, taken: set[tuple[str, str]]) -> list[dict[str, object]]:
-    """Return the rows of a split with balanced labels. All pairs are new, and are added to `taken`."""
+    """Build the rows of a split with balanced labels. All pairs are new and are added to `taken`."""
     rng = random.Random(f"hf_bat demo {name}")
     grammar = Grammar(rng, hold_out=name == "train")
     labels = [number % 3 for number in range(SPLITS[name])]
@@ -370,12 +370,12 @@ def build(folder: Path) -> None:
     taken: set[tuple[str, str]] = set()
     for name in SPLITS:
         text = "".join(json.dumps(row) + "\n" for row in build_split(name, taken))
-        # Without name and time in the header, the bytes depend on the rows only.
+        # Without name and time in the header, the bytes only depend on the rows.
         (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def main() -> None:
-    """Write the data of the demo."""
+    """Write the demo data."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", type=Path, default=FOLDER)
     build(parser.parse_args().output_dir)

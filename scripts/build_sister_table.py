@@ -2,11 +2,12 @@
 
     python scripts/build_sister_table.py
 
-It reads the bundled WordNet and writes `hf_bat/lexicon/data/default_sisters.json.gz`: words of one class
-that exclude each other, nearest first. The classes and their everyday members are listed here, because
-WordNet does not say which co-hyponyms exclude each other (a pet is a sister of a dog there) and which of
-them are in use. WordNet decides which words are in their class, which two words are not a pair because
-one contains the other, and how near two words are. The same WordNet gives the same table.
+This script reads the bundled WordNet and writes `hf_bat/lexicon/data/default_sisters.json.gz` with words
+of a class that exclude each other, nearest first. The classes and their everyday members are listed
+here, because WordNet does not state which co-hyponyms exclude each other (for example, a pet is a sister
+of a dog) and which of them are common. WordNet decides whether words belong to their class, whether two
+words are not a pair because one contains the other, and how close two words are. The output is
+deterministic for a WordNet version.
 """
 
 import argparse
@@ -19,10 +20,10 @@ from hf_bat.lexicon.bundled import DEFAULT_SISTERS
 from hf_bat.lexicon.wordnet_tables import list_inflections
 
 MOST = 8  # replacements per word
-# Least share of a word's tagged uses that are in its class.
+# Minimum share of the tagged uses of a word in its class.
 LEAST_SHARE = 0.5
-# Class -> (roots in WordNet, whether its nouns have plurals, members, the most common first). A word of
-# two classes is in the first. The names are in the metadata of the shipped table.
+# Class -> (roots in WordNet, whether its nouns have plurals, members with the most common first). A
+# word in two classes belongs to the first one. The names are in the metadata of the bundled table.
 CLASSES = {
     "colours": (
         ("color", "visible_property", "coloring_material"),
@@ -144,14 +145,14 @@ CLASSES = {
     ),
     "weapons": (("weapon",), True, "gun rifle sword bow pistol spear dagger shotgun"),
 }
-# Plurals that WordNet lists and nobody writes; their words have no plural.
+# Plurals that WordNet lists but nobody writes. Their words have no plural.
 UNUSED_PLURALS = ("fishes", "gymnasia", "pease", "stadia", "tubae")
-# A color word in a sentence is a color whatever WordNet's few counts say.
+# A color word in a sentence is a color, regardless of WordNet's few counts.
 ANY_SHARE = ("colours", "nationalities", "months", "seasons")
 
 
 class Classes:
-    """The synsets below a set of roots, and the distances of their words."""
+    """The synsets below a set of roots, and the distances between their words."""
 
     def __init__(self, wordnet: WordNet, roots: tuple[str, ...]):
         self.wordnet = wordnet
@@ -163,7 +164,7 @@ class Classes:
         return [number for number in senses if self.roots & self.measure_steps(number).keys()]
 
     def measure_steps(self, number: int) -> dict[int, int]:
-        """Return a synset and all above it -> number of steps up."""
+        """Return the number of steps from a synset up to each of its ancestors, including itself."""
         steps_to, level, steps = {number: 0}, [number], 0
         while level:
             steps += 1
@@ -172,7 +173,7 @@ class Classes:
         return steps_to
 
     def measure_distance(self, word: str, other: str) -> int | None:
-        """Return the steps from one word's sense to another's, `None` if one contains the other."""
+        """Return the steps between the senses of two words, or `None` if one contains the other."""
         best = None
         for sense in self.list_senses(word):
             for other_sense in self.list_senses(other):
@@ -185,7 +186,7 @@ class Classes:
         return best
 
     def compute_share(self, word: str) -> float:
-        """Return the share of a word's tagged uses, of any part of speech, that are in the class."""
+        """Return the share of the tagged uses of a word, of any part of speech, in the class."""
         within, total, senses = 0, 0, set(self.list_senses(word))
         for pos in "nvar":
             counts = self.wordnet.sense_counts(word, pos)
@@ -196,7 +197,7 @@ class Classes:
 
 
 def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
-    """Build the table, and list the words that are left out -> the reason."""
+    """Build the table, and return it with the words that are left out -> the reason."""
     table: dict[str, list[str]] = {}
     dropped: dict[str, str] = {}
     for name, (roots, plurals, listed) in CLASSES.items():
@@ -216,7 +217,7 @@ def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
         for word, other in combinations(words, 2):
             steps = classes.measure_distance(word, other)
             if steps is not None:
-                # Of equally near words the more common one is first.
+                # If words are equally close, the more common one is first.
                 near[word].append((steps, words.index(other), other))
                 near[other].append((steps, words.index(word), word))
         for word, others in near.items():
@@ -237,7 +238,7 @@ def build(wordnet: WordNet) -> tuple[SubstitutionTable, dict[str, str]]:
 
 
 def find_plural(word: str, wordnet: WordNet) -> str | None:
-    """Return the plural of a noun, `None` if it is unused or the same."""
+    """Return the plural of a noun, or `None` if it is unused or the same."""
     form = list_inflections(word, "n", wordnet).get("plural")
     unused = word.endswith("s") or form == word or form in UNUSED_PLURALS
     return None if unused else form

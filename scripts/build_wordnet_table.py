@@ -1,10 +1,10 @@
-"""Write the WordNet relations and the tables from them that ship in the package.
+"""Write the WordNet relations of the package, and the tables built from them.
 
     python scripts/build_wordnet_table.py --wordnet $NLTK_DATA/corpora/wordnet.zip
 
-It reads WordNet 3.0's database files (a folder or a zip file, as NLTK downloads it) and writes, into
-`hf_bat/lexicon/data`, the relations, WordNet's license as the files state it, and the tables of antonyms
-and of WordNet synonyms. The same input gives the same content.
+This script reads the database files of WordNet 3.0 (a folder, or a zip file as downloaded by NLTK). It
+writes the relations, WordNet's license from the files, and the tables of antonyms and WordNet synonyms
+to `hf_bat/lexicon/data`. The output is deterministic.
 """
 
 import argparse
@@ -57,16 +57,16 @@ def read_relations(path: Path) -> dict[str, Any]:
 
         - `version` of this layout, `wordnet` (version of the database, such as "3.0") and `sha256` of
           the files.
-        - `synsets`: a string each, `"<pos> <lemma> <lemma> ..."`, nouns, verbs, adjectives, adverbs,
-          each in the order of its data file; the index is the synset's number.
-        - `senses`: pos -> lemma -> synset numbers in sense order, of lemmas with several senses.
+        - `synsets`: strings `"<pos> <lemma> <lemma> ..."` for nouns, verbs, adjectives and adverbs,
+          in the order of their data files. The index is the number of the synset.
+        - `senses`: pos -> lemma -> synset numbers in sense order, for lemmas with several senses.
         - `counts`: pos -> lemma -> tag counts in sense order, without trailing zeros, if any is not 0.
         - `antonyms`: `[synset, lemma place, synset, lemma place]` in the order of the file.
-        - `parents`: for each synset its hypernyms (nouns and verbs) or heads (satellites).
+        - `parents`: hypernyms (nouns and verbs) or heads (satellites) of each synset.
         - `exceptions`: pos -> irregular form -> base forms.
 
     Raises:
-        HfBatError: If a file is missing or does not have WordNet's format.
+        HfBatError: If a file is missing or not in WordNet's format.
     """
     content = read_files(path)
     try:
@@ -82,7 +82,7 @@ def parse_relations(content: dict[str, bytes]) -> dict[str, Any]:
     version = re.search(r"WordNet (\d[\d.]*)", texts["data.adj"])
 
     def read_lines(file: str) -> Iterator[str]:
-        # The license at the top of every file is indented.
+        # The license at the top of each file is indented.
         return (line for line in texts[file].split("\n") if line and line[0] != " ")
 
     synsets: list[str] = []
@@ -144,10 +144,10 @@ def parse_relations(content: dict[str, bytes]) -> dict[str, Any]:
 
 
 def read_license(path: Path) -> str:
-    """Return WordNet's license, from the top of its files, without the line numbers.
+    """Return WordNet's license from the top of its files, without line numbers.
 
     Raises:
-        HfBatError: If the database cannot be read or states no license.
+        HfBatError: If the database cannot be read or has no license.
     """
     text = read_files(path)["data.noun"].decode("utf-8")
     lines = [line.strip().partition(" ") for line in text.split("\n", 60) if line.startswith("  ")]
@@ -157,7 +157,7 @@ def read_license(path: Path) -> str:
 
 
 def build_default_tables(wordnet: WordNet) -> tuple[SubstitutionTable, SubstitutionTable]:
-    """Build the antonyms and synonyms that ship in the package."""
+    """Build the antonyms and synonyms of the package."""
     antonyms = antonyms_from_wordnet(wordnet=wordnet)
     return antonyms, synonyms_from_wordnet(wordnet=wordnet).minus(antonyms)
 

@@ -1,8 +1,8 @@
-"""The words of the demo's sentences, which `build_demo_data.py` writes.
+"""The words in the demo sentences written by `build_demo_data.py`.
 
-A *sense* is a tuple of interchangeable words (members of one WordNet synset). An *opposition* is a pair of
-senses whose first words are antonyms in WordNet 3.0. The senses of a *family* exclude each other, but are
-not antonyms.
+A *sense* is a tuple of interchangeable words (members of a WordNet synset). An *opposition* is a pair of
+senses with first words that are antonyms in WordNet 3.0. The senses of a *family* exclude each other but
+are not antonyms.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ DEEDS_OPPOSED = [
         strict=True,
     )
 ]
-# Verbs whose negation means their opposite.
+# Verbs with a negation that means their opposite.
 COMPLEMENTARY = {
     *("open", "lock", "hide", "accept", "remember", "cover", "trust", "love", "tie", "find")
 }
@@ -84,7 +84,7 @@ DEEDS = _parse_senses(
     "paint carry photograph watch sketch touch describe inspect mention examine/study"
 )
 
-# Things and their qualities.
+# Things and their properties.
 THING_QUALITIES = _parse_oppositions(
     "big/large small/little heavy light new old clean dirty/soiled expensive cheap/inexpensive "
     "beautiful ugly wet dry useful useless thick thin long short smooth rough "
@@ -137,7 +137,7 @@ MOVES_OPPOSED = _parse_oppositions("stand sit laugh cry/weep win lose arrive lea
 MOVES = _parse_senses("kneel dance jog skate wrestle juggle crawl/creep whistle")
 PASTIMES = _parse_senses("read chat wait talk/speak sing eat study")
 
-# Verbs for the two sides of one event: to hand a thing over and to receive it.
+# Verbs for the two sides of an event: handing over a thing and receiving it.
 TRADES = _parse_oppositions("sell buy/purchase lend/loan borrow")
 
 ORIGINS = _parse_senses("Italian French Spanish Mexican Swedish Japanese Turkish Canadian")
@@ -151,7 +151,7 @@ FRAMES = [
     (("plans to", "plan to"), ("intends to", "intend to")),
 ]
 
-# States of a thing that say nothing about the qualities above.
+# States of a thing that are independent of the properties above.
 STATES = [
     ("Swedish",),
     ("Italian",),

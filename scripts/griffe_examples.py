@@ -1,4 +1,4 @@
-"""Shows a docstring's `Example:` as code in the reference: mkdocstrings knows the plural alone."""
+"""Show the `Example:` of a docstring as code in the reference. mkdocstrings only knows the plural."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class ExamplesAsCode(griffe.Extension):
     """Renames the section before docstrings are parsed."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Called for each module, class, function and attribute."""
+        """Rename the section of a module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = _HEADING.sub("Examples:", obj.docstring.value)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Write docs/tutorial.ipynb from docs/tutorial.md: Python blocks become cells to run, the rest text.
+"""Write docs/tutorial.ipynb from docs/tutorial.md. Python blocks become code cells, the rest text cells.
 
     python scripts/make_notebook.py         # keeps the outputs of cells whose code is the same
     python scripts/make_notebook.py --run   # runs all cells, which takes minutes
 
-Tests compare the two, check that the notebook has outputs, and run it.
+Tests compare both files, check that the notebook has outputs, and run it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_notebook(page: str) -> dict[str, Any]:
     """Return the notebook of a Markdown page, without outputs.
 
     Args:
-        page: Markdown; its blocks marked as Python are the cells to run.
+        page: Markdown text. Its Python blocks become code cells.
     """
     parts = _BLOCK.split(_COMMENT.sub("", page))
     cells = []
@@ -49,12 +49,12 @@ def make_notebook(page: str) -> dict[str, Any]:
 
 
 def list_code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the cells of a notebook that hold code."""
+    """Return the code cells of a notebook."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def keep_outputs(notebook: dict[str, Any], old: dict[str, Any]) -> None:
-    """Take outputs from an older notebook for cells with the same code, however it is formatted."""
+    """Copy outputs from an older notebook for cells with the same code, ignoring its formatting."""
     known = {_parse(cell): cell for cell in list_code_cells(old)}
     for cell in list_code_cells(notebook):
         if match := known.get(_parse(cell)):
@@ -66,7 +66,7 @@ def _parse(cell: dict[str, Any]) -> str:
 
 
 def run_cells(notebook: dict[str, Any]) -> None:
-    """Run the cells in an empty folder and put what they print and show into the notebook."""
+    """Run the cells in an empty folder and add their outputs to the notebook."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -76,18 +76,18 @@ def run_cells(notebook: dict[str, Any]) -> None:
         NotebookClient(node, timeout=3600, kernel_name="python3", resources=resources).execute()
     run = json.loads(nbformat.writes(node))
     for cell, done in zip(list_code_cells(notebook), list_code_cells(run), strict=True):
-        # Standard error has bars and warnings, which a reader does not need.
+        # Standard error has progress bars and warnings, which readers do not need.
         shown = [out for out in done["outputs"] if out.get("name") != "stderr"]
         cell["execution_count"], cell["outputs"] = done["execution_count"], shown
 
 
 def write_notebook(notebook: dict[str, Any], path: Path) -> None:
-    """Write a notebook as JSON, as Jupyter does."""
+    """Write a notebook as JSON, in Jupyter's format."""
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Write the notebook beside the page."""
+    """Write the notebook next to the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--run", action="store_true", help="run all cells")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Measure how hard the package is to read: size, names, comments, English, import circles.
+"""Measure the readability of the package: size, names, comments, English and import cycles.
 
-Run it on the whole package or on some files: `python scripts/measure_code.py [PATH ...]`. With
-`--list NAME` it prints the places behind one figure (`markers`, `names` or `comments`).
+Run it on the full package or on given files: `python scripts/measure_code.py [PATH ...]`. With
+`--list NAME`, it prints the places behind a figure (`markers`, `names` or `comments`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_bat"
 METHODS = {"normal", "safer", "a2t", "pairwise", "triplet", "likelihood"}
 
-# Turns of phrase that a maintainer would not write today. Each is a rough test: a few hits are
-# ordinary English, so what counts is the number per 1,000 words.
+# Phrases that a maintainer would not write today. Each is a rough test, and a few hits are ordinary
+# English, so only the number per 1,000 words is meaningful.
 MARKERS = re.compile(
     r"""(?:^|(?<=[.:;]\s))Of\s            # "Of the rows under evaluation, ..."
     | (?:^|(?<=[.;]\s))What\s             # a "what" clause as a subject
@@ -65,13 +65,13 @@ PREFIXES = {"is", "has", "can", "should", "needs", "to", "from", "as", "on", "wi
 
 
 def list_files(paths: list[str]) -> list[Path]:
-    """Return the Python files at or below `paths`; the whole package if there are none."""
+    """Return the Python files at or below `paths`, or in the full package if `paths` is empty."""
     roots = [Path(path) for path in paths] or [PACKAGE]
     return sorted(f for root in roots for f in ([root] if root.is_file() else root.rglob("*.py")))
 
 
 def list_comments(source: str) -> list[tuple[int, str]]:
-    """Return (line, text) of each comment, tool directives left out."""
+    """Return (line, text) of each comment, without tool directives."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return [
         (token.start[0], token.string.lstrip("#: "))
@@ -81,7 +81,7 @@ def list_comments(source: str) -> list[tuple[int, str]]:
 
 
 def list_strings(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, text, is a docstring) of each string that a person reads."""
+    """Yield (line, text, is a docstring) of each string that people read."""
     docstrings = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -96,13 +96,13 @@ def list_strings(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
 
 
 def is_verb_name(name: str) -> bool:
-    """Return whether a function's name begins with a verb, or with a usual prefix such as `is`."""
+    """Return whether a function name starts with a verb or a common prefix such as `is`."""
     words = name.strip("_").split("_")
     return words[0] in VERBS.split() or words[0] in PREFIXES
 
 
 def list_functions(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield (line, name) of each function; properties and special methods are values or fixed."""
+    """Yield (line, name) of each function, except for properties and special methods."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -113,7 +113,7 @@ def list_functions(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def find_imports(path: Path, tree: ast.AST, modules: set[str]) -> set[str]:
-    """Return the modules of the package that a file imports, also below TYPE_CHECKING."""
+    """Return the modules of the package that a file imports, including those below TYPE_CHECKING."""
     found = set()
     for node in ast.walk(tree):
         names = []
@@ -126,7 +126,7 @@ def find_imports(path: Path, tree: ast.AST, modules: set[str]) -> set[str]:
 
 
 def find_circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Return the groups of modules that import each other, directly or through others (Tarjan)."""
+    """Find groups of modules that import each other, directly or indirectly (Tarjan)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -154,7 +154,7 @@ def find_circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def name_module(path: Path) -> str:
-    """Return a file's dotted module name below the package's parent."""
+    """Return the dotted module name of a file below the parent of the package."""
     try:
         parts = path.resolve().relative_to(PACKAGE.parent).with_suffix("").parts
     except ValueError:
@@ -163,13 +163,13 @@ def name_module(path: Path) -> str:
 
 
 def measure(paths: list[str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Measure the Python files at or below some paths.
+    """Measure the Python files at or below the given paths.
 
     Args:
-        paths: Files or folders; the whole package if there are none.
+        paths: Files or folders. If empty, the full package is measured.
 
     Returns:
-        Figures by name, and the places behind the figures: `markers`, `names` and `comments`.
+        Figures by name, and the places behind them: `markers`, `names` and `comments`.
     """
     lines = code_lines = words = markers = docstrings = marked = functions = verbs = 0
     naming = set()

@@ -3,9 +3,9 @@
 
     python scripts/measure_reliability.py --trials 2 --write docs/reliability.md
 
-Every trial runs in a process of its own (POSIX only), on a CPU, with tiny models and made rows. With
-`--write` the table of the page is replaced, else it is printed. The exit status is 1 if a promise did not
-hold.
+Each trial runs in a separate process (POSIX only), on a CPU, with tiny models and synthetic rows. With
+`--write`, the table of the page is replaced. Otherwise it is printed. The exit status is 1 if a promise
+did not hold.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ from hf_bat.labels import name_labels  # noqa: E402
 
 METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood", "counterfactual")
 START, END = "<!-- measured -->\n", "<!-- end -->\n"
-KILLS = 3  # of a training before it may end
+KILLS = 3  # number of kills before a training may end
 BATCH = 4
 
 
 class Promise(NamedTuple):
-    """A line of the table: what was tried, what should hold, how often it was tried and how often it held."""
+    """A line of the table: the trial, the promise, the number of trials and how often the promise held."""
 
     tried: str
     promise: str
@@ -76,7 +76,7 @@ class Promise(NamedTuple):
 def start(function: Callable[..., None], *given: Any, **environment: str) -> int:
     """Run a function in a child process without output, and return its process id.
 
-    A fork, because importing torch takes longer than a trial.
+    This uses a fork, because importing torch takes longer than a trial.
     """
     child = os.fork()
     if child:
@@ -97,12 +97,12 @@ def start(function: Callable[..., None], *given: Any, **environment: str) -> int
 
 
 def finish(child: int) -> bool:
-    """Wait for a child process, and return whether it succeeded."""
+    """Wait for a child process and return whether it succeeded."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def kill_after(child: int, seconds: float) -> bool:
-    """Kill a child process after some seconds, and return whether it was still running."""
+    """Kill a child process after the given seconds, and return whether it was still running."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -117,7 +117,7 @@ def kill_after(child: int, seconds: float) -> bool:
 
 
 def train(folder: Path, rows: int = 24, resume: bool = False, **options: Any) -> None:
-    """Train a tiny model and write its weights beside the run's folder."""
+    """Train a tiny model and write its weights next to the output folder."""
     trainer = make_trainer(
         folder,
         made_rows(rows),
@@ -132,13 +132,13 @@ def train(folder: Path, rows: int = 24, resume: bool = False, **options: Any) ->
 
 
 def read(folder: Path) -> tuple[dict[str, torch.Tensor], float]:
-    """Return the weights and the evaluation loss that `train` wrote."""
+    """Return the weights and the evaluation loss written by `train`."""
     weights, loss = torch.load(f"{folder}.pt")
     return weights, loss
 
 
 def differ(folder: Path, other: Path) -> float:
-    """Return the largest difference of two trainings, of a weight or the evaluation loss."""
+    """Return the largest difference between two trainings in a weight or the evaluation loss."""
     (ours, loss), (theirs, other_loss) = read(folder), read(other)
     return max(abs(loss - other_loss), *((ours[n] - theirs[n]).abs().max().item() for n in ours))
 
@@ -169,7 +169,7 @@ def kill_trainings(folder: Path, trials: int, rng: random.Random) -> Iterator[Pr
 
 
 def damage_checkpoints(folder: Path) -> Iterator[Promise]:
-    """Cut a checkpoint short at each of its files, as a kill while saving does."""
+    """Truncate a checkpoint at each of its files, like a kill during saving."""
     whole = folder / "damage-whole"
     assert finish(start(lambda: train(whole, method="triplet")))
     last = Path(find_checkpoint(whole) or "")
@@ -195,7 +195,7 @@ def damage_checkpoints(folder: Path) -> Iterator[Promise]:
 
 
 def fill_disks(folder: Path) -> Iterator[Promise]:
-    """Let files grow to a size only, as on a disk that gets full."""
+    """Limit the size of files, like on a disk that gets full."""
     whole = folder / "disk-whole"
     assert finish(start(lambda: train(whole, method="triplet")))
     checkpoint = Path(find_checkpoint(whole) or "")
@@ -204,7 +204,7 @@ def fill_disks(folder: Path) -> Iterator[Promise]:
     held = 0
     for size in sizes:
         run = folder / f"disk-{size}"
-        # The steps before the disk is full.
+        # Steps before the disk is full.
         assert finish(start(lambda r=run: train(r, method="triplet", max_steps=3)))
 
         def fail(run: Path = run, size: int = size) -> None:
@@ -230,7 +230,7 @@ def fill_disks(folder: Path) -> Iterator[Promise]:
 
 
 def use_workers(folder: Path) -> Iterator[Promise]:
-    """Load the rows in the process, in workers, and in workers that persist."""
+    """Load the rows in the main process, in workers, and in persistent workers."""
     kinds: dict[str, dict[str, Any]] = {
         "none": {},
         "workers": {"dataloader_num_workers": 2},
@@ -250,7 +250,7 @@ def use_workers(folder: Path) -> Iterator[Promise]:
 
 
 def use_ranks(folder: Path) -> Iterator[Promise]:
-    """Train on 1 to 4 ranks, with numbers of rows that the ranks do not divide."""
+    """Train on 1 to 4 ranks, with numbers of rows that are not divisible by the ranks."""
     held, sizes, worst = 0, (96, 97, 101), 0.0
     for rows in sizes:
         for ranks in (1, 2, 3, 4):
@@ -265,7 +265,7 @@ def use_ranks(folder: Path) -> Iterator[Promise]:
             }  # fmt: skip
 
             def train_rank(run: Path = run, rows: int = rows, options: Any = options) -> None:
-                # Dropout draws other numbers on each rank.
+                # Dropout draws different numbers on each rank.
                 trainer = make_trainer(
                     run,
                     made_rows(rows),
@@ -299,7 +299,7 @@ def use_ranks(folder: Path) -> Iterator[Promise]:
 
 
 def attack(path: Path | None, log: Path, recipe: str, seconds: float = 0.0) -> None:
-    """Attack made rows, and write down what was asked and the results."""
+    """Attack synthetic rows, and record the queries and the results."""
     with open(log, "a", buffering=1) as asked:
 
         def model(pairs: list[Any]) -> Any:
@@ -372,7 +372,7 @@ run_all([Run("0123456789abcdef", {"seed": 16, "use_cpu": True})], pathlib.Path(s
 
 
 def kill_sweeps(folder: Path, trials: int) -> Iterator[Promise]:
-    """Kill sweeps whose runs are at work."""
+    """Kill sweeps while their runs are executing."""
     from sweep_helpers import WORKER
 
     (folder / "fake_worker.py").write_text(WORKER)
@@ -400,12 +400,12 @@ def kill_sweeps(folder: Path, trials: int) -> Iterator[Promise]:
 
 
 def run_command(words: list[str]) -> None:
-    """Run a command of `hf-bat`, which must succeed."""
+    """Run an `hf-bat` command, which must succeed."""
     assert run_cli(words) == 0
 
 
 def read_outputs(folder: Path) -> dict[str, Any]:
-    """Return file -> contents, without what differs between two runs of the same command."""
+    """Return file -> contents, without parts that differ between two runs of the same command."""
     outputs: dict[str, Any] = {}
     for path in sorted(folder.iterdir()):
         outputs[path.name] = path.read_text()
@@ -466,11 +466,13 @@ def format_table(promises: list[Promise]) -> str:
 
 
 def main() -> int:
-    """Measure, and print or write the table."""
+    """Run the trials, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--trials", type=int, default=1, help="of each kind of kill (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the times of kills (default: 0)")
-    parser.add_argument("--write", type=Path, help="page whose table is replaced")
+    parser.add_argument(
+        "--trials", type=int, default=1, help="trials per kind of kill (default: 1)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the kill times (default: 0)")
+    parser.add_argument("--write", type=Path, help="page with the table to replace")
     args = parser.parse_args()
     rng, promises = random.Random(args.seed), []
     with tempfile.TemporaryDirectory() as name:

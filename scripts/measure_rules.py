@@ -1,9 +1,9 @@
-"""Measure how often the rules of counterfactual training give the label that people gave.
+"""Measure how often the rules of counterfactual training agree with labels by people.
 
-Two rows of people's data are compared with what the rules make: a pair of sentences that a rule makes
-from one of them (self_pair, drop, generalize, exchange), and two rows with a common premise of which one
-is entailed and a rule makes the other (swap, detail, unsupported). Prints a Markdown table; with --show,
-pairs on which people disagree with a rule.
+Rows labeled by people are compared with the output of the rules in two ways: pairs of sentences that a
+rule makes from one of them (self_pair, drop, generalize, exchange), and two rows with a common premise
+where one is entailed and a rule makes the other (swap, detail, unsupported). The script prints a
+Markdown table, and with --show also pairs where people disagree with a rule.
 
     python scripts/measure_rules.py --data $HF_BAT_DATA
 """
@@ -51,7 +51,7 @@ def normalize(texts: Texts) -> Key:
 
 
 def may_be_edit(first: str, second: str) -> bool:
-    """Return whether few words differ, or one sentence holds the other's words: else no rule applies."""
+    """Return whether few words differ or one sentence contains the other's words, so a rule may apply."""
     one, two = set(first.split()), set(second.split())
     return len(one ^ two) <= 6 or one <= two or two <= one
 
@@ -59,9 +59,9 @@ def may_be_edit(first: str, second: str) -> bool:
 def compare(
     rules: RuleSet, rows: list[tuple[Texts, int]], names: tuple[str, ...]
 ) -> dict[tuple[str, str, str], list[tuple[bool, str, Texts]]]:
-    """Return (rule, label, kind) -> whether each pair has the rule's label, people's label and texts."""
+    """Return (rule, label, kind) -> whether the label agrees, the label by people and the texts per pair."""
     results = defaultdict(list)
-    # Rules that edit a row, whose edit may be another row, and rules that need only one sentence.
+    # Rules that edit a row and may produce another row, and rules that only need one sentence.
     of_rows = [rule for rule in rules.rules if rule.name in EDITS_OF_ROWS]
     of_sentences = [rule for rule in rules.rules if rule.name not in EDITS_OF_ROWS]
     siblings: dict[str, list[tuple[Key, Texts, int]]] = defaultdict(list)
@@ -108,9 +108,9 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
-    parser.add_argument("--synonyms", help="table of the fickle selves (default: WordNet's)")
+    parser.add_argument("--synonyms", help="table for fickle self-pairs (default: WordNet's)")
     parser.add_argument(
-        "--show", type=int, default=0, metavar="N", help="N disagreements of each kind"
+        "--show", type=int, default=0, metavar="N", help="show N disagreements of each kind"
     )
     options = parser.parse_args()
     fickle = build_perturbations(options.synonyms)[0] if options.synonyms else None
@@ -122,7 +122,7 @@ def main() -> None:
         task = get_task(task_name)
         family, _, _ = read_labels(task, task.label_names)
         resources = Resources(fickle, build_perturbations()[1])
-        # Those that are off by default too: this is why they are.
+        # This includes rules that are off by default, because the results justify this choice.
         names = [name for name, make in RULES.items() if make(resources).family == family]
         rules = build_rules(task, task.label_names, fickle, names)
         rows = [
@@ -133,7 +133,7 @@ def main() -> None:
         for (rule, label, kind), outcomes in sorted(compare(rules, rows, task.label_names).items()):
             agreements = [agrees for agrees, _, _ in outcomes]
             print(f"| {suite} | {rule} | {label} | {kind} | {describe(agreements)} |", flush=True)
-            # SICK's sentences need not be about the same scene.
+            # The sentences in SICK may not be about the same scene.
             group = (
                 "SICK"
                 if suite == "sick"

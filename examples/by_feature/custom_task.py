@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Balanced training on your own task: the only difference is the `Task` that describes the data.
+"""Balanced training on your own task. The only difference is the `Task` that describes the data.
 
     python examples/by_feature/custom_task.py --model_name_or_path bert-base-uncased \\
         --train_file train.csv --columns review --label_column stars --class_names bad fair good \\
         --skipped_labels fair --output_dir out
 
-Reads csv, tsv, json, jsonl (each also .gz) and parquet. List the classes that an antonym is unlikely to
-change in --skipped_labels: their rows get no obstinate versions.
+The data can be csv, tsv, json, jsonl (optionally .gz) or parquet. List classes that an antonym is
+unlikely to change in --skipped_labels. Their rows get no obstinate versions.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or a local folder"
     )
     parser.add_argument(
         "--train_file", required=True, help="csv, tsv, json, jsonl (.gz) or parquet"
     )
-    parser.add_argument(
-        "--columns", nargs="+", required=True, help="the text column, or the two text columns"
-    )
+    parser.add_argument("--columns", nargs="+", required=True, help="one or two text columns")
     parser.add_argument("--label_column", default="label", help="the label column (default: label)")
     parser.add_argument(
         "--class_names",
@@ -63,7 +61,7 @@ def main() -> None:
         skipped_labels=tuple(options.skipped_labels),
         label_column=options.label_column,
     )
-    # The new head is created before the Trainer sets its seed; 42 is the default of that.
+    # The new head is created before the Trainer sets its seed, which is 42 by default.
     set_seed(42)
     trainer = BalancedTrainer(
         model=AutoModelForSequenceClassification.from_pretrained(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A search over lambda and the margin: the differences are `model_init` and the search space.
+"""A search over lambda and the margin. The only differences are `model_init` and the search space.
 
     python examples/by_feature/hyperparameter_search.py --model_name_or_path bert-base-uncased \\
         --train_file train.jsonl.gz --validation_file dev.jsonl.gz --trials 20 --output_dir out
@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or a local folder"
     )
     parser.add_argument("--task_name", default="snli", help="the task of the files (default: snli)")
     parser.add_argument(
@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def suggest_values(trial: Any) -> dict[str, Any]:
-    """Draw the values of a trial, by names of `BalancedTrainingArguments`."""
+    """Draw the values of a trial, with names as in `BalancedTrainingArguments`."""
     return {
         "contrastive_weight": trial.suggest_float("contrastive_weight", 0.1, 3.0, log=True),
         "margin": trial.suggest_float("margin", 0.2, 1.5),
@@ -55,7 +55,7 @@ def suggest_values(trial: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Search and print the best trial."""
+    """Run the search and print the best trial."""
     options = parse_arguments()
     task = get_task(options.task_name)
     accuracy = metrics.load("accuracy")

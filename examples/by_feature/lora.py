@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Balanced training of a LoRA adapter: the only difference is `get_peft_model` around the model.
+"""Balanced training of a LoRA adapter. The only difference is `get_peft_model` around the model.
 
     python examples/by_feature/lora.py --model_name_or_path bert-base-uncased \\
         --train_file train.jsonl.gz --validation_file dev.jsonl.gz --output_dir out
 
-Needs `pip install "hf_bat[peft]"`. PEFT trains and saves only a head called `classifier` or `score`;
-if a model's head has more parts, the trainer names them in a warning. Pass them to --modules_to_save.
+Needs `pip install "hf_bat[peft]"`. PEFT only trains and saves a head called `classifier` or `score`.
+If the head of a model has more parts, the trainer lists them in a warning. Pass them to
+--modules_to_save.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="a model on the Hub, or its folder"
+        "--model_name_or_path", required=True, help="a model on the Hub, or a local folder"
     )
     parser.add_argument("--task_name", default="snli", help="the task of the files (default: snli)")
     parser.add_argument(
@@ -53,7 +54,7 @@ def main() -> None:
     """Train the adapter, evaluate and save it."""
     options = parse_arguments()
     task = get_task(options.task_name)
-    # The new head is created before the Trainer sets its seed; 42 is the default of that.
+    # The new head is created before the Trainer sets its seed, which is 42 by default.
     set_seed(42)
     model = AutoModelForSequenceClassification.from_pretrained(
         options.model_name_or_path, num_labels=len(task.label_names)

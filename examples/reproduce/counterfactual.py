@@ -3,9 +3,9 @@
     python examples/reproduce/counterfactual.py --data $HF_BAT_DATA --encoder MINILM_FOLDER \\
         --output_dir study --seeds 42 --methods normal counterfactual --jobs 2
 
-One start per seed is trained with the normal method; every method goes on from it. A finished step is not
-repeated, so an interrupted study continues with the same command. `--dev` measures on the tuning rows, for
-choosing settings; without it the reported rows are used.
+For each seed, a starting model is trained with the normal method, and all methods continue from it.
+Finished steps are not repeated, so an interrupted study continues with the same command. `--dev` measures
+on the tuning rows, to choose settings. Without it, the reported rows are used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """The rows of one task: training set, rows that choose settings, and rows that are reported."""
+    """The rows of one task: training rows, rows for choosing settings, and reported rows."""
 
     train: str
     validation: str
@@ -48,7 +48,7 @@ class Study:
 
 
 LEXICAL = ("lexical_contrast/validation", slice(None))
-# docs/results/counterfactual/protocol.md names the role of each part.
+# docs/results/counterfactual/protocol.md describes the role of each part.
 STUDIES = {
     "snli": Study(
         "snli/train",
@@ -88,9 +88,9 @@ STUDIES = {
         suites={"mrpc": ("mrpc/validation", slice(None))},
     ),
 }
-# Share of word pairs that the counterfactual runs never draw.
+# Share of word pairs that counterfactual runs never draw.
 HELD_OUT = 0.2
-# Every run goes on from a trained classifier, so that the weights need not rise.
+# All runs start from a trained classifier, so the weights do not need a warm-up.
 NO_WARMUP = ["--weight_warmup_steps", "0"]
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
 METHODS: dict[str, list[str]] = {
@@ -122,7 +122,7 @@ def locate_data(options: argparse.Namespace) -> Path:
 
 
 def write_data(options: argparse.Namespace) -> None:
-    """Write the training rows, the rows to attack, and a file of suites, told apart by `category`."""
+    """Write the training rows, the rows to attack, and a file of suites distinguished by `category`."""
     study, folder = STUDIES[options.task], locate_data(options)
     validation = read_rows(options.data / f"{study.validation}.jsonl.gz")
     tuning = validation[study.tuning]
@@ -144,7 +144,7 @@ def write_data(options: argparse.Namespace) -> None:
 
 
 def make_suite_row(study: Study, category: str, row: Row) -> Row:
-    # MRPC's sentences have other names than QQP's questions.
+    # MRPC's sentence columns have other names than QQP's question columns.
     names = ("sentence1", "sentence2") if "sentence1" in row else study.columns
     texts = dict(zip(study.columns, (row[name] for name in names), strict=True))
     return {**texts, "label": row["label"], "category": category}
@@ -153,7 +153,7 @@ def make_suite_row(study: Study, category: str, row: Row) -> Row:
 def make_steps(
     options: argparse.Namespace, seed: int, method: str, flags: list[str]
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Yield (file that a finished step has written, its command) for one run."""
+    """Yield (output file of a step, its command) for one run."""
     out, data = options.output_dir, locate_data(options)
     name = f"{seed}-{method}"
     start = options.encoder if method == "start" else out / "models" / f"{seed}-start"
@@ -223,13 +223,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
-                        help='another method of your own: "name: --method ... --rules ..."')  # fmt: skip
+                        help='your own method, as "name: --method ... --rules ..."')  # fmt: skip
     parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")
     parser.add_argument("--train_rows", type=int, default=16_000)
     parser.add_argument("--attacked_rows", type=int, default=600)
     parser.add_argument("--learning_rate", default="1e-4")
     parser.add_argument("--precision", nargs="*", default=[], metavar="FLAG", help="e.g. --bf16")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel runs, with one thread each")
     options = parser.parse_args()
     options.precision = [f"--{flag.lstrip('-')}" for flag in options.precision]
     write_data(options)

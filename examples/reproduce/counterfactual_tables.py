@@ -3,9 +3,9 @@
     python examples/reproduce/counterfactual_tables.py --data $HF_BAT_DATA --collect study/results \\
         --outcomes docs/results/counterfactual/snli
 
-`--collect` reads the results of `counterfactual.py` and keeps the outcome of each row in one small file per
-run, under `--outcomes`. The tables are computed from these files only.
-`study_tables.py --pages` fills them into the pages.
+`--collect` reads the results of `counterfactual.py` and saves the outcome of each row in one small file per
+run, under `--outcomes`. The tables are only computed from these files. `study_tables.py --pages` inserts
+them into the pages.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from hf_bat.evaluation.contrast import group_by_original  # noqa: E402
 from hf_bat.stats import percentile_interval  # noqa: E402
 
 Row = dict[str, Any]
-# Unit -> (part, whole). A unit is a row, or an original with its edits.
+# Unit -> (part, total). A unit is a row, or an original with its edits.
 Outcomes = dict[str, tuple[int, int]]
 RESAMPLES = 2000
-# Figure -> the attack and the attack's figure.
+# Figure -> the attack and its rate.
 ATTACKS = {
     "antonym strict": ("antonym", "asr"),
     "antonym confident": ("antonym", "asr_confident"),
@@ -41,7 +41,7 @@ ATTACKS = {
     "negation strict": ("negation", "asr"),
     "synonym": ("synonym", "asr"),
 }
-# Category -> figure. A suite named as the study's task holds its reported rows.
+# Category -> figure. A suite with the name of the study's task contains its reported rows.
 SUITES = {"snli": "SNLI", "mnli": "MNLI", "mismatched": "MNLI mismatched", "sick": "SICK",
           "qqp": "QQP", "mrpc": "MRPC"}  # fmt: skip
 FIGURES = (
@@ -55,7 +55,7 @@ OVERVIEW = (
     "accuracy", "lexical contradiction", "lexical entailment", "MNLI", "obstinate errors",
     "antonym confident", "label-changing swaps kept", "other swaps kept", "synonym",
 )  # fmt: skip
-# Methods in the order of the tables; others follow by name.
+# Methods in the order of the tables. Others follow by name.
 ORDER = (
     "normal",
     "label_flip",
@@ -75,7 +75,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def count_suites(rows: Iterable[Row], task: str) -> dict[str, Outcomes]:
-    """Return the outcomes of the rows of all suites, which `category` tells apart."""
+    """Return the outcomes of the rows of all suites, which are distinguished by `category`."""
     outcomes: dict[str, Outcomes] = defaultdict(dict)
     for row in rows:
         category, unit, outcome = row["category"], str(row["idx"]), (int(row["correct"]), 1)
@@ -93,7 +93,7 @@ def count_suites(rows: Iterable[Row], task: str) -> dict[str, Outcomes]:
 
 
 def list_kinds(edit: Row, original: Row) -> Iterator[str]:
-    """Yield the kinds of an edit by people: which sentence it changes, and whether in one word only."""
+    """Yield the kinds of an edit by people: the sentence it changes, and whether it changes only one word."""
     changed = [column for column in ("premise", "hypothesis") if edit[column] != original[column]]
     if len(changed) == 1:
         yield f"{changed[0]} edits"
@@ -103,7 +103,7 @@ def list_kinds(edit: Row, original: Row) -> Iterator[str]:
 
 
 def count_contrast(rows: Iterable[Row], texts: dict[int, Row]) -> dict[str, Outcomes]:
-    """Return the outcomes of edits by people; a unit is an original, because its edits are alike."""
+    """Return the outcomes of edits by people. A unit is an original, because its edits are similar."""
     outcomes: dict[str, Outcomes] = defaultdict(dict)
     for original_idx, (original, *edits) in group_by_original(rows).items():
         counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -134,7 +134,7 @@ def count_attacks(rows: Iterable[Row]) -> dict[str, Outcomes]:
 
 
 def collect(results: Path, data: Path, outcomes: Path, task: str) -> None:
-    """Write the outcomes of each run that has all of its results."""
+    """Write the outcomes of each run with complete results."""
     texts = {row["idx"]: row for row in read_rows(data / "snli_contrast/validation.jsonl.gz")}
     outcomes.mkdir(parents=True, exist_ok=True)
     for path in sorted(results.glob("*.attack.rows.jsonl.gz")):
@@ -161,9 +161,9 @@ def read_outcomes(folder: Path) -> dict[str, dict[int, dict[str, Outcomes]]]:
 def resample(
     runs: dict[int, dict[str, Outcomes]], base: dict[int, dict[str, Outcomes]], figure: str
 ) -> tuple[list[float], list[float], tuple[float, float] | None]:
-    """Return the rates by seed, those of `base`, and the 95 % interval of the mean difference.
+    """Compute the rates by seed, the rates of `base`, and the 95 % interval of the mean difference.
 
-    Units and seeds are drawn with replacement, the same ones for both methods.
+    Units and seeds are drawn with replacement, in the same way for both methods.
     """
     seeds = sorted(set(runs) & set(base))
     seeds = [seed for seed in seeds if figure in runs[seed] and figure in base[seed]]
@@ -176,7 +176,7 @@ def resample(
             for side in (runs, base)
         ],
         dtype=float,
-    )  # (method, seed, unit, part and whole)
+    )  # (method, seed, unit, part and total)
     totals = counts.sum(axis=2)
     rates = totals[..., 0] / totals[..., 1]
     rng = np.random.default_rng(0)
@@ -190,13 +190,13 @@ def resample(
 
 
 def format_range(rates: Sequence[float]) -> str:
-    """Return the mean in percent, with the lowest and the highest of several seeds."""
+    """Format the mean in percent, with the minimum and maximum over several seeds."""
     mean = f"{100 * float(np.mean(rates)):.1f}"
     return mean if len(rates) < 2 else f"{mean} ({100 * min(rates):.1f} to {100 * max(rates):.1f})"
 
 
 def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]) -> str:
-    """Return one line for each method, with the figures of `OVERVIEW`."""
+    """Return a table with one line per method and the figures of `OVERVIEW`."""
     figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
     lines = [f"| method | seeds | {' | '.join(figures)} |", "|---" * (len(figures) + 2) + "|"]
     for method in methods:
@@ -220,7 +220,7 @@ def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequ
 def make_differences(
     runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]
 ) -> str:
-    """Return one line for each figure, with the difference of each method to normal training."""
+    """Return a table with one line per figure and the difference of each method to normal training."""
     base = runs["normal"]
     head = " | ".join(f"{method} ({len(runs[method])})" for method in methods)
     lines = [f"| figure, % | {head} |", "|---" * (len(methods) + 1) + "|"]
@@ -243,7 +243,7 @@ def make_differences(
 
 
 def make_tables(folder: Path) -> dict[str, str]:
-    """Return the tables of one task's outcomes by name."""
+    """Return the tables for the outcomes of a task, by name."""
     runs = read_outcomes(folder)
     if "normal" not in runs:
         sys.exit(f"{folder} has no run of the normal method to compare with")
@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets, for --collect")
     parser.add_argument("--collect", type=Path, help="folder of results to read")
     parser.add_argument("--task", default="snli", help="task of the study, for --collect")
-    parser.add_argument("--outcomes", type=Path, required=True, help="folder of kept outcomes")
+    parser.add_argument("--outcomes", type=Path, required=True, help="folder of saved outcomes")
     options = parser.parse_args()
     if options.collect:
         if options.data is None:

@@ -1,8 +1,8 @@
-"""The paper's tables and figures: what each one varies, and the numbers that the paper prints.
+"""The paper's tables and figures, with the settings that each one varies and the published numbers.
 
-Chen, Ji and Evans, "Balanced Adversarial Training", EMNLP 2022. This file is data; `run.py` runs it.
-Rates are in percent, as printed. ASR is the attack success rate; lower is better. The paper's antonym rates
-count what hf_bat calls `confident` (docs/paper-and-code.md).
+Chen, Ji and Evans, "Balanced Adversarial Training", EMNLP 2022. This file is data for `run.py`. Rates are
+in percent, as published. ASR is the attack success rate, where lower is better. The paper's antonym rates
+correspond to `confident` in hf_bat (docs/paper-and-code.md).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Scale:
     """Arguments of the runs.
 
     Attributes:
-        models: The paper's model -> what is trained; `None` for the demo's encoder.
-        common: Arguments of every run.
-        methods: Method -> its own arguments, which override the common ones.
-        tasks: Task -> its own arguments, which override both.
+        models: Dict of the paper's model -> the trained model, or `None` for the demo's encoder.
+        common: Arguments of all runs.
+        methods: Dict of method -> its arguments, which override the common ones.
+        tasks: Dict of task -> its arguments, which override both.
     """
 
     models: Mapping[str, str | None]
@@ -31,7 +31,8 @@ class Scale:
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-# The paper, and runs of earlier versions, took the first rows of a file and a table's words as they are.
+# The paper and runs of earlier versions used the first rows of a file, and table words without
+# inflection.
 _ATTACKS = {
     "attacks": ["antonym", "synonym", "negation"],
     "representations": 500,
@@ -57,8 +58,8 @@ SCALES = {
         # The paper attacks QQP's first 10,000 validation rows with synonyms; here all attacks do.
         tasks={"qqp": {"max_attack_samples": 10_000}},
     ),
-    # Two cores, MiniLM-L6. In few steps, contrastive terms at full weight from the start destroy the
-    # accuracy (docs/results/trials.md), so the first epoch is clean.
+    # Two cores, MiniLM-L6. In a short training, contrastive terms at full weight from the start
+    # destroy the accuracy (docs/results/trials.md), so the first epoch is clean.
     "small": Scale(
         models={"bert": None},
         common={
@@ -96,13 +97,13 @@ NAMES = {
     NEGATION: "negation ASR",
 }
 
-# A number of the paper: a mean, or mean and standard deviation over three runs.
+# A number in the paper: a mean, or mean and standard deviation over three runs.
 Number = float | tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of a table or a line of a figure: runs that differ in their seed only."""
+    """A row of a table or a line of a figure, with runs that only differ in their seed."""
 
     task: str
     method: str
@@ -113,17 +114,18 @@ class Setting:
 
 @dataclass(frozen=True)
 class Picture:
-    """How a figure shows its settings.
+    """Layout of a figure.
 
     Attributes:
         kind: `epochs` or `bars` (both by epoch of SAFER), `values` or `tsne`.
-        metrics: Metrics shown.
-        panel: What distinguishes panels: `metric`, `task`, `model`, `method` or an argument.
-        line: What distinguishes lines, with the same choices.
+        metrics: Metrics to show.
+        panel: Property that distinguishes panels: `metric`, `task`, `model`, `method` or an
+            argument.
+        line: Property that distinguishes lines, with the same choices.
         x: Argument on the horizontal axis (`values`).
         label: Label of that axis.
-        ending: Ending of the file name, if a figure has several parts.
-        baseline: Whether to draw the rate of normal training, dashed.
+        ending: Suffix of the file name, if a figure has several parts.
+        baseline: Whether to draw the rate of normal training as a dashed line.
     """
 
     kind: str
@@ -141,13 +143,13 @@ class Experiment:
     """A table or figure of the paper.
 
     Attributes:
-        title: Its title.
-        claim: What it shows, according to the paper.
-        settings: What is trained.
-        metrics: Columns of its table.
-        suffix: Ending of the metric keys: `_mm` for MNLI's mismatched set.
+        title: Title.
+        claim: The paper's conclusion.
+        settings: Settings to train.
+        metrics: Columns of the table.
+        suffix: Suffix of the metric keys: `_mm` for MNLI's mismatched set.
         pictures: Pictures of a figure.
-        has_one_seed: Whether it shows one seed only.
+        has_one_seed: Whether it only shows one seed.
     """
 
     title: str
@@ -160,19 +162,19 @@ class Experiment:
 
     @property
     def varied(self) -> list[str]:
-        """The arguments that tell its settings apart."""
+        """The arguments that distinguish the settings."""
         return list(dict.fromkeys(name for s in self.settings for name in s.options))
 
     @property
     def compares_methods(self) -> bool:
-        """Whether it is a table that compares methods only."""
+        """Whether this is a table that only compares methods."""
         return not (self.pictures or self.varied)
 
 
 def _parse_rows(
     task: str, model: str, printed: str, columns: tuple[str, ...]
 ) -> tuple[Setting, ...]:
-    """Return settings from printed rows: `method number number ...`, numbers with or without `±`."""
+    """Parse settings from rows `method number number ...`, with numbers that may have `±`."""
     settings = []
     for line in printed.strip().splitlines():
         method, *cells = line.split()
@@ -299,7 +301,7 @@ def _vary(method: str, name: str, values: tuple[float, ...], **fixed: float) -> 
 _F1_COLUMNS = (ACCURACY, F1, ANTONYM, "eval_antonym_asr", SYNONYM)
 _TRADE_OFF = Picture("epochs", (ANTONYM, SYNONYM), panel="model", line="metric", baseline=True)
 _BATCH_CURVES = Picture("epochs", (ANTONYM, SYNONYM), panel="metric", line=BATCH)
-# The paper shows figures as pictures. If its text does not give the values of an axis, these are ours.
+# The paper shows figures as pictures. If the text does not give the values of an axis, we chose them.
 _WEIGHTS = (0.5, 0.8, 1.0, 1.2, 1.5)
 _LAMBDAS = (0.5, 1.0, 1.5, 2.0)
 _MARGINS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)  # "from 0.3 to 1.0"

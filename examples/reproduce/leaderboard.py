@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Write one CSV line for each kept run: its settings, and its rates with counts and intervals.
+"""Write one CSV line for each saved run, with its settings and its rates with counts and intervals.
 
     python examples/reproduce/leaderboard.py docs/results/study --output docs/results/leaderboard.csv
 
-An empty cell means not measured. Rates of the `run.py` runs have no counts, because those results keep none.
+An empty cell means not measured. Rates from `run.py` have no counts, because its results do not include
+them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ ATTACKS = {
     "negation_confident": ("negation", "asr_confident", "attempted", "asr_confident_interval"),
     "synonym": ("synonym", "asr", "attempted", "asr_interval"),
 }
-# Column -> the part of the antonym report that has the kept swaps.
+# Column -> the part of the antonym report with the kept swaps.
 SWAPS = {"label_changing_kept": "label_valid", "others_kept": "label_invalid"}
 EDITS = {
     "edits_accuracy": "accuracy_edits",
     "edits_obstinate_errors": "obstinate_errors",
 }
-# Column -> the metric of a run that `run.py` made.
+# Column -> the metric of a run by `run.py`.
 METRICS = {
     "accuracy": "eval_accuracy",
     "antonym_strict": "eval_antonym_asr",
@@ -70,7 +71,7 @@ def make_line(study: str, seed: int, name: str, run: Run) -> dict[str, Any]:
         line |= {column: result["metrics"].get(metric) for column, metric in METRICS.items()}
     else:
         line |= _read_training(study, run)
-    # Reports on more rows replace the rates that were taken at the end of the training run.
+    # Reports on more rows replace the rates measured at the end of the training run.
     return line | _read_reports(run.get("reports") or {})
 
 
@@ -108,7 +109,7 @@ def _read_reports(reports: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_csv(folder: Path) -> str:
-    """Return the CSV of all kept runs, in the order of their file names."""
+    """Return the CSV of all saved runs, in the order of their file names."""
     lines = [
         make_line(study, seed, name, run)
         for study, names in read(folder).items()
@@ -130,14 +131,14 @@ def _format_cell(value: Any) -> Any:
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the flags."""
-    parser = argparse.ArgumentParser(description="Write one CSV line for each kept run.")
+    parser = argparse.ArgumentParser(description="Write one CSV line for each saved run.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/results/study"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/leaderboard.csv"))
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the CSV file."""
     args = parse_arguments()
     text = format_csv(args.folder)
     if text.count("\n") < 2:

@@ -1,4 +1,4 @@
-"""Outputs of an experiment: every run as JSON, a table next to the paper's numbers, the figure."""
+"""Outputs of an experiment: JSON for each run, a table next to the paper's numbers, and the figure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LABELS = {
 def write_outputs(
     experiment: Experiment, groups: Groups, root: Path, folder: Path, scale: str
 ) -> list[Path]:
-    """Write `results.json`, `table.md`, `table.tex` and the pictures, and return the files."""
+    """Write `results.json`, `table.md`, `table.tex` and the pictures. Return their paths."""
     content = {
         "title": experiment.title,
         "scale": scale,
@@ -79,7 +79,7 @@ def write_outputs(
 def _collect(results: Sequence[Result], metric: str) -> list[float]:
     """Return the values of a metric, one per seed, as fractions."""
     values = [result["metrics"].get(metric) for result in results]
-    # A rate over nothing is missing; early results have NaN for it.
+    # A rate over zero rows is missing, or NaN in early results.
     return [value for value in values if value is not None and isfinite(value)]
 
 
@@ -101,10 +101,10 @@ def _format_printed(number: Number | None, sign: str) -> str:
 def _build_rows(
     experiment: Experiment, groups: Groups, sign: str
 ) -> tuple[list[tuple[str, str]], list[list[str]]]:
-    """Return headings (metric, whose) and rows, with columns of ours and the paper's for each metric."""
+    """Build headings (metric, whose) and rows, with a column of ours and one of the paper per metric."""
     heads = [(name, "") for name in ("task", "model", "method", "seeds")]
     shared = {m for m in experiment.metrics if any(m in setting.paper for setting, _ in groups)}
-    # The paper's synonym attack has a constraint that ours cannot have, so the rates do not compare.
+    # The paper's synonym attack has a constraint that ours cannot have, so rates are not comparable.
     shared.discard(SYNONYM)
     printed = {_LABELS[setting.model] for setting, _ in groups}
     paper = f"paper's {printed.pop()}" if len(printed) == 1 else "paper"
@@ -133,7 +133,7 @@ def _name_model(result: Result) -> str:
 
 
 def _describe_attacked(results: Sequence[Result]) -> str:
-    """Return which rows were attacked: `all`, `the first 500` or `the first 500 or all`."""
+    """Describe the attacked rows: `all`, `the first 500` or `the first 500 or all`."""
     limits = {r["arguments"].get("max_attack_samples", 500) for r in results}
     counts = [f"{limit:,}" for limit in sorted(limits - {None})]
     first = [f"the first {' or '.join(counts)}"] if counts else []
@@ -141,7 +141,7 @@ def _describe_attacked(results: Sequence[Result]) -> str:
 
 
 def _describe_differences(groups: Groups, scale: str) -> list[str]:
-    """Return what a reader must know of the runs before comparing them with the paper's."""
+    """Describe the differences to know before comparing the runs with the paper's."""
     results = [result for _, of_setting in groups for result in of_setting]
     models = sorted({_name_model(result) for result in results})
     rows = sorted({f"{r['rows']['train']:,}" for r in results})
@@ -170,7 +170,7 @@ def format_markdown(experiment: Experiment, groups: Groups, scale: str) -> str:
 
 
 def format_latex(experiment: Experiment, groups: Groups, scale: str) -> str:
-    """Format the table in LaTeX, at most as wide as the page, with metrics above ours and the paper's."""
+    """Format the table in LaTeX, scaled to the page width, with metrics above ours and the paper's."""
     heads, rows = _build_rows(experiment, groups, r"$\pm$")
     metrics = [(name, len(list(columns))) for name, columns in groupby(heads, key=lambda h: h[0])]
     over, rules, column = [], [], 1
@@ -215,7 +215,7 @@ def _escape(text: str) -> str:
 
 
 def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
-    """Return the figures of a picture by the ending of their file name."""
+    """Draw the figures of a picture, by suffix of their file names."""
     if picture.kind == "tsne":
         return _draw_representations(groups, root)
     panels: dict[str, dict[str, dict[str, Any]]] = {}
@@ -234,7 +234,7 @@ def draw(picture: Picture, groups: Groups, root: Path) -> dict[str, Any]:
 
 
 def list_missing(experiment: Experiment, groups: Groups) -> list[str]:
-    """List what the pictures of an experiment cannot show, with the reasons."""
+    """List the values that the pictures of an experiment cannot show, with the reasons."""
     missing: list[str] = []
     for picture in experiment.pictures:
         if picture.kind == "tsne":
@@ -243,7 +243,8 @@ def list_missing(experiment: Experiment, groups: Groups) -> list[str]:
                 if "file" not in kept:
                     reason = kept.get("error", "its run kept no representations")
                     missing.append(f"{setting.method}: {reason}")
-        # One metric over nothing is not an error: the picture has no line for it, and the table "-".
+        # A metric over zero rows is not an error. The picture has no line for it, and the table has
+        # "-".
         elif not any(_has_values(picture, metric, groups) for metric in picture.metrics):
             shown = " and ".join(NAMES[metric] for metric in picture.metrics)
             missing.append(f"{shown} by {picture.label or 'epoch'}: no run has a figure")
@@ -272,7 +273,7 @@ def _collect_lines(
         ]
     entries = []
     for setting, results in groups:
-        # Shown as the baseline of the others.
+        # Shown as baseline of the others.
         if setting.method == DEFAULT_METHOD:
             continue
         epochs = [r["epochs"] for r in results if r["epochs"]]
@@ -296,7 +297,7 @@ def _collect_lines(
 
 
 def _collect_values(picture: Picture, metric: str, members: Groups) -> dict[str, Any] | None:
-    """Return a metric at each value of an argument, as one list per seed."""
+    """Collect a metric at each value of an argument, with one list per seed."""
     seeds = min(len(results) for _, results in members)
     values = [[rs[i]["metrics"].get(metric) for _, rs in members] for i in range(seeds)]
     if all(value is None for seed in values for value in seed):
@@ -318,7 +319,7 @@ def _name(aspect: str, setting: Setting, metric: str, results: Sequence[Result])
     """Return the name of a panel or line; see `Picture`."""
     if aspect == "metric":
         return NAMES[metric]
-    if aspect == "model":  # the trained one, which may replace the paper's
+    if aspect == "model":  # the trained model, which may replace the paper's
         return _name_model(results[0])
     if aspect not in setting.options:
         value = getattr(setting, aspect)

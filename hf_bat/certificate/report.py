@@ -1,4 +1,4 @@
-"""Report of a certificate: counts, certified accuracy, JSON and Markdown."""
+"""Reports of certificates, with counts, certified accuracy, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 CERTIFIED, NOT_CERTIFIED, ABSTAINED = "certified", "not certified", "abstained"
 SKIPPED, NO_LABEL, UNLIMITED = "skipped", "no label", "unlimited"
 _OUTCOMES = (CERTIFIED, NOT_CERTIFIED, ABSTAINED)
-# Part of every report, so that nobody takes the plain model for certified.
+# Included in all reports, so readers do not assume that the plain model is certified.
 STATEMENT = (
     "This certifies the smoothed classifier, the majority vote over random draws from the synonym sets "
     "of the table, never the plain model: of each certified row, at confidence {confidence} per row, no "
@@ -30,12 +30,13 @@ class CertificateReport:
     """Certificates of rows.
 
     Args:
-        summary: The figures; see `summarize`.
-        rows: One dict per row, in the order given: `idx`, `outcome`, `original`, `label`, `plain` and
-            `predicted` (the plain and the smoothed answer), `certified_label`, `verdicts` and `overlap` (Q)
-            by adversary, `p_lower` and `p_upper` (bounds of the probability of a vote for the certified
-            label), `votes` by label, `samples`, `queries`. A skipped row has a `reason` instead.
-        about: The model, the task and the cost, which are not part of the result.
+        summary: The results; see `summarize`.
+        rows: One dict per row, in the given order: `idx`, `outcome`, `original`, `label`, `plain` and
+            `predicted` (predictions of the plain and the smoothed model), `certified_label`, `verdicts` and
+            `overlap` (Q) by adversary, `p_lower` and `p_upper` (bounds of the probability of a vote for the
+            certified label), `votes` by label, `samples` and `queries`. A skipped row has a `reason`
+            instead.
+        about: Model, task and cost, which are not part of the result.
     """
 
     summary: dict[str, Any]
@@ -54,7 +55,7 @@ class CertificateReport:
         write_json(path, self.to_dict())
 
     def to_markdown(self) -> str:
-        """Return what is certified, any preprocessing defense, and a table with one line per adversary."""
+        """Return Markdown with the certified claim, preprocessing defenses, and a table by adversary."""
         summary, defense = self.summary, disclosure(self.about)
         lines = [
             summary["certifies"],
@@ -92,11 +93,12 @@ class CertificateReport:
 
 
 def summarize(rows: Sequence[Row], adversaries: Sequence[str], confidence: float) -> dict[str, Any]:
-    """Compute the figures of certified rows against the given adversaries ("0", "1", ... and "unlimited").
+    """Summarize certified rows for the given adversaries ("0", "1", ... and "unlimited").
 
     Counts add up: `rows` = `attempted` + `skipped`, `attempted` = `labelled` + `unlabelled`, and by adversary
     `certified` + `not certified` + `abstained` = `attempted`. Certified accuracy is the share of labeled rows
-    that are certified; `accuracy_smoothed` goes by votes, without a bound. A rate out of nothing is `None`.
+    that are certified. `accuracy_smoothed` is based on votes, without a bound. A rate over zero rows is
+    `None`.
     """
     attempted = [row for row in rows if row["outcome"] != SKIPPED]
     labeled = [row for row in attempted if row["label"] is not None]
@@ -118,7 +120,7 @@ def summarize(rows: Sequence[Row], adversaries: Sequence[str], confidence: float
         "confidence": confidence,
         "rows": len(rows),
         "attempted": len(attempted),
-        # Keys of reports keep their spelling, because other programs read them.
+        # The spelling of report keys does not change, because other programs read them.
         "labelled": len(labeled),
         "unlabelled": len(attempted) - len(labeled),
         "skipped": len(rows) - len(attempted),

@@ -1,9 +1,9 @@
 """Randomized smoothing over synonym substitutions (SAFER: Ye, Gong and Liu 2020).
 
-The smoothed classifier returns the label that a plain classifier gives most often to random
-substitutions of the input: each word w is drawn uniformly from P(w), which holds the word and its
+The smoothed classifier returns the label that a plain classifier predicts most often for random
+substitutions of the input. Each word w is drawn uniformly from P(w), which contains the word and its
 replacements. The smoothing distributions of inputs that differ by substitutions overlap, and the overlap
-limits how much their answers can differ.
+limits how much their predictions can differ.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ SynonymSource = SynonymPerturbation | TableSource | None
 
 
 class Smoothing:
-    """The smoothing distribution of an input, and how much the distributions of neighbors overlap.
+    """The smoothing distribution of an input, and the overlap of the distributions of neighbors.
 
-    Both P(w), from which a word is drawn, and N(w), which an adversary may put in place of w, come from
-    one perturbation, so its options (stop words, casing, the trailing mark that is kept) apply to both.
-    Words are whole white-space tokens of the text: "Dog." has {"Dog.", "Hound."}. With the casing
-    "authors" the text is lowercased first, as that perturbation does.
+    P(w) is the set from which a word is drawn, and N(w) is the set of replacements an adversary can use
+    for w. Both come from the same perturbation, so its options (stop words, casing, the final mark that
+    is kept) apply to both. Words are full white-space tokens of the text: "Dog." has {"Dog.",
+    "Hound."}. With the casing "authors", the text is lowercased first, as that perturbation does.
 
     Args:
-        synonyms: A table, a mapping or the path of one, used for every word including stop words; or a
-            `SynonymPerturbation` with other options.
+        synonyms: A table, a mapping or the path of a table, used for all words including stop words,
+            or a `SynonymPerturbation` with other options.
         seed: Seed of the draws. Defaults to 0.
 
     Example:
@@ -64,11 +64,11 @@ class Smoothing:
     def draw(self, texts: Texts, count: int, first: int = 0, purpose: int = 0) -> list[Texts]:
         """Draw from the smoothing distribution of an input.
 
-        A draw depends only on its number, which counts from `first`, and on the seed, the purpose and the
+        A draw only depends on its number, which is counted from `first`, the seed, the purpose and the
         texts. Draws for different purposes are independent.
         """
         center = self.uncase(texts)
-        # Python's own hash of a string differs between processes.
+        # Python's built-in hash of a string differs between processes.
         encoded = json.dumps(center).encode("ascii")
         key = int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
         sample = self.perturbation.sample
@@ -79,7 +79,7 @@ class Smoothing:
         ]
 
     def list_choices(self, token: str) -> tuple[str, ...]:
-        """Return P(w), the equally likely draws for a white-space token; the token itself is first."""
+        """Return P(w), the equally likely draws for a white-space token. The token itself is first."""
         if token not in self._choices:
             (center,) = self.uncase((token,))
             edits = self.perturbation.candidates((center,))
@@ -94,8 +94,8 @@ class Smoothing:
         """
         if token not in self._overlaps:
             choices = self.list_choices(token)
-            # The adversary edits the text as written. With the casing "authors" its set may differ from the
-            # lowercase word's, which is drawn from: "US" is not "us".
+            # The adversary edits the text as written. With the casing "authors", its set may differ from
+            # the set of the lowercase word used for draws: "US" is not "us".
             edits = self.perturbation.candidates((token,))
             replacements = {*choices[1:], *(edit.texts[0] for edit in edits)}
             overlap = 1.0
@@ -103,7 +103,7 @@ class Smoothing:
                 others = self.list_choices(replacement)
                 common = len({*choices} & {*others})
                 overlap = min(overlap, common / max(len(choices), len(others)))
-            # A replacement of several words shifts the words after it.
+            # A replacement with several words shifts the words after it.
             if any(len(word.split()) > 1 for word in (*choices, *replacements)):
                 overlap = 0.0
             self._overlaps[token] = overlap
@@ -112,14 +112,15 @@ class Smoothing:
     def compute_quality(self, texts: Texts, radius: int | None = None) -> float:
         """Compute Q, a lower bound of the overlap of the distributions of an input and any edit of it.
 
-        Words are drawn independently, so overlaps multiply. 1 - Q bounds the total variation distance, and
-        with it the difference in the probability of any label. The adversary replaces at most `radius` words.
+        Words are drawn independently, so overlaps are multiplied. 1 - Q bounds the total variation distance
+        and therefore the difference in the probability of any label. The adversary replaces at most `radius`
+        words.
         """
         overlaps = sorted(self.compute_overlap(token) for text in texts for token in text.split())
-        return math.prod(overlaps[:radius])  # the adversary replaces the words that overlap least
+        return math.prod(overlaps[:radius])  # the adversary replaces words with the least overlap
 
     def describe(self) -> dict[str, Any]:
-        """Return every choice that affects the draws, ready for JSON."""
+        """Return all settings that affect the draws, ready for JSON."""
         return {"smoothing": self.perturbation.describe(), "seed": self.seed}
 
 
@@ -128,9 +129,9 @@ def build_perturbation(
     exclude_stopwords: bool = False,
     casing: Literal["keep", "authors"] = "keep",
 ) -> SynonymPerturbation:
-    """Return the perturbation to smooth over, built from a table if necessary; see `SynonymPerturbation`.
+    """Return the perturbation to smooth over, and build it from a table if necessary.
 
-    Stop words are included by default, so that the certificate covers everything that the attack `synonym`
+    Stop words are included by default, so the certificate covers everything that the attack `synonym`
     tries with the same table.
     """
     if isinstance(synonyms, SynonymPerturbation):
@@ -144,34 +145,35 @@ def build_perturbation(
 
 
 def count_votes(probabilities: np.ndarray) -> np.ndarray:
-    """Count the votes of (n, labels) answers for each label and, last, the abstentions."""
+    """Count the votes for each label in probabilities (n, labels), with abstentions last."""
     labels = probabilities.shape[1]
     votes = np.where(find_answered(probabilities), probabilities.argmax(axis=1), labels)
     return np.bincount(votes, minlength=labels + 1)
 
 
 def name_vote(vote: int, labels: int) -> int | None:
-    """Return the label of an index of `count_votes`, or `None` for abstention."""
+    """Return the label of an index in `count_votes`, or `None` for abstention."""
     return vote if vote < labels else None
 
 
 class SmoothedClassifier(WrappedClassifier):
-    """The smoothed version of a classifier, which can be attacked or used like any other.
+    """The smoothed version of a classifier, which can be attacked or used like other classifiers.
 
-    The probability of a label is its share of the votes: the fraction of samples to which the classifier
-    gives it. The samples of an input depend only on the seed and its text, so answers do not depend on the
-    batch or the order. An input costs up to `samples` queries, fewer if draws coincide.
+    The probability of a label is its share of the votes, which is the fraction of samples with this
+    prediction. The samples of an input only depend on the seed and its text, so predictions do not depend
+    on the batch or the order. An input takes up to `samples` queries, or fewer if draws coincide.
 
     Args:
         model: A `Classifier`, or anything else that `hf_bat.attack.Attack` accepts as a model.
-        synonyms: A table, a mapping, a path, or a `SynonymPerturbation` with other options.
+        synonyms: A table, a mapping, the path of a table, or a `SynonymPerturbation` with other
+            options.
         samples: Number of draws per input. Defaults to 100.
         seed: Seed of the draws. Defaults to 0.
         tokenizer: The model's tokenizer. If `None`, it is loaded from the model's path.
         batch_size: Maximum number of samples per forward pass. If `None`, 32 on a CPU and 256 on a GPU.
 
     Raises:
-        HfBatError: `samples` is below 1 or no integer, or there is no table.
+        HfBatError: If `samples` is below 1 or not an integer, or the table is missing.
 
     Example:
         >>> def model(pairs):

@@ -1,1 +1,1 @@
-"""The subcommands of `hf-bat`; `hf_bat.cli` imports one when it is asked for."""
+"""The subcommands of `hf-bat`. `hf_bat.cli` only imports the chosen one."""

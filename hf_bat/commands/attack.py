@@ -33,9 +33,9 @@ To resume a run that was stopped, start it again with the same --rows file.
 The exit status is 1 if a condition of --fail-if is met.
 Under `accelerate launch` the processes share the rows.
 """
-# Options that only some recipes use.
+# Options that only apply to some recipes.
 _INGREDIENTS = ("encoder", "mlm_model", "toxic_words")
-# Outputs that need the rows of --data. `--json` also takes the result of --text.
+# Outputs that need the rows of --data. `--json` also works with --text.
 _ROW_OUTPUTS = ("rows", "csv", "html", "export")
 
 
@@ -60,17 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attack.add_argument(
         "--toxic-words",
         metavar="FILE",
-        help=f"words of {_name_readers('toxic_words')}, one per line (default: a mild list)",
+        help=f"words for {_name_readers('toxic_words')}, one per line (default: a mild list)",
     )
     attack.add_argument(
         "--encoder",
         metavar="DIR_OR_HUB_ID",
-        help=f"sentence encoder of {_name_readers('encoder')}",
+        help=f"sentence encoder for {_name_readers('encoder')}",
     )
     attack.add_argument(
         "--mlm-model",
         metavar="DIR_OR_HUB_ID",
-        help=f"masked language model of {_name_readers('mlm_model')}",
+        help=f"masked language model for {_name_readers('mlm_model')}",
     )
     attack.add_argument(
         "--part-of-speech",
@@ -81,16 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attack.add_argument("--skip-columns", nargs="+", default=[], help="text columns not to edit")
     attack.add_argument(
         "--skip-labels",
-        nargs="*",  # none at all: attack every label
+        nargs="*",  # an empty list means that all labels are attacked
         metavar="LABEL",
-        help="labels that no attack attacks (default: --skipped-labels for obstinate attacks)",
+        help="labels that attacks skip (default: --skipped-labels for obstinate attacks)",
     )
     attack.add_argument(
         "--skipped-labels",
         "--skipped_labels",
         nargs="*",
         metavar="LABEL",
-        help="labels that obstinate attacks skip, as obstinate versions in training do (default: the task's)",
+        help="labels that obstinate attacks skip, as in training (default: the task's)",
     )
     attack.add_argument(
         "--budget", type=int, help="maximum queries per row (default: the recipe's)"
@@ -104,18 +104,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label-judge",
         "--label_judge",
         metavar="DIR_OR_HUB_ID",
-        help="the same, by an inference model instead of the rule; the report says how often both agree",
+        help="the same with an inference model instead of the rule; also reports how often both agree",
     )
     attack.add_argument(
         "--smooth",
         type=int,
         metavar="N",
-        help="attack the smoothed classifier: the vote over N draws from the sets of --synonyms",
+        help="attack the smoothed classifier, which votes over N draws from the sets of --synonyms",
     )
     attack.add_argument(
         "--exclude-stopwords",
         action="store_true",
-        help="with --smooth: keep function words (NLTK's list), as `hf-bat certify` does",
+        help="with --smooth: keep function words (NLTK's list), like `hf-bat certify`",
     )
     options.add_shared(attack, "--seed", "--canonicalize")
     options.add_shared(parser.add_argument_group("how to run"), *options.EXECUTION)
@@ -142,27 +142,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CONDITION",
-        help='exit with status 1 if a figure is so, such as "synonym.asr>0.3", "accuracy<0.8" or "f1<0.7" '
-        "(with --f1-label); a figure that was not measured also fails; may be repeated",
+        help='exit with status 1 on a condition such as "synonym.asr>0.3", "accuracy<0.8" or "f1<0.7" '
+        "(with --f1-label), or if the figure was not measured; may be repeated",
     )
     output.add_argument("--print-recipes", action="store_true", help="first print each recipe")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Attack, print the table and the verdicts, write files, and return 1 if a condition fails, else 0."""
+    """Attack, print the table and the verdicts, and write files. Return 1 if a condition is met, else 0."""
     from hf_bat.attack import Attack
     from hf_bat.attack.gates import check_conditions, measure_f1
     from hf_bat.attack.ranks import rank_and_world
 
     task = _load_task(args)
     _check_options(args)
-    # A judge is a label filter, too.
+    # A judge is also a label filter.
     args.label_filter = args.label_filter or bool(args.label_judge)
     conditions = _parse_conditions(args)
     options.check_outputs(args, "json", *_ROW_OUTPUTS)
     rows = options.load_data(args, task) if options.names_rows(args) else []
     keywords = _collect_keywords(args)
-    # Before the model is loaded, because a table may be missing. An attack named twice runs once.
+    # Done before the model is loaded, because a table may be missing. Duplicate attacks run once.
     recipes = [get_recipe(name, **keywords) for name in dict.fromkeys(args.attacks)]
     model = options.load_model(args, task, rows)
     if args.smooth is not None:
@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     if args.label_judge:
         from hf_bat.attack.judge import as_validity
 
-        # Once for all attacks.
+        # Shared by all attacks.
         same["label_filter"] = as_validity(args.label_judge)
     attacks = [
         Attack(recipe, model, task=task, batch_size=args.batch_size, seed=args.seed, **same)
@@ -183,14 +183,14 @@ def run(args: argparse.Namespace) -> int:
         if condition.attack not in (None, *(attack.name for attack in attacks)):
             raise HfBatError(f"--fail-if {condition}: --attacks has no {condition.attack!r}")
     f1_label = _find_label(args, attacks[0], rows)
-    # Every process gets the whole report; one prints and writes it.
+    # All processes get the full report, and one prints and writes it.
     is_main = rank_and_world()[0] == 0
     if args.print_recipes and is_main:
         print("\n\n".join(str(attack.recipe) for attack in attacks), end="\n\n")
     if args.text:
         _attack_text(attacks, model, args)
         return 0
-    # Answers of the model that attacks share: the first query of a row is the same for all.
+    # Predictions shared by attacks, because the first query of a row is the same for all.
     known: dict[Any, Any] = {}
     reports = []
     for number, attack in enumerate(attacks, start=1):
@@ -201,7 +201,7 @@ def run(args: argparse.Namespace) -> int:
         )
     report = reduce(or_, reports)
     if f1_label is not None:
-        # Every attack has the same predictions on the unedited rows.
+        # All attacks have the same predictions on the unedited rows.
         results = report.rows[attacks[0].name]
         report.about["f1"] = measure_f1(results, f1_label, args.f1_label)
     failures = check_conditions(report, conditions)
@@ -221,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def hint_resume(args: argparse.Namespace) -> str:
-    """Say how to continue after an interruption."""
+    """Return a hint on how to continue after an interruption."""
     return options.describe_resume(args.rows)
 
 
@@ -230,15 +230,15 @@ def _parse_conditions(args: argparse.Namespace) -> list[Condition]:
 
     conditions = [parse_condition(text) for text in args.fail_if]
     if not args.f1_label and any(condition.figure == F1 for condition in conditions):
-        raise HfBatError("--fail-if on f1 needs the label whose F1 it is: give --f1-label LABEL")
+        raise HfBatError("--fail-if on f1 needs a label: use --f1-label LABEL")
     for condition in conditions:
         if condition.figure.startswith(("valid_", "invalid_")) and not args.label_filter:
-            raise HfBatError(f"--fail-if {condition} is about the label filter: add --label-filter")
+            raise HfBatError(f"--fail-if {condition} needs the label filter: add --label-filter")
     return conditions
 
 
 def _find_label(args: argparse.Namespace, attack: Attack, rows: Any) -> int | None:
-    """Return the model's label that `--f1-label` names."""
+    """Return the model's label id for `--f1-label`."""
     from hf_bat.data import find_labels
 
     if args.f1_label is None:
@@ -254,9 +254,9 @@ def _find_label(args: argparse.Namespace, attack: Attack, rows: Any) -> int | No
 
 
 def _load_task(args: argparse.Namespace) -> Task:
-    """Return the task, with the labels of `--skipped-labels` if they are given."""
+    """Return the task with the labels from `--skipped-labels` if given."""
     skipped = args.skipped_labels
-    # `load_task` refuses them for a known task.
+    # `load_task` does not accept them for a known task.
     args.skipped_labels = None
     task = options.load_task(args)
     return task if skipped is None else replace(task, skipped_labels=tuple(skipped))
@@ -265,7 +265,7 @@ def _load_task(args: argparse.Namespace) -> Task:
 def _check_options(args: argparse.Namespace) -> None:
     """Check that no option would be ignored."""
     if options.names_rows(args) == bool(args.text):
-        raise HfBatError("give either --data or --text")
+        raise HfBatError("use either --data or --text")
     for name in _ROW_OUTPUTS:
         if args.text and getattr(args, name):
             raise HfBatError(f"--{name} is for --data; --text prints its result, --json writes it")
@@ -278,18 +278,18 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.label is not None and not args.text:
         raise HfBatError("--label is the label of --text; the rows of --data have their own")
     if args.smooth is not None and not args.synonyms:
-        raise HfBatError("--smooth needs the table to smooth over: give --synonyms FILE")
+        raise HfBatError("--smooth needs the table to smooth over: use --synonyms FILE")
     if args.smooth is not None and args.splitter:
-        raise HfBatError("--smooth draws words between spaces: leave --splitter out")
+        raise HfBatError("--smooth draws words between spaces: omit --splitter")
     if args.exclude_stopwords and args.smooth is None:
         raise HfBatError("--exclude-stopwords is for --smooth N; attacks have their own stop words")
-    # A recipe may be given by its full name.
+    # Recipes may be given by full name.
     attacks = set(map(shorten_name, args.attacks))
     for name in _INGREDIENTS:
         if getattr(args, name) is not None and attacks.isdisjoint(list_readers(name)):
             option = name.replace("_", "-")
             raise HfBatError(
-                f"--{option} is for {_name_readers(name)}; --attacks names none of them"
+                f"--{option} is for {_name_readers(name)}, but --attacks contains none of them"
             )
 
 
@@ -303,7 +303,7 @@ def _collect_keywords(args: argparse.Namespace) -> dict[str, Any]:
     keywords = {name: getattr(args, name) for name in names.split()}
     keywords |= {"skip_columns": tuple(args.skip_columns), "max_length": args.max_seq_length}
     keywords["splitter"] = options.load_object(args.splitter) if args.splitter else None
-    # Left out if not given, because `None` is not the recipe's default.
+    # Omitted if not given, because `None` is not the default of the recipe.
     if args.skip_labels is not None:
         keywords["skip_labels"] = tuple(args.skip_labels)
     if args.budget is not None:
@@ -358,7 +358,7 @@ def _print_skipped(report: AttackReport) -> None:
 
 
 def _check_attempted(report: AttackReport) -> None:
-    """Raise an error if an attack had no row, whose missing rates a script may take for low ones."""
+    """Raise an error if an attack had no rows. A script might treat missing rates as low ones."""
     for name, summary in report.attacks.items():
         if not summary["attempted"]:
             reasons = ", ".join(f"{why}: {n}" for why, n in summary["skipped_reasons"].items())
@@ -372,17 +372,17 @@ def _write_files(args: argparse.Namespace, report: AttackReport, task: Task) -> 
     if args.csv:
         report.save_csv(args.csv)
     if args.html:
-        # Only pages need the template engine.
+        # Only HTML pages need the template engine.
         from hf_bat.report.page import write_attack_page
 
         write_attack_page(report, args.html)
     if args.export:
-        # The column names are not in the report, because it may be read without its data.
+        # Column names are not in the report, because it may be read without its data.
         count, unlabeled = report.export(args.export, task.columns, task.label_column)
         if unlabeled:
             print(
                 f"{args.export}: {unlabeled} of {count} rows are obstinate and have no label, because the "
-                "edit should change the label but does not say to which",
+                "edit should change the label, but the new label is unknown",
                 file=sys.stderr,
             )
     options.print_written(args.json, *(getattr(args, name) for name in _ROW_OUTPUTS))

@@ -1,4 +1,4 @@
-"""`hf-bat augment`: rows with edited copies, as a data set."""
+"""`hf-bat augment`: create a data set of rows with edited copies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import make_folder, write_json
 
 HELP = """\
-write your rows with edited copies of known label: edits that keep it (synonyms, typing errors), and edits
-whose new label a rule of counterfactual training knows; as a data set with a card"""
+write a data set, with a card, of your rows and edited copies with known labels: edits that keep the label
+(synonyms, typing errors), and edits that get a new label from a rule of counterfactual training"""
 EPILOG = """examples:
   hf-bat augment --task snli --data train.jsonl --edits synonym typo --output-dir augmented
   hf-bat augment --columns text --data train.csv --edits synonym --copies 3 --output-dir augmented
@@ -37,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rules",
         nargs="*",
         metavar="RULE",
-        help="also rules whose label is known (without a name: the default ones for the task)",
+        help="also use rules, which know the label (without names: the default rules of the task)",
     )
     parser.add_argument(
         "--copies",
         type=options.parse_count,
         default=1,
-        help="most copies of a row by each kind of edit, and by the rules (default: 1)",
+        help="maximum copies of a row per kind of edit, and for the rules (default: 1)",
     )
-    parser.add_argument("--without-originals", action="store_true", help="write the copies only")
+    parser.add_argument("--without-originals", action="store_true", help="write only the copies")
     options.add_shared(parser, "--seed")
     parser.add_argument(
         "--output-dir",
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the rows, print how many each edit gave, and return 0."""
+    """Write the rows, print the number of rows per edit, and return 0."""
     from hf_bat.augment import augment_rows
     from hf_bat.console import align
     from hf_bat.data import find_labels
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     task = options.load_task(args)
     if not args.edits and args.rules is None:
-        raise HfBatError("nothing to add: give --edits, --rules, or both")
+        raise HfBatError("nothing to add: use --edits, --rules, or both")
     if args.private and not args.push:
         raise HfBatError("--private is for --push OWNER/NAME")
     if args.edits:
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         names = find_labels(data, task, None)[1].model_names
         fickle = None if args.synonyms is None else synonym
         rules = build_rules(task, names, fickle, args.rules or None, 0.0, args.label_flip)
-    # Before the edits, which may take minutes.
+    # Checked before the edits, which may take minutes.
     make_folder(args.output_dir)
     augmented = augment_rows(
         data,
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_folder(folder: Path, args: argparse.Namespace) -> None:
-    """Check that the data set does not replace its source or the README of something else."""
+    """Check that the data set does not replace its source or an unrelated README."""
     from hf_bat.augment import ROWS_FILE
 
     if (folder / ROWS_FILE).exists():
@@ -124,6 +124,6 @@ def _check_folder(folder: Path, args: argparse.Namespace) -> None:
         )
     elif (folder / "README.md").exists():
         raise HfBatError(
-            f"--output-dir {folder} has a README.md of something else, which the card would replace; name "
+            f"--output-dir {folder} has a README.md of something else, which the card would replace; use "
             "another folder"
         )

@@ -8,8 +8,8 @@ from hf_bat.commands import options
 from hf_bat.errors import HfBatError
 
 HELP = """\
-certify the smoothed version of a classifier (SAFER): find the rows on which no synonym substitution
-changes the majority vote over random substitutions; it never certifies the plain model"""
+certify the smoothed version of a classifier (SAFER): find the rows where no synonym substitution
+changes the majority vote over random substitutions; the plain model is never certified"""
 EPILOG = """\
 example:
   hf-bat certify --model out/safer --task snli --data dev.jsonl.gz --synonyms synonyms.json.gz \\
@@ -19,7 +19,7 @@ To resume a run that was killed, start it again with the same --rows file.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
+    """Add the options of the command."""
     data = parser.add_argument_group("what to certify")
     options.add_shared(
         data, *options.MODEL, *options.TASK, *options.DATA, "--max-samples", "--row-choice"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--radius",
         type=int,
         metavar="R",
-        help="also certify against at most 1 to R substitutions (default: any number only)",
+        help="also certify against at most 1 to R substitutions (default: only against any number)",
     )
     certificate.add_argument(
         "--confidence", type=float, default=0.95, help="confidence per row (default: 0.95)"
@@ -54,18 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Certify, print the table, write the files asked for and return 0."""
+    """Certify, print the table, write the requested files, and return 0."""
     from hf_bat.attack.ranks import rank_and_world
     from hf_bat.certificate.certificate import certify
     from hf_bat.certificate.smoothing import build_perturbation
 
     task = options.load_task(args)
-    # Not a required option, whose message would not say how to get a table.
+    # Not a required option, because argparse's message would not explain how to get a table.
     if not args.synonyms:
         raise HfBatError(
             "a certificate needs --synonyms FILE; build a table with `hf-bat lexicon build`"
         )
-    # Now, because a certificate takes thousands of forward passes.
+    # Checked now, because a certificate takes thousands of forward passes.
     options.check_outputs(args, "json", "rows")
     rows = options.load_data(args, task)
     synonyms = build_perturbation(args.synonyms, args.exclude_stopwords, args.casing)
@@ -84,18 +84,18 @@ def run(args: argparse.Namespace) -> int:
         row_choice=args.row_choice,
         batch_size=args.batch_size,
     )
-    if rank_and_world()[0] == 0:  # every rank has the whole report
+    if rank_and_world()[0] == 0:  # all ranks have the full report
         print(report.to_markdown())
         if args.json:
             report.save_json(args.json)
         options.print_written(args.json, args.rows)
     if not report["attempted"]:
-        # A script may take a missing rate for a low one.
+        # A script might treat a missing rate as a low one.
         reasons = ", ".join(f"{why}: {n}" for why, n in report["skipped_reasons"].items())
         raise HfBatError(f"no row could be certified ({reasons})")
     return 0
 
 
 def hint_resume(args: argparse.Namespace) -> str:
-    """Say how to continue after an interruption."""
+    """Return a hint on how to continue after an interruption."""
     return options.describe_resume(args.rows)

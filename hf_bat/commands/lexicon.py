@@ -1,4 +1,4 @@
-"""`hf-bat lexicon`: build, convert and look at substitution tables."""
+"""`hf-bat lexicon`: build, convert and inspect substitution tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_bat.files import write_json
 if TYPE_CHECKING:
     from hf_bat.lexicon import SubstitutionTable, Vocabulary
 
-HELP = "build, convert, look at and push substitution tables (synonyms, antonyms)"
+HELP = "build, convert, inspect and push substitution tables (synonyms, antonyms)"
 _EXAMPLES = {
     "build": """\
   hf-bat lexicon build antonyms --output antonyms.json.gz
@@ -35,7 +35,7 @@ _TABLE = (
     "a table's file, hf://datasets/OWNER/NAME, or a bundled table: default-synonyms (counterfitted), "
     "wordnet or default-antonyms"
 )
-# Options that apply only with --vectors.
+# Options that only apply with --vectors.
 _VECTOR_OPTIONS = ("procedure", "threshold", "components_removed", "max_size")
 
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         options.add_shared(action, "--json", "--quiet")
         return action
 
-    build = add_action("build", "build a table from WordNet, or of synonyms from word vectors")
+    build = add_action("build", "build a table from WordNet, or synonyms from word vectors")
     build.add_argument("kind", choices=["antonyms", "synonyms"], help="what to build")
     build.add_argument(
         "--output", required=True, type=Path, help="table to write: .json or .json.gz"
@@ -66,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the bundled relations of WordNet (default), or the WordNet downloaded by NLTK",
     )
     vectors = build.add_argument_group("synonyms from word vectors")
-    vectors.add_argument("--vectors", type=Path, help="text file of word vectors, gzipped or not")
+    vectors.add_argument("--vectors", type=Path, help="text file of word vectors, may be gzipped")
     vectors.add_argument(
         "--procedure",
         choices=["components", "topk"],
-        help="connected components, as for the paper's tables (default), or nearest neighbors",
+        help="connected components, as in the paper's tables (default), or nearest neighbors",
     )
     vectors.add_argument("--threshold", type=float, help="minimum similarity (default: 0.8)")
     vectors.add_argument(
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     words.add_argument("--data", nargs="+", type=Path, help="data files to take the words from")
     words.add_argument("--task", "--task_name", "--task-name", help="task with their columns")
-    words.add_argument("--columns", nargs="+", help="their text columns, instead of --task")
+    words.add_argument("--columns", nargs="+", help="their text columns instead of --task")
     words.add_argument(
         "--min_count",
         "--min-count",
@@ -98,19 +98,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="minimum number of occurrences of a word in the data (default: 2)",
     )
     words.add_argument(
-        "--vocabulary", type=Path, help="file with one word per line, instead of --data"
+        "--vocabulary", type=Path, help="file with one word per line instead of --data"
     )
     words.add_argument(
         "--evaluated",
         nargs="+",
         type=Path,
         default=[],
-        help="data files for evaluation: warns if one of them contributes to the vocabulary",
+        help="data files for evaluation, to warn if one of them contributes to the vocabulary",
     )
 
     convert = add_action(
         "convert",
-        "rewrite a pickle (no code in it is run) or a plain JSON file in hf_bat's format",
+        "convert a pickle (its code is not run) or a plain JSON file to hf_bat's format",
     )
     convert.add_argument("table", type=Path, help="table to read")
     convert.add_argument("--output", required=True, type=Path, help="table to write")
@@ -125,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     push.add_argument("table", help=_TABLE)
     push.add_argument("repo_id", metavar="OWNER/NAME", help="dataset; created if it does not exist")
-    push.add_argument("--private", action="store_true", help="if it is created, make it private")
+    push.add_argument("--private", action="store_true", help="make a new dataset private")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_outputs(args, "output", "json")
     if args.action in ("build", "convert"):
         table = _build(args) if args.action == "build" else SubstitutionTable.load(args.table)
-        # An empty table perturbs nothing, which would show only as a training that changes nothing.
+        # An empty table perturbs nothing, and training would silently have no effect.
         if not table:
             raise HfBatError("the table would be empty; nothing was written")
         table.save(args.output)
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         report = _describe(args.table, args.words)
     else:
         table = _load(args.table)
-        # `None` is the default of the owner; `False` would force a public dataset.
+        # `None` is the owner's default, but `False` would force a public dataset.
         pushed = table.push_to_hub(args.repo_id, private=args.private or None)
         report = {"pushed": pushed, **_summarize(table)}
     _print_report(report)
@@ -168,7 +168,7 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
     if args.vectors is not None and args.kind == "antonyms":
         raise HfBatError("--vectors is for synonyms; antonyms are built from WordNet")
     if args.vectors is not None and args.wordnet:
-        raise HfBatError("give --vectors or --wordnet, not both")
+        raise HfBatError("use --vectors or --wordnet, not both")
     vocabulary = _build_vocabulary(args)
     if args.vectors is None:
         build = antonyms_from_wordnet if args.kind == "antonyms" else synonyms_from_wordnet
@@ -176,13 +176,12 @@ def _build(args: argparse.Namespace) -> SubstitutionTable:
             vocabulary.words if vocabulary else None, load_wordnet(args.wordnet or "bundled")
         )
         if vocabulary:
-            # So that `leakage_report` can tell later whether evaluation rows fed the table.
+            # With this, `leakage_report` can later detect whether the table was built from
+            # evaluation rows.
             table.metadata["vocabulary"] = vocabulary.metadata
         return table
     if vocabulary is None:
-        raise HfBatError(
-            "--vectors needs words: give --data FILE --task NAME, or --vocabulary FILE"
-        )
+        raise HfBatError("--vectors needs words: use --data FILE --task NAME, or --vocabulary FILE")
     return synonyms_from_vectors(args.vectors, vocabulary, **keywords)
 
 
@@ -191,7 +190,7 @@ def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
     from hf_bat.tasks import get_task, load_split
 
     if args.data and args.vocabulary:
-        raise HfBatError("give --data or --vocabulary, not both")
+        raise HfBatError("use --data or --vocabulary, not both")
     if not args.data:
         # These would be ignored.
         for name in ("task", "columns", "min_count", "evaluated"):
@@ -210,7 +209,7 @@ def _build_vocabulary(args: argparse.Namespace) -> Vocabulary | None:
 
 
 def _name_split(path: Path, paths: list[Path]) -> str:
-    """Return a file's name without extensions; with its folder's name if another file is called the same."""
+    """Return a file name without extensions, with the folder's name if another file has the same name."""
     # Two folders may have a `train.jsonl` each.
     name = path.name.split(".")[0]
     is_unique = sum(other.name.split(".")[0] == name for other in paths) == 1
@@ -219,7 +218,7 @@ def _name_split(path: Path, paths: list[Path]) -> str:
 
 def _read_words(path: Path) -> tuple[str, ...]:
     try:
-        # "sig", because some editors begin a file with a byte-order mark.
+        # "sig", because some editors start files with a byte-order mark.
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise HfBatError(f"cannot read the vocabulary {path}: {error}") from error
@@ -249,14 +248,15 @@ def _load(name: str) -> SubstitutionTable:
 
 
 def _describe(name: str, words: list[str]) -> dict[str, Any]:
-    """Return the report of a table, with the replacements of some words."""
+    """Return a description of a table, with the replacements of the given words."""
     from hf_bat.lexicon import default_antonyms
 
     table = _load(name)
-    # Such pairs are the likeliest errors of a synonym table: they turn a fickle edit obstinate.
+    # These pairs are the most likely errors of a synonym table, because they turn a fickle edit
+    # obstinate.
     without_antonyms = table.minus(default_antonyms())
     shared = sum(map(len, table.values())) - sum(map(len, without_antonyms.values()))
-    # Words spread over the alphabet show more of a table than its first words.
+    # Words spread over the alphabet are more representative than the first words.
     step = max(1, len(table) // _SAMPLE_SIZE)
     return {
         "table": name,

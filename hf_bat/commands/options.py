@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read: task, model, rows, output files."""
+"""Options that several commands share, and functions that load their task, model, rows and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hf_bat.evaluation.suites import SuiteRows
     from hf_bat.tasks import Task
 
-# Options and arguments that name files a command reads. `--rows` is an input of `hf-bat compare` only.
+# Options and arguments for input files. `--rows` is only an input of `hf-bat compare`.
 _INPUTS = (
     "data", "reports", "rows", "table", "synonyms", "antonyms", "toxic_words", "canonicalize", "vectors",
     "vocabulary", "evaluated",
@@ -39,14 +39,14 @@ def parse_seed(text: str) -> int:
     return int(text)
 
 
-# Option -> its keywords for argparse, and `also`: its other spellings.
+# Option -> its keywords for argparse, with its other spellings in `also`.
 _SHARED: dict[str, dict[str, Any]] = {
-    # `dest` is the name in the training script's arguments, which `choose_task` reads.
+    # `dest` is the name in the arguments of the training script, which `choose_task` reads.
     "--task": {
         "also": ["--task_name"],
         "dest": "task_name",
         "metavar": "TASK",
-        "help": "a known task: its columns and labels",
+        "help": "a known task, with its columns and labels",
     },
     "--columns": {"nargs": "+", "help": "one or two text columns, for your own task"},
     "--label-column": {
@@ -60,13 +60,13 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "nargs": "+",
         "default": [],
-        "help": "label names in their order, for your own task",
+        "help": "label names in order, for your own task",
     },
     "--data": {"also": ["--validation_file"], "help": "csv, tsv, json, jsonl or parquet"},
     "--dataset-name": {
         "also": ["--dataset_name"],
         "metavar": "HUB_ID",
-        "help": "instead of --data: a data set on the Hub (default with --split: the task's)",
+        "help": "a data set on the Hub instead of --data (default with --split: the task's)",
     },
     "--dataset-config-name": {
         "also": ["--dataset_config_name"],
@@ -82,7 +82,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "its split (default: the one that the task evaluates)",
     },
-    "--token": {"help": "token of the Hub for what is not public (default: the one logged in)"},
+    "--token": {"help": "Hub token for private models and data (default: the logged-in user's)"},
     "--revision": {
         "also": ["--model_revision"],
         "metavar": "NAME",
@@ -91,18 +91,18 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--trust-remote-code": {
         "also": ["--trust_remote_code"],
         "action": "store_true",
-        "help": "run the code that --model brings",
+        "help": "run code from the repository of --model",
     },
     "--max-samples": {"type": int, "metavar": "N", "help": "use only N rows; see --row-choice"},
     "--row-choice": {
         "also": ["--row_choice"],
         "default": "even",
-        "help": "which rows --max-samples keeps: even (default), spread over the file, or first",
+        "help": "which rows --max-samples selects: even (default; spread over the file) or first",
     },
     "--model": {"help": "folder or Hub id of a sequence classifier"},
     "--model-from": {
         "metavar": "MODULE:NAME",
-        "help": "instead of --model: a function (also of an endpoint), a CallableModel, or an object with "
+        "help": "instead of --model: a function (or an endpoint), a CallableModel, or an object with "
         "predict_proba in a module or a .py file",
     },
     "--tokenizer": {"help": "its tokenizer (default: the model's)"},
@@ -115,10 +115,10 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--dtype": {"default": "float32", "help": "float32 (default), bfloat16 or float16"},
     "--canonicalize": {
         "nargs": "?",
-        "const": "",  # no file: the table used in training
+        "const": "",  # without a file, use the table from training
         "metavar": "FILE",
-        "help": "rewrite texts in canonical words, a preprocessing defense that the report discloses, by "
-        "this synonym table (default: the one used in training, else the bundled WordNet's)",
+        "help": "rewrite texts with canonical words, a preprocessing defense stated in the report, using "
+        "this synonym table (default: the one from training, or the bundled WordNet table)",
     },
     "--synonyms": {
         "metavar": "FILE",
@@ -128,40 +128,40 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--antonyms": {"metavar": "FILE", "help": "table (default: the bundled lexicon's)"},
     "--splitter": {
         "metavar": "MODULE:NAME",
-        "help": "function from a text to its words, for languages without spaces between words",
+        "help": "function that splits a text into words, for languages without spaces between words",
     },
     "--casing": {"default": "keep", "help": "case of replacements: keep (default) or authors"},
     "--no-fit-grammar": {
         "also": ("--no_fit_grammar",),
         "dest": "fit_grammar",
         "action": "store_false",
-        "help": "leave antonyms as in the table and a/an as in the text, as the paper's code does",
+        "help": "leave antonyms as in the table and a/an as in the text, like the paper's code",
     },
     "--seed": {"type": parse_seed, "default": 0, "help": "random seed (default: %(default)s)"},
     "--skipped-labels": {
         "also": ("--skipped_labels",),
         "nargs": "+",
         "default": [],
-        "help": "the negative label of a paraphrase task that is not built in",
+        "help": "negative label of a paraphrase task that is not built in",
     },
     "--label-flip": {
         "also": ("--label_flip",),
         "nargs": "+",
         "default": [],
         "metavar": "OLD=NEW",
-        "help": "single sentences: the label that an antonym gives",
+        "help": "single sentences: how an antonym changes the label",
     },
-    "--json": {"metavar": "FILE", "help": "write what is printed, and more, as JSON"},
+    "--json": {"metavar": "FILE", "help": "write the results and more details as JSON"},
     "--quiet": {
         "action": "store_true",
-        # With a default, the parser of `info` would undo `hf-bat lexicon --quiet info`.
+        # With a default, the parser of `info` would override `hf-bat lexicon --quiet info`.
         "default": argparse.SUPPRESS,
         "help": "print only errors; files are still written",
     },
 }
 TASK = ("--task", "--columns", "--label-column", "--label-names")
 MODEL = ("--model", "--model-from", "--tokenizer", "--revision", "--trust-remote-code")
-# Options that the rules of a command need to know beside the task.
+# Options that the rules of a command need in addition to the task.
 RULES = ("--skipped-labels", "--label-flip")
 DATA = (
     "--data", "--dataset-name", "--dataset-config-name", "--dataset-revision", "--split", "--token",
@@ -170,14 +170,14 @@ EXECUTION = ("--max-seq-length", "--batch-size", "--device", "--dtype")
 
 
 def add_shared(parser: Any, *names: str, **changes: Any) -> None:
-    """Add options that several commands have; `changes` are keywords that differ in this command."""
+    """Add options that several commands share. `changes` are keywords that differ in this command."""
     for name in names:
         keywords = {**_SHARED[name], **changes}
         parser.add_argument(name, *keywords.pop("also", ()), **keywords)
 
 
 def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
-    """Return the task that `--task` names or `--columns` describes; the default one if neither is given."""
+    """Return the task given by `--task` or `--columns`, or the default task."""
     from hf_bat.tasks import build_task
 
     name = args.task_name or (None if args.columns else default)
@@ -185,22 +185,22 @@ def load_task(args: argparse.Namespace, default: str | None = None) -> Task:
 
 
 def names_rows(args: argparse.Namespace) -> bool:
-    """Return whether the options `DATA` name rows."""
+    """Return whether the options in `DATA` specify rows."""
     return bool(args.data or args.dataset_name or args.split)
 
 
 def name_data(args: argparse.Namespace, task: Task) -> str:
-    """Return the file or the data set of the Hub that the options `DATA` name."""
+    """Return the file or Hub data set given by the options in `DATA`."""
     return str(args.data or args.dataset_name or (task.hub or ("no data",))[0])
 
 
 def shorten_data(args: argparse.Namespace, task: Task) -> str:
-    """Return the name of the rows as others may read it: of a file without its folder."""
+    """Return a name of the rows that can be published, without the folder of a file."""
     return Path(args.data).name if args.data else name_data(args, task)
 
 
 def load_data(args: argparse.Namespace, task: Task) -> Any:
-    """Return the rows that the options `DATA` name, of a file or of the Hub."""
+    """Load the rows given by the options in `DATA`, from a file or the Hub."""
     from hf_bat.tasks import load_hub_split, load_split
 
     hub = {name: getattr(args, name) for name in ("dataset_name", "split", "dataset_revision")}
@@ -210,17 +210,17 @@ def load_data(args: argparse.Namespace, task: Task) -> Any:
                 raise HfBatError(f"--{name.replace('_', '-')} is for the Hub, --data is a file")
         return load_split(args.data, task=task)
     if not names_rows(args):
-        raise HfBatError("which rows? give --data FILE, or --dataset-name HUB_ID")
+        raise HfBatError("which rows? use --data FILE, or --dataset-name HUB_ID")
     return load_hub_split(task, "validation", args.split, args.dataset_revision, args.token)
 
 
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
-    """Return the classifier that the options name, behind the defense of `--canonicalize` if it is given.
+    """Load the classifier given by the options, with the defense of `--canonicalize` if it is set.
 
     Args:
-        args: The values of the options `MODEL`, `EXECUTION` and `--canonicalize`.
+        args: Values of the options in `MODEL`, `EXECUTION` and `--canonicalize`.
         task: The task.
-        rows: The rows to classify, which may declare label names.
+        rows: Rows to classify, which may declare label names.
 
     Raises:
         HfBatError: If the model or a table cannot be loaded, or the labels do not fit the task.
@@ -230,7 +230,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
 
     model = _load_classifier(args)
     if model.config is not None and task.label_names and not has_named_labels(model.config):
-        # On every rank, because it raises if the labels do not fit.
+        # Called on all ranks, because it raises an error if the labels do not fit.
         _warn_about_order(model, find_labels(rows, task, model.config)[1].model_names)
     return defend_model(model, args)
 
@@ -238,7 +238,7 @@ def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
 def load_suite_model(
     args: argparse.Namespace, suite: SuiteRows
 ) -> tuple[Classifier, Sequence[str]]:
-    """Return the classifier that the options name, and the label names of its outputs in a public suite.
+    """Load the classifier given by the options, and the label names of its outputs in a public suite.
 
     Args:
         args: As for `load_model`, and the values of `--task` and `--label-names`.
@@ -264,16 +264,16 @@ def _load_classifier(args: argparse.Namespace) -> Classifier:
     from hf_bat.attack.ranks import choose_rank_device
 
     settings = (args.tokenizer, args.max_seq_length)
-    # A model that brings code is refused, and nobody is asked at the terminal.
+    # Models with their own code are rejected, without a prompt on the terminal.
     hub = {"trust_remote_code": args.trust_remote_code, "revision": args.revision}
     if args.model_from:
         if args.model:
-            raise HfBatError("give either --model or --model-from")
+            raise HfBatError("use either --model or --model-from")
         model = load_object(args.model_from)
         named = args.model_from if inspect.isroutine(model) else None
         return as_classifier(model, *settings, args.device, args.dtype, name=named)
     if not args.model:
-        raise HfBatError("which model? give --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
+        raise HfBatError("which model? use --model FOLDER_OR_HUB_ID or --model-from MODULE:NAME")
     # In a distributed run each process has its own device.
     device = choose_rank_device(args.device)
     hub["token"] = args.token
@@ -284,7 +284,7 @@ def _warn_about_order(model: Classifier, names: Sequence[str]) -> None:
     from hf_bat.attack.ranks import rank_and_world
 
     if rank_and_world()[0] == 0:
-        # Nothing tells which label LABEL_0 is, and a wrong order makes every figure wrong.
+        # The meaning of LABEL_0 is unknown, and a wrong order makes all results wrong.
         order = ", ".join(f"{number} {name}" for number, name in enumerate(names))
         _warn(
             f"{model.name} has no label names; its outputs are read as {order}. If the accuracy is at chance "
@@ -293,13 +293,13 @@ def _warn_about_order(model: Classifier, names: Sequence[str]) -> None:
 
 
 def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
-    """Put a model behind the defense of `--canonicalize`, if given; warn if it was trained with another."""
+    """Apply the defense of `--canonicalize`, if set. Warn if the model was trained with a different one."""
     from hf_bat.attack.models import CanonicalizedModel
     from hf_bat.canonicalize import Canonicalizer
     from hf_bat.lexicon.bundled import as_synonyms
     from hf_bat.saved_perturbations import load_canonicalizer, match_record, read_defense
 
-    # Only a saved model has a record.
+    # Only saved models have a record.
     trained = read_defense(args.model) if args.model else None
     if args.canonicalize is None:
         if trained is not None:
@@ -309,7 +309,7 @@ def defend_model(model: Classifier, args: argparse.Namespace) -> Classifier:
             )
         return model
     if trained and not args.canonicalize:
-        # The saved table, because the bundled one may be another version.
+        # Use the saved table, because the bundled one may be a different version.
         return CanonicalizedModel(model, load_canonicalizer(args.model))
     table = as_synonyms(args.canonicalize) if args.canonicalize else None
     canonicalizer = match_record(table, trained) if trained else None
@@ -327,10 +327,9 @@ def _warn(message: str) -> None:
 def check_outputs(
     args: argparse.Namespace, *names: str, inputs: Iterable[str | os.PathLike[str]] = ()
 ) -> None:
-    """Check, before a command does its work, that its output files can be written and replace no input.
+    """Check that the output files of a command can be written and do not replace its inputs.
 
-    `names` are the options that name outputs; `inputs` are files that are read although no option names
-    them.
+    `names` are the options for outputs. `inputs` are files that are read without an option.
 
     Example:
         >>> check_outputs(argparse.Namespace(data="d.jsonl", json="./d.jsonl"), "json")
@@ -348,7 +347,7 @@ def check_outputs(
             raise HfBatError(f"--{name}: cannot write {value}: no folder {folder}")
         if path.is_dir():
             raise HfBatError(f"--{name} {value} is a folder; name a file")
-        # A pipe or a device such as /dev/stdout takes several outputs, one after the other.
+        # A pipe or a device such as /dev/stdout accepts several outputs, one after the other.
         if path.exists() and not path.is_file():
             continue
         check_writable(path, f"--{name}")
@@ -359,37 +358,37 @@ def check_outputs(
             )
         if file in written:
             raise HfBatError(
-                f"--{written[file]} and --{name} are one file, {value}; give each its own"
+                f"--{written[file]} and --{name} are one file, {value}; use different files"
             )
         written[file] = name
 
 
 def print_written(*paths: str | os.PathLike[str] | None) -> None:
-    """Print which of the files were written, on stderr; a path is `None` if its file was not asked for."""
+    """Print the written files on stderr. A path is `None` if its file was not requested."""
     written = ", ".join(str(path) for path in paths if path)
     if written:
         print(f"written: {written}", file=sys.stderr)
 
 
 def describe_resume(rows_file: str | None) -> str:
-    """Say how an interrupted command that writes `--rows` continues."""
+    """Return a hint on how to continue an interrupted command with `--rows`."""
     if rows_file:
         return f"the same command continues after the finished rows in {rows_file}"
     return "finished rows are lost; with --rows FILE the same command would continue after them"
 
 
 def locate_rows(args: argparse.Namespace) -> dict[str, str]:
-    """Return where `--rows` is relative to the report of `--json`, so that both can be moved together."""
+    """Return the path of `--rows` relative to the report of `--json`, so both can be moved together."""
     return {"rows_file": os.path.relpath(args.rows, Path(args.json).parent)} if args.rows else {}
 
 
 def _list_inputs(args: argparse.Namespace, outputs: Iterable[str]) -> list[str | Path]:
-    """Return the files that the arguments name as inputs, and the files of a model among them."""
+    """List the input files in the arguments, including the files of a model."""
     # An option may be an output of one command and an input of another.
     values = [getattr(args, name, None) for name in _INPUTS if name not in outputs]
     lists = [value if isinstance(value, (list, tuple)) else [value] for value in values]
     files: list[str | Path] = [path for paths in lists for path in paths if path]
-    # `folders` is the argument of `hf-bat report`, which may also hold a model.
+    # `folders` is the argument of `hf-bat report`. These folders may also contain a model.
     for folder in (getattr(args, "model", None), *getattr(args, "folders", ())):
         if folder and Path(folder).is_dir():
             files += [path for path in Path(folder).iterdir() if is_model_file(path.name)]

@@ -1,4 +1,4 @@
-"""`hf-bat perturb`: look at perturbations before training."""
+"""`hf-bat perturb`: inspect perturbations before training."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-filter", default="off", help="obstinate draws: off (default), only or prefer"
     )
-    # The default of transformers, so that a training with default arguments has the same draws.
+    # The default of transformers, so training with default arguments has the same draws.
     options.add_shared(parser, "--seed", default=42)
     parser.add_argument("--epoch", type=int, default=0, help="epoch of the draws (default: 0)")
     for kind in ("fickle", "obstinate"):
         parser.add_argument(
             f"--num-{kind}", type=int, default=1, help=f"{kind} draws per row (default: 1)"
         )
-    parser.add_argument("--with-stopwords", action="store_true", help="perturb function words too")
+    parser.add_argument("--with-stopwords", action="store_true", help="also perturb function words")
     parser.add_argument(
         "--keep-antonyms", action="store_true", help="leave antonyms in the synonym sets"
     )
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     task = options.load_task(args)
     if task.skipped_labels and not task.label_names:
-        raise HfBatError("--skipped-labels needs --label-names with all labels in their order")
+        raise HfBatError("--skipped-labels needs --label-names with all labels in order")
     options.check_outputs(args, "json")
     splitter = options.load_object(args.splitter) if args.splitter else None
     synonym, antonym = build_perturbations(
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
     obstinate = split_words(obstinate, splitter)
     data = options.load_data(args, task)
-    # The data may declare the labels in another order than the task.
+    # The data may declare the labels in a different order than the task.
     labels = find_labels(data, task, None)[1]
     skipped = [labels.find_label(name, "the task") for name in task.skipped_labels]
     sampler = PerturbationSampler(

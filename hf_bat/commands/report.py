@@ -12,26 +12,26 @@ from hf_bat.files import write_json
 HELP = """\
 turn an output folder into one self-contained HTML page: accuracy and attack success rates, charts of
 the loss and its components, worst word pairs, successful edits marked, contrast sets, comparisons,
-sweeps and their runs, reproductions beside the paper's figures, pictures (PNG, SVG)"""
+sweeps and their runs, reproductions next to the paper's figures, pictures (PNG, SVG)"""
 EPILOG = """\
 examples:
   hf-bat report out
   hf-bat report out --output triplet.html
   hf-bat report runs/normal runs/triplet --output before-after.html
   hf-bat report reproduced/table6
-Files are known by their content: results of the training script, reports of `hf-bat attack`, `contrast`,
-`compare`, `certify` and `sweep`, attacked rows, a sweep's run (`runs/KEY`), results of
+Files are recognized by content: results of the training script, reports of `hf-bat attack`, `contrast`,
+`compare`, `certify` and `sweep`, attacked rows, a run of a sweep (`runs/KEY`), results of
 examples/reproduce/run.py. Files that are not shown are listed.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "folders",
         metavar="DIR",
         nargs="+",
-        help="the output folder of a run; of two, the first is before and the second after",
+        help="output folder of a run; with two folders, the first is before and the second after",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="the page (default: report.html in the last folder)"
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     also_written = [args.json] if args.json else ()
     written = write_report(folder, page, also_written, *before)
     print(f"shown: {', '.join(written['files'])}")
-    # So that nobody takes a file for shown that the page ignores.
+    # Lists the files that the page ignores, so users do not expect them there.
     for names, reason in group_reasons(written["others"]):
         print(f"not shown: {names}: {reason}")
     print(f"written: {written['output']}")

@@ -1,4 +1,4 @@
-"""`hf-bat suite`: a suite of labeled edits of your rows."""
+"""`hf-bat suite`: create a suite of labeled edits of your rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hf_bat.commands import options
 from hf_bat.files import dump_json, write_atomically
 
 HELP = """\
-write a suite of labeled pairs made from your rows by the rules of counterfactual training; score models on
-it with `hf-bat contrast`"""
+write a suite of labeled pairs made from your rows with the rules of counterfactual training; score models
+on it with `hf-bat contrast`"""
 EPILOG = """examples:
   hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl
   hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl --held-out-pairs 0.2
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max_pairs",
         type=options.parse_count,
         default=1,
-        help="pairs of each rule for each row (default: 1)",
+        help="number of pairs per rule and row (default: 1)",
     )
     parser.add_argument(
         "--held-out-pairs",
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="tell pairs of words that training with this --held_out_pairs has not seen (default: 0)",
+        help="mark word pairs that training with this --held_out_pairs has not seen (default: 0)",
     )
     options.add_shared(parser, "--seed", default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the suite, print how many pairs each rule gave, and return 0."""
+    """Write the suite, print the number of pairs per rule, and return 0."""
     from hf_bat.counterfactual.rules import build_rules
     from hf_bat.counterfactual.suite import make_suite
     from hf_bat.data import find_labels, prepare_dataset

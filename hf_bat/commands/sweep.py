@@ -1,4 +1,4 @@
-"""`hf-bat sweep`: a resumable grid of training runs and the frontier that they draw."""
+"""`hf-bat sweep`: execute a resumable grid of training runs, and plot their frontier."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ examples:
       --attacks antonym synonym" \\
     --grid method=normal,safer,triplet --grid lambda=0.5,1 --output_dir sweeps/methods --dry_run
 
-A run takes the flags of BalancedTrainingArguments, and the flags of examples/run_glue_bat.py that
-name the model, the task, the training and validation rows and the tables. If the grid varies the method,
-weights that a method does not have are left out for it. To give every run several GPUs:
+Runs accept the flags of BalancedTrainingArguments, and the flags of examples/run_glue_bat.py for the
+model, the task, the training and validation rows and the tables. If the grid varies the method,
+weights that a method does not have are left out. To use several GPUs per run:
   --launcher "accelerate launch --multi_gpu --num_processes 4"
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--base", required=True, metavar="FLAGS", help="flags of every run, quoted")
+    parser.add_argument("--base", required=True, metavar="FLAGS", help="flags of all runs, quoted")
     parser.add_argument(
         "--grid",
         action="append",
         default=[],
         metavar="NAME=V,V,...",
-        help="an argument and its values; repeat it for more arguments",
+        help="an argument and its values; repeat the option for more arguments",
     )
     parser.add_argument(
         "--output_dir", "--output-dir", required=True, help="folder of the sweep; runs are in runs/"
     )
     parser.add_argument(
-        "--jobs", type=options.parse_count, default=1, help="runs at a time (default: 1)"
+        "--jobs", type=options.parse_count, default=1, help="parallel runs (default: 1)"
     )
     parser.add_argument(
         "--launcher",
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train the runs, write and print the table and return 0."""
+    """Execute the runs, write and print the table, and return 0."""
     from hf_bat.sweep import finished, make_grid, markdown, parse_flags, read_grid, run_all
     from hf_bat.sweep.grid import split_words
     from hf_bat.sweep.schedule import list_runs
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if name in base:
             raise HfBatError(f"--base and --grid both set {name}")
     runs = make_grid(base, grid, split_words(args.launcher, "--launcher"))
-    # Before hours of training, because the metric is read at the end.
+    # Checked before hours of training, because the metric is read at the end.
     if args.obstinate is not None:
         _check_metric(args.obstinate, runs)
     root, varied = Path(args.output_dir), list(grid)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     failures = run_all(runs, root, args.jobs)
     results = {r.key: result for r in runs if (result := finished(root, r))}
-    # Also if some runs failed, so that the others are not lost.
+    # Written even if some runs failed, so the others are not lost.
     if results:
         obstinate = args.obstinate or OBSTINATE
         written = write_summary(root, runs, results, varied, obstinate)
@@ -101,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def hint_resume(args: argparse.Namespace) -> str:
-    """Say how to continue after an interruption."""
+    """Return a hint on how to continue after an interruption."""
     return "the same command keeps the finished runs and resumes the others from their last checkpoints"
 
 
 def _check_metric(metric: str, runs: list[Run]) -> None:
-    """Check, before anything is run, that an obstinate attack of the runs reports a metric."""
+    """Check before the runs start that one of their obstinate attacks reports a metric."""
     from hf_bat.attack import get_recipe
     from hf_bat.attack.figures import list_figures
 

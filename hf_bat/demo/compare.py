@@ -1,4 +1,4 @@
-"""Train one encoder with several methods on the demo's data and compare the models."""
+"""Train an encoder with several methods on the demo data, and compare the models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hf_bat.stats import rate
 from hf_bat.tasks import get_task
 from hf_bat.training_args import BalancedTrainingArguments
 
-SYNONYM_DRAWS = 3  # for each row; few, because each takes a forward pass
+SYNONYM_DRAWS = 3  # per row, a small number because each draw takes a forward pass
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class DemoSettings:
     """Settings of the demo.
 
     Args:
-        methods: Training methods, in the order of the table's columns.
+        methods: Training methods, in the order of the table columns.
         seed: Seed of the new head, the order of rows and the draws.
-        epochs: Passes over the training rows. With several, the first one is clean (ordinary training)
-            for every method, because balanced training starts best from a trained classifier.
+        epochs: Number of training epochs. With several, the first one is clean (ordinary training) for
+            all methods, because balanced training works best from a trained classifier.
         train_rows: Number of training pairs, at most 4,500.
-        batch_size: Pairs per step.
+        batch_size: Number of pairs per step.
         learning_rate: Peak learning rate, after the warm-up.
-        output_dir: Folder that keeps the trained models. If `None`, they are not kept.
+        output_dir: Folder for the trained models. If `None`, they are not kept.
     """
 
     methods: Sequence[str] = (DEFAULT_METHOD, "triplet")
@@ -62,7 +62,7 @@ class DemoSettings:
             get_method(method)
         available = len(demo_rows("train"))
         if not self.methods or len(set(self.methods)) != len(self.methods):
-            raise HfBatError("give at least one method, and each only once")
+            raise HfBatError("pass at least one method, without duplicates")
         if not 1 <= self.train_rows <= available:
             raise HfBatError(f"train rows must be 1 to {available}; got {self.train_rows}")
         if self.epochs < 1:
@@ -70,7 +70,7 @@ class DemoSettings:
 
 
 class _Progress(TrainerCallback):
-    """A progress bar; a line per minute in a file. The Trainer's prints metrics between its lines."""
+    """A progress bar, or a line per minute in a file. The Trainer's bar prints metrics between its lines."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar = open_bar(state.max_steps, "training", "step")
@@ -98,18 +98,18 @@ def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> 
 
     Args:
         settings: The settings.
-        announce: Called with a line before each training.
+        announce: Function called with a line before each training.
 
     Returns:
         `{"settings": {...}, "methods": {name: {"accuracy", "antonym", "synonym", "train_seconds"}}}`;
         see `measure`.
 
     Raises:
-        HfBatError: The encoder's package is missing, or `output_dir` is not writable.
+        HfBatError: If the encoder's package is missing, or `output_dir` is not writable.
     """
     encoder = find_encoder()
     with tempfile.TemporaryDirectory(prefix="hf-bat-demo-") as scratch:
-        folder = make_folder(settings.output_dir or scratch)  # before minutes of training
+        folder = make_folder(settings.output_dir or scratch)  # fail before minutes of training
         results = {}
         for number, method in enumerate(settings.methods, start=1):
             announce(f"[{number}/{len(settings.methods)}] training: {method}")
@@ -131,7 +131,7 @@ def _train_and_measure(
         warmup_steps=steps // 10,
         seed=settings.seed,
         bf16=bf16,
-        use_cpu=bf16 and not torch.cuda.is_available(),  # else bf16 on a CPU is refused
+        use_cpu=bf16 and not torch.cuda.is_available(),  # required for bf16 on a CPU
         train_sampling_strategy="group_by_length",  # less padding
         save_strategy="no",
         logging_strategy="no",
@@ -157,19 +157,20 @@ def _train_and_measure(
 def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
     """Measure a model on the demo's validation pairs.
 
-    The antonym figures come from an exhaustive attack with the paper's strict definition: a row is a
-    success if any single swap leaves the prediction unchanged. Misclassified rows and neutral ones,
-    whose label an antonym need not change, are skipped.
+    The antonym results come from an exhaustive attack with the paper's strict definition: a row is a
+    success if any single swap leaves the prediction unchanged. Misclassified rows are skipped, and
+    so are neutral ones, because an antonym may not change their label.
 
     Returns:
         `{"accuracy": float, "antonym": {...}, "synonym": {...}}`. "antonym" has counts of rows (`rows`,
-        `attempted`, `skipped`, `attackable`, `succeeded`, `failed`) and swaps (`queries`), and shares:
-        `asr` of the attempted rows, `asr_attackable` of those with a swap, `keep_rate` of the swaps.
-        "synonym" has counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips per draw.
+        `attempted`, `skipped`, `attackable`, `succeeded`, `failed`) and swaps (`queries`), and rates:
+        `asr` over the attempted rows, `asr_attackable` over those with a swap, and `keep_rate` over the
+        swaps. "synonym" has counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips
+        per draw.
     """
-    # The demo's sentences were written with WordNet's synonyms, and its published figures are of them.
+    # The demo sentences were written with WordNet synonyms, which the published results also use.
     fickle, obstinate = build_perturbations("wordnet")
-    # By default the search is exhaustive and has no budget: it tries every single swap.
+    # By default, the search is exhaustive without a budget and tries every single swap.
     recipe = Recipe("demo-antonym", obstinate, "keep-strict")  # type: ignore[arg-type]
     report = Attack(recipe, classifier, task="snli").run(demo_rows("validation"))
     summary, results = report[recipe.key], report.rows[recipe.key]
@@ -188,9 +189,9 @@ def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
 def draw_synonyms(
     classifier: Classifier, perturbation: Perturbation, results: Sequence[AttackResult], seed: int
 ) -> dict[str, Any]:
-    """Redraw every word of the correctly classified rows and count how often the prediction changes.
+    """Redraw all words of the correctly classified rows, and count how often the prediction changes.
 
-    The draws are random, so the rate is a lower bound of an attack's.
+    The draws are random, so the rate is a lower bound of the attack success rate.
     """
 
     def count_flips(

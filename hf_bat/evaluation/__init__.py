@@ -1,1 +1,1 @@
-"""Evaluation beside attacks: contrast sets, comparisons of two models, representations."""
+"""Evaluation other than attacks: contrast sets, comparisons of two models, and representations."""

@@ -1,8 +1,8 @@
-"""Compare two models on the same rows: attack success rates, accuracy, keep rates, contrast sets.
+"""Compare two models on the same rows by attack success rate, accuracy, keep rate or contrast set.
 
-Rows are paired, because both models saw the same rows and edits: only the rows on which the models differ
-distinguish them. Each figure is a ratio of two sums over rows, and its bootstrap draws whole rows, for both
-models at once.
+Both models saw the same rows and edits, so rows are paired, and only rows where the models differ affect
+the comparison. Each rate is a ratio of two sums over rows. The bootstrap draws rows for both models at
+once.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from hf_bat.evaluation.reports import read_both
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
-Counts = tuple[int, int]  # the count of a figure in a row, and its total
+Counts = tuple[int, int]  # count of a rate in a row, and its total
 
-# Definition of success -> key of a row; "valid" counts only edits that pass the filter.
+# Definition of success -> key of a row. "valid" only includes edits that pass the filter.
 DEFINITIONS = {
     "strict": "outcome",
     "confident": "outcome_confident",
@@ -40,16 +40,16 @@ class Comparison:
 
     attack: str
     definition: str  # a key of `DEFINITIONS`
-    rows: int  # that both models were given
-    # Rows that were attacked: predicted correctly, label not skipped.
+    rows: int  # number of rows given to both models
+    # Number of attacked rows, which are predicted correctly and have no skipped label.
     attempted_a: int
     attempted_b: int
     asr_a: float | None
     asr_b: float | None
-    difference: float | None  # B minus A, so negative if B is more robust
+    difference: float | None  # B minus A, which is negative if B is more robust
     interval: tuple[float, float] | None  # of the difference: percentiles of a paired bootstrap
     attempted_by_both: int  # rows in McNemar's test
-    # Among them, those on which the attack succeeds only for A, and only for B.
+    # Number of these rows where the attack only succeeds for A, and only for B.
     only_a: int
     only_b: int
     p_value: float | None  # two-sided, of McNemar's exact test
@@ -65,12 +65,14 @@ class RateComparison:
 
     Args:
         source: Name of the attack, or "contrast".
-        figure: Name of the rate, see `compare_attack_rates` and `compare_contrast`.
-        rows: Number of rows that both models were given; for a contrast set, originals with their edits.
-        rate_a: Rate of A, or `None` out of nothing.
-        rate_b: The same for B.
+        figure: Name of the rate; see `compare_attack_rates` and `compare_contrast`.
+        rows: Number of rows given to both models. For a contrast set, the number of originals, each with
+            its edits.
+        rate_a: Rate of A, or `None` over zero rows.
+        rate_b: Rate of B, or `None` over zero rows.
         difference: `rate_b - rate_a`.
-        interval: Paired bootstrap interval (percentiles) of the difference, or `None` without one.
+        interval: Paired bootstrap interval (percentiles) of the difference, or `None` if it is
+            unknown.
 
     Example:
         >>> RateComparison("contrast", "consistency", 4, 0.5, None, None, None).to_dict()["rate_a"]
@@ -97,20 +99,21 @@ def compare_reports(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare two attack reports on disk, whose recipes must be the same.
+    """Compare two attack reports on disk. Their recipes must be the same.
 
     Args:
         path_a: Report of the first model (JSON).
         path_b: Report of the second model.
-        rows: Their rows files. If `None`, the files that the reports name or that lie next to them.
+        rows: Their rows files. If `None`, the files named in the reports or next to them are used.
         resamples: Number of bootstrap resamples. Defaults to 10,000.
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        As `compare_rows`.
+        The same as for `compare_rows`.
 
     Raises:
-        HfBatError: A file is not an attack report, the recipes differ, or as `compare_rows`.
+        HfBatError: If a file is not an attack report, the recipes differ, or for the reasons of
+            `compare_rows`.
 
     Example:
         >>> [one.difference for one in compare_reports("A.json", "B.json")]  # doctest: +SKIP
@@ -125,7 +128,7 @@ def compare_reports(
 def compare_rows(
     rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
 ) -> list[Comparison]:
-    """Pair the attack rows of two models by (attack, idx) and compare each attack that both have.
+    """Pair the attack rows of two models by (attack, idx), and compare each attack in both.
 
     Args:
         rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
@@ -134,11 +137,11 @@ def compare_rows(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        One comparison per attack and definition, attacks in the order of `rows_a`.
+        One comparison per attack and definition, with attacks in the order of `rows_a`.
 
     Raises:
-        HfBatError: A row is damaged or occurs twice, the models have no attack in common, or the rows of
-            an attack are not the same rows.
+        HfBatError: If a row is damaged or occurs twice, the models have no attack in common, or the rows
+            of an attack are not the same.
 
     Example:
         >>> first = [{"idx": i, "attack": "antonym", "outcome": "succeeded"} for i in range(10)]
@@ -162,7 +165,7 @@ def compare_rows(
         )
         for attack, pairs in _pair_attacks(rows_a, rows_b).items()
         for definition, key in DEFINITIONS.items()
-        # A definition that the rows of one model lack cannot be paired.
+        # A definition that is missing in the rows of one model cannot be paired.
         if any(key in a for a, _ in pairs) and any(key in b for _, b in pairs)
     ]
 
@@ -170,7 +173,7 @@ def compare_rows(
 def compare_attack_rates(
     rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
 ) -> list[RateComparison]:
-    """Compare accuracy and keep rates of two models on the rows of the attacks that both have.
+    """Compare accuracy and keep rates of two models on the rows of their common attacks.
 
     Args:
         rows_a: Rows of the first model, as in `AttackReport.rows` or a rows file of `hf-bat attack`.
@@ -179,11 +182,11 @@ def compare_attack_rates(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        For each attack "accuracy" over the rows with a label; if the search tried every edit also "keep
-        rate", and with the label filter "keep rate, valid" and "keep rate, invalid".
+        For each attack, "accuracy" over the rows with a label. If the search tried every edit, also
+        "keep rate", and with the label filter "keep rate, valid" and "keep rate, invalid".
 
     Raises:
-        HfBatError: As `compare_rows`.
+        HfBatError: For the reasons of `compare_rows`.
 
     Example:
         >>> row = {"idx": 0, "attack": "antonym", "outcome": "failed", "label": 1, "predicted": 1}
@@ -193,7 +196,8 @@ def compare_attack_rates(
     """
 
     def count(figure: Figure, row: AttackResult) -> Counts:
-        # A search that stops at a success tries other edits for each model, so edits cannot be compared.
+        # A search that stops at a success tries different edits for each model, so edits cannot be
+        # compared.
         return (0, 0) if figure.per_edit and row.tried is None else figure.measure_row(row)
 
     comparisons = []
@@ -207,19 +211,20 @@ def compare_attack_rates(
 def compare_contrast(
     rows_a: Iterable[Row], rows_b: Iterable[Row], resamples: int = 10_000, seed: int = 0
 ) -> list[RateComparison]:
-    """Compare two models on a contrast set; the bootstrap draws originals together with all their edits.
+    """Compare two models on a contrast set. The bootstrap draws originals together with all their edits.
 
     Args:
-        rows_a: Rows of the first model, as `hf-bat contrast --rows` writes them.
+        rows_a: Rows of the first model, as written by `hf-bat contrast --rows`.
         rows_b: Rows of the second model.
         resamples: Number of bootstrap resamples. Defaults to 10,000.
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        Accuracy on originals and edits, consistency, fickle and obstinate errors, if any row counts.
+        Accuracy on originals and edits, consistency, and fickle and obstinate errors, for rates over
+        at least one row.
 
     Raises:
-        HfBatError: The rows are not of one contrast set.
+        HfBatError: If the rows are not from the same contrast set.
 
     Example:
         >>> row = {"idx": 0, "original_idx": None, "label": 1, "correct": True, "error": None}
@@ -227,7 +232,7 @@ def compare_contrast(
         [('accuracy, originals', 1.0, 1.0)]
     """
     sets_a, sets_b = group_by_original(rows_a), group_by_original(rows_b)
-    # Without labels: each model has its own label numbers.
+    # Labels are not compared, because each model has its own label ids.
     texts_a, texts_b = (
         {idx: [(row["idx"], row.get("text")) for row in rows] for idx, rows in sets.items()}
         for sets in (sets_a, sets_b)
@@ -243,7 +248,7 @@ def compare_contrast(
 
 
 def _drop_empty(comparisons: list[RateComparison]) -> list[RateComparison]:
-    """Drop the figures that one of the models lacks."""
+    """Drop the rates that are missing for one of the models."""
     return [c for c in comparisons if c.rate_a is not None and c.rate_b is not None]
 
 
@@ -255,18 +260,18 @@ def compare_counts(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RateComparison:
-    """Compare a rate of two models: the sum of the rows' counts over the sum of their totals.
+    """Compare a rate of two models, which is the sum of counts over rows divided by the sum of totals.
 
     Args:
-        counts: For each row (count, total) of A and of B.
-        source: Where the rows come from; recorded only.
-        figure: Name of the rate; recorded only.
+        counts: Tuples (count, total) of A and of B for each row.
+        source: Source of the rows, which is only recorded.
+        figure: Name of the rate, which is only recorded.
         resamples: Number of bootstrap resamples. Defaults to 10,000.
         confidence: Confidence level of the interval. Defaults to 0.95.
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        The comparison; a rate out of nothing is `None`.
+        The comparison. A rate over zero rows is `None`.
 
     Example:
         >>> comparison = compare_counts([((1, 2), (0, 2))] * 30 + [((2, 2), (2, 2))] * 70)
@@ -276,20 +281,22 @@ def compare_counts(
         True
     """
     table = np.array([[*a, *b] for a, b in counts], dtype=float).reshape(len(counts), 4)
-    # Rows with equal counts are interchangeable: drawing how often each kind comes is much faster.
+    # Rows with equal counts are interchangeable, and drawing the frequency of each kind is much
+    # faster.
     distinct, repeats = np.unique(table, axis=0, return_counts=True)
     sums = _compare_sums(distinct, repeats, resamples, confidence, seed)
     return RateComparison(source, figure, len(counts), *sums)
 
 
 def _list_outcomes(rows: Sequence[AttackResult], definition: str) -> list[str]:
-    """List the outcomes of one model's rows; "skipped" if no edit measured the model."""
+    """List the outcomes of the rows of a model. They are "skipped" if no edit was measured."""
     key = DEFINITIONS[definition]
-    # Without an edit that likely changes its label, no row measures the definitions of these edits.
+    # Without edits that likely change the label, a row says nothing about definitions for these
+    # edits.
     measured = [row.restrict(valid=True) for row in rows] if "valid" in key else rows
     if has_no_edit(measured):
         return ["skipped"] * len(rows)
-    # Files of earlier versions have no confident outcome of skipped rows.
+    # Files from earlier versions have no confident outcome for skipped rows.
     return [row.get(key, "skipped") for row in rows]
 
 
@@ -297,7 +304,7 @@ def _compare_outcomes(
     outcomes: Sequence[tuple[str, str]], attack: str, definition: str, resamples: int, seed: int
 ) -> Comparison:
     counts = Counter(outcomes)
-    # All nine pairs in a fixed order, because the draws of a seed depend on it.
+    # All nine pairs are in a fixed order, because the draws for a seed depend on it.
     pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
     table = [[a == "succeeded", a != "skipped", b == "succeeded", b != "skipped"] for a, b in pairs]
     sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, 0.95, seed)
@@ -320,9 +327,10 @@ def _compare_outcomes(
 def _compare_sums(
     table: Any, repeats: Any, resamples: int, confidence: float, seed: int
 ) -> tuple[float | None, float | None, float | None, tuple[float, float] | None]:
-    """Return the rates of A and B, their difference and its paired bootstrap interval.
+    """Compute the rates of A and B, their difference and its paired bootstrap interval.
 
-    Row k of `table` (K, 4) holds count and total of A, then of B; it occurs `repeats[k]` times.
+    Row k of `table` (K, 4) contains the count and total of A and then of B. It occurs `repeats[k]`
+    times.
     """
     table, repeats = np.asarray(table, dtype=float), np.asarray(repeats)
     count_a, total_a, count_b, total_b = repeats @ table
@@ -330,10 +338,11 @@ def _compare_sums(
     rate_b = float(count_b / total_b) if total_b else None
     if rate_a is None or rate_b is None:
         return rate_a, rate_b, None, None
-    # Drawing rows with replacement is drawing how often each distinct row comes, from a multinomial.
+    # Drawing rows with replacement is the same as drawing the frequency of each distinct row from a
+    # multinomial.
     rows = repeats.sum()
     drawn = np.random.default_rng(seed).multinomial(rows, repeats / rows, size=resamples) @ table
-    # A resample without an attacked row has no rate: NaN, which the interval leaves out.
+    # The rate of a resample without attacked rows is NaN, which the interval leaves out.
     with np.errstate(invalid="ignore"):
         differences = drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1]
     return rate_a, rate_b, rate_b - rate_a, percentile_interval(differences, confidence)
@@ -342,7 +351,7 @@ def _compare_sums(
 def _pair_attacks(
     rows_a: Iterable[Row], rows_b: Iterable[Row]
 ) -> dict[str, list[tuple[AttackResult, AttackResult]]]:
-    """Return attack -> (row of A, row of B) for each row, only attacks that both models have."""
+    """Return attack -> list of (row of A, row of B) for the attacks in both models."""
     first, second = _index_rows(rows_a, "A"), _index_rows(rows_b, "B")
     common = [attack for attack in first if attack in second]
     if not common:
@@ -385,7 +394,7 @@ def _check_same_rows(
         other = rows_b[idx]
         if row.original != other.original:
             raise HfBatError(f"{attack}: row {idx} has another text in A than in B")
-        # Hashes that rows files carry. A file without a label filter is compared by the other figures.
+        # Hashes stored in rows files. A file without a label filter is compared by the other rates.
         for mark in ("recipe", "data", "label_filter"):
             hashes = row.marks.get(mark), other.marks.get(mark)
             if hashes[0] != hashes[1] and not (mark == "label_filter" and None in hashes):

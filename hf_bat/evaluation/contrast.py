@@ -1,7 +1,7 @@
-"""Contrast sets: rows that people edited, together with the originals (Gardner et al. 2020), and suites.
+"""Contrast sets (Gardner et al. 2020), which are rows edited by people with their originals, and suites.
 
-An attack cannot know whether its edits change the label; people can. If a lower attack success rate comes
-with more errors here, the model reacts to any change.
+Unlike attacks, people know whether an edit changes the label. If a model has a lower attack success rate
+but more errors on a contrast set, it reacts to any change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hf_bat.stats import Share
 from hf_bat.tasks import Task, get_task
 
 Row = Mapping[str, Any]
-# The number of one of the model's outputs, or the reason why it did not predict.
+# Index of a model output, or the reason why the model did not predict.
 Prediction = int | str
 
 
@@ -36,9 +36,9 @@ class ContrastRow:
     """One row of a contrast set."""
 
     idx: int | str
-    original_idx: int | str | None  # the row that people edited; `None` for an original
+    original_idx: int | str | None  # the edited row, or `None` for an original
     texts: Texts
-    label: int | None  # as the model numbers it; `None` if the data has none
+    label: int | None  # label id of the model, or `None` if the data has no label
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class ContrastReport:
     Args:
         rows: Number of rows; `originals + edits + skipped`.
         originals: Number of scored originals.
-        edits: Number of scored edits; the original of each is also scored.
-        skipped: Reason -> number of rows not scored: no label, an empty text, an edit of a skipped original,
-            a model that abstained or gave no answer.
+        edits: Number of scored edits. Their originals are also scored.
+        skipped: Dict of reason -> number of rows not scored: no label, an empty text, an edit of a skipped
+            original, or a model that abstained or returned nothing.
         accuracy_originals: Originals with a correct prediction.
         accuracy_edits: Edits with a correct prediction.
-        consistency: Originals that are correct together with all their edits, of those with edits.
-        fickle_errors: Edits whose prediction differs from the original's, of those that keep the label.
-        obstinate_errors: Edits whose prediction is the original's, of those that change the label.
+        consistency: Originals with edits that are correct together with all their edits.
+        fickle_errors: Edits with a different prediction than the original, among edits that keep the
+            label.
+        obstinate_errors: Edits with the same prediction as the original, among edits that change
+            the label.
         row_results: One dict per scored row: `idx`, `original_idx`, `label`, `prediction`, `correct`,
             `error` ("fickle", "obstinate" or `None`), and `text`, a hash of its sentences.
 
@@ -78,18 +80,18 @@ class ContrastReport:
     row_results: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain JSON values, without `row_results`."""
+        """Return the results as plain JSON values, without `row_results`."""
         counts = {name: getattr(self, name) for name in ("rows", "originals", "edits", "skipped")}
         return counts | {name: getattr(self, name).to_dict() for name in FIGURES}
 
     def to_markdown(self) -> str:
-        """Return a table of the figures, rates in percent."""
+        """Return a Markdown table of the results, with rates in percent."""
         lines = ["| | count | of | % | 95 % interval |", "|---|---:|---:|---:|---:|"]
         lines += [_format_row(name.replace("_", " "), getattr(self, name)) for name in FIGURES]
         return "\n".join(lines)
 
     def to_metrics(self) -> dict[str, float]:
-        """Return the rates by name, as an evaluation reports them, with `accuracy` of all scored rows."""
+        """Return the rates by name as in an evaluation, including `accuracy` over all scored rows."""
         correct = [row["correct"] for row in self.row_results]
         shares = {"accuracy": Share(sum(correct), len(correct))}
         return _list_rates(shares | {name: getattr(self, name) for name in FIGURES})
@@ -102,12 +104,12 @@ class SuiteReport:
     Args:
         format: Name of the suite's format, such as "hans" or "advglue:sst2".
         rows: Number of rows.
-        skipped: Reason -> number of rows not scored: no label, an empty text.
-        folded: Name of a label of the suite or of an output of the model -> the label that it counts as.
+        skipped: Dict of reason -> number of rows not scored: no label, or an empty text.
+        folded: Dict of label name in the suite or the model -> label it is treated as.
         accuracy: Scored rows with a correct prediction.
-        categories: Category -> its rows with a correct prediction.
-        labels: Category -> each label of the scored rows -> the category's rows with a correct prediction.
-        row_results: One dict per scored row: `idx` (its place in the file), `category`, `label`,
+        categories: Dict of category -> its rows with a correct prediction.
+        labels: Dict of category -> label -> rows with a correct prediction.
+        row_results: One dict per scored row: `idx` (its position in the file), `category`, `label`,
             `prediction`, `correct`, and `text`, a hash of its sentences.
 
     Example:
@@ -130,7 +132,7 @@ class SuiteReport:
     row_results: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain JSON values, without `row_results`."""
+        """Return the results as plain JSON values, without `row_results`."""
         categories = {
             name: share.to_dict()
             | {"labels": {label: part.to_dict() for label, part in self.labels[name].items()}}
@@ -147,8 +149,8 @@ class SuiteReport:
         }
 
     def to_markdown(self) -> str:
-        """Return a table of accuracy by category, in percent, with a column for each label."""
-        # Every category has the same labels, in the suite's order.
+        """Return a Markdown table of accuracy by category in percent, with a column for each label."""
+        # All categories have the same labels, in the order of the suite.
         parts = list(self.labels.values())
         totals = {label: _add_shares(part[label] for part in parts) for label in parts[0]}
         lines = [
@@ -165,7 +167,7 @@ class SuiteReport:
         return "\n".join(lines)
 
     def describe_folding(self) -> str:
-        """Return a line that says which labels count as which; empty if none has another name."""
+        """Describe in one line which labels are treated as others. Empty if there are none."""
         names: dict[str, list[str]] = {}
         for name, label in self.folded.items():
             names.setdefault(label, []).append(name)
@@ -176,13 +178,13 @@ class SuiteReport:
         return f"labels: {'; '.join(groups)}" if names else ""
 
     def to_metrics(self) -> dict[str, float]:
-        """Return the rates by name, as an evaluation reports them."""
+        """Return the rates by name as in an evaluation."""
         shares = {f"accuracy_{name}": share for name, share in self.categories.items()}
         return _list_rates({"accuracy": self.accuracy, **shares})
 
 
 def _list_rates(shares: Mapping[str, Share]) -> dict[str, float]:
-    """Return the rates by name, without those out of nothing."""
+    """Return the rates by name, without rates over zero rows."""
     return {name: share.rate for name, share in shares.items() if share.rate is not None}
 
 
@@ -210,7 +212,7 @@ def read_contrast_set(
 ) -> list[ContrastRow]:
     """Read the rows of a contrast set, and check their ids and links.
 
-    `get_label` takes a value of the label column and a description of the row.
+    `get_label` is called with a value of the label column and a description of the row.
     """
     contrast: dict[int | str, ContrastRow] = {}
     for number, row in enumerate(rows):
@@ -223,7 +225,7 @@ def read_contrast_set(
         if idx is None or idx in contrast:
             fault = "has no idx" if idx is None else f"repeats idx {idx}"
             raise HfBatError(f"row {number} of the contrast set {fault}; each row needs its own")
-        # A missing text is `None` in JSON and "" in CSV.
+        # Missing texts are `None` in JSON and "" in CSV.
         texts = tuple(read_text(row[c], c, f"row {number} of the contrast set") for c in columns)
         label = get_label(row[label_column], f"row {number} of the contrast set")
         contrast[idx] = ContrastRow(idx, normalize_id(row["original_idx"]), texts, label)
@@ -243,7 +245,7 @@ def read_contrast_set(
 def evaluate_contrast(
     rows: Sequence[ContrastRow], predict: Callable[[list[Texts]], Iterable[Prediction]]
 ) -> ContrastReport:
-    """Score a model, given as a function that predicts the labels of texts, on a contrast set."""
+    """Score a model on a contrast set. The model is a function that predicts the labels of texts."""
     reasons: dict[int | str, str] = {}
     for row in rows:
         if row.label is None:
@@ -278,7 +280,7 @@ def evaluate_contrast(
                 "prediction": prediction,
                 "correct": prediction == row.label,
                 "error": error,
-                # A comparison checks with it that both models read the same texts.
+                # Comparisons use it to check that both models read the same texts.
                 "text": _hash_texts(row.texts),
             }
         )
@@ -298,8 +300,8 @@ def evaluate_contrast(
 
 
 def _skip_edits(rows: Sequence[ContrastRow], reasons: dict[int | str, str]) -> list[ContrastRow]:
-    """Add the edits of skipped originals to the rows that are skipped, and return the other rows."""
-    # In a second pass, because an edit can come before its original.
+    """Also skip the edits of skipped originals, and return the remaining rows."""
+    # Done in a second pass, because an edit may come before its original.
     for row in rows:
         if row.idx not in reasons and row.original_idx in reasons:
             reasons[row.idx] = "original skipped"
@@ -313,9 +315,9 @@ def _hash_texts(texts: Texts) -> str:
 def evaluate_suite(
     suite: SuiteRows, predict: Callable[[list[Texts]], Iterable[Prediction]], outputs: Sequence[str]
 ) -> SuiteReport:
-    """Score a model, given as a function that predicts the numbers of outputs, on a public suite.
+    """Score a model on a public suite. The model is a function that predicts output indices of texts.
 
-    `outputs` are the label names of the outputs. An output with none of the suite's labels is never right.
+    `outputs` are the label names of the outputs. An output without a label in the suite is never correct.
     """
     reasons: dict[int, str] = {}
     for idx, row in enumerate(suite.rows):
@@ -381,13 +383,13 @@ def evaluate_suite(
 
 
 def _count_correct(results: Iterable[Row], **values: Any) -> Share:
-    """Return the share of correct rows among those with these values."""
+    """Return the share of correct rows among the rows with these values."""
     correct = [row["correct"] for row in results if all(row[key] == values[key] for key in values)]
     return Share(sum(correct), len(correct))
 
 
 def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
-    """Return id of an original -> its rows in `row_results`: the original, followed by its edits."""
+    """Group `row_results` by the id of the original. Each group has the original first, then its edits."""
     sets: dict[Any, list[Row]] = {}
     for row in rows:
         missing = [key for key in ("idx", "original_idx", "label", "correct") if key not in row]
@@ -396,7 +398,7 @@ def group_by_original(rows: Iterable[Row]) -> dict[Any, list[Row]]:
                 f"a row has no {missing[0]!r}; is it in a rows file of `hf-bat contrast`?"
             )
         is_original = row["original_idx"] is None
-        # Edits can come before their original.
+        # Edits may come before their original.
         rows_of_set = sets.setdefault(row["idx"] if is_original else row["original_idx"], [])
         rows_of_set.insert(0 if is_original else len(rows_of_set), row)
     return sets
@@ -408,7 +410,7 @@ def _count_errors(rows: Sequence[Row], kind: str) -> tuple[int, int]:
     return sum(row["error"] == kind for row in edits), len(edits)
 
 
-# Figure -> its count in a set of `group_by_original`, and out of how many.
+# Rate -> its count and total in a group of `group_by_original`.
 FIGURES: dict[str, Callable[[Sequence[Row]], tuple[int, int]]] = {
     "accuracy_originals": lambda rows: (int(rows[0]["correct"]), 1),
     "accuracy_edits": lambda rows: (sum(row["correct"] for row in rows[1:]), len(rows) - 1),
@@ -433,27 +435,27 @@ def contrast_model(
     dtype: str = "float32",
     progress: bool | None = None,
 ) -> ContrastReport:
-    """Score a transformers classifier, or a function, on a contrast set.
+    """Score a transformers classifier or a function on a contrast set.
 
     Args:
-        model: Model as `hf_bat.attack.Attack` takes it: a classifier, its folder or Hub id, or a function
-            from inputs to probabilities of shape (n, labels).
+        model: Any model that `hf_bat.attack.Attack` accepts: a classifier, its folder or Hub id, or a
+            function from inputs to probabilities of shape (n, labels).
         rows: A `datasets.Dataset` or dicts with the columns of the task, `original_idx` (empty or null for
-            an original) and optionally `idx`, which defaults to the position.
+            an original) and optionally `idx`, which defaults to the row number.
         task: Task of the rows, or its name. Defaults to "snli".
-        tokenizer: Tokenizer of the model. If `None`, it is loaded with a model given by path.
-        batch_size: Largest number of inputs in a forward pass. If `None`, chosen by the engine.
-        max_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the model's.
-        device: Device of a transformers model. If `None`, a GPU if there is one.
+        tokenizer: Tokenizer of the model. If `None`, it is loaded from the path of the model.
+        batch_size: Maximum number of inputs per forward pass. If `None`, the engine chooses it.
+        max_length: Maximum input length in tokens. If `None`, the limit of the model.
+        device: Device of a transformers model. If `None`, a GPU if available.
         dtype: "float32", or "bfloat16" or "float16" for autocast. Defaults to "float32".
-        progress: Whether to show a bar. If `None`, only on a terminal.
+        progress: Whether to show a progress bar. If `None`, it is only shown on a terminal.
 
     Returns:
-        The figures, and the result of each scored row in `row_results`.
+        The report, with the result of each scored row in `row_results`.
 
     Raises:
-        HfBatError: If the rows are not a contrast set, have labels that the model lacks, or if the model
-            cannot be loaded or does not return probabilities.
+        HfBatError: If the rows are not a contrast set or have labels that the model lacks, or if the
+            model cannot be loaded or does not return probabilities.
 
     Example:
         >>> rows = [
@@ -486,20 +488,20 @@ def score_suite(
     dtype: str = "float32",
     progress: bool | None = None,
 ) -> SuiteReport:
-    """Score a transformers classifier, or a function, on a public suite.
+    """Score a transformers classifier or a function on a public suite.
 
     Args:
-        model: See `contrast_model`; also for the options that are not listed here.
-        suite: Rows that `hf_bat.evaluation.suites.read_suite` returns.
-        tokenizer: Tokenizer of the model. If `None`, it is loaded with a model given by path.
-        label_names: Label names of the model's outputs. If empty, the model's, or the suite's if the model
-            has none. In a suite with two labels, a model's neutral and contradiction count as
-            non-entailment.
-        batch_size: Largest number of inputs in a forward pass. If `None`, chosen by the engine.
-        max_length: Maximum input length in tokens; longer inputs are truncated. If `None`, the model's.
-        device: Device of a transformers model. If `None`, a GPU if there is one.
+        model: See `contrast_model`.
+        suite: Rows from `hf_bat.evaluation.suites.read_suite`.
+        tokenizer: Tokenizer of the model. If `None`, it is loaded from the path of the model.
+        label_names: Label names of the model's outputs. If empty, the names in the model are used, or
+            those in the suite if the model has none. In a suite with two labels, neutral and contradiction
+            are treated as non-entailment.
+        batch_size: Maximum number of inputs per forward pass. If `None`, the engine chooses it.
+        max_length: Maximum input length in tokens. If `None`, the limit of the model.
+        device: Device of a transformers model. If `None`, a GPU if available.
         dtype: "float32", or "bfloat16" or "float16" for autocast. Defaults to "float32".
-        progress: Whether to show a bar. If `None`, only on a terminal.
+        progress: Whether to show a progress bar. If `None`, it is only shown on a terminal.
 
     Returns:
         Accuracy by category and label, and the result of each scored row in `row_results`.
@@ -533,7 +535,7 @@ def _make_predictor(
 
     def predict(inputs: Sequence[Texts]) -> Iterable[Prediction]:
         predictions: dict[int, Prediction] = {}
-        # The attack's engine sorts, batches and asks duplicates once.
+        # The attack engine sorts and batches inputs, and queries duplicates only once.
         engine = Engine(classifier, batch_size)
         with open_bar(len(inputs), "contrast", "row", show=progress) as bar:
             for answers in engine.run(ask(*item) for item in enumerate(inputs)):
@@ -545,7 +547,7 @@ def _make_predictor(
 
 
 def normalize_id(value: Any) -> int | str | None:
-    """Return one form of a row id; `None` for "" and NaN. CSV and JSON give 3, 3.0 or "3" for the same id.
+    """Normalize a row id, which may be 3, 3.0 or "3" in CSV and JSON. Return `None` for "" and NaN.
 
     Example:
         >>> normalize_id(3.0), normalize_id(" 3 "), normalize_id("a"), normalize_id("")
@@ -556,6 +558,7 @@ def normalize_id(value: Any) -> int | str | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() else str(value)
     text = str(value).strip()
-    # Strings never become floats, which hold 53 of an id's 64 bits and read the hash "12e3" as 12000.
+    # Strings are not parsed as floats, which only keep 53 of 64 bits and read the hash "12e3" as
+    # 12000.
     whole = re.fullmatch(r"([+-]?\d+)(\.0*)?", text)
     return int(whole[1]) if whole else text

@@ -1,4 +1,4 @@
-"""Read the reports and rows files that `hf-bat attack` and `hf-bat contrast` wrote."""
+"""Read the reports and rows files written by `hf-bat attack` and `hf-bat contrast`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _ROWS_ENDINGS = (".rows.jsonl", ".jsonl", ".rows.jsonl.gz", ".jsonl.gz")
 
 
 def read_report(path: str | Path) -> Json:
-    """Read a JSON report of any command; an empty dict if the file holds other JSON."""
+    """Read a JSON report of any command. Return an empty dict if the file contains other JSON."""
     report = read_json(path, "report")
     return report if isinstance(report, dict) else {}
 
 
 def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
-    """Find the rows file of a report: the file that the report names, or a file next to it."""
+    """Find the rows file of a report, which is named in the report or is next to it."""
     named = report.get("rows_file")
     if named is not None and not isinstance(named, str):
         raise HfBatError(f"{path}: rows_file must be a name; got {named!r:.80}")
-    # Commands name it relative to the report, so that both can be moved together.
+    # The name is relative to the report, so both can be moved together.
     candidates = [path.parent / named, Path(named)] if named else []
     candidates += [path.with_suffix(ending) for ending in _ROWS_ENDINGS]
     for candidate in (*candidates, path.parent / "rows.jsonl"):
-        if os.path.isfile(candidate):  # False for a name that no file can have
+        if os.path.isfile(candidate):  # False for an invalid file name
             return candidate
     raise HfBatError(
         f"no rows file for {path}; give both with --rows A.jsonl B.jsonl (`hf-bat attack --rows`)"
@@ -43,7 +43,7 @@ def find_rows(path: Path, report: Mapping[str, Any]) -> Path:
 def read_both(
     paths: Sequence[str | Path], files: Sequence[str | Path] | None = None
 ) -> tuple[str, list[Json], list[Path], list[Any]]:
-    """Return the kind of two reports, "attacks" or "contrast", the reports, their rows files and rows."""
+    """Read two reports. Return their kind ("attacks" or "contrast"), the reports, rows files and rows."""
     reports, kinds = [read_report(path) for path in paths], []
     for path, report in zip(paths, reports, strict=True):
         kind = next((kind for kind in REPORT_KEYS if isinstance(report.get(kind), dict)), None)
@@ -58,14 +58,14 @@ def read_both(
         kinds.append(kind)
     if kinds[0] != kinds[1]:
         raise HfBatError(
-            f"{paths[0]} is of `hf-bat {kinds[0].rstrip('s')}`, and {paths[1]} is of "
-            f"`hf-bat {kinds[1].rstrip('s')}`; compare two of one kind"
+            f"{paths[0]} is from `hf-bat {kinds[0].rstrip('s')}`, but {paths[1]} is from "
+            f"`hf-bat {kinds[1].rstrip('s')}`; compare two reports of one kind"
         )
     if kinds[0] == "attacks":
         _check_same_recipes(*(report["attacks"] for report in reports))
     rows_files = list(map(Path, files or map(find_rows, map(Path, paths), reports)))
     is_shared = rows_files[0] == rows_files[1]
-    # One `rows.jsonl` next to two reports can only belong to one of them.
+    # A `rows.jsonl` next to two reports can only belong to one of them.
     if not files and is_shared and Path(paths[0]).resolve() != Path(paths[1]).resolve():
         raise HfBatError(
             f"{rows_files[0]} would be the rows of both {paths[0]} and {paths[1]}; give both files "
@@ -85,7 +85,7 @@ def _check_same_recipes(attacks_a: Json, attacks_b: Json) -> None:
             continue
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             keys = [key for key in (*first, *second) if first.get(key) != second.get(key)]
-            # The hash also differs, but says nothing to a reader.
+            # The hash also differs, but it is not informative to the user.
             key = next((key for key in keys if key != "hash"), keys[0])
             fault = f"{key}: {json.dumps(first.get(key))} and {json.dumps(second.get(key))}"
         else:

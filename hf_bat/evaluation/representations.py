@@ -1,7 +1,7 @@
-"""Representations of rows and their versions by a trained model: the vectors, and how they separate.
+"""Representations of rows and their versions in a trained model, and measures of their separation.
 
-The paper's Figure 5 projects the input of the last classification layer for rows, their fickle and their
-obstinate versions. The figures here measure distances, which a projection only suggests.
+Figure 5 of the paper projects the input of the last classification layer for rows, their fickle and
+their obstinate versions. This module measures the distances, which a projection only suggests.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ INPUT_KINDS = ("anchor", "fickle", "obstinate")
 def collect(
     trainer: Any, rows: Any, max_rows: int = 500, pooling: str = "head_input"
 ) -> dict[str, np.ndarray]:
-    """Collect representations of the first rows that have both a fickle and an obstinate version.
+    """Collect representations of the first rows with both a fickle and an obstinate version.
 
-    Draws one version of each kind per row, without dropout. Rows with a skipped label have no obstinate
-    version and are left out (the paper uses 500 MNLI examples without the neutral class, section 4.3).
+    One version of each kind is drawn per row, and dropout is off. Rows with a skipped label have no
+    obstinate version and are left out (the paper uses 500 MNLI examples without the neutral class,
+    section 4.3).
 
     Args:
-        trainer: `BalancedTrainer`. With several processes, each must call this function and gets the
-            vectors of its share of the rows.
+        trainer: A `BalancedTrainer`. With several processes, all must call this function, and each
+            one gets the vectors of its share of the rows.
         rows: Raw rows, as for `evaluate`.
         max_rows: Maximum number of rows N, at least 1. Defaults to 500.
         pooling: Kind of representation, as in `BalancedTrainingArguments`. Defaults to "head_input".
@@ -37,7 +38,7 @@ def collect(
         `{"anchor": (N, H), "fickle": (N, H), "obstinate": (N, H)}`, float32, in the same row order.
 
     Raises:
-        HfBatError: No row has both versions, or `max_rows` is less than 1.
+        HfBatError: If no row has both versions, or `max_rows` is less than 1.
 
     Example:
         >>> vectors = collect(trainer, rows)  # doctest: +SKIP
@@ -62,7 +63,7 @@ def collect(
         for kind in INPUT_KINDS[1:]:
             version = forward.versions[kind]
             batch_parts[kind] = (version.vectors, version.owners.cpu().numpy())
-        # A row may lack one version: only rows with both are comparable.
+        # A row may lack one version, and only rows with both are comparable.
         both = np.intersect1d(batch_parts["fickle"][1], batch_parts["obstinate"][1])
         for kind, (vectors, owners) in batch_parts.items():
             parts[kind].append(vectors.float().cpu().numpy()[np.isin(owners, both)])
@@ -91,7 +92,7 @@ def distances(vectors: Mapping[str, Any]) -> dict[str, list[float]]:
     unit = {}
     for kind in INPUT_KINDS:
         array = np.asarray(vectors[kind], dtype=np.float64)
-        # A zero vector has no direction; it gets a distance of 1 from everything instead of NaN.
+        # A zero vector has no direction. Its distance to everything is set to 1 instead of NaN.
         unit[kind] = array / np.linalg.norm(array, axis=1, keepdims=True).clip(1e-12)
     return {
         kind: (1 - (unit["anchor"] * unit[kind]).sum(axis=1)).tolist() for kind in INPUT_KINDS[1:]
@@ -106,9 +107,9 @@ def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         `rows`; `fickle_distance` and `obstinate_distance`, the means of `distances`; `ordered`, the share
-        of rows whose obstinate version is farther away than the fickle one; and `silhouette` (-1 to 1;
-        Rousseeuw 1987) with cosine distance, where anchors and fickle versions are one cluster and
-        obstinate versions the other.
+        of rows with the obstinate version farther away than the fickle one; and `silhouette` (-1 to 1;
+        Rousseeuw 1987) with cosine distance, with anchors and fickle versions in one cluster and
+        obstinate versions in the other.
 
     Example:
         >>> vectors = {"anchor": [[1, 0], [1, 0.1]], "fickle": [[1, 0.1], [1, 0]],
@@ -120,7 +121,8 @@ def separation(vectors: Mapping[str, Any]) -> dict[str, float]:
     from sklearn.metrics import silhouette_score
 
     far = distances(vectors)
-    # Anchors and fickle versions should be one cluster, because they should be classified alike.
+    # Anchors and fickle versions form one cluster, because they should be classified in the same
+    # way.
     stacked = np.concatenate([np.asarray(vectors[kind], dtype=np.float64) for kind in INPUT_KINDS])
     labels = np.repeat([0, 0, 1], len(far["fickle"]))
     return {

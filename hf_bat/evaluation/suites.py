@@ -1,20 +1,22 @@
-"""Public suites of contrast sets, read as their authors published them.
+"""Public suites of contrast sets, read in the format published by their authors.
 
-`FORMATS` has one entry per suite: how its files are recognized, how a row is read and which category a row
-is in. The formats are described here:
+`FORMATS` has one entry per suite, which defines how to recognize its files, read its rows and find the
+category of a row. The formats are described here:
 
 - advglue: https://github.com/AI-secure/adversarial-glue (README, "Data Format", and `dev.json`). The later
   `dev_ann.json` of https://adversarialglue.github.io adds `method` and `data_construction`.
 - breaking_nli: https://github.com/BIU-NLP/Breaking_NLI (README, "Fields").
 - cad: https://github.com/acmi-lab/counterfactually-augmented-data (README; `NLI/*/*.tsv`,
-  `sentiment/*/*.tsv`). These files quote a cell that holds a quote, as spreadsheets do.
-- hans: https://github.com/tommccoy1/hans (README, "Data"; `evaluate_heur_output.py` counts neutral and
+  `sentiment/*/*.tsv`). These files quote cells that contain a quote, as spreadsheets do.
+- hans: https://github.com/tommccoy1/hans (README, "Data"; `evaluate_heur_output.py` treats neutral and
   contradiction as non-entailment).
-- med: https://github.com/verypluming/MED (`MED.tsv`; `genre` holds the monotonicity between colons).
+- med: https://github.com/verypluming/MED (`MED.tsv`; `genre` contains the monotonicity between
+colons).
 - monli: https://github.com/atticusg/MoNLI (README; the released files lack the two `_lex` fields).
 - nli_stress: https://github.com/AbhilashaRavichander/NLI_StressTest (`eval.py` and the scripts that make
   the tests; rows come from MultiNLI 0.9, the combined file has a `source`).
-- rules: what `hf-bat suite` writes; any rows with a task's columns, `label` and `category`.
+- rules: the output of `hf-bat suite`, or any rows with the columns of a task, `label` and
+`category`.
 - paws: https://github.com/google-research-datasets/paws (README; `qqp_generate_data.py` writes bytes, which
   Python 3 shows as b'...').
 """
@@ -44,7 +46,7 @@ from hf_bat.reading import detect_tsv_quoting
 
 Row = Mapping[str, Any]
 
-#: The name of the other kind of contrast set: rows with `original_idx`.
+#: Name of the other kind of contrast set, with `original_idx` in its rows.
 PAIRS = "pairs"
 
 
@@ -53,9 +55,9 @@ class Labels:
     """The labels of a suite.
 
     Args:
-        names: Labels in the order of their integers.
-        aliases: Another name, in the data or of a model's output -> the label that it counts as.
-        outputs: Outputs of a model without label names, if they are not `names`.
+        names: Label names in the order of their integers.
+        aliases: Dict of other name, in the data or in a model -> label it is treated as.
+        outputs: Labels of the outputs of a model without label names, if they are not `names`.
 
     Example:
         >>> TWO_WAY.fold("Neutral"), TWO_WAY.fold("entailment"), TWO_WAY.fold("duplicate")
@@ -67,13 +69,13 @@ class Labels:
     outputs: tuple[str, ...] = ()
 
     def fold(self, name: str) -> str | None:
-        """Return the label that a name counts as, or `None`."""
+        """Return the label that a name is treated as, or `None`."""
         known = (*self.names, *self.aliases)
         position = find_name(name, known, "a suite")
         return None if position is None else self.aliases.get(known[position], known[position])
 
     def list_folded(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the names that count as a label of another name, and that label."""
+        """Return the names that are treated as a label with another name, and the labels."""
         folded = {name: self.fold(name) for name in names}
         return {
             name: label
@@ -101,12 +103,12 @@ _PARAPHRASE = Labels(
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one shape: their text columns, label column and labels."""
+    """Rows with the same structure: text columns, label column and labels."""
 
     texts: tuple[str, ...]
     label: str
     labels: Labels
-    # Whether integers are labels, by position, beside the names.
+    # Whether integers are accepted as labels by position, in addition to names.
     is_numbered: bool = False
 
 
@@ -116,12 +118,15 @@ class Format:
 
     Args:
         name: Name for `--format`.
-        parts: Name -> part. Several parts are the tasks of a suite, or the columns that a file may have.
-        recognize: Whether a file is of this suite, given its first row, its path and whether it is a table.
-        categorize: Category of a row, given the row and the file's path.
-        is_document: Whether a file is one JSON object: name of a part -> list of rows.
-        is_quoted: Whether a table may quote its cells. Otherwise quotes are text.
-        clean: What a text goes through.
+        parts: Dict of name -> part. Parts are the tasks of a suite, or the column sets that a file may
+            have.
+        recognize: Function that returns whether a file belongs to this suite, given its first row, its path
+            and whether it is a table.
+        categorize: Function that returns the category of a row, given the row and the path of the
+            file.
+        is_document: Whether a file is a single JSON object of part name -> list of rows.
+        is_quoted: Whether cells of a table may be quoted. Otherwise quotes are text.
+        clean: Function that cleans a text.
     """
 
     name: str
@@ -135,7 +140,7 @@ class Format:
 
 @dataclass(frozen=True)
 class SuiteRow:
-    """One row of a suite; `label` is `None` if the authors give none."""
+    """One row of a suite. `label` is `None` if the row has no label."""
 
     texts: tuple[str, ...]
     label: str | None
@@ -144,14 +149,14 @@ class SuiteRow:
 
 @dataclass(frozen=True)
 class SuiteRows:
-    """The rows of a file of a suite.
+    """The rows of a suite file.
 
     Args:
         name: Name of the format, with the part if the suite has several tasks: "advglue:sst2".
         path: The file.
-        labels: The suite's labels.
-        rows: The rows, in the file's order.
-        folded: Name of a label in the file -> the label that it counts as.
+        labels: Labels of the suite.
+        rows: The rows in the order of the file.
+        folded: Dict of label name in the file -> label it is treated as.
     """
 
     name: str
@@ -161,11 +166,12 @@ class SuiteRows:
     folded: Mapping[str, str]
 
     def name_outputs(self, config: Any, names: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the label names of a model's outputs, and check that it has every label of the rows.
+        """Return the label names of a model's outputs, and check that they include all labels of the rows.
 
         Args:
-            config: The model's configuration; `None` for a function.
-            names: Label names of the outputs. If empty, the model's, or the suite's if the model has none.
+            config: The model's configuration, or `None` for a function.
+            names: Label names of the outputs. If empty, the names in the model are used, or those in the
+                suite if the model has none.
         """
         outputs = tuple(names) or self.labels.outputs or self.labels.names
         if config is not None:
@@ -188,7 +194,7 @@ class SuiteRows:
         if missing:
             raise HfBatError(
                 f"label {missing[0]!r} of {self.name} is not one of the model's ({', '.join(outputs)}); "
-                "if these are other words for the same, give --label-names"
+                "if these are other words for the same, use --label-names"
             )
         return outputs
 
@@ -197,16 +203,16 @@ def read_suite(path: str | Path, name: str | None = None) -> SuiteRows | None:
     """Read a file of a public suite.
 
     Args:
-        path: The file, as published; it may be gzipped.
-        name: A name in `FORMATS`, with the task after a colon if the file holds several ("advglue:sst2"), or
-            "pairs". If `None`, the format is detected.
+        path: The file as published. It may be gzipped.
+        name: A name in `FORMATS`, with the task after a colon if the file contains several ("advglue:sst2"),
+            or "pairs". If `None`, the format is detected.
 
     Returns:
-        The rows; `None` for "pairs", and for a file of no suite if the format is to be detected.
+        The rows. `None` for "pairs", and for a file of an unknown format if `name` is `None`.
 
     Raises:
-        HfBatError: If the file cannot be read or does not hold what its format needs, if the format is
-            unknown, or if a file without a named format fits several.
+        HfBatError: If the file cannot be read or does not fit its format, if the format is unknown, or
+            if several formats match without `name`.
 
     Example:
         >>> import tempfile
@@ -249,7 +255,7 @@ def read_suite(path: str | Path, name: str | None = None) -> SuiteRows | None:
 def _read_row(row: Row, where: str, suite: Format, part: Part, path: Path) -> SuiteRow:
     try:
         label = _read_label(row[part.label], part, where)
-        # A missing text is `None` in JSON.
+        # Missing texts are `None` in JSON.
         texts = tuple(suite.clean("" if row[c] is None else str(row[c])) for c in part.texts)
         return SuiteRow(texts, label, _normalize_category(suite.categorize(row, path)))
     except KeyError as error:
@@ -258,7 +264,7 @@ def _read_row(row: Row, where: str, suite: Format, part: Part, path: Path) -> Su
 
 @dataclass(frozen=True)
 class _Records:
-    """Rows of a file, each with the words by which errors name it."""
+    """Rows of a file, each with its description for error messages."""
 
     name: str
     part: Part
@@ -266,7 +272,7 @@ class _Records:
 
 
 def _read_text(path: Path, is_optional: bool) -> str | None:
-    """Return the text of a file; `None` for a binary file if another reader may be able to read it."""
+    """Return the text of a file. With `is_optional`, return `None` for a binary file."""
     if not path.is_file():
         raise HfBatError(f"data file not found: {path}")
     try:
@@ -298,13 +304,13 @@ def _detect_format(text: str | None, path: Path) -> Format | None:
 
 
 def _read_first_row(text: str, is_table: bool) -> Row:
-    """Return the first row, or the whole of a JSON document; empty if there is none."""
+    """Return the first row or the full JSON document, or an empty dict if there is none."""
     if is_table:
         header, cells, *_ = (
             line.rstrip("\r").split("\t") for line in [*text.split("\n", 2), ""][:2]
         )
         return dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
-    # A document may be spread over lines.
+    # A document may have several lines.
     for part in (text.lstrip().split("\n", 1)[0], text):
         try:
             row = parse_json(part)
@@ -321,7 +327,7 @@ def _read_records(text: str, path: Path, suite: Format, part_name: str) -> _Reco
     rows = list(_read_table(text, path, suite) if is_table else _read_lines(text, path))
     first = rows[0][1] if rows else {}
     parts = [suite.parts[part_name]] if part_name else list(suite.parts.values())
-    # If no part fits, the error names the columns of the first.
+    # If no part fits, the error lists the columns of the first part.
     fitting = (part for part in parts if {*part.texts, part.label} <= first.keys())
     return _Records(suite.name, next(fitting, parts[0]), rows)
 
@@ -361,7 +367,7 @@ def _check_row(row: Any, where: str) -> None:
 
 
 def _read_lines(text: str, path: Path) -> Iterator[tuple[str, Row]]:
-    # Not `splitlines`, which also splits at characters that a text may hold.
+    # `splitlines` would also split at characters that a text may contain.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -390,7 +396,7 @@ def _read_table(text: str, path: Path, suite: Format) -> Iterator[tuple[str, Row
 
 
 def _check_header(header: Sequence[str], suite: Format, where: str) -> None:
-    """Check that some part of a suite finds its columns in a table."""
+    """Check that a table has the columns of at least one part of a suite."""
     missing = [
         [column for column in (*part.texts, part.label) if column not in header]
         for part in suite.parts.values()
@@ -401,7 +407,7 @@ def _check_header(header: Sequence[str], suite: Format, where: str) -> None:
 
 
 def _split_cells(text: str, path: Path, is_quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """Return the cells of each line of a table, with the line's number."""
+    """Yield the cells of each line of a table, with the line number."""
     if is_quoted and detect_tsv_quoting(path) == csv.QUOTE_MINIMAL:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
         for cells in reader:
@@ -412,7 +418,7 @@ def _split_cells(text: str, path: Path, is_quoted: bool) -> Iterator[tuple[int, 
 
 
 def _read_label(value: Any, part: Part, where: str) -> str | None:
-    """Return the label that a value means, or `None` if the authors give none."""
+    """Return the label of a value, or `None` for a missing label."""
     text = "" if value is None else str(value).strip()
     if text in ("", NO_GOLD, *map(str, UNLABELED)):
         return None
@@ -428,19 +434,19 @@ def _read_label(value: Any, part: Part, where: str) -> str | None:
 
 
 def _normalize_category(name: str) -> str:
-    """Return a category as a part of a metric key."""
+    """Normalize a category to be part of a metric key."""
     return re.sub(r"\W+", "_", name.lower()).strip("_") or "other"
 
 
 def _has(*columns: str) -> Callable[[Row, Path, bool], bool]:
-    """Return a test whether a file has these columns."""
+    """Return a function that tests whether a file has these columns."""
     return lambda row, path, is_table: row.keys() >= {*columns}
 
 
 _PAIR = ("sentence1", "sentence2")
 _MNLI_PART = Part(_PAIR, "gold_label", _NLI)
 _TWO_WAY_PART = Part(_PAIR, "gold_label", TWO_WAY)
-# Words in the names of stress tests' folders and files -> the test.
+# Words in the folder and file names of stress tests -> the test.
 _STRESS_TESTS = {
     "antonym": "antonym",
     "length_mismatch": "length_mismatch",
@@ -460,7 +466,7 @@ _CAD_FOLDERS = {
 
 
 def _name_stress_test(name: str) -> str | None:
-    """Return the stress test of a file's or a folder's name or of a `source`, or `None`."""
+    """Return the stress test for the name of a file, folder or `source`, or `None`."""
     name = name.lower()
     test = next((test for word, test in _STRESS_TESTS.items() if word in name), None)
     genres = re.search(r"_(?:mis)?matched(?=\.|$)", name)
@@ -496,15 +502,15 @@ def _categorize_med(row: Row, path: Path) -> str:
 
 
 def _categorize_monli(row: Row, path: Path) -> str:
-    # Replacing a word by a more general one (positive depth) keeps the truth of a sentence where the context
-    # is upward monotone, and the other direction does under negation.
+    # Replacing a word with a more general one (positive depth) keeps a sentence true in an upward monotone
+    # context. Under negation, it is the other direction.
     is_general = not str(row["depth"]).startswith("-")
     is_upward = is_general == (row["gold_label"] == "entailment")
     return "pmonli" if is_upward else "nmonli"
 
 
 def _strip_bytes(text: str) -> str:
-    """Return the text of a cell that shows bytes, and any other cell as it is.
+    """Decode the text of a cell that contains a bytes literal. Return other cells unchanged.
 
     Example:
         >>> _strip_bytes("b'What is caf\\\\xc3\\\\xa9 ?'"), _strip_bytes("b'quote")
@@ -588,7 +594,7 @@ _LISTED = (
             "qqp": _make_glue_part(_PARAPHRASE, "question1", "question2"),
             "mrpc": _make_glue_part(_PARAPHRASE, *_PAIR),
         },
-        # Also other rows with the columns of a task and a category.
+        # This includes other rows with the columns of a task and a category.
         lambda row, path, is_table: (
             "category" in row
             and "label" in row

@@ -1,4 +1,4 @@
-"""The summary that a run prints last: accuracy and attack success rates, next to a baseline's."""
+"""The final summary of a run, with accuracy and attack success rates next to a baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hf_bat.errors import HfBatError
 from hf_bat.files import read_json
 from hf_bat.stats import format_rate, is_number
 
-# Figures that no attack has: their titles and places before and after the figures of attacks.
+# Metrics that are not from attacks, with their titles and positions before and after attack
+# metrics.
 _OTHERS = {
     "accuracy": ("accuracy", -2),
     "f1": ("F1", -1),
@@ -31,11 +32,12 @@ def summary_table(
         metrics: Result of `BalancedTrainer.evaluate`, or the content of an `eval_results.json`, with
             `eval_accuracy`, `eval_antonym_asr`, ... as fractions. The keys of MNLI's mismatched set end in
             `_mm`.
-        baseline: Metrics of another model, for a column of its own and the difference in points.
-        stream: Where the lines will be printed. On a terminal "better" and "worse" are colored.
+        baseline: Metrics of another model, which add a column and the difference in points.
+        stream: Stream where the lines will be printed. On a terminal, "better" and "worse" are
+            colored.
 
     Returns:
-        The lines, with "-" for a figure that one model lacks. Empty without figures.
+        The lines, with "-" for values that one model lacks. Empty without metrics.
 
     Example:
         >>> ours = {"eval_accuracy": 0.768, "eval_antonym_asr": 0.952, "eval_loss": 0.6}
@@ -68,13 +70,14 @@ def summary_table(
 
 
 def name_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Choose the metrics that a summary shows, and give them titles.
+    """Choose the metrics of a summary, and give them titles.
 
     Args:
         metrics: Metrics of an evaluation.
 
     Returns:
-        Metric key -> title, in the order of a summary. Metrics without a number are left out.
+        Dict of metric key -> title, in the order of a summary. Metrics without a number are left
+        out.
 
     Example:
         >>> name_figures({"eval_antonym_asr": 0.5, "eval_loss": 1.0, "eval_accuracy_mm": 0.75})
@@ -96,7 +99,7 @@ def name_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         else:
             continue
         ranked.append((is_mismatched, place, key, title))
-    # Attacks keep their order.
+    # Attacks remain in their order.
     ranked.sort(key=lambda entry: entry[:2])
     return {key: f"{title} (mismatched)" if mm else title for mm, _, key, title in ranked}
 
@@ -105,10 +108,10 @@ def read_results(path: str | Path) -> dict[str, Any]:
     """Read the evaluation results of another run.
 
     Args:
-        path: An output folder with an `eval_results.json`, or such a file.
+        path: An output folder with an `eval_results.json`, or the file itself.
 
     Raises:
-        HfBatError: The file is missing or not JSON, or has no figure for a summary.
+        HfBatError: If the file is missing or not JSON, or has no metric for a summary.
     """
     file = Path(path) / "eval_results.json" if Path(path).is_dir() else Path(path)
     content = read_json(file, "baseline")

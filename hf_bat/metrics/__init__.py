@@ -1,4 +1,4 @@
-"""Metrics for `evaluate` that are part of the package, so that nothing is fetched from the Hub."""
+"""Metrics for `evaluate` that are part of the package, so nothing is downloaded from the Hub."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["METRICS", "attack_success_rate", "load", "robustness_score", "wilson
 
 
 def load(name: str, **options: Any) -> Any:
-    """Load a packaged metric as an `evaluate.Metric`; `evaluate.load` of its folder does the same.
+    """Load a packaged metric as an `evaluate.Metric`, like `evaluate.load` with its folder.
 
     Args:
         name: One of `METRICS`.
-        **options: Options of `evaluate.load`. `keep_in_memory` defaults to `True` with one process, so that
-            no file is left behind.
+        **options: Options of `evaluate.load`. With one process, `keep_in_memory` defaults to `True`, so no
+            file is left behind.
 
     Returns:
         The metric.

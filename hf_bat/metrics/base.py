@@ -33,14 +33,14 @@ SCIKIT_LEARN = """
 
 
 class PackagedMetric(evaluate.Metric):
-    """A metric over columns of integers, described by the docstring of its class.
+    """A metric over columns of integers, with the docstring of its class as description.
 
-    A metric's module must not import this name: `evaluate.load` takes the first metric class that it finds
-    in the module.
+    The module of a metric must not import this name, because `evaluate.load` uses the first metric class
+    it finds in the module.
     """
 
     columns: tuple[str, ...] = ("predictions", "references")
-    citation: str = CHEN_2022  # overrides a property of evaluate, which reads it from `_info`
+    citation: str = CHEN_2022  # overrides a property of evaluate that reads it from `_info`
 
     def _info(self) -> evaluate.MetricInfo:
         description, _, inputs = (inspect.getdoc(type(self)) or "").partition("\n\n")

@@ -1,4 +1,4 @@
-"""Rates of attacks as pure functions of counts, without heavy imports. A rate out of nothing is `None`."""
+"""Attack rates as pure functions of counts, without heavy imports. A rate over zero rows is `None`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hf_bat.stats import check_counts, rate
 
 
 def attack_success_rate(succeeded: int, attempted: int) -> float | None:
-    """Compute the share of attacked examples on which the attack succeeds (lower is better).
+    """Compute the share of attacked examples where the attack succeeds (lower is better).
 
     Args:
-        succeeded: Number of examples on which the attack succeeds.
-        attempted: Number of attacked examples: classified correctly and with a label that is not skipped.
+        succeeded: Number of examples where the attack succeeds.
+        attempted: Number of attacked examples, which are classified correctly and have no skipped label.
 
     Returns:
         A rate in [0, 1], or `None` if nothing was attempted.
@@ -31,8 +31,8 @@ def robustness_score(
 ) -> float | None:
     """Compute the harmonic mean of accuracy, 1 - synonym ASR and 1 - antonym ASR (higher is better).
 
-    The harmonic mean is near 0 if one of the three is, so a model that gains robustness to one kind of edit
-    and loses it to the other gets a low score.
+    The harmonic mean is near 0 if one of the three values is, so a model that gains robustness to one kind
+    of edit but loses it to the other gets a low score.
 
     Args:
         accuracy: Accuracy on unperturbed examples, in [0, 1].
@@ -40,10 +40,10 @@ def robustness_score(
         antonym_asr: Success rate of the obstinate attack under the strict definition, in [0, 1].
 
     Returns:
-        A score in [0, 1], or `None` if one of the three is `None`.
+        A score in [0, 1], or `None` if one of the three values is `None`.
 
     Raises:
-        HfBatError: One of the three is not in [0, 1].
+        HfBatError: If one of the three values is not in [0, 1].
 
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)
@@ -62,7 +62,7 @@ def robustness_score(
 
 
 def check_flags(name: str, values: Iterable[int], allowed: tuple[int, ...]) -> list[int]:
-    """Return a column of flags, one per example, as a list of checked integers."""
+    """Check a column of flags, one per example, and return them as a list of integers."""
     flags = [int(value) for value in values]
     for row, flag in enumerate(flags):
         if flag not in allowed:

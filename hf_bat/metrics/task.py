@@ -1,4 +1,4 @@
-"""Metrics of a task, computed on the labels as the task numbers them."""
+"""Metrics of a task, computed with the label ids of the task."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _SCORES = {"accuracy": accuracy_score, "f1": f1_score}
 def build_compute_metrics(
     task: Task, config: PretrainedConfig, f1_label: str | None = None
 ) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return a Trainer's `compute_metrics` for a task, of logits (B, labels) and labels (B,).
+    """Build the `compute_metrics` of a Trainer for a task, a function of logits (B, labels) and labels (B,).
 
-    F1 is for the task's label 1, however the model numbers it, or for the label that `f1_label` names.
+    F1 is computed for label 1 of the task, whatever its id in the model, or for the label `f1_label`.
     Rows without a label are left out.
 
     Raises:
-        HfBatError: The task has no label `f1_label`.
+        HfBatError: If the task has no label `f1_label`.
     """
-    # Not the packaged metrics, which need `evaluate`.
+    # The packaged metrics are not used, because they need `evaluate`.
     for name in task.metrics:
         check_choice("metric of a task", name, _SCORES)
     scores: dict[str, Callable[..., float]] = {name: _SCORES[name] for name in task.metrics}
@@ -43,8 +43,8 @@ def build_compute_metrics(
         scores["f1"] = partial(f1_score, labels=[position], average="macro", zero_division=0.0)
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        # Maps the model's labels to the task's. Computed here, because a trainer may name a new head's
-        # labels after this function is made.
+        # Maps the model's labels to the task's. This is computed here, because a trainer may name the
+        # labels of a new head after this function is created.
         task_labels = np.argsort(reconcile_labels(task, config).ids)
         gold = np.asarray(prediction.label_ids)
         has_label = gold >= 0

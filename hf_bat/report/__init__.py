@@ -1,1 +1,1 @@
-"""HTML pages of attacks, runs, sweeps and reproductions."""
+"""HTML pages for attacks, runs, sweeps and reproductions."""

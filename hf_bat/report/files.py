@@ -1,4 +1,4 @@
-"""Read an output folder: its result files, known by their content, and its pictures."""
+"""Read the result files and pictures in an output folder. Files are recognized by content."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hf_bat.files import is_model_file, parse_json, read_bytes, read_json_lines
 
 Json = dict[str, Any]
 
-# The largest results are rows of attacks, and are JSON lines.
+# The largest results are attack rows in JSON Lines files.
 MAX_RESULT_BYTES = 64_000_000
 MAX_PICTURE_BYTES = 4_000_000
-MAX_PICTURES_BYTES = 24_000_000  # of all pictures together
+MAX_PICTURES_BYTES = 24_000_000  # for all pictures together
 PICTURE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
-# Tables written for other readers -> the file with the same content that the page shows.
+# Tables for other uses -> the file with the same content that the page shows.
 _SOURCES = {"table.md": "results.json", "table.tex": "results.json", "sweep.md": "sweep.json"}
-# Raised when a file that hf_bat did not write is read or shown.
+# Errors raised for files that hf_bat did not write.
 DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError)
 
 
@@ -38,7 +38,7 @@ def is_run(content: Json) -> bool:
 
 
 def select_metrics(content: Json) -> Json:
-    """Return the evaluation and training figures of a file, named as the Trainer names them."""
+    """Return the evaluation and training metrics of a file, with the Trainer's names."""
     rows, evaluation, training = (
         part if isinstance(part, dict) else {}
         for part in map(content.get, ("rows", "eval", "train"))
@@ -48,7 +48,7 @@ def select_metrics(content: Json) -> Json:
         return counts | training | content["metrics"]
     metrics = content | evaluation | training
     is_known = any(key.startswith(("eval_", "train_")) for key in metrics)
-    # A trainer's state also has such keys; its figures are in its log history.
+    # A trainer state also has these keys, but its metrics are in its log history.
     return metrics if is_known and "global_step" not in content else {}
 
 
@@ -61,7 +61,8 @@ def _describes_perturbations(content: Json) -> bool:
     return "method" in content and (not parts.isdisjoint(content) or len(content) == 1)
 
 
-# Kind of result -> whether a file holds one; a file may hold several. Rendering finds damaged parts.
+# Kind of result -> whether a file contains it. A file may contain several. Rendering detects damaged
+# parts.
 RESULT_TESTS: dict[str, Callable[[Json], bool]] = {
     "metrics": lambda content: bool(select_metrics(content)),
     "histories": _has("log_history", list),
@@ -79,18 +80,18 @@ RESULT_TESTS: dict[str, Callable[[Json], bool]] = {
 
 @dataclass
 class Contents:
-    """The results in a folder, and which of its files hold none."""
+    """The results in a folder, and the files without results."""
 
-    # Name -> content of the JSON files that the page shows. Attack rows without a report are also here, as
-    # a report made of them.
+    # Name -> content of the JSON files that the page shows. Attack rows without a report are included as a
+    # report made from them.
     files: dict[str, Json] = field(default_factory=dict)
-    # Name of an attack report in `files` -> attack -> its rows, and the name of its rows file.
+    # Name of an attack report in `files` -> attack -> rows, and the name of the rows file.
     rows: dict[str, dict[str, list[AttackResult]]] = field(default_factory=dict)
     row_files: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)  # name -> data URI
-    # Name -> why the page does not show the file.
+    # Name -> reason why the page does not show the file.
     skipped: dict[str, str] = field(default_factory=dict)
-    # The files that the page shows or counts; no output may overwrite them.
+    # Files that the page shows or counts. Outputs must not overwrite them.
     sources: list[Path] = field(default_factory=list)
 
     @property
@@ -99,16 +100,16 @@ class Contents:
         return {*self.files, *self.row_files.values(), *self.pictures}
 
     def select(self, kind: str) -> dict[str, Json]:
-        """Return name -> content of the files of a kind, a key of `RESULT_TESTS`."""
+        """Return name -> content of the files of a given kind, a key of `RESULT_TESTS`."""
         return {
             name: content for name, content in self.files.items() if RESULT_TESTS[kind](content)
         }
 
     def skip(self, name: str, reason: str) -> None:
-        """Leave out a file: a report together with its rows, or rows only."""
+        """Leave out a file. If it is a report, its rows are left out too."""
         self.files.pop(name, None)
         self.skipped[name] = reason
-        # A copy, because entries are removed.
+        # Iterate over a copy, because entries are removed.
         for report, rows in list(self.row_files.items()):
             if name in (report, rows):
                 del self.rows[report], self.row_files[report]
@@ -117,14 +118,14 @@ class Contents:
 
 
 def read_folder(folder: Path, page: Path | None = None) -> Contents:
-    """Read the results in the output folder of a run or command; `page` is the report to be written."""
+    """Read the results in the output folder of a run or command. `page` is the report to be written."""
     if not folder.is_dir():
         raise HfBatError(f"no such folder: {folder}")
     contents = Contents()
-    # Some files of a model are large, and none of them is a result.
+    # Model files may be large and are never results.
     results = [path for path in sorted(folder.glob("*.json")) if not is_model_file(path.name)]
     _read_results(contents, folder, results)
-    # A run that was stopped has no final state, but its checkpoints have one.
+    # A stopped run has no final state, but its checkpoints have one.
     if not contents.select("histories"):
         states = folder.glob("checkpoint-*/trainer_state.json")
         steps = {path.parent.name.removeprefix("checkpoint-"): path for path in states}
@@ -133,7 +134,7 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
     _read_all_rows(contents, folder)
     # A reproduction has a folder for each experiment.
     _read_results(contents, folder, sorted(folder.glob("*/results.json")))
-    # The runs of a sweep or reproduction are read if no table sums them up.
+    # The runs of a sweep or reproduction are read if their table is missing.
     has_table = contents.select("sweeps") or contents.select("reproductions")
     for pattern in ("*/result.json", "runs/*/result.json"):
         runs = sorted(folder.glob(pattern))
@@ -157,7 +158,7 @@ def read_folder(folder: Path, page: Path | None = None) -> Contents:
 
 
 def join_contents(parts: Mapping[str, Contents]) -> Contents:
-    """Return the results of several folders as one, each with the folder's name before its files' names."""
+    """Join the results of several folders. The name of the folder is added before the file names."""
     joined = Contents()
     for folder, part in parts.items():
         for name in ("files", "rows", "pictures", "skipped"):
@@ -170,7 +171,7 @@ def join_contents(parts: Mapping[str, Contents]) -> Contents:
 
 
 def make_printable(name: str) -> str:
-    """Replace characters of a file name that cannot be printed: line ends, undecodable bytes."""
+    """Replace unprintable characters in a file name, such as line ends and undecodable bytes."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
@@ -190,21 +191,21 @@ def _read_results(contents: Contents, folder: Path, paths: Iterable[Path]) -> No
 
 
 def _read_all_rows(contents: Contents, folder: Path) -> None:
-    """Read the rows of each attack report, and make a report of rows without one."""
+    """Read the rows of each attack report, and make a report for rows without one."""
     claims: dict[str, Path] = {}
     for name, report in contents.select("attacks").items():
         try:
             claims[name] = find_rows(folder / name, report)
-        except (HfBatError, OSError):  # OSError: the named file has an impossible name
+        except (HfBatError, OSError):  # OSError: the file name is impossible
             continue
-    # A file next to two reports belongs to one of them, and nothing tells to which.
+    # A file next to two reports may belong to either of them.
     claimed = Counter(path.resolve() for path in claims.values())
     for name, path in claims.items():
         if (count := claimed[path.resolve()]) > 1:
             contents.skipped[path.name] = f"the rows of which report? ({count} fit)"
         else:
             _read_rows(contents, name, path)
-    # An attack that was stopped leaves rows without a report.
+    # A stopped attack leaves rows without a report.
     for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz"))):
         if path.resolve() not in claimed:
             _read_rows(contents, path.name, path)
@@ -214,7 +215,7 @@ def _read_all_rows(contents: Contents, folder: Path) -> None:
 
 def _read_rows(contents: Contents, report: str, path: Path) -> None:
     try:
-        # The rows of a certificate also have outcomes, which are not successes of an attack.
+        # The rows of a certificate also have outcomes, but these are not attack successes.
         lines = [row for row in read_json_lines(path) if "attack" in row and "outcome" in row]
         rows = [AttackResult.from_dict(row) for row in lines if "verdicts" not in row]
         if not rows:
@@ -230,30 +231,30 @@ def _read_rows(contents: Contents, report: str, path: Path) -> None:
 
 
 def _summarize(rows: Mapping[str, list[AttackResult]]) -> dict[str, Json]:
-    """Return the `attacks` of a report that is made of rows only."""
+    """Return the `attacks` of a report made from rows only."""
     summaries: dict[str, Json] = {}
     for attack, attack_rows in rows.items():
         kind: Kind = "obstinate" if "outcome_confident" in attack_rows[0] else "fickle"
         try:
             summaries[attack] = summarize(attack_rows, kind, {})
-        except DAMAGE:  # rows that hf_bat did not write are shown without figures
+        except DAMAGE:  # rows that hf_bat did not write are shown without statistics
             summaries[attack] = {}
-        # Each attack has its own disclosure, because a file may hold rows of several models.
+        # Each attack has its own disclosure, because a file may contain rows of several models.
         summaries[attack] |= marks_of(attack_rows[0])
     return summaries
 
 
 def _list_files(contents: Contents, folder: Path, page: Path | None) -> dict[str, Path]:
-    """Return name -> path of the files in the folder and in the folders of its reproductions."""
-    # The pictures of an experiment are next to its results.
+    """List name -> path of the files in the folder and in the folders of its reproductions."""
+    # Pictures of an experiment are next to its results.
     folders = [folder, *((folder / name).parent for name in contents.select("reproductions"))]
     return {
         path.relative_to(folder).as_posix(): path
         for part in dict.fromkeys(folders)
         for path in sorted(part.glob("*"))
         if path.is_file()
-        and not path.name.startswith(".")  # temporary files, and files of the system
-        # A picture stays listed, so that the page never replaces one.
+        and not path.name.startswith(".")  # temporary and system files
+        # Pictures remain listed, so the page never replaces one.
         and (page is None or is_picture(path) or path.resolve() != page.resolve())
     }
 
@@ -271,19 +272,19 @@ def _explain_skip(name: str, shown: set[str]) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file has the name of a picture that a page can hold."""
+    """Return whether a file name is the name of a picture that a page can contain."""
     return path.suffix.lower() in PICTURE_TYPES
 
 
 def _read_pictures(contents: Contents, paths: Mapping[str, Path]) -> None:
-    """Read pictures into data URIs, because a page fetches nothing.
+    """Read pictures as data URIs, because a page does not load anything.
 
-    A browser runs no script in an `<img>` and fetches nothing for it, even for an SVG.
+    In an `<img>`, browsers do not run scripts or load anything, even for an SVG.
     """
     contents.sources += paths.values()
     stems: dict[str, str] = {}
     room = MAX_PICTURES_BYTES
-    # Sorted, because if a PNG and an SVG have the same stem, only the PNG is shown.
+    # Sorted, because only the PNG is shown if a PNG and an SVG have the same stem.
     for name in sorted(paths, key=str.lower):
         path = paths[name]
         stem = name.removesuffix(path.suffix)
@@ -301,9 +302,9 @@ def _read_pictures(contents: Contents, paths: Mapping[str, Path]) -> None:
 
 
 def read_picture(path: Path, room: int) -> bytes:
-    """Read a PNG or SVG picture, and check that it is whole and fits into `room` bytes."""
+    """Read a PNG or SVG picture, and check that it is complete and fits into `room` bytes."""
     try:
-        # Checked before reading, because a folder may hold huge pictures.
+        # Checked before reading, because a folder may contain huge pictures.
         size = path.stat().st_size
         if size > MAX_PICTURE_BYTES:
             limit = f"{size:,} bytes, at most {MAX_PICTURE_BYTES:,}"
@@ -316,16 +317,16 @@ def read_picture(path: Path, room: int) -> bytes:
     if path.suffix.lower() == ".svg":
         if not _is_whole_svg(data):
             raise HfBatError("no whole SVG picture")
-    # The second part is the last chunk, which is missing if the file was cut short.
+    # The second part is the last chunk, which is missing in a truncated file.
     elif not data.startswith(b"\x89PNG\r\n\x1a\n") or b"IEND\xaeB`\x82" not in data:
         raise HfBatError("no whole PNG picture")
     return data
 
 
 def _is_whole_svg(data: bytes) -> bool:
-    """Return whether a browser would draw the data: complete XML with an SVG element as its root."""
+    """Return whether a browser would draw the data, which must be complete XML with an SVG root element."""
     tags: list[str] = []
-    # With namespaces, because browsers do not draw an `<svg>` outside of SVG's.
+    # Namespaces are checked, because browsers only draw an `<svg>` in the SVG namespace.
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = lambda tag, _: tags.append(tag) if not tags else None
     try:

@@ -1,7 +1,7 @@
-"""Write the HTML page of an output folder or of an attack.
+"""Write the HTML page of an output folder or an attack.
 
-A page needs nothing else: no script, no font, no file, and a content security policy that forbids them.
-Its text comes from data and is escaped by the templates.
+A page is self-contained: it has no scripts, fonts or other files, and a content security policy forbids
+them. Its text comes from data and is escaped by the templates.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from hf_bat.version import __version__
 
 MAX_EXAMPLES = 40
 MAX_PAIRS = 25
-MAX_FIRST = 3  # examples of an attack on the first screen
-MAX_REASON = 150  # characters of an error, which may quote a value of the file
+MAX_FIRST = 3  # number of examples of an attack on the first screen
+MAX_REASON = 150  # maximum length of an error, which may quote a value of the file
 ENVIRONMENT.globals |= {"MAX_EXAMPLES": MAX_EXAMPLES, "MAX_PAIRS": MAX_PAIRS}
 for function in (disclosures, format_bounds, judge_report):
     add_to_templates(function)
 
-# The files that a training run leaves share a column.
+# The files of a training run share a column.
 _RUN_FILES = ("all_results.json", "eval_results.json", "train_results.json", "result.json")
 _COSTS = {
     "train_samples": "training rows",
@@ -70,19 +70,21 @@ def write_report(
     """Write the page of an output folder.
 
     Args:
-        folder: Folder that `examples/run_glue_bat.py` or a command of `hf-bat` wrote into, or the folder of
-            a sweep, of a reproduction, or of one of their runs. Files are known by their content, not by
+        folder: Output folder of `examples/run_glue_bat.py` or an `hf-bat` command, or the folder of a
+            sweep, a reproduction, or one of their runs. Files are recognized by their content and not by
             their names. PNG and SVG pictures are also shown.
         path: Page to write.
-        also_written: Other files that the caller will write, checked like the page. Defaults to none.
-        before: Folder of another run; the page begins with what has changed since. Defaults to none.
+        also_written: Other files that the caller will write, which are checked like the page.
+            Defaults to none.
+        before: Folder of an earlier run. The page starts with the changes since that run. Defaults
+            to none.
 
     Returns:
         `{"output", "files": names of the files shown, "others": file -> reason why it is not shown}`.
 
     Raises:
         HfBatError: If the folder is missing or has nothing to show, or if the page cannot be written or
-            would overwrite a file that it shows.
+            would overwrite a file it shows.
 
     Example:
         >>> import tempfile
@@ -96,11 +98,11 @@ def write_report(
     if before is not None:
         parts = (read_folder(Path(before), Path(path)), contents)
         names = (Path(before).resolve().name, title)
-        # Two folders of one name are told apart by their place.
+        # Two folders with the same name are distinguished by their paths.
         names = names if len(set(names)) == 2 else ("before", "after")
         contents = join_contents(dict(zip(names, parts, strict=True)))
         title = " and ".join(names)
-    # Files are compared by identity, because a link can give one file two names.
+    # Files are compared by identity, because a file can have two names with a link.
     protected = set(map(identify_file, contents.sources))
     for output in (path, *also_written):
         if identify_file(output) in protected:
@@ -135,7 +137,7 @@ def render_attack_page(report: AttackReport) -> str:
 
 
 def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return (names, reason) of files that are not shown, those with the same reason together."""
+    """Group files that are not shown by reason. Return a list of (names, reason)."""
     names: dict[str, list[str]] = {}
     for name, reason in sorted(skipped.items()):
         names.setdefault(reason, []).append(make_printable(name))
@@ -143,7 +145,7 @@ def group_reasons(skipped: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _write_page(path: str | os.PathLike[str], page: str) -> None:
-    # File names and texts may hold surrogates, which UTF-8 cannot encode.
+    # File names and texts may contain surrogates, which UTF-8 cannot encode.
     write_atomically(path, page.encode("utf-8", "replace"))
 
 
@@ -155,7 +157,7 @@ def _skip_damaged(contents: Contents) -> None:
         for report, name in contents.row_files.items()
     ]
     for name, part in parts:
-        # The rows of a damaged report were left out together with it.
+        # The rows of a damaged report were left out too.
         if name not in contents.skipped:
             try:
                 _render_folder("", part)
@@ -169,7 +171,7 @@ def _render_folder(folder: str, contents: Contents) -> str:
     descriptions = [*contents.select("perturbations").values()]
     descriptions += [run["arguments"] for run in contents.select("runs").values()]
     methods = {str(part["method"]) for part in descriptions if "method" in part}
-    # The pictures of an experiment are next to its results, and not shown a second time.
+    # The pictures of an experiment are shown next to its results and not a second time.
     pictures: dict[str | None, list[str]] = {None: []}
     pictures |= {str(PurePosixPath(name).parent): [] for name in contents.select("reproductions")}
     for name in contents.pictures:
@@ -194,13 +196,13 @@ def _render_folder(folder: str, contents: Contents) -> str:
 
 
 def _describe_evaluation(contents: Contents) -> dict[str, Any]:
-    """Return accuracy, attack success rates and training costs, with a column for each run."""
+    """Return accuracy, attack success rates and training costs, with one column per run."""
     runs: dict[str, Json] = {}
     notes: dict[str, str] = {}
     for name, content in contents.select("metrics").items():
         folder, _, file = name.rpartition("/")
         run = (folder or "this run") if file in _RUN_FILES else strip_ending(name)
-        # The files of one run repeat and complete each other.
+        # The files of a run overlap and complement each other.
         runs[run] = runs.get(run, {}) | select_metrics(content)
         notes[run] = name_run(content) if is_run(content) else ""
     rates = {
@@ -223,7 +225,7 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
 
 
 def _describe_changes(contents: Contents, evaluation: Json) -> Json:
-    """Return what differs between two runs or two attack reports of a folder; no lines without two."""
+    """Return the differences between two runs or two attack reports of a folder, if it has two."""
     reports = contents.select("attacks")
     changes: Json = {"before": None, "after": None, "lines": [], "paired": False}
     if len(evaluation["notes"]) == 2:
@@ -233,7 +235,7 @@ def _describe_changes(contents: Contents, evaluation: Json) -> Json:
                 before, after = line["cells"]
                 is_lower = is_lower_better(line["key"].removesuffix("_mm"))
                 change = _describe_change(line["title"], before, after, is_lower)
-                # Attack reports have intervals, so that their rates come first.
+                # Attack reports have intervals, so their rates come first.
                 is_attack = is_attack_metric(line["key"].removesuffix("_mm"))
                 changes["lines"].append(change | {"is_main": len(reports) != 2 or not is_attack})
     if len(reports) == 2:
@@ -256,9 +258,10 @@ def _describe_changes(contents: Contents, evaluation: Json) -> Json:
 
 
 def _compare_attack(attack: str, before: Json, after: Json) -> list[Json]:
-    """Return a line for each figure that both summaries of an attack have."""
+    """Return a line for each figure in both summaries of an attack."""
     kind, lines = find_summary_kind(before), []
-    # The rate of the edits that should change the label says most, and the keep rate of the others.
+    # The most informative rates are the ASR of edits that should change the label and the keep rate
+    # of others.
     has_filter = "label_valid" in before and "label_valid" in after
     main = (
         {"valid_asr": "", "invalid_keep_rate": ", harmless edits kept"}
@@ -296,7 +299,7 @@ def _describe_change(title: str, before: float, after: float, is_lower_better: b
 
 
 def _grade_change(line: Json) -> None:
-    """Say whether a figure is better or worse; nothing is claimed if its interval includes 0."""
+    """Mark a figure as better or worse, unless the interval of its difference includes 0."""
     points, interval = line["difference"], line["interval"]
     if round(100 * points, 1) == 0:
         line["word"], line["grade"] = "same", "unclear"
@@ -309,7 +312,7 @@ def _grade_change(line: Json) -> None:
 
 def _pair_rows(lines: Sequence[Json], rows: Sequence[Mapping[str, list[AttackResult]]]) -> bool:
     """Add paired intervals to the lines of success rates, if both reports have the same rows."""
-    # Imported if needed, because it loads numpy.
+    # Imported only if needed, because it loads numpy.
     from hf_bat.evaluation.compare import compare_rows
 
     try:
@@ -322,7 +325,7 @@ def _pair_rows(lines: Sequence[Json], rows: Sequence[Mapping[str, list[AttackRes
     found = {(test.attack, names.get(test.definition)): test for test in tests}
     for line in lines:
         test = found.get((line["attack"], line["figure"]))
-        # A report and a rows file of other rows have other differences.
+        # If a report and a rows file have different rows, their differences do not match.
         if (
             test is not None
             and test.difference is not None
@@ -334,11 +337,11 @@ def _pair_rows(lines: Sequence[Json], rows: Sequence[Mapping[str, list[AttackRes
 
 @add_to_templates
 def describe_reproduction(content: Json) -> dict[str, Any]:
-    """Return the columns of an experiment of the paper, ours next to the paper's, and what differs."""
+    """Return the columns of an experiment (ours next to the paper's), and the differences in its setup."""
     settings = content["settings"]
     columns: dict[tuple[str, str], str] = {}
     for metric in dict.fromkeys(metric for setting in settings for metric in setting["ours"]):
-        # A metric without a label, such as one of a user, keeps its key.
+        # A metric without a label, such as a custom one, is shown with its key.
         title = name_figures({metric: 0.0}).get(metric, metric)
         columns[metric, "ours"] = f"{title}, ours"
         if any(metric in (setting.get("paper_percent") or ()) for setting in settings):
@@ -365,7 +368,8 @@ def describe_reproduction(content: Json) -> dict[str, Any]:
 def read_percent(setting: Json, metric: str, source: str) -> tuple[float, float | None] | None:
     """Return a figure in percent with its standard deviation over seeds.
 
-    Ours are shares, one for each seed. The paper prints percent, some with a standard deviation.
+    Ours are fractions, one for each seed. The paper prints percentages, some with a standard
+    deviation.
     """
     figure = (setting.get(source) or {}).get(metric)
     values: list[Any] = figure if isinstance(figure, list) else [figure]
@@ -380,7 +384,7 @@ def read_percent(setting: Json, metric: str, source: str) -> tuple[float, float 
 
 @add_to_templates
 def describe_sweep(content: Json) -> dict[str, Any]:
-    """Return the groups of a sweep that have metrics, the metrics' titles, and disclosures."""
+    """Return the groups of a sweep that have metrics, the titles of the metrics, and disclosures."""
     groups = [group for group in content["groups"] if isinstance(group.get("metrics"), Mapping)]
     return {
         "groups": groups,
@@ -391,8 +395,8 @@ def describe_sweep(content: Json) -> dict[str, Any]:
 
 @add_to_templates
 def name_run(content: Json) -> str:
-    """Return the arguments that tell runs apart best; a run's key is a hash."""
-    # Imported if needed, because it loads torch.
+    """Name a run by its most important arguments, because the key of a run is a hash."""
+    # Imported only if needed, because it loads torch.
     from hf_bat.methods import DEFAULT_METHOD
 
     arguments = content["arguments"]
@@ -402,30 +406,30 @@ def name_run(content: Json) -> str:
 
 @add_to_templates
 def list_facts(part: Any) -> Json:
-    """Return the values of a part of a run that fit on one line."""
-    # Results of earlier versions may hold a token.
+    """List the values in a part of a run that fit on one line."""
+    # Results from earlier versions may contain a token.
     values = drop_secrets(part) if isinstance(part, Mapping) else {}
     facts = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     for key, value in facts.items():
         if isinstance(value, list):
             facts[key] = ", ".join(map(str, value))
-        elif value is None:  # also a fact: all rows, for example
+        elif value is None:  # None is also a fact, such as "all rows"
             facts[key] = "none"
     return facts
 
 
 @add_to_templates
 def chart_training(history: Sequence[Any], *names: str, prefix: str) -> Json:
-    """Return a chart of the logged values that have one of the names or begin with the prefix."""
+    """Return a chart of the logged values with one of the names or the prefix."""
     lines = _list_points(history, "step")
     return place_lines({k: v for k, v in lines.items() if k in names or k.startswith(prefix)})
 
 
 @add_to_templates
 def chart_evaluations(history: Any, x_name: str) -> Json:
-    """Return a chart of evaluations; empty for a single one, whose figures are in the table."""
+    """Return a chart of evaluations. It is empty for a single evaluation, which is in the table."""
     lines = _list_points(history if isinstance(history, list) else [], x_name)
-    # Without keep rates, which would double the number of lines.
+    # Keep rates are left out, because they would double the number of lines.
     titles = name_figures({key: 0.0 for key in lines if not key.endswith("_keep_rate")})
     series = {label: lines[key] for key, label in titles.items()}
     return place_lines(series) if any(len(points) > 1 for points in series.values()) else {}
@@ -438,7 +442,7 @@ def _list_points(history: Sequence[Any], x_name: str) -> dict[str, list[tuple[fl
         if isinstance(entry, Mapping) and is_number(entry.get(x_name)):
             for key, value in entry.items():
                 if is_number(value):
-                    # Earlier runs on MNLI logged the mismatched set as a second evaluation.
+                    # Earlier versions logged the mismatched set of MNLI as a second evaluation.
                     lines.setdefault(key, {}).setdefault(float(entry[x_name]), float(value))
     return {key: list(points.items()) for key, points in lines.items()}
 
@@ -458,7 +462,7 @@ def list_attack_rates(reports: Mapping[str, Json]) -> list[tuple[str, float, Any
 
 @add_to_templates
 def describe_data(attacks: Mapping[str, Json], about: Mapping[str, Any]) -> Json:
-    """Return what an attack report is about: data, date, rows and accuracy."""
+    """Describe the subject of an attack report: data, date, rows and accuracy."""
     first: Mapping[str, Any] = next(iter(attacks.values()), {})
     accuracy, f1 = first.get("accuracy"), about.get("f1")
     facts: Json = {name: about.get(name) for name in ("task", "data", "date")}
@@ -471,29 +475,29 @@ def describe_data(attacks: Mapping[str, Json], about: Mapping[str, Any]) -> Json
 
 @add_to_templates
 def choose_examples(rows: Sequence[AttackResult]) -> list[AttackResult]:
-    """Choose a few successful edits that show best what happened: few changed words, likely valid."""
+    """Choose a few illustrative successful edits, which change few words and are likely valid."""
     successes = [row for row in rows if row.is_success and row.perturbed]
-    # Sorting keeps the order of equal rows.
+    # Sorting is stable, so equal rows remain in order.
     successes.sort(key=lambda row: (not _has_valid_edit(row), row.words_changed or 0))
     return successes[:MAX_FIRST]
 
 
 def _has_valid_edit(row: AttackResult) -> bool:
-    """Return whether the edit that is shown passes the label filter, if there is one."""
+    """Return whether the displayed edit passes the label filter, if there is one."""
     edits = {(edit["original"], edit["replacement"]) for edit in row.edits or ()}
     return any(t.valid and (t.original, t.replacement) in edits for t in row.tried or ())
 
 
 @add_to_templates
 def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any]]]:
-    """Return the figures of attacks, each with one cell (value, interval) per attack."""
+    """Return the figures of attacks, with one cell (value, interval) per attack."""
     lines = []
     for figure in list_figures("page"):
         cells = [
             (figure.read(results), figure.read(results, "_interval"))
             for results in attacks.values()
         ]
-        # Without rows these figures say so, and why the rate is missing.
+        # Without attacked rows, these figures show why the rate is missing.
         if figure.name in ("rows", "asr") or any(value is not None for value, _ in cells):
             lines.append((figure, cells))
     return lines
@@ -501,7 +505,7 @@ def tabulate_attacks(attacks: Mapping[str, Json]) -> list[tuple[Figure, list[Any
 
 @add_to_templates
 def describe_recipe(recipe: Mapping[str, Any], table: Any = None) -> Json:
-    """Return the parts of a recipe that fit on one line, the start of its hash, and its table's name."""
+    """Return the parts of a recipe that fit on one line, the start of its hash, and its table name."""
     plain = select_plain(recipe)
     if "hash" in plain:
         plain["hash"] = str(plain["hash"])[:12]
@@ -519,12 +523,12 @@ def disclose_attacks(report: Json) -> list[str]:
 
 @add_to_templates
 def disclose_runs(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the disclosures of the preprocessing defenses of runs, each once."""
+    """Return the disclosures of the preprocessing defenses of runs, without duplicates."""
     defenses = [("", {"preprocessing_defence": find_defense(run)}) for run in runs]
     return sorted({line for defense in defenses for line in disclosures([defense])})
 
 
 @add_to_templates
 def strip_ending(name: str) -> str:
-    """Return the name of a result file without its ending."""
+    """Return the name of a result file without its suffix."""
     return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")

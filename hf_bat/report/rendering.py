@@ -1,6 +1,7 @@
-"""The template environment of HTML pages, and how pages write values.
+"""The template environment of HTML pages, and functions to format values.
 
-Templates escape every value. Functions here return plain text, or `Markup` that has escaped its parts.
+Templates escape all values. Functions in this module return plain text, or `Markup` with escaped
+parts.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from hf_bat.stats import clip_to_share, format_rate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# `autoescape`: texts and file names may hold HTML. `StrictUndefined`: a missing value is an error, so
-# that a damaged file is noticed.
+# `autoescape`: texts and file names may contain HTML. `StrictUndefined`: a missing value is an error,
+# which reveals a damaged file.
 ENVIRONMENT = Environment(
     loader=PackageLoader("hf_bat.report"),
     autoescape=True,
@@ -29,7 +30,7 @@ ENVIRONMENT = Environment(
 
 
 def add_to_templates(function: F) -> F:
-    """Make a function known to the templates, under its own name."""
+    """Make a function available in templates under its own name."""
     ENVIRONMENT.globals[function.__name__] = function
     return function
 
@@ -39,13 +40,13 @@ add_to_templates(format_rate)
 
 @add_to_templates
 def capitalize_first(text: str) -> str:
-    """Return a text whose first letter is a capital; the others stay, unlike with `capitalize`."""
+    """Capitalize the first letter of a text. Other letters do not change, unlike with `capitalize`."""
     return text[:1].upper() + text[1:]
 
 
 @add_to_templates
 def keep_units(text: str) -> str:
-    """Return a text whose percent signs stay on the line of their numbers."""
+    """Keep percent signs on the same line as their numbers."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
@@ -53,7 +54,8 @@ def keep_units(text: str) -> str:
 def mark_edits(before: str, after: str, context: int | None = None) -> Markup:
     """Mark the words that an edit removed and inserted, as HTML.
 
-    `context` is the number of words to show on each side of an edit; by default all are shown.
+    `context` is the number of words to show on each side of an edit. By default, all words are
+    shown.
     """
     old, new = before.split(), after.split()
     parts: list[str | Markup] = []
@@ -71,11 +73,11 @@ def mark_edits(before: str, after: str, context: int | None = None) -> Markup:
 
 
 def _shorten(words: Sequence[str], start: int, end: int, context: int | None) -> str:
-    """Return unedited words; `context` limits their number next to an edit."""
+    """Return unedited words. `context` limits their number next to an edit."""
     part = words[start:end]
     if context is None or len(part) <= 2 * context + 1:
         return " ".join(part)
-    if start == 0 and end == len(words):  # a text without an edit
+    if start == 0 and end == len(words):  # a text without edits
         return " ".join([*part[: 2 * context], "…"])
     before = part[:context] if start else []
     after = part[-context:] if end < len(words) else []
@@ -84,7 +86,7 @@ def _shorten(words: Sequence[str], start: int, end: int, context: int | None) ->
 
 @add_to_templates
 def format_number(value: Any) -> str:
-    """Format a value with four digits and with thousands separated; `None` as "-"."""
+    """Format a value with four digits and thousands separators, and `None` as "-"."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -94,7 +96,7 @@ def format_number(value: Any) -> str:
 
 @add_to_templates
 def format_interval(interval: Sequence[float]) -> str:
-    """Format the interval of a rate in percent. A t-interval can reach past 0 or 1 and is clipped."""
+    """Format the interval of a rate in percent. A t-interval can go beyond 0 or 1 and is clipped."""
     return " to ".join(f"{100 * bound:.1f}" for bound in clip_to_share(interval))
 
 
@@ -112,7 +114,7 @@ def format_json(value: Any) -> str:
 
 @add_to_templates
 def join_facts(facts: Mapping[str, Any]) -> str:
-    """Write facts on one line, without those that are `None` or empty."""
+    """Join facts on one line, without those that are `None` or empty."""
     return " · ".join(
         f"{str(name).replace('_', ' ')}: {format_number(value)}"
         for name, value in facts.items()

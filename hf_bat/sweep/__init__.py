@@ -1,7 +1,7 @@
-"""Sweeps: grids of training runs that run side by side, resume after an interruption and are compared.
+"""Sweeps, which are grids of training runs. They run in parallel, can be resumed, and are compared.
 
-The folder of a run is named by a hash of everything that its result depends on. So a finished run is never
-repeated, and two sweeps with one folder share their common runs.
+The folder name of a run is a hash of everything that its result depends on. A finished run is therefore
+never repeated, and two sweeps in the same folder share their common runs.
 """
 
 from hf_bat.sweep.grid import Run, make_grid, make_run, parse_flags, read_grid

@@ -1,4 +1,4 @@
-"""Grids of runs: flags become arguments, each combination is checked and gets its key."""
+"""Grids of runs: parse flags into arguments, check each combination and compute its key."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from hf_bat.sweep.key import DEFAULTS, SweepArguments, get_defaults, identify
 from hf_bat.tasks import build_task
 
 _ALIASES = {"lambda": "contrastive_weight"}
-# Arguments that a sweep sets itself, and why the user cannot.
+# Arguments that a sweep sets itself, and why the user cannot set them.
 _RESERVED = {
     "output_dir": "each run has its own folder",
     "resume_from_checkpoint": "runs resume by themselves",
-    "hub_token": "results would hold it; log in with `hf auth login` or set HF_TOKEN",
+    "hub_token": "results would contain it; log in with `hf auth login` or set HF_TOKEN",
 }
 _NO_PUSH = (
-    "all runs would push to one repository; give --keep_model, and then push a run's model "
+    "all runs would push to one repository; use --keep_model, and then push a run's model "
     "with `hf upload OWNER/NAME FOLDER/runs/KEY/model .`"
 )
-# Argument -> its least value: transformers accepts any number for these.
+# Argument -> its minimum value, because transformers accepts any number for these.
 _LEAST = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -41,14 +41,15 @@ _LEAST = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training run with its evaluation.
+    """A training run with its evaluation.
 
     Attributes:
-        key: 16 hexadecimal digits. Runs whose results must be equal have the same key.
-        arguments: Arguments of the run that were given, by name.
-        launcher: Command that launches the run, such as `accelerate launch --multi_gpu`. If empty, it
-            is Python.
-        identity: What the key is a hash of: arguments, and the files' content when the run was planned.
+        key: 16 hexadecimal digits. Runs that must have equal results have the same key.
+        arguments: The given arguments of the run, by name.
+        launcher: Command that launches the run, such as `accelerate launch --multi_gpu`. If empty,
+            Python is used.
+        identity: Content hashed for the key, which is the arguments and the file contents when the run
+            was planned.
 
     Example:
         >>> Run("0123456789abcdef", {"method": "normal", "seed": 1}).label(["method", "seed"])
@@ -61,7 +62,7 @@ class Run:
     identity: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def label(self, names: Sequence[str]) -> str:
-        """Return `name=value` of the named arguments that the run has, or "the base"."""
+        """Return `name=value` for the arguments with these names in the run, or "the base"."""
         shown = [f"{name}={self.arguments[name]}" for name in names if name in self.arguments]
         return " ".join(shown) or "the base"
 
@@ -70,16 +71,16 @@ class Run:
 
 
 def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
-    """Parse the flags of a run, which are flags of `examples/run_glue_bat.py` that the sweep does not set.
+    """Parse the flags of a run. These are flags of `examples/run_glue_bat.py` that the sweep does not set.
 
     Args:
-        words: The flags, as one string or as words.
+        words: The flags, as a single string or as a list of words.
 
     Returns:
-        The arguments that were given, with typed values.
+        The given arguments with typed values.
 
     Raises:
-        HfBatError: An unknown flag, an invalid value, or an argument that the sweep sets itself.
+        HfBatError: If a flag is unknown, a value is invalid, or the sweep sets an argument itself.
 
     Example:
         >>> parse_flags("--task snli --learning_rate 2e-5 --bf16 --attacks antonym synonym")
@@ -90,12 +91,12 @@ def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
     check_reserved(arguments)
     for name in ("do_train", "do_eval"):
         if arguments.get(name) is False:
-            raise HfBatError(f"leave --{name} False out: every run trains and evaluates")
+            raise HfBatError(f"omit --{name} False: every run trains and evaluates")
     return arguments
 
 
 def split_words(text: str, source: str) -> list[str]:
-    """Split words as a shell does; `source` names them in the message if a quote is not closed."""
+    """Split words like a shell. `source` is used in the message if a quote is not closed."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -103,18 +104,18 @@ def split_words(text: str, source: str) -> list[str]:
 
 
 def check_reserved(names: Iterable[str]) -> None:
-    """Check that no argument is one that the sweep sets itself."""
+    """Check that no argument is set by the sweep itself."""
     for name in names:
         is_push = name == "push_to_hub" or name.startswith("hub_")
         reason = _RESERVED.get(name, _NO_PUSH if is_push else None)
         if reason:
-            # Without the value, which may be a secret.
+            # The value is left out, because it may be a secret.
             raise HfBatError(f"leave --{name} out of the runs' flags: {reason}")
 
 
 @lru_cache(maxsize=1)
 def _get_partial_parser() -> Any:
-    """Return a parser that requires no flag, and whose result holds only the given flags."""
+    """Return a parser without required flags that only returns the given flags."""
     parser = _make_parser()
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
@@ -138,7 +139,7 @@ def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any,
         run, training = _make_parser().parse_dict(
             {**DEFAULTS, **arguments, "output_dir": output_dir}
         )
-    # TrainingArguments raises many kinds of errors.
+    # TrainingArguments raises different kinds of errors.
     except (ImportError, OSError, TypeError, ValueError) as error:
         raise HfBatError(f"the runs' flags: {str(error).splitlines()[0]}") from error
     return run, training
@@ -148,14 +149,14 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     """Parse the axes of a grid.
 
     Args:
-        axes: Each is `name=value,value,...`; `lambda` means `contrastive_weight`. Members of a list are
-            separated by spaces: `attacks=antonym,antonym synonym`.
+        axes: Strings of the form `name=value,value,...`. `lambda` means `contrastive_weight`.
+            Elements of a list are separated by spaces: `attacks=antonym,antonym synonym`.
 
     Returns:
-        Name -> typed values, in the given order.
+        Dict of name -> typed values, in the given order.
 
     Raises:
-        HfBatError: Another form, an unknown name, an invalid value, or an axis or value given twice.
+        HfBatError: If the form, a name or a value is invalid, or an axis or value is given twice.
 
     Example:
         >>> read_grid(["alpha=0.5,1", "seed=1,2"])
@@ -169,7 +170,7 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
         name, equals, text = axis.partition("=")
         name = name.strip().removeprefix("--").replace("-", "_")
         name = _ALIASES.get(name, name)
-        check_reserved([name])  # before messages that show the whole axis, which may hold a secret
+        check_reserved([name])  # before messages that show the axis, which may contain a secret
         values = [value.strip() for value in text.split(",")]
         if not equals or not name or not all(values):
             raise HfBatError(f"--grid {axis!r} is not of the form name=value,value,...")
@@ -178,7 +179,7 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
         try:
             words = [shlex.split(value) if name in lists else [value] for value in values]
             grid[name] = [parse_flags([f"--{name}", *members])[name] for members in words]
-        except ValueError as error:  # an HfBatError is also one
+        except ValueError as error:  # includes HfBatError
             raise HfBatError(f"--grid {axis!r}: {error}") from error
         if len(set(map(str, grid[name]))) < len(values):
             raise HfBatError(f"--grid {axis!r} gives a value twice")
@@ -194,18 +195,18 @@ def make_grid(
     """Create a run for each combination of the grid's values.
 
     If the grid varies the method, weights and options are left out for methods that do not have
-    them: `method=normal,pairwise` with `alpha=0.5,1` makes three runs.
+    them. For example, `method=normal,pairwise` with `alpha=0.5,1` makes three runs.
 
     Args:
-        base: Arguments of every run.
-        grid: Name -> values. If empty, there is one run, of the base.
+        base: Arguments of all runs.
+        grid: Dict of name -> values. If empty, the base is the only run.
         launcher: See `Run`.
 
     Returns:
-        The runs, each once; values of the last name change fastest.
+        The runs without duplicates. Values of the last name change fastest.
 
     Raises:
-        HfBatError: A combination cannot be run.
+        HfBatError: If a combination is invalid.
 
     Example:
         >>> runs = make_grid({"model_name_or_path": "MODEL", "task_name": "snli"}, {"seed": [1, 2]})
@@ -227,7 +228,7 @@ def make_grid(
 
 
 def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) -> None:
-    """Check that some run, as `drop_unused` returns its arguments, uses each argument that was given."""
+    """Check that each given argument is used by at least one combination after `drop_unused`."""
     methods = dict.fromkeys(arguments["method"] for arguments in combinations)
     for name in given:
         if not any(name in arguments for arguments in combinations):
@@ -237,12 +238,12 @@ def check_used(given: Iterable[str], combinations: Sequence[Mapping[str, Any]]) 
 
 
 def drop_unused(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments without weights and options that their method does not have."""
+    """Return the arguments without the weights and options that the method does not have."""
     # Imports torch.
     from hf_bat.methods import DEFAULT_METHOD, METHODS
 
     method = METHODS.get(arguments.get("method", DEFAULT_METHOD))
-    # make_run reports an unknown method.
+    # make_run raises the error for an unknown method.
     unused = set() if method is None else method.list_unused(arguments)
     return {name: value for name, value in arguments.items() if name not in unused}
 
@@ -251,15 +252,15 @@ def make_run(arguments: Mapping[str, Any], launcher: Sequence[str] = ()) -> Run:
     """Check the arguments of a run and compute its key.
 
     Args:
-        arguments: Arguments of the run. A default counts the same if it is given, apart from
-            `pooling`, whose default depends on the model.
+        arguments: Arguments of the run. Giving a default value does not change the key, except for
+            `pooling`, because its default depends on the model.
         launcher: See `Run`.
 
     Returns:
         The run.
 
     Raises:
-        HfBatError: The arguments do not fit together, or a file is missing.
+        HfBatError: If the arguments are incompatible, or a file is missing.
 
     Example:
         >>> run = make_run({"model_name_or_path": "MODEL", "task_name": "snli"})

@@ -1,6 +1,6 @@
-"""The key of a run: a hash of everything that its result depends on.
+"""The key of a run, which is a hash of everything that its result depends on.
 
-A finished run is found by its key, so that a change here would repeat all runs of users.
+Finished runs are found by their keys, so a change in this module would make users repeat all runs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class SweepArguments(RunArguments):
-    """Arguments of a sweep's run that are not hyperparameters."""
+    """Arguments of a run in a sweep that are not hyperparameters."""
 
-    representations: int = describe("Save vectors of the first N rows and their versions.", 0)
+    representations: int = describe("Save vectors for the first N rows and their versions.", 0)
     keep_model: bool = describe("Keep the trained model.", False)
 
 
-# Files and model folders enter the key by their content, so that they may be moved.
+# Files and model folders are part of the key by content, so they can be moved.
 _FILES = (
     "train_file", "validation_file", "validation_mm_file", "synonyms", "antonyms", "contrast_file",
 )  # fmt: skip
@@ -43,17 +43,17 @@ _TABLES = ("synonyms", "antonyms")
 _MODELS = (
     "model_name_or_path", "config_name", "tokenizer_name", "encoder", "mlm_model", "label_judge",
 )  # fmt: skip
-# Defaults of a run, if they differ from the defaults of BalancedTrainingArguments.
+# Defaults of a run that differ from the defaults of BalancedTrainingArguments.
 DEFAULTS = {
-    # One checkpoint, to resume from. It is deleted when the run has finished.
+    # One checkpoint is kept to resume from. It is deleted when the run has finished.
     "save_strategy": "epoch",
     "save_total_limit": 1,
     "report_to": "none",
     "disable_tqdm": True,
 }
-# Arguments that change no figure of the result, apart from the exceptions in `_list_exceptions`.
-# Two that look as if they belonged here do not: with dataloader_persistent_workers dropout once drew
-# other numbers, and with save_only_model a run is resumed without the state of its optimizer.
+# Arguments that do not change the results, except for the cases in `_list_exceptions`. Two similar
+# arguments do not belong here. With dataloader_persistent_workers, dropout once drew other numbers,
+# and with save_only_model, a run is resumed without the state of its optimizer.
 _IMMATERIAL = (
     "cache_dir", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
     "ddp_timeout", "disable_tqdm", "do_eval", "do_predict", "do_train", "keep_model", "log_level",
@@ -64,15 +64,15 @@ _IMMATERIAL = (
 
 
 def drop_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that configurations and results may hold, which users pass on to others."""
+    """Return the arguments without secrets, because users share configurations and results."""
     return {name: value for name, value in arguments.items() if name != "hub_token"}
 
 
 def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that differ from their defaults and change a run's result.
+    """Return the arguments that differ from their defaults and change the result of a run.
 
-    Files and folders count by a hash of their content; so do tables of the Hub, but its data and
-    models count by name.
+    Files, folders and Hub tables are replaced by a hash of their content. Hub data and models are
+    identified by name.
     """
     # Imports torch.
     from hf_bat.methods import DEFAULT_METHOD, get_method
@@ -92,13 +92,13 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         and not any(name in defaults and value == defaults[name] for defaults in all_defaults)
     }
     for name in exceptions & parts.keys():
-        # Flags read steps as floats, because they may be a share of all steps.
+        # Steps are parsed as floats, because they may be a share of all steps.
         if isinstance(parts[name], float) and parts[name].is_integer():
             parts[name] = int(parts[name])
-    # Keys have always held the weights of a method, whether they were given or not.
+    # Keys have always contained the weights of a method, whether or not they were given.
     for name, weight in method.weights.items():
         parts.setdefault(name, weight)
-    # Keys of runs without a warm-up have no entry, because that was the default of every method.
+    # Keys of runs without a warm-up have no entry, because this was the default of all methods.
     warmup = arguments.get("weight_warmup_steps")
     warmup = own_defaults.get("weight_warmup_steps") if warmup is None else warmup
     parts.pop("weight_warmup_steps", None)
@@ -111,7 +111,7 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
     letters = {*(arguments.get("fickle_edits") or ()), *(arguments.get("attacks") or ())}
     if not letters.isdisjoint(("typo", "look-alike")):
         parts["characters"] = CHARACTERS_VERSION
-    # Keys of runs that take the first rows of a file have no entry, because this was the only way.
+    # Keys of runs that use the first rows of a file have no entry, because this was the only way.
     if parts.pop("row_choice", None) is None and _has_limited_rows(arguments):
         parts["row_choice"] = get_defaults()["row_choice"]
     # Keys of runs without fitted edits have no entry, because this was the only way.
@@ -119,7 +119,7 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
         parts["fit_grammar"] = get_defaults()["fit_grammar"]
     table = arguments.get("synonyms")
     if table == "wordnet":
-        # Keys of runs with WordNet's synonyms have no entry, because these were the default.
+        # Keys of runs with WordNet synonyms have no entry, because these were the default.
         del parts["synonyms"]
     elif table is None and _uses_default_synonyms(arguments, method):
         parts["synonyms"] = "default: counterfitted"
@@ -140,11 +140,11 @@ def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_unchanged(arguments: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Check, after a run has read its files, that they are those that its key was made of."""
+    """Check that the files that a run has read are the same as in its key."""
     for name in _FILES:
         recorded, path = identity.get(name), arguments.get(name)
         if path is None or not isinstance(recorded, Mapping) or not Path(path).is_file():
-            continue  # no file, or a table that ships with the package or is on the Hub
+            continue  # no file, or a table in the package or on the Hub
         if hash_file(path) != recorded.get("sha256"):
             raise HfBatError(
                 f"--{name} {path} has changed since the sweep was started: start it again"
@@ -152,7 +152,7 @@ def check_unchanged(arguments: Mapping[str, Any], identity: Mapping[str, Any]) -
 
 
 def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool:
-    """Return whether a run without a synonym table draws from the default one or attacks with it."""
+    """Return whether a run without a synonym table uses the default one for draws or attacks."""
     from hf_bat.attack.recipes import list_readers
 
     attacks = {name.removeprefix("paper-") for name in arguments.get("attacks") or ()}
@@ -161,14 +161,14 @@ def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool
 
 
 def _uses_swaps(arguments: Mapping[str, Any], method: Method) -> bool:
-    """Return whether a run draws or attacks with edits of one word that are fitted to their place."""
+    """Return whether a run uses single-word edits that are fitted to their context."""
     drawn = arguments.get("obstinate_edits") or DEFAULT_EDITS if "obstinate" in method.draws else ()
     attacks = (name.removeprefix("paper-") for name in arguments.get("attacks") or ())
     return not {"antonym", "sister", "number"}.isdisjoint((*drawn, *attacks))
 
 
 def _has_limited_rows(arguments: Mapping[str, Any]) -> bool:
-    """Return whether a run uses a part of its rows, so that the choice of rows changes its result."""
+    """Return whether a run uses only some of its rows, so the choice of rows affects its result."""
     limits = [arguments.get(name) for name in ("max_train_samples", "max_eval_samples")]
     if arguments.get("attacks"):
         default = get_defaults()["max_attack_samples"]
@@ -177,13 +177,13 @@ def _has_limited_rows(arguments: Mapping[str, Any]) -> bool:
 
 
 def _list_exceptions(arguments: Mapping[str, Any]) -> frozenset[str]:
-    """Return the arguments of `_IMMATERIAL` that do change the result of this run."""
+    """Return the arguments in `_IMMATERIAL` that do change the result of this run."""
     names = set()
     if arguments.get("load_best_model_at_end"):
         names.add("save_strategy")
         if arguments.get("save_strategy", DEFAULTS["save_strategy"]) == "steps":
             names.add("save_steps")
-    # Without eval_steps the Trainer evaluates when it logs.
+    # Without eval_steps, the Trainer evaluates when it logs.
     if arguments.get("eval_strategy") == "steps" and not arguments.get("eval_steps"):
         names.add("logging_steps")
     if arguments.get("dataloader_in_order") is False:
@@ -211,14 +211,14 @@ def _hash_file(path: str, name: str) -> str:
 
 @lru_cache(maxsize=256)
 def _hash_content(path: str, size: int, changed: int) -> str:
-    """Hash a file; size and time of change are there for the cache, so that a new content is read."""
+    """Hash a file. The size and time of change are cache keys, so changed content is read again."""
     return hash_file(path)
 
 
 def _hash_model(folder: Path, name: str) -> str:
-    """Hash weights, configuration and tokenizer of a model folder, but no cards or checkpoints."""
+    """Hash the weights, configuration and tokenizer of a model folder, without cards and checkpoints."""
     if not (folder / "config.json").is_file():
-        raise HfBatError(f"--{name} {folder} holds no model: it has no config.json")
+        raise HfBatError(f"--{name} {folder} does not contain a model: it has no config.json")
     endings = (".json", ".txt", ".model", ".safetensors", ".bin")
     files = sorted(path for path in folder.iterdir() if path.suffix in endings and path.is_file())
     parts = [f"{path.name} {_hash_file(str(path), name)}" for path in files]

@@ -1,4 +1,4 @@
-"""Make the runs of a sweep side by side, each in its own process. Finished runs are skipped."""
+"""Execute the runs of a sweep in parallel, each in its own process. Finished runs are skipped."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from hf_bat.sweep.grid import Run
 from hf_bat.sweep.key import drop_secrets, identify
 
 MODEL = "model"  # folder of the trained model in a run's folder
-LOCK = "lock"  # file that the worker of a run holds locked
-# Environment variable of a worker whose standard input is open as long as its sweep lives.
+LOCK = "lock"  # file locked by the worker of a run
+# Environment variable of workers with a standard input that is open while the sweep is alive.
 _PARENT = "HF_BAT_SWEEP"
 _WORKER = "hf_bat.sweep.worker"
 _POLL_SECONDS = 0.2
-_NEWS_SECONDS = 60.0  # between lines of progress that are not on a terminal
+_NEWS_SECONDS = 60.0  # between progress lines that are not on a terminal
 Say = Callable[[str], None]
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Return the folder of a run's configuration, log and result.
+    """Return the folder with the configuration, log and result of a run.
 
     Args:
         root: Folder of the sweep.
@@ -51,14 +51,14 @@ def folder_of(root: Path, key: str) -> Path:
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """Return the content of a run's `result.json`, or `None` if it has not finished.
+    """Return the content of the `result.json` of a run, or `None` if the run has not finished.
 
     Args:
         root: Folder of the sweep.
         run: The run.
 
     Raises:
-        HfBatError: The file is damaged, or of another run.
+        HfBatError: If the file is damaged, or belongs to another run.
 
     Example:
         >>> finished(Path("sweeps"), Run("0123456789abcdef", {})) is None
@@ -81,8 +81,8 @@ def finished(root: Path, run: Run) -> dict[str, Any] | None:
 
 
 def _check_models(runs: Sequence[Run], root: Path) -> None:
-    """Check that finished runs kept their models, if `keep_model` asks for them."""
-    # They are not made again without the user's consent, because tables may hold their figures.
+    """Check that finished runs have kept their models, if `keep_model` is set."""
+    # They are not repeated without the user's consent, because tables may contain their results.
     folders = [
         folder_of(root, run.key)
         for run in runs
@@ -98,7 +98,7 @@ def _check_models(runs: Sequence[Run], root: Path) -> None:
 
 
 def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
-    """Return a line for each run (key, whether it is finished, the varied arguments) and their number.
+    """List each run in a line (key, whether it is finished, the varied arguments), and the number of runs.
 
     Example:
         >>> print(list_runs([Run("0123456789abcdef", {"seed": 1})], Path("sweeps"), ["seed"]))
@@ -131,25 +131,25 @@ class _Process:
 def run_all(
     runs: Sequence[Run], root: Path, jobs: int = 1, announce: Say | None = None
 ) -> list[str]:
-    """Make all runs that are not finished, `jobs` at a time.
+    """Execute all unfinished runs, with `jobs` in parallel.
 
-    With several jobs on the CPU, each has one thread. Each job has one GPU. A run that another process is
-    making is left to it. An interruption, SIGTERM or SIGHUP ends the running processes; the next call
+    With several jobs on the CPU, each has one thread. Each job has one GPU. Runs that another process is
+    executing are skipped. An interruption, SIGTERM or SIGHUP ends the running processes. The next call
     resumes them from their last checkpoints.
 
     Args:
         runs: The runs.
         root: Folder of the sweep.
-        jobs: Number of processes at a time.
-        announce: Called with each line of progress. If `None`, they go to stderr.
+        jobs: Number of parallel processes.
+        announce: Function called with each progress line. If `None`, lines are printed to stderr.
 
     Returns:
-        A line for each run that did not finish: which one, why, and where its log is.
+        A line for each run that did not finish, with its key, the reason and the path of its log.
 
     Raises:
-        HfBatError: The folder cannot be written, the system is Windows, or a finished run has not kept
-            its model (`keep_model`).
-        SystemExit: SIGTERM or SIGHUP came.
+        HfBatError: If the folder cannot be written, the system is Windows, or a finished run has not
+            kept its model (`keep_model`).
+        SystemExit: If SIGTERM or SIGHUP is received.
 
     Example:
         >>> runs = make_grid(base, {"seed": [1, 2, 3]})  # doctest: +SKIP
@@ -161,7 +161,7 @@ def run_all(
     pending = deque(run for run in runs if finished(root, run) is None)
     if pending and not hasattr(os, "killpg"):
         raise HfBatError(
-            "runs of a sweep need process groups, which Windows lacks: use Linux, macOS or WSL, or make "
+            "runs of a sweep need process groups, which Windows lacks: use Linux, macOS or WSL, or start "
             "each run with examples/run_glue_bat.py"
         )
     make_folder(root / "runs")
@@ -191,7 +191,7 @@ def run_all(
                 if running:
                     progress.print(len(running))
         finally:
-            _stop(running)  # before any output, because the terminal may be gone
+            _stop(running)  # before any output, because the terminal may be closed
             progress.close()
     for run in runs:
         if finished(root, run) is None:
@@ -201,18 +201,18 @@ def run_all(
 
 @contextmanager
 def _defer_signals() -> Iterator[list[int]]:
-    """Collect the signals that would end this process at once, and exit at the end of the block.
+    """Collect the signals that would end this process immediately, and exit at the end of the block.
 
-    Its workers, which have their own sessions, would otherwise run on.
+    Otherwise, its workers would continue, because they have their own sessions.
     """
     received: list[int] = []
     deferred: dict[int, Any] = {}
-    # Python lets only the main thread handle signals.
+    # In Python, only the main thread can handle signals.
     if threading.current_thread() is threading.main_thread():
         # Windows has no SIGHUP.
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
         handlers = {number: signal.getsignal(number) for number in numbers}
-        # Handlers of the caller and ignored signals (`nohup`) stay.
+        # Handlers of the caller and ignored signals (`nohup`) are kept.
         deferred = {n: old for n, old in handlers.items() if old in (signal.SIG_DFL, interrupt)}
     for number in deferred:
         signal.signal(number, lambda number, frame: received.append(number))
@@ -235,7 +235,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | None:
-    """Start a run unless another process is making it or has just finished it."""
+    """Start a run unless another process is executing it or has just finished it."""
     folder = folder_of(root, run.key)
     folder.mkdir(exist_ok=True)
     if _is_locked(folder):
@@ -250,7 +250,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
     (folder / "progress.json").unlink(missing_ok=True)
     launcher = list(run.launcher) or [sys.executable]
     if launcher[:2] == ["accelerate", "launch"]:
-        # The one of this environment, which need not be on the PATH.
+        # Use the launcher of this environment, which may not be on the PATH.
         launcher[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     command = [*launcher, "-m", _WORKER, str(folder / "config.json")]
     with open(folder / "log.txt", "ab", buffering=0) as log:  # the process also writes to it
@@ -262,7 +262,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_make_environment(run, slot, jobs),
-                # Ctrl-C must reach the workers through this process only.
+                # Ctrl-C must only reach the workers through this process.
                 start_new_session=True,
             )
         except OSError as error:
@@ -271,7 +271,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
 
 
 def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
-    """Return the environment of a run: threads, its GPU, and no progress bars in its log."""
+    """Build the environment of a run, with its threads and GPU and without progress bars in its log."""
     hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
     environment = hidden | os.environ
     environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", _PARENT: "1"}
@@ -282,7 +282,7 @@ def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
     if not run.arguments.get("use_cpu"):
         import torch
 
-        # One GPU also for a single job: on several, the batch and so the result would be another.
+        # A single job also uses one GPU. With several, the batch size and the result would change.
         if torch.cuda.is_available():
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             devices = visible.split(",") if visible else range(torch.cuda.device_count())
@@ -291,7 +291,7 @@ def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
 
 
 def _describe_failure(root: Path, process: _Process) -> str | None:
-    """Return why a process left no result; `None` if it did, or if another process makes the run."""
+    """Return why a process has no result, or `None` if it has one or another process executes the run."""
     status, folder = process.popen.returncode, folder_of(root, process.run.key)
     if finished(root, process.run) is not None or _is_locked(folder):
         return None
@@ -310,7 +310,7 @@ def _describe_failure(root: Path, process: _Process) -> str | None:
 
 
 def _stop(running: Sequence[_Process]) -> None:
-    """End the processes with all their children, which launchers have."""
+    """End the processes and all their children, because launchers have children."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in running:
             if process.popen.poll() is None:
@@ -328,23 +328,24 @@ def _close_input(process: _Process) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process and its data workers as soon as the sweep that started it is gone, even by SIGKILL.
+    """End this process and its data workers when the sweep that started it ends, even by SIGKILL.
 
-    The sweep holds the other end of its standard input and writes nothing.
+    The sweep holds the other end of the standard input and writes nothing to it.
     """
 
     def wait() -> None:
         os.read(0, 1)  # returns at the end of the pipe
-        # The last checkpoint is whole, and a run that waits for others does not answer SIGTERM.
+        # The last checkpoint is complete, and a run that waits for others does not react to
+        # SIGTERM.
         os.killpg(0, signal.SIGKILL)
 
-    # A launcher such as mpirun gives some ranks an input of its own, which is empty from the start.
+    # Launchers such as mpirun give some ranks a different input, which is empty from the start.
     if os.environ.get(_PARENT) and stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=wait, daemon=True).start()
 
 
 class _ProgressLine:
-    """Prints how many runs are done and how long the rest takes at the same rate."""
+    """Prints the number of finished runs and the estimated remaining time."""
 
     def __init__(self, root: Path, runs: Sequence[Run], say: Say, is_terminal: bool):
         self.root, self.say, self.is_terminal = root, say, is_terminal
@@ -353,7 +354,7 @@ class _ProgressLine:
         self.start = self.printed = time.monotonic()
 
     def print(self, running: int, has_news: bool = False) -> None:
-        """Print the line if there are news or the last line is old."""
+        """Print the line if there is news or the last line is old."""
         now = time.monotonic()
         if self.is_terminal and now - self.printed > 1.0:
             print(f"\r\x1b[2K{self.format(running)}", end="", file=sys.stderr, flush=True)
@@ -380,7 +381,7 @@ class _ProgressLine:
         return done + left
 
     def _read_share(self, key: str) -> float:
-        """Return how much of a run is done, from 0 to 1."""
+        """Return the completed share of a run, from 0 to 1."""
         if key in self.done:
             return 1.0
         try:

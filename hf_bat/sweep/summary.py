@@ -1,4 +1,4 @@
-"""Summaries of sweeps: runs that differ in their seed are grouped; JSON, a Markdown table, the frontier."""
+"""Summaries of sweeps, with runs grouped over seeds: JSON, a Markdown table and the frontier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_bat.sweep.grid import Run
 from hf_bat.text import escape_markdown
 
 _SEEDS = ("seed", "data_seed")
-# The default axes of the frontier.
+# Default axes of the frontier.
 OBSTINATE, FICKLE = "eval_antonym_asr_confident", "eval_synonym_asr"
 _NOTE = """
 Percent; in brackets the 95 % t-interval of the mean over seeds (none for one seed), clipped to 0 and
@@ -28,14 +28,14 @@ Percent; in brackets the 95 % t-interval of the mean over seeds (none for one se
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed only.
+    """Runs that only differ in their seed.
 
     Attributes:
-        name: `name=value` of the arguments that tell this group from the others.
+        name: `name=value` of the arguments that distinguish this group from the others.
         arguments: Arguments of the first run.
         runs: Keys of the runs.
-        values: Metric -> one figure per run; runs without the metric are left out.
-        defense: The preprocessing defense of the runs, or `None`.
+        values: Dict of metric -> one value per run. Runs without the metric are left out.
+        defense: Preprocessing defense of the runs, or `None`.
 
     Example:
         >>> group = Group("method=normal", {"method": "normal"}, ("01", "02"), {"eval_loss": [0.5, 0.75]})
@@ -66,7 +66,7 @@ class Group:
 
 def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the preprocessing defense of a run, or `None`."""
-    # Early results have it in their arguments only.
+    # Early results only have it in their arguments.
     arguments = result.get("arguments")
     is_asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")
     return result.get("preprocessing_defence") or ({"name": "canonicalize"} if is_asked else None)
@@ -75,12 +75,12 @@ def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def group_runs(
     runs: Sequence[Run], results: Mapping[str, Mapping[str, Any]], varied: Sequence[str]
 ) -> list[Group]:
-    """Group the runs that differ in their seed only.
+    """Group the runs that only differ in their seed.
 
     Args:
         runs: The runs.
-        results: Key -> result. Runs without one are left out.
-        varied: Names of the arguments that name a group.
+        results: Dict of key -> result. Runs without a result are left out.
+        varied: Names of the arguments used to name groups.
 
     Returns:
         The groups, in the order of their first runs.
@@ -102,7 +102,7 @@ def group_runs(
         values: dict[str, list[float]] = {}
         for run in repeats:
             for name, value in results[run.key]["metrics"].items():
-                # Early results have NaN for a rate over nothing.
+                # Early results have NaN for rates over zero rows.
                 if value is not None and math.isfinite(value):
                     values.setdefault(name, []).append(float(value))
         first = repeats[0]
@@ -119,8 +119,8 @@ def markdown(groups: Sequence[Group]) -> str:
         groups: The rows of the table.
 
     Returns:
-        The table, with a column for each rate that some group has, below the disclosures of
-        preprocessing defenses.
+        The disclosures of preprocessing defenses, followed by the table with a column for each
+        rate.
 
     Example:
         >>> group = Group("method=normal", {}, ("01",), {"eval_accuracy": [0.75]})
@@ -144,7 +144,7 @@ def markdown(groups: Sequence[Group]) -> str:
 
 
 def _name_columns(groups: Sequence[Group]) -> dict[str, str]:
-    """Return metric -> title of all rates that some group has, in the order of the columns."""
+    """Return metric -> title of all rates in the groups, in the order of the columns."""
     return name_figures(
         {name: values[0] for group in groups for name, values in group.values.items()}
     )
@@ -169,21 +169,21 @@ def write_summary(
     obstinate: str = OBSTINATE,
     fickle: str = FICKLE,
 ) -> list[Path]:
-    """Write `sweep.json`, `sweep.md` and, if a run has both rates, `frontier.png` and `frontier.svg`.
+    """Write `sweep.json`, `sweep.md` and, if runs have both rates, `frontier.png` and `frontier.svg`.
 
     Args:
         root: Folder of the sweep.
         runs: Runs of the sweep.
-        results: Key -> result.
-        varied: Names of the grid's arguments.
-        obstinate: Metric of the vertical axis of the frontier.
-        fickle: Metric of the horizontal axis.
+        results: Dict of key -> result.
+        varied: Names of the arguments in the grid.
+        obstinate: Metric on the vertical axis of the frontier.
+        fickle: Metric on the horizontal axis.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        HfBatError: A file cannot be written.
+        HfBatError: If a file cannot be written.
 
     Example:
         >>> import tempfile

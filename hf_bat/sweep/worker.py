@@ -1,7 +1,7 @@
-"""One run of a sweep, as a program: `python -m hf_bat.sweep.worker FOLDER/config.json`.
+"""Program for one run of a sweep: `python -m hf_bat.sweep.worker FOLDER/config.json`.
 
-The run trains, evaluates with the attacks of its arguments and writes `result.json` last and
-atomically, so that a folder with this file is finished. A killed run resumes from its last checkpoint.
+The run trains, evaluates with the attacks in its arguments, and writes `result.json` last and
+atomically, so a folder with this file is finished. A killed run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from hf_bat.tasks import build_task
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.version import __version__
 
-_CHECKPOINTS = "trainer"  # output folder of the trainer in a run's folder
+_CHECKPOINTS = "trainer"  # output folder of the trainer inside the folder of a run
 
 
 class _ProgressCallback(TrainerCallback):
-    """Writes every two seconds how far the run is, which the sweep's line of progress reads."""
+    """Writes the progress of the run every two seconds for the progress line of the sweep."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -54,7 +54,7 @@ class _ProgressCallback(TrainerCallback):
 
 
 def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Make the run of a `config.json` and return its result, `None` in processes after the first."""
+    """Execute the run of a `config.json`. Return its result, or `None` in processes after the first."""
     start = time.perf_counter()
     run, training = build_arguments(config["arguments"], str(folder / _CHECKPOINTS))
     task = build_task(vars(run))
@@ -71,7 +71,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         "arguments": drop_secrets(config["arguments"]),
         "identity": config["identity"],
         "metrics": {name: value for name, value in metrics.items() if name.startswith("eval_")},
-        # If training did not evaluate, the evaluation after it is the only one.
+        # If there was no evaluation during training, the one after training is the only one.
         "epochs": [drop_missing_metrics(epoch) for epoch in epochs or _list_evaluations(trainer)],
         "train": {**trained.metrics, "resumed": checkpoint is not None},
         "steps": trainer.state.max_steps,
@@ -91,24 +91,24 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
 
 
 def _list_evaluations(trainer: BalancedTrainer) -> list[dict[str, Any]]:
-    """Return the evaluations so far, as they were logged."""
+    """Return the evaluations so far from the log."""
     return [log for log in trainer.state.log_history if "eval_loss" in log]
 
 
 def find_final_evaluation(trainer: BalancedTrainer) -> dict[str, Any] | None:
-    """Return the last evaluation of training if one after training would measure the same."""
+    """Return the last evaluation in training if an evaluation after training would be the same."""
     args, logs = trainer.args, _list_evaluations(trainer)
     if not logs or logs[-1]["step"] != trainer.state.global_step or args.load_best_model_at_end:
-        return None  # none, or of other weights
+        return None  # no evaluation, or one of other weights
     if args.fp16_full_eval or args.bf16_full_eval:
-        return None  # only after training does the Trainer convert the weights for an evaluation
+        return None  # the Trainer only converts the weights for evaluations after training
     if args.attacks and not should_attack(args.attack_every, trainer.state, in_training=True):
         return None
     return logs[-1]
 
 
 def hash_tables(trainer: BalancedTrainer) -> dict[str, str]:
-    """Return the fingerprints of the tables that trained or attacked."""
+    """Return the fingerprints of the tables used in training or attacks."""
     is_perturbed = get_method(trainer.args.method).draws or trainer.args.attacks
     perturbations = trainer.perturbations if is_perturbed else ()
     tables = collect_tables(perturbations, trainer.canonicalizer)
@@ -118,11 +118,11 @@ def hash_tables(trainer: BalancedTrainer) -> dict[str, str]:
 def save_representations(
     trainer: BalancedTrainer, rows: Any, run: SweepArguments, folder: Path
 ) -> dict[str, Any] | None:
-    """Save vectors of rows and their versions, and return their separation in numbers."""
+    """Save the vectors of rows and their versions, and return measures of their separation."""
     try:
         vectors: dict[str, Any] = collect(trainer, rows, run.representations)
     except HfBatError as error:
-        # No row has both versions. That must not cost the trained model.
+        # No row has both versions, but the trained model must not be lost.
         return {"error": str(error)}
     if not trainer.is_world_process_zero():
         return None
@@ -134,7 +134,7 @@ def save_representations(
 
 
 def describe_environment(trainer: BalancedTrainer) -> dict[str, str]:
-    """Return the versions and the device of the run."""
+    """Return the package versions and the device of the run."""
     device = trainer.args.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -147,11 +147,11 @@ def describe_environment(trainer: BalancedTrainer) -> dict[str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """Make the run of a `config.json` and return the exit status: 0, or 2 if its user can fix it."""
+    """Execute the run of a `config.json`. Return exit status 0, or 2 for an error that the user can fix."""
     end_with_parent()
     path = Path(argv[0])
     folder = path.parent
-    # The system releases the lock when this process ends, however it ends.
+    # The system always releases the lock when this process ends.
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         if os.environ.get("RANK", "0") == "0":
@@ -161,7 +161,7 @@ def main(argv: list[str]) -> int:
         result = train_and_measure(folder, read_json_object(path))
         if result is not None:
             write_json(folder / "result.json", result)
-            # Not earlier: a run that is killed before resumes from its checkpoint.
+            # Deleted only now, because a run killed before this point resumes from its checkpoint.
             shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
     except Timeout:
         print("error: another process is making this run", file=sys.stderr)

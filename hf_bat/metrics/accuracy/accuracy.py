@@ -1,4 +1,4 @@
-"""Accuracy: the share of examples whose predicted label is the reference label."""
+"""Accuracy: the share of examples with a correct prediction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hf_bat.metrics import base
 
 
 class Accuracy(base.PackagedMetric):
-    """Accuracy is the share of examples whose predicted label is the reference label.
+    """Accuracy is the share of examples where the prediction equals the reference label.
 
     Args:
         predictions (`list` of `int`): Predicted labels.
         references (`list` of `int`): Gold labels.
         normalize (`bool`): Whether to return the share of correct examples instead of their number.
             Defaults to `True`.
-        sample_weight (`list` of `float`): One weight per example. Defaults to 1 each.
+        sample_weight (`list` of `float`): One weight per example. Each defaults to 1.
 
     Returns:
         accuracy (`float`): In [0, 1], or the (weighted) number of correct examples. Higher is better.
@@ -39,5 +39,5 @@ class Accuracy(base.PackagedMetric):
     def _compute(
         self, predictions: Sequence[int], references: Sequence[int], **options: Any
     ) -> dict[str, Any]:
-        # One type for a share and for a count (`normalize=False`).
+        # The same type for a share and for a count (`normalize=False`).
         return {"accuracy": float(accuracy_score(references, predictions, **options))}

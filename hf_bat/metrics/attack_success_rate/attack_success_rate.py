@@ -1,4 +1,4 @@
-"""Attack success rate: the share of attacked examples on which an attack succeeds."""
+"""Attack success rate: the share of attacked examples where an attack succeeds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hf_bat.stats import wilson_interval
 
 
 class AttackSuccessRate(base.PackagedMetric):
-    """The attack success rate is the share of attacked examples on which an attack succeeds. An example is
-    attacked if the model classifies it correctly and the attack does not skip its label; all others are
-    skipped and count in no rate. A fickle attack (synonyms) succeeds if it changes the prediction, an
-    obstinate one (antonyms, negation) if it keeps it.
+    """The attack success rate is the share of attacked examples where an attack succeeds. An example is
+    attacked if the model classifies it correctly and the attack does not skip its label. Other examples
+    are skipped and not included in any rate. A fickle attack (synonyms) succeeds if it changes the
+    prediction. An obstinate one (antonyms, negation) succeeds if it does not.
 
     Args:
-        predictions (`list` of `int`): 1 if the attack succeeded on the example, else 0.
+        predictions (`list` of `int`): 1 if the attack succeeded on the example, otherwise 0.
         references (`list` of `int`): 1 if the example was attacked, 0 if it was skipped.
         confidence (`float`): Confidence level of the interval. Defaults to 0.95.
 
     Returns:
         asr (`float`): succeeded / attempted, in [0, 1], or `None` if nothing was attempted. Lower is better.
-        asr_low, asr_high (`float`): Its Wilson score interval, or `None`.
-        rows, attempted, skipped, succeeded, failed (`int`): Counts; attempted + skipped = rows, and
-            succeeded + failed = attempted.
+        asr_low, asr_high (`float`): Wilson score interval of `asr`, or `None`. rows, attempted,
+        skipped, succeeded, failed (`int`): Counts, with attempted + skipped = rows and succeeded +
+        failed = attempted.
 
     Examples:
         >>> from hf_bat.metrics import load
@@ -46,7 +46,7 @@ class AttackSuccessRate(base.PackagedMetric):
         success = check_flags("predictions", predictions, allowed=(0, 1))
         attempt = check_flags("references", references, allowed=(0, 1))
         for row, (has_succeeded, was_attacked) in enumerate(zip(success, attempt, strict=True)):
-            # It would count in the successes but not in the attempts, and the rate could exceed 1.
+            # It would be a success but not an attempt, and the rate could exceed 1.
             if has_succeeded and not was_attacked:
                 raise HfBatError(f"row {row} is both skipped and succeeded")
         succeeded, attempted = sum(success), sum(attempt)

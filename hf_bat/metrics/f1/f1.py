@@ -16,16 +16,16 @@ class F1(base.PackagedMetric):
     Args:
         predictions (`list` of `int`): Predicted labels.
         references (`list` of `int`): Gold labels.
-        labels (`list` of `int`): Classes to average over, unless `average="binary"`. Defaults to all that
-            occur.
+        labels (`list` of `int`): Classes to average over, unless `average="binary"`. Defaults to all
+            classes that occur.
         pos_label (`int`): The class that `average="binary"` reports. Defaults to 1.
         average (`str`): `"binary"`, `"micro"`, `"macro"`, `"weighted"`, or `None` for one value per class.
             Defaults to `"binary"`.
-        sample_weight (`list` of `float`): One weight per example. Defaults to 1 each.
+        sample_weight (`list` of `float`): One weight per example. Each defaults to 1.
 
     Returns:
-        f1 (`float`, or `list` of `float` if `average` is `None`): In [0, 1]; 0 for a class that does
-            not occur and is not predicted. Higher is better.
+        f1 (`float`, or `list` of `float` if `average` is `None`): In [0, 1], and 0 for a class that
+            does not occur and is not predicted. Higher is better.
 
     Examples:
         >>> from hf_bat.metrics import load
@@ -45,7 +45,8 @@ class F1(base.PackagedMetric):
     def _compute(
         self, predictions: Sequence[int], references: Sequence[int], **options: Any
     ) -> dict[str, Any]:
-        # scikit-learn's default is also 0, with a warning for each class that a small set lacks.
+        # scikit-learn's default is also 0, but with a warning for each class missing in a small
+        # set.
         value = f1_score(references, predictions, zero_division=0.0, **options)
-        # With `average=None` an array, one value per class.
+        # With `average=None`, this is an array with one value per class.
         return {"f1": float(value) if isinstance(value, float) else value.tolist()}

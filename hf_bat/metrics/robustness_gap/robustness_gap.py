@@ -1,4 +1,4 @@
-"""Robustness gap: how much better a model resists synonyms than antonyms, and a score of both."""
+"""Robustness gap: how much more robust a model is to synonyms than to antonyms, and a combined score."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from hf_bat.stats import rate
 
 
 class RobustnessGap(base.PackagedMetric):
-    """The robustness gap is the difference of two success rates: obstinate (antonym) attack minus fickle
-    (synonym) attack. Training against only one kind of edit widens it; 0 is balance, not robustness. The
-    score `robustness` combines both with accuracy: the harmonic mean of accuracy, 1 - synonym ASR and
-    1 - antonym ASR.
+    """The robustness gap is the success rate of the obstinate (antonym) attack minus the success rate of
+    the fickle (synonym) attack. Training against only one kind of edit widens the gap. A gap of 0 means
+    balance, not robustness. The score `robustness` combines both rates with accuracy. It is the harmonic
+    mean of accuracy, 1 - synonym ASR and 1 - antonym ASR.
 
     Args:
-        correct (`list` of `int`): 1 if the model classifies the unperturbed example correctly, else 0.
-        synonym (`list` of `int`): Outcome of the synonym attack on the example: 1 succeeded, 0 failed,
-            -1 skipped.
-        antonym (`list` of `int`): Outcome of the antonym attack in the same codes (strict definition: the
-            prediction is kept).
+        correct (`list` of `int`): 1 if the model classifies the unperturbed example correctly,
+            otherwise 0.
+        synonym (`list` of `int`): Outcome of the synonym attack on the example: 1 for success, 0 for
+            failure, -1 if skipped.
+        antonym (`list` of `int`): Outcome of the antonym attack with the same codes (strict definition:
+            the prediction is kept).
 
     Returns:
-        gap (`float`): antonym_asr - synonym_asr, in [-1, 1], or `None` if one of them is.
-        robustness (`float`): In [0, 1], higher is better; `None` if a rate is.
-        accuracy (`float`): In [0, 1]; `None` without examples.
-        synonym_asr, antonym_asr (`float`): In [0, 1], lower is better; `None` if all examples are skipped.
+        gap (`float`): antonym_asr - synonym_asr, in [-1, 1], or `None` if one of them is `None`.
+        robustness (`float`): In [0, 1], or `None` if a rate is `None`. Higher is better.
+        accuracy (`float`): In [0, 1], or `None` without examples.
+        synonym_asr, antonym_asr (`float`): In [0, 1], or `None` if all examples are skipped. Lower is
+        better.
 
     Examples:
         >>> from hf_bat.metrics import load
