@@ -39,7 +39,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "inputs.md"
 
 
 class Kind(NamedTuple):
-    """A kind of input: a row of the page, and the test of its outcome."""
+    """A kind of input: a row of the page and the test of its outcome."""
 
     group: str
     kind: str
@@ -55,7 +55,7 @@ def load(folder: Path, name: str, content: str | bytes, task: Any = TASK) -> dat
 
 
 def refuse(call: Callable[[], Any], *words: str) -> None:
-    """Check that a call raises an error of one line with these words."""
+    """Check that a call raises a one-line error with these words."""
     with pytest.raises(HfBatError) as error:
         call()
     message = str(error.value)
@@ -65,7 +65,7 @@ def refuse(call: Callable[[], Any], *words: str) -> None:
 
 
 def read_labels(rows: Any, task: Any = TASK, config: Any = None) -> list[int | None]:
-    """Return the labels that an attack and training read, which must be the same."""
+    """Return the labels read by attacks and training, which must be the same."""
     examples = read_examples(rows, task, config)
     if all(e.label is not None and e.reason is None for e in examples):
         config = config or BertConfig(num_labels=len(task.label_names))
@@ -119,7 +119,7 @@ def check_quoted_line_breaks(folder: Path) -> None:
 def check_numbers_in_texts(folder: Path) -> None:
     rows = load(folder, "a.csv", "text,label\n007,0\n1.50,1\n,1\n2024,0\n")
     assert rows["text"][:] == ["007", "1.50", "", "2024"] and rows["label"][:] == [0, 1, 1, 0]
-    # Without a task, numbers are numbers, but for those that would be written in another way.
+    # Without a task, numbers are numbers, except for those that would be written differently.
     other = load(folder, "b.csv", "code,count,label\n007,3,0\n008,,1\n", None)
     assert other["code"][:] == ["007", "008"] and other["count"][:] == [3, None]
 
@@ -205,7 +205,7 @@ def check_same_time_stamp(folder: Path) -> None:
 
 
 def check_truth_values(folder: Path) -> None:
-    # A model whose first label is True is right on every row.
+    # A model with True as its first label is correct on every row.
     true_first = user_task(["text"], ["True", "False"])
     for yes, no in ((True, False), ("True", "False"), ("true", "FALSE"), (np.True_, np.False_)):
         assert read_labels(with_labels(yes, no), true_first) == [0, 1]
@@ -335,7 +335,7 @@ def check_other_containers(folder: Path) -> None:
     for given in (frame, columns):
         prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
         assert prepared["label"][:] == [1, 0, 1] and prepared["idx"][:] == [0, 1, 2]
-    # A missing text makes a column of floats and strings.
+    # A missing text results in a column of floats and strings.
     frame.loc[8, "text"] = math.nan
     assert prepare_dataset(frame, TASK, BertConfig(num_labels=2), "rows")["idx"][:] == [0, 2]
     splits = datasets.DatasetDict(train=datasets.Dataset.from_list(rows))
@@ -555,7 +555,7 @@ def test_kind_of_input(kind, tmp_path):
 
 
 def read_page() -> list[tuple[str, str, str]]:
-    """Return (group, kind, outcome) of each row of the page's tables."""
+    """Return (group, kind, outcome) for each row in the tables of the page."""
     group, rows = "", []
     for line in PAGE.read_text("utf-8").splitlines():
         if line.startswith("## "):
@@ -570,7 +570,7 @@ def test_page_lists_the_kinds_that_are_tested():
     groups = {kind.group for kind in KINDS}
     ours = [row for row in read_page() if row[0] in groups]
     assert ours == [(k.group, k.kind, k.outcome) for k in KINDS]
-    # The section of another group names its tests.
+    # The sections of other groups contain the names of their tests.
     for section in PAGE.read_text("utf-8").split("\n## ")[1:]:
         if section.splitlines()[0] not in groups:
             [module] = re.findall(r"`(tests/\S+\.py)`", section)
@@ -586,7 +586,7 @@ def test_chosen_rows_are_spread_evenly(count, limit):
 
 
 def write_page() -> None:
-    """Replace the tables of the page by the kinds tested."""
+    """Replace the tables on the page with the tested kinds."""
     head, *sections = PAGE.read_text("utf-8").rstrip().split("\n## ")
     groups = dict.fromkeys(kind.group for kind in KINDS)
     others = [section for section in sections if section.splitlines()[0] not in groups]
