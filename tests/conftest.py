@@ -1,4 +1,4 @@
-"""Settings and fixtures of all tests: no network, one thread, real data, the packaged encoder."""
+"""Settings and fixtures for all tests: no network, one thread, real data, and the packaged encoder."""
 
 import os
 
@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# No deadline, because the machine may be busy, and the same examples in every run. To look for new examples,
-# use --hypothesis-profile=default.
+# No deadline, because the machine may be busy, and the same examples in every run. To search for new
+# examples, use --hypothesis-profile=default.
 settings.register_profile("hf_bat", deadline=None, derandomize=True)
 settings.load_profile("hf_bat")
 
@@ -37,8 +37,8 @@ def _prepare_process() -> None:
     import torch
 
     torch.set_num_threads(1)
-    # A Trainer collects garbage whenever it trains. With the imported libraries among the objects to look at,
-    # that took half the time of the tests of training.
+    # A Trainer collects garbage whenever it trains. With all objects of the imported libraries, this took
+    # half the time of the training tests.
     gc.collect()
     gc.freeze()
 
@@ -92,7 +92,7 @@ def quiet_environment() -> dict[str, str]:
         CUDA_VISIBLE_DEVICES="",
         NO_COLOR="1",
     )
-    # A test that ran a command as a program does may have set these.
+    # These may have been set by a test that ran a command.
     for name in (
         "HF_HUB_DISABLE_PROGRESS_BARS",
         "HF_DATASETS_DISABLE_PROGRESS_BARS",

@@ -1,4 +1,4 @@
-"""Augmented rows: labels, ids and texts of the copies, files that training reads, the card, the push."""
+"""Augmented rows: labels, ids and texts of the copies, files for training, the card and the push."""
 
 import json
 from collections import Counter
@@ -71,9 +71,9 @@ def test_copies_have_the_label_of_their_row_and_texts_of_their_own():
 
 
 def test_rules_give_the_labels_that_they_know():
-    # The rules that list all of their pairs.
+    # The rules that list all their pairs.
     rules = build_rules(SNLI, SNLI.label_names, rules=["swap", "drop", "generalize"])
-    # A rule without one label adds nothing.
+    # A rule without a single label adds no rows.
     more = build_rules(SNLI, SNLI.label_names, rules=["swap", "drop", "generalize", "opposite=50"])
     augmented = augment_rows(ROWS, SNLI, rules=more, copies=4, keep_originals=False)
     assert set(augmented.rows["original_idx"][:]) <= {row["idx"] for row in ROWS}

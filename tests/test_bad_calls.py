@@ -1,7 +1,7 @@
-"""Each bad call of `tests/bad_calls/` raises its error, in one line that names what is at fault.
+"""Each bad call in `tests/bad_calls/` raises an error with a one-line message that names the problem.
 
-A room of the package has one table there: `tests/bad_calls/<room>.py` with a list `CALLS`. To cover
-another bad input, add a line to it.
+Each room of the package has one table: `tests/bad_calls/<room>.py` with a list `CALLS`. To cover
+another invalid input, add an entry to the list.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ TABLES = sorted((Path(__file__).parent / "bad_calls").glob("*.py"))
 
 
 def load_calls(path: Path) -> list[BadCall]:
-    """Return the calls of one table."""
+    """Return the calls in one table."""
     spec = importlib.util.spec_from_file_location(f"bad_calls_of_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

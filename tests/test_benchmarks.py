@@ -1,4 +1,4 @@
-"""The check of `make bench`, and the tables of `benchmarks/gpu.sh`."""
+"""The check in `make bench`, and the tables of `benchmarks/gpu.sh`."""
 
 import json
 import subprocess
@@ -28,14 +28,14 @@ RECORDED = {"step": 1.0, "attack": 0.5}
         ({"step": 0.81, "attack": 0.41, "new": 0.1}, 0),
         ({"step": 0.79, "attack": 0.5}, 1),
         ({"step": 0.79, "attack": 0.39}, 2),
-        ({"step": 5.0}, 1),  # a ratio that is not measured is no pass
+        ({"step": 5.0}, 1),  # a ratio that was not measured does not pass
     ],
 )
 def test_ratio_far_below_its_record_is_a_fault(run_all, ratios, faults):
     assert len(run_all.compare(ratios, RECORDED)) == faults
 
 
-# Parts of the scripts' JSON.
+# Parts of the JSON output of the scripts.
 FIGURES = {
     "bench_step.py": {"over_baseline": {"triplet": {"time_over_tokens": 0.8}}},
     "bench_attack.py": {
@@ -94,7 +94,7 @@ def test_table_of_a_gpu_run(tmp_path):
     run = tmp_path / "busy-triplet-4"
     run.mkdir()
     (run / "train_results.json").write_text('{"train_steps_per_second": 9.25}')
-    # The card is idle before the run begins and after it ends.
+    # The GPU is idle before the run starts and after it ends.
     (tmp_path / "busy-triplet-4.csv").write_text("0\n0\n80\n0\n100\n0\n0\n")
     line = {"attack": "antonym", "rows": 40, "rows a second": 100.0, "over bare forward": 1.5}
     (tmp_path / "attack-bf16.json").write_text(json.dumps({"machine": "Some GPU", "lines": [line]}))

@@ -1,4 +1,4 @@
-"""Attacks during training: the metrics, where they arrive, and which direction is better."""
+"""Attacks during training: the metrics, where they are logged, and which direction is better."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def rows(n=24):
 
 
 def varied_model():
-    """A model whose untrained predictions differ from row to row."""
+    """Return an untrained model with predictions that differ between rows."""
     model, tokenizer = tiny_model("bert"), tiny_tokenizer()
     texts = [[row[column] for row in rows()] for column in ("premise", "hypothesis")]
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_evaluate_reports_what_the_attacks_report(tmp_path):
         summary = attack.run(rows(), max_samples=18)[name]
         assert summary["rows"] == 18
         for key in KEYS:
-            # For a fickle attack a high keep rate is good; evaluations report only `asr`.
+            # For a fickle attack, a high keep rate is good, but evaluations only report `asr`.
             shown = None if (name, key) == ("synonym", "keep_rate") else summary.get(key)
             assert metrics.get(f"eval_{name}_{key}") == shown
     expected = robustness_score(

@@ -48,14 +48,14 @@ TEXTS = st.lists(TOKENS, max_size=6).flatmap(
 
 
 def every_substitution(perturbation, text):
-    """Return all of S_x: each word replaced by any word of its set, also all at once."""
+    """Return all of S_x, in which any number of words are replaced by words in their sets."""
     tokens = text.split(" ")
     options = [[token, *perturbation._options[token]] for token in tokens]
     return {" ".join(choice) for choice in itertools.product(*options)}
 
 
 def closed(table):
-    """Return the table in which each word lists all other words of its component."""
+    """Return a table that maps each word to all other words in its component."""
     canonical = Canonicalizer(table)
     words = {*table, *itertools.chain(*table.values())}
     groups = {}
@@ -113,7 +113,7 @@ def test_entries_that_are_not_plain_words_are_ignored():
 
 
 def test_an_attack_that_inserts_a_stop_word_cannot_succeed():
-    # A stop word only of NLTK's list, and one of both lists that only edits insert.
+    # A stop word that is only in NLTK's list, and one in both lists that is only inserted by edits.
     table = {"win": ["won"], "won": ["win"], "till": ["until"]}
     canonical = Canonicalizer(table)
     row = {"premise": "Children win games till noon", "hypothesis": "they won", "label": 0}
@@ -127,7 +127,7 @@ def test_an_attack_that_inserts_a_stop_word_cannot_succeed():
     defended = CanonicalizedModel(CallableModel(model), canonical)
     report = Attack("synonym", defended, task="snli", synonyms=table).run([row])
     assert report["synonym"]["candidates"] > 0 and report["synonym"]["asr"] == 0.0
-    # Stop words outside the table stay.
+    # Stop words that are not in the table do not change.
     assert (
         canonical("You did not win till 3")
         == f"You did not {canonical('won')} {canonical('until')} 3"

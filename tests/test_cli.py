@@ -1,4 +1,4 @@
-"""The command line's frame: help, errors, exit statuses, and that it stays light.
+"""The frame of the command line: help, errors, exit statuses and fast startup.
 
 Arguments that a command must refuse are in `bad_calls/commands.py`.
 """

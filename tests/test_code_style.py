@@ -1,7 +1,7 @@
-"""The package stays readable: plain English, names that begin with verbs, comments, one home per method.
+"""The package remains readable: plain English, verbs in names, comments, and methods in few modules.
 
-The limits leave room for ordinary English that the rough tests of `scripts/measure_code.py` count too.
-Its `--list` shows what is behind a figure.
+The limits allow for ordinary English that the rough tests of `scripts/measure_code.py` also count. Its
+`--list` shows the details of a figure.
 """
 
 import importlib.util

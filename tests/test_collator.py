@@ -1,4 +1,4 @@
-"""The collator: the contents of a batch, and draws that depend only on (seed, epoch, idx)."""
+"""The collator: the contents of a batch, and draws that only depend on (seed, epoch, idx)."""
 
 import itertools
 
@@ -71,7 +71,7 @@ def test_a_version_is_valid_exactly_where_something_was_drawn():
                 if not batch[f"{kind}_mask"][place, 0]:
                     assert batch[f"{kind}_attention_mask"][place, 0].sum() == 0
                     assert (batch[f"{kind}_input_ids"][place, 0] == 0).all()
-    # "hot" has an antonym and no synonym; "big" has 2 synonyms, so that a third of draws keep it.
+    # "hot" has an antonym but no synonym. "big" has 2 synonyms, so a third of the draws keep it.
     assert masks["fickle"][:2].tolist() == [0, 0] and 8 <= masks["fickle"][2] < 20
     assert masks["obstinate"].tolist() == [0, 20, 20]
 
@@ -120,7 +120,7 @@ def test_left_padding_puts_padding_on_the_left_everywhere():
 
 
 def draws_by_row(batches):
-    """Return idx -> versions without padding for the batches of an epoch."""
+    """Return idx -> versions without padding for the batches in an epoch."""
     found = {}
     for batch in batches:
         for place, idx in enumerate(batch["idx"].tolist()):

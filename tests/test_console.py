@@ -1,4 +1,4 @@
-"""Bars and colors are for terminals only; --quiet; the summary table."""
+"""Bars and colors only in terminals, --quiet, and the summary table."""
 
 import argparse
 import io
@@ -64,7 +64,7 @@ def test_files_get_lines_of_progress_instead_of_a_bar(monkeypatch):
 
 @contextmanager
 def log_to(stream):
-    """Return a logger whose handler keeps this stream."""
+    """Return a logger with a handler for this stream."""
     logger, handler = logging.getLogger("test_console"), logging.StreamHandler(stream)
     logger.addHandler(handler)
     yield logger
@@ -83,7 +83,7 @@ def test_hide_output_includes_log_lines_and_ends(monkeypatch, tmp_path):
 
 
 def test_log_lines_have_escapes_only_on_terminals(monkeypatch):
-    # An earlier test may have run a command, which changes the factory permanently.
+    # An earlier test may have run a command that permanently changes the factory.
     monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -126,7 +126,7 @@ def test_quiet_comes_before_or_after_an_action():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model, rows, a table and attack rows on disk."""
+    """Return a folder with a model, rows, a table and attack rows."""
     path = tmp_path_factory.mktemp("console")
     tiny_model("bert").save_pretrained(path / "model")
     tokenizer_for_made_rows().save_pretrained(path / "model")

@@ -1,4 +1,4 @@
-"""Training, evaluation and attacks keep torch's attention off cuDNN, and restore the setting."""
+"""Training, evaluation and attacks disable cuDNN for torch's attention and restore the setting."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ def before(request):
 
 
 def watched():
-    """Return a model, and the list of the settings at each pass through its attention."""
+    """Return a model and a list of the settings at each pass through its attention."""
     model, seen = tiny_model("bert", seed=3), []
     attention = model.base_model.encoder.layer[0].attention
     attention.register_forward_pre_hook(lambda *_: seen.append(enabled()))
@@ -62,11 +62,11 @@ def test_a_user_who_allows_no_other_kernel_keeps_cudnns():
 def test_training(tmp_path, before, options):
     model, seen = watched()
     trainer = make_trainer(tmp_path, made_rows(8), model=model, method="triplet", **options)
-    # A trainer asks the model first whether it reads padding.
+    # A trainer first checks whether padding affects the model.
     assert not any(seen)
     seen.clear()
     trainer.train()
-    passes = 2 if options else 1  # checkpointing runs each forward pass again in the backward one
+    passes = 2 if options else 1  # checkpointing repeats each forward pass in the backward pass
     assert len(seen) == passes * trainer.state.global_step and not any(seen)
     assert enabled() == before
 

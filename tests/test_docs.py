@@ -1,4 +1,4 @@
-"""README and docs: every block runs or says why not, links have targets, the reference is complete."""
+"""README and docs: every block runs or has a reason not to, links work, and the reference is complete."""
 
 import ast
 import dataclasses
@@ -142,10 +142,10 @@ def test_our_commands_are_recognized():
 
 @pytest.fixture(scope="session")
 def working_folder(tmp_path_factory):
-    """Return a folder with what the pages use: tiny models, a tiny encoder, a table and rows."""
+    """Return a folder with files used by the pages: tiny models, a tiny encoder, a table and rows."""
     folder = tmp_path_factory.mktemp("docs")
     names = ("entailment", "neutral", "contradiction")
-    # Seeds of models that are right on rows that antonyms attack.
+    # Seeds of models that correctly classify rows with antonyms.
     for seed, name in ((1, "model"), (5, "triplet")):
         model = tiny_model("bert", seed=seed)
         model.config.id2label = dict(enumerate(names))
@@ -188,11 +188,11 @@ def test_blocks_run(page, request, working_folder, tmp_path, monkeypatch):
     if name_page(page) in SLOW:
         request.getfixturevalue("minilm")
     shutil.copytree(working_folder, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "docs").symlink_to(ROOT / "docs")  # commands on kept runs read from there
+    (tmp_path / "docs").symlink_to(ROOT / "docs")  # commands for saved runs read from there
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     namespace = {"__name__": "page"}
-    # A rule or method that a page registers must not take part in the tests after it.
+    # Rules and methods that a page registers must not affect later tests.
     with mock.patch.dict(METHODS), mock.patch.dict(RULES):
         for block in list_blocks(page):
             if block.reason is not None or block.language not in RUN:
@@ -236,7 +236,7 @@ def list_public_values():
         for path in re.findall(r"^::: ([\w.]+)$", page.read_text("utf-8"), re.M):
             home, name = path.rsplit(".", 1)
             values[path] = getattr(import_module(home), name)
-    # A value with several paths is listed by the first one.
+    # A value with several paths is listed under the first one.
     firsts = {id(value): (path, value) for path, value in reversed(values.items())}
     return {path: value for path, value in firsts.values() if callable(value)}
 
@@ -259,7 +259,7 @@ def has_raise(value):
 
 
 def list_missing_sections(value):
-    """Return the sections that a docstring lacks, given the signature and body."""
+    """Return the sections that are missing in a docstring, given the signature and body."""
     text = inspect.cleandoc(value.__doc__ or "")  # not inherited, unlike inspect.getdoc
     try:
         signature = inspect.signature(value)
@@ -267,12 +267,12 @@ def list_missing_sections(value):
         signature = inspect.Signature()
     nothing = (None, "None", inspect.Signature.empty)
     present = set(re.findall(r"^(\w+):$", text, re.M))
-    # Records that the package makes and users only read need no example.
+    # Records that are created by the package and only read by users need no example.
     is_record = dataclasses.is_dataclass(value) or hasattr(value, "_fields")
     required = [] if is_record else [{"Example"}]
     if signature.parameters:
         required.append({"Args", "Attributes"})  # a data class may have either
-    # A first line that says what is returned is enough, as in Google's style guide.
+    # A first line that describes the returned value is enough, as in Google's style guide.
     says_it = text.startswith(("Return ", "Yield "))
     if not isinstance(value, type) and signature.return_annotation not in nothing and not says_it:
         required.append({"Returns", "Yields"})
@@ -327,11 +327,11 @@ def test_the_notebook_is_the_tutorial():
     for source, shown in zip(code, outputs, strict=True):
         assert bool(shown) or "print(" not in source, f"run make_notebook.py --run: {source}"
         assert not [out for out in shown if out["output_type"] == "error"]
-    # The page shows what the notebook printed.
+    # The page shows the output of the notebook.
     printed = "".join("".join(out.get("text", "")) for shown in outputs for out in shown)
     for block in list_blocks(page):
         if block.language == "text":
-            # Long lines are wrapped in the page.
+            # Long lines are wrapped on the page.
             assert all(line.strip() in printed for line in block.code.splitlines()), block.where
     assert code == [b.code.rstrip("\n") for b in list_blocks(page) if b.language == "python"]
 

@@ -1,4 +1,4 @@
-"""Packaging: the lowest versions are the tested ones, and the package works without its extras."""
+"""Packaging: the lowest allowed versions are tested, and the package works without its extras."""
 
 import re
 import subprocess
@@ -7,13 +7,13 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
-# What `make test-low` installs besides the extras is not part of the package.
+# Other packages that `make test-low` installs are not part of the package.
 EXTRAS = ("metrics", "nltk", "peft", "plots", "search")
 
 
 @pytest.fixture(scope="module")
 def metadata(repository):
-    """Return what setup.py tells setuptools."""
+    """Return the arguments that setup.py passes to setuptools."""
     text = (repository / "setup.py").read_text("utf-8")
     given = {}
     code = compile(

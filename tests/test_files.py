@@ -92,7 +92,7 @@ def test_nothing_else_replaces_files(repository):
 
 
 def test_pipes_and_links_are_not_replaced(tmp_path):
-    """A pipe such as /dev/stdout must not be replaced by a file."""
+    """A pipe such as /dev/stdout must not be replaced with a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

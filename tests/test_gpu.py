@@ -1,6 +1,6 @@
-"""What is trained, attacked and certified on a GPU is what a processor computes.
+"""Training, attacks and certificates on a GPU have the same results as on a CPU.
 
-Skipped where there is none. Where there is one: make test-all PYTEST_ARGS=tests/test_gpu.py
+These tests are skipped without a GPU. To run them: make test-all PYTEST_ARGS=tests/test_gpu.py
 """
 
 import os
@@ -47,7 +47,7 @@ CASES = {
     },
 }
 RANK_CASES = ("normal", "triplet", "likelihood")
-# What each case logs beside the loss.
+# Entries that each case logs in addition to the loss.
 VALID = ("fickle_valid", "obstinate_valid")
 DISTANCES = ("fickle_distance", "obstinate_distance")
 LOGGED = {
@@ -62,7 +62,7 @@ LOGGED = {
 
 @pytest.fixture(autouse=True)
 def _exact_products():
-    """Products in float32, as the processor's."""
+    """Compute products in float32, as on a CPU."""
     was = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     yield
@@ -102,7 +102,7 @@ def test_a_run_ends_where_the_processors_ends(tmp_path, case):
     names = {name for components in LOGGED.values() for name in components}
     assert {name for name in names if logged(theirs, name)} == LOGGED[case]
     for key in ("loss", *LOGGED[case]):
-        # Distances are of some thousandths here.
+        # Distances are a few thousandths here.
         assert logged(ours, key) == pytest.approx(logged(theirs, key), rel=1e-2, abs=1e-5), key
 
 
@@ -234,7 +234,7 @@ def ranks(folder, processes, *words):
     try:
         _, errors = process.communicate(timeout=240)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the workers too, which would keep the card
+        os.killpg(process.pid, signal.SIGKILL)  # including the workers, which would keep the GPU
         raise
     assert process.returncode == 0, errors[-3000:]
     return torch.load(folder / "ends.pt", weights_only=True)
@@ -252,7 +252,7 @@ def test_a_sharded_model_trains_as_a_whole_one(tmp_path, version):
 
 @pytest.mark.slow
 def test_two_processes_on_a_gpu_train_as_one(tmp_path):
-    """They share the GPU, and so talk by gloo: NCCL wants one each."""
+    """The processes share the GPU, so they use gloo, because NCCL needs one GPU per process."""
     both = ranks(tmp_path, 2, "gloo")
     for case, losses in both["losses"].items():
         alone = run(tmp_path / case, True, case, max_steps=4, gradient_accumulation_steps=1)
@@ -268,7 +268,7 @@ def attention_operators(work):
 
 
 def test_no_step_waits_for_a_plan_of_its_shape(tmp_path):
-    """Plans of cuDNN's cost a tenth of a second for each new shape, and each step's is new."""
+    """cuDNN needs a tenth of a second to plan each new shape, and every step has a new shape."""
     query = torch.ones(1, 2, 8, 16, device="cuda", dtype=torch.bfloat16)
     mask = torch.ones(1, 1, 8, 8, device="cuda", dtype=torch.bool)
     plain = attention_operators(lambda: F.scaled_dot_product_attention(query, query, query, mask))

@@ -1,4 +1,4 @@
-"""Rows and models that flags name on the Hub; a folder stands for a data set."""
+"""Rows and models on the Hub in flags, with a folder instead of a data set."""
 
 import json
 from pathlib import Path

@@ -28,7 +28,7 @@ heavy = [name for name in libraries if name in sys.modules]
 print(json.dumps({"seconds": seconds, "heavy": heavy, "same_logging": before == logging_state()}))
 """
 
-# Imports everything twice: first to see what it does to logging, then as on a system without POSIX.
+# Imports everything twice: first to check the effect on logging, then as on a system without POSIX.
 EVERYTHING = """
 import importlib, importlib.util, json, logging, os, pkgutil, signal, sys
 import datasets

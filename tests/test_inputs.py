@@ -1,6 +1,6 @@
-"""Kinds of input that people have trouble with, each made as a file or object, and its outcome.
+"""Inputs that often cause trouble, created as files or objects, and their outcomes.
 
-`docs/inputs.md` lists the same kinds: a row of the page is an entry here, and its test shows the outcome.
+`docs/inputs.md` lists the same kinds. Each row of the page is an entry here, and its test checks the outcome.
 """
 
 import csv
@@ -39,7 +39,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "inputs.md"
 
 
 class Kind(NamedTuple):
-    """A kind of input: a row of the page, and the test of its outcome."""
+    """A kind of input: a row of the page and the test of its outcome."""
 
     group: str
     kind: str
@@ -55,7 +55,7 @@ def load(folder: Path, name: str, content: str | bytes, task: Any = TASK) -> dat
 
 
 def refuse(call: Callable[[], Any], *words: str) -> None:
-    """Check that a call raises an error of one line with these words."""
+    """Check that a call raises a one-line error with these words."""
     with pytest.raises(HfBatError) as error:
         call()
     message = str(error.value)
@@ -65,7 +65,7 @@ def refuse(call: Callable[[], Any], *words: str) -> None:
 
 
 def read_labels(rows: Any, task: Any = TASK, config: Any = None) -> list[int | None]:
-    """Return the labels that an attack and training read, which must be the same."""
+    """Return the labels read by attacks and training, which must be the same."""
     examples = read_examples(rows, task, config)
     if all(e.label is not None and e.reason is None for e in examples):
         config = config or BertConfig(num_labels=len(task.label_names))
@@ -119,7 +119,7 @@ def check_quoted_line_breaks(folder: Path) -> None:
 def check_numbers_in_texts(folder: Path) -> None:
     rows = load(folder, "a.csv", "text,label\n007,0\n1.50,1\n,1\n2024,0\n")
     assert rows["text"][:] == ["007", "1.50", "", "2024"] and rows["label"][:] == [0, 1, 1, 0]
-    # Without a task, numbers are numbers, but for those that would be written in another way.
+    # Without a task, numbers are numbers, except for those that would be written differently.
     other = load(folder, "b.csv", "code,count,label\n007,3,0\n008,,1\n", None)
     assert other["code"][:] == ["007", "008"] and other["count"][:] == [3, None]
 
@@ -205,7 +205,7 @@ def check_same_time_stamp(folder: Path) -> None:
 
 
 def check_truth_values(folder: Path) -> None:
-    # A model whose first label is True is right on every row.
+    # A model with True as its first label is correct on every row.
     true_first = user_task(["text"], ["True", "False"])
     for yes, no in ((True, False), ("True", "False"), ("true", "FALSE"), (np.True_, np.False_)):
         assert read_labels(with_labels(yes, no), true_first) == [0, 1]
@@ -335,7 +335,7 @@ def check_other_containers(folder: Path) -> None:
     for given in (frame, columns):
         prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
         assert prepared["label"][:] == [1, 0, 1] and prepared["idx"][:] == [0, 1, 2]
-    # A missing text makes a column of floats and strings.
+    # A missing text results in a column of floats and strings.
     frame.loc[8, "text"] = math.nan
     assert prepare_dataset(frame, TASK, BertConfig(num_labels=2), "rows")["idx"][:] == [0, 2]
     splits = datasets.DatasetDict(train=datasets.Dataset.from_list(rows))
@@ -475,66 +475,72 @@ KINDS = [
             ("A line with more cells than the header: a trailing comma, a comma outside quotes",
              "error that names the line", check_trailing_comma),
             ("A line with fewer cells than the header", "error that names the line", check_short_line),
-            ("A lone quote, which would join rows to one; a quote inside quotes", "error that names the line",
+            ("An unmatched quote, which would merge rows; a quote inside quotes", "error that names the line",
              check_lone_quote),
-            ("Line breaks, commas and quotes inside quoted cells", "read as they are",
+            ("Line breaks, commas and quotes inside quoted cells", "read unchanged",
              check_quoted_line_breaks),
-            ("Numbers such as 007 in a text column", "stay text; an empty cell is an empty text",
+            ("Numbers such as 007 in a text column", "remain text; an empty cell is an empty text",
              check_numbers_in_texts),
             ("One odd cell after 10,000 rows of numbers", "the column is text", check_odd_cell_far_down),
-            ("Cells separated by semicolons", "error that says so", check_semicolons),
-            ("Two columns of one name", "error that names the column", check_repeated_column),
+            ("Cells separated by semicolons", "error that reports the semicolons", check_semicolons),
+            ("Two columns with the same name", "error that names the column", check_repeated_column),
         ],
         "Files": [
-            ("A byte-order mark; UTF-16 with its mark", "read as UTF-8 without one", check_byte_order_mark),
-            ("A byte-order mark in a vocabulary, vectors, a list of words, a table or a configuration",
+            ("A byte-order mark; UTF-16 with a byte-order mark", "read as UTF-8 without the mark",
+             check_byte_order_mark),
+            ("A byte-order mark in a vocabulary, vectors, a word list, a table or a configuration",
              "read without it", check_marked_files),
-            ("Windows-1252 and other encodings than UTF-8", "error that names the line and the cure",
+            ("Windows-1252 and other encodings than UTF-8", "error that names the line and the fix",
              check_windows_encoding),
-            ("A file replaced by another with the same time stamp", "the new rows are read",
+            ("A file replaced by another file with the same time stamp", "the new rows are read",
              check_same_time_stamp),
         ],
         "Labels": [
-            ("True and False", "by name, in any order of the names; else an error that offers 1 and 0",
+            ("True and False", "matched by name in any order; otherwise an error that suggests 1 and 0",
              check_truth_values),
-            ("A class -1", "a class beside 1; beside 0, 1, ... an error that asks for label names",
+            ("A class -1",
+             "a class if the other class is 1; with 0, 1, ... an error that asks for label names",
              check_negative_class),
-            ("Numbers that do not count from 0: 1 to 4, 100 to 116", "the classes that occur, named so",
+            ("Numbers that do not start from 0: 1 to 4, 100 to 116",
+             "the classes that occur, named by these numbers",
              check_numbers_that_skip),
-            ("An empty cell in a label column", "a row without label; the names of the others stay",
+            ("An empty cell in a label column",
+             "a row without a label; the names of the others are unchanged",
              check_empty_label_cell),
-            ("NaN, pandas' NA, \"nan\"", "no label, unless a label has that name", check_null_words),
-            ("One class only", "error", check_one_class),
-            ("Names and numbers in one column, as JSON can have them: 1, \"x\"",
+            ("NaN, pandas' NA, \"nan\"", "no label, unless a label has this name", check_null_words),
+            ("Only one class", "error", check_one_class),
+            ("Names and numbers in one column, which is possible in JSON: 1, \"x\"",
              "error that names two rows; digits in quotes are numbers", check_names_and_numbers),
-            ("Arrays of one number", "read as the number; of several, an error that names the row",
+            ("Arrays of one number", "read as the number; for several numbers, an error that names the row",
              check_arrays_as_labels),
             ("A column `labels` instead of `label`", "read", check_column_labels),
             ("No row has the label column", "error that lists the columns", check_no_label_column),
         ],
         "Texts": [
-            ("Missing: None, NaN, NA", "an empty text: dropped and counted", check_missing_texts),
+            ("Missing: None, NaN, NA", "treated as an empty text, which is dropped and counted",
+             check_missing_texts),
             ("Bytes, lists, numbers", "error that names the row", check_other_types),
             ("Strings and numbers in one column", "error that names the row", check_mixed_types),
-            ("\"a young man\", \"women\", \"wins\" under an edit with antonyms or sister terms",
-             "[fitted](attacks.md#fitted-edits) to their place: \"an old man\", \"men\", \"loses\"",
+            ("\"a young man\", \"women\", \"wins\" in an edit with antonyms or sister terms",
+             "[fitted](attacks.md#fitted-edits) to the sentence: \"an old man\", \"men\", \"loses\"",
              check_fitted_edits),
         ],
         "Rows": [
             ("Data frames, dicts of columns, iterators; a `DatasetDict`",
              "read; an error that asks for one split", check_other_containers),
-            ("`set_transform`", "its texts are read; one that tokenizes is left out", check_transforms),
+            ("`set_transform`", "its texts are read; a transform that tokenizes is ignored",
+             check_transforms),
             ("`idx` that is null, NaN or fractional", "error that names the row", check_idx),
             ("The first N rows of a file sorted by class",
-             "N rows are spread evenly over the file and their classes logged; `--row-choice first` keeps "
-             "the first", check_sorted_file),
+             "N rows are spread evenly over the file, and their classes are logged; `--row-choice first` "
+             "keeps the first", check_sorted_file),
         ],
         "Commands": [
-            ("`--export out.csv`", "CSV with your columns and the names of the labels; JSON lines otherwise",
+            ("`--export out.csv`", "CSV with your columns and label names; JSON lines for other file names",
              check_export),
             ("`--device mps` on a machine without one", "error", check_device),
             ("A text column called `length`, with rows grouped by length",
-             "error that asks for another name of the column for lengths", check_length_column),
+             "error that asks for a different name for the length column", check_length_column),
             ("A misspelled command or option", "error that names the nearest one", check_misspelled),
             ("A data file or table that is missing", "error before the model is loaded", check_late_files),
         ],
@@ -549,7 +555,7 @@ def test_kind_of_input(kind, tmp_path):
 
 
 def read_page() -> list[tuple[str, str, str]]:
-    """Return (group, kind, outcome) of each row of the page's tables."""
+    """Return (group, kind, outcome) for each row in the tables of the page."""
     group, rows = "", []
     for line in PAGE.read_text("utf-8").splitlines():
         if line.startswith("## "):
@@ -564,7 +570,7 @@ def test_page_lists_the_kinds_that_are_tested():
     groups = {kind.group for kind in KINDS}
     ours = [row for row in read_page() if row[0] in groups]
     assert ours == [(k.group, k.kind, k.outcome) for k in KINDS]
-    # The section of another group names its tests.
+    # The sections of other groups contain the names of their tests.
     for section in PAGE.read_text("utf-8").split("\n## ")[1:]:
         if section.splitlines()[0] not in groups:
             [module] = re.findall(r"`(tests/\S+\.py)`", section)
@@ -580,7 +586,7 @@ def test_chosen_rows_are_spread_evenly(count, limit):
 
 
 def write_page() -> None:
-    """Replace the tables of the page by the kinds tested."""
+    """Replace the tables on the page with the tested kinds."""
     head, *sections = PAGE.read_text("utf-8").rstrip().split("\n## ")
     groups = dict.fromkeys(kind.group for kind in KINDS)
     others = [section for section in sections if section.splitlines()[0] not in groups]

@@ -1,4 +1,4 @@
-"""A judge of the label filter in training: a function or an inference model instead of the rule."""
+"""A judge for the label filter in training: a function or an inference model instead of the rule."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ NAMES = ["entailment", "neutral", "contradiction"]
 
 
 class ByLength:
-    """Says that shorter and equally long edits change the label; keeps all questions."""
+    """A judge that keeps all questions; an edit changes the label unless it lengthens the text."""
 
     name = "by-length"
 
@@ -60,7 +60,7 @@ def train(folder, judge, rows=ROWS, resume=None, **options):
 
 
 def draw_all(trainer, epochs=3):
-    """Return (row, version) of all obstinate draws of some epochs."""
+    """Return (row, version) of all obstinate draws in some epochs."""
     sampler = trainer.data_collator.sampler
     return [
         (row, version)
@@ -80,7 +80,7 @@ def test_only_edits_that_pass_the_judge_are_drawn_and_each_is_asked_about_once(t
     assert versions
     for row, version in versions:
         assert ByLength.decide((row["premise"], row["hypothesis"]), version)
-    # Neither the second epoch, nor later draws and the preview, ask again.
+    # The second epoch, later draws and the preview do not call the judge again.
     trainer.preview(2)
     assert len(judge.asked) == asked == len(set(judge.asked))
     edits = AntonymPerturbation(ANTONYMS)
@@ -136,7 +136,7 @@ def test_agreement_with_the_rule_is_reported_once_in_a_line(tmp_path, caplog):
     assert 0 < agreed < total
     assert f"{100 * agreed / total:.1f} % of {total} edits" in line and "\n" not in line
     caplog.clear()
-    # The rule with other synonyms is no judge, and also answers in data workers.
+    # The rule with other synonyms is not a judge and also works in data workers.
     with caplog.at_level(logging.WARNING):
         train(tmp_path, LabelValidity({"big": ["large"]}), dataloader_num_workers=1)
     assert not any("judge" in record.getMessage() for record in caplog.records)
@@ -193,7 +193,7 @@ def test_the_words_of_a_splitter_are_judged_without_marks():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with an inference model as judge, a model, rows and tables."""
+    """Return a folder with an inference model as the judge, a model, rows and tables."""
     path = tmp_path_factory.mktemp("judge")
     for name, seed in (("nli", 1), ("model", 0)):
         model = tiny_model("bert", seed=seed)

@@ -1,4 +1,4 @@
-"""A length over the model's positions is refused at once by trainer, attack and certificate."""
+"""A length above the model's positions is an immediate error in training, attacks and certificates."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
 from hf_bat.attack import Attack
 from hf_bat.pooling import check_length, get_position_limit
 
-# Architectures with a table of positions.
+# Architectures with position embeddings.
 TABLES = ("bert", "roberta", "electra", "albert", "distilbert", "gpt2", "deberta")
-SHIFTED = {"roberta": 159}  # positions 0 is the padding's in tiny_models, and 1 the first token's
+SHIFTED = {"roberta": 159}  # in tiny_models: position 0 for padding, 1 for the first token
 
 
 def forward(model, length):

@@ -1,4 +1,4 @@
-"""Models and tokenizers that do not fit: no words, no trained head, other precision, padding that is read."""
+"""Unsuitable models and tokenizers: no words, no trained head, other precision, effects of padding."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ TOKENIZER_FILES = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with rows, a table, a classifier with its tokenizer, and models that lack a part."""
+    """Return a folder with rows, a table, a classifier with its tokenizer, and incomplete models."""
     path = tmp_path_factory.mktemp("loading")
     rows = [{**row, "original_idx": None} for row in made_rows(12)]
     rows[1]["original_idx"] = rows[0]["idx"]
@@ -94,7 +94,7 @@ def test_training_refuses_it_and_writes_no_model(folder, tmp_path, capsys):
     "architecture", [a for a in ARCHITECTURES if a not in ("modernbert", "llama")]
 )
 def test_no_architecture_gets_a_tokenizer_from_nothing(tmp_path, architecture):
-    # transformers makes a tokenizer of special tokens for each of these.
+    # transformers creates a tokenizer with only special tokens for each of these.
     model = tiny_model(architecture)
     model.config.save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
@@ -129,7 +129,7 @@ def test_a_padding_token_beyond_the_embeddings_is_refused(tmp_path, use):
     call()
 
 
-# ---- weights that are not there ----------------------------------------------------------------------
+# ---- missing weights ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -183,7 +183,7 @@ def test_a_checkpoint_in_bfloat16_is_trained_in_float32(folder, tmp_path):
     assert after.dtype == torch.float32
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
         if name.endswith("query.weight"):
-            # In bfloat16 a step of 2e-5 changes no weight above 0.01.
+            # In bfloat16, a step of 2e-5 does not change any weight above 0.01.
             assert (old != new).float().mean() > 0.9, name
 
 
@@ -242,7 +242,7 @@ def tokenizer_with(side):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_models_that_mask_their_padding_are_told_from_others(architecture, caplog):
     model = tiny_model(architecture).train()
-    # Relative and rotary positions do not change if all tokens move.
+    # Relative and rotary positions do not change if all tokens are shifted.
     sides = ("left", "right") if architecture in ("llama", "qwen2", "qwen3") else ("right",)
     sides = ("left",) if architecture == "xlnet" else sides
     for side in ("left", "right"):
@@ -257,7 +257,7 @@ def test_answers_do_not_depend_on_the_batch(case, caplog):
     texts = [(row["premise"], row["hypothesis"]) for row in made_rows(20)]
     if case == "canine":
         tokenizer, model = CanineTokenizer(), make_canine()
-        check_tokenizer(tokenizer, model)  # it has no table of embeddings
+        check_tokenizer(tokenizer, model)  # it has no embedding table
         model = TransformersModel(model, tokenizer, max_length=256)
     else:
         side = "left" if case.endswith("left") else "right"

@@ -1,4 +1,4 @@
-"""The losses against numbers worked by hand and against plain numpy; gradients never NaN."""
+"""The losses compared with hand-computed numbers and plain numpy, and gradients that are never NaN."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def bools(*values):
     return torch.tensor([bool(value) for value in values])
 
 
-# Four rows; the cosine distances to the anchor (1, 0), worked by hand:
+# Four rows; the cosine distances to the anchor (1, 0), computed by hand:
 #   fickle    (1, 0): 1-1 = 0      (3, 4): 1-3/5 = 0.4   (0, 1): 1-0 = 1       (4, 3): 1-4/5 = 0.2
 #   obstinate (0, 2): 1-0 = 1      (4, 3): 1-4/5 = 0.2   (3, 4): 1-3/5 = 0.4   (-1, 0): 1+1 = 2
 ANCHOR = torch.tensor([[1.0, 0.0]] * 4)
@@ -36,7 +36,7 @@ FICKLE_DISTANCE = [0.0, 0.4, 1.0, 0.2]
 OBSTINATE_DISTANCE = [1.0, 0.2, 0.4, 2.0]
 
 
-# ---- worked by hand -----------------------------------------------------------------------------
+# ---- computed by hand ---------------------------------------------------------------------------
 
 
 def test_distances_by_hand():
@@ -97,7 +97,7 @@ def test_pairwise_terms_by_hand():
 def test_triplet_under_the_papers_mask_by_hand():
     # Row 1, both:          max(0, 0   + (1 - 1))   = 0
     # Row 2, both:          max(0, 0.4 + (1 - 0.2)) = 1.2
-    # Row 3, fickle alone:  max(0, 1)               = 1
+    # Row 3, only fickle:   max(0, 1)               = 1
     # Row 4, neither: not counted.  Mean: 2.2 / 3.
     masks = bools(1, 1, 1, 0), bools(1, 1, 0, 0)
     loss = triplet_loss(ANCHOR, FICKLE, OBSTINATE, *masks)
@@ -113,7 +113,7 @@ def test_triplet_under_the_authors_mask_by_hand():
     masks = bools(1, 1, 1, 0), bools(1, 1, 0, 0)
     loss = triplet_loss(ANCHOR, FICKLE, OBSTINATE, *masks, mask="authors")
     assert loss.item() == pytest.approx(0.6, abs=1e-6)
-    # The fickle mask plays no part.
+    # The fickle mask is not used.
     loss = triplet_loss(ANCHOR, FICKLE, OBSTINATE, bools(0, 0, 0, 0), masks[1], mask="authors")
     assert loss.item() == pytest.approx(0.6, abs=1e-6)
     # Row 4's obstinate version at distance 2 > 0.2 + 1: max(0, 0.2 - 1) = 0; margin 2 gives 0.2 + 0.
@@ -146,7 +146,7 @@ def test_masks_may_be_numbers():
 
 
 def numpy_distance(a, b, name):
-    """One pair at a time, straight from the definitions, in Python floats."""
+    """Compute each pair directly from the definitions with Python floats."""
     if name == "manhattan":
         return sum(abs(x - y) for x, y in zip(a, b, strict=True))
     if name == "euclidean":
@@ -180,7 +180,7 @@ def numpy_losses(anchor, fickle, obstinate, fickle_mask, obstinate_mask, margin,
 
 
 SIZE = st.shared(st.tuples(st.integers(1, 6), st.integers(1, 5)), key="size")
-# On a grid, so that equal vectors, parallel ones and zeros come up often.
+# On a grid, so equal vectors, parallel vectors and zeros are frequent.
 VECTORS = SIZE.flatmap(
     lambda size: arrays.arrays(float, size, elements=st.integers(-8, 8).map(lambda n: n / 4))
 )
@@ -217,7 +217,7 @@ def test_distance_properties(a, b):
 
 
 def test_a_mean_formed_over_micro_batches_is_the_whole_mean():
-    # What the distance level is for: sums of terms and counts add up over any split.
+    # The purpose of the distance level: sums of terms and counts add up over any split.
     generator = torch.Generator().manual_seed(0)
     fickle, obstinate = torch.rand(2, 12, generator=generator) * 2
     masks = torch.rand(2, 12, generator=generator) > 0.4
@@ -292,7 +292,7 @@ def test_zero_vectors_have_a_finite_gradient(distance):
         if distance == "cosine":
             assert found.item() == 1
             assert all((gradient == 0).all() for gradient in gradients)
-    tiny = torch.full((1, 3), 1e-30, requires_grad=True)  # whose square is zero in float32
+    tiny = torch.full((1, 3), 1e-30, requires_grad=True)  # with a square of zero in float32
     (gradient,) = torch.autograd.grad(pair_distance(tiny, other, distance).sum(), tiny)
     assert gradient.isfinite().all()
 
@@ -319,7 +319,7 @@ def test_nothing_valid_gives_zero_still_attached(distance):
     tensors = [torch.randn(3, 4, requires_grad=True) for _ in range(3)]
     none = bools(0, 0, 0)
     losses = list(all_losses(*tensors, masks=(none, none), distance=distance))
-    for loss in losses[:2]:  # the authors' rule takes the fickle distance as given
+    for loss in losses[:2]:  # the authors' rule always uses the fickle distance
         assert loss.item() == 0 and loss.requires_grad
         for gradient in torch.autograd.grad(loss, tensors):
             assert (gradient == 0).all()
@@ -342,7 +342,7 @@ def test_what_stands_behind_a_mask_reaches_neither_value_nor_gradient(distance, 
     clean = [torch.randn(4, 3, generator=generator) for _ in range(3)]
     masks = bools(1, 1, 0, 0), bools(1, 0, 1, 0)
     dirty = [tensor.clone() for tensor in clean]
-    dirty[0][3] = rubbish  # the anchor of the row that has neither
+    dirty[0][3] = rubbish  # the anchor of the row without any version
     dirty[1][~masks[0]] = rubbish
     dirty[2][~masks[1]] = rubbish
     authors = [clean[0].clone(), clean[1].clone(), dirty[2].clone()]

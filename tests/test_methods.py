@@ -1,4 +1,4 @@
-"""Methods as objects: a user's own trains exactly, is logged and recorded, with no change elsewhere."""
+"""Methods as objects: custom methods train exactly and are logged and recorded without other changes."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from hf_bat.objective import Term
 
 @dataclass(frozen=True)
 class InfoNCE(Method):
-    """Contrast each fickle version with those of the other rows of the micro-batch."""
+    """Contrast each fickle version with those of other rows in the micro-batch."""
 
     name: str = "infonce"
     formula: str = "`L = CE(x) + 0.5 InfoNCE(x, x_f)`."
@@ -43,7 +43,7 @@ class InfoNCE(Method):
 
 @dataclass(frozen=True)
 class Pull(Method):
-    """Pull the first fickle version toward the anchor; the mean is over rows that have one."""
+    """Pull the first fickle version toward the anchor, averaged over rows that have one."""
 
     name: str = "pull"
     weights: dict = None
@@ -63,7 +63,7 @@ class Pull(Method):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """Forget the methods that a test registers."""
+    """Remove methods that a test registers."""
     for name in InfoNCE().name, Pull().name:
         monkeypatch.setitem(METHODS, name, None)
         del METHODS[name]
@@ -113,7 +113,7 @@ def test_a_users_count_makes_the_gradient_independent_of_accumulation(tmp_path, 
         assert trainer.args.alpha == 2.0, "the method's default is filled in"
         trainer.train()
         results.append((weights_of(trainer.model), logged(trainer, "loss_pull")))
-        # Evaluation has no versions to count.
+        # There are no versions to count in evaluation.
         assert trainer.evaluate(made_rows(4))["eval_loss"] > 0
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
     assert largest_difference(results[0][0], results[1][0]) < 1e-6
@@ -148,7 +148,7 @@ def test_a_method_of_obstinate_versions_draws_antonyms(tmp_path):
     assert sampler.fickle is None and sampler.obstinate.table == ANTONYMS
     preview = trainer.preview(8)
     assert preview.shares.keys() == {"obstinate"}
-    # The figures of the method that draws the same obstinate versions.
+    # The figures for the method that draws the same obstinate versions.
     balanced = make_trainer(tmp_path, made_rows(8), method="triplet").preview(8)
     assert preview.shares["obstinate"] == balanced.shares["obstinate"]
     trainer.train()
@@ -210,7 +210,7 @@ def test_every_built_in_method_says_what_it_is():
         assert get_method(name) is method and method.name == name
         assert method.formula.startswith("`L = CE(")
         assert set(method.draws) <= {"fickle", "obstinate", "counterfactual"}
-        # What a method fills in is a weight of its own or an option that it uses.
+        # A method only sets defaults for its own weights and for options that it uses.
         filled = method.fill_defaults({})
         assert filled.keys() - {"clean_epochs", "weight_warmup_steps"} <= {
             *method.weights,
@@ -229,7 +229,7 @@ def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
                 str(tmp_path), method=name, clean_epochs=1, report_to="none"
             )
             assert clean.get_warmup(10, 100, 10) == 1.0
-        # The paper's protocol. It can stand beside every method, in a loop over methods.
+        # The paper's protocol. It is allowed with every method, for loops over methods.
         paper = BalancedTrainingArguments(
             str(tmp_path), method=name, weight_warmup_steps=0, report_to="none"
         )

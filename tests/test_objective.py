@@ -1,4 +1,4 @@
-"""The objective on a micro-batch against loops over rows, one forward pass a sentence."""
+"""The objective on a micro-batch compared with loops over rows, with one forward pass per sentence."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def collated(rows, num_fickle=1, num_obstinate=1, side="right"):
 
 
 def vector_of(model, ids, mask, types):
-    """The first token's last hidden state of one sequence by itself, without padding."""
+    """Return the last hidden state of the first token of a single sequence without padding."""
     keep = mask.bool()
     outputs = model(
         input_ids=ids[keep][None],
@@ -49,7 +49,7 @@ def cosine_distance(a, b):
 
 
 def reference_distances(model, batch):
-    """kind -> one list a row of the distances of its draws, None where a draw is not valid."""
+    """Return kind -> one list per row with the distances of its draws, or None for invalid draws."""
     found = {"fickle": [], "obstinate": []}
     with torch.no_grad():
         for place in range(len(batch["input_ids"])):
@@ -76,7 +76,7 @@ def run(model, batch, side="right"):
 
 
 def compute_terms(method, forward, distance="cosine", mask="paper", **weights):
-    """Return a method's terms of a forward pass."""
+    """Return the terms of a method for a forward pass."""
     return get_method(method).terms(forward, LossSettings(weights, distance, mask, None))
 
 
@@ -127,8 +127,8 @@ def test_chunks_of_similar_length_change_nothing(pooling):
 
 
 def check_left(model, batch, distances):
-    # BERT numbers positions by column, so that left padding moves them: compare to one row at a time
-    # with the same padding.
+    # BERT numbers positions by column, so left padding shifts them. Compare with single rows that have
+    # the same padding.
     width = max(batch[key].shape[-1] for key in ("input_ids", "fickle_input_ids"))
     width = max(width, batch["obstinate_input_ids"].shape[-1])
 
@@ -148,7 +148,7 @@ def check_left(model, batch, distances):
 
 
 def loop_terms(reference, margin, rule):
-    """Sums and counts of the terms, by loops over the rows and draws, from the paper's formulas."""
+    """Return sums and counts of the terms from the paper's formulas, with loops over rows and draws."""
     fickle_sum = fickle_count = obstinate_sum = obstinate_count = 0.0
     triplet_sum = triplet_count = 0.0
     for fickles, obstinates in zip(reference["fickle"], reference["obstinate"], strict=True):
@@ -217,7 +217,7 @@ def test_nothing_valid_gives_finite_values_and_a_zero_gradient(method, rule):
     for name, value in model.named_parameters():
         assert value.grad is None or (value.grad == 0).all(), name
     counts = count_items(batch, rule)
-    # The authors' mean is over all rows, so each of the two draws of each row counts.
+    # The authors' mean is over all rows, so both draws of each row are included.
     expected = [3, 0, 0, 6 if rule == "authors" else 0, 0]
     assert [count.item() for count in counts.values()] == [*expected, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Output files of `hf-bat report`: what they may replace. See also `bad_calls/commands.py`."""
+"""Output files of `hf-bat report`: which files they may replace. See also `bad_calls/commands.py`."""
 
 import json
 import os

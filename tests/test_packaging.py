@@ -1,4 +1,4 @@
-"""The wheel and the source distribution: they hold what the package reads, and run without the repository."""
+"""The wheel and the source distribution: they contain all needed files and run without the repository."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ import pytest
 
 from hf_bat import __version__
 
-# Files of the package that a distribution need not have.
+# Files of the package that are not needed in a distribution.
 SKIPPED = {".pyc"}
 
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory, repository):
-    """Build both from a copy of the sources, so that nothing is written into the repository."""
+    """Build both from a copy of the sources, so nothing is written to the repository."""
     pytest.importorskip("build", reason='needs pip install -e ".[dev]"')
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     hidden = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -51,7 +51,7 @@ def test_distributions_hold_the_files_of_the_package(distributions, repository):
     assert "Project-URL: " in metadata and "License-File: LICENSE" in metadata
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    # What setup.py reads, so that a wheel can be built from it.
+    # Files that setup.py reads, which are needed to build a wheel from it.
     assert expected | {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= names
     assert not {name for name in names if name.startswith("tests/")}
 

@@ -1,4 +1,4 @@
-"""Folders and files with brackets and stars in their names are read like any other."""
+"""Folders and files with brackets and stars in their names are read like any others."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Pictures: their contents, their size, and that they are the same each time."""
+"""Plots: their contents, their size and reproducibility."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -56,7 +56,7 @@ def make(name):
     return plots.distance_histograms({"normal": distances, "triplet": distances})
 
 
-# Words that each picture must contain.
+# Words that each plot must contain.
 WORDS = {
     "trade_off": ["BERT", "RoBERTa", "antonym ASR", "synonym ASR", "normal training", "epoch"],
     "bars": ["BERT", "negation ASR (%)", "normal training"],
@@ -83,7 +83,7 @@ def test_a_picture_is_readable_small_and_the_same_each_time(name, tmp_path):
     )
     for word in WORDS[name]:
         assert word in words, (word, words)
-    # At half width no text is under 7 points.
+    # At half width, no text is smaller than 7 points.
     assert abs(float(re.search(r'width="([\d.]+)pt"', text)[1]) / 72 - plots.HALF) < 0.01
     sizes = {shown.get_fontsize() for shown in figure.findobj(Text) if shown.get_text()}
     assert sizes and min(sizes) >= 7
@@ -155,7 +155,7 @@ def test_names_beside_points_do_not_overlap():
     figure = plots.frontier(points)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert 1 < len(boxes) < 9  # names without room are left out
+    assert 1 < len(boxes) < 9  # names are omitted if there is no room for them
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 

@@ -1,4 +1,4 @@
-"""Representations: padding does not matter, and the logits come from the head's input."""
+"""Representations: padding does not matter, and the logits are computed from the head input."""
 
 import copy
 
@@ -29,7 +29,7 @@ def run(model, batch, pooling):
 
 
 def make_batch(lengths=(7, 4, 5), padding=0, side="right", seed=0):
-    """Make rows of random tokens, with `padding` more columns than the longest row needs."""
+    """Create rows of random tokens, with `padding` more columns than the longest row needs."""
     generator = torch.Generator().manual_seed(seed)
     rows = [torch.randint(5, 500, (length,), generator=generator) for length in lengths]
     width = max(lengths) + padding
@@ -99,7 +99,7 @@ def test_head_input_times_head_is_the_logits(arch):
     for side in ("right", "left"):
         vectors, outputs = run(model, make_batch(side=side), "head_input")
         assert vectors.dim() == 2 and len(vectors) == 3
-        # (B, H) and (B, T, H) products may be summed in different orders.
+        # Products of (B, H) and (B, T, H) may be summed in different orders.
         torch.testing.assert_close(find_head(model)(vectors), outputs.logits, rtol=1e-5, atol=1e-6)
         assert outputs.hidden_states is None
 
@@ -137,7 +137,7 @@ def test_padding_changes_no_representation(arch):
 
 @pytest.mark.parametrize("arch", ["xlnet", "llama", "qwen2", "qwen3"])
 def test_the_side_of_padding_changes_no_representation(arch):
-    # Positions are relative here, so the backbone does not see the side; the pooling must not.
+    # Positions are relative here, so the backbone ignores the side, and so must the pooling.
     model = tiny_model(arch).eval()
     for pooling in POOLINGS if arch != "xlnet" else TOKEN_POOLINGS:
         expected, _ = run(model, make_batch(), pooling)
@@ -157,7 +157,7 @@ def test_gradient_reaches_the_embeddings(arch):
 
 # ---- the head's own pooling -----------------------------------------------------------------------
 
-# The module whose input is the head's, and the token that a decoder's head reads.
+# The module with the head input, and the token that the head of a decoder uses.
 HEADS = [
     ("bert", {}, "bert.pooler.dense", "cls"),
     ("modernbert", {"classifier_pooling": "cls"}, "head", "cls"),
@@ -177,7 +177,7 @@ def test_the_default_pooling_is_what_the_head_reads(arch, options, name, pooling
     model = tiny_model(arch, **options).eval()
     seen = []
     hook = model.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(*given))
-    # Without padding, because a head may read the first or the last column in any case.
+    # Without padding, because a head may always use the first or the last column.
     vectors, outputs = run(model, make_batch((6, 6, 6)), get_default_pooling(model))
     hook.remove()
     read = seen[0] if seen[0].dim() == 2 else seen[0][:, -1]
@@ -208,7 +208,7 @@ def test_only_decoders_are_decoders():
 
 @pytest.fixture
 def process_group(tmp_path):
-    """A group of a single process."""
+    """Create a process group with a single process."""
     from torch import distributed
 
     address = f"file://{tmp_path}/group"
@@ -218,7 +218,7 @@ def process_group(tmp_path):
 
 
 def sharded(model):
-    """FSDP1 around a model as far as its structure goes: the whole needs a GPU."""
+    """Imitate the structure of FSDP1 around a model, because real FSDP1 needs a GPU."""
     from torch.distributed.fsdp import FullyShardedDataParallel
 
     class Sharded(FullyShardedDataParallel):
@@ -262,8 +262,8 @@ def test_a_wrapped_model_is_unwrapped_as_accelerate_does(process_group, wrap):
 
 @pytest.mark.parametrize("wrap", [sharded, parallel])
 def test_a_wrapped_model_gives_what_the_plain_one_gives(process_group, wrap):
-    # As many labels as the backbone is wide, and defined before it: a layer of the backbone would be
-    # taken for the head, were that not told from the rest.
+    # There are as many labels as hidden units, and the head is defined before the backbone, so a layer of the
+    # backbone could be mistaken for the head.
     model = tiny_model("bert", num_labels=HIDDEN_SIZE).eval()
     model.bert = model._modules.pop("bert")
     expected, _ = run(model, make_batch(), "head_input")
@@ -286,7 +286,7 @@ def test_lora_model_is_read_at_the_head_in_use(arch):
     head = find_head(model)
     assert isinstance(head, nn.Linear) and head.weight.requires_grad
     with torch.no_grad():
-        head.weight.add_(1.0)  # so that the copy in use is told from the original
+        head.weight.add_(1.0)  # so the active copy differs from the original
     batch = make_batch(side="left")
     vectors, outputs = run(model, batch, "head_input")
     torch.testing.assert_close(head(vectors), outputs.logits, rtol=1e-5, atol=1e-5)
@@ -340,9 +340,7 @@ def test_compiled_model_gives_what_the_plain_one_gives(compiling):
     assert type(unwrap(compiled)) is type(model)
     for seed in (1, 2):
         batch = make_batch(seed=seed)
-        compiled(
-            **batch
-        )  # as in training, calls that are watched and calls that are not take turns
+        compiled(**batch)  # as in training, calls with and without hooks alternate
         results = []
         for version in (compiled, model):
             vectors, outputs = run(version, batch, "head_input")
@@ -355,9 +353,7 @@ def test_compiled_model_gives_what_the_plain_one_gives(compiling):
 @pytest.mark.slow
 def test_compiled_model_that_ignores_the_hook_is_an_error_not_a_stale_value():
     compiled = torch.compile(tiny_model("bert"), backend="eager", dynamic=True)
-    compiled(
-        **make_batch(), output_hidden_states=False
-    )  # the very same call, compiled without hook
+    compiled(**make_batch(), output_hidden_states=False)  # the same call, compiled without a hook
     with pytest.raises(HfBatError, match=r"torch\.compile"):
         run_with_vectors(compiled, make_batch(), "head_input")
 

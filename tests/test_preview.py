@@ -1,4 +1,4 @@
-"""A preview in a notebook: short as text, marked and escaped as HTML."""
+"""A preview in a notebook: short as text, with marked words and escaped as HTML."""
 
 from hf_bat.perturbations import AntonymPerturbation, PerturbationSampler
 from hf_bat.preview import Preview

@@ -1,4 +1,4 @@
-"""Texts, labels and names of others are escaped on a terminal, in Markdown and in spreadsheets."""
+"""Untrusted texts, labels and names are escaped in terminals, Markdown and spreadsheets."""
 
 import csv
 import io

@@ -1,12 +1,12 @@
-"""Check that the public face of hf_bat is as recorded: names, flags, draws, attacks, figures, keys.
+"""Check that the public interface matches the record: names, flags, draws, attacks, figures and keys.
 
-The record is `tests/data/public_face.json`. It is meant to survive a restructuring of the package, so
-only public entry points are used here. After an intended change of behavior, record again:
+The record is `tests/data/public_face.json`. It should remain valid if the package is restructured, so
+this file only uses public entry points. After an intended change of behavior, record again:
 
     python tests/test_public_face.py
 
-and read the difference before committing it. The real rows (`../shared` or `HF_BAT_SHARED`) must be
-there for that. Rows of SNLI enter the record only as hashes, because they may not be copied.
+and check the difference before you commit it. This needs the real rows (`../shared` or `HF_BAT_SHARED`).
+The record only contains hashes of SNLI rows, because they may not be copied.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).resolve().parent / "data" / "public_face.json"
 SNLI = ("snli/validation.jsonl.gz", 300)
-# Digits kept of each entry's hash: enough to find most of the entries that changed.
+# Number of digits kept from the hash of each entry, enough to find most changed entries.
 MARK = 3
 
 # ---- comparing --------------------------------------------------------------------------------------
 
 
 def round_floats(value: Any, digits: int = 6) -> Any:
-    """Return a JSON value with all its floats rounded, so that the last bits do not count."""
+    """Return a JSON value with rounded floats, so the last bits do not matter."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, Mapping):
@@ -99,11 +99,11 @@ def fold_entries(entries: Sequence[Any], samples: int = 0) -> dict[str, Any]:
     """Return a short record of many values.
 
     Args:
-        entries: JSON values, one for each row.
-        samples: how many of them are kept readable.
+        entries: JSON values, one per row.
+        samples: Number of entries to keep in readable form.
 
     Returns:
-        Their number, a hash of them all, a few digits of each one's hash (to tell which one changed), and
+        Their number, a hash of all entries, a few digits of each entry's hash (to find changes), and
         samples spread evenly.
     """
     record: dict[str, Any] = {
@@ -118,13 +118,13 @@ def fold_entries(entries: Sequence[Any], samples: int = 0) -> dict[str, Any]:
 
 
 def list_changes(recorded: Any, current: Any, where: str = "", more: bool = False) -> list[str]:
-    """List where a value is not as recorded, in lines that a person can read.
+    """List the differences between a value and the record in readable lines.
 
     Args:
-        recorded: a JSON value.
-        current: the value now.
-        where: where in the record it is.
-        more: accept names that the record does not have.
+        recorded: Recorded JSON value.
+        current: Current value.
+        where: Position in the record.
+        more: Whether to accept names that are not in the record.
     """
     if isinstance(recorded, dict) and isinstance(current, dict):
         if "marks" in recorded and recorded.get("sha256") != current.get("sha256"):
@@ -140,7 +140,7 @@ def list_changes(recorded: Any, current: Any, where: str = "", more: bool = Fals
     if is_names(recorded) and is_names(current) and set(recorded) != set(current):
         gone, new = sorted({*recorded} - {*current}), sorted({*current} - {*recorded})
         return [f"{where}: without {gone}, with {new}"]
-    # A processor may add in another order, which moves the last of the recorded digits.
+    # The order of summation depends on the processor, which can change the last recorded digit.
     if isinstance(recorded, float) and isinstance(current, (int, float)):
         same = math.isclose(recorded, current, rel_tol=1e-4, abs_tol=2e-5)
     elif isinstance(recorded, list) and isinstance(current, list) and len(recorded) == len(current):
@@ -156,12 +156,12 @@ def list_changes(recorded: Any, current: Any, where: str = "", more: bool = Fals
 
 
 def is_names(value: Any) -> bool:
-    """Tell whether a value is a list of strings."""
+    """Return whether a value is a list of strings."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def describe_marks(recorded: dict[str, Any], current: dict[str, Any]) -> str:
-    """Say which of the values behind two records of `fold_entries` differ."""
+    """Return which entries of two records of `fold_entries` differ."""
     if recorded["count"] != current["count"]:
         return f"{current['count']} entries, recorded {recorded['count']}"
     places = [
@@ -175,8 +175,8 @@ def describe_marks(recorded: dict[str, Any], current: dict[str, Any]) -> str:
 
 
 def check_same(recorded: Any, current: Any, more: bool = False) -> None:
-    """Fail with a list of what is not as recorded."""
-    # Through JSON, because the record has lists for tuples.
+    """Fail with a list of differences from the record."""
+    # Convert through JSON, because the record has lists instead of tuples.
     changes = list_changes(recorded, json.loads(json.dumps(current)), more=more)
     assert not changes, "\n".join(["the public face changed:", *changes[:30]])
 
@@ -189,7 +189,7 @@ def recorded() -> dict[str, Any]:
 
 # ---- signatures -------------------------------------------------------------------------------------
 
-# Public functions and classes, by the name under which `hf_bat` has them.
+# Public functions and classes by their names in `hf_bat`.
 SIGNATURES = (
     "AntonymPerturbation", "Attack", "NegationPerturbation", "PerturbationCollator",
     "RobustnessCallback", "SmoothedClassifier", "SubstitutionTable", "SubstitutionTable.load",
@@ -216,7 +216,7 @@ _RECIPE_OPTIONS = (
     "encoder", "part_of_speech", "casing", "fit_grammar", "toxic_words", "mlm_model", "goal", "search",
     "ranking", "constraints", "budget", "skip_labels", "skip_columns", "max_length", "beam_width",
 )  # fmt: skip
-# Keywords that go through `**options` today, and that a caller may give all the same.
+# Keywords that callers can pass although they are currently part of `**options`.
 ACCEPTED: dict[Callable[..., Any], tuple[str, ...]] = {
     Attack: ("synonyms", "antonyms", *_RECIPE_OPTIONS),
     hf_bat.attack.get_recipe: ("synonyms", "antonyms", *_RECIPE_OPTIONS),
@@ -234,7 +234,7 @@ ACCEPTED: dict[Callable[..., Any], tuple[str, ...]] = {
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a default can be written down as JSON."""
+    """Return whether a default can be written as JSON."""
     if isinstance(value, (list, tuple)):
         return all(map(is_plain, value))
     if isinstance(value, float):
@@ -243,7 +243,7 @@ def is_plain(value: Any) -> bool:
 
 
 def record_signature(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the parameters of a function: their order, and the defaults that are plain values."""
+    """Return the parameters of a function in order, and the defaults that are plain values."""
     parameters = inspect.signature(function).parameters
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = {name: one for name, one in parameters.items() if one.kind not in variable}
@@ -262,7 +262,7 @@ def record_signature(function: Callable[..., Any]) -> dict[str, Any]:
 def list_signature_changes(
     name: str, recorded: dict[str, Any], current: dict[str, Any]
 ) -> list[str]:
-    """List which calls that the recorded signature allows could mean something else now."""
+    """List the calls allowed by the recorded signature that could have a different meaning now."""
     changes = []
     positional = recorded["positional"]
     if current["positional"][: len(positional)] != positional:
@@ -290,7 +290,7 @@ def record_own_fields() -> dict[str, Any]:
 
 
 def record_names() -> dict[str, Any]:
-    """Return the public names and the signatures behind them."""
+    """Return the public names and their signatures."""
     return {
         "hf_bat": {name: True for name in sorted(hf_bat.__all__)},
         "lexicon": {name: True for name in sorted(hf_bat.lexicon.__all__)},
@@ -300,7 +300,7 @@ def record_names() -> dict[str, Any]:
 
 
 def test_public_names_can_be_imported(recorded: dict[str, Any]) -> None:
-    """Check that each recorded name is listed and can be loaded."""
+    """Check that all recorded names are listed and can be loaded."""
     current = record_names()
     for module in ("hf_bat", "lexicon"):
         check_same(recorded["names"][module], current[module], more=True)
@@ -309,7 +309,7 @@ def test_public_names_can_be_imported(recorded: dict[str, Any]) -> None:
 
 
 def test_constructors_take_what_they_took(recorded: dict[str, Any]) -> None:
-    """Check parameters and defaults; new parameters may be added where they have a default."""
+    """Check parameters and defaults; new parameters need a default."""
     current = json.loads(json.dumps(record_names()))
     check_same(recorded["names"]["fields"], current["fields"], more=True)
     changes = [
@@ -321,7 +321,7 @@ def test_constructors_take_what_they_took(recorded: dict[str, Any]) -> None:
 
 
 def test_options_that_are_passed_on_are_accepted() -> None:
-    """Check keywords that the signatures do not name today, and the Trainer's positional arguments."""
+    """Check keywords that are not in the signatures, and the Trainer's positional arguments."""
     for function, names in ACCEPTED.items():
         inspect.signature(function).bind_partial(**dict.fromkeys(names))
     inspect.signature(BalancedTrainer).bind(*range(6))
@@ -339,7 +339,7 @@ def run_command(*words: str) -> tuple[int, str, str]:
     """Run `hf-bat` in this process.
 
     Returns:
-        Its exit status, standard output and standard error.
+        The exit status, standard output and standard error.
     """
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -351,10 +351,10 @@ def run_command(*words: str) -> tuple[int, str, str]:
 
 
 def read_options(text: str) -> dict[str, bool]:
-    """Return the spellings of all options that a help text lists."""
+    """Return the spellings of all options in a help text."""
     found = set()
     for line in text.splitlines():
-        # The text behind two blanks is help, and may name other options.
+        # The text after two spaces is help and may mention other options.
         listed = re.match(r" {2}(-.*?)(?: {2,}|$)", line)
         if listed:
             found |= set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", listed[1]))
@@ -365,9 +365,9 @@ def record_script_options() -> dict[str, bool]:
     """Return the options of `examples/run_glue_bat.py` that `TrainingArguments` does not have."""
     out = io.StringIO()
     path = str(REPOSITORY / "examples" / "run_glue_bat.py")
-    # A program may change how its process logs, which the tests after this one must not see.
+    # A program may change the logging of its process, which must not affect later tests.
     make_log_record = logging.getLogRecordFactory()
-    # In this process, because loading torch again would take most of this file's time.
+    # Run it in this process, because loading torch again would take most of the time.
     with (
         mock.patch.object(sys, "argv", [path, "--help"]),
         contextlib.redirect_stdout(out),
@@ -380,8 +380,8 @@ def record_script_options() -> dict[str, bool]:
 
 
 def record_commands() -> dict[str, Any]:
-    """Return the options of each command, and what `--list` lists."""
-    # A narrow terminal would break long options over two lines.
+    """Return the options of each command and the output of `--list`."""
+    # In a narrow terminal, long options would be wrapped.
     with mock.patch.dict(os.environ, {"COLUMNS": "400"}):
         options = {
             command: read_options(run_command(*command.split(), "--help")[1])
@@ -396,13 +396,13 @@ def record_commands() -> dict[str, Any]:
 
 
 def test_commands_have_all_their_options(recorded: dict[str, Any]) -> None:
-    """Check each command's options in every spelling; new ones may be added."""
+    """Check all spellings of the options of each command; new options may be added."""
     check_same(recorded["commands"], record_commands(), more=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_bad_input_ends_with_status_2_and_one_line(command: str) -> None:
-    """Check how a command refuses an option that does not exist."""
+    """Check how a command rejects an option that does not exist."""
     status, out, err = run_command(*command.split(), "--no-such-option")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
 
@@ -412,18 +412,18 @@ def test_bad_input_ends_with_status_2_and_one_line(command: str) -> None:
 METHODS = ("normal", "safer", "a2t", "pairwise", "triplet", "likelihood")
 TASKS = ("ag-news", "anli", "cola", "hans", "imdb", "mnli", "mrpc", "paws", "qnli", "qqp", "rte", "sick",
          "snli", "sst2", "wiki-toxic")  # fmt: skip
-# The recipe that needs a download has no hash without one.
+# The recipe that needs a download has no hash without the download.
 NEEDS_MODEL = ("a2t-mlm",)
 
 
 def make_arguments(folder: Path, **options: Any) -> BalancedTrainingArguments:
-    """Return arguments of a short run on the processor."""
+    """Return the arguments for a short run on the CPU."""
     defaults = {"report_to": "none", "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
     return BalancedTrainingArguments(str(folder), **{**defaults, **options})
 
 
 def record_methods(folder: Path) -> dict[str, Any]:
-    """Return the value of each own argument, by method."""
+    """Return the values of our own arguments by method."""
     names = record_own_fields()
     return {
         method: {name: getattr(arguments, name) for name in names}
@@ -433,7 +433,7 @@ def record_methods(folder: Path) -> dict[str, Any]:
 
 
 def record_tasks() -> dict[str, Any]:
-    """Return what each task is."""
+    """Return the definition of each task."""
     names = ("columns", "label_names", "skipped_labels", "label_column", "metrics", "hub", "splits")
     return {
         task: {name: getattr(get_task(task), name) for name in (*names, "renames")}
@@ -442,7 +442,7 @@ def record_tasks() -> dict[str, Any]:
 
 
 def record_recipes() -> dict[str, Any]:
-    """Return the recipes' names and hashes."""
+    """Return the names and hashes of the recipes."""
     get_recipe, names = hf_bat.attack.get_recipe, [*hf_bat.attack.RECIPES, *hf_bat.attack.ALIASES]
     table = {"hot": ["cold"]}
     changed = {
@@ -470,7 +470,7 @@ def record_recipes() -> dict[str, Any]:
 
 
 def record_tables(folder: Path) -> dict[str, Any]:
-    """Return fingerprints of the bundled tables and of tables that the builders make."""
+    """Return fingerprints of the bundled tables and of generated tables."""
     lexicon = hf_bat.lexicon
     words = ["hot", "happy", "dog", "running", "open", "children", "large", "buy", "inside"]
     vectors = folder / "vectors.txt"
@@ -500,7 +500,7 @@ def record_tables(folder: Path) -> dict[str, Any]:
 
 
 def test_methods_have_their_weights(recorded: dict[str, Any], tmp_path: Path) -> None:
-    """Check each method's defaults; new methods and new arguments may be added."""
+    """Check the defaults of each method; new methods and arguments may be added."""
     check_same(recorded["methods"], record_methods(tmp_path), more=True)
 
 
@@ -510,7 +510,7 @@ def test_tasks_are_what_they_were(recorded: dict[str, Any]) -> None:
 
 
 def test_recipes_have_their_hashes(recorded: dict[str, Any]) -> None:
-    """Check recipe names and hashes; rows files that were begun are continued by their hash."""
+    """Check recipe names and hashes, which are used to continue rows files."""
     check_same(recorded["recipes"], record_recipes(), more=True)
 
 
@@ -544,7 +544,7 @@ def make_perturbations() -> dict[str, Any]:
 
 
 def record_draws(rows: Sequence[Row], samples: int) -> dict[str, Any]:
-    """Return what training draws for rows in two epochs, two versions of each kind a row."""
+    """Return the training draws for rows in two epochs, with two versions of each kind per row."""
     kinds = hf_bat.perturbations
     made, edits = make_perturbations(), kinds.OBSTINATE_EDITS
     samplers = {
@@ -593,7 +593,7 @@ def record_candidates(rows: Sequence[Row], samples: int) -> dict[str, Any]:
     toxicity = hf_bat.perturbations.ToxicityPerturbation()
     record["toxicity"] = fold_entries([list_edits(toxicity, texts[:1]) for texts in pairs])
     if samples:
-        # Only the edits of a few rows can be read; those of one row may be hundreds.
+        # Keep only the edits of a few rows in readable form, because a row may have hundreds.
         for name, kind in make_perturbations().items():
             edits = [edit for texts in pairs[:20] for edit in list_edits(kind, texts)]
             record[name]["samples"] = edits[:: max(1, len(edits) // samples)][:samples]
@@ -601,7 +601,7 @@ def record_candidates(rows: Sequence[Row], samples: int) -> dict[str, Any]:
 
 
 def record_descriptions() -> dict[str, Any]:
-    """Return how perturbations describe themselves, which recipes hash and models save."""
+    """Return the descriptions of perturbations, which are hashed in recipes and saved with models."""
     kinds, made = hf_bat.perturbations, make_perturbations()
     for rule in ("off", "prefer", "only"):
         mixed = kinds.build_obstinate(made["antonym"], kinds.OBSTINATE_EDITS, rule)
@@ -610,7 +610,7 @@ def record_descriptions() -> dict[str, Any]:
 
 
 def get_rows(name: str, request: pytest.FixtureRequest) -> list[Row]:
-    """Return the demo's rows or SNLI's; skips where the latter are missing."""
+    """Return rows of the demo or of SNLI; skip the test if SNLI is missing."""
     if name == "demo":
         return read_demo_rows()
     return request.getfixturevalue("shared_rows")(*SNLI)
@@ -650,7 +650,7 @@ ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in _OBSTINATE},
     **{f"{name}, label filter": (name, {"label_filter": True}) for name in _OBSTINATE},
 }
-# Others, for the demo's rows only: other searches, rankings, goals and bounds.
+# Further attacks, only for the demo rows: other searches, rankings, goals and bounds.
 MORE_ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
     "synonym, unk": ("synonym", {"ranking": "unk"}),
     "synonym, random": ("synonym", {"ranking": "random", "seed": 5}),
@@ -672,16 +672,16 @@ MORE_ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @cache
 def weigh_word(word: str, sentence: int) -> tuple[int, int, int]:
-    """Return what a word says for each label, from a hash that is the same everywhere."""
+    """Return the votes of a word for each label, from a hash that is the same on all machines."""
     digest = hashlib.sha256(f"{sentence} {word}".encode()).digest()
-    # Few words say much and many say little, so that one edit may change the answer.
+    # Few words have many votes and many words have few, so one edit may change the prediction.
     return digest[0] ** 4, digest[1] ** 4, digest[2] ** 4
 
 
 def judge(pairs: Iterable[tuple[str, ...]], salt: int = 0) -> list[list[float]]:
-    """Classify pairs of sentences with no model: each word votes.
+    """Classify sentence pairs without a model, by the votes of their words.
 
-    The votes are whole numbers, and one division rounds alike on every machine.
+    The votes are integers, and a single division is rounded in the same way on all machines.
     """
     answers = []
     for pair in pairs:
@@ -696,12 +696,12 @@ def judge(pairs: Iterable[tuple[str, ...]], salt: int = 0) -> list[list[float]]:
 
 
 def judge_otherwise(pairs: Iterable[tuple[str, ...]]) -> list[list[float]]:
-    """Classify as `judge` does, by other votes."""
+    """Classify like `judge`, but with different votes."""
     return judge(pairs, salt=2)
 
 
 def label_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return rows with the labels that `judge` gives, but for every seventh, and rows that are broken."""
+    """Return rows with the labels that `judge` predicts, except for every seventh, and broken rows."""
     labeled = []
     for row in rows:
         (answer,) = judge([tuple(row[column] for column in COLUMNS)])
@@ -717,18 +717,18 @@ def label_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def read_json_lines(path: Path) -> list[Row]:
-    """Return the values of a file, one a line."""
+    """Return the values in a file with one value per line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def record_report(report: Any, folder: Path, samples: int = 0) -> dict[str, Any]:
-    """Return an attack's figures, and its rows and their keys, as they are written to files.
+    """Return the figures of an attack, its rows and their keys, as written to files.
 
     Args:
-        report: the report of one attack.
-        folder: where the files are written.
-        samples: how many rows are kept readable. With none, what is nested in the summary is hashed too,
-            to keep the record small.
+        report: Report of one attack.
+        folder: Folder for the files.
+        samples: Number of rows to keep in readable form. If it is 0, nested values in the summary are
+            also hashed to keep the record small.
     """
     report.save_json(folder / "report.json")
     report.save_rows(folder / "rows.jsonl")
@@ -746,7 +746,7 @@ def record_report(report: Any, folder: Path, samples: int = 0) -> dict[str, Any]
         "summary": round_floats(
             {
                 **{name: value for name, value in summary.items() if name != "recipe"},
-                # Their number, because the wording may change.
+                # Record only their number, because the wording may change.
                 "warnings": len(summary["warnings"]),
                 "per_pair": [hash_json(summary["per_pair"]), summary["per_pair"][:2]],
             }
@@ -779,7 +779,7 @@ def record_attacks(
     for name, (recipe, options) in attacks.items():
         attack = Attack(recipe, judge, task="snli", progress=False, **options)
         report = attack.run(labeled)
-        # One obstinate attack of each kind and one fickle one show all the keys that there are.
+        # One obstinate attack of each kind and one fickle attack have all possible keys.
         shown = samples if name in ("antonym", "synonym", "negation, label filter") else 0
         record[name] = record_report(report, folder, shown)
     return record
@@ -826,7 +826,7 @@ def test_attacks_have_the_same_outcomes(
 def test_searches_and_rankings_have_the_same_outcomes(
     recorded: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Check attacks with other options on the demo's rows."""
+    """Check attacks with other options on the demo rows."""
     current = record_attacks(read_demo_rows(), MORE_ATTACKS, tmp_path, 0)
     check_same(recorded["attacks"]["options"], current)
 
@@ -834,7 +834,7 @@ def test_searches_and_rankings_have_the_same_outcomes(
 def test_rows_files_and_smoothed_models_are_the_same(
     recorded: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Check the hashes by which a rows file is continued, and what reports disclose."""
+    """Check the hashes used to continue a rows file, and what reports disclose."""
     check_same(recorded["attacks"]["others"], record_other_attacks(read_demo_rows(), tmp_path))
 
 
@@ -842,9 +842,9 @@ def test_rows_files_and_smoothed_models_are_the_same(
 
 
 def record_certificates(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
-    """Return certificates of the deterministic classifier, of two settings."""
+    """Return certificates of the deterministic classifier with two settings."""
     labeled = [*label_rows(rows)[:24], *label_rows(rows)[-2:]]
-    # Words of the demo's rows, in sets that agree, that overlap and that lead nowhere.
+    # Words in the demo rows, in sets that are identical, that overlap, and that lead nowhere.
     table = {
         "sofa": ["couch"], "couch": ["sofa"], "pupil": ["student"], "brown": ["tan", "beige"],
         "tan": ["brown"], "tourist": ["visitor", "traveler"], "will": ["shall"],
@@ -861,9 +861,9 @@ def record_certificates(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
         report.save_json(folder / "certificate.json")
         saved = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
         summary = saved["certificate"]
-        # A sentence for people, whose wording may be mended.
+        # The wording of this sentence may change.
         assert isinstance(summary.pop("certifies"), str)
-        # The lines say which model and version they are of.
+        # The lines contain the model and the version.
         lines = [{**line, "model": None} for line in read_json_lines(path)]
         keys: dict[str, set[str]] = {}
         for line in lines:
@@ -880,16 +880,16 @@ def record_certificates(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
 
 
 def make_tiny_model() -> Any:
-    """Return a tiny classifier whose weights depend on no version of torch or transformers."""
+    """Return a tiny classifier with weights that do not depend on the version of torch or transformers."""
     model = tiny_model("bert")
-    # NumPy has promised that this generator never changes.
+    # NumPy guarantees that this generator never changes.
     draw = np.random.RandomState(0)
     for name, parameter in sorted(model.named_parameters()):
         values = 0.3 * draw.standard_normal(tuple(parameter.shape))
         if name.endswith("LayerNorm.weight"):
             values = 1 + values / 3
         if name.endswith("word_embeddings.weight"):
-            values = 5 * values  # so that the answer depends on the words
+            values = 5 * values  # so the prediction depends on the words
         parameter.data = torch.tensor(values, dtype=torch.float32)
     tokenizer, rows = make_tokenizer(), read_demo_rows()
     texts = [[row[column] for row in rows] for column in COLUMNS]
@@ -900,12 +900,12 @@ def make_tiny_model() -> Any:
 
 
 def make_tokenizer() -> Any:
-    """Return a tokenizer that knows the words of the demo's rows."""
+    """Return a tokenizer with the words in the demo rows."""
     return tiny_tokenizer(row[column] for row in read_demo_rows() for column in COLUMNS)
 
 
 def write_json_lines(path: Path, rows: Iterable[Row]) -> str:
-    """Write rows, one a line, and return the file's name."""
+    """Write one row per line and return the file name."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
@@ -917,7 +917,7 @@ def call_command(*words: Any) -> None:
 
 
 def record_command_files(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
-    """Return what commands write as JSON, for a tiny model and for reports of attacks."""
+    """Return the JSON output of commands for a tiny model and for attack reports."""
     model, data = folder / "model", folder / "rows.jsonl"
     write_json_lines(data, label_as_model(rows[:30]))
     make_tiny_model().save_pretrained(model)
@@ -1002,7 +1002,7 @@ FLAGS = (
     f"{_BASE} --method safer --clean_epochs 1 --num_train_epochs 4 --keep_model",
     f"{_BASE} --method a2t --attack_share 0.1 --attack_interval 2 --canonicalize",
     f"{_BASE} --eval_strategy steps --logging_steps 7 --warmup_steps 10 --dataloader_num_workers 2",
-    # None of these changes a figure, so that the key is that of the first run.
+    # None of these options affects the results, so the key is the same as for the first run.
     f"{_BASE} --run_name mine --project ours --logging_first_step --logging_steps 3 --save_steps 7 "
     "--dataloader_num_workers 2 --dataloader_pin_memory false --do_train --do_eval --log_level error",
     f"{_BASE} --load_best_model_at_end --eval_strategy epoch --metric_for_best_model eval_antonym_asr",
@@ -1014,9 +1014,9 @@ GRID = ("method=normal,safer,pairwise,triplet", "lambda=0.5,1", "alpha=0.5,1", "
 
 
 def record_sweeps(folder: Path) -> dict[str, Any]:
-    """Return the keys of runs, which name the folders of finished ones."""
+    """Return the keys of runs, which are the names of their folders."""
     sweep = hf_bat.sweep
-    # Keys have no entry for the first rows of a file and for edits that are not fitted: the old defaults.
+    # The old defaults (the first rows of a file, edits that are not fitted) have no entries in keys.
     keys = {
         flags: sweep.make_run(sweep.parse_flags(f"{flags} --row_choice first --no_fit_grammar")).key
         for flags in FLAGS
@@ -1024,7 +1024,7 @@ def record_sweeps(folder: Path) -> dict[str, Any]:
     runs = sweep.make_grid(
         sweep.parse_flags(f"{_BASE} --row_choice first --no_fit_grammar"), sweep.read_grid(GRID)
     )
-    # Files count by their content, so that it may be moved.
+    # Keys depend on the content of files, so files may be moved.
     rows = write_json_lines(
         folder / "train.jsonl", [{"premise": "A", "hypothesis": "B", "label": 0}]
     )
@@ -1059,7 +1059,7 @@ def test_sweep_runs_have_their_keys(recorded: dict[str, Any], tmp_path: Path) ->
 
 # ---- losses, training, metrics ----------------------------------------------------------------------
 
-# Method and options of each short training.
+# Method and options of each short training run.
 TRAININGS: dict[str, dict[str, Any]] = {
     "normal": {"method": "normal"},
     "safer": {"method": "safer"},
@@ -1084,13 +1084,13 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "gradient_accumulation_steps": 2, "per_device_train_batch_size": 8,
     },
 }  # fmt: skip
-# What the Trainer itself logs, and what depends on the clock.
+# Entries logged by the Trainer itself, and entries that depend on time.
 _NOT_OURS = ("epoch", "learning_rate", "step")
 _CLOCKS = ("_runtime", "_per_second", "_preparation_time")
 
 
 def record_losses() -> dict[str, Any]:
-    """Return the losses of fixed vectors."""
+    """Return the losses for fixed vectors."""
     draw = np.random.RandomState(1)
     anchor, fickle, obstinate = (
         torch.tensor(draw.standard_normal((6, 4)), dtype=torch.float32) for _ in range(3)
@@ -1117,7 +1117,7 @@ def record_losses() -> dict[str, Any]:
 
 
 def compute_accuracy(prediction: Any) -> dict[str, float]:
-    """Return the accuracy of an evaluation."""
+    """Return the accuracy in an evaluation."""
     right = prediction.predictions.argmax(-1) == prediction.label_ids
     return {"accuracy": float(right.mean())}
 
@@ -1125,16 +1125,16 @@ def compute_accuracy(prediction: Any) -> dict[str, float]:
 def make_trainer(
     folder: Path, rows: list[Row], tables: Mapping[str, Any] | None = None, **options: Any
 ) -> BalancedTrainer:
-    """Return a trainer of the tiny model that takes two steps over all rows.
+    """Return a trainer that trains the tiny model for two steps over all rows.
 
-    A step sees all rows, so that the order in which the sampler puts them does not matter, and plain
-    gradient descent does not blow up the last bits of small gradients.
+    Each step uses all rows, so their order does not matter. Plain gradient descent does not amplify the
+    last bits of small gradients.
 
     Args:
-        folder: the output folder.
-        rows: to train and evaluate on.
-        tables: `synonyms` and `antonyms`; the bundled ones if `None`.
-        **options: training arguments.
+        folder: Output folder.
+        rows: Rows for training and evaluation.
+        tables: `synonyms` and `antonyms`. If `None`, the bundled tables are used.
+        **options: Training arguments.
     """
     defaults = {
         "per_device_train_batch_size": len(rows),
@@ -1158,14 +1158,14 @@ def make_trainer(
 
 
 def record_trainings(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
-    """Return what each method logs in two steps, and which tables it saves."""
-    # The bundled tables take a second to map to components or to save.
+    """Return the logs of each method in two steps, and the tables that it saves."""
+    # Mapping the bundled tables to components, or saving them, takes a second.
     small = {
         "synonyms": {"sofa": ["couch"], "couch": ["sofa"], "buy": ["purchase"], "the": ["thy"]},
         "antonyms": {"hard": ["soft"], "smooth": ["rough"], "buy": ["sell"]},
     }
     record = {}
-    # Each training collects garbage, which takes half a second while large tables are in memory.
+    # Each run collects garbage, which takes half a second while large tables are in memory.
     gc.freeze()
     for name, options in TRAININGS.items():
         tables = small if options.get("canonicalize") else None
@@ -1189,7 +1189,7 @@ def record_trainings(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
 
 
 def record_batch(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the tensors that a collator makes."""
+    """Return the tensors from a collator."""
     made = make_perturbations()
     collator = PerturbationCollator(
         make_tokenizer(), COLUMNS, made["synonym"], made["antonym"], skipped_labels={1},
@@ -1208,7 +1208,7 @@ def record_batch(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def drop_clocks(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics without those that depend on the clock, and without the epoch."""
+    """Return metrics without the epoch and without entries that depend on time."""
     return {
         name: value
         for name, value in metrics.items()
@@ -1217,9 +1217,9 @@ def drop_clocks(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def label_as_model(rows: Sequence[Row]) -> list[Row]:
-    """Return rows with the labels that the tiny model gives, but for every fourth.
+    """Return rows with the labels that the tiny model predicts, except for every fourth.
 
-    Without them the model would be right on few rows, and only those are attacked.
+    Otherwise the model would classify few rows correctly, and only these rows are attacked.
     """
     texts = [[row[column] for row in rows] for column in COLUMNS]
     with torch.no_grad():
@@ -1232,7 +1232,7 @@ def label_as_model(rows: Sequence[Row]) -> list[Row]:
 
 
 def record_metrics(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
-    """Return what `evaluate` reports, for the trainer and for the callback of a plain Trainer."""
+    """Return the metrics from `evaluate`, for the trainer and for the callback of a plain Trainer."""
     kept = label_as_model(rows[:24])
     trainer = make_trainer(
         folder, kept, method="normal", attacks=["antonym", "synonym"], max_attack_samples=20,
@@ -1291,7 +1291,7 @@ def test_evaluation_has_the_same_metrics(recorded: dict[str, Any], tmp_path: Pat
 
 
 def read_shared_rows() -> list[Row]:
-    """Return the rows of SNLI that the tests get from the fixture `shared_rows`."""
+    """Return the SNLI rows that tests get from the fixture `shared_rows`."""
     folder = os.environ.get("HF_BAT_SHARED") or REPOSITORY.parent / "shared"
     name, count = SNLI
     with gzip.open(Path(folder) / "data" / name, "rt", encoding="utf-8") as lines:
@@ -1300,13 +1300,13 @@ def read_shared_rows() -> list[Row]:
 
 @contextlib.contextmanager
 def make_folders() -> Iterator[Callable[[], Path]]:
-    """Give a function that makes a new empty folder each time."""
+    """Yield a function that creates a new empty folder on each call."""
     with tempfile.TemporaryDirectory() as root:
         yield lambda: Path(tempfile.mkdtemp(dir=root))
 
 
 def record_all() -> dict[str, Any]:
-    """Return the whole record."""
+    """Return the complete record."""
     demo, snli = read_demo_rows(), read_shared_rows()
     with make_folders() as make_folder:
         return {
@@ -1336,7 +1336,7 @@ def record_all() -> dict[str, Any]:
 
 
 def format_json(value: Any, indent: str = "") -> str:
-    """Return JSON with what is short on one line, so that the file is small and a change is readable."""
+    """Return JSON with short values on one line, so the file is small and changes are readable."""
     text = json.dumps(value)
     if len(text) <= 120 or is_names(value) or not isinstance(value, (dict, list)):
         return text

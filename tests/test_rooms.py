@@ -1,4 +1,4 @@
-"""Imports of the package run one way, from later rooms to earlier ones, and never in a circle."""
+"""Modules only import from the same or earlier rooms, without circular imports."""
 
 import ast
 from functools import cache
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_bat"
-# A room is a module or folder at the top level. Rooms on one line may import each other.
+# A room is a module or folder at the top level. Rooms on the same line may import each other.
 ORDER = """
 errors version text stats files console
 lexicon
@@ -35,7 +35,7 @@ LEVELS = {room: level for level, line in enumerate(ORDER.split("\n")) for room i
 
 @cache
 def read_imports() -> dict[str, set[str]]:
-    """Return the modules of the package that each module imports, also in functions and for types."""
+    """Return the package modules that each module imports, including in functions and for types."""
     paths = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -48,7 +48,7 @@ def read_imports() -> dict[str, set[str]]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 assert node.module and not node.level, f"{path}: relative import"
-                # `from hf_bat.attack import engine` imports a module, `... import Attack` a package.
+                # `from hf_bat.attack import engine` imports a module, but `... import Attack` a package.
                 members = [f"{node.module}.{alias.name}" for alias in node.names]
                 names = [name if name in paths else node.module for name in members]
             else:
@@ -63,7 +63,7 @@ def name_room(module: str) -> str:
 
 
 def list_later_imports() -> list[tuple[str, str]]:
-    """Return (importing module, imported module) where the imported one is in a later room."""
+    """Return (importing module, imported module) for all imports from a later room."""
     return [
         (module, other)
         for module, others in read_imports().items()
@@ -82,7 +82,7 @@ def test_no_module_imports_a_later_room():
 
 
 def test_no_import_is_part_of_a_circle():
-    # The public names of `hf_bat` are loaded on first use, so that nothing below depends on it.
+    # The public names of `hf_bat` are loaded on first use, so no module may depend on them.
     graph = {module: others for module, others in read_imports().items() if module != "hf_bat"}
     try:
         TopologicalSorter(graph).prepare()

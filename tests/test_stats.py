@@ -1,4 +1,4 @@
-"""Rates, intervals and tests: worked numbers, and agreement with their definitions and with scipy."""
+"""Rates, intervals and tests: worked examples, and agreement with their definitions and with scipy."""
 
 import math
 from statistics import NormalDist
@@ -37,7 +37,7 @@ def test_wilson_by_hand():
 
 @given(COUNTS, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_wilson_ends_solve_the_score_equation(counts, confidence):
-    # By definition the ends are the rates p at which |k/n - p| is z standard errors of p itself.
+    # By definition, the bounds are the rates p for which |k/n - p| is z standard errors of p itself.
     successes, trials = counts
     if not trials:
         assert wilson_interval(0, 0, confidence) == (None, None)

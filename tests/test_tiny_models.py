@@ -1,4 +1,4 @@
-"""The tiny tokenizer that many tests rest on does what a real one does."""
+"""The tiny tokenizer that many tests use behaves like a real one."""
 
 import torch
 from tiny_models import VOCAB_SIZE, tiny_model, tiny_tokenizer

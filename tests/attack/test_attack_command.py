@@ -1,4 +1,4 @@
-"""`hf-bat attack`: options, files, messages. What it refuses is in `bad_calls/commands.py`."""
+"""`hf-bat attack`: options, files and messages. Invalid calls are in `bad_calls/commands.py`."""
 
 import csv
 import json
@@ -87,7 +87,7 @@ def test_command_that_is_repeated_asks_the_model_nothing(folder, tmp_path, capsy
 
 
 def test_attack_on_no_row_is_reported(folder, tmp_path, capsys):
-    """A script that asks for a rate below a limit must not take a missing rate for one."""
+    """A script that requires a rate below a limit must not accept a missing rate."""
     row = {"premise": "A big dog.", "hypothesis": "A dog.", "label": None}
     (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
     options = ["--data", tmp_path / "dev.jsonl", "--attacks", "antonym", "--json", tmp_path / "r"]
@@ -133,7 +133,7 @@ def test_a_new_recipe_needs_no_change_in_the_command(folder, monkeypatch, capsys
     options = ["--attacks", "words", "--toxic-words", folder / "words.txt"]
     assert attack(folder, *options, "--text", "A man.", "A dog.", "--label", "entailment") == 0
     assert capsys.readouterr().out.startswith("words: ")
-    # The same option with a recipe that does not read it.
+    # The same option with a recipe that does not use it.
     options[1] = "antonym"
     assert attack(folder, *options, "--text", "A man.", "A dog.") == 2
     assert "--toxic-words is for toxicity, words;" in capsys.readouterr().err
@@ -220,13 +220,13 @@ def test_interruption_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
 
 
 def test_skipped_labels_are_of_obstinate_attacks_and_skip_labels_of_all(folder, tmp_path, capsys):
-    """In training, skipped labels have no obstinate versions; an attack must not mean more by them."""
+    """In training, skipped labels have no obstinate versions, and attacks must do the same."""
     labels = ["entailment", "neutral", "contradiction"]
     skipped = {}
     for option in ("--skipped-labels", "--skip-labels"):
         out = tmp_path / "report.json"
         options = ["--data", folder / "dev.jsonl", "--attacks", "antonym", "synonym", "--json", out]
-        # The model gives one label to all rows, so that no row is left if that one is skipped.
+        # The model predicts one label for all rows, so no row is left if this label is skipped.
         attack(folder, *options, option, *labels)
         attacks = json.loads(out.read_text())["attacks"]
         skipped[option] = {

@@ -1,4 +1,4 @@
-"""Attacks on a model behind the preprocessing defence, and what is disclosed of it."""
+"""Attacks on a model with the preprocessing defense, and how it is disclosed."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ CANONICAL = Canonicalizer(TABLE)
 
 
 def canonical_rows(count):
-    """Rows that the defended model gets right more often than not."""
+    """Return rows that the model with the defense mostly classifies correctly."""
     rows = made_rows(count)
     for row in rows:
         pair = CANONICAL(row["premise"]), CANONICAL(row["hypothesis"])
@@ -94,7 +94,7 @@ def test_a_transformers_model_behind_it():
     assert other.identity != defended.identity
 
 
-# ---- the record beside a model
+# ---- the record saved with a model
 
 
 def test_the_record_is_written_and_read_back(tmp_path):
@@ -121,9 +121,9 @@ def test_the_casing_of_the_record_is_read_back(tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model that records the defence, tables and rows on disk."""
+    """Return a folder with a model that records the defense, tables and rows."""
     path = tmp_path_factory.mktemp("canonical")
-    # The model is right on every row, so that every row is attacked.
+    # The model is correct on every row, so every row is attacked.
     rows = [{**row, "label": 0} for row in made_rows(20, seed=41)]
     model = tiny_model("bert")
     model.classifier.bias.data[0] += 5
@@ -235,7 +235,7 @@ def test_rows_and_csv_say_what_was_attacked_and_a_report_of_rows_alone_shows_it(
         assert main(["report", str(tmp_path / name), "--quiet"]) == 0
         page = (tmp_path / name / "report.html").read_text()
         assert page.count(SAID) == page.count(SMOOTHED) == marked
-    # Taken up again it is the same file; and so is one that an earlier version wrote without marks.
+    # A resumed run results in the same file, also for a file from an earlier version without marks.
     path = tmp_path / "both" / "r.jsonl"
     before = path.read_text()
     earlier = [

@@ -1,4 +1,4 @@
-"""Constraints and recipes: what they allow, how they print, what their hash depends on."""
+"""Constraints and recipes: what they allow, how they are printed, and what their hash depends on."""
 
 import re
 
@@ -49,7 +49,7 @@ def test_stop_words_in_any_case():
         ("big", "small", True, True),
         ("big", "smallness", False, False),
         ("barking", "yelp", True, True),
-        ("barking", "noise", True, True),  # "barking" is a noun too
+        ("barking", "noise", True, True),  # "barking" is also a noun
         ("makes", "creator", True, True),
         ("destroy", "destruction", False, True),
         ("big", "qwzx", False, False),
@@ -84,7 +84,7 @@ def test_max_words_counts_over_both_sentences():
     assert rule.allows(START, START, swap(1, "large"))
     assert rule.allows(START, once, swap(2, "hound", once))
     assert not rule.allows(START, twice, swap(3, "was", twice))
-    assert rule.allows(START, twice, swap(1, "huge", twice))  # edited already
+    assert rule.allows(START, twice, swap(1, "huge", twice))  # already edited
     assert not NoRepeat().allows_word(twice, 0, 1, "large")
     assert NoRepeat().allows_word(twice, 0, 3, "is")
 
@@ -97,7 +97,7 @@ def test_state_follows_words_through_insertions_and_deletions():
     shorter = longer.after(Edit(0, 1, "big", "", (" ".join([tokens[0], *tokens[2:]]), TEXTS[1])))
     assert shorter.find((0, 4)) == (0, 4) and shorter.texts[0].split()[4] == "barking"
     assert [len(o) for o in shorter.origin] == [len(t.split()) for t in shorter.texts]
-    assert count_changed_words(TEXTS, shorter.texts) == 3  # "big" gone, "is" made two
+    assert count_changed_words(TEXTS, shorter.texts) == 3  # "big" removed, "is" now two words
 
 
 def test_embedding_distance():
@@ -114,7 +114,7 @@ def test_embedding_distance():
 
 
 class Letters(SentenceEncoder):
-    """An encoder without weights: counts of letters."""
+    """An encoder without weights that counts letters."""
 
     def __init__(self):
         super().__init__("letters")
@@ -192,7 +192,7 @@ def test_a_transformers_encoder_means_over_real_tokens(minilm):
 
 
 def test_an_encoder_is_called_by_what_it_is_not_by_where_it_lies(tmp_path, monkeypatch):
-    """One encoder in two folders made two recipes, and its path stood in what was saved of them."""
+    """One encoder in two folders resulted in two recipes, and its path was saved with them."""
     (tmp_path / "owner").mkdir()
     folders = [str(tmp_path / "a"), str(tmp_path / "owner" / "b"), "owner/b"]
     for folder in folders[:2]:
@@ -204,11 +204,11 @@ def test_an_encoder_is_called_by_what_it_is_not_by_where_it_lies(tmp_path, monke
     tiny_model("bert", seed=1).bert.save_pretrained(tmp_path / "c")
     tiny_tokenizer().save_pretrained(tmp_path / "c")
     assert SentenceSimilarity(str(tmp_path / "c"), 0.9).describe()["encoder"] != names[0]
-    # A name of the Hub's says it, and nothing is loaded for it.
+    # A Hub name is sufficient, and nothing is loaded for it.
     assert SentenceSimilarity("owner/other", 0.9).describe()["encoder"] == "owner/other"
 
 
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"a2t-mlm"}))  # that one needs a model
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"a2t-mlm"}))  # this one needs a model
 def test_recipes_print_and_hash(name):
     recipe = get_recipe(name)
     assert re.fullmatch("[0-9a-f]{64}", recipe.hash)

@@ -1,4 +1,4 @@
-"""The engine: batch size, order, company and world change nothing; the model sees what it should."""
+"""The engine: results do not depend on batches, order, other rows and ranks; inputs are correct."""
 
 import copy
 import hashlib
@@ -25,7 +25,7 @@ def tiny(arch="bert", **options):
 
 
 def predicted(model, rows):
-    """The rows with the label that a model predicts, so that most are attacked."""
+    """Return the rows with the labels that a model predicts, so most are attacked."""
     pairs = [(row["premise"], row["hypothesis"]) for row in rows]
     with model.session():
         labels = [model.probabilities(model.keys([p]))[0].argmax() for p in pairs]
@@ -99,7 +99,7 @@ def test_duplicates_are_asked_once():
     report = Attack("antonym", model, antonyms=ANTONYMS).run(rows)
     assert len(asked) == len(set(asked)) == report.about["cost"]["antonym"]["forwards"]
     queries = [row["queries"] for row in report.rows["antonym"]]
-    assert queries == [len(asked)] * 5  # a row's own count does not depend on its neighbours
+    assert queries == [len(asked)] * 5  # the count of a row does not depend on other rows
 
 
 def test_inputs_that_the_model_reads_alike_cannot_differ():
@@ -108,7 +108,7 @@ def test_inputs_that_the_model_reads_alike_cannot_differ():
     row = predicted(model, [row])[0]
     recipe = Recipe("unknown", SynonymPerturbation({"☃": ["☂", "☀"]}), "keep-confident")  # type: ignore[arg-type]
     found = Attack(recipe, model, skip_labels=()).run([row]).rows["synonym"][0]
-    # Every edit is [UNK] for [UNK]: kept, never more confident, and not asked for anew.
+    # Every edit replaces [UNK] by [UNK], so it is kept, never more confident, and not queried again.
     assert (found["candidates"], found["kept"], found["raised"], found["queries"]) == (4, 4, 0, 1)
 
 
@@ -162,7 +162,7 @@ def test_edits_beyond_the_cut_are_counted_and_not_tried(side):
     assert found["antonym"]["edits_beyond_cut"] == first["beyond_cut"]
     ids = model.keys([(row["premise"], row["hypothesis"])])[0].ids
     assert len(ids) == 16
-    # What is cut away changes nothing that the model sees; what is left does.
+    # Edits in the truncated part do not change the model's input, but other edits do.
     tokens = row["hypothesis"].split()
     for place in range(30):
         edited = " ".join([*tokens[:place], "small", *tokens[place + 1 :]])
@@ -232,7 +232,7 @@ def test_attacks_that_share_what_is_known_ask_once_for_the_rows_themselves():
         alone = attack(name, model).run(rows)
         begun = len(asked)
         shared = attack(name, model).run(rows, known=known)
-        assert shared.rows == alone.rows and shared[name] == alone[name]  # queries too
+        assert shared.rows == alone.rows and shared[name] == alone[name]  # also queries
         texts = {(row["premise"], row["hypothesis"]) for row in rows}
         again = sum(pair in texts for pair in asked[begun:])
         assert again == (len(texts) if name == "antonym" else 0)

@@ -1,4 +1,4 @@
-"""The cheaper forward pass gives the model's own answers, for every architecture, and leaves no trace."""
+"""The faster forward pass has the same results for every architecture and does not change the model."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_the_answers_are_the_models_own(arch, batch):
     assert cut == (arch in BERT_LIKE)
     if fast.can_pack():
         assert packed == sum(type(module) is nn.Linear for module in model.modules())
-    assert torch.equal(model(**batch).logits, expected)  # all is as it was
+    assert torch.equal(model(**batch).logits, expected)  # everything is restored
     assert before == {name: set(vars(module)) for name, module in model.named_modules()}
 
 
@@ -75,7 +75,7 @@ def test_gradients_are_the_models_own(batch):
 @torch.no_grad()
 def test_models_that_do_not_fit_run_as_they_are(batch, monkeypatch):
     class Pooled(type(tiny_model("bert"))):
-        """Someone's subclass may read other tokens."""
+        """A custom subclass may read other tokens."""
 
     model = Pooled(tiny_model("bert").config)
     one_layer = tiny_model("bert")

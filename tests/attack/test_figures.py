@@ -1,4 +1,4 @@
-"""The registry of figures: one entry is computed and shown everywhere, and knows which way is better."""
+"""The registry of figures: each entry is computed and shown everywhere, and defines what is better."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ TABLES = {"antonyms": ANTONYMS, "synonyms": SYNONYMS}
 
 @pytest.fixture
 def long_rate(monkeypatch):
-    """A figure that the package does not have: the share of rows of ten words or more."""
+    """Register a custom figure: the share of rows with at least ten words."""
     figure = Figure(
         "long_rate",
         "rate",

@@ -1,4 +1,4 @@
-"""What an attack has paid for survives a kill, a full disk and a second run on the same file."""
+"""Answers that an attack has received survive a kill, a full disk and a second run on the same file."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ from hf_bat.files import check_writable, name_beside, write_atomically
 ROWS = made_rows(60, seed=11)
 BATCH = 4
 HELPERS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "helpers")
-# Writes down each batch before it answers, slowly enough to be killed.
+# Records each batch before it answers, slowly enough to be killed.
 SLOW = """
 import json, sys, time
 sys.path.insert(0, sys.argv[3])
@@ -48,7 +48,7 @@ def make_attack(function=hashed, recipe="synonym", **options):
 
 
 class Counting:
-    """Keeps what it was asked, and fails at one of its calls."""
+    """Records its inputs and fails at one of its calls."""
 
     def __init__(self, fail_at=None, error=KeyboardInterrupt):
         self.batches, self.fail_at, self.error = [], fail_at, error
@@ -70,7 +70,7 @@ def list_names(folder):
 
 @pytest.mark.parametrize("wanted", [3, 40, 90])
 def test_after_a_kill_at_most_one_batch_is_asked_again(tmp_path, quiet_environment, wanted):
-    """All rows are in flight: hardly one is done, and the answers of all are there."""
+    """All rows are in progress: hardly any are finished, but answers for all of them exist."""
     path, log = tmp_path / "rows.jsonl", tmp_path / "asked.jsonl"
     child = subprocess.Popen(
         [sys.executable, "-c", SLOW, path, log, HELPERS], env=quiet_environment
@@ -185,7 +185,7 @@ def test_names_of_the_longest_length_work(tmp_path):
 
 @contextmanager
 def mounted(folder, *options):
-    """Mount a small file system of its own, or skip the test."""
+    """Mount a separate small file system, or skip the test."""
     folder.mkdir()
     mount = shutil.which("mount")
     command = [mount, "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder]

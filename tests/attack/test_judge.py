@@ -1,4 +1,4 @@
-"""Judges of edits as label filters: functions and inference models, beside the rule."""
+"""Judges of edits as label filters: functions and inference models, compared with the rule."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_function_marks_the_edits_and_agrees_with_the_rule_so_often():
     valid = by_judge["antonym"]["label_valid"]
     assert valid["candidates"] == sum(verdicts)
     assert by_judge["antonym"]["label_invalid"]["candidates"] == len(asked) - sum(verdicts)
-    # Each row in turn: the marks of both filters, in the order of the edits.
+    # For each row, the results of both filters in the order of the edits.
     pairs = [
         (edit.valid, other.valid)
         for row, row_by_rule in zip(by_judge.rows["antonym"], by_rule.rows["antonym"], strict=True)
@@ -106,7 +106,7 @@ def test_an_inference_model_judges_other_tasks_by_contradiction():
         Question(texts, texts, None),
     ]
     assert judge(questions) == [True, False, True, False]
-    # Only the changed sentences, each before and after.
+    # Only the changed sentences, before and after.
     assert asked == [("A hot dog.", "A cold dog."), ("A hot day.", "A warm day."),
                      ("A hot day.", "A cold day.")]  # fmt: skip
     task = user_task(["premise"], ["bad", "fair", "good"])

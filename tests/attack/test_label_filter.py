@@ -1,4 +1,4 @@
-"""The label filter in attacks: figures of the edits that pass beside all the others, from one pass."""
+"""The label filter in attacks: figures for edits that pass and for all others, from one pass."""
 
 import json
 
@@ -15,12 +15,12 @@ VALIDITY = LabelValidity()
 
 
 def always(label):
-    """A model that gives one label whatever it is asked."""
+    """Return a model that always predicts the same label."""
     return lambda pairs: [[0.8 if i == label else 0.1 for i in range(3)]] * len(pairs)
 
 
 class Knowing(FilteredPerturbation):
-    """Has the edits that pass in an input of a known label."""
+    """A perturbation with only the edits that pass the filter for a known label."""
 
     def __init__(self, perturbation, validity, label):
         super().__init__(perturbation, validity)
@@ -81,10 +81,10 @@ def test_rows_say_of_each_edit_whether_it_passes():
 
 
 def test_the_label_in_use_sharpens_the_filter():
-    texts = ("A hot man.", "He runs.")  # a premise's word that the hypothesis does not touch
+    texts = ("A hot man.", "He runs.")  # a word in the premise that is unrelated to the hypothesis
     for label, passes in ((0, 1), (2, 0)):
         attack = Attack("antonym", always(label), antonyms={"runs": ("walks",)}, label_filter=True)
-        for given in (label, None):  # None: the prediction is taken for gold
+        for given in (label, None):  # None: the prediction is used as the gold label
             assert attack.attack_texts(*texts, label=given)["tried"][0][4] == passes
 
 

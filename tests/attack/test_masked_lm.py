@@ -1,4 +1,4 @@
-"""Candidates of a masked language model: whole words, never the word itself, the same every time."""
+"""Candidates from a masked language model: complete words, never the word itself, deterministic."""
 
 import random
 
@@ -16,7 +16,7 @@ PAIR = ("A man is sleeping.", "The big dog runs fast!")
 
 
 def save_masked_lm(folder, seed=0):
-    """A tiny masked language model with a vocabulary of words, pieces and marks, in a folder."""
+    """Return a folder with a tiny masked language model and a vocabulary of words, pieces and marks."""
     tiny_masked_lm(seed).save_pretrained(folder)
     tokenizer_for_made_rows().save_pretrained(folder)
     return str(folder)
@@ -32,7 +32,7 @@ def make(masked_lm, **options):
 
 
 def predicted_by_hand(folder, texts, sentence, word):
-    """All whole words by their score in the place of one word, by the model itself."""
+    """Return all complete words by the model's score for the position of one word."""
     tokenizer = BertTokenizerFast.from_pretrained(folder)
     model = BertForMaskedLM.from_pretrained(folder).eval()
     masked = [t.replace(word, "[MASK]") if s == sentence else t for s, t in enumerate(texts)]

@@ -1,4 +1,4 @@
-"""Odd input is counted and read alike everywhere; it never makes a wrong rate."""
+"""Unusual input is counted and read consistently and never results in a wrong rate."""
 
 import math
 
@@ -45,7 +45,7 @@ def test_a_rate_out_of_nothing_is_none():
 
 @pytest.mark.parametrize("names", [["2", "0", "1"], [], ["no", "maybe", "yes"]])
 def test_labels_in_digits_are_the_same_for_attack_and_contrast(names):
-    """As a CSV file with an empty cell has them; as names where they are names."""
+    """Labels as in a CSV file with an empty cell, or as names."""
     texts = {"original_idx": None, "text": "A hot day."}
     rows = [{**texts, "idx": n, "label": str(n)} for n in range(3)]
     task = user_task(["text"], names)

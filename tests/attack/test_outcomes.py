@@ -1,4 +1,4 @@
-"""Outcomes and rates against independent reckonings, on a model without weights."""
+"""Outcomes and rates compared with independent calculations, for a model without weights."""
 
 import itertools
 
@@ -17,7 +17,7 @@ STOP = stopwords("nltk")
 
 
 def swaps(row, table):
-    """Every single swap of a made row (lower case, a full stop at the end), stop words left alone."""
+    """Return all single swaps in a generated row (lower case, with a final period), without stop words."""
     for column in ("premise", "hypothesis"):
         tokens = row[column][:-1].split(" ")
         for place, word in enumerate(tokens):
@@ -78,7 +78,7 @@ def test_counts_add_up_overall_per_label_and_per_reason():
 
 
 def independent_greedy(row, table):
-    """The synonym attack written down plainly: deletion ranking, best replacement kept if it helps."""
+    """A plain version of the synonym attack: deletion ranking, and the best replacement if it helps."""
     label, texts = row["label"], [row["premise"], row["hypothesis"]]
 
     def gold(texts):
@@ -114,7 +114,7 @@ def independent_greedy(row, table):
 def test_synonym_attack_equals_an_independent_greedy_search():
     rows = made_rows(150, seed=1, lengths=(2, 5))
     recipe = get_recipe("synonym", synonyms=SYNONYMS)
-    recipe = Recipe(  # the table's words share their senses; this test is about the search
+    recipe = Recipe(  # parts of speech are off, because this test is about the search
         "greedy", recipe.perturbation, recipe.goal, "greedy", "deletion",
         constraints=(NoRepeat(), StopWords("textfooler")),
     )  # fmt: skip
@@ -175,7 +175,7 @@ def test_the_goal_decides_what_is_shown_and_not_what_is_counted():
 def test_every_obstinate_success_is_shown_whatever_the_search(search, goal, budget):
     antonyms = {"hot": ["cold"], "big": ["small"], "happy": ["sad"]}
 
-    def unsure(pairs):  # each edit lowers the gold probability, none changes the prediction
+    def unsure(pairs):  # each edit lowers the gold probability, but none changes the prediction
         edited = [sum(w in " ".join(p) for w in ("cold", "small", "sad")) for p in pairs]
         return [[0.1 + 0.1 * n, 0.9 - 0.1 * n] for n in edited]
 
@@ -197,7 +197,7 @@ def test_every_obstinate_success_is_shown_whatever_the_search(search, goal, budg
 
 def test_word_pairs_say_which_swaps_fool_the_model():
     def gullible(pairs):
-        # It notices every swap but that of "hot" for "cold".
+        # It notices every swap except "cold" for "hot".
         return [
             [0.8, 0.1, 0.1] if "hot" in " ".join(p) or "cold" in " ".join(p) else [0.1, 0.8, 0.1]
             for p in pairs
@@ -261,7 +261,7 @@ def test_a_multi_word_replacement_moves_the_words_after_it():
         "long", SynonymPerturbation(table), get_goal("flip"), "greedy", "deletion", (NoRepeat(),)
     )
 
-    def stubborn(pairs):  # gives way word by word, and flips when all three are gone
+    def stubborn(pairs):  # less confident with each word, changes after all three
         left = [sum(w in p[0].split() for w in table) for p in pairs]
         return [[0.2 + 0.2 * n, 0.8 - 0.2 * n, 0.0] for n in left]
 

@@ -1,4 +1,4 @@
-"""A user's own perturbation, which only has candidates, is searched as fast as those of the package."""
+"""A custom perturbation that only has candidates is searched as fast as built-in ones."""
 
 import pytest
 from attack_helpers import SYNONYMS, hashed, made_rows
@@ -9,7 +9,7 @@ from hf_bat.perturbations.base import Perturbation
 
 
 class Own(Perturbation):
-    """The edits of a table of synonyms, known only by `candidates`; counts how often they are listed."""
+    """Synonym edits that are only available from `candidates`; counts how often they are listed."""
 
     name, kind = "synonym", "fickle"
 

@@ -1,4 +1,4 @@
-"""On a device without float64 nothing asks for it, and attacks give float64 all the same."""
+"""On a device without float64, nothing uses it there, and attacks still return float64."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ PAIR = ("A hot day.", "The man is sleeping.")
 
 @pytest.fixture
 def without_double(monkeypatch):
-    """The processor refuses float64, as an Apple GPU does."""
+    """Make the CPU reject float64, like an Apple GPU."""
     to = torch.Tensor.to
 
     def refusing(self, *given, **named):

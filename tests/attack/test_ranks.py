@@ -1,4 +1,4 @@
-"""A run on several ranks gives the report of one, and no rank waits for one that failed."""
+"""A run on several ranks has the same report as on one, and no rank waits for a failed rank."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
     cost = {name: one[name]["queries"] for name in ("antonym", "negation")}
     expected = json.loads(json.dumps(result(one)))
     path = tmp_path / "rows.jsonl"
-    # A run on three ranks was killed: each had written a part, one of them a torn line.
+    # A run on three ranks was killed. Each had written a part, and one of them an incomplete line.
     for rank in range(3):
         Attack("antonym", labelled(), antonyms=ANTONYMS).run(rows, path)
         lines = path.read_text().splitlines(keepends=True)
@@ -71,14 +71,14 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
         (tmp_path / f"rows.jsonl.rank{rank}").write_text("".join(lines[rank:12:3]) + '{"idx"')
     for reported, asked in launch(2, tmp_path, "sound", quiet_environment):
         assert reported == expected
-        # All that was asked, of both ranks; of the antonyms a part was there.
+        # All queries of both ranks. Some of the antonym queries were already answered.
         assert asked["negation"] == cost["negation"] and 0 < asked["antonym"] < cost["antonym"]
     assert [p.name for p in tmp_path.glob("rows.jsonl*")] == ["rows.jsonl"]
     assert len(path.read_text().splitlines()) == 82
 
 
 def labelled():
-    """`hashed` under the name that the program's function has."""
+    """Return `hashed` with the same name as the function in the program."""
     from hf_bat.attack import CallableModel
 
     return CallableModel(hashed, name="model")
@@ -116,7 +116,7 @@ def test_leaving_does_not_wait_for_a_thread_that_waits_for_the_interpreter(
 
 @pytest.mark.parametrize("given, closed", [(None, True), (["lexicon"], False)])
 def test_the_command_closes_the_group_when_its_work_is_done(tmp_path, monkeypatch, given, closed):
-    """Else gloo's threads can abort the process while Python shuts down."""
+    """Otherwise, gloo's threads can abort the process when Python shuts down."""
     table = tmp_path / "table.json"
     SubstitutionTable({"a": ["b"]}).save(table)
     arguments = ["lexicon", "info", str(table)]
@@ -127,11 +127,11 @@ def test_the_command_closes_the_group_when_its_work_is_done(tmp_path, monkeypatc
         monkeypatch.setattr("sys.argv", ["hf-bat", "lexicon", "info", str(tmp_path / "absent")])
         assert cli.main() == 2 and torch.distributed.is_initialized(), "others may be at work"
         monkeypatch.setattr("sys.argv", ["hf-bat", *arguments])
-        # Called from Python, it is not the program's end.
+        # If called from Python, the program continues.
         assert cli.main(None if given is None else arguments) == 0
         assert torch.distributed.is_initialized() is not closed
         leave()
-        leave()  # and once more does no harm
+        leave()  # and repeating it has no effect
         assert not torch.distributed.is_initialized()
     finally:
         if torch.distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""Functions that ask an endpoint: slow, failing and refusing ones, over a loopback HTTP server."""
+"""Functions that call an endpoint: slow, failing and refusing calls to a local HTTP server."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ NAMES = ("entailment", "neutral", "contradiction")
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Answers as `hashed`; `status(texts, count)` may give another status than 200 for a request."""
+    """A server that predicts like `hashed`; `status(texts, count)` may return a status other than 200."""
 
     daemon_threads = True
 
@@ -94,7 +94,7 @@ def attack(model, rows=ROWS, recipe="antonym", **options):
 
 
 def draw(texts, count, share):
-    """Return whether the n-th request about a text is one of a share, the same every time."""
+    """Return whether the n-th request for a text belongs to a deterministic share of all requests."""
     digest = hashlib.sha256(f"{texts}{count}".encode()).digest()
     return digest[0] < 256 * share
 
@@ -144,7 +144,7 @@ def test_failing_calls_are_tried_again_and_change_nothing(endpoint):
 
 
 def test_a_restart_asks_nothing_twice_that_was_paid_for(endpoint, tmp_path):
-    # A quarter of the calls fails for good, so that each start leaves rows without an answer.
+    # A quarter of the calls fail permanently, so each start leaves rows without an answer.
     server = endpoint(status=lambda texts, count: 500 if draw(texts, count, 0.25) else 200)
     cache, rows_file = tmp_path / "answers.jsonl", tmp_path / "rows.jsonl"
     unanswered = []
@@ -168,7 +168,7 @@ def test_a_restart_asks_nothing_twice_that_was_paid_for(endpoint, tmp_path):
 def test_answers_survive_an_error_and_a_torn_line(endpoint, tmp_path):
     cache = tmp_path / "answers.jsonl"
 
-    # A wrong key is not tried again, but what was answered before is kept.
+    # Calls with a wrong key are not repeated, but earlier answers are kept.
     def status(texts, count):
         return 401 if server.paid.total() >= 30 else 200
 
@@ -184,7 +184,7 @@ def test_answers_survive_an_error_and_a_torn_line(endpoint, tmp_path):
     report = attack(CallableModel(working.ask, "m", cache=cache))
     assert result(report) == result(attack(CallableModel(hashed, "m")))
     assert report.about["calls"]["from_cache"] == paid - 1
-    # The next start reads the line after the torn one, too.
+    # The next start also reads the line after the incomplete one.
     never = CallableModel(lambda inputs: pytest.fail("asked"), "m", cache=cache)
     assert result(attack(never)) == result(report)
 
@@ -248,7 +248,7 @@ def test_max_queries_leaves_rows_without_an_answer(endpoint, tmp_path):
     assert first["antonym"]["skipped_reasons"]["no answer"] > 0
     assert first.about["calls"]["max_queries"] == 50
     assert any("no answer" in line for line in first["antonym"]["warnings"])
-    # The rows that did get all answers have the outcome that they have without a limit.
+    # The rows with all answers have the same outcome as without a limit.
     outcomes = {row["idx"]: row["outcome"] for row in full.rows["antonym"]}
     kept = [r for r in first.rows["antonym"] if r.get("reason") != "no answer"]
     assert kept
@@ -286,7 +286,7 @@ def test_abstentions_are_neither_kept_nor_flipped(recipe):
     successes = [row for row in report.rows[recipe] if row["outcome"] == "succeeded"]
     assert successes
     for row in successes:
-        # A success shows a prediction: another one if fickle, the same if obstinate.
+        # A success shows a prediction: a different one if fickle, the same if obstinate.
         assert not is_refused(row["perturbed"])
         flips = hashed([tuple(row["perturbed"])])[0].argmax() != row["label"]
         assert flips == (recipe == "synonym")
@@ -343,7 +343,7 @@ def test_a_contrast_set_skips_what_has_no_prediction():
 
 
 def test_a_certificate_counts_abstentions_as_votes_for_no_label():
-    # One word with three choices: one of them is refused, so that a label has two thirds of the votes.
+    # One word with three choices. One of them is refused, so a label has two thirds of the votes.
     def model(inputs):
         return [None if "kid" in pair[0] else [0.9, 0.1, 0.0] for pair in inputs]
 
@@ -396,7 +396,7 @@ def test_label_words_and_scores_are_read_by_name():
     expected = result(attack(CallableModel(hashed, "m")))
     assert result(attack(CallableModel(as_scores, "m"))) == expected
     assert result(attack(CallableModel(as_pipeline, "m"))) == expected
-    # In another order of outputs; the reports name labels, and number them as the model does.
+    # With a different order of outputs. Reports contain label names, numbered as in the model.
     swapped = attack(CallableModel(as_scores, "m", labels=order))["antonym"]
     assert swapped["asr"] == attack(CallableModel(hashed, "m"))["antonym"]["asr"]
     asked = [("A hot day.", "A day."), ("Dogs run.", "It is hot.")]
@@ -404,7 +404,7 @@ def test_label_words_and_scores_are_read_by_name():
     np.testing.assert_allclose(logs, hashed(asked), rtol=1e-9)
     summary = attack(CallableModel(in_words, "m"))["antonym"]
     assert summary["asr"] == attack(CallableModel(hashed, "m"))["antonym"]["asr"]
-    # A label has the probability 1, which no edit can raise.
+    # A label has the probability 1, which no edit can increase.
     assert summary["asr_confident"] is None
     assert any("without probabilities" in line for line in summary["warnings"])
 

@@ -1,4 +1,4 @@
-"""An attacked row: the same JSON keys in the same order, from a run and from a file."""
+"""An attacked row has the same JSON keys in the same order from a run and from a file."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A killed run goes on where it was and ends with the same report; a stranger's file is refused."""
+"""A killed run resumes and ends with the same report; a file from another attack is rejected."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from hf_bat.tasks import user_task
 
 ROWS = made_rows(120, seed=11)
 
-# Run as a program of its own: it attacks slowly enough to be killed in the middle.
+# Runs as a separate program and attacks slowly enough to be killed in the middle.
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
@@ -75,7 +75,7 @@ def test_kill_dash_nine_and_resume(tmp_path, quiet_environment):
     ).run(ROWS, path)
     assert result(resumed) == result(fresh)
     left = [row["queries"] for row in fresh.rows["synonym"]]
-    assert len(asked) < sum(left)  # what was done is not asked again
+    assert len(asked) < sum(left)  # finished rows are not queried again
     assert [json.loads(line)["idx"] for line in path.open()] == list(range(120))
 
 
@@ -119,7 +119,7 @@ def test_several_attacks_share_a_file(tmp_path):
 
 
 def test_a_file_of_other_label_names_is_refused(tmp_path):
-    """What a task leaves alone, and what the filter takes an entailment to be, decide outcomes."""
+    """Outcomes depend on the skipped labels of a task and on which label is entailment for the filter."""
     names = ("entailment", "neutral", "contradiction")
     path = tmp_path / "rows.jsonl"
 
@@ -131,7 +131,7 @@ def test_a_file_of_other_label_names_is_refused(tmp_path):
     with pytest.raises(HfBatError, match="another label_reading"):
         antonym(own).run(ROWS, path)
     skipping = user_task(("premise", "hypothesis"), names, ("neutral",))
-    assert antonym(skipping).run(ROWS, path)["antonym"]["skipped"] > 0  # the same in other words
+    assert antonym(skipping).run(ROWS, path)["antonym"]["skipped"] > 0  # the same in another form
     antonym("snli", label_filter=True).run(ROWS, tmp_path / "filtered.jsonl")
     letters = user_task(("premise", "hypothesis"), ("a", "b", "c"), ("b",))
     with pytest.raises(HfBatError, match="another label_reading"):
@@ -157,7 +157,7 @@ def test_how_a_tokenizer_reads_is_part_of_a_models_identity(tmp_path):
     one = AutoTokenizer.from_pretrained(tmp_path / "a")
     other = AutoTokenizer.from_pretrained(tmp_path / "b")
     before = identity(one)
-    other(["a", "a b c"], padding=True, truncation=True, max_length=4)  # which sets both in place
+    other(["a", "a b c"], padding=True, truncation=True, max_length=4)  # sets both in place
     assert identity(other) == before
     other.backend_tokenizer.normalizer = Strip()
     assert identity(other) != before

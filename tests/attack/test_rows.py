@@ -1,4 +1,4 @@
-"""The hash of rows: theirs alone, whatever the model's order of the labels."""
+"""The hash of rows only depends on the rows, not on the model's order of the labels."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def hash_for(names, rows=ROWS, task="snli"):
 def test_the_hash_does_not_depend_on_the_models_order_of_labels():
     assert hash_for(PERMUTED) == hash_for(NAMES) == hash_for(None)
     assert hash_for([name.upper() for name in PERMUTED]) == hash_for(NAMES)
-    # Of the rows it is: another label, or the labels' names put differently, is another row.
+    # It depends on the rows: a different label, or different label names, is a different row.
     assert hash_for(NAMES, [{**ROWS[0], "label": 1}, *ROWS[1:]]) != hash_for(NAMES)
 
 

@@ -1,4 +1,4 @@
-"""Outcomes beside TextAttack's own; needs an interpreter that has it (see attack_vs_textattack.py)."""
+"""Outcomes compared with TextAttack; needs an interpreter with TextAttack (see attack_vs_textattack.py)."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def textattack_python():
 
 @pytest.fixture(scope="module")
 def victim(shared_rows, tmp_path_factory):
-    """A random classifier's folder, and real rows labelled as it predicts them but for every tenth."""
+    """Return the folder of a random classifier, and real rows with its predictions for most of them."""
     folder = tmp_path_factory.mktemp("victim")
     rows = shared_rows("sick/validation.jsonl.gz", 300)
     tokenizer = tiny_tokenizer([row[c] for row in rows for c in COLUMNS])

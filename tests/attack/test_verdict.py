@@ -1,4 +1,4 @@
-"""Verdicts of attacks: the counts that they name, their grades, and how they are shown."""
+"""Verdicts of attacks: their counts, their grades, and how they are shown."""
 
 import io
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_label_filter_gives_the_rows_whose_answer_should_change_and_the_jumpines
     for label, word in ((0, "not jumpy"), (None, "jumpy")):
 
         def answer(pairs, label=label):
-            # Always the same answer, or another one for any edited text.
+            # Always the same prediction, or a different one for any edited text.
             texts = {(row["premise"], row["hypothesis"]) for row in rows}
             right = [0.8, 0.1, 0.1]
             return [right if label == 0 or pair in texts else [0.1, 0.1, 0.8] for pair in pairs]
@@ -125,6 +125,6 @@ def test_f1_is_a_harmonic_mean_and_its_interval_shrinks():
     low, high = f1_interval(hits, false_alarms, misses, 100)
     lower, higher = f1_interval(100 * hits, 100 * false_alarms, 100 * misses, 10_000)
     assert low < lower < f1 < higher < high
-    # A tenth, because there are a hundred times as many rows.
+    # A tenth as wide, because there are a hundred times as many rows.
     assert (higher - lower) / (high - low) == pytest.approx(0.1, rel=0.15)
     assert f1_score(0, 0, 0) is None

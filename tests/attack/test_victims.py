@@ -1,4 +1,4 @@
-"""Models of other libraries: scikit-learn, pipelines, exported models, decoders with LoRA; --model-from."""
+"""Models from other libraries: scikit-learn, pipelines, exported models, decoders with LoRA, --model-from."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def fit(labels):
 
 
 def test_a_scikit_learn_pipeline_is_read_by_its_classes():
-    names = ("zebra", "apple", "mango")  # the classes are in alphabetical order, the task's are not
+    names = ("zebra", "apple", "mango")  # classes are in alphabetical order, the task's are not
     task = user_task(["premise"], names)
     model = fit([names[row["label"]] for row in ROWS])
     assert list(model.classes_) == sorted(names)
@@ -59,7 +59,7 @@ def test_a_scikit_learn_pipeline_is_read_by_its_classes():
     ]))  # fmt: skip
     report = attack(model, task=task)
     assert report["antonym"]["accuracy"] == pytest.approx(accuracy) and accuracy > 0.5
-    # With numbers for classes it is the same model.
+    # With numbers as classes, it is the same model.
     numbered = attack(fit([row["label"] for row in ROWS]), task=task)
     for key in ("asr", "accuracy", "keep_rate"):
         assert numbered["antonym"][key] == pytest.approx(report["antonym"][key])
@@ -79,7 +79,7 @@ def bert():
 
 
 class Exported:
-    """Has the calls of optimum's `ORTModelForSequenceClassification`, and no weights of PyTorch."""
+    """A model with the interface of optimum's `ORTModelForSequenceClassification` and no PyTorch weights."""
 
     def __init__(self, model):
         self._model = [model]
@@ -114,7 +114,7 @@ def test_other_forms_of_a_model_give_its_report(bert, kind, recipe):
         report = attack(CallableModel(ask), recipe=recipe)
     for key in ("rows", "asr", "accuracy", "keep_rate", "queries"):
         assert report[recipe][key] == expected[recipe][key]
-    if kind != "pipeline function":  # which numbers labels as the task does
+    if kind != "pipeline function":  # with the task's order of labels
         after = [
             (row["predicted"], row["gold_before"]) for row in expected.rows[recipe]
             if row.get("gold_before") is not None
@@ -158,7 +158,7 @@ def test_a_decoder_with_lora_answers_as_without_padding(side):
     base = tiny_model("qwen3")
     config = LoraConfig(TaskType.SEQ_CLS, r=4, target_modules=["q_proj", "v_proj"])
     model = get_peft_model(base, config).eval()
-    with torch.no_grad():  # LoRA starts at zero, which would leave the base's answers
+    with torch.no_grad():  # LoRA weights start at zero, which would not change the predictions
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(generator=torch.Generator().manual_seed(len(name)))
@@ -198,7 +198,7 @@ remote = CallableModel(hashed, "remote", concurrency=3, cache="answers.jsonl", i
 def module(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    # Each test has a module of its own.
+    # Each test has a separate module.
     monkeypatch.delitem(sys.modules, "victim_of_test", raising=False)
     (tmp_path / "victim_of_test.py").write_text(MODULE)
     lines = [json.dumps({**row, "original_idx": None}) for row in ROWS]
@@ -257,7 +257,7 @@ def test_answers_of_a_module_come_from_its_cache(module):
 
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory):
-    """Return the folder of a tiny encoder of sentence-transformers that reads the first token."""
+    """Return the folder of a tiny sentence-transformers encoder that uses the first token."""
     pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -303,7 +303,7 @@ def test_anything_with_encode_is_an_encoder():
             # Half of all pairs of strings have nothing in common.
             return [[2.0, 0.0] if hash_text(string) % 2 else [0.0, 3.0] for string in strings]
 
-    # Shorter rows are below the recipe's window, which allows every edit.
+    # Shorter rows fit in the window of the recipe, which allows every edit.
     rows = made_rows(10, seed=2, lengths=(12, 20))
     near = attack(hashed, recipe="synonym", rows=rows, encoder=Halves())["synonym"]
     assert near["recipe"]["constraints"][-1]["encoder"] == "halves"

@@ -1,4 +1,4 @@
-"""Attacks that say little: edits per row, warnings, and rates that nothing measured."""
+"""Uninformative attacks: edits per row, warnings, and rates that were not measured."""
 
 import logging
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_obstinate_attacks_have_few_edits_by_nature():
 
 
 def test_a_rate_over_no_edit_is_not_measured():
-    """English parts of speech allow no edit of German text: that is no robustness."""
+    """English parts of speech allow no edit of German text, which does not mean robustness."""
     report = Attack("synonym", always_first, synonyms=GERMAN_SYNONYMS).run(GERMAN)
     summary = report["synonym"]
     assert summary["attempted"] == 2 and summary["attackable"] == 0
@@ -105,7 +105,7 @@ def test_part_of_speech_off_lets_a_table_of_another_language_attack():
 
 
 def test_a_constraint_that_refuses_most_edits_of_a_table_gives_a_warning():
-    """One German word that is also English makes a rate, which says nothing about the others."""
+    """One German word that is also English results in a rate that does not apply to other words."""
     tables = {"synonyms": {**GERMAN_SYNONYMS, "rennt": ["hand"], "brennt": ["brand"]}}
     rows = [{"premise": "Der Hund gab die Hand.", "hypothesis": "Ein Hund.", "label": 0}]
     tables["synonyms"]["hand"] = ["arm"]

@@ -1,4 +1,4 @@
-"""Long inputs: only the words that the model reads are edited, and the outcome is that of all the text."""
+"""Long inputs: only words that the model can see are edited, and outcomes are the same as for all edits."""
 
 import random
 
@@ -52,7 +52,7 @@ def test_outcomes_are_those_of_the_whole_text(name, side, monkeypatch):
 
     monkeypatch.setattr(Window, "of", keep_all)
     whole = run(name, side, rows)
-    # Edits that the model does not read are counted up to where edits can bring them in.
+    # Edits that the model cannot see are counted as far as other edits can move them into view.
     counts = ("listed", "beyond_cut", "refused")
     assert [{k: v for k, v in row.items() if k not in counts} for row in ours] == [
         {k: v for k, v in row.items() if k not in counts} for row in whole
@@ -75,7 +75,7 @@ def test_window_does_not_grow_with_the_text():
 
 
 def test_few_long_rows_ask_about_their_edits_at_once(monkeypatch):
-    """A row that is attacked holds all its edited texts, so others wait if these are long."""
+    """A row keeps all its edited texts while it is attacked, so other rows wait if these are long."""
     rows = make_rows(20, 20, seed=1)
     expected = run("antonym", "right", rows)
     held = []

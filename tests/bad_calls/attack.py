@@ -29,7 +29,7 @@ from hf_bat.evaluation.contrast import contrast_model
 from hf_bat.perturbations import AntonymPerturbation
 from hf_bat.tasks import user_task
 
-# The first is predicted right, so that its search begins.
+# The first row is classified correctly, so its search starts.
 ROWS = [row for row in made_rows(30) if row["label"] != 1][:2]
 ROWS[0]["label"] = int(hashed([(ROWS[0]["premise"], ROWS[0]["hypothesis"])]).argmax())
 TEXT = {"text": "A hot day.", "idx": 0, "original_idx": None}
@@ -45,7 +45,7 @@ def attacked(name, keyword, recipe="antonym", model=hashed, rows=ROWS, **options
 
 
 def answered(name, keyword, answer):
-    """Return the bad call of an attack on a model that gives `answer` for each input."""
+    """Return the bad call of an attack on a model that returns `answer` for each input."""
     return attacked(name, keyword, model=lambda pairs: [answer for _ in pairs])
 
 
@@ -63,7 +63,7 @@ def labeled(label, keyword):
 
 
 def continued(name, keyword, changed, recipe="antonym", model=hashed, rows=ROWS, **options):
-    """Return the bad call that continues a rows file with a changed attack."""
+    """Return the bad call that continues a rows file with a different attack."""
 
     def call(folder):
         Attack(recipe, model, antonyms=ANTONYMS, **options).run(rows, folder / "rows.jsonl")

@@ -1,4 +1,4 @@
-"""Bad calls with attacks at evaluation."""
+"""Bad calls with attacks in evaluation."""
 
 from functools import partial
 

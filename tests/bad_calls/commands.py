@@ -1,8 +1,8 @@
-"""Bad calls of the command `hf-bat`: exit status 2, one line, and no file is changed."""
+"""Bad calls of the command `hf-bat`: exit status 2, a one-line message, and no changed files."""
 
 from bad_calls import refused_command
 
-# What these name does not exist, so the command must refuse its options before it loads anything.
+# The files in these calls do not exist, so the command must reject its options before it loads anything.
 ATTACK = "attack --task snli --model absent"
 ATTACK_ROWS = f"{ATTACK} --data rows.jsonl"
 CERTIFY = "certify --task snli --model absent --synonyms table.json --data rows.jsonl"
@@ -14,7 +14,7 @@ SWEEP = "sweep --output_dir new --base"
 ATTACK_MODEL = "attack --task snli --model {model}"
 ATTACK_MODEL_ROWS = f"{ATTACK_MODEL} --data rows.jsonl"
 
-# Options that describe the user's own task, as commands and the training script spell them.
+# Options that define a custom task, in the spelling of the commands and of the training script.
 OWN_TASK = ("--label-column gold", "--label_column gold", "--label-names a b", "--class_names a b")
 OWN_TASK_KEYWORDS = ("label_column", "label_column", "class_names", "class_names")
 
@@ -24,7 +24,7 @@ FAULTS = [
     ("atack --model m", "did you mean 'attack'"),
     ("attack --modle m --task snli", "unknown option --modle (did you mean '--model'"),
     ("lexicon buld", "did you mean 'build'"),
-    # Values of a shell's variable that is not set.
+    # Values of an unset shell variable.
     (f"{ATTACK_ROWS} --json ''", "--json has an empty value"),
     (f"{ATTACK_ROWS} --rows=", "--rows has an empty value"),
     (f"{CERTIFY} --rows ''", "--rows"),
@@ -121,7 +121,7 @@ FAULTS += [
 ]
 FAULTS += [
     (f"{PERTURB} --skipped-labels neutral", "--skipped_labels"),
-    # Snli is its default task.
+    # The default task is snli.
     ("contrast --model absent --data rows.jsonl --label-names a b", "snli"),
 ]
 FAULTS += [
@@ -139,7 +139,7 @@ FAULTS += [
         "--validation_mm_file",
     )
 ]
-# With --columns they are read: the next fault is found.
+# With --columns, they are used, so the next error is found.
 FAULTS += [
     (f"{command} --columns text {option}", "absent")
     for command in (
@@ -157,7 +157,7 @@ FAULTS += [
     )
     for option in ("--skip-labels a", "--skipped-labels a", "--skipped_labels a")
 ]
-# Outputs that cannot be written, each option of each command.
+# Outputs that cannot be written, for each option of each command.
 FAULTS += [
     (f"{command} --{option} {path}", keyword)
     for command, names in (
@@ -200,7 +200,7 @@ FAULTS += [
         "report m --output m/tokenizer.json",
     )
 ]
-# Two outputs in one file.
+# The same file for two outputs.
 FAULTS += [
     (words, "one file")
     for words in (

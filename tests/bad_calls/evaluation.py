@@ -20,7 +20,7 @@ def pair(row_a, row_b):
 
 
 def read_set(*rows):
-    """Return a call that reads a contrast set of an original and these rows."""
+    """Return a call that reads a contrast set with an original and these rows."""
     return lambda _: read_contrast_set(
         [ORIGINAL, *({**ORIGINAL, **row} for row in rows)], ["text"], lambda value, _: value
     )
@@ -39,7 +39,7 @@ def compare_files(content):
 
 
 def read_damaged_rows(folder):
-    """Compare a report whose rows file is not JSON lines."""
+    """Compare a report with a rows file that is not JSON lines."""
     (folder / "a.json").write_text('{"attacks": {}}')
     (folder / "a.jsonl").write_text("{}\nnot json\n")
     compare_reports(folder / "a.json", folder / "a.json")

@@ -1,4 +1,4 @@
-"""Bad calls with more tokens than the model has positions for."""
+"""Bad calls with more tokens than the model has positions."""
 
 from bad_calls import BadCall
 from tiny_models import tiny_model, tiny_tokenizer

@@ -1,4 +1,4 @@
-"""Bad calls of `hf_bat.sweep`: flags of the runs and axes of grids."""
+"""Bad calls of `hf_bat.sweep`: flags of runs and axes of grids."""
 
 from bad_calls import BadCall
 

@@ -30,21 +30,21 @@ ROW = made_rows(1)[0]
 
 
 class Boom:
-    """Would print if a pickle could construct it."""
+    """An object that prints if a pickle constructs it."""
 
     def __reduce__(self):
         return (print, ("ran",))
 
 
 def with_arguments(**options):
-    """Return a call that makes arguments."""
+    """Return a call that creates arguments."""
     return lambda folder: BalancedTrainingArguments(
         str(folder / "out"), report_to="none", **options
     )
 
 
 def with_trainer(rows=None, model=None, tokenizer=None, own=None, **options):
-    """Return a call that makes a trainer; `own` are `BalancedTrainer`'s own arguments."""
+    """Return a call that creates a trainer; `own` are arguments that only `BalancedTrainer` has."""
     return lambda folder: make_trainer(
         folder / "out",
         made_rows(4) if rows is None else rows,
@@ -56,7 +56,7 @@ def with_trainer(rows=None, model=None, tokenizer=None, own=None, **options):
 
 
 def with_collator(drawn, **options):
-    """Return a call that makes a trainer with a collator of the user's."""
+    """Return a call that creates a trainer with a custom collator."""
 
     def call(folder):
         collator = PerturbationCollator(
@@ -68,7 +68,7 @@ def with_collator(drawn, **options):
 
 
 def with_table(content):
-    """Return a call that makes a trainer whose antonyms are in a file with this content."""
+    """Return a call that creates a trainer with antonyms from a file with this content."""
 
     def call(folder):
         (folder / "table.json").write_bytes(content)
@@ -79,7 +79,7 @@ def with_table(content):
 
 
 def make_model(**changes):
-    """Return a function that makes a tiny BERT with changes of its configuration."""
+    """Return a function that creates a tiny BERT with a modified configuration."""
 
     def call():
         model = tiny_model("bert", num_labels=changes.get("num_labels", 3))
@@ -91,14 +91,14 @@ def make_model(**changes):
 
 
 def make_tokenizer_without_padding():
-    """Return a tokenizer that has no padding token."""
+    """Return a tokenizer without a padding token."""
     tokenizer = tiny_tokenizer()
     tokenizer.pad_token = None
     return tokenizer
 
 
 def train_with_label(label):
-    """Return a call that trains on tokenized rows, one of them with this label."""
+    """Return a call that trains on tokenized rows, including one with this label."""
 
     def call(folder):
         rows = [{"input_ids": [1, 2], "label": 0}, {"input_ids": [1], "label": label}]
@@ -111,7 +111,7 @@ def train_with_label(label):
 
 
 def train_after(**changes):
-    """Return a call that changes arguments after the trainer was made, and trains."""
+    """Return a call that changes arguments after the trainer was created, and then trains."""
 
     def call(folder):
         trainer = make_trainer(folder, made_rows(4), method="pairwise")
@@ -123,7 +123,7 @@ def train_after(**changes):
 
 
 def train_with_term(name, over):
-    """Return a call that trains with a method of the user's that has this term."""
+    """Return a call that trains with a custom method that has this term."""
 
     class Mine(Method):
         def terms(self, forward, settings):
@@ -135,7 +135,7 @@ def train_with_term(name, over):
 
 
 def use_loss_function(**options):
-    """Return a call that gives a loss function beside an option of the cross-entropy."""
+    """Return a call that passes both a loss function and an option of the cross-entropy."""
     return with_trainer(own={"compute_loss_func": lambda *a, **k: 0}, **options)
 
 

@@ -1,4 +1,4 @@
-"""Certificates: no edit flips a certified row, at the stated rate and for any batches."""
+"""Certificates: no edit changes a certified row, at the stated rate and for any batch size."""
 
 import json
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_no_edit_flips_a_row_certified_by_the_exact_p(radius):
     assert certified > 15 and narrow > 3
 
 
-# Inputs and their Q. Each word's worst replacement has at least as large a set as the word.
+# Inputs and their Q. The worst replacement of each word has a set at least as large as the word's.
 @pytest.mark.parametrize(
     ("texts", "exact"),
     [
@@ -63,7 +63,7 @@ def test_no_edit_flips_a_row_certified_by_the_exact_p(radius):
     ],
 )
 def test_bound_is_tight_for_unlimited_edits(texts, exact):
-    """A classifier that is right exactly on the support of x has p = 1, and Q after the worst edit."""
+    """A classifier that is correct exactly on the support of x has p = 1, and Q after the worst edit."""
     assert Smoothing(TABLE).compute_quality(texts) == pytest.approx(float(exact))
     here = set(support(TABLE, texts))
     kept = []
@@ -75,7 +75,7 @@ def test_bound_is_tight_for_unlimited_edits(texts, exact):
 
 @pytest.mark.parametrize("texts", SENTENCES[:6])
 def test_bound_is_tight_for_one_edit(texts):
-    """A classifier that is right exactly where x is more likely than the edit loses 1 - Q."""
+    """A classifier that is correct exactly where x is more likely than the edit loses 1 - Q."""
     here = support(TABLE, texts)
     lost = []
     for edited in (other for other in here if count_edited_words(texts, other) <= 1):
@@ -88,7 +88,7 @@ def test_bound_is_tight_for_one_edit(texts):
 
 
 def test_classifier_that_flips_at_the_bound_is_not_certified():
-    # q = 1/2: half of the edited input's draws are outside the support of x.
+    # q = 1/2: half of the draws for the edited input are outside the support of x.
     table = {"p": ["q"], "q": ["p", "r", "s"]}
     model = type("Outside", (HashedClassifier,), {})(1)
     model.label = lambda texts: int(not {"r", "s"} & set(texts[0].split()))
@@ -119,7 +119,7 @@ def test_sampled_bounds_hold_at_the_stated_rate(early_stopping):
                 wrong += row["p_lower"] > p
                 wrong_above += row["p_upper"] < p
     assert count > 250
-    # The stated rate and three standard deviations of its estimate.
+    # The stated rate plus three standard deviations of its estimate.
     most = count * 0.2 + 3 * (count * 0.2 * 0.8) ** 0.5
     assert wrong <= most and wrong_above <= most
     if not early_stopping:
@@ -209,7 +209,7 @@ def test_row_without_a_label_is_certified_for_the_smoothed_answer():
     assert {row["certified_label"] for row in report.rows} == {0}
     assert report["adversaries"]["0"]["certified"] == 7
     assert report["adversaries"]["0"]["accuracy"]["of"] == 0
-    # Its bound comes from the same draws as a labeled row's.
+    # Its bound uses the same draws as that of a labeled row.
     labelled = certify_rows(HashedClassifier(0.05), rows=made_rows(7, label=0))
     for one, other in zip(report.rows, labelled.rows, strict=True):
         assert (one["p_lower"], one["votes"]) == (other["p_lower"], other["votes"])
@@ -319,5 +319,5 @@ def test_real_rows(shared, shared_rows):
         tiny_model("bert"), rows, "snli", synonyms=table, samples=60, tokenizer=tokenizer
     )
     assert report["attempted"] + report["skipped"] == 30
-    # Sets of these tables are whole components, so the votes decide and substitutions rarely matter.
+    # Sets in these tables are complete components, so the votes decide and substitutions rarely matter.
     assert np.mean([row["overlap"]["unlimited"] == 1 for row in report.rows]) > 0.9

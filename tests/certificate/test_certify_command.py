@@ -1,4 +1,4 @@
-"""`hf-bat certify` and `hf-bat attack --smooth`: flags, files, messages."""
+"""`hf-bat certify` and `hf-bat attack --smooth`: flags, files and messages."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_files_and_table(folder, tmp_path, capsys):
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").open()]
     assert [row["idx"] for row in rows] == choose_rows(12, 8)
     assert {row["outcome"] for row in rows} <= {"certified", "not certified", "abstained"}
-    # A second run reads the rows file and asks the model nothing.
+    # A second run reads the rows file and does not query the model.
     assert call("certify", folder, *flags) == 0
     again = json.loads((tmp_path / "report.json").read_text())
     assert again["certificate"] == certificate and again["cost"]["forwards"] == 0

@@ -54,7 +54,7 @@ def test_quality_is_exact_and_bounds_the_distance_of_every_edit(texts, radius):
 @pytest.mark.parametrize("casing", ["keep", "authors"])
 @pytest.mark.parametrize("seed", range(12))
 def test_quality_bounds_every_edit_of_random_tables_with_capitals(casing, seed):
-    """With the casing "authors", an edit finds the set of "US" and a draw does not."""
+    """With the casing "authors", an edit finds the set of "US", but a draw does not."""
     rng = random.Random(seed)
     words = ["US", "us", "Dog", "dog", "I", "big", "hot dog", "it's", "won", "straße", "ß"]
     for _ in range(15):
@@ -116,7 +116,7 @@ def test_stop_words_and_casing_follow_the_perturbation():
 def test_unusual_replacements_are_not_assumed_safe():
     phrase = Smoothing({"dog": ["hot dog"], "cat": ["tom"], "tom": ["cat"]})
     assert phrase.compute_overlap("dog") == 0.0 and phrase.compute_overlap("cat") == 1.0
-    # The look-up of "u.s." drops its last mark, so it is another word than in the table.
+    # The look-up of "u.s." removes the last period, so the word is not in the table.
     marked = Smoothing({"america": ["u.s."], "u.s.": ["america"]})
     assert marked.list_choices("u.s.") == ("u.s.",) and marked.compute_overlap("america") == 0.5
 
@@ -129,7 +129,7 @@ def test_nearly_all_sets_of_the_authors_tables_agree(shared, task):
     smoothing = Smoothing(table)
     words = list(table)[::50]
     overlaps = [smoothing.compute_overlap(word) for word in words]
-    # Sets that are whole components agree; the 100 nearest words of a larger one may not.
+    # Sets that are complete components are identical, but the 100 nearest words of a larger one may differ.
     assert np.mean([q == 1.0 for q in overlaps]) > (0.95 if task == "snli" else 0.7)
     assert all(0 <= q <= 1 for q in overlaps)
 

@@ -1,4 +1,4 @@
-"""Bounds that hold at all looks: the stated risk is kept, however often votes are counted."""
+"""Bounds hold at all checks, so the risk does not depend on how often votes are counted."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_looks_grow_and_end_at_all_samples(samples):
 
 
 def compute_risk(looks, risk, p):
-    """Return the exact probabilities that any lower bound exceeds p and that any upper bound is below p."""
+    """Return the exact probabilities that any lower bound is above p and that any upper bound is below p."""
     chances = []
     for wrong in (lambda low, high: low > p, lambda low, high: high < p):
         alive, lost, before = np.array([1.0]), 0.0, 0

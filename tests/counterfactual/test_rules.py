@@ -1,4 +1,4 @@
-"""Rules by example and by property: the label follows the edit, draws are keyed, pairs are held out."""
+"""Rules: examples, and properties of labels, draws and held-out pairs."""
 
 import random
 from collections import Counter
@@ -39,7 +39,7 @@ ROWS = [
 
 
 def list_texts(rule, texts, label="entailment", kind=None):
-    """Return (second text, label) of a rule's pairs whose first text is the row's first."""
+    """Return (second text, label) of a rule's pairs that start with the first text of the row."""
     return {
         (pair.texts[1], pair.label)
         for pair in rule.list_pairs(texts, label)
@@ -69,7 +69,7 @@ def test_rules_about_entailment_leave_other_rows_alone(rule, label):
 
 
 def test_swap_keeps_a_word_that_the_premise_also_gives_to_somebody_else():
-    # "A woman walks" is entailed, too.
+    # "A woman walks" is also entailed.
     texts = ("A man and a woman walk.", "A man walks.")
     assert not list_texts(Swap(MENTIONS), texts, kind="antonym")
 
@@ -94,7 +94,7 @@ def test_swap_edits_words_of_the_premise_that_the_hypothesis_mentions(premise, e
     [
         # The hypothesis leaves the shirt and the age open.
         ("A young man in a red shirt sleeps.", "A man sleeps.", {"young", "red"}),
-        # The other man may be the one that sleeps.
+        # The other man may be the one who sleeps.
         ("A man sleeps while a man reads.", "A man sleeps.", {"man"}),
         ("A man talks to a woman.", "A woman listens to a man.", {"man", "woman"}),
     ],
@@ -152,7 +152,7 @@ def test_drop_is_entailed_and_its_reverse_neutral(text, shorter):
 @pytest.mark.parametrize(
     "text",
     [
-        "No man sits on a bench.",  # "no man sits" says more
+        "No man sits on a bench.",  # "no man sits" has a stronger meaning
         "Every child in the park smiles.",
         "A man is in the park.",  # "A man is."
         "A fake gun",
@@ -230,7 +230,7 @@ COLORS = ("red", "blue", "green", "yellow", "black", "white", "gray", "brown", "
 
 @pytest.mark.parametrize("word", [*COLORS, "dog", "wolf", "bread", "metal"])
 def test_a_class_in_which_a_word_may_be_a_name_is_edited(word):
-    # WordNet knows a Red and a Wolf who are people.
+    # In WordNet, there are people called Red and Wolf.
     assert any(edit.old == word for edit in list_sisters(Sentence(f"There is a {word} one.")))
 
 
@@ -325,7 +325,7 @@ def test_held_out_word_pairs_are_never_drawn_and_can_be_listed():
 def test_about_the_asked_share_is_held_out():
     words = [(f"a{i}", f"b{i}") for i in range(4000)]
     assert sum(is_held_out(pair, 0.2) for pair in words) / 4000 == pytest.approx(0.2, abs=0.02)
-    # More held out pairs include those of a smaller share.
+    # A larger share of held-out pairs includes those of a smaller share.
     assert all(is_held_out(pair, 0.5) for pair in words if is_held_out(pair, 0.2))
 
 

@@ -27,12 +27,12 @@ def test_the_suite_has_each_rule_and_no_pair_twice(data, tmp_path, capsys):
     assert main([*command, "--max-pairs", "2"]) == 0
     rows = read_lines(out)
     assert {"swap", "self_pair", "drop", "generalize"} <= {row["category"] for row in rows}
-    # The label of this rule's pairs is not one label.
+    # The pairs of this rule do not have a single label.
     assert "opposite" not in {row["category"] for row in rows}
     texts = [(row["premise"], row["hypothesis"]) for row in rows]
     assert len(set(texts)) == len(texts)
     assert f"{len(rows)} pairs from 30 rows" in capsys.readouterr().out
-    # The same command gives the same file.
+    # The same command writes the same file.
     again = tmp_path / "again.jsonl"
     assert main([*command[:-1], str(again), "--max-pairs", "2"]) == 0
     assert again.read_bytes() == out.read_bytes()

@@ -1,4 +1,4 @@
-"""Training on labeled pairs: the batch, the loss by hand, logs, truncation and options."""
+"""Training on labeled pairs: the batch, the hand-computed loss, logs, truncation and options."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_a_batch_holds_the_pairs_that_the_rules_draw():
 
 
 def test_a_pair_that_is_cut_is_not_valid():
-    # The label holds for the whole texts only.
+    # The label is only correct for the complete texts.
     rows = made_rows(12)
     whole = make_collator(rows)(rows)["counterfactual_attention_mask"].sum(-1).flatten()
     limit = int(whole.median())
@@ -63,7 +63,7 @@ def test_evaluation_draws_no_pairs(tmp_path):
 def test_the_loss_is_the_three_cross_entropies(tmp_path, class_weights):
     rows = made_rows(8)
     options = {"alpha": 0.7, "beta": 1.3, "class_weights": class_weights}
-    # Pairs of which one label is known, and pairs of which one label is excluded.
+    # Pairs with one known label, and pairs with one excluded label.
     options["rules"] = ["self_pair", "opposite=9"]
     trainer = make_trainer(
         tmp_path,

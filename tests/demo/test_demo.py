@@ -24,7 +24,7 @@ def test_demo_compares_methods_and_keeps_the_models(
     assert "normal" in printed.out and "triplet" in printed.out
     assert "antonym swap leaves the prediction unchanged" in printed.out
     assert "[2/2] training: triplet" in printed.err
-    # Bars are for terminals; a file gets lines. This training has two steps of 16 rows.
+    # A file gets progress lines instead of bars. Training has two steps of 16 rows.
     assert ("2/2 [" in printed.err) is terminal
     assert "train_runtime" not in printed.out + printed.err
 

@@ -1,4 +1,4 @@
-"""The shipped sentence pairs: reproducible, balanced, and not to be guessed from half a pair."""
+"""The bundled sentence pairs: reproducible, balanced, and not predictable from one sentence."""
 
 import gzip
 import importlib.util
@@ -28,7 +28,7 @@ def splits():
 
 @pytest.fixture
 def generator(repository, monkeypatch):
-    """The generator script as a module."""
+    """Return the generator script as a module."""
     monkeypatch.syspath_prepend(str(repository / "scripts"))
     path = repository / "scripts/build_demo_data.py"
     spec = importlib.util.spec_from_file_location("build_demo_data", path)
@@ -61,7 +61,7 @@ def test_no_pair_occurs_twice(splits):
 
 
 def accuracy_of_one_sentence(splits, column):
-    """How well words and word pairs of one sentence alone tell the label."""
+    """Return how well words and word pairs of only one sentence predict the label."""
     model = make_pipeline(CountVectorizer(ngram_range=(1, 2)), LogisticRegression(C=0.1))
     train, validation = splits["train"], splits["validation"]
     model.fit([row[column] for row in train], [row["label"] for row in train])
@@ -69,13 +69,13 @@ def accuracy_of_one_sentence(splits, column):
 
 
 def test_half_a_pair_does_not_tell_the_label(splits):
-    # Chance is 1/3, its standard error 0.019; SNLI's hypotheses alone give about 2/3.
+    # Chance is 1/3 with a standard error of 0.019. SNLI's hypotheses alone reach about 2/3.
     assert accuracy_of_one_sentence(splits, "hypothesis") < 0.40
     assert accuracy_of_one_sentence(splits, "premise") < 0.53
 
 
 def test_contradictions_by_a_word_name_antonyms(generator, splits):
-    """Where a contradiction differs in one word of an opposition, it is the other side of it."""
+    """If the sentences of a contradiction differ in one word of an antonym pair, it is the antonym."""
     words = generator.words
     oppositions = [
         *words.PEOPLE_QUALITIES,

@@ -1,4 +1,4 @@
-"""The demo's figures, compared with a plain count over all swaps and draws."""
+"""The figures of the demo compared with a plain count over all swaps and draws."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NEUTRAL = 1
 
 
 def classify(pair):
-    """Answer by the letters of the texts, so that a swap changes some predictions."""
+    """Predict from the letters of the texts, so a swap changes some predictions."""
     return sum(map(ord, "".join(pair))) % 3
 
 
@@ -27,7 +27,7 @@ def figures():
 
 @pytest.fixture(scope="module")
 def correct():
-    """Return position and texts of the rows that the model classifies correctly, by label."""
+    """Return the position and texts of the rows that the model classifies correctly, by label."""
     rows = demo_rows("validation")
     pairs = [(row["premise"], row["hypothesis"]) for row in rows]
     return [

@@ -1,4 +1,4 @@
-"""Comparing two models: worked numbers, the bootstrap against a plain one, reports on disk, the command."""
+"""Comparing two models: worked examples, the bootstrap, reports on disk, and the command."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ def row(idx, outcome, confident=None, attack="antonym", original=("A.", "B.")):
 
 
 def made_rows(seed, n=400, rate=0.5, skip=0.1, shared_seed=5):
-    """Return rows of one model; the hard rows are the same for every seed, so that pairs correlate."""
+    """Return rows of one model; the hard rows are the same for every seed, so pairs are correlated."""
     hard, own = random.Random(shared_seed), random.Random(seed)
     rows = []
     for idx in range(n):
@@ -71,7 +71,7 @@ def test_bootstrap_draws_whole_rows():
     low, high = np.percentile(differences, [2.5, 97.5])
     assert comparison.interval == pytest.approx((low, high), abs=0.006)
     assert comparison.interval[0] < comparison.difference < comparison.interval[1] < 0
-    # Pairing pays: as independent samples the interval would be wider.
+    # Pairing helps: for independent samples, the interval would be wider.
     variance = sum(
         asr * (1 - asr) / n
         for asr, n in (
@@ -121,7 +121,7 @@ def test_skipped_rows_of_older_files_have_no_confident_outcome():
 
 @pytest.fixture
 def reports(tmp_path):
-    """Two reports with the same recipe and one with another, their rows files next to them."""
+    """Write two reports with the same recipe, one with another, and their rows files."""
 
     def write(name, rows, recipe):
         path = tmp_path / f"{name}.json"
@@ -219,7 +219,7 @@ def test_models_with_label_names_of_different_case_are_compared(tmp_path):
     recipes = [json.loads(p.read_text())["attacks"]["antonym"]["recipe"] for p in paths]
     assert recipes[0] == recipes[1]
     rows = [path.with_suffix(".jsonl") for path in paths]
-    assert len(compare_reports(*paths, rows)) == 2  # by both definitions
+    assert len(compare_reports(*paths, rows)) == 2  # with both definitions
 
 
 TEXTS = ["A.", "B."]

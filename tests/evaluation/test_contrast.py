@@ -1,4 +1,4 @@
-"""Contrast sets: worked numbers, links, bad rows, CSV and JSON alike, real rows against a recount."""
+"""Contrast sets: worked examples, links, bad rows, CSV and JSON, and a recount of real rows."""
 
 import argparse
 import csv
@@ -52,10 +52,10 @@ def test_worked_numbers():
     assert (report.rows, report.originals, report.edits, report.skipped) == (8, 3, 5, {})
     assert report.accuracy_originals == Share(2, 3)
     assert report.accuracy_edits == Share(3, 5)
-    assert report.consistency == Share(0, 2)  # the third original has no edit, so it does not count
+    assert report.consistency == Share(0, 2)  # the third original has no edit, so it is left out
     assert report.fickle_errors == Share(
         1, 2
-    )  # row 5: label kept, prediction 2 -> 1, though now right
+    )  # row 5: label kept, prediction 2 -> 1, although now correct
     assert report.obstinate_errors == Share(2, 3)  # rows 3 and 6: label changed, prediction kept
     errors = {result["idx"]: result["error"] for result in report.row_results}
     assert {idx for idx, error in errors.items() if error == "fickle"} == {5}
@@ -98,7 +98,7 @@ def test_ids_of_csv_and_json_are_the_same():
 
 @pytest.mark.parametrize("form", [int, str, lambda idx: f"{idx}.0"])
 def test_ids_of_64_bits_stay_apart(form):
-    """A float has 53 bits: the second and the third id would be equal."""
+    """A float has 53 bits, so the second and the third id would be equal."""
     first, second, third = 2**53, 2**62 + 1, 2**62 + 2
     rows = [
         made(form(first), None, 0),
@@ -148,7 +148,7 @@ def test_ids_of_64_bits_survive_a_file(tmp_path, name):
     st.randoms(use_true_random=False),
 )
 def test_counts_add_up_and_do_not_depend_on_order(items, rng):
-    """Each item is (label, prediction, number of its original or 0)."""
+    """Return rows from items (label, prediction, number of the original or 0)."""
     originals = [ContrastRow(n, None, ("w",), 0) for n in range(3)]
     rows = originals + [
         ContrastRow(10 + n, link - 1 if link else None, ("w",), None if label < 0 else label)
@@ -190,7 +190,7 @@ def test_real_edits_against_a_recount(shared_rows):
 
 @pytest.fixture
 def model_folder(tmp_path):
-    """A tiny random BERT classifier with its tokenizer, whose labels have another order than the data's."""
+    """Return the folder of a tiny random BERT classifier with a different order of labels from the data."""
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -252,7 +252,7 @@ def test_batches_of_a_transformers_model_do_not_change_its_predictions(model_fol
     for batch_size in (1, 2, 32):
         report = contrast_model(model, ROWS, "snli", tokenizer, batch_size=batch_size)
         assert [result["prediction"] for result in report.row_results] == expected
-    # The data's 0, 2, 1 are entailment, contradiction, neutral: the model's 1, 0, 2.
+    # 0, 2, 1 in the data are entailment, contradiction, neutral, which are 1, 0, 2 in the model.
     assert [result["label"] for result in report.row_results] == [1, 0, 2]
     assert report.skipped == {"no label": 1}
 
@@ -298,7 +298,7 @@ def test_command_refuses_rows_without_links(model_folder, tmp_path):
 
 
 def test_prepared_rows_are_read():
-    """Rows that a trainer prepared have their label in `label`, whatever the task calls the column."""
+    """Rows prepared by a trainer have their label in `label`, regardless of the task's label column."""
     task = user_task(["text"], ("no", "yes"), label_column="gold")
     raw = [{"text": "Hot.", "gold": "yes"}, {"text": "Cold.", "gold": "no"}]
     prepared = prepare_dataset(raw, task, None, "rows")

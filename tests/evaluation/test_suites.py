@@ -1,6 +1,6 @@
-"""Public suites: each format as published, odd files, labels, figures, command, page and Trainer keys.
+"""Public suites: published formats, odd files, labels, figures, command, page and Trainer keys.
 
-All sentences are made here; none is from a suite.
+All sentences were written for these tests and are not from a suite.
 """
 
 import argparse
@@ -86,7 +86,7 @@ ADVGLUE = {
     "rte": [{"idx": 0, "sentence1": "A man sat .", "sentence2": "A dog sat .", "label": 1}],
 }  # fmt: skip
 
-# (file, content, format asked for, name of the rows, labels, categories)
+# (file, content, requested format, name of the rows, labels, categories)
 CASES = {
     "breaking_nli": (
         "dataset.jsonl",
@@ -290,7 +290,7 @@ def test_quotes_are_text_where_the_authors_quote_no_cells(tmp_path):
 def test_cells_of_cad_are_unquoted(tmp_path):
     name, content, *_ = CASES["cad nli"]
     assert read_suite(write(tmp_path, name, content)).rows[1].texts[1] == 'The sign says "stop".'
-    # A quote that opens and never closes is text.
+    # A quote without a closing quote is text.
     header = ["sentence1", "sentence2", "gold_label"]
     rows = [['"A boy', "A boy", "neutral"], ["A girl", "A girl", "entailment"]]
     suite = read_suite(write(tmp_path, "dev.tsv", as_table(header, *rows)))
@@ -416,7 +416,7 @@ def test_empty_texts_are_counted_and_nothing_to_score_is_an_error():
 
 
 class Config:
-    """What is read of a model's configuration."""
+    """The parts of a model's configuration that are used."""
 
     problem_type = None
 
@@ -472,7 +472,7 @@ def test_a_function_is_scored(tmp_path):
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """Return the folder of a tiny classifier with NLI labels in another order than usual."""
+    """Return the folder of a tiny classifier with NLI labels in an unusual order."""
     folder = tmp_path_factory.mktemp("model")
     model = tiny_model("bert")
     names = ("contradiction", "entailment", "neutral")

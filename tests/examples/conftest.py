@@ -1,4 +1,4 @@
-"""What the tests of the example scripts share: a tiny model on disk, files of made rows."""
+"""Shared fixtures for tests of the example scripts: a tiny model and files with generated rows."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows, tokenizer_for_made_r
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A folder with a tiny BERT classifier, two tables, and train, dev, mm and test files."""
+    """Return a folder with a tiny BERT classifier, two tables, and train, dev, mm and test files."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny_model("bert", dropout=0.1).save_pretrained(folder / "model")
     tokenizer_for_made_rows().save_pretrained(folder / "model")

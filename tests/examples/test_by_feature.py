@@ -1,4 +1,4 @@
-"""Each short example is launched; those are all that the folder has, and its README names them."""
+"""All short examples in the folder run and are listed in its README."""
 
 import argparse
 import runpy

@@ -1,4 +1,4 @@
-"""The training script, launched as its user would."""
+"""The training script, started as by a user."""
 
 import importlib.util
 import json
@@ -22,8 +22,8 @@ from hf_bat.report.page import write_report
 LAUNCHERS = {
     "python": [],
     "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    # Under --cpu accelerate leaves several processes to MPI; --multi_gpu starts them by itself, and
-    # the script's --use_cpu keeps them off any GPU.
+    # With --cpu, accelerate needs MPI for several processes. --multi_gpu starts them itself, and the
+    # script's --use_cpu keeps them off GPUs.
     "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
                    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
                    "--main_process_port", "0"],
@@ -37,7 +37,7 @@ def script(repository):
 
 @pytest.fixture
 def in_process(script, monkeypatch, capsys):
-    """Run the script inside this process: flags -> (exit status, stdout, stderr)."""
+    """Return a function that runs the script in this process: flags -> (exit status, stdout, stderr)."""
     spec = importlib.util.spec_from_file_location("run_glue_bat", script)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "run_glue_bat", module)
@@ -115,7 +115,7 @@ def test_train_evaluate_and_predict(tiny_folder, tmp_path, script, quiet_environ
     assert done.stdout.count("rows shown; rows with a valid draw") == 1, (
         "one process alone previews"
     )
-    # The model needs nothing of hf_bat.
+    # The model works without hf_bat.
     code = (
         "import sys; from transformers import AutoModelForSequenceClassification as A;"
         f"print(A.from_pretrained({str(output)!r}).config.id2label);"
@@ -142,7 +142,7 @@ def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
     assert model.config.id2label == {0: "other", 1: "cancel", 2: "book"}
     assert "utterance:" in out
 
-    # Without names the data's are taken; to predict, the model's.
+    # Without names, those in the data are used, and for prediction those of the model.
     found = ["--columns", "utterance", "--label_column", "intent"]
     status, _, err = in_process(
         *flags_for(tiny_folder, tmp_path / "b", *found, "--train_file", tiny_folder / "own.csv",
@@ -162,7 +162,7 @@ def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
 
 
 def test_labels_in_digits_of_a_file_with_an_empty_cell(tiny_folder, tmp_path, in_process):
-    """One empty cell makes text of the whole column."""
+    """A single empty cell turns the entire column into text."""
     lines = [f"A dog sings.,{n % 3},other" for n in range(8)] + ["A man waits.,,other"]
     (tmp_path / "own.csv").write_text("\n".join(["utterance,gold,label", *lines]) + "\n")
     own = ["--columns", "utterance", "--label_column", "gold", "--train_file", tmp_path / "own.csv",
@@ -179,7 +179,7 @@ def test_labels_in_digits_of_a_file_with_an_empty_cell(tiny_folder, tmp_path, in
 def test_a_trained_model_says_the_labels_of_rows_that_it_only_scores(
     tiny_folder, tmp_path, in_process
 ):
-    """A test file has placeholders, and one to evaluate on may lack a class."""
+    """A test file has placeholders, and a class may be missing in an evaluation file."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_folder / "model")
     model.config.id2label = {0: "book", 1: "cancel", 2: "other"}
     model.save_pretrained(tmp_path / "model")
@@ -251,7 +251,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
         return made
 
     killed = tmp_path / "killed"
-    # Slowed down, so that there is time to kill it between two steps.
+    # Slowed down, so there is time to kill it between two steps.
     code = (
         "import runpy, sys, time, transformers.trainer as t\n"
         "step = t.Trainer.training_step\n"
@@ -430,7 +430,7 @@ def test_a_preprocessing_defence_stands_below_the_last_table(tiny_folder, tmp_pa
         assert written["eval_accuracy"] is not None
     write_report(tmp_path / "out", tmp_path / "page.html")
     assert "<p>Preprocessing defense: canonicalize (" in (tmp_path / "page.html").read_text()
-    # A run without it into the same folder takes the line back, in all_results.json too.
+    # A run without it in the same folder removes the line, also from all_results.json.
     shutil.copytree(tmp_path / "out", tmp_path / "again")
     flags = flags_for(
         tiny_folder, tmp_path / "again", *snli(tiny_folder, "--do_eval"), method="normal"
@@ -442,7 +442,7 @@ def test_a_preprocessing_defence_stands_below_the_last_table(tiny_folder, tmp_pa
     (tmp_path / "again" / "perturbations.json").unlink(missing_ok=True)
     write_report(tmp_path / "again", tmp_path / "page.html")
     assert "Preprocessing defense" not in (tmp_path / "page.html").read_text()
-    # Beside a baseline, each by name.
+    # With a baseline, both are listed by name.
     flags = flags_for(tiny_folder, tmp_path / "b", *snli(tiny_folder, "--do_eval"),
                       "--baseline", tmp_path / "out", method="normal")  # fmt: skip
     status, out, _ = in_process(*flags)
@@ -464,7 +464,7 @@ def test_quiet_prints_nothing_and_writes_all(tiny_folder, tmp_path, in_process):
 
 @pytest.fixture(scope="session")
 def encoder(tiny_folder):
-    """An encoder without a head, on which transformers reports in bold."""
+    """Return an encoder without a head, for which transformers logs a report in bold."""
     path = tiny_folder / "encoder"
     tiny_model("bert").bert.save_pretrained(path)
     tokenizer_for_made_rows().save_pretrained(path)
@@ -473,7 +473,7 @@ def encoder(tiny_folder):
 
 @pytest.fixture
 def own_process(tiny_folder, encoder, tmp_path, script, quiet_environment):
-    """Train on an encoder without a head, both streams being pipes: flags -> the process."""
+    """Return a function that trains an encoder without a head, with pipes for both streams."""
 
     def run(*more, launcher="python"):
         flags = flags_for(tiny_folder, tmp_path / "out", *snli(tiny_folder, "--do_train"),
@@ -491,7 +491,7 @@ def own_process(tiny_folder, encoder, tmp_path, script, quiet_environment):
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_the_seed_is_of_the_new_head_too(own_process, tmp_path):
-    """In processes of their own: those of one process share what another test has seeded."""
+    """Use separate processes, because tests in one process share their random state."""
     losses = []
     for _ in range(2):
         done = own_process("--quiet", "--seed", "7")
@@ -525,7 +525,7 @@ def test_pipes_get_no_bars_that_are_not_asked_for_and_no_escapes(own_process, fl
 
 
 def test_bars_are_for_terminals_unless_flags_say_otherwise(monkeypatch, tmp_path):
-    # Below the level of warnings, which an earlier test may have set, the Trainer draws no bars.
+    # The Trainer shows no bars if an earlier test has raised the log level.
     monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.WARNING)
     logging.getLogger("transformers.training_args").manager._clear_cache()
     flags = ["--model_name_or_path", "m", "--output_dir", str(tmp_path)]

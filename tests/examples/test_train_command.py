@@ -1,4 +1,4 @@
-"""`hf-bat train`: the same run as the script's, configuration files, and what it says before training."""
+"""`hf-bat train`: the same run as with the script, configuration files, and errors before training."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_configuration_files_give_flags_that_later_flags_replace(tmp_path):
         assert args.lr_scheduler_kwargs == {"num_cycles": 2}
 
 
-# Nine lines whose aliases stand for 10^8 values.
+# Nine lines with aliases that expand to 10^8 values.
 BOMB = "a0: &a0 [x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
 )

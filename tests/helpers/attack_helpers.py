@@ -1,4 +1,4 @@
-"""What the tests of attacks share: a model without weights, rows, tables."""
+"""Shared helpers for tests of attacks: a model without weights, rows and tables."""
 
 import hashlib
 
@@ -43,7 +43,7 @@ WORDS = [
 
 
 def hashed(pairs):
-    """Three probabilities from each input's hash: any edit may do anything, the same every time."""
+    """Return three probabilities from the hash of each input, so edits have arbitrary fixed effects."""
     rows = []
     for pair in pairs:
         digest = hashlib.sha256("|".join(pair).encode()).digest()
@@ -53,7 +53,7 @@ def hashed(pairs):
 
 
 def made_rows(count, seed=0, lengths=(3, 12)):
-    """SNLI-like rows of random words; the label is what `hashed` predicts for most of them."""
+    """Return SNLI-like rows of random words; most labels are the predictions of `hashed`."""
     draw = np.random.default_rng(seed)
     rows = []
     for idx in range(count):
@@ -66,6 +66,6 @@ def made_rows(count, seed=0, lengths=(3, 12)):
 
 
 def result(report):
-    """All of a report that is a result: no times, no versions."""
+    """Return the results in a report, without times and versions."""
     rows = {name: [row.to_dict() for row in rows] for name, rows in report.rows.items()}
     return report.attacks, rows

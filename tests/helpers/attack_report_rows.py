@@ -1,8 +1,8 @@
-"""A made row of an attack, as the rows file has it."""
+"""A generated attack row in the format of the rows file."""
 
 
 def attack_row(idx, outcome):
-    """An antonym attack's row: "big" tried against "small", which keeps the prediction or does not."""
+    """Return a row of an antonym attack that replaced "small" by "big" and kept the prediction or did not."""
     fooled = outcome == "succeeded"
     return {
         "idx": idx,

@@ -1,4 +1,4 @@
-"""A bad call: something a user may get wrong, the error it raises, and one word of the message."""
+"""Bad calls: user mistakes, the errors that they raise, and one word in the message."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hf_bat import HfBatError
 
 
 class BadCall(NamedTuple):
-    """One line of a table of bad calls.
+    """An entry in a table of bad calls.
 
     Args:
-        name: What is wrong, for the test's id.
-        call: Takes an empty folder and makes the call.
-        keyword: A word that the message must hold: the option, column or value at fault.
-        error: What is raised.
+        name: Description of the mistake, for the test id.
+        call: Function that receives an empty folder and makes the call.
+        keyword: Word that the message must contain: the wrong option, column or value.
+        error: Type of the raised error.
     """
 
     name: str
@@ -35,7 +35,7 @@ class BadCall(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The last line that a command printed when it refused its arguments."""
+    """The last line that a command printed when it rejected its arguments."""
 
 
 @cache
@@ -43,7 +43,7 @@ def save_tiny_model() -> str:
     """Save a tiny classifier with a tokenizer and return its folder."""
     from tiny_models import tiny_model, tiny_tokenizer
 
-    # Kept until the process ends.
+    # Keep it until the process ends.
     folder = tempfile.TemporaryDirectory(prefix="hf-bat-test-model-")
     atexit.register(folder.cleanup)
     tiny_model("bert").save_pretrained(folder.name)
@@ -52,12 +52,12 @@ def save_tiny_model() -> str:
 
 
 def refused_command(words: str, keyword: str) -> BadCall:
-    """Return the bad call of an `hf-bat` command, which must not change any file.
+    """Return a bad call of an `hf-bat` command that must not change any files.
 
     Args:
-        words: The words after `hf-bat`, as in a shell. The working folder has the files of
+        words: Arguments of `hf-bat`, as in a shell. The working folder contains the files from
             `write_inputs`, and `{model}` is the folder of a tiny classifier.
-        keyword: A word that the last line on stderr must hold.
+        keyword: Word that the last line on stderr must contain.
     """
 
     def call(folder: Path) -> None:
@@ -86,7 +86,7 @@ def refused_command(words: str, keyword: str) -> BadCall:
 
 
 def write_inputs(folder: Path) -> None:
-    """Write rows, a table, attack reports, a model's files and links to try the commands on."""
+    """Write rows, a table, attack reports, model files and links for testing the commands."""
     row = {"premise": "A hot day.", "hypothesis": "It is hot.", "label": 0}
     content = {
         "rows.jsonl": json.dumps(row) + "\n",
@@ -109,6 +109,6 @@ def write_inputs(folder: Path) -> None:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the content of all files below a folder."""
+    """Return the content of all files in a folder and its subfolders."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

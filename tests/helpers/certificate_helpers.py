@@ -1,11 +1,11 @@
-"""A vocabulary that is small enough to list every draw, edit and answer."""
+"""A vocabulary that is small enough to list every draw, edit and prediction."""
 
 import hashlib
 import itertools
 from fractions import Fraction
 from math import prod
 
-# Sets that agree (a component), sets that overlap, and words without a set.
+# Identical sets (a component), overlapping sets, and words without a set.
 TABLE = {
     "a1": ["a2", "a3"],
     "a2": ["a1", "a3"],
@@ -32,7 +32,7 @@ SENTENCES = [
 
 
 def options(table, token):
-    """Return P(w), computed by hand: the word and its set, with its case and mark."""
+    """Return P(w) as computed by hand: the word and its set, with its case and punctuation."""
     word, mark = (token[:-1], token[-1]) if token[1:].endswith(".") else (token, "")
     found = table.get(word.lower(), [])
     shape = str.capitalize if word[0].isupper() else str
@@ -43,10 +43,10 @@ _SUPPORTS = {}
 
 
 def support(table, texts):
-    """Return the equally likely draws of an input, which are also all edits that an adversary can make."""
+    """Return the equally likely draws for an input, which are also all edits available to an adversary."""
     key = (id(table), *texts)
     if key not in _SUPPORTS:
-        # The table is kept, so that its id is not reused.
+        # Keep a reference to the table, so its id is not reused.
         _SUPPORTS[key] = table, _list_support(table, texts)
     return _SUPPORTS[key][1]
 
@@ -65,7 +65,7 @@ def count_edited_words(one, other):
 
 
 def compute_exact_quality(table, texts, radius=None):
-    """Return Q by its definition, in fractions: sums of the smaller of two probabilities."""
+    """Return Q according to its definition as a fraction: sums of the smaller of two probabilities."""
     least = []
     for token in " ".join(texts).split():
         here = options(table, token)
@@ -83,7 +83,7 @@ def compute_exact_quality(table, texts, radius=None):
 
 
 class HashedClassifier:
-    """A classifier that gives label 1 to a share of all inputs, chosen by a hash of the text."""
+    """A classifier that predicts label 1 for a share of all inputs, selected by a hash of the text."""
 
     def __init__(self, share, seed=0):
         self.share, self.seed = share, seed
@@ -101,7 +101,7 @@ class HashedClassifier:
         return [[0.2, 0.8] if self.label(texts) else [0.7, 0.3] for texts in inputs]
 
     def probability(self, table, texts, label=1):
-        """p, exactly."""
+        """Return the exact value of p."""
         drawn = support(table, texts)
         return Fraction(sum(self.label(other) == label for other in drawn), len(drawn))
 

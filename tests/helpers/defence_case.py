@@ -1,6 +1,6 @@
-"""Run by test_hub_defence in separate processes, because the Hub library reads its settings on import.
+"""Run cases of test_hub_defence in separate processes, because the Hub library reads settings on import.
 
-`push FOLDER` pushes a model that was trained with a preprocessing defense, and one that was not;
+`push FOLDER` pushes a model that was trained with a preprocessing defense and one that was not, and
 `attack COMMANDS` runs `hf-bat` with each list of words and prints the results as JSON.
 """
 
@@ -28,13 +28,13 @@ def push(folder):
             hub_model_id=f"tester/{name}", trainer_options={"synonyms": SYNONYMS},
         )  # fmt: skip
         trainer.train()
-        # Its answer is entailment, so that attacks have rows to attack.
+        # It predicts entailment, so there are rows to attack.
         trainer.model.classifier.bias.data[0] += 5
         trainer.push_to_hub()
 
 
 def attack(commands):
-    """Run commands, each `[request that the Hub must fail or None, *words of hf-bat]`."""
+    """Run commands of the form `[request that the Hub must fail or None, *words of hf-bat]`."""
     found = []
     for fails, *words in commands:
         if fails:

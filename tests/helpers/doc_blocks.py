@@ -1,6 +1,6 @@
-"""Find the code blocks of README and docs, parse them with the real parsers, and run them.
+"""Find the code blocks in README and docs, parse them with the real parsers, and run them.
 
-A block that cannot be run has a line before its fence that says why:
+A block that cannot be run has a line before its fence with the reason:
 `<!-- not run: needs the Hub -->`. It is still parsed.
 """
 
@@ -43,7 +43,7 @@ _OURS = re.compile(rf"\bhf-bat\b|\bhf_bat\.\w|{_SCRIPT.pattern}")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. If it is not run, `reason` says why."""
+    """A fenced block with the `reason` if it is not run."""
 
     page: Path
     line: int
@@ -57,7 +57,7 @@ class Block:
 
 
 def list_pages() -> list[Path]:
-    """Return README, the pages of the examples, and all of docs, sorted."""
+    """Return README, the pages of the examples and all pages in docs, sorted."""
     pages = []
     for name in PAGES:
         path = ROOT / name
@@ -66,7 +66,7 @@ def list_pages() -> list[Path]:
 
 
 def list_blocks(page: Path) -> list[Block]:
-    """Return the blocks of a page in order."""
+    """Return the blocks on a page in order."""
     text = page.read_text("utf-8")
     blocks = []
     for match in _FENCE.finditer(text):
@@ -78,7 +78,7 @@ def list_blocks(page: Path) -> list[Block]:
 
 
 def list_commands(code: str) -> list[list[str]]:
-    """Return the commands of a bash block as words.
+    """Return the commands in a bash block as lists of words.
 
     Continued lines are joined. Loops, comments, and variables set before a command are left out.
     """
@@ -93,9 +93,9 @@ def list_commands(code: str) -> list[list[str]]:
 
 
 def check_flags(words: list[str], where: str) -> bool:
-    """Return whether a command is one of ours, after checking its flags with its parser.
+    """Return whether a command is ours, and check its flags with its parser if so.
 
-    Words such as `$FILE` or `DIR` are values; `...` and `$@` mean flags that are left out.
+    Words such as `$FILE` or `DIR` are values, and `...` and `$@` stand for omitted flags.
     """
     parse = _get_parser(words)
     if parse is None:
@@ -113,7 +113,7 @@ def check_flags(words: list[str], where: str) -> bool:
 
 
 def _get_parser(words: list[str]) -> Callable[[], object] | None:
-    """Return a function that parses the flags of a command of ours, or `None` for other commands."""
+    """Return a function that parses the flags of one of our commands, or `None` for other commands."""
     words = [word for word in words if word not in _LEFT_OUT]
     if words[0] == "hf-bat":
         return partial(_parse_cli, words[1:])
@@ -130,13 +130,13 @@ def _parse_cli(flags: list[str]) -> None:
     is_configured = chosen == "train" and flags[1].endswith((".json", ".yaml"))
     with _require_nothing() if is_configured else nullcontext():
         args = build_parser(chosen).parse_args([chosen, *flags[2:]] if is_configured else flags)
-    if chosen == "sweep":  # its flags contain the flags of runs
+    if chosen == "sweep":  # its flags include the flags of runs
         parse_flags(args.base)
         read_grid(args.grid)
 
 
 class _ParsedError(Exception):
-    """Ends a script when it has parsed its flags."""
+    """Ends a script after it has parsed its flags."""
 
 
 def _parse_script(script: str, flags: list[str]) -> None:
@@ -188,11 +188,11 @@ def run_command(words: list[str], where: str) -> None:
 
 
 def load(script: Path) -> ModuleType:
-    """Import a script by its path."""
+    """Import a script from a path."""
     spec = importlib.util.spec_from_file_location(f"docs_{script.stem}", script)
     assert spec and spec.loader, script
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
+    sys.modules[spec.name] = module  # needed by dataclasses, which look up their module
     sys.path.insert(0, str(script.parent))  # as Python does for a script
     try:
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""A disk that gets full."""
+"""A disk that runs full."""
 
 import resource
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def limit_files(size):
-    """Let no file grow beyond a number of bytes, as on a disk that gets full."""
+    """Limit the size of all files, as on a disk that runs full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

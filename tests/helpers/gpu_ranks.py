@@ -1,4 +1,4 @@
-"""Trains on a GPU in several processes, or sharded; for `test_gpu.py`.
+"""Train on a GPU in several processes or with sharding, for `test_gpu.py`.
 
 python -m torch.distributed.run --nproc_per_node 2 gpu_ranks.py FOLDER gloo
 python -m torch.distributed.run --nproc_per_node 1 gpu_ranks.py FOLDER fsdp 2
@@ -23,7 +23,7 @@ from training_helpers import logged, made_rows, make_trainer
 
 def options_of(words: list[str]) -> dict[str, Any]:
     if words[0] == "gloo":
-        # Accelerate would give the second process's model to a second GPU.
+        # Accelerate would otherwise put the model of the second process on a second GPU.
         Accelerator.local_process_index = property(lambda _: 0)
         return {"ddp_backend": "gloo"}
     config = {

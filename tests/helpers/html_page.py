@@ -1,4 +1,4 @@
-"""A page as a test reads it, and how it starts a browser."""
+"""A parser for HTML pages, and a function that starts a browser."""
 
 from html.parser import HTMLParser
 
@@ -9,7 +9,7 @@ CHROMIUM = [
 
 
 class Page(HTMLParser):
-    """Checks that tags are balanced; collects tags, attributes and text."""
+    """Checks that tags are balanced and collects tags, attributes and text."""
 
     def __init__(self, source):
         super().__init__()

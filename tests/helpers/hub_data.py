@@ -1,6 +1,6 @@
-"""Tiny copies of the Hub's GLUE and SNLI in its layout: Parquet files by configuration, named in the card.
+"""Tiny copies of GLUE and SNLI in the Hub's layout: Parquet files by configuration, listed in the card.
 
-And the tables of the made rows, as `push_to_hub` writes them.
+The module also has tables for the generated rows, as written by `push_to_hub`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training_helpers import ANTONYMS, SYNONYMS, made_rows
 from hf_bat.lexicon.table import write_dataset
 
 NLI = ("entailment", "neutral", "contradiction")
-# Configuration -> text columns, label names, and how many rows each split has.
+# Configuration -> text columns, label names, and the number of rows in each split.
 GLUE: dict[str, tuple[tuple[str, str], tuple[str, ...], dict[str, int]]] = {
     "mnli": (
         ("premise", "hypothesis"),
@@ -38,20 +38,20 @@ GLUE: dict[str, tuple[tuple[str, str], tuple[str, ...], dict[str, int]]] = {
     ),
 }  # fmt: skip
 SNLI = {"test": 6, "validation": 11, "train": 20}
-# One in this many rows of SNLI has no label that its annotators agreed on.
+# One in this many SNLI rows has no gold label, because the annotators did not agree.
 SNLI_WITHOUT_GOLD = 4
 
 
 def glue_rows(configuration: str, split: str) -> list[dict[str, Any]]:
-    """The rows of a split of the made GLUE, with its columns and in its order."""
+    """Return the rows of a split of the generated GLUE, with its columns and order."""
     columns, names, splits = GLUE[configuration]
     rows = []
-    # A seed for each split: what is read from another split is other rows.
+    # Each split has a different seed, so rows from a wrong split would be noticed.
     for number, row in enumerate(made_rows(splits[split], seed=10 + list(splits).index(split))):
         label = row["label"] % len(names)
         if split.startswith("test") and configuration != "mrpc":
             label = -1
-        # MRPC's numbers have gaps: GLUE took its validation rows out of the training file.
+        # MRPC's row numbers have gaps, because GLUE took the validation rows from the training file.
         idx = number * 3 if configuration == "mrpc" else number
         texts = dict(zip(columns, (row["premise"], row["hypothesis"]), strict=True))
         rows.append({**texts, "label": label, "idx": idx})
@@ -59,7 +59,7 @@ def glue_rows(configuration: str, split: str) -> list[dict[str, Any]]:
 
 
 def snli_rows(split: str) -> list[dict[str, Any]]:
-    """The rows of a split of the made SNLI, whose rows have no number."""
+    """Return the rows of a split of the generated SNLI, which have no numbers."""
     rows = made_rows(SNLI[split], seed=20 + list(SNLI).index(split))
     for number, row in enumerate(rows):
         del row["idx"]
@@ -92,7 +92,7 @@ _Splits = dict[str, list[dict[str, Any]]]
 
 
 def _tree(configurations: dict[str, tuple[Sequence[str], _Splits]]) -> dict[str, bytes]:
-    """The files of a data set, its card with them."""
+    """Return the files of a data set, including its card."""
     configs, infos, files = [], [], {}
     for name, (label_names, splits) in configurations.items():
         for split, rows in splits.items():
@@ -109,7 +109,7 @@ def _tree(configurations: dict[str, tuple[Sequence[str], _Splits]]) -> dict[str,
 
 
 def _info(name: str, label_names: Sequence[str], splits: _Splits) -> dict[str, Any]:
-    """Return the entry of a configuration in the card, which loading verifies."""
+    """Return a configuration's entry in the card, which is verified on loading."""
     first = next(iter(splits.values()))[0]
     label = {"class_label": {"names": {str(i): n for i, n in enumerate(label_names)}}}
     kinds = {"label": label, "idx": "int32"}

@@ -1,6 +1,6 @@
-"""Run by test_hub_data in a separate process, because the Hub library reads its settings on import.
+"""Run cases of test_hub_data in a separate process, because the Hub library reads its settings on import.
 
-Trains on data sets of the simulated Hub, without any local rows, and prints what was read as JSON.
+The script trains on data sets from the simulated Hub, without local rows, and prints what it read as JSON.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ run_glue_bat = importlib.import_module("run_glue_bat")
 
 
 class NotingTrainer(BalancedTrainer):
-    """Records in `notes` the rows and labels of training, evaluation and prediction."""
+    """Records the rows and labels of training, evaluation and prediction in `notes`."""
 
     notes: list = []
 
@@ -55,7 +55,7 @@ class NotingTrainer(BalancedTrainer):
 
 
 def run_here(runs, root, *_):
-    """Make the runs that are not finished, in this process."""
+    """Perform the unfinished runs in this process."""
     for run in runs:
         if finished(root, run) is None:
             config = folder_of(root, run.key) / "config.json"
@@ -67,7 +67,7 @@ def run_here(runs, root, *_):
 
 
 def reproduced(name, flags, out, *more):
-    """Run an experiment; what its runs noted, and their results."""
+    """Run an experiment and return the notes of its runs and their results."""
     NotingTrainer.notes = []
     status = reproduce.run([name, "--scale", "paper", "--seeds", "1", "--max_steps", "2", *more,
                             "--output_dir", str(out / name), *flags])  # fmt: skip
@@ -80,7 +80,7 @@ def reproduced(name, flags, out, *more):
 
 
 def scripted(task, flags, out):
-    """Train, evaluate and predict by examples/run_glue_bat.py; what it noted."""
+    """Train, evaluate and predict with examples/run_glue_bat.py, and return its notes."""
     NotingTrainer.notes = []
     sys.argv = ["run_glue_bat.py", "--task_name", task, "--do_train", "--do_eval", "--do_predict",
                 "--method", "pairwise", "--max_steps", "2", "--per_device_train_batch_size", "32",
@@ -94,11 +94,11 @@ def scripted(task, flags, out):
 
 def main(out):
     tokenizer_for_made_rows().save_pretrained(out / "model")
-    tiny_model("bert").base_model.save_pretrained(out / "model")  # each task makes a head
+    tiny_model("bert").base_model.save_pretrained(out / "model")  # each task creates a head
     SYNONYMS.save(out / "synonyms.json.gz")
     ANTONYMS.save(out / "antonyms.json.gz")
     flags = ["--model_name_or_path", str(out / "model"), "--use_cpu", "--max_attack_samples", "3"]
-    # Once as a user's is made, its run in a process below this one, with the Hub's tables.
+    # Run one experiment as a user would, in a child process and with tables from the Hub.
     tables = [
         "--synonyms",
         "hf://datasets/tester/synonyms",

@@ -1,4 +1,4 @@
-"""A simulated Hub on loopback, with the requests that `huggingface_hub` needs to create, push and download.
+"""A simulated Hub on loopback that supports the requests of `huggingface_hub` to create, push and download.
 
 Large files use plain LFS. `POST /_fail` makes later requests fail, so that other processes can cause
 failures too. Everything is kept in memory until the `with` block ends.
@@ -28,7 +28,7 @@ _KIND = r"(?P<kind>models|datasets)"
 
 @dataclass
 class Repo:
-    """A repository: its commits, each a whole tree of path -> content."""
+    """A repository as a list of commits, each with a complete tree of path -> content."""
 
     kind: str
     name: str
@@ -48,7 +48,7 @@ class Repo:
 
 
 def is_lfs(path: str) -> bool:
-    """Tell whether a file must be uploaded by LFS."""
+    """Return whether a file must be uploaded with LFS."""
     return path.endswith(_LFS_ENDINGS)
 
 
@@ -59,20 +59,20 @@ def _oid(path: str, content: bytes) -> str:
 
 
 class HubStandIn:
-    """The server; `with HubStandIn() as hub: ...` serves at `hub.endpoint`."""
+    """A server that runs at `hub.endpoint` inside `with HubStandIn() as hub: ...`."""
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.large: dict[str, bytes] = {}
         self.failures: list[dict[str, Any]] = []
-        #: Each request as "METHOD /path", in the order they came.
+        #: All requests as "METHOD /path", in order of arrival.
         self.requests: list[str] = []
         self.lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        # Large files are on another host, as on the real Hub: the token must not be sent there.
+        # As on the real Hub, large files are on another host, which must not receive the token.
         self.storage = f"http://localhost:{self._server.server_port}/_lfs"
 
     def __enter__(self) -> HubStandIn:
@@ -88,7 +88,7 @@ class HubStandIn:
         self._thread.join(10)
 
     def add(self, name: str, tree: dict[str, bytes], kind: str = "models") -> None:
-        """Add a public repository, as if it had been pushed."""
+        """Add a public repository as if it had been pushed."""
         repo = self.repos[kind, name] = Repo(kind, name)
         repo.commit(tree)
         large = (content for path, content in tree.items() if is_lfs(path))
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(413, "TooLarge")
         failure = self._failure(method, path)
         if failure and failure["how"] == "drop":
-            # In the middle of a request: half of the body is read, and there is no answer.
+            # Fail in the middle of a request: read half of the body and send no response.
             self.rfile.read(length // 2)
             self.close_connection = True
             return None
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = repo.at(revision or "main")
         return found or self._error(404, "RevisionNotFound")
 
-    # ---- what is asked ------------------------------------------------------------------------
+    # ---- requests -----------------------------------------------------------------------------
 
     def _fail(self, body: bytes) -> None:
         self.hub.failures = [json.loads(body)]

@@ -1,6 +1,6 @@
-"""Leave a group of two ranks again and again, its threads being slow to let go of tensors.
+"""Repeatedly leave a group of two ranks whose threads are slow to release tensors.
 
-Run as a program, once for each rank: rank, folder for the meeting, how often.
+Run this script once per rank. The arguments are the rank, a folder for the rendezvous and the repeats.
 """
 
 import gc
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn  # imported later, its functions' defaults would hold the first group for good
+import torch.distributed.nn  # defaults of its functions would keep the first group alive otherwise
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_bat.attack.ranks import leave
@@ -23,7 +23,7 @@ def names() -> dict[str, str]:
 
 
 def train(rank: int) -> None:
-    """A wrapped model in a cycle, as a trainer is, and a gathering of objects as the last thing."""
+    """Create a wrapped model in a reference cycle, as in a trainer, and gather objects at the end."""
     trainer = {"model": DistributedDataParallel(torch.nn.Linear(2, 1))}
     trainer["itself"] = trainer
     trainer["model"](torch.ones(1, 2)).sum().backward()
@@ -33,7 +33,7 @@ def train(rank: int) -> None:
 def main(rank: int, folder: str, rounds: int) -> None:
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # both ranks on one core
-    gc.freeze()  # a collection then takes no time in which the threads could get on
+    gc.freeze()  # so garbage collection does not give the threads time to continue
     for number in range(rounds):
         before = names()
         dist.init_process_group(

@@ -1,4 +1,4 @@
-"""Run by test_hub in a separate process, because the Hub library reads its settings on import.
+"""Run cases of test_hub in a separate process, because the Hub library reads its settings on import.
 
 Pushes models and tables to the simulated Hub, with upload failures, and prints the results as JSON.
 """
@@ -92,7 +92,7 @@ def push_model(folder):
 
 
 class OnePushAtATime(TrainerCallback):
-    """Starts an epoch after the last upload has ended, so that no upload sees a later epoch's files."""
+    """Waits for the last upload before each epoch, so no upload contains files of a later epoch."""
 
     def __init__(self, trainer):
         self.trainer = trainer
@@ -102,7 +102,7 @@ class OnePushAtATime(TrainerCallback):
 
 
 def push_a2t(folder):
-    """Push while training (the model and each checkpoint), on each save and at the end."""
+    """Push the model and each checkpoint during training, on each save and at the end."""
     found = {}
     for strategy in ("checkpoint", "all_checkpoints"):
         out = Path(folder) / strategy
@@ -194,7 +194,7 @@ def push_from_script(folder):
     sys.modules[spec.name] = script
     spec.loader.exec_module(script)
     folder = Path(folder)
-    texts = folder / "out" / "_adversarial" / "epoch-0.jsonl"  # as if of an earlier run
+    texts = folder / "out" / "_adversarial" / "epoch-0.jsonl"  # as if from an earlier run
     texts.parent.mkdir(parents=True)
     texts.write_text("{}\n")
     for name, seed in (("train", 0), ("dev", 1)):

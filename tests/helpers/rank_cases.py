@@ -1,4 +1,4 @@
-"""Trains the cases of `test_trainer_ranks.py`; also a script, for several processes.
+"""Train the cases of `test_trainer_ranks.py`; also used as a script for several processes.
 
 python -m accelerate.commands.launch --multi_gpu --num_processes 2 rank_cases.py FOLDER
 """
@@ -22,7 +22,7 @@ from hf_bat.attack.ranks import leave  # noqa: E402
 
 
 def users_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-    """Cross-entropy as a user writes it, divided by the window's number of items."""
+    """Return the cross-entropy divided by the number of items in the window, as written by a user."""
     total = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="sum")
     return total / num_items_in_batch
 
@@ -52,12 +52,12 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-# Rows of 12 a step: none is left over, one, or five.
+# With 12 rows per step, 0, 1 or 5 rows are left over.
 UNEVEN = (96, 97, 101)
 
 
 def adversarial_rows(folder: Path) -> list[list[Any]]:
-    """What A2T found in each epoch, and the files that it left."""
+    """Return what A2T found in each epoch, and the files that it wrote."""
     names = sorted(path.name for path in (folder / "_adversarial").iterdir())
     lines = [(folder / "_adversarial" / name).read_text().splitlines() for name in names]
     rows = [[json.loads(line) for line in part] for part in lines]
@@ -66,9 +66,9 @@ def adversarial_rows(folder: Path) -> list[list[Any]]:
 
 
 def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
-    """Train each case on 41 rows, 4 rows a micro-batch over all ranks: 11, so that 4+4+3 a window.
+    """Train each case on 41 rows in 11 micro-batches of 4 rows over all ranks, with windows of 4, 4 and 3.
 
-    The last micro-batch has one row, so that no row is left for the second rank.
+    The last micro-batch has one row, so there is no row for the second rank.
     """
     rows = made_rows(41)
     for row in rows[8:20]:
@@ -99,7 +99,7 @@ def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
 
 
 def run_uneven(folder: Path, ranks: int, rows: int) -> dict[str, Any]:
-    """Train and evaluate on a number of rows, 12 a step over all ranks, as `torchrun` starts it on a CPU."""
+    """Train and evaluate with 12 rows per step over all ranks, as if started by `torchrun` on a CPU."""
     trainer = make_trainer(
         folder,
         made_rows(rows),
@@ -119,7 +119,7 @@ def run_uneven(folder: Path, ranks: int, rows: int) -> dict[str, Any]:
     logs = [{k: e[k] for k in kept} for e in trainer.state.log_history if "loss" in e]
     metrics = trainer.evaluate(made_rows(rows, seed=9))
     weights = weights_of(trainer.model)
-    # One step before the end of the first epoch, so that the resumed loader skips batches.
+    # One step before the end of the first epoch, so the resumed loader has to skip batches.
     trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{rows // 12}"))
     return {
         "weights": weights,
@@ -131,7 +131,7 @@ def run_uneven(folder: Path, ranks: int, rows: int) -> dict[str, Any]:
 
 
 def run_defended(folder: Path, ranks: int) -> dict[str, Any]:
-    """Train four steps behind the preprocessing defense, with two checkpoints and a saved model."""
+    """Train four steps with the preprocessing defense, and save two checkpoints and a model."""
     trainer = make_trainer(
         folder / "out",
         made_rows(16),
@@ -152,7 +152,7 @@ def run_defended(folder: Path, ranks: int) -> dict[str, Any]:
 
 
 def stopping_message(folder: Path, rank: int) -> str:
-    """What a rank says where the last rank's second backward pass gives an infinite gradient."""
+    """Return the error of a rank if the gradient is infinite in the last rank's second backward pass."""
     trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
     calls = []
 
@@ -183,6 +183,6 @@ if __name__ == "__main__":
         results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
     torch.save(results, output / f"rank{os.environ['RANK']}.pt")
     leave()
-    # Such a thread aborts a rank as Python shuts down: "terminate called without an active exception".
+    # This thread aborts the rank when Python shuts down: "terminate called without an active exception".
     alive = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
     assert not [name for name in alive if "gloo" in name], alive

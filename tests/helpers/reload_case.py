@@ -1,4 +1,4 @@
-"""Run by test_hub in a separate process, as a user with transformers and peft but without hf_bat."""
+"""Run cases of test_hub in a separate process, for a user without hf_bat."""
 
 import importlib.abc
 import json
@@ -42,7 +42,7 @@ def main(asked):
     adapter = AutoPeftModelForSequenceClassification.from_pretrained("tester/adapter", num_labels=3)
     found["adapter"] = logits(adapter, AutoTokenizer.from_pretrained("tester/adapter"), asked)
     for repo in ("tester/balanced", "tester/adapter"):
-        # The code of the card.
+        # The code in the card.
         with open(hf_hub_download(repo, "README.md"), encoding="utf-8") as card:
             (code,) = re.findall(r"^```python\n(.*?)^```", card.read(), re.M | re.S)
         space = {}
@@ -52,7 +52,7 @@ def main(asked):
     print(json.dumps(found))
 
 
-# Collecting doctests imports this file too: then hf_bat must stay importable.
+# Doctest collection also imports this file, and hf_bat must remain importable in this case.
 if __name__ == "__main__":
     sys.meta_path.insert(0, _NotInstalled())
     main(json.loads(sys.argv[1]))

@@ -1,10 +1,10 @@
-"""Helpers of the tests of sweeps: arguments of a run, and a replacement of the worker."""
+"""Helpers for tests of sweeps: arguments of a run, and a replacement for the worker."""
 
 from hf_bat.sweep import folder_of
 
 BASE = {"model_name_or_path": "some/model", "task_name": "snli", "attacks": ["antonym", "synonym"]}
 
-# Counts its starts; some seeds fail the first time.
+# The worker counts its starts, and some seeds fail the first time.
 WORKER = """
 import json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1]).parent

@@ -10,16 +10,16 @@ import termios
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that pretends to be a terminal."""
 
     def isatty(self):
         return True
 
 
 def run_on_terminal(words, **options):
-    """Run a command whose stdout and stderr are a terminal; return its status and output."""
+    """Run a command with a terminal as stdout and stderr, and return its status and output."""
     reader, writer = pty.openpty()
-    # A new terminal has no width, and bars are as wide as the terminal.
+    # A new terminal has no width, but bars are as wide as the terminal.
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     process = subprocess.Popen(words, stdout=writer, stderr=writer, **options)
     os.close(writer)
@@ -27,7 +27,7 @@ def run_on_terminal(words, **options):
     try:
         while chunk := os.read(reader, 10_000):
             seen += chunk
-    except OSError:  # on Linux, when the process has closed it
+    except OSError:  # On Linux, after the process has closed it.
         pass
     os.close(reader)
     return process.wait(timeout=60), seen.decode()

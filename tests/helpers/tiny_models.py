@@ -1,4 +1,4 @@
-"""Tiny random classifiers of every supported architecture, and a tokenizer, made without a network."""
+"""Tiny random classifiers for every supported architecture and a tokenizer, created without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEBERTA = {**_ENCODER, "relative_attention": True, "max_relative_positions": 32
             "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}  # fmt: skip
 _DECODER = {**_ENCODER, "num_key_value_heads": 1}
 
-# Architecture -> model type of transformers, and what makes it tiny.
+# Architecture -> model type in transformers, and the settings that make it tiny.
 _SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", _ENCODER),
     "roberta": ("roberta", _ENCODER),
@@ -44,7 +44,7 @@ _SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {**_DECODER, "head_dim": 16}),
 }  # fmt: skip
 ARCHITECTURES = tuple(_SHAPES)
-# Others whose heads read the tokens in a way of their own.
+# Other architectures with special heads.
 _SHAPES |= {
     "ctrl": ("ctrl", {"n_embd": HIDDEN_SIZE, "n_layer": 2, "n_head": 2, "dff": 64,
                       "n_positions": 160}),
@@ -56,14 +56,14 @@ _SHAPES |= {
 def tiny_model(
     arch: str, num_labels: int = 3, dropout: float = 0.0, seed: int = 0, **options: Any
 ) -> Any:
-    """A sequence classifier of 2 layers and 32 hidden units with random weights.
+    """Return a sequence classifier with 2 layers, 32 hidden units and random weights.
 
     Args:
-        arch: one of `ARCHITECTURES`, or "ctrl", "modernbert-decoder" or "eurobert".
-        num_labels: how many labels it has.
-        dropout: every dropout in it.
-        seed: of the weights; the global generator is left as it was.
-        **options: what else the configuration is told.
+        arch: One of `ARCHITECTURES`, or "ctrl", "modernbert-decoder" or "eurobert".
+        num_labels: Number of labels.
+        dropout: Value for all dropout rates.
+        seed: Seed of the weights. The global random state is not changed.
+        **options: Further options of the configuration.
     """
     model_type, shape = _SHAPES[arch]
     if model_type not in CONFIG_MAPPING:
@@ -71,7 +71,7 @@ def tiny_model(
     config = AutoConfig.for_model(
         model_type,
         num_labels=num_labels,
-        initializer_range=0.2,  # larger than the default, so that logits differ between inputs
+        initializer_range=0.2,  # larger than the default, so logits differ between inputs
         **{"vocab_size": VOCAB_SIZE, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3,
            "cls_token_id": 2, "sep_token_id": 3, **shape, **options},
     )  # fmt: skip
@@ -85,7 +85,7 @@ def tiny_model(
 
 
 def tiny_masked_lm(seed: int = 0) -> Any:
-    """A BERT masked language model of 1 layer and 32 hidden units with random weights."""
+    """Return a BERT masked language model with 1 layer, 32 hidden units and random weights."""
     config = AutoConfig.for_model("bert", vocab_size=VOCAB_SIZE, initializer_range=0.3,
                                   **{**_ENCODER, "num_hidden_layers": 1})  # fmt: skip
     with torch.random.fork_rng(devices=[]):
@@ -101,12 +101,12 @@ _WORDS = (
 
 
 def tiny_tokenizer(texts: Iterable[str] = (), padding_side: str = "right") -> Any:
-    """A real fast WordPiece tokenizer with a vocabulary of at most `VOCAB_SIZE` pieces.
+    """Return a real fast WordPiece tokenizer with a vocabulary of at most `VOCAB_SIZE` pieces.
 
-    It holds all ASCII characters, so any ASCII text falls into pieces; other characters are unknown.
+    The vocabulary contains all ASCII characters, so any ASCII text can be split; others are unknown.
 
     Args:
-        texts: whose lower-cased words join the vocabulary, in order, while there is room.
+        texts: Texts with words to add to the vocabulary, lower-cased and in order, while there is room.
         padding_side: `"right"` or `"left"`.
     """
     characters = string.digits + string.ascii_lowercase + string.punctuation
@@ -116,7 +116,7 @@ def tiny_tokenizer(texts: Iterable[str] = (), padding_side: str = "right") -> An
     pieces = list(dict.fromkeys([*pieces, *_WORDS.split(), *filter(None, words)]))[:VOCAB_SIZE]
     return BertTokenizerFast(
         vocab={piece: number for number, piece in enumerate(pieces)},
-        do_lower_case=True,  # the default of some versions
+        do_lower_case=True,  # the default in some versions
         model_max_length=128,
         padding_side=padding_side,
     )

@@ -1,4 +1,4 @@
-"""Made rows, small tables and tiny trainers that the tests of training share."""
+"""Shared helpers for tests of training: generated rows, small tables and tiny trainers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANTONYMS = SubstitutionTable(
         "outside": ["inside"],
     }
 )
-# No synonyms at all: what an attack needs in order to fool a model with random weights.
+# These are not synonyms, because an attack could not fool a model with random weights otherwise.
 SUBSTITUTES = SubstitutionTable(
     {
         "big": ["large", "huge", "small", "tiny"],
@@ -53,7 +53,7 @@ METHODS = ("normal", "safer", "pairwise", "triplet", "likelihood", "counterfactu
 
 
 def made_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of premise, hypothesis, label, idx; some can be perturbed one way, both ways or neither."""
+    """Return rows that allow fickle edits, obstinate edits, both, or neither."""
     rng = random.Random(seed)
 
     def sentence() -> str:
@@ -67,14 +67,14 @@ def made_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def tokenizer_for_made_rows(**options: Any) -> Any:
-    """A tokenizer that has a piece for every word of the made rows and tables."""
+    """Return a tokenizer with a piece for every word in the generated rows and tables."""
     words = [*_SUBJECTS, *_VERBS, "and the door is open near a house with hat"]
     words += [word for table in (SYNONYMS, ANTONYMS) for item in table.items() for word in item[1]]
     return tiny_tokenizer(words, **options)
 
 
 def make_arguments(folder: Any, **options: Any) -> BalancedTrainingArguments:
-    """Arguments for short runs on the CPU that log every step and save nothing."""
+    """Return arguments for short runs on the CPU that log every step and save nothing."""
     defaults: dict[str, Any] = {
         "per_device_train_batch_size": 4,
         "learning_rate": 1e-3,
@@ -90,7 +90,7 @@ def make_arguments(folder: Any, **options: Any) -> BalancedTrainingArguments:
         options.get("method") in METHODS
         and "weight_warmup_steps" in get_method(options["method"]).options
     ):
-        # Losses of few steps are checked at full weights.
+        # The tests check losses of a few steps at full weight.
         defaults["weight_warmup_steps"] = 0.0
     return BalancedTrainingArguments(str(folder), **{**defaults, **options})
 
@@ -105,7 +105,7 @@ def make_trainer(
     trainer_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> BalancedTrainer:
-    """A trainer of a tiny BERT without dropout on made rows; `options` are training arguments."""
+    """Return a trainer for a tiny BERT without dropout; `options` are training arguments."""
     tables = {"synonyms": SYNONYMS, "antonyms": ANTONYMS, "task": get_task("snli")}
     chosen = {**tables, **(trainer_options or {})}
     if "model_init" not in chosen:
@@ -119,16 +119,16 @@ def make_trainer(
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of a model's weights."""
+    """Return a copy of a model's weights."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest difference between two models' weights."""
+    """Return the largest difference between the weights of two models."""
     assert one.keys() == other.keys()
     return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
 def logged(trainer: BalancedTrainer, key: str) -> list[float]:
-    """A value of each training log, in order."""
+    """Return one value from each training log, in order."""
     return [entry[key] for entry in trainer.state.log_history if key in entry]

@@ -1,4 +1,4 @@
-"""Push and load over real HTTP, with a Hub on loopback and users in separate processes."""
+"""Push and load over real HTTP, with a simulated Hub and users in separate processes."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from training_helpers import SYNONYMS
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 HELPERS = Path(__file__).parents[1] / "helpers"
 PAIRS = [["A man is sleeping.", "The big dog runs fast."], ["A woman waits.", "Two girls sing."]]
-# Long, because the machine may be busy; each takes about 10 seconds.
+# This is long, because the machine may be busy. Each case takes about 10 seconds.
 TIMEOUT = 600
 
 
 class Session:
-    """The results of push_case, and the Hub with everything that it pushed."""
+    """Return the results of push_case, and the Hub with everything that it pushed."""
 
     def __init__(self, hub, folder, environment):
         self.hub, self.folder, self.environment = hub, folder, environment
@@ -68,7 +68,7 @@ def test_a_failed_upload_leaves_the_model_whole_and_says_how_to_retry(session):
         assert "trainer.push_to_hub()" in message and "\n" not in message
         # Storage addresses are signed, and the signature is a secret.
         assert "secret" not in message and TOKEN not in message
-        # The card was written for the upload; all other files are unchanged.
+        # The card was written for the upload. All other files are unchanged.
         assert set(found[f"{case}_changed"]) <= {"README.md"}
     assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])
 
@@ -89,7 +89,7 @@ def test_texts_of_training_rows_are_never_pushed(session, strategy):
     pushed = session.pushed["push_a2t"][strategy]
     assert {f"_adversarial/epoch-{epoch}.jsonl" for epoch in (0, 1)} <= set(pushed["files"])
     commits = [tree for _, tree in session.hub.repos["models", f"tester/{strategy}"].commits]
-    # The empty repository, the model and its checkpoint after each of two epochs, the final push.
+    # The empty repository, the model and its checkpoint after each of two epochs, and the final push.
     assert len(commits) >= 6 and "model.safetensors" in commits[-1]
     folder = "last-checkpoint" if strategy == "checkpoint" else "checkpoint-2"
     assert f"{folder}/model.safetensors" in commits[-1]

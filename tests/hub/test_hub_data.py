@@ -19,7 +19,7 @@ METHODS = {"normal", "a2t", "safer", "pairwise", "triplet"}
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """The output of hub_data_case, and its requests to the Hub."""
+    """Return the output of hub_data_case and its requests to the Hub."""
     folder = tmp_path_factory.mktemp("hub_data")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with HubStandIn() as hub:
@@ -38,7 +38,7 @@ def found(tmp_path_factory):
 
 
 def texts(rows):
-    """Return rows of a two-text task as the case records them."""
+    """Return rows of a task with two texts as recorded by the case."""
     return [[value for name, value in row.items() if name != "idx"] for row in rows]
 
 
@@ -63,11 +63,11 @@ def test_table_1_reads_mnli_as_the_hub_serves_it(found):
 def test_rows_of_snli_without_a_label_are_not_trained_on(found):
     table, train = found["table6"], snli_rows("train")
     assert table["status"] == 0 and len(labelled(train)) == 15 < len(train)
-    # The run of normal training had been made, with the Hub's tables: see the next test.
+    # The run of normal training was already finished, with tables from the Hub (see the next test).
     assert {note["method"] for note in table["notes"]} == {"safer", "pairwise", "triplet"}
     for note in table["notes"]:
         assert note["train"] == texts(labelled(train))
-        # Each of the two steps has all rows, because a batch is 32.
+        # Each of the two steps uses all rows, because the batch size is 32.
         assert sorted(note["labels"]) == sorted(2 * [row["label"] for row in labelled(train)])
     assert all(result["steps"] == 2 for result in table["results"])
 
@@ -82,7 +82,7 @@ def test_a_run_in_a_process_of_its_own_reads_the_hub_too(found):
 
 
 def test_tables_of_the_hub_are_those_of_their_files(found):
-    """Regression: sweeps and the reproduction looked for a local file of that name."""
+    """Regression: sweeps and the reproduction looked for a local file with this name."""
     (result,) = found["table6 in processes"]["results"]
     hashes = {"antonyms": ANTONYMS.fingerprint, "synonyms": SYNONYMS.minus(ANTONYMS).fingerprint}
     assert result["tables"] == hashes and "eval_synonym_asr" in result["metrics"]
@@ -104,7 +104,7 @@ def test_the_script_reads_glue_from_the_hub(found, task, validation, test):
     assert script["status"] == 0 and note["train"] == texts(glue_rows(task, "train"))
     assert sorted(note["labels"]) == sorted(2 * [row["label"] for row in glue_rows(task, "train")])
     assert note["evaluated"] == [texts(glue_rows(task, split)) for split in validation]
-    # The labels of a test set are placeholders and are not read.
+    # The labels of a test set are placeholders and are not used.
     expected = [[[*row[:2], None] for row in texts(glue_rows(task, split))] for split in test]
     assert note["predicted"] == expected
     counts = [GLUE[task][2][split] for split in ["train", *validation]]

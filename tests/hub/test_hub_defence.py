@@ -1,4 +1,4 @@
-"""A defended model on the Hub: its record is read by its id, over real HTTP and without a network."""
+"""A model with the defense on the Hub: its record is read by id, over real HTTP and offline."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def reported(path):
 
 def test_the_defense_of_a_model_is_known_by_its_id_with_and_without_a_network(tmp_path):
     own = Canonicalizer(SYNONYMS).describe()
-    rows = [{**row, "label": 0} for row in made_rows(2)]  # as the model answers
+    rows = [{**row, "label": 0} for row in made_rows(2)]  # as predicted by the model
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with HubStandIn() as hub:
         run(hub, tmp_path, "push", str(tmp_path))

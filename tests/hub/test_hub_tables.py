@@ -1,4 +1,4 @@
-"""Addresses of tables on the Hub, and errors without a network; test_hub has the rest."""
+"""Addresses of tables on the Hub, and errors without a network. Other tests are in test_hub."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from hf_bat.lexicon.table import TABLE_FILE, write_dataset
     [
         ("hf://datasets/me/words", "me/words", None, "table.json.gz"),
         ("hf://datasets/me/words/", "me/words", None, "table.json.gz"),
-        ("hf:/datasets/me/words", "me/words", None, "table.json.gz"),  # as a Path has it
+        ("hf:/datasets/me/words", "me/words", None, "table.json.gz"),  # as in a Path
         ("hf://datasets/me/words@v1.0", "me/words", "v1.0", "table.json.gz"),
         ("hf://datasets/me/words@ab12/a/b.json", "me/words", "ab12", "a/b.json"),
     ],

@@ -1,4 +1,4 @@
-"""The model card: its text, the index that the Hub's library reads back, and no secrets."""
+"""The model card: its text, the model index for the Hub's library, and no secrets."""
 
 import copy
 import os
@@ -34,7 +34,7 @@ def accuracy(prediction):
 
 
 def trained(folder, evaluate=True, **options):
-    # No label is skipped, so that all rows that a random model answers correctly are attacked.
+    # No label is skipped, so all rows that a random model classifies correctly are attacked.
     task = replace(get_task("snli"), skipped_labels=())
     extra = {"eval_dataset": made_rows(30, seed=1), "compute_metrics": accuracy, "task": task}
     chosen = {"method": "triplet", "max_steps": 1, "attacks": ["antonym", "synonym"], **options}
@@ -47,7 +47,7 @@ def trained(folder, evaluate=True, **options):
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
-    """A trainer that knows secrets, and the card that it writes."""
+    """Return a trainer with secrets and the card that it writes."""
     folder = tmp_path_factory.mktemp("secret-place") / "balanced"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", TOKEN)
@@ -155,7 +155,7 @@ def test_figures_of_other_weights_are_left_out(tmp_path):
 
 
 def test_evaluations_with_and_without_attacks_make_one_table(tmp_path):
-    """4 steps of 8 rows, 2 an epoch: evaluations at steps 1 and 3 do not attack."""
+    """With 4 steps of 8 rows, 2 per epoch, evaluations at steps 1 and 3 do not attack."""
     trainer = trained(
         tmp_path,
         max_steps=4,
@@ -316,7 +316,7 @@ def test_a_local_folder_is_not_a_name_on_the_hub(tmp_path, monkeypatch):
 
 
 def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp_path, monkeypatch):
-    """Regression: relative folders were in the card as given."""
+    """Regression: relative folders were in the card unchanged."""
     (tmp_path / "here" / "models" / "mlm").mkdir(parents=True)
     (tmp_path / "secret-client" / "enc").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
@@ -329,7 +329,7 @@ def test_options_name_models_of_the_hub_whole_and_folders_by_their_last_part(tmp
     assert named("roberta-base") == "roberta-base"
     assert (
         named("models/mlm") == named("./models/mlm/") == "mlm"
-    )  # as a name of the Hub's, but it is here
+    )  # looks like a Hub name, but is a local folder
     assert named("../secret-client/enc") == named(str(tmp_path / "secret-client" / "enc")) == "enc"
     assert named("private/models/gone") == named("~/gone") == "gone"
 

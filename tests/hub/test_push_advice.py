@@ -1,4 +1,4 @@
-"""The advice after a failed upload: same repository, folder and revision, without private files."""
+"""The advice after a failed upload: same repository, folder and revision, but no private files."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from hf_bat import HfBatError
 
 
 class FailingHub:
-    """A client of the Hub that makes repositories and fails to take a folder."""
+    """A Hub client that creates repositories but fails to upload folders."""
 
     def __init__(self):
         self.revisions = []
@@ -26,7 +26,7 @@ class FailingHub:
 
 
 def advice(folder, monkeypatch, hub_revision=None, **push):
-    """Return the revision of an upload, and the call and the command that its error recommends."""
+    """Return the revision of an upload, and the call and the command recommended by its error."""
     hub = FailingHub()
     if hasattr(of_transformers, "hf_api"):
         monkeypatch.setattr(of_transformers, "hf_api", lambda: hub)
@@ -48,7 +48,7 @@ def advice(folder, monkeypatch, hub_revision=None, **push):
     [
         (None, {}, None, "trainer.push_to_hub()"),
         (None, {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
-        # The revision of the arguments is used again anyway.
+        # The revision in the arguments is used again anyway.
         ("v3", {}, "v3", "trainer.push_to_hub()"),
         ("v3", {"revision": "v2"}, "v2", "trainer.push_to_hub(revision='v2')"),
         (None, {"revision": "it's $(new)"}, "it's $(new)", "trainer.push_to_hub(revision=\"it's $(new)\")"),

@@ -1,4 +1,4 @@
-"""The bundled synonym tables: how the default one is built, and the names that choose one of them."""
+"""The bundled synonym tables: how the default table is built, and the names that select a table."""
 
 import importlib.util
 import subprocess
@@ -26,7 +26,7 @@ def predict(pairs):
 
 @pytest.fixture(scope="module")
 def script():
-    """The module of the script that writes the table."""
+    """Return the module of the script that writes the table."""
     path = ROOT / "scripts" / "build_counterfitted_table.py"
     if not path.is_file():
         pytest.skip("the scripts are not in an installed package")
@@ -47,7 +47,7 @@ def test_the_script_keeps_plain_words_that_have_neighbors_other_than_antonyms(sc
     data = b'{"hot": ["cold", "warm", "caf\\u00e9"], "cold": ["hot"], "it\'s": ["is"], "a b": ["c"], "x": []}'
     table = script.build(data)
     assert dict(table) == {"hot": ("warm",)}
-    # Nobody is not a synonym of somebody.
+    # "nobody" is not a synonym of "somebody".
     data = b'{"someone": ["nobody", "somebody"], "nobody": ["someone"]}'
     assert dict(script.build(data)) == {"someone": ("somebody",)}
     assert table.metadata["minus"] == default_antonyms().fingerprint
@@ -108,7 +108,7 @@ def test_filter_and_defense_use_wordnet_synonyms():
     assert LabelValidity().describe()["synonyms"] == fingerprint
     assert Canonicalizer().table.fingerprint == fingerprint
     assert get_recipe("textfooler-wordnet").perturbation.table.fingerprint == fingerprint
-    # The reason: neighbors in vectors connect words of all meanings.
+    # The reason is that vector neighbors connect words of all meanings.
     assert Canonicalizer(default_synonyms()).describe()["largest"] > len(default_synonyms()) / 2
 
 
@@ -126,7 +126,7 @@ def test_a_report_names_its_table(synonyms, name):
     table = report["synonym"]["table"]
     assert table == {"name": name, "fingerprint": as_synonyms(synonyms).fingerprint}
     assert f"- synonym: {name} ({table['fingerprint'][:12]})" in report.to_markdown()
-    # A2T tries fewer replacements of the same table.
+    # A2T tries fewer replacements from the same table.
     assert get_recipe("a2t", synonyms=synonyms).perturbation.table.metadata == (
         attack.recipe.perturbation.table.metadata
     )

@@ -1,11 +1,11 @@
-"""Tables from wordnets of other languages: a small German one, by the package wn and without it."""
+"""Tables from wordnets in other languages: a small German wordnet, with and without the package wn."""
 
 import pytest
 
 from hf_bat import HfBatError
 from hf_bat.lexicon import tables_from_wn
 
-# Synset -> its words; and pairs of antonyms, each linked in one direction.
+# Synset -> its words, and pairs of antonyms that are linked in one direction.
 SYNSETS = {
     "1-a": ["gut", "prima", "sehr gut"],
     "2-a": ["schlecht", "mies"],

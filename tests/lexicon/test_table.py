@@ -173,7 +173,7 @@ def test_malicious_pickles_run_nothing(tmp_path):
 
 
 def test_malicious_pickles_are_malicious(tmp_path):
-    """The plain unpickler does run the first of them: the test above can fail."""
+    """The standard unpickler runs the first of them, so the test above can fail."""
     marker = tmp_path / "harmed"
     pickle.loads(next(_malicious(marker)))
     assert marker.exists()

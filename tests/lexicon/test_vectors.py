@@ -1,4 +1,4 @@
-"""Synonyms from vectors: both procedures against brute force, and the formats of vector files."""
+"""Synonyms from vectors: both procedures compared with brute force, and formats of vector files."""
 
 import gzip
 
@@ -9,7 +9,7 @@ from hf_bat.lexicon import synonyms_from_vectors, vectors
 
 
 def make_clusters(words=400, dimensions=20, seed=0):
-    """Groups of vectors near each other, chains among them, and repeats for ties."""
+    """Return groups of similar vectors, with chains between groups and repeated vectors for ties."""
     rng = np.random.default_rng(seed)
     centers = rng.normal(size=(words // 8, dimensions))
     matrix = np.repeat(centers, 8, axis=0) + rng.normal(size=(words // 8 * 8, dimensions)) * 0.45
@@ -31,7 +31,7 @@ def _unit(matrix):
 
 
 def _ranked(similarities, among, own):
-    """Other rows by falling similarity, equal ones in their order: plain Python."""
+    """Return the other rows by decreasing similarity, with ties in order, in plain Python."""
     return sorted((i for i in among if i != own), key=lambda i: (-round(similarities[i], 9), i))
 
 
@@ -93,9 +93,9 @@ def test_components_is_brute_force(tmp_path, monkeypatch, block, threshold, max_
     expected, products = _brute_components(matrix, threshold, 4, max_size)
     assert dict(table) == _named(expected)
     assert max(map(len, table.values())) <= max_size - 1
-    if threshold == 0.3:  # one giant component, cut to the nearest
+    if threshold == 0.3:  # one giant component, truncated to the nearest words
         assert max(map(len, table.values())) == 99
-    if threshold == 0.75:  # whole components: some members lie below the threshold
+    if threshold == 0.75:  # complete components: some members are below the threshold
         pairs = [(row, other) for row, others in expected.items() for other in others]
         assert any(products[pair] < threshold for pair in pairs)
 
@@ -133,7 +133,7 @@ def test_file_forms(tmp_path, name, header):
     if name == "misnamed.vec":
         path.write_bytes(gzip.compress(path.read_bytes()))
     found, matrix_of_found, counts = vectors.read_vectors(path, [*reversed(words), "absent"])
-    assert found == words[::-1]  # the vocabulary's order, not the file's
+    assert found == words[::-1]  # the order of the vocabulary, not of the file
     assert np.array_equal(matrix_of_found, matrix[::-1])
     assert counts["words_missing"] == 1
 

@@ -1,4 +1,4 @@
-"""Vocabularies come from the named splits only, and a leak is reported."""
+"""Vocabularies only contain words from the named splits, and leaks are reported."""
 
 from hf_bat.lexicon import (
     count_words,
@@ -34,7 +34,7 @@ def test_leakage():
     assert leakage_report(only_train, ["dev"]) == []
     assert leakage_report(only_train, {"dev": DEV}, COLUMNS) == []
     assert "'test' will be evaluated" in leakage_report(both, ["dev", "test"])[0]
-    [line] = leakage_report(both, {"dev": DEV}, COLUMNS)  # the same rows under another name
+    [line] = leakage_report(both, {"dev": DEV}, COLUMNS)  # the same rows with another name
     assert "'dev'" in line and "'test'" in line
 
 

@@ -1,4 +1,4 @@
-"""The bundled WordNet against NLTK's reader and the authors' tables; default tables."""
+"""The bundled WordNet compared with NLTK's reader and the authors' tables; default tables."""
 
 import gzip
 import importlib.util
@@ -30,7 +30,7 @@ TASKS = ("mnli", "qqp", "mrpc", "snli")
 
 @pytest.fixture(scope="module")
 def nltk_wordnet(shared):
-    """NLTK's own reader, over the real files."""
+    """Return NLTK's reader for the real files."""
     nltk_data = pytest.importorskip("nltk.data")
     nltk_data.path.insert(0, str(shared / "nltk_data"))
     from nltk.corpus import wordnet
@@ -41,7 +41,7 @@ def nltk_wordnet(shared):
 
 @pytest.fixture(scope="module")
 def script():
-    """The module of the script that writes the bundled files."""
+    """Return the module of the script that writes the bundled files."""
     if not SCRIPT.is_file():
         pytest.skip("the scripts are not in an installed package")
     spec = importlib.util.spec_from_file_location("build_wordnet_table", SCRIPT)
@@ -63,7 +63,7 @@ def test_look_up_by_inflected_form():
     wordnet = load_wordnet()
     assert wordnet.morphy("children", "n") == ["child"]
     assert wordnet.morphy("hated", "v") == ["hate", "hat"]
-    assert wordnet.morphy("stopped", "v") == ["stop"]  # an exception: the rules would not get there
+    assert wordnet.morphy("stopped", "v") == ["stop"]  # an exception to the rules
     assert wordnet.morphy("better", "a") == ["better", "good", "well"]
     assert wordnet.morphy("xyzzies", "n") == []
     assert wordnet.parts_of_speech("Dogs") == {"n", "v"}
@@ -74,7 +74,7 @@ def test_look_up_by_inflected_form():
 
 @pytest.mark.slow
 def test_same_synsets_and_antonyms_as_nltks_reader(shared, nltk_wordnet):
-    """For every word of the authors' eight tables, and some others, inflected ones among them."""
+    """This covers every word in the authors' eight tables and some other words, including inflected ones."""
     ours = load_wordnet()
     some = random.Random(0)
     words = sorted(_task_words(shared)) + some.sample(ours.lemmas("n") + ours.lemmas("a"), 1000)
@@ -132,8 +132,9 @@ def test_bundled_relations_are_up_to_date(shared, script):
     ("task", "same"), [("mnli", 7803), ("qqp", 6956), ("mrpc", 2585), ("snli", 4399)]
 )
 def test_agreement_with_the_released_antonyms(shared, task, same):
-    """At least 99 % of their words have the very same set. (Two of their words, one in MNLI and one
-    in QQP, have only themselves as antonym and so are in no table of ours.)"""
+    """At least 99 % of their words have exactly the same set. Two of their words, one in MNLI and one
+    in QQP, only have themselves as antonyms, so they are not in our tables.
+    """
     theirs = SubstitutionTable.load(shared / "lexicons" / f"{task}_antonym_perturbation_set.pkl")
     ours = antonyms_from_wordnet(theirs)
     equal = sum(set(theirs[word]) == set(ours.get(word, ())) for word in theirs)
@@ -150,7 +151,7 @@ def test_antonym_rule():
 
 
 def test_default_antonyms_have_every_form_that_a_look_up_reaches():
-    """A word that is not in the default table has no antonym by look-up."""
+    """A word that is not in the default table has no antonyms by look-up."""
     wordnet = load_wordnet()
     some = random.Random(1)
     lemmas = [x for pos in "nvar" for x in some.sample(wordnet.lemmas(pos), 1500) if "_" not in x]
@@ -183,10 +184,10 @@ def test_wordnet_synonyms():
     table = wordnet_synonyms()
     stop = stopwords("nltk") | stopwords("textfooler")
     assert not stop & set(table) and not stop & {x for others in table.values() for x in others}
-    assert table["child"] == ("kid", "youngster")  # and not "nipper", which nobody says
+    assert table["child"] == ("kid", "youngster")  # and not the rare word "nipper"
     assert table["children"] == ("kids", "youngsters")
     assert table["jumps"] == ("leaps", "springs")
-    assert "jumped" not in table  # "leapt" or "leaped", "sprang" or "sprung": in doubt
+    assert "jumped" not in table  # "leapt" or "leaped", "sprang" or "sprung": ambiguous
     assert not any(
         other in default_antonyms().get(word, ()) for word in table for other in table[word]
     )
@@ -252,7 +253,7 @@ def test_another_wordnet_of_nltk_is_refused(monkeypatch, tmp_path):
 
 
 def test_nltk_without_its_data(tmp_path):
-    """The message says what to install, in a process without NLTK data."""
+    """In a process without NLTK data, the message explains what to install."""
     code = "from hf_bat.lexicon import load_wordnet; load_wordnet('nltk')"
     done = subprocess.run(
         [sys.executable, "-c", "import nltk.data; nltk.data.path[:] = []\n" + code],
@@ -262,7 +263,7 @@ def test_nltk_without_its_data(tmp_path):
 
 
 def test_made_database(script, tmp_path):
-    """Two adjectives that are opposites, in WordNet's format."""
+    """Write two adjectives that are opposites in WordNet's format."""
     for file in FILES:
         (tmp_path / file).write_text("")
     (tmp_path / "data.adj").write_text(

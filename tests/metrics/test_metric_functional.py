@@ -1,4 +1,4 @@
-"""Success rate and robustness score: worked examples, and `None` out of nothing."""
+"""Success rate and robustness score: worked examples, and `None` without data."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_rate_over_nothing_is_none():
 
 
 def test_robustness_by_hand():
-    # 3 / (1/0.5 + 1/0.5 + 1/0.25) = 3/8; any part at 0 makes it 0; three alike give that value.
+    # 3 / (1/0.5 + 1/0.5 + 1/0.25) = 3/8; it is 0 if any part is 0; three equal parts give their value.
     assert robustness_score(0.5, 0.5, 0.75) == pytest.approx(3 / 8)
     assert robustness_score(0.9, 0.1, 1.0) == 0
     assert robustness_score(0.0, 0.0, 0.0) == 0

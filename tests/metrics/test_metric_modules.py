@@ -67,7 +67,7 @@ def test_readme_example_runs(name):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_folder_is_packaged(name):
-    assert (FOLDER / name / "__init__.py").is_file()  # without which setup.py would leave it out
+    assert (FOLDER / name / "__init__.py").is_file()  # otherwise setup.py would exclude it
     assert sorted(path.parent.name for path in FOLDER.glob("*/README.md")) == list(METRICS)
 
 

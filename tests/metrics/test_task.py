@@ -1,4 +1,4 @@
-"""A task's metrics do not depend on how the model numbers the labels."""
+"""The metrics of a task do not depend on the order of the model's labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The perturbations of a run: tables and their options, kinds of obstinate edits, mixtures."""
+"""The perturbations of a run: tables and their options, kinds of obstinate edits, and mixtures."""
 
 import pickle
 import random
@@ -63,7 +63,7 @@ def test_mixture_draws_each_kind_equally_often():
 
 
 def test_shared_edit_is_chosen_as_often_as_it_is_drawn():
-    """ "Second" is both an antonym of "first" and the next number; each kind keeps its share of it."""
+    """ "Second" is both an antonym of "first" and the next number, and is drawn as both kinds."""
     antonyms = AntonymPerturbation({"first": ("second", "last")})
     mixed = MixedPerturbation([antonyms, NumbersOf("first", "second", "third")])
     texts = ("The first dog.",)

@@ -1,4 +1,4 @@
-"""Character edits: each candidate against its definition, draws, recipes, and training on them."""
+"""Character edits: candidates compared with their definition, draws, recipes and training."""
 
 import random
 import unicodedata
@@ -31,7 +31,7 @@ ROWS_OF_KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def is_near(first, second):
-    """Whether two keys touch; each row of keys is shifted by half a key or less."""
+    """Return whether two keys are neighbors; each row of keys is shifted by at most half a key."""
     places = {
         key: (row, column)
         for row, keys in enumerate(ROWS_OF_KEYS)
@@ -69,7 +69,7 @@ def test_each_candidate_is_an_edit_of_its_kind(kind):
         before, after = TEXTS[edit.sentence].split(), edit.texts[edit.sentence].split()
         changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
         assert changed == [edit.position]
-        # A word that is another word means another thing.
+        # An edit that results in another word changes the meaning.
         assert not load_wordnet().parts_of_speech(edit.replacement) or kind == "look-alike"
     words = {edit.original for edit in edits}
     assert words <= {"young", "children", "quietly", "watching", "OPEN", "window"}
@@ -78,7 +78,7 @@ def test_each_candidate_is_an_edit_of_its_kind(kind):
 
 
 def test_all_swaps_of_a_word_are_listed():
-    # Of the swaps of inner letters only one gives a word.
+    # Only one swap of inner letters results in a word.
     words = {edit.replacement for edit in CharacterPerturbation(["swap"]).candidates(("unite",))}
     letters = "unite"
     swaps = {letters[:i] + letters[i + 1] + letters[i] + letters[i + 2 :] for i in (1, 2)}
@@ -110,7 +110,7 @@ def test_kinds_of_edits_mix():
     drawn = Counter(
         mixed.sample(("a window",), random.Random(seed)) == ("a pane",) for seed in range(200)
     )
-    # Half of the draws are synonyms, and half of these keep the word, so that a typing error is drawn.
+    # Half of the draws are synonyms, and half of these keep the word, so a typing error is drawn instead.
     assert 30 < drawn[True] < 70
     with pytest.raises(HfBatError, match="one kind"):
         MixedPerturbation([synonym, NumberPerturbation()])

@@ -1,4 +1,4 @@
-"""Replacements are fitted to their place: the number and form of a word, and a or an before it."""
+"""Replacements are fitted to the sentence: the number and form of a word, and the article before it."""
 
 import random
 from collections import Counter
@@ -54,7 +54,7 @@ def test_other_words_take_a(word):
         ("took", "refuse", "refused"),
         ("ridden", "walk", "walked"),
         ("taller", "short", "shorter"),
-        # Already in its form, or in none that is certain.
+        # The word already has the right form, or its form is ambiguous.
         ("wins", "losings", "losings"),
         ("left", "right", "right"),
         ("walked", "ride", "ride"),
@@ -87,7 +87,7 @@ def test_draws_and_candidates_change_the_article_with_the_word(text, edited):
     swap = AntonymPerturbation({"young": ("old",), "old": ("young",)})
     (edit,) = swap.candidates((text,))
     assert edit.texts == swap.sample((text,), random.Random(0)) == (edited,)
-    # The article before the word is no edit of its own.
+    # The article before the word is not a separate edit.
     assert edit.original.lower() in ("young", "old")
     state = State.of((text,)).after(edit)
     assert state.words_edited == 1 and state.find((0, edit.position)) is None
@@ -100,7 +100,7 @@ def test_draws_and_candidates_change_the_article_with_the_word(text, edited):
 
 
 def test_words_of_other_languages_leave_the_article():
-    """In Portuguese "a" is another article: "a noite", "a ilha"."""
+    """In Portuguese, "a" is a different article: "a noite", "a ilha"."""
     swap = AntonymPerturbation({"casa": ("ilha",)}, exclude_stopwords=False)
     assert [edit.texts[0] for edit in swap.candidates(("Vi a casa.",))] == ["Vi a ilha."]
 
@@ -134,7 +134,7 @@ def test_an_attack_asks_about_fitted_texts_and_counts_one_edit():
 
 
 def count_wrong_articles(rows, perturbation, used):
-    """Return the share of edits whose article the writers of the texts do not use before the new word."""
+    """Return the share of edits with an article that the texts do not use before the new word."""
     wrong = total = known = 0
     for row in rows:
         for edit in perturbation.candidates((row["premise"], row["hypothesis"])):
@@ -150,7 +150,7 @@ def count_wrong_articles(rows, perturbation, used):
 
 @pytest.mark.parametrize("kind", ["antonym", "sister", "number"])
 def test_few_edits_of_snli_have_a_wrong_article(shared_rows, kind):
-    """The texts themselves tell which article a word takes."""
+    """The texts show which article a word needs."""
     every = shared_rows("snli/validation.jsonl.gz", 10_000)
     used = Counter(
         (first, second.strip('.,!?"'))
@@ -168,7 +168,7 @@ def test_few_edits_of_snli_have_a_wrong_article(shared_rows, kind):
     )
     wrong, known = count_wrong_articles(every[:2000], after, used)
     assert wrong < 0.001
-    if kind != "number":  # which seldom stand behind an article
+    if kind != "number":  # which rarely follow an article
         share = {"antonym": 0.030, "sister": 0.029}[kind]
         assert known > 0.1
         assert count_wrong_articles(every[:2000], before, used)[0] == pytest.approx(share, abs=5e-4)

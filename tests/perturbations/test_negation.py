@@ -1,4 +1,4 @@
-"""Negation: worked examples by verb form, properties on any text, agreement of the two taggers."""
+"""Negation: examples by verb form, properties for any text, and agreement of the two taggers."""
 
 import pickle
 import random
@@ -19,7 +19,7 @@ from hf_bat.perturbations.verbs import (
 )
 from hf_bat.text import split_pieces
 
-# Sentence -> all of its single negation edits, in reading order.
+# Sentence -> all single negation edits, in reading order.
 ADDED = {
     # to be
     "I am here.": ["I am not here."],
@@ -57,7 +57,7 @@ ADDED = {
     "She must leave.": ["She mustn't leave.", "She must not leave."],
     "It may rain.": ["It may not rain.", "It may not rain."],
     "May I go?": ["May I not go?"],
-    # contractions, also as tokens of their own
+    # contractions, also as separate tokens
     "She's lost her keys.": ["She's not lost her keys.", "She's not lost her keys."],
     "She 's lost her keys .": ["She 's not lost her keys .", "She 's not lost her keys ."],
     "You'll like it.": ["You'll not like it.", "You'll not like it."],
@@ -85,7 +85,7 @@ ADDED = {
     "An excited crowd in a crowded street.": [],
 }
 REMOVED = {
-    # text that is split into words, as in treebanks
+    # tokenized text, as in treebanks
     "He did n't like it .": ["He did like it ."],
     "It is n't funny .": ["It is funny ."],
     "I ca n't believe it .": ["I can believe it ."],
@@ -148,7 +148,7 @@ def test_each_candidate_is_one_edit_of_one_word(first, second):
         tokens, edited = before.split(), after.split()
         if edit.replacement:
             assert apply_replacement(before, edit.position, edit.replacement) == after
-            # All words around the edited one are unchanged.
+            # All other words are unchanged.
             behind = len(tokens) - edit.position - 1
             assert edited[: edit.position] == tokens[: edit.position]
             assert edited[len(edited) - behind :] == tokens[len(tokens) - behind :]
@@ -169,7 +169,7 @@ def test_removing_the_added_not_restores_the_sentence(text):
         if not edit.replacement or "not" not in words:
             continue
         if "not only" in edit.texts[0].lower() or "or not" in edit.texts[0].lower():
-            continue  # such a "not" is never removed
+            continue  # this kind of "not" is never removed
         supported = split_marks(words[0])[1] in ("do", "does", "did") and len(words) > 2
         undone = {
             again.texts[0].lower()
@@ -179,7 +179,7 @@ def test_removing_the_added_not_restores_the_sentence(text):
         if not supported:
             assert text.lower() in undone
         else:
-            # "goes" -> "doesn't go" -> "does go": the same verb, and its support remains.
+            # "goes" -> "doesn't go" -> "does go": the verb is the same, but the auxiliary remains.
             verb = split_marks(edit.original)[1].lower()
             helper, lemma = split_marks(words[0])[1], split_marks(words[-1])[1]
             assert lemma in (verb, get_verb_lemma(verb), "have", "do")

@@ -1,4 +1,4 @@
-"""Numbers and quantities: the forms that are read and written, times, and the label filter."""
+"""Numbers and quantities: supported forms, times, and the label filter."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The sampler: draws depend on seed, epoch and row only, and on no class of perturbation."""
+"""The sampler: draws only depend on the seed, the epoch and the row, for any class of perturbation."""
 
 import collections
 import hashlib
@@ -25,7 +25,7 @@ PAIRS = [
 
 
 class Shout(Perturbation):
-    """A user's perturbation."""
+    """A custom perturbation."""
 
     name, kind = "shout", "obstinate"
 
@@ -61,7 +61,7 @@ def test_draw_depends_on_seed_epoch_idx_and_stream_only():
     values = {key: DrawSource(*key).random() for key in keys}
     assert len(set(values.values())) == len(keys)
     assert values == {key: DrawSource(*key).random() for key in reversed(keys)}
-    # Other machines and versions must draw the same.
+    # Draws must be the same on other machines and in other versions.
     assert DrawSource(42, 1, 7, 0).random() == 0.9815871485043317
 
 
@@ -97,7 +97,7 @@ def test_real_rows_get_valid_draws_from_the_bundled_lexicon(shared_rows):
     ],
 )
 def test_draws_of_a_seed_are_frozen(label_filter, fit_grammar, digest):
-    """A later version must draw what this one draws: finished runs are compared with new ones."""
+    """Later versions must draw the same, because finished runs are compared with new ones."""
     fickle, antonym = build_perturbations("wordnet", fit_grammar=fit_grammar)
     obstinate = build_obstinate(antonym, OBSTINATE_EDITS, label_filter)
     names = ("entailment", "neutral", "contradiction")

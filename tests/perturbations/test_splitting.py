@@ -42,7 +42,7 @@ ROWS = [
 
 
 def split(text):
-    """Split into the longest known words, else into characters, without marks and spaces."""
+    """Split into the longest known words and other characters, without punctuation and spaces."""
     words = []
     while text:
         known = next((word for word in WORDS if text.startswith(word)), text[0])
@@ -52,7 +52,7 @@ def split(text):
 
 
 def split_otherwise(text):
-    """Split a text with an edit in another way than the text before it."""
+    """Split an edited text differently from the original."""
     return [text] if "冷" in text else split(text)
 
 
@@ -95,7 +95,7 @@ def test_a_description_names_the_splitter_only_if_there_is_one():
 
 @pytest.mark.parametrize("wrapper", [FilteredPerturbation, PreferringPerturbation])
 def test_the_label_filter_reads_the_words_of_the_splitter(wrapper):
-    # Without a splitter, the sentences have one word each, and no edit would pass.
+    # Without a splitter, each sentence is one word, and no edit would pass.
     swap = AntonymPerturbation(ANTONYMS)
     filtered = wrap(wrapper(swap, LabelValidity({})))
     texts = ("大男人很热。", "男人高兴。")
@@ -118,7 +118,7 @@ def test_a_version_is_judged_by_its_edit_however_it_is_split():
 
 
 def count_words(inputs):
-    """Answer 1 if the text has a sad or cold word, else 0; the same each time."""
+    """Predict 1 for texts with a word for sad or cold, and 0 for others."""
     changed = [any(w in text for w in ("棒", "气候", "冷")) for text in inputs]
     return [[0.2, 0.8] if is_changed else [0.7, 0.3] for is_changed in changed]
 

@@ -75,7 +75,7 @@ def test_fickle_draw_is_uniform_over_the_set_with_the_word_itself():
     rng = random.Random(5)
     drawn = collections.Counter(fickle.sample(("dog",), rng) for _ in range(6000))
     assert set(drawn) == {None, ("hound",), ("pup",)}
-    for count in drawn.values():  # each a third: 2000, standard deviation 37
+    for count in drawn.values():  # a third each: 2000, standard deviation 37
         assert abs(count - 2000) < 180
 
 
@@ -110,7 +110,7 @@ def test_case_and_punctuation_are_kept():
 def test_authors_casing_lowers_all_of_a_fickle_draw_and_one_word_of_an_obstinate_one():
     fickle = SynonymPerturbation({"dog": ("hound",)}, casing="authors")
     drawn = {fickle.sample(("A Big Dog.",), random.Random(seed)) for seed in range(20)}
-    # A text that is only lower-cased is not perturbed.
+    # Lower-casing a text does not count as a perturbation.
     assert drawn == {None, ("a big hound.",)}
     obstinate = AntonymPerturbation({"dog": ("cat",)}, casing="authors")
     assert obstinate.sample(("A Big Dog.",), random.Random(0)) == ("A Big cat.",)
@@ -153,7 +153,7 @@ def test_description_names_the_table_by_its_fingerprint():
 
 
 def test_description_of_a_plain_mapping_has_its_fingerprint():
-    """It tells rows files and certificates of two tables apart."""
+    """It distinguishes rows files and certificates from different tables."""
     one, other = ({"hot": ("cold",)}, {"big": ("small",)})
     for kind in (SynonymPerturbation, AntonymPerturbation):
         assert kind(one).describe() != kind(other).describe()

@@ -1,4 +1,4 @@
-"""Toxicity: swaps by part of speech, removal of all toxic words, the user's list."""
+"""Toxicity: swaps by part of speech, removal of all toxic words, and custom lists."""
 
 import random
 

@@ -52,7 +52,7 @@ def verdicts(perturbation, texts):
         (("He walks.", "They are walking."), {(0, "walks", "stands"): True}),
         # A contradiction that the swap undoes.
         (("Hot tea.", "It is cold."), {(0, "Hot", "Cold"): True, (1, "cold", "hot"): True}),
-        # A word that the sentence has a second time does not count.
+        # A word that occurs twice in the sentence does not pass.
         (
             ("A white shirt, a white hat.", "A white hat."),
             {(0, "white", "black"): False, (1, "white", "black"): True},
@@ -172,7 +172,7 @@ def test_entailment_without_inference_labels_has_no_names():
 
 
 def test_the_article_before_a_word_is_no_change_of_its_own():
-    """A draw is judged by its texts, a candidate by its word: both must agree."""
+    """The filter judges a draw by its texts and a candidate by its word, and both must agree."""
     validity, checked = LabelValidity(), 0
     _, antonym = build_perturbations()
     for kind in (antonym, SisterPerturbation()):
@@ -188,10 +188,12 @@ def test_the_article_before_a_word_is_no_change_of_its_own():
     texts = ("An old dog and a cat.", "A cat and an animal.")
     (edit,) = AntonymPerturbation({"old": ("young",)}).candidates(texts)
     assert edit.texts[0] == "A young dog and a cat."
-    assert not validity.changes_label_of(texts, edit.texts)  # though the other sentence has an "a"
+    assert not validity.changes_label_of(
+        texts, edit.texts
+    )  # although the other sentence has an "a"
 
 
 def is_fitted(texts, edit):
-    """Return whether an edit has changed the article too."""
+    """Return whether an edit has also changed the article."""
     before, after = (t[edit.sentence].split() for t in (texts, edit.texts))
     return sum(a != b for a, b in zip(before, after, strict=True)) == 2

@@ -1,4 +1,4 @@
-"""The page of an attack: everything escaped, nothing fetched, edits marked so that they can be undone."""
+"""The page of an attack: all values escaped, no requests, and marked edits that can be undone."""
 
 import re
 from dataclasses import replace
@@ -63,7 +63,7 @@ def make_result(idx, outcome="succeeded", **changes):
 
 
 def render(attacks, rows=(), **about):
-    """Return the page of a report."""
+    """Return the HTML page of a report."""
     return render_attack_page(AttackReport(attacks, {"antonym": list(rows)}, about))
 
 

@@ -1,4 +1,4 @@
-"""Pages of files that somebody else wrote: no value becomes HTML, and a browser stays on the page."""
+"""Pages of untrusted files: no value becomes HTML, and a browser remains on the page."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ SUMMARY = summarize(
     "obstinate",
     {"name": "paper-antonym", "hash": "abc", "constraints": [{"name": "stopwords"}]},
 )
-# Kind of result, as in `RESULT_TESTS` -> a file of it.
+# Kind of result, as in `RESULT_TESTS` -> an example file.
 FILES = {
     "metrics": {"eval_accuracy": 0.75, "eval_antonym_asr": 0.5, "train_loss": 1.5, "epoch": 2.0},
     "histories": {
@@ -119,7 +119,7 @@ ROWS = [attack_row(i, "succeeded") for i in range(3)]
 
 
 def list_places(value, place=()):
-    """Yield the path of every value inside a JSON value."""
+    """Yield the path of every value in a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in items:
         yield (*place, key)
@@ -128,7 +128,7 @@ def list_places(value, place=()):
 
 
 def spoil(content, place, kind, text):
-    """Return a copy with the text at a place, in one of several forms or as a key."""
+    """Return a copy with the text inserted at a path, in one of several forms or as a key."""
     spoiled = copy.deepcopy(content)
     parent = spoiled
     for key in place[:-1]:
@@ -149,7 +149,7 @@ def check_page(source):
 
 
 def write_and_check(folder):
-    """Write the page of a folder, if anything in it can be shown, and check it."""
+    """Write the page of a folder if anything can be shown, and check it."""
     try:
         write_report(folder, folder / "page.html")
     except HfBatError as error:
@@ -173,7 +173,7 @@ def write_files(folder, files, rows=ROWS):
 
 
 def spoil_everywhere(content, text):
-    """Return the content with the text at the end of every string and every key that is free."""
+    """Return the content with the text appended to every string and every free key."""
     if isinstance(content, dict):
         return {key: spoil_everywhere(value, text) for key, value in content.items()}
     if isinstance(content, list):
@@ -182,7 +182,7 @@ def spoil_everywhere(content, text):
 
 
 def list_cases(seed=0):
-    """Return (file, place, form) of every place of every file, in a random order."""
+    """Return (file, path, form) for every path in every file, in random order."""
     cases = [
         (name, place, kind)
         for name, content in {**FILES, "rows": ROWS[0]}.items()
@@ -238,11 +238,11 @@ def test_values_of_an_attack_page_are_text():
             try:
                 check_page(render_attack_page(AttackReport(attacks, rows, {"model": TEXT})))
             except DAMAGE:
-                continue  # these figures come from `summarize`, never from a file
+                continue  # these figures always come from `summarize`, not from a file
 
 
 class _Recorder(BaseHTTPRequestHandler):
-    """A server that a hostile page would ask."""
+    """A server that a malicious page would contact."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
@@ -271,7 +271,7 @@ def test_browser_runs_nothing_of_a_foreign_report_and_stays(tmp_path):
     files = {name: spoil_everywhere(content, text) for name, content in FILES.items()}
     write_files(out, files, [spoil_everywhere(row, text) for row in ROWS])
     write_report(out, out / "page.html")
-    plain = tmp_path / "plain.html"  # the test can fail: this page does leave
+    plain = tmp_path / "plain.html"  # the test can fail: a browser leaves this page
     plain.write_text(text)
 
     def dump(page):

@@ -1,4 +1,4 @@
-"""`hf-bat report`: which files it knows, what the page shows, and whether a browser opens it."""
+"""`hf-bat report`: which files it recognizes, what the page shows, and whether a browser opens it."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def write(path, content):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the results of every command, and files that are no results."""
+    """Return a folder with the results of every command, and files that are not results."""
     out = tmp_path / "out"
     out.mkdir()
     write(out / "train_results.json", {"epoch": 2.0, "train_loss": 1.5, "train_samples": 80})
@@ -278,7 +278,7 @@ def test_charts_leave_out_infinite_points_and_average_long_series():
     assert len(thin_points([(x, float(x)) for x in range(10_001)])) <= MAX_POINTS
     points = place_lines({"loss": [(5, 1.0)], EVIL: [(5, 2.0), (5, float("inf"))]})
     source = str(charts.line_chart(points, EVIL))
-    assert source.count("<circle") == 2  # a run that logged once: a line of one point is invisible
+    assert source.count("<circle") == 2  # one log entry: a line of one point is invisible
     assert "nan" not in source.lower() and "inf" not in source and EVIL not in source
     assert Page(source).text.count(EVIL) == 2
     line = place_lines({"loss": [(5, 1.0), (6, 0.5)]})
@@ -286,7 +286,7 @@ def test_charts_leave_out_infinite_points_and_average_long_series():
     rates = [(EVIL * 10, 0.0, None), ("b", 1.0, (0.9, 1.0))]
     source = str(charts.rate_chart(rates, EVIL))
     assert Page(source).tags[0] == "svg" and EVIL not in source
-    assert Page(source).text.count(EVIL) == 2  # the title, and the part of the name that is shown
+    assert Page(source).text.count(EVIL) == 2  # the title and the visible part of the name
     assert choose_ticks(0, 1.7) == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert place_lines({"loss": [(1, 0.0), (2, 1.0)]})["lines"] == [
         ("loss", [(56.0, 232.0), (600.0, 12.0)], 12.0)

@@ -1,4 +1,4 @@
-"""Pictures in a report: which are shown, which are left out and why, and that none of them runs anything."""
+"""Pictures in a report: which are shown or left out and why, and that none of them runs scripts."""
 
 import base64
 import json

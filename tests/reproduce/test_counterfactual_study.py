@@ -1,4 +1,4 @@
-"""The counterfactual study: which rows are used for what, and how its tables count."""
+"""The counterfactual study: how rows are used and how the tables are computed."""
 
 import argparse
 import gzip
@@ -51,7 +51,7 @@ def test_reported_rows_choose_nothing(scripts, shared, tmp_path, task):
             {tuple(row[c] for c in columns) for row in rows if row["category"] == category}
             for rows in (suites, dev_suites)
         ]
-        # Two rows of a data set may hold the same sentences.
+        # Two rows of a data set may contain the same sentences.
         assert len(sides[0] & sides[1]) <= len(sides[0]) / 100
     assert any(row["category"].endswith(":unseen") for row in suites)
 
@@ -101,7 +101,7 @@ def test_edits_by_people_count_by_original(scripts):
 
 
 def make_runs(right):
-    """Return seed -> figure -> outcomes for an array of right answers by seed and row."""
+    """Return seed -> figure -> outcomes for an array of correct predictions by seed and row."""
     return {
         seed: {"accuracy": {str(i): (int(value), 1) for i, value in enumerate(row)}}
         for seed, row in enumerate(right)

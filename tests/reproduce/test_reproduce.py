@@ -130,7 +130,7 @@ BATCH = "--per_device_train_batch_size"
         (["figure12", *PAPER, "--method", "triplet"], "--method"),
         (["table6", *PAPER, "--task_name", "qqp"], "--task_name"),
         (["table6", *PAPER, "--task", "snli"], "--task_name"),
-        # Weights and options that no run has.
+        # Weights and options that no run uses.
         (["table6", *PAPER, "--methods", "normal", "safer", "--alpha", "3"], "normal, safer"),
         (["table6", *PAPER, "--methods", "normal", "--margin", "-1"], "--margin"),
         (["figure11", *PAPER, "--beta", "2"], "--beta"),
@@ -148,7 +148,7 @@ def test_mismatched_rows_for_all_tasks_are_used_only_by_tasks_with_such_a_set(sc
     args, _ = script.parse_arguments(["table1", "--scale", "paper", *files])
     tasks = ("mnli", "qqp", "snli")
     found = [script.find_file(args, "validation_mm_file", task) for task in tasks]
-    assert found == ["mm.jsonl", None, "own.jsonl"]  # the sweep refuses the last
+    assert found == ["mm.jsonl", None, "own.jsonl"]  # the sweep rejects the last
     assert [script.find_file(args, "validation_file", task) for task in tasks] == ["v.jsonl"] * 3
 
 
@@ -181,7 +181,7 @@ def test_missing_parts_of_pictures_are_listed_with_the_reason(script):
     groups = made_results(experiments["figure5"], seeds=1)
     groups[1][1][0]["representations"] = {"error": "no row has both versions"}
     del groups[2][1][0]["representations"]
-    groups[3][1].clear()  # its run did not finish, which is reported elsewhere
+    groups[3][1].clear()  # the run did not finish, which is reported elsewhere
     assert script.list_missing(experiments["figure5"], groups) == [
         "safer: no row has both versions",
         "pairwise: its run kept no representations",
@@ -226,7 +226,7 @@ def test_launcher_is_split_as_by_a_shell(script):
 @pytest.mark.parametrize(
     ("name", "flag", "value"),
     [
-        ("table6", "per_device_train_batch_size", 8),  # which table4 varies, and this one does not
+        ("table6", "per_device_train_batch_size", 8),  # varies in table4, but not in this table
         ("table6", "margin", 0.5),
         ("figure10", "margin", 0.5),
         ("figure12", "clean_epochs", 2),
@@ -269,7 +269,7 @@ def test_numbers_are_those_that_the_paper_prints(script, shared):
 
 
 def made_results(experiment, seeds=2):
-    """Return results as runs write them; the vectors of all are in one folder."""
+    """Return results as written by runs, with the vectors of all runs in one folder."""
     rng = np.random.default_rng(0)
     names = ("eval_accuracy", "eval_f1", "eval_antonym_asr", "eval_antonym_asr_confident",
              "eval_synonym_asr", "eval_negation_asr_confident")  # fmt: skip
@@ -321,7 +321,7 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
     tex = (tmp_path / name / "table.tex").read_text()
     comment, body = tex.split("\n", 1)
     assert comment.startswith("% needs") and body.replace(r"\%", "").count("%") == 0
-    # Two rows of headings, and a cell for every column in each row.
+    # There are two heading rows, and each row has a cell for every column.
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(lines) == 2 + len(experiment.settings) and r"\toprule" in tex
     columns = len(re.search(r"\\begin\{tabular\}\{(l+r+)\}", tex)[1])
@@ -340,7 +340,7 @@ def test_every_experiment_writes_its_tables_and_figures(script, name, tmp_path):
         ([500], "attacks on the first 500 rows."),
         ([10_000, None], "attacks on the first 10,000 or all rows."),
         ([1000, 500, None, 500], "attacks on the first 500 or 1,000 or all rows."),
-        ([], "attacks on the first 500 rows."),  # the default of the arguments
+        ([], "attacks on the first 500 rows."),  # the default in the arguments
     ],
 )
 def test_table_names_the_attacked_rows(script, limits, words, tmp_path):
@@ -376,7 +376,7 @@ def test_docstring_of_each_plot_names_the_figures_of_the_paper(script):
 
 @pytest.fixture
 def reproduced(script, tmp_path):
-    """Return a folder that two experiments wrote into."""
+    """Return a folder with the output of two experiments."""
     for name in ("table2", "figure6"):
         experiment = script.EXPERIMENTS[name]
         groups = made_results(experiment)
@@ -503,7 +503,7 @@ def test_table_and_figure_from_end_to_end(repository, quiet_environment, tmp_pat
     assert "antonym ASR" in svg and (tmp_path / "out" / "table1" / "table.tex").exists()
 
 
-# Lasts longer than the time between two lines of progress.
+# This takes longer than the time between two progress lines.
 WORKER = """
 import json, pathlib, sys, time
 time.sleep(1.5)
@@ -546,7 +546,7 @@ PAIRS = {
 
 @pytest.fixture(scope="module")
 def tiny_world(tmp_path_factory):
-    """Return a folder with a tiny model, tables and rows of each task, and the flags that name them."""
+    """Return a folder with a tiny model, tables and rows for each task, and the flags for them."""
     folder = tmp_path_factory.mktemp("reproduce")
     tokenizer_for_made_rows().save_pretrained(folder / "model")
     # Without a head, because the tasks have different labels.
@@ -597,7 +597,7 @@ def test_every_experiment_runs_for_two_steps(script, tiny_world, name, monkeypat
     content = json.loads((out / "results.json").read_text())
     assert content and (out / "table.tex").exists() and "| task |" in (out / "table.md").read_text()
     for path in (folder / "out" / "runs").glob("*/result.json"):
-        # The evaluation of MNLI's mismatched set after training is not a point of a line.
+        # The evaluation on MNLI's mismatched set after training is not a point in a line.
         epochs = [log["epoch"] for log in json.loads(path.read_text())["epochs"]]
         assert epochs and len(set(epochs)) == len(epochs)
     if name.startswith("figure"):

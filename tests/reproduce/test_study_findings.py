@@ -1,4 +1,4 @@
-"""The findings in docs/results/findings.md are what the script prints from the kept runs."""
+"""The findings in docs/results/findings.md match the output of the script for the saved runs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The tables of the results pages and the leaderboard are exactly those of the kept runs."""
+"""The tables on the results pages and the leaderboard match the saved runs exactly."""
 
 import csv
 import importlib
@@ -68,14 +68,14 @@ def test_results_pages_have_the_printed_tables(script, repository):
             f"{path}: run study_tables.py --pages docs README.md"
         )
         shown |= {match.group(2) for match in script.MARKED.finditer(page)}
-    # A table that no page shows would be a result that is left out; the index has one overview.
+    # Every table must be on a page, so no result is left out. The index has one overview.
     assert set(tables) - shown <= {"snli_1000-overview", "qqp-overview"}
 
 
 def test_no_figure_of_a_method_is_outside_a_marked_table(script, repository):
     methods = "|".join(script.METHODS)
     for path, page in list_result_pages(repository).items():
-        if path.name == "findings.md":  # printed by another script, which has its own test
+        if path.name == "findings.md":  # printed by another script with a separate test
             continue
         outside = script.MARKED.sub("", page)
         rows = [row for row in list_rows(outside) if re.match(rf"\| (?:{methods})\b.*\d", row)]
@@ -131,7 +131,7 @@ def test_leaderboard_is_made_from_the_kept_runs(leaderboard, repository):
     assert len(lines) == len(list((results / "study").glob("*.json")))
     (line,) = [row for row in lines if row["study"] == "snli" and row["seed"] == "42"
                and row["method"] == "triplet" and row["role"] == "method"]  # fmt: skip
-    # Straight from the report of this run.
+    # Directly from the report of this run.
     run = json.loads((results / "study" / "snli-42-triplet.json").read_text(encoding="utf-8"))
     antonym = run["reports"]["antonym"]["attacks"]["antonym"]
     assert float(line["antonym_confident"]) == round(
@@ -148,7 +148,7 @@ def test_leaderboard_of_made_runs(leaderboard, tmp_path):
     first, second = csv.DictReader(io.StringIO(leaderboard.format_csv(tmp_path)))
     assert (first["method"], first["accuracy"], first["steps"]) == ("safer", "0.5", "2")
     assert first["synonym"] == "" and first["role"] == "method"
-    # These runs go on from the end of 500 steps.
+    # These runs continue after 500 steps.
     assert (second["role"], second["steps"], second["accuracy"]) == ("trial", "1000", "")
 
 
@@ -156,7 +156,7 @@ def test_pictures_of_the_docs_are_drawn_from_the_kept_runs(script, repository, t
     docs = repository / "docs"
     script.draw(script.read(docs / "results" / "study"), tmp_path)
     drawn = {path.name for path in tmp_path.glob("*.png")}
-    # The others need representations, which are too large to keep.
+    # The others need representations, which are too large to save.
     others = {path.name for path in (docs / "pictures").iterdir()} - drawn
     assert others == {"tsne-qqp.png", "distances-qqp.png", "figure5-distances.png"}
     assert "MINILM" not in "".join(path.read_text("utf-8") for path in tmp_path.glob("*.svg"))
@@ -204,7 +204,7 @@ def test_tables_of_made_runs(script, tmp_path):
     )
     assert "| triplet | 1 | – | −5.0 (−8.0 to +1.0) |" in out
     assert "| triplet | 80.0 | 95.0 |" in out
-    # A figure of the second seed only is not shown as one of the first.
+    # A figure that only exists for the second seed must not be shown for the first.
     assert "| a2t | – / 80.0 | – / 95.0 |" in out
     assert "| method | seed | accuracy | antonym confident |" in out
     assert "| method | against | seed | antonym confident |" in out
@@ -240,7 +240,7 @@ def test_runs_of_a_figure_are_listed_by_what_it_varies(script, tmp_path):
         }
         (tmp_path / f"figure11-1-run{number}.json").write_text(json.dumps({"run": run}))
     rows = list_rows(write_tables(script, tmp_path))[1:]
-    # In the order of the figure; its settings do not include the third weight.
+    # In the order of the figure, which does not include the third weight.
     assert [row.split(" | ")[2:5] for row in rows] == [
         ["triplet (lambda 0.5)", "1", "90.00"],
         ["triplet (lambda 2)", "1", "70.00"],

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of sweeps."""
+"""Fixtures for tests of sweeps."""
 
 import os
 
@@ -10,7 +10,7 @@ from hf_bat.sweep import schedule
 
 @pytest.fixture
 def fake_worker(tmp_path, monkeypatch):
-    """Replace the worker by a script that trains nothing."""
+    """Replace the worker with a script that does not train."""
     (tmp_path / "fake_worker.py").write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(schedule, "_WORKER", "fake_worker")

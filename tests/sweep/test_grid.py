@@ -32,7 +32,7 @@ def test_grid_varies_lists():
     assert len({run.key for run in runs}) == 4
     assert runs[-1].arguments["obstinate_edits"] == ["antonym", "negation"]
     assert read_grid(["class_weights=1 2,1 1"]) == {"class_weights": [[1.0, 2.0], [1.0, 1.0]]}
-    # A value that is not a list is one word, whatever characters it has.
+    # A value that is not a list is one word, regardless of its characters.
     assert read_grid(["train_file=my rows.csv,it's"]) == {"train_file": ["my rows.csv", "it's"]}
 
 
@@ -62,7 +62,7 @@ def test_run_that_ends_inside_its_clean_epochs_is_refused():
     with pytest.raises(HfBatError, match="clean_epochs"):
         make_grid({**BASE, "num_train_epochs": 1.0}, read_grid(["method=normal,a2t"]))
     cut = {**BASE, "method": "a2t", "num_train_epochs": 1.0, "max_steps": 2}
-    # Two steps may be more than an epoch, or a trial of the command; the run itself warns.
+    # Two steps may be more than an epoch, or a test of the command. The run itself logs a warning.
     assert len(make_grid(cut, {})) == len(make_grid({**cut, "clean_epochs": 0}, {})) == 1
     assert len(make_grid({**BASE, "method": "a2t", "num_train_epochs": 0.0}, {})) == 1
 

@@ -1,4 +1,4 @@
-"""Keys of runs: equal for runs whose results are equal, different for all others."""
+"""Keys of runs: equal for runs with equal results, different for all others."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def test_key_depends_on_flags_of_workers_and_checkpoints_that_change_figures():
     two = {"dataloader_num_workers": 2}
     keys = [
         make_key(),
-        make_key(**two, dataloader_persistent_workers=True),  # dropout draws other numbers
+        make_key(**two, dataloader_persistent_workers=True),  # dropout draws different numbers
         make_key(save_only_model=True),  # an interrupted run resumes without its optimizer
         make_key(dataloader_in_order=False),
         make_key(**two, dataloader_in_order=False),
@@ -76,7 +76,7 @@ def test_key_depends_on_the_version_of_character_edits(option, monkeypatch):
     without, before = make_key("pairwise"), make_key("pairwise", **letters)
     monkeypatch.setattr("hf_bat.sweep.key.CHARACTERS_VERSION", CHARACTERS_VERSION + 1)
     assert make_key("pairwise") == without and make_key("pairwise", **letters) != before
-    # The default, written out, is the same run.
+    # An explicit default is the same run.
     assert make_key("pairwise", fickle_edits=["synonym"]) == without
 
 
@@ -169,7 +169,7 @@ def test_runs_of_the_study_keep_their_keys(repository, tmp_path, monkeypatch):
     files = (repository / "docs" / "results" / "study").glob("*.json")
     runs = [run for path in files if (run := json.loads(path.read_text("utf-8")).get("run"))]
     assert len(runs) > 20 and any("clean_epochs" in run["arguments"] for run in runs)
-    # Some were made with bf16 on a GPU.
+    # Some runs used bf16 on a GPU.
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
     for run in runs:
         # Their files are on another machine, so the recorded hashes replace them.
@@ -178,8 +178,8 @@ def test_runs_of_the_study_keep_their_keys(repository, tmp_path, monkeypatch):
             monkeypatch.setattr(
                 f"hf_bat.sweep.key.{function}", lambda path, name, known=hashes: known[name]
             )
-        # Defaults were other ones: WordNet's synonyms, the first rows, full weights from the first step.
-        # Edits were not fitted to their place.
+        # The defaults were different: WordNet's synonyms, the first rows, full weights from the first step,
+        # and edits that were not fitted to the sentence.
         tables = {"synonyms": "wordnet", "row_choice": "first", "fit_grammar": False}
         tables |= run["arguments"]
         if run["arguments"].get("method") in ("pairwise", "triplet", "likelihood"):
@@ -233,8 +233,8 @@ def test_key_depends_on_checkpoints_if_the_best_one_is_the_result():
     assert key(**steps) == key(**steps, logging_steps=7)
 
 
-# The key of this run before WordNet's synonyms, the first rows of a file, and edits that were not fitted to
-# their place were replaced as the default.
+# The key of this run when WordNet's synonyms, the first rows of a file, and edits that were not fitted to
+# the sentence were still the defaults.
 OLD_RUN = (
     "--model_name_or_path some/model --task snli --attacks antonym synonym --row_choice first "
     "--fit_grammar False"
@@ -283,6 +283,6 @@ def test_the_default_synonyms_are_in_the_key_where_they_are_used():
 
     assert uses_them(method="pairwise") and uses_them(method="normal", attacks=["a2t"])
     assert not uses_them(method="normal", attacks=["antonym", "textfooler-wordnet"])
-    # The defense and the training behind it use the WordNet synonyms, an attack does not.
+    # The defense and training with it use the WordNet synonyms, but an attack does not.
     assert not uses_them(method="safer", canonicalize=True)
     assert uses_them(method="safer", canonicalize=True, attacks=["paper-synonym"])

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: made once, interrupted, resumed, and shared with other sweeps."""
+"""Runs in separate processes: executed once, interrupted, resumed, and shared with other sweeps."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_finished_run_that_lacks_its_model_is_refused(tmp_path, fake_worker):
     (folders[1] / "model").rmdir()
     with pytest.raises(HfBatError, match=f"2 of 3 runs .*{folders[0]} {folders[1]} "):
         run_all(runs, root)
-    # Without the flag they are finished; once their folders are removed, they are made again.
+    # Without the flag, they are finished. After their folders are removed, they run again.
     assert run_quietly(plain, root) == []
     for folder in folders[:2]:
         shutil.rmtree(folder)
@@ -140,7 +140,7 @@ def test_interruption_ends_the_processes(tmp_path, fake_worker, monkeypatch):
         pids.append(wait_for_pid(tmp_path, run.key))
         raise KeyboardInterrupt
 
-    # A patch of time.sleep itself would reach subprocess too.
+    # Patching time.sleep itself would also affect subprocess.
     clock = SimpleNamespace(sleep=interrupt, monotonic=time.monotonic)
     monkeypatch.setattr(schedule, "time", clock)
     with pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ def test_signal_ends_the_processes(tmp_path, fake_worker, sent, how, status):
 
 @pytest.mark.xdist_group("processes")
 def test_killing_the_sweep_ends_its_processes(tmp_path, fake_worker):
-    """They would hold the locks of their runs, and the next start would leave the runs to them."""
+    """They would hold the locks of their runs, and the next start would skip these runs."""
     command = [sys.executable, "-c", SIGNALED, str(tmp_path), "", "16"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as sweep:
         pid = wait_for_pid(tmp_path, "0123456789abcdef")
@@ -197,7 +197,7 @@ def test_killing_the_sweep_ends_its_processes(tmp_path, fake_worker):
     deadline = time.monotonic() + 20
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if status == "Z":  # ended, and nobody has asked for its status
+        if status == "Z":  # ended, but its status was not collected
             return
         time.sleep(0.05)
     with pytest.raises(ProcessLookupError):

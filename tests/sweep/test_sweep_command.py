@@ -1,4 +1,4 @@
-"""`hf-bat sweep`, and the tables and pictures that it writes."""
+"""`hf-bat sweep` and the tables and pictures that it writes."""
 
 import io
 import json
@@ -84,7 +84,7 @@ def test_group_of_one_seed_has_no_interval():
 
 
 def test_nan_of_early_results_is_left_out(tmp_path):
-    """They had it for the rate that picks the best model, if it was a rate over nothing."""
+    """Early results had NaN for the metric of the best model if it was a rate without data."""
     runs = [Run("1", {"seed": 1}), Run("2", {"seed": 2})]
     rates = zip(runs, (0.5, float("nan")), strict=True)
     results = {
@@ -98,7 +98,7 @@ def test_nan_of_early_results_is_left_out(tmp_path):
 
 
 def test_table_clips_intervals_to_shares():
-    """For 0 % and 1 % of two seeds, Student's interval starts at -5.85 %."""
+    """For two seeds with 0 % and 1 %, Student's interval starts at -5.85 %."""
     runs = [Run("1", {"seed": 1}), Run("2", {"seed": 2})]
     rates = zip(runs, ((0.0, 1.0), (0.01, 0.99)), strict=True)
     results = {
@@ -134,10 +134,10 @@ def test_preprocessing_defense_is_disclosed_in_all_files(tmp_path):
         for run in runs
     }
     plain, defended = runs
-    # Another rule from table to mapping makes another run.
+    # A different rule for creating the mapping from the table results in a different run.
     assert identify(defended.arguments)["canonicalize"] == MAPPING_VERSION
     line = "canonicalize=True: Preprocessing defense: canonicalize"
-    # Early results have it in their arguments only.
+    # Early results only have it in their arguments.
     write_summary(tmp_path, runs, results, ["canonicalize", "seed"])
     assert (tmp_path / "sweep.md").read_text().startswith(f"{line}: words are rewritten")
     defense = {"name": "canonicalize", "fingerprint": "0a1b2c3d4e5f67"}
@@ -150,7 +150,7 @@ def test_preprocessing_defense_is_disclosed_in_all_files(tmp_path):
     assert ">safer</text>" in picture and ">safer, canonicalize</text>" in picture
     assert cli.main(["report", str(tmp_path), "--quiet"]) == 0
     assert f"<p>{line} (0a1b2c3d4e5f)" in (tmp_path / "report.html").read_text()
-    # If all runs have it, the line has no name.
+    # If it applies to all runs, the line has no name.
     write_summary(tmp_path, [defended], results, ["seed"])
     assert (tmp_path / "sweep.md").read_text().startswith("Preprocessing defense: canonicalize (")
     write_summary(tmp_path, [plain], results, ["seed"])

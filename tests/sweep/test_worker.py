@@ -1,4 +1,4 @@
-"""One run of a sweep: training, measurements, result file and resuming."""
+"""A single run of a sweep: training, measurements, result file and resuming."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_killed_run_resumes_and_ends_with_the_same_result(tiny_run, tmp_path, mo
 
 
 def test_a_data_file_that_changed_since_the_sweep_was_planned_ends_the_run(tiny_run, tmp_path):
-    """Else the result would hold the hash of one content and the figures of another."""
+    """Otherwise, the result would have the hash of one file content and the figures of another."""
     data = tmp_path / "dev.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in made_rows(12)))
     run = make_run({**tiny_run.arguments, "validation_file": str(data), "attacks": None})
@@ -167,7 +167,7 @@ def test_report_shows_a_run_and_its_sweep(tiny_run, tmp_path):
     config = {"key": run.key, "identity": {}, "arguments": run.arguments}
     (folder / "config.json").write_text(json.dumps(config))
     assert main([str(folder / "config.json")]) == 0
-    # There is no table of the sweep yet, so its runs are shown.
+    # The sweep has no table yet, so its runs are shown.
     for place in (folder, root):
         done = write_report(place, place / "report.html")
         name = str((folder / "result.json").relative_to(place))
@@ -192,7 +192,7 @@ def test_report_shows_a_run_and_its_sweep(tiny_run, tmp_path):
 
 @pytest.fixture
 def epochs_run(tiny_run, monkeypatch):
-    """Return a function that makes a run of two epochs: its result, and the number of evaluations."""
+    """Return a function that runs two epochs and returns the result and the number of evaluations."""
     evaluate, counted = worker.BalancedTrainer.evaluate, []
 
     def count(self, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""A2T: the rows that are attacked, the inputs that are trained on, and that a resume changes nothing."""
+"""A2T: which rows are attacked, which inputs are used in training, and exact resuming."""
 
 import json
 import random
@@ -43,7 +43,7 @@ def predict(model, texts):
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows that the untrained model of seed 3 answers correctly."""
+    """Return rows that the untrained model of seed 3 classifies correctly."""
     model = tiny_model("bert", seed=3)
     return [
         {**row, "label": int(predict(model, (row["premise"], row["hypothesis"])).argmax())}
@@ -85,7 +85,7 @@ def test_the_attacked_rows_depend_only_on_seed_epoch_and_idx():
     others = [schedule.choose_rows(ids, epoch) for epoch in (2, 3)]
     others.append(AttackSchedule(1, 1, 0.2, seed=6).choose_rows(ids, 1))
     for other in others:
-        # 8 of 40 are expected to be the same by chance.
+        # By chance, 8 of 40 are expected to be the same.
         assert len(other) == 40 and len(chosen & {ids[place] for place in other}) < 20
     assert schedule.choose_rows([7], 1) == [0]
     assert AttackSchedule(0, 1, 1.0, 0).choose_rows(ids, 0) == list(range(200))
@@ -168,7 +168,7 @@ def test_adversarial_rows_fool_the_model_at_the_start_of_the_epoch(tmp_path, row
 
 
 def test_the_model_is_attacked_through_its_preprocessing_defense(tmp_path, rows):
-    """Synonyms of the defense's table reach the model as the same words, so none can fool it."""
+    """Synonyms in the table of the defense are mapped to the same word, so they cannot fool the model."""
     trainer = make(tmp_path, rows, num_train_epochs=1, canonicalize=True)
     trainer.train()
     assert not found_in(tmp_path, 0)
@@ -199,7 +199,7 @@ def test_an_attack_changes_neither_model_nor_random_numbers(tmp_path, rows):
 
 
 def test_the_loss_by_hand():
-    # Two rows of label 0, of which the first has an adversarial version: probabilities 1/4 and 3/4.
+    # Two rows with label 0; the first has an adversarial version. Probabilities are 1/4 and 3/4.
     log3 = float(np.log(3))
     logits = torch.tensor([[log3, 0.0], [0.0, 0.0], [0.0, log3]])
     batch = {
@@ -265,7 +265,7 @@ def test_accumulation_changes_nothing(tmp_path, rows):
 
 
 def make_long(folder, rows, dropout=0.1, **options):
-    """Make a run of 18 steps, six per epoch, that saves in the middle of the second epoch."""
+    """Start a run of 18 steps, six per epoch, that saves in the middle of the second epoch."""
     return make(
         folder, rows, dropout=dropout, per_device_train_batch_size=2,
         gradient_accumulation_steps=2, lr_scheduler_type="linear", save_strategy="steps",
@@ -281,7 +281,7 @@ def losses(trainer):
 
 @pytest.fixture(scope="module")
 def long_run(tmp_path_factory, rows):
-    """A whole run, its folder, and the bytes of its adversarial rows."""
+    """Return a complete run, its folder, and the bytes of its adversarial rows."""
     folder = tmp_path_factory.mktemp("long")
     trainer = make_long(folder, rows)
     trainer.train()
@@ -292,7 +292,7 @@ def long_run(tmp_path_factory, rows):
 
 @pytest.fixture
 def restored(long_run):
-    """The run's folder with its files as they were."""
+    """Return the folder of the run with its original files."""
     _, folder, files = long_run
     for name, content in files.items():
         (folder / "_adversarial" / name).write_bytes(content)
@@ -307,11 +307,11 @@ def resume(folder, rows, **options):
 
 def test_resume_inside_an_epoch_is_bit_identical(long_run, restored, rows):
     whole, folder, files = long_run
-    # Half of the next epoch's rows, as after a run that was killed during the attack.
+    # Half of the rows of the next epoch, as after a kill during the attack.
     third = folder / "_adversarial" / "epoch-2.jsonl"
     third.write_bytes(files["epoch-2.jsonl"][: len(files["epoch-2.jsonl"]) // 2])
     resumed = resume(folder, rows)
-    # The Trainer's last entry has times; the one entry of the attack in epoch 1 is not repeated.
+    # The last entry of the Trainer has times, and the entry of the attack in epoch 1 is not repeated.
     assert losses(resumed)[:-1] == losses(whole)[:-1]
     ours, theirs = weights_of(resumed.model), weights_of(whole.model)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -382,7 +382,7 @@ def test_persistent_workers_read_each_epochs_rows(tmp_path, rows):
     iterator._shutdown_workers()
 
 
-# ---- the rest ---------------------------------------------------------------------------------
+# ---- other tests ------------------------------------------------------------------------------
 
 
 def test_defaults_by_method(tmp_path):
@@ -392,7 +392,7 @@ def test_defaults_by_method(tmp_path):
     }
     assert [args.clean_epochs for args in made.values()] == [0, 0, 1, 0]
     for args in made.values():
-        args.check_method()  # again, as when training starts
+        args.check_method()  # again, as at the start of training
     zero = BalancedTrainingArguments(str(tmp_path), report_to="none", clean_epochs=0)
     assert zero.clean_epochs == 0
     a2t = made["a2t"]

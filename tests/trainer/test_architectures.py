@@ -12,7 +12,7 @@ TOKEN_TYPES = ("bert", "electra", "albert", "deberta-v2", "deberta-v3", "xlnet")
 
 
 def tokenizer_of(architecture):
-    """Left padding where the architecture's own tokenizer pads left; token types where it has them."""
+    """Use left padding and token types if the tokenizer of the architecture does."""
     side = "left" if architecture == "xlnet" else "right"
     tokenizer = tokenizer_for_made_rows(padding_side=side)
     if architecture not in TOKEN_TYPES:

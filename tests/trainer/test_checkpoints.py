@@ -1,4 +1,4 @@
-"""A run resumes from the last whole checkpoint, says which others it skips, and keeps it on a full disk."""
+"""A run resumes from the last complete checkpoint, reports skipped ones, and keeps it on a full disk."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from training_helpers import made_rows, make_trainer, weights_of
 from hf_bat import HfBatError
 from hf_bat.checkpoints import find_checkpoint, find_damage, list_missing, read_run
 
-# The files of a checkpoint in the order in which they are written.
+# The files of a checkpoint in the order they are written.
 FILES = (
     "hf_bat_run.json", "config.json", "model.safetensors", "tokenizer_config.json", "tokenizer.json",
     "training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json",
@@ -37,12 +37,12 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """Return a copy of a finished run's folder, with checkpoint-2 and checkpoint-4."""
+    """Return a copy of the folder of a finished run, with checkpoint-2 and checkpoint-4."""
     return Path(shutil.copytree(trained.args.output_dir, tmp_path / "run"))
 
 
 def kill_while_saving(checkpoint, stage):
-    """Leave what a kill leaves that came in the middle of the file number `stage`."""
+    """Leave the checkpoint as after a kill in the middle of writing file number `stage`."""
     for file in FILES[stage + 1 :]:
         (checkpoint / file).unlink()
     content = (checkpoint / FILES[stage]).read_bytes()
@@ -69,11 +69,11 @@ def test_a_kill_at_any_stage_of_saving_resumes_from_the_checkpoint_before(
         trainer = make(run)
         trainer.train(resume_from_checkpoint=True)
     assert same_weights(trainer, trained)
-    # Where the environment has CI, transformers' messages reach pytest too.
+    # If the environment variable CI is set, pytest also captures messages from transformers.
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("hf_bat")]
     assert len(ours) == 1, "nothing else is wrong"
     assert all(part in ours[0] for part in ("is skipped", "checkpoint-4", "checkpoint-2"))
-    # What the kill left is replaced by the whole checkpoint.
+    # The incomplete checkpoint is replaced by a complete one.
     assert find_checkpoint(run) == str(run / "checkpoint-4")
 
 
@@ -112,7 +112,7 @@ def test_without_a_whole_checkpoint_the_trainer_refuses(run):
 
 
 def test_a_damaged_checkpoint_of_a_later_step_costs_no_whole_one(run, monkeypatch):
-    """Trainer deletes the checkpoints of the lowest steps where times of files do not tell."""
+    """Trainer deletes the checkpoints with the lowest steps if file times cannot decide."""
     monkeypatch.setattr("os.path.getmtime", lambda path: 1.0)
     shutil.copytree(run / "checkpoint-4", run / "checkpoint-9")
     kill_while_saving(run / "checkpoint-9", FILES.index("optimizer.pt"))
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_other_rows_is_named_and_of_other_micro_batches_is_not(r
 
 @pytest.mark.parametrize("share", [0.012, 0.5, 1.5, 2.09])
 def test_a_disk_that_gets_full_keeps_the_last_whole_checkpoint(run, trained, share):
-    """The weights, or the optimizer's state, which is twice as large, do not fit."""
+    """The weights, or the optimizer state, which is twice as large, do not fit on the disk."""
     shutil.rmtree(run / "checkpoint-4")
     size = int(share * (run / "checkpoint-2" / "model.safetensors").stat().st_size)
     with limit_files(size), pytest.raises(HfBatError) as caught:
@@ -228,7 +228,7 @@ def test_killed_again_and_again_a_run_ends_with_the_weights_of_one_that_was_not(
         time.sleep(rng.random() / 2)
         child.kill()
         assert child.wait() == -9
-        # At most the checkpoint that was being written is lost.
+        # Only the checkpoint that was being written is lost.
         steps = sorted(int(path.name[11:]) for path in killed.glob("checkpoint-*"))
         whole = find_checkpoint(killed)
         assert len(steps) < 2 or (whole and int(Path(whole).name[11:]) >= steps[-2])

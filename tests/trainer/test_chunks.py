@@ -1,4 +1,4 @@
-"""Passes over chunks: the same gradient with the memory of one chunk; few shapes with rounded widths."""
+"""Chunked passes: the same gradient with the memory of one chunk, and few shapes with rounded lengths."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ ROWS = made_rows(24)
 
 
 def train(folder, **options):
-    # Adam would turn a rounding error of a gradient near 0 into a whole step.
+    # Adam would turn a rounding error in a gradient close to 0 into a full step.
     options = {"optim": "sgd", "learning_rate": 0.1, "max_steps": 3, **options}
     trainer = make_trainer(folder, ROWS, model=tiny_model("bert", seed=3), **options)
     trainer.train()
@@ -37,7 +37,7 @@ def train(folder, **options):
 def test_chunks_train_to_the_same_weights(tmp_path, chunk, options):
     plain = train(tmp_path / "plain", **options)
     chunked = train(tmp_path / "chunked", contrastive_chunk=chunk, **options)
-    # bfloat16 rounds sums over other groups of rows otherwise.
+    # In bfloat16, sums over different groups of rows are rounded differently.
     tolerance = 2e-2 if options.get("bf16") else 1e-5
     assert largest_difference(weights_of(plain.model), weights_of(chunked.model)) < tolerance
     assert logged(plain, "loss") == pytest.approx(logged(chunked, "loss"), abs=tolerance)
@@ -71,7 +71,7 @@ def test_gradient_of_a_batch_is_the_same(trainer, side, chunk):
 
 
 def test_dropout_of_both_passes_is_the_same(trainer):
-    """With other dropout in the second pass, the gradient would not be that of the loss."""
+    """With different dropout in the second pass, the gradient would not belong to the loss."""
     model = trainer.model
     for layer in model.modules():
         if isinstance(layer, torch.nn.Dropout):
@@ -83,7 +83,7 @@ def test_dropout_of_both_passes_is_the_same(trainer):
     cached = compute_gradient(trainer, batch, **options)
     state = torch.get_rng_state()
     torch.manual_seed(1)
-    # Chunks without a cache draw the same numbers, and keep their graph.
+    # Chunks without a cache draw the same numbers and keep their graph.
     plain = compute_gradient(trainer, batch, chunk_size=5)
     scale = max(value.abs().max().item() for value in plain.values())
     assert largest_difference(plain, cached) < 1e-6 * scale
@@ -91,7 +91,7 @@ def test_dropout_of_both_passes_is_the_same(trainer):
 
 
 def measure_saved(call):
-    """Return the largest number of bytes that autograd keeps at a time for the backward pass."""
+    """Return the peak number of bytes that autograd keeps for the backward pass."""
     held = {"now": 0, "most": 0}
 
     class Held:

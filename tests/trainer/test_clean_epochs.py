@@ -1,4 +1,4 @@
-"""A run that ends inside its clean epochs: refused where its epochs are few, warned of where it is cut."""
+"""Runs that end within the clean epochs: an error for too few epochs, a warning for too few steps."""
 
 import logging
 
@@ -19,7 +19,7 @@ WARNING = "max_steps=2 ends within clean_epochs=1"
 
 
 def make(folder, **options):
-    """A trainer whose epoch has four steps."""
+    """Return a trainer with four steps per epoch."""
     return make_trainer(folder, made_rows(16), **options)
 
 
@@ -31,7 +31,7 @@ def own_collator(clean_epochs):
 
 
 def test_what_is_recorded_is_of_the_users_own_collator(tmp_path):
-    """Its tables, not those that the trainer would have drawn from; its draws are measured too."""
+    """The record has the collator's tables instead of the trainer's, and its draws are measured."""
     own = {"data_collator": own_collator(0), "synonyms": None, "antonyms": None}
     trainer = make(tmp_path, method="triplet", max_steps=1, trainer_options=own)
     trainer.train()
@@ -47,10 +47,10 @@ def test_what_is_recorded_is_of_the_users_own_collator(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"method": "a2t", "num_train_epochs": 1},  # one clean epoch is its default
+        {"method": "a2t", "num_train_epochs": 1},  # one clean epoch is the default
         {"method": "triplet", "clean_epochs": 2, "num_train_epochs": 2},
         {"method": "safer", "clean_epochs": 1, "num_train_epochs": 0.5},
-        # The steps of a warm-up come after the clean epochs.
+        # The warm-up steps are after the clean epochs.
         {"method": "pairwise", "clean_epochs": 3, "weight_warmup_steps": 0.5},
     ],
 )
@@ -80,7 +80,7 @@ def test_max_steps_that_cuts_a_run_short_is_warned_of(tmp_path, caplog):
     trainer.train()
     assert [r.levelno for r in caplog.records if WARNING in r.message] == [logging.WARNING]
     assert trainer.state.global_step == 2
-    # That many steps may be more epochs than num_train_epochs says, which then says nothing.
+    # These steps may be more epochs than num_train_epochs, which is ignored in this case.
     caplog.clear()
     longer = make(tmp_path, method="triplet", clean_epochs=1, max_steps=5, num_train_epochs=1)
     longer.train()
@@ -95,7 +95,7 @@ def test_max_steps_that_cuts_a_run_short_is_warned_of(tmp_path, caplog):
         {"method": "triplet", "clean_epochs": 1, "num_train_epochs": 1.25},
         {"method": "triplet", "num_train_epochs": 1},
         {"method": "normal", "num_train_epochs": 1},
-        # Nothing is trained, cleanly or not: the model is measured as it came.
+        # There is no training, so the original model is evaluated.
         {"method": "a2t", "num_train_epochs": 0},
     ],
 )
@@ -110,7 +110,7 @@ def test_a_run_that_resumes_counts_all_its_epochs(tmp_path, caplog):
     checkpoint = str(tmp_path / "checkpoint-4")
     with pytest.raises(HfBatError, match="clean_epochs=1"):
         make(tmp_path, **options, num_train_epochs=1).train(resume_from_checkpoint=checkpoint)
-    # Its last epoch alone is left, and that is a perturbed one.
+    # Only the last epoch is left, and it is a perturbed epoch.
     resumed = make(tmp_path, **options, num_train_epochs=2)
     resumed.train(resume_from_checkpoint=checkpoint)
     assert resumed.state.global_step == 8 and "ends within" not in caplog.text

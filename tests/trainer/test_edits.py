@@ -1,4 +1,4 @@
-"""Training with other obstinate edits than antonyms, and behind the preprocessing defence."""
+"""Training with obstinate edits other than antonyms, and with the preprocessing defense."""
 
 import json
 import logging
@@ -91,7 +91,7 @@ def test_evaluation_attacks_behind_the_defence_and_the_model_records_it(tmp_path
     trainer = make_trainer(
         tmp_path, made_rows(4), method="normal", canonicalize=True, attacks=["synonym", "antonym"],
         attack_label_filter=True,
-        # The untrained model predicts neutral for all rows, which the task would leave alone.
+        # The untrained model predicts neutral for all rows, which the task would skip.
         trainer_options={"task": replace(get_task("snli"), skipped_labels=())},
     )  # fmt: skip
     metrics = trainer.evaluate(made_rows(40, seed=3))

@@ -1,4 +1,4 @@
-"""Evaluation and prediction: unperturbed rows, logits alone, one answer a row."""
+"""Evaluation and prediction: unperturbed rows, only logits, and one prediction per row."""
 
 import json
 
@@ -259,5 +259,5 @@ def test_distances_of_a_task_whose_label_column_has_another_name(tmp_path):
     )
     once = trainer.evaluate()
     assert "eval_fickle_valid" in once
-    again = trainer.evaluate(trainer.eval_dataset)  # prepared rows: the label column is the model's
+    again = trainer.evaluate(trainer.eval_dataset)  # prepared rows: the labels are the model's
     assert again["eval_loss"] == pytest.approx(once["eval_loss"])

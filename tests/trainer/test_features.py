@@ -1,4 +1,4 @@
-"""The Trainer's own features go on working: search, LoRA, checkpointing, bf16, compile, workers."""
+"""The features of the Trainer still work: search, LoRA, checkpointing, bf16, compile and workers."""
 
 import logging
 
@@ -215,7 +215,7 @@ def test_lora_that_leaves_a_part_of_the_head_frozen_is_warned_of(tmp_path, caplo
 @pytest.mark.parametrize("pooling", ["mean", "head_input"])
 def test_gradient_checkpointing_changes_nothing(tmp_path, pooling):
     plain = trained(tmp_path, pooling=pooling)
-    # Newer versions of transformers have another name for it.
+    # Newer versions of transformers have a different name for it.
     fields = BalancedTrainingArguments.__dataclass_fields__
     new, old = "activation_checkpointing", "gradient_checkpointing"
     option = new if new in fields else old
@@ -225,7 +225,7 @@ def test_gradient_checkpointing_changes_nothing(tmp_path, pooling):
 
 
 class InDeepSpeed(BalancedTrainer):
-    """A trainer that takes itself to run in DeepSpeed, which the tests do not install."""
+    """A trainer that behaves as if it ran in DeepSpeed, which the tests do not install."""
 
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
@@ -240,7 +240,7 @@ def test_deepspeed_refuses_what_needs_the_whole_model_and_keeps_its_gradients(tm
         with pytest.raises(HfBatError, match="DeepSpeed"):
             make(**options)
     trainer = make(method="triplet", bf16=False, model=tiny_model("bert").to(torch.bfloat16))
-    # It keeps the weights in float32 itself, and has clipped and checked gradients before Trainer can.
+    # DeepSpeed keeps the weights in float32, and clips and checks gradients before Trainer can.
     trainer.get_train_dataloader()
     assert "dtype=torch.float32" not in caplog.text
     trainer.check_gradient(torch.tensor(float("nan")))

@@ -1,4 +1,4 @@
-"""A gradient that is no finite number stops the run behind a loss that is one."""
+"""A gradient that is not finite stops the run, even if the loss is finite."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hf_bat import HfBatError
 
 
 def poisoned(folder, call=2, value=float("inf"), **options):
-    """A trainer whose backward passes give such a gradient once, at the given one of them."""
+    """A trainer with one backward pass that results in a gradient that is not finite."""
     defaults = {"method": "triplet", "num_train_epochs": 1}
     trainer = make_trainer(folder, made_rows(16), **{**defaults, **options})
     calls = []
@@ -22,7 +22,7 @@ def poisoned(folder, call=2, value=float("inf"), **options):
 
 
 def stopped(trainer):
-    """The message of a run that stops."""
+    """Return the error message of a run that stops."""
     with pytest.raises(HfBatError) as raised:
         trainer.train()
     assert "\n" not in str(raised.value)
@@ -66,7 +66,7 @@ def test_a_batch_without_row_ids_is_stopped_too(tmp_path):
 
 
 def test_a_scaler_that_skips_such_steps_is_left_to_it(tmp_path):
-    """As with fp16, where a scale that is too large shows so."""
+    """Simulate fp16, which detects a scale that is too large in this way."""
     trainer = poisoned(tmp_path)
     trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     trainer.train()

@@ -1,4 +1,4 @@
-"""What cannot be trained is refused before anything is trained, in one line that says what to do."""
+"""Invalid training inputs raise a one-line error that explains what to do, before training starts."""
 
 import copy
 import json
@@ -50,7 +50,7 @@ def test_absent_row_numbers_are_the_rows_own(tmp_path):
 @pytest.mark.parametrize("kind", ["torch", "numpy", "pandas"])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_the_format_of_a_data_set_changes_nothing(tmp_path, kind, numbered):
-    """Labels that are tensors are in no set of numbers: neutral rows got obstinate versions."""
+    """Tensor labels are never in a set of numbers, so neutral rows got obstinate versions."""
     rows = made_rows(24)
     if not numbered:
         rows = [{key: row[key] for key in row if key != "idx"} for row in rows]
@@ -117,7 +117,7 @@ def test_training_evaluation_and_attacks_go_by_the_declared_label_column(tmp_pat
 
 
 def test_rows_that_are_tokenised_on_the_fly_are_evaluated_with_class_weights(tmp_path):
-    """Their labels cannot be looked up by a column of its own: the transform needs the text too."""
+    """Labels cannot be looked up separately, because the transform also needs the text."""
     tokenizer = tokenizer_for_made_rows()
 
     def tokenised(rows):

@@ -1,4 +1,4 @@
-"""Method "likelihood": its loss by hand, its draws, its options; and the stop at a loss that is no number."""
+"""Method "likelihood": its loss, draws and options, and the error for a loss that is not finite."""
 
 import json
 
@@ -12,7 +12,7 @@ from hf_bat import HfBatError
 from hf_bat.losses import likelihood_terms, log_likelihood
 from hf_bat.perturbations import LabelValidity
 
-TOUCHED = [  # the other sentence speaks of the swapped word
+TOUCHED = [  # the other sentence contains the swapped word
     {"premise": "The big dog waits fast.", "hypothesis": "A big dog.", "label": 0, "idx": 0},
     {"premise": "It is cold.", "hypothesis": "The man is in the hot sun.", "label": 2, "idx": 1},
 ]
@@ -52,7 +52,7 @@ def test_the_first_loss_is_the_formula_row_by_row(tmp_path, label_filter):
             if version:
                 found = label_log_probability(model, tokenizer, version, label)
                 stays = row in UNTOUCHED and label_filter is None
-                # An edit that leaves the label alone should lower it by 0.1, no less and no more.
+                # An edit that keeps the label should lower the log-probability by exactly 0.1.
                 term = abs(0.1 + found - anchor) if stays else max(0.0, 0.8 + found - anchor)
                 obstinate.append(term)
                 drops.append(anchor - found)
@@ -95,7 +95,7 @@ def test_terms_against_worked_numbers():
     logits = torch.tensor([[0.0, 0.0], [2.0, 0.0]], requires_grad=True)
     found = log_likelihood(logits, torch.tensor([0, 0]))
     assert found.tolist() == pytest.approx([-0.693147, -0.126928], abs=1e-6)
-    # The second input is the first one's obstinate version, and makes the label likelier by 0.566219.
+    # The second input is the obstinate version of the first and increases the log-probability by 0.566219.
     terms = likelihood_terms(found[:1], found[1:], torch.tensor([0.0]))
     assert terms.tolist() == pytest.approx([0.566219], abs=1e-6)
     (gradient,) = torch.autograd.grad(terms.sum(), logits)
@@ -165,7 +165,7 @@ def test_the_limit_is_never_below_a_margin_that_is_given_alone(tmp_path):
     ]
     assert [(a.other_margin, a.other_limit) for a in found] == [(0.15, 0.4), (0.1, 0.4), (0.9, 0.9)]
     off = make_arguments(tmp_path, method="likelihood", label_filter="off")
-    off.check_method()  # as training does again when it starts
+    off.check_method()  # as at the start of training
     assert off.other_margin is None and off.other_limit is None
 
 

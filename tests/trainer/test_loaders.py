@@ -1,4 +1,4 @@
-"""Loaders and collators that users put in, replace or look at while training goes on."""
+"""Loaders and collators that users pass, replace or inspect during training."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def collator_with(**options):
 
 
 class Peek(TrainerCallback):
-    """Looks at a batch of training in the middle of each epoch, as a logging callback may."""
+    """Inspects a training batch in the middle of each epoch, like a logging callback."""
 
     trainer = None
 
@@ -75,7 +75,7 @@ def test_workers_that_stay_evaluate_the_rows_they_are_given(tmp_path):
     ]
     assert sizes == [8, 3, 8, 5]
     own = trainer.eval_dataset
-    assert trainer.get_eval_dataloader(own) is trainer.get_eval_dataloader(own)  # workers stay
+    assert trainer.get_eval_dataloader(own) is trainer.get_eval_dataloader(own)  # workers remain
 
 
 def test_data_sets_that_are_put_in_later_are_prepared_too(tmp_path):

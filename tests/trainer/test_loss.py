@@ -1,4 +1,4 @@
-"""The loss is what the paper defines, exactly, however a window is cut into micro-batches."""
+"""The loss is exactly as defined in the paper, for any division of a window into micro-batches."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ SGD = {"optim": "sgd", "learning_rate": 0.1}
 
 
 def plain_row(idx):
-    """A row without a word that can be perturbed."""
+    """Return a row without words that can be perturbed."""
     return {"premise": "Two girls.", "hypothesis": "It waits.", "label": idx % 3, "idx": idx}
 
 
 def uneven_rows():
-    """48 rows of which eight, scattered, can be perturbed."""
+    """Return 48 rows, including eight scattered rows that can be perturbed."""
     rich = made_rows(100, seed=5)
     chosen = (0, 1, 2, 17, 18, 30, 31, 47)
     return [{**rich[i], "idx": i} if i in chosen else plain_row(i) for i in range(48)]
@@ -70,7 +70,7 @@ def test_accumulation_changes_nothing(tmp_path, rows, method, options):
             if key.startswith(
                 ("loss", "fickle", "obstinate", "counterfactual", "label_drop", "grad_norm")
             ):
-                # A gradient's norm of 14 has rounding errors of float32 above the absolute bound.
+                # For a gradient norm of 14, float32 rounding errors exceed the absolute bound.
                 expected = pytest.approx(logged(whole, key), abs=5e-6, rel=2e-6)
                 assert logged(other, key) == expected, key
 
@@ -133,7 +133,7 @@ def test_normal_on_raw_rows_is_the_stock_trainer_on_tokenised_ones(tmp_path):
 
 
 def vectors_by_hand(model, tokenizer, texts, pooling):
-    """One forward pass a text, no batch and no padding."""
+    """Use one forward pass per text, without batches and padding."""
     found = []
     for sentences in texts:
         encoded = tokenizer(*sentences, return_tensors="pt")
@@ -218,7 +218,7 @@ def test_components_over_several_steps_are_means_over_their_pairs(tmp_path):
     every = run(tmp_path, rows, 4, 1, method="triplet", learning_rate=0.0)
     once = run(tmp_path, rows, 4, 1, method="triplet", learning_rate=0.0, logging_steps=12)
     masks = [batch["fickle_mask"] for batch in every.get_train_dataloader()]
-    # Logged a step at a time, weighted here by that step's valid pairs; and logged over all steps.
+    # Logged for each step and weighted here by the step's valid pairs; and logged over all steps.
     pairs = {"loss_ce": [len(m) for m in masks], "fickle_distance": [m.sum() for m in masks]}
     for key, counts in pairs.items():
         logs = [entry.get(key, 0.0) for entry in every.state.log_history[:-1]]
@@ -248,7 +248,7 @@ def test_label_smoothing_and_class_weights_are_torchs(tmp_path, accumulation):
 
 
 def test_a_window_of_rows_that_weigh_nothing_moves_nothing(tmp_path):
-    """Their smoothed loss is not 0 and their weight is: the quotient was 4e11."""
+    """Their smoothed loss is not 0 but their weight is, so the quotient was 4e11."""
     rows = [{**row, "label": 0} for row in made_rows(4)]
     trainer = run(
         tmp_path, rows, 4, 1, label_smoothing_factor=0.1, class_weights=[0.0, 1.0, 1.0], max_steps=1,
@@ -274,7 +274,7 @@ def test_label_smoothing_alone_is_the_stock_trainers(tmp_path):
 
 
 def focal_loss(outputs, labels, num_items_in_batch=None):
-    """A user's loss, as transformers documents it: a sum over the window's number of items."""
+    """A custom loss as documented by transformers: a sum divided by the number of items in the window."""
     likelihood = F.log_softmax(outputs.logits, -1).gather(1, labels[:, None])[:, 0]
     return -((1 - likelihood.exp()) ** 2 * likelihood).sum() / num_items_in_batch
 
@@ -298,7 +298,7 @@ def test_a_users_loss_is_honoured_and_divided_once(tmp_path, method):
 
 
 class LogitPenalty(BalancedTrainer):
-    """Adds a term in the way that docs/howto/own-loss.md describes, or without its division."""
+    """Adds a term as described in docs/howto/own-loss.md, or without the division."""
 
     divides = True
 

@@ -1,4 +1,4 @@
-"""Trials of a hyperparameter search: each starts from the method and options that were given."""
+"""Trials of a hyperparameter search: each starts with the original method and options."""
 
 import pytest
 from tiny_models import tiny_model

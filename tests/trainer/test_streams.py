@@ -1,4 +1,4 @@
-"""Training on a stream of rows: the same weights as on the rows themselves, and what is refused."""
+"""Training on a stream of rows: the same weights as on the rows themselves, and errors."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ TASK = user_task(["premise", "hypothesis"], ["entailment", "neutral", "contradic
 
 
 class Plain(IterableDataset):
-    """A data set of torch that can only be read in order."""
+    """A torch data set that can only be read in order."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -37,7 +37,7 @@ def make_trainer(folder, rows, **options):
 
 
 class InOrder(BalancedTrainer):
-    """Reads rows in their order, as a stream does."""
+    """Reads rows in order, like a stream."""
 
     def _get_train_sampler(self, *_):
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -45,7 +45,7 @@ class InOrder(BalancedTrainer):
 
 @pytest.mark.parametrize("kind", ["datasets", "torch", "without idx"])
 def test_a_stream_gives_the_weights_of_its_rows(tmp_path, kind):
-    # Nine steps of four rows: one and a half passes, so that the second epoch has other draws.
+    # Nine steps of four rows are one and a half passes, so the second epoch has different draws.
     numbered = [{**row, "idx": number} for number, row in enumerate(ROWS)]
     plain = [{k: v for k, v in row.items() if k != "idx"} for row in ROWS]
     stream = {

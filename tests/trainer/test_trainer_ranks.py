@@ -1,4 +1,4 @@
-"""Several processes train, log, evaluate and predict as one does."""
+"""Several processes train, log, evaluate and predict like a single process."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ def two_ranks(tmp_path_factory):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
                "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
                "--main_process_port", "0", str(SCRIPT), str(folder)]  # fmt: skip
-    # accelerate starts several processes by themselves under --multi_gpu alone (--cpu asks for MPI);
-    # the script keeps them to the CPU, and so to gloo.
+    # accelerate only starts several processes itself with --multi_gpu (--cpu needs MPI). The script
+    # restricts them to the CPU, and therefore to gloo.
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
@@ -69,7 +69,7 @@ def test_a_gradient_that_is_not_finite_on_one_rank_stops_both(two_ranks):
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_two_ranks_save_one_defended_model(tmp_path, quiet_environment):
-    """transformers 5.23 calls the hook that saves on every rank, and both write one folder."""
+    """transformers 5.23 calls the saving hook on every rank, and all ranks write to the same folder."""
     alone = run_defended(tmp_path / "one", 1)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
@@ -88,7 +88,7 @@ def test_two_ranks_save_one_defended_model(tmp_path, quiet_environment):
     for name in folders:
         here, there = tmp_path / name, tmp_path / "one" / name
         files = [{path.name for path in folder.iterdir()} for folder in (here, there)]
-        # A checkpoint has the random state of each rank.
+        # A checkpoint contains the random state of each rank.
         of_ranks = {f"rng_state{rank}.pth" for rank in ("", "_0", "_1")}
         assert files[0] - of_ranks == files[1] - of_ranks
         assert {"canonical.json.gz", "perturbations.json"} <= files[0]

@@ -1,4 +1,4 @@
-"""A run that stops inside an epoch and goes on ends bit for bit where the whole run ends."""
+"""A run that stops within an epoch and resumes has bit-identical results to an uninterrupted run."""
 
 import accelerate
 import pytest
@@ -30,7 +30,7 @@ def make(folder, workers, method="triplet", **options):
         num_train_epochs=3,
         lr_scheduler_type="linear",
         save_strategy="steps",
-        save_steps=9,  # of 18: inside the second epoch
+        save_steps=9,  # of 18, within the second epoch
         **WORKERS[workers],
         **options,
     )
@@ -44,7 +44,7 @@ def losses(trainer):
 
 
 def stop_workers(trainer):
-    """Persistent workers that the garbage collector stops keep it waiting for seconds."""
+    """The garbage collector waits for seconds if it has to stop persistent workers."""
     loader = trainer.callback_handler.train_dataloader
     iterator = getattr(loader, "base_dataloader", loader)._iterator
     if iterator is not None:
@@ -62,7 +62,7 @@ def whole(tmp_path_factory):
 def test_resume_inside_an_epoch_is_bit_identical(tmp_path, whole, workers):
     first = make(tmp_path, workers, weight_warmup_steps=12)
     first.train()
-    # Neither what is drawn nor what dropout drops depends on the workers.
+    # Neither the draws nor dropout depend on the workers.
     assert losses(first) == losses(whole)
     resumed = make(tmp_path, workers, weight_warmup_steps=12)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
@@ -75,7 +75,7 @@ def test_resume_inside_an_epoch_is_bit_identical(tmp_path, whole, workers):
 
 @pytest.mark.parametrize("evaluates", [False, True])
 def test_persistent_workers_give_the_weights_of_none_also_between_evaluations(tmp_path, evaluates):
-    """Resuming at the end of an epoch too, where the generators are restored before the loader starts."""
+    """Also resume at the end of an epoch, where the generators are restored before the loader starts."""
     options = {"eval_strategy": "steps", "eval_steps": 3} if evaluates else {}
     trainers = []
     for workers in ("0 workers", "persistent workers"):
