@@ -215,7 +215,7 @@ def _hash_rows(rows: Any) -> str | None:
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """Return what `save_run` wrote to a checkpoint, or `None` if it is missing or damaged."""
+    """Return what `start_checkpoint` wrote to a checkpoint, or `None` if it is missing or damaged."""
     try:
         facts = read_json_object(path / RUN_FILE)
     except HfBatError:

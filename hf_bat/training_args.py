@@ -98,7 +98,7 @@ class BalancedTrainingArguments(TrainingArguments):
             this package), or your own registered method. Defaults to `"normal"`.
         alpha: Weight of the fickle versions (pairwise, likelihood and counterfactual). Defaults to 1.0.
         beta: Weight of the obstinate or labeled versions. Defaults to 1.2 for pairwise, 1.0 for
-            likelihood and 2.0 for counterfactual.
+            likelihood and counterfactual.
         contrastive_weight: Weight of the triplet term (lambda in the paper). Defaults to 1.0 for
             triplet and 0.0 for likelihood. For likelihood, the margin of this term is 1.0.
         margin: Margin for obstinate versions. For pairwise and triplet, the distance to keep from

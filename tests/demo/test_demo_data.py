@@ -12,6 +12,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from hf_bat.files import read_bytes
+
 SPLITS = ("train", "validation")
 FOLDER = Path(__file__).resolve().parents[2] / "hf_bat/demo/data"
 
@@ -38,11 +40,12 @@ def generator(repository, monkeypatch):
     return module
 
 
-def test_regenerating_gives_the_same_bytes(generator, tmp_path):
+def test_regenerating_gives_the_same_rows(generator, tmp_path):
     generator.build(tmp_path)
     for split in SPLITS:
         name = f"{split}.jsonl.gz"
-        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+        # Python versions compress with other bytes.
+        assert read_bytes(tmp_path / name) == read_bytes(FOLDER / name)
 
 
 def test_rows_are_well_formed_and_labels_balanced(splits):

@@ -12,6 +12,7 @@ from hf_bat.attack import get_recipe
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.certificate.smoothing import Smoothing
 from hf_bat.commands import lexicon as command
+from hf_bat.files import read_bytes
 from hf_bat.lexicon import default_antonyms, default_sisters, default_synonyms, wordnet_synonyms
 from hf_bat.lexicon.bundled import COUNTERFITTED_SYNONYMS, as_synonyms
 from hf_bat.perturbations import SynonymPerturbation, build_perturbations
@@ -39,7 +40,9 @@ def script():
 def test_the_default_table_is_what_the_script_writes(shared, script, tmp_path):
     table = script.build((shared / "lexicons/counterfitted_neighbors.json").read_bytes())
     table.save(tmp_path / "table.json.gz")
-    assert (tmp_path / "table.json.gz").read_bytes() == COUNTERFITTED_SYNONYMS.read_bytes()
+    # Python versions compress with other bytes.
+    made, shipped = map(read_bytes, (tmp_path / "table.json.gz", COUNTERFITTED_SYNONYMS))
+    assert made == shipped
 
 
 def test_the_script_keeps_plain_words_that_have_neighbors_other_than_antonyms(script):
