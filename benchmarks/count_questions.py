@@ -2,9 +2,9 @@
 
     python benchmarks/count_questions.py --model DIR --data dev.jsonl.gz --synonyms TABLE --rows 200
 
-The search ranks the words of a row (with one query per word), and then queries the replacements of each word
-in that order. The order only matters if a replacement was kept. For other rows, the ranking could be left
-out, but this is not known in advance.
+The search ranks the words of each row (with one query per word), and then queries the replacements of each
+word in that order. The order only matters if a replacement was kept. For other rows, the ranking could be
+left out, but this is not known in advance.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python benchmarks/run_all.py --record
 
 A ratio compares two things that take turns on the same machine, so it depends little on the machine.
-Higher is better. The run fails (status 1) if a ratio is more than 20 % below the one in `recorded.json`.
+Higher is better. The run fails (status 1) if a ratio is more than 20 % below its value in `recorded.json`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attack rows with TextAttack 0.3.11, for attack_vs_textattack.py.
+"""Attack rows with TextAttack 0.3.11 for attack_vs_textattack.py.
 
 This script runs in another interpreter, because TextAttack needs transformers below 5. It does not
 import anything from hf_bat that needs transformers. Tables, stop words, parts of speech and negation

@@ -2,9 +2,9 @@
 
     python scripts/build_counterfitted_table.py --neighbors counterfitted_neighbors.json
 
-This script reads the file of Jia et al. (2019), which maps a word to its nearest neighbors in the vectors of
+This script reads the file of Jia et al. (2019), which maps words to their nearest neighbors in the vectors of
 Mrkšić et al. (2016). It writes `hf_bat/lexicon/data/counterfitted_synonyms.json.gz` with single words of
-letters a-z that have a neighbor. The antonyms and sister terms of a word are left out, and so are pairs with
+letters a-z that have a neighbor. Antonyms and sister terms of the word are left out, and so are pairs with
 one negating word ("someone" and "nobody"). The output is deterministic.
 """
 

@@ -55,7 +55,7 @@ PERSON: Sense = ("person",)
 
 @dataclass(frozen=True)
 class Clause:
-    """The meaning of a sentence, which is slots with their senses.
+    """A sentence's meaning, which consists of slots with their senses.
 
     Args:
         template: Kind of sentence: deed, move, state or trade.
@@ -114,7 +114,7 @@ class Writer:
 
     Args:
         rng: Random number generator.
-        definite: Whether the sentences of a pair use "the" or "a".
+        definite: Whether the pair's sentences use "the" instead of "a".
     """
 
     def __init__(self, rng: random.Random, definite: bool) -> None:

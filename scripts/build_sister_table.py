@@ -20,7 +20,7 @@ from hf_bat.lexicon.bundled import DEFAULT_SISTERS
 from hf_bat.lexicon.wordnet_tables import list_inflections
 
 MOST = 8  # replacements per word
-# Minimum share of the tagged uses of a word in its class.
+# Minimum share of each word's tagged uses in its class.
 LEAST_SHARE = 0.5
 # Class -> (roots in WordNet, whether its nouns have plurals, members with the most common first). A
 # word in two classes belongs to the first one. The names are in the metadata of the bundled table.
@@ -186,7 +186,7 @@ class Classes:
         return best
 
     def compute_share(self, word: str) -> float:
-        """Return the share of the tagged uses of a word, of any part of speech, in the class."""
+        """Return the share of the word's tagged uses, of any part of speech, in the class."""
         within, total, senses = 0, 0, set(self.list_senses(word))
         for pos in "nvar":
             counts = self.wordnet.sense_counts(word, pos)

@@ -59,7 +59,7 @@ def read_relations(path: Path) -> dict[str, Any]:
           the files.
         - `synsets`: strings `"<pos> <lemma> <lemma> ..."` for nouns, verbs, adjectives and adverbs,
           in the order of their data files. The index is the number of the synset.
-        - `senses`: pos -> lemma -> synset numbers in sense order, for lemmas with several senses.
+        - `senses`: pos -> lemma -> synset numbers in sense order (only lemmas with several senses).
         - `counts`: pos -> lemma -> tag counts in sense order, without trailing zeros, if any is not 0.
         - `antonyms`: `[synset, lemma place, synset, lemma place]` in the order of the file.
         - `parents`: hypernyms (nouns and verbs) or heads (satellites) of each synset.

@@ -2,7 +2,7 @@
 
 Rows labeled by people are compared with the output of the rules in two ways: pairs of sentences that a
 rule makes from one of them (self_pair, drop, generalize, exchange), and two rows with a common premise
-where one is entailed and a rule makes the other (swap, detail, unsupported). The script prints a
+if one is entailed and a rule makes the other (swap, detail, unsupported). The script prints a
 Markdown table, and with --show also pairs where people disagree with a rule.
 
     python scripts/measure_rules.py --data $HF_BAT_DATA

@@ -62,7 +62,7 @@ def test_copies_have_the_label_of_their_row_and_texts_of_their_own():
         else:
             assert not counts["synonym"]
     assert edits["synonym"] > 100 and edits["typo"] > 150
-    # The draws of a row depend on its idx, not on the others.
+    # Each row's draws depend on its idx, not on other rows.
     again = augment_rows(rows[20:30], "snli", kinds, copies=3)
     for source, parts in group(again).items():
         assert [p["premise"] for p in parts] == [p["premise"] for p in groups[source]]

@@ -1,4 +1,4 @@
-"""The collator: the contents of a batch, and draws that only depend on (seed, epoch, idx)."""
+"""The collator: the contents of batches, and draws that only depend on (seed, epoch, idx)."""
 
 import itertools
 
@@ -120,7 +120,7 @@ def test_left_padding_puts_padding_on_the_left_everywhere():
 
 
 def draws_by_row(batches):
-    """Return idx -> versions without padding for the batches in an epoch."""
+    """Return idx -> versions without padding for the batches in one epoch."""
     found = {}
     for batch in batches:
         for place, idx in enumerate(batch["idx"].tolist()):

@@ -73,7 +73,7 @@ def test_json_is_refused_in_one_line(content, message):
 def test_json_up_to_the_bounds_is_read():
     assert parse_json(nest(MAX_DEPTH)) == json.loads(nest(MAX_DEPTH))
     assert parse_json("1" * 300) == int("1" * 300)
-    long_text = "7" * 10_000  # digits in a text are no number
+    long_text = "7" * 10_000  # digits in a text are not a number
     assert parse_json(json.dumps([long_text])) == [long_text]
     assert parse_json(b'\xef\xbb\xbf{"a": null}') == {"a": None}
 

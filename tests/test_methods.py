@@ -24,7 +24,7 @@ from hf_bat.objective import Term
 
 @dataclass(frozen=True)
 class InfoNCE(Method):
-    """Contrast each fickle version with those of other rows in the micro-batch."""
+    """Contrast each fickle version with the other fickle versions in the micro-batch."""
 
     name: str = "infonce"
     formula: str = "`L = CE(x) + 0.5 InfoNCE(x, x_f)`."
@@ -113,7 +113,7 @@ def test_a_users_count_makes_the_gradient_independent_of_accumulation(tmp_path, 
         assert trainer.args.alpha == 2.0, "the method's default is filled in"
         trainer.train()
         results.append((weights_of(trainer.model), logged(trainer, "loss_pull")))
-        # There are no versions to count in evaluation.
+        # Evaluation has no versions to count.
         assert trainer.evaluate(made_rows(4))["eval_loss"] > 0
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
     assert largest_difference(results[0][0], results[1][0]) < 1e-6
@@ -229,7 +229,7 @@ def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
                 str(tmp_path), method=name, clean_epochs=1, report_to="none"
             )
             assert clean.get_warmup(10, 100, 10) == 1.0
-        # The paper's protocol. It is allowed with every method, for loops over methods.
+        # The paper's protocol. It is allowed with every method, so loops over methods can use it.
         paper = BalancedTrainingArguments(
             str(tmp_path), method=name, weight_warmup_steps=0, report_to="none"
         )

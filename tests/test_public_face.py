@@ -672,7 +672,7 @@ MORE_ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @cache
 def weigh_word(word: str, sentence: int) -> tuple[int, int, int]:
-    """Return the votes of a word for each label, from a hash that is the same on all machines."""
+    """Return the word's votes for each label, from a hash that is the same on all machines."""
     digest = hashlib.sha256(f"{sentence} {word}".encode()).digest()
     # Few words have many votes and many words have few, so one edit may change the prediction.
     return digest[0] ** 4, digest[1] ** 4, digest[2] ** 4
@@ -1232,7 +1232,7 @@ def label_as_model(rows: Sequence[Row]) -> list[Row]:
 
 
 def record_metrics(rows: Sequence[Row], folder: Path) -> dict[str, Any]:
-    """Return the metrics from `evaluate`, for the trainer and for the callback of a plain Trainer."""
+    """Return the metrics from `evaluate` for the trainer and for the callback of a plain Trainer."""
     kept = label_as_model(rows[:24])
     trainer = make_trainer(
         folder, kept, method="normal", attacks=["antonym", "synonym"], max_attack_samples=20,
@@ -1273,7 +1273,7 @@ def test_losses_are_the_same(recorded: dict[str, Any]) -> None:
 
 
 def test_collator_makes_the_same_batches(recorded: dict[str, Any]) -> None:
-    """Check a batch's tensors bit for bit."""
+    """Check the batch's tensors bit for bit."""
     check_same(recorded["batch"], record_batch(read_demo_rows()))
 
 

@@ -41,7 +41,7 @@ class Study:
     tuning: slice
     test: slice
     columns: tuple[str, ...] = ("premise", "hypothesis")
-    # Category -> file and rows of other suites, for choosing settings and for the report.
+    # Category -> file and rows of other suites: `dev_suites` to choose settings, `suites` for the report.
     dev_suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     has_contrast: bool = False
@@ -153,7 +153,7 @@ def make_suite_row(study: Study, category: str, row: Row) -> Row:
 def make_steps(
     options: argparse.Namespace, seed: int, method: str, flags: list[str]
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Yield (output file of a step, its command) for one run."""
+    """Yield (output file, command) for each step of one run."""
     out, data = options.output_dir, locate_data(options)
     name = f"{seed}-{method}"
     start = options.encoder if method == "start" else out / "models" / f"{seed}-start"

@@ -29,7 +29,7 @@ from hf_bat.evaluation.contrast import group_by_original  # noqa: E402
 from hf_bat.stats import percentile_interval  # noqa: E402
 
 Row = dict[str, Any]
-# Unit -> (part, total). A unit is a row, or an original with its edits.
+# Unit -> (part, total). Units are rows, or originals with their edits.
 Outcomes = dict[str, tuple[int, int]]
 RESAMPLES = 2000
 # Figure -> the attack and its rate.

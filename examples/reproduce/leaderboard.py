@@ -34,7 +34,7 @@ EDITS = {
     "edits_accuracy": "accuracy_edits",
     "edits_obstinate_errors": "obstinate_errors",
 }
-# Column -> the metric of a run by `run.py`.
+# Column -> metric in the results of `run.py`.
 METRICS = {
     "accuracy": "eval_accuracy",
     "antonym_strict": "eval_antonym_asr",
@@ -52,7 +52,7 @@ COLUMNS = [
 
 
 def make_line(study: str, seed: int, name: str, run: Run) -> dict[str, Any]:
-    """Return the cells of a run by column."""
+    """Return the run's cells by column."""
     method = name.split("_")[0]
     role = "method" if name in METHODS else "part" if "_without_" in name else "trial"
     if study.startswith(("figure", "table")):

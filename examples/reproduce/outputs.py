@@ -101,7 +101,7 @@ def _format_printed(number: Number | None, sign: str) -> str:
 def _build_rows(
     experiment: Experiment, groups: Groups, sign: str
 ) -> tuple[list[tuple[str, str]], list[list[str]]]:
-    """Build headings (metric, whose) and rows, with a column of ours and one of the paper per metric."""
+    """Build headings (metric, whose) and rows, with our column and the paper's column per metric."""
     heads = [(name, "") for name in ("task", "model", "method", "seeds")]
     shared = {m for m in experiment.metrics if any(m in setting.paper for setting, _ in groups)}
     # The paper's synonym attack has a constraint that ours cannot have, so rates are not comparable.
@@ -263,7 +263,7 @@ def _collect_lines(
     if picture.kind == "values":
         lines: dict[str, list[tuple[Setting, Sequence[Result]]]] = {}
         for setting, results in groups:
-            # With two varied arguments (Figure 10), the other one is constant along a line.
+            # With two varied arguments (Figure 10), the other one is constant along each line.
             if picture.x in setting.options and list(setting.options)[-1] == picture.x and results:
                 lines.setdefault(setting.method, []).append((setting, results))
         return [
@@ -316,7 +316,7 @@ def _find_baseline(setting: Setting, metric: str, groups: Groups) -> float | Non
 
 
 def _name(aspect: str, setting: Setting, metric: str, results: Sequence[Result]) -> str:
-    """Return the name of a panel or line; see `Picture`."""
+    """Return the name of the panel or line (see `Picture`)."""
     if aspect == "metric":
         return NAMES[metric]
     if aspect == "model":  # the trained model, which may replace the paper's

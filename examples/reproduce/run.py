@@ -91,7 +91,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
 
 
 def _check_files(name: str, words: Sequence[str]) -> None:
-    """Check that no task has two files, because one of them would be ignored."""
+    """Check that no task has two files, because one would be ignored."""
     tasks = [task for task, _ in map(_split_file, words)]
     for task in tasks:
         if tasks.count(task) > 1:

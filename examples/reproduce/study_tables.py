@@ -7,7 +7,7 @@
 
 A page has a table between the lines `<!-- table: NAME -->` and `<!-- end of table -->`.
 
-Each `TASK-SEED-NAME.json` in the folder contains a run. It has settings and flags, the log, results on the
+Each `TASK-SEED-NAME.json` in the folder contains one run. It has settings and flags, the log, results on the
 tuning rows, reports of `hf-bat attack` and `contrast`, and comparisons (`hf-bat compare`) with normal
 training of the same seed (`against_normal`) and with other methods (`against_triplet`, ...). Otherwise it
 has the result of `examples/reproduce/run.py` as `run`. TASK is a table or figure of the paper (`figure10`)
@@ -97,7 +97,7 @@ def _format_signed(share: float) -> str:
 
 
 def read_attack(name: str, *keys: str) -> Callable[[Run], float | None]:
-    """Return a function that reads a value of an attack report from a run."""
+    """Return a function that reads a value of the run's attack report."""
 
     def read_figure(run: Run) -> float | None:
         value: Any = run["reports"].get(name, {}).get("attacks", {}).get(name)
@@ -109,7 +109,7 @@ def read_attack(name: str, *keys: str) -> Callable[[Run], float | None]:
 
 
 def read_contrast(name: str) -> Callable[[Run], float | None]:
-    """Return a function that reads a value of a contrast report from a run."""
+    """Return a function that reads a value of the run's contrast report."""
     return lambda run: (
         run["reports"].get("contrast", {}).get("contrast", {}).get(name, {}).get("rate")
     )
@@ -180,7 +180,7 @@ TUNED = {
 
 
 def list_tuning_rows(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
-    """Yield a table with a row per run, with settings and results on the tuning rows."""
+    """Yield a table with one row per run, with settings and results on the tuning rows."""
     yield f"| seed | run | {' | '.join(TUNED)} |"
     yield "|---" * (len(TUNED) + 2) + "|"
     runs = [(seed, run) for seeds in names.values() for seed, run in seeds.items()]
@@ -193,7 +193,7 @@ def list_tuning_rows(names: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
 def list_rates(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a table with a row per method. A cell has the value for each seed, or a dash."""
+    """Yield a table with one row per method. A cell has the value for each seed, or a dash."""
     seeds = sorted({seed for runs in methods.values() for seed in runs})
     yield f"| method | {' | '.join(figures)} |"
     yield "|---" * (len(figures) + 1) + "|"
@@ -209,7 +209,7 @@ def list_rates(
 def list_means(
     methods: Mapping[str, Mapping[int, Run]], figures: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a table with a row per method, with the mean over seeds and the range in parentheses."""
+    """Yield a table with one row per method, with the mean over seeds and the range in parentheses."""
     yield f"| method | seeds | {' | '.join(figures)} |"
     yield "|---" * (len(figures) + 2) + "|"
     for method, runs in methods.items():
@@ -372,7 +372,7 @@ def _group_results(
 
 
 def _fill_arguments(result: Run) -> dict[str, Any]:
-    """Return the arguments of a run with the defaults of its method, which other figures vary."""
+    """Return the run's arguments with the defaults of its method, which other figures vary."""
     given = result["arguments"]
     return {**get_method(given["method"]).fill_defaults(given), **given}
 

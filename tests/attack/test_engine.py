@@ -99,7 +99,7 @@ def test_duplicates_are_asked_once():
     report = Attack("antonym", model, antonyms=ANTONYMS).run(rows)
     assert len(asked) == len(set(asked)) == report.about["cost"]["antonym"]["forwards"]
     queries = [row["queries"] for row in report.rows["antonym"]]
-    assert queries == [len(asked)] * 5  # the count of a row does not depend on other rows
+    assert queries == [len(asked)] * 5  # a row's count does not depend on other rows
 
 
 def test_inputs_that_the_model_reads_alike_cannot_differ():

@@ -48,7 +48,7 @@ def make_attack(function=hashed, recipe="synonym", **options):
 
 
 class Counting:
-    """Records its inputs and fails at one of its calls."""
+    """Records its inputs and fails at call number `fail_at`."""
 
     def __init__(self, fail_at=None, error=KeyboardInterrupt):
         self.batches, self.fail_at, self.error = [], fail_at, error

@@ -1,4 +1,4 @@
-"""Outcomes and rates compared with independent calculations, for a model without weights."""
+"""Outcomes and rates of a model without weights, compared with independent calculations."""
 
 import itertools
 

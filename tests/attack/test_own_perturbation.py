@@ -40,7 +40,7 @@ def test_candidates_are_listed_once_for_each_text_and_outcomes_are_the_same(budg
     results = attack(own, rows, budget=budget)
     assert results == expected
     attempted = [result for result in results if result.is_attempted]
-    # The constructor of `Attack` lists those of an empty input once.
+    # The constructor of `Attack` lists the candidates of an empty input once.
     texts = own.listed[1:]
     assert len(texts) == len(set(texts)) > len(attempted)
     places = sum(len(SynonymPerturbation(SYNONYMS).slots(tuple(r.original))) for r in attempted)

@@ -1,4 +1,4 @@
-"""On a device without float64, nothing uses it there, and attacks still return float64."""
+"""On devices without float64, nothing uses it, and attacks still return float64."""
 
 import numpy as np
 import pytest

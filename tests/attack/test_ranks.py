@@ -63,7 +63,7 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
     cost = {name: one[name]["queries"] for name in ("antonym", "negation")}
     expected = json.loads(json.dumps(result(one)))
     path = tmp_path / "rows.jsonl"
-    # A run on three ranks was killed. Each had written a part, and one of them an incomplete line.
+    # A run on three ranks was killed. Each rank had written a part with an incomplete last line.
     for rank in range(3):
         Attack("antonym", labelled(), antonyms=ANTONYMS).run(rows, path)
         lines = path.read_text().splitlines(keepends=True)

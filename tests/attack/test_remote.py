@@ -383,7 +383,7 @@ def test_label_words_and_scores_are_read_by_name():
         return [{name: answer[name] for name in order} for answer in answers]
 
     def as_logs(inputs):
-        # Both spellings of a token share the label's probability.
+        # The label's probability is split between both spellings of its token.
         return [
             {f" {n.upper()}": np.log(p / 2) for n, p in answer.items()}
             | {n: np.log(p / 2) for n, p in answer.items()}

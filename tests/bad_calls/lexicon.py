@@ -20,7 +20,7 @@ WRONG_WORDS = [
     {1: ["a"]}, {"": ["a"]}, {"a": "bc"}, {"a": 3}, {"a": [1]}, {"a": [["b"]]}, {"a": [""]},
     {"a": {"b": 1}}, {"a": None},
 ]  # fmt: skip
-# Vector file -> keyword, for a vocabulary with "a" and "b".
+# Vector file -> keyword. The vocabulary contains "a" and "b".
 VECTORS = {
     b"a 1 2\nb 1\n": "line 2",
     b"a 1 2\nb 1 2 3\n": "line 2",

@@ -209,7 +209,7 @@ def test_row_without_a_label_is_certified_for_the_smoothed_answer():
     assert {row["certified_label"] for row in report.rows} == {0}
     assert report["adversaries"]["0"]["certified"] == 7
     assert report["adversaries"]["0"]["accuracy"]["of"] == 0
-    # Its bound uses the same draws as that of a labeled row.
+    # The bounds of labeled and unlabeled rows use the same draws.
     labelled = certify_rows(HashedClassifier(0.05), rows=made_rows(7, label=0))
     for one, other in zip(report.rows, labelled.rows, strict=True):
         assert (one["p_lower"], one["votes"]) == (other["p_lower"], other["votes"])

@@ -54,7 +54,7 @@ def test_quality_is_exact_and_bounds_the_distance_of_every_edit(texts, radius):
 @pytest.mark.parametrize("casing", ["keep", "authors"])
 @pytest.mark.parametrize("seed", range(12))
 def test_quality_bounds_every_edit_of_random_tables_with_capitals(casing, seed):
-    """With the casing "authors", an edit finds the set of "US", but a draw does not."""
+    """With the casing "authors", edits find the set of "US", but draws do not."""
     rng = random.Random(seed)
     words = ["US", "us", "Dog", "dog", "I", "big", "hot dog", "it's", "won", "straße", "ß"]
     for _ in range(15):

@@ -94,7 +94,7 @@ def test_swap_edits_words_of_the_premise_that_the_hypothesis_mentions(premise, e
     [
         # The hypothesis leaves the shirt and the age open.
         ("A young man in a red shirt sleeps.", "A man sleeps.", {"young", "red"}),
-        # The other man may be the one who sleeps.
+        # It may be the other man who sleeps.
         ("A man sleeps while a man reads.", "A man sleeps.", {"man"}),
         ("A man talks to a woman.", "A woman listens to a man.", {"man", "woman"}),
     ],
@@ -325,7 +325,7 @@ def test_held_out_word_pairs_are_never_drawn_and_can_be_listed():
 def test_about_the_asked_share_is_held_out():
     words = [(f"a{i}", f"b{i}") for i in range(4000)]
     assert sum(is_held_out(pair, 0.2) for pair in words) / 4000 == pytest.approx(0.2, abs=0.02)
-    # A larger share of held-out pairs includes those of a smaller share.
+    # A larger share of held-out pairs includes all pairs of a smaller share.
     assert all(is_held_out(pair, 0.5) for pair in words if is_held_out(pair, 0.2))
 
 

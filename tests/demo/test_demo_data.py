@@ -72,7 +72,7 @@ def accuracy_of_one_sentence(splits, column):
 
 
 def test_half_a_pair_does_not_tell_the_label(splits):
-    # Chance is 1/3 with a standard error of 0.019. SNLI's hypotheses alone reach about 2/3.
+    # Chance is 1/3 with a standard error of 0.019. On SNLI, the hypothesis is enough for about 2/3.
     assert accuracy_of_one_sentence(splits, "hypothesis") < 0.40
     assert accuracy_of_one_sentence(splits, "premise") < 0.53
 

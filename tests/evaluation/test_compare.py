@@ -71,7 +71,7 @@ def test_bootstrap_draws_whole_rows():
     low, high = np.percentile(differences, [2.5, 97.5])
     assert comparison.interval == pytest.approx((low, high), abs=0.006)
     assert comparison.interval[0] < comparison.difference < comparison.interval[1] < 0
-    # Pairing helps: for independent samples, the interval would be wider.
+    # Pairing helps: the interval would be wider for independent samples.
     variance = sum(
         asr * (1 - asr) / n
         for asr, n in (

@@ -1,4 +1,4 @@
-"""The summary table of a run, with and without a baseline."""
+"""Summary tables of runs, with and without a baseline."""
 
 import io
 import json

@@ -142,7 +142,7 @@ def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
     assert model.config.id2label == {0: "other", 1: "cancel", 2: "book"}
     assert "utterance:" in out
 
-    # Without names, those in the data are used, and for prediction those of the model.
+    # Without names, training uses the names in the data, and prediction uses the model's names.
     found = ["--columns", "utterance", "--label_column", "intent"]
     status, _, err = in_process(
         *flags_for(tiny_folder, tmp_path / "b", *found, "--train_file", tiny_folder / "own.csv",
@@ -502,8 +502,8 @@ def test_the_seed_is_of_the_new_head_too(own_process, tmp_path):
     assert losses[0] == losses[1] and len(losses[0]) == 2
 
 
-# With what the libraries bound to stderr when they were imported, what is said of flags, and what torch
-# warns of by itself: DDP, of parameters.
+# This includes output that libraries bound to stderr when they were imported, messages about flags, and
+# torch's own warnings (DDP warns about parameters).
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("launcher", ["python", "accelerate"])

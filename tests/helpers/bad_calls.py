@@ -22,7 +22,7 @@ class BadCall(NamedTuple):
     """An entry in a table of bad calls.
 
     Args:
-        name: Description of the mistake, for the test id.
+        name: Description of the mistake, used in the test id.
         call: Function that receives an empty folder and makes the call.
         keyword: Word that the message must contain: the wrong option, column or value.
         error: Type of the raised error.

@@ -43,7 +43,7 @@ _SUPPORTS = {}
 
 
 def support(table, texts):
-    """Return the equally likely draws for an input, which are also all edits available to an adversary."""
+    """Return the equally likely draws for the input, which are also all edits available to an adversary."""
     key = (id(table), *texts)
     if key not in _SUPPORTS:
         # Keep a reference to the table, so its id is not reused.

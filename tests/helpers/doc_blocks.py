@@ -1,6 +1,6 @@
 """Find the code blocks in README and docs, parse them with the real parsers, and run them.
 
-A block that cannot be run has a line before its fence with the reason:
+If a block cannot be run, the line before its fence states the reason:
 `<!-- not run: needs the Hub -->`. It is still parsed.
 """
 
@@ -113,7 +113,7 @@ def check_flags(words: list[str], where: str) -> bool:
 
 
 def _get_parser(words: list[str]) -> Callable[[], object] | None:
-    """Return a function that parses the flags of one of our commands, or `None` for other commands."""
+    """Return a function that parses the flags of our commands, or `None` for other commands."""
     words = [word for word in words if word not in _LEFT_OUT]
     if words[0] == "hf-bat":
         return partial(_parse_cli, words[1:])

@@ -1,7 +1,7 @@
 """A simulated Hub on loopback that supports the requests of `huggingface_hub` to create, push and download.
 
-Large files use plain LFS. `POST /_fail` makes later requests fail, so that other processes can cause
-failures too. Everything is kept in memory until the `with` block ends.
+Large files use plain LFS. `POST /_fail` makes later requests fail. Other processes can also use it
+to cause failures. Everything is kept in memory until the `with` block ends.
 """
 
 from __future__ import annotations

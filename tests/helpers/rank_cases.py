@@ -68,7 +68,7 @@ def adversarial_rows(folder: Path) -> list[list[Any]]:
 def run_cases(folder: Path, ranks: int) -> dict[str, Any]:
     """Train each case on 41 rows in 11 micro-batches of 4 rows over all ranks, with windows of 4, 4 and 3.
 
-    The last micro-batch has one row, so there is no row for the second rank.
+    The last micro-batch has one row, so the second rank has no row.
     """
     rows = made_rows(41)
     for row in rows[8:20]:

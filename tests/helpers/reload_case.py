@@ -1,4 +1,4 @@
-"""Run cases of test_hub in a separate process, for a user without hf_bat."""
+"""Run cases of test_hub in a separate process, as a user without hf_bat."""
 
 import importlib.abc
 import json

@@ -1,4 +1,4 @@
-"""Helpers for tests of sweeps: arguments of a run, and a replacement for the worker."""
+"""Helpers for tests of sweeps: arguments of runs, and a replacement for the worker."""
 
 from hf_bat.sweep import folder_of
 
@@ -34,6 +34,6 @@ result = {"key": config["key"], "arguments": config["arguments"], "metrics": met
 
 
 def count_starts(root, run):
-    """Return how often the worker of a run was started."""
+    """Return how often the run's worker was started."""
     path = folder_of(root, run.key) / "starts"
     return len(path.read_text()) if path.exists() else 0

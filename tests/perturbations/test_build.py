@@ -1,4 +1,4 @@
-"""The perturbations of a run: tables and their options, kinds of obstinate edits, and mixtures."""
+"""The perturbations of runs: tables and their options, kinds of obstinate edits, and mixtures."""
 
 import pickle
 import random

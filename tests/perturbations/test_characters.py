@@ -78,7 +78,7 @@ def test_each_candidate_is_an_edit_of_its_kind(kind):
 
 
 def test_all_swaps_of_a_word_are_listed():
-    # Only one swap of inner letters results in a word.
+    # Only one swap of inner letters results in a different word.
     words = {edit.replacement for edit in CharacterPerturbation(["swap"]).candidates(("unite",))}
     letters = "unite"
     swaps = {letters[:i] + letters[i + 1] + letters[i] + letters[i + 2 :] for i in (1, 2)}

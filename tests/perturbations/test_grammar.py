@@ -1,4 +1,4 @@
-"""Replacements are fitted to the sentence: the number and form of a word, and the article before it."""
+"""Replacements are fitted to the sentence: the number and form of the word, and the article before it."""
 
 import random
 from collections import Counter
@@ -150,7 +150,7 @@ def count_wrong_articles(rows, perturbation, used):
 
 @pytest.mark.parametrize("kind", ["antonym", "sister", "number"])
 def test_few_edits_of_snli_have_a_wrong_article(shared_rows, kind):
-    """The texts show which article a word needs."""
+    """The texts show which article each word needs."""
     every = shared_rows("snli/validation.jsonl.gz", 10_000)
     used = Counter(
         (first, second.strip('.,!?"'))

@@ -1,4 +1,4 @@
-"""The sampler: draws only depend on the seed, the epoch and the row, for any class of perturbation."""
+"""The sampler: draws of any perturbation class only depend on the seed, the epoch and the row."""
 
 import collections
 import hashlib

@@ -118,7 +118,7 @@ def test_a_version_is_judged_by_its_edit_however_it_is_split():
 
 
 def count_words(inputs):
-    """Predict 1 for texts with a word for sad or cold, and 0 for others."""
+    """Predict 1 for texts that contain 棒, 气候 or 冷, and 0 for others."""
     changed = [any(w in text for w in ("棒", "气候", "冷")) for text in inputs]
     return [[0.2, 0.8] if is_changed else [0.7, 0.3] for is_changed in changed]
 

@@ -172,7 +172,7 @@ def test_entailment_without_inference_labels_has_no_names():
 
 
 def test_the_article_before_a_word_is_no_change_of_its_own():
-    """The filter judges a draw by its texts and a candidate by its word, and both must agree."""
+    """The filter judges draws by their texts and candidates by their words, and both must agree."""
     validity, checked = LabelValidity(), 0
     _, antonym = build_perturbations()
     for kind in (antonym, SisterPerturbation()):

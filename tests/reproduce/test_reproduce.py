@@ -597,7 +597,7 @@ def test_every_experiment_runs_for_two_steps(script, tiny_world, name, monkeypat
     content = json.loads((out / "results.json").read_text())
     assert content and (out / "table.tex").exists() and "| task |" in (out / "table.md").read_text()
     for path in (folder / "out" / "runs").glob("*/result.json"):
-        # The evaluation on MNLI's mismatched set after training is not a point in a line.
+        # The evaluation on MNLI's mismatched set after training is not a point on any line.
         epochs = [log["epoch"] for log in json.loads(path.read_text())["epochs"]]
         assert epochs and len(set(epochs)) == len(epochs)
     if name.startswith("figure"):

@@ -62,7 +62,7 @@ def test_run_that_ends_inside_its_clean_epochs_is_refused():
     with pytest.raises(HfBatError, match="clean_epochs"):
         make_grid({**BASE, "num_train_epochs": 1.0}, read_grid(["method=normal,a2t"]))
     cut = {**BASE, "method": "a2t", "num_train_epochs": 1.0, "max_steps": 2}
-    # Two steps may be more than an epoch, or a test of the command. The run itself logs a warning.
+    # Two steps may be more than one epoch, or a test of the command. The run itself logs a warning.
     assert len(make_grid(cut, {})) == len(make_grid({**cut, "clean_epochs": 0}, {})) == 1
     assert len(make_grid({**BASE, "method": "a2t", "num_train_epochs": 0.0}, {})) == 1
 

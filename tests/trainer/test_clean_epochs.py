@@ -95,7 +95,7 @@ def test_max_steps_that_cuts_a_run_short_is_warned_of(tmp_path, caplog):
         {"method": "triplet", "clean_epochs": 1, "num_train_epochs": 1.25},
         {"method": "triplet", "num_train_epochs": 1},
         {"method": "normal", "num_train_epochs": 1},
-        # There is no training, so the original model is evaluated.
+        # Nothing is trained, so the original model is evaluated.
         {"method": "a2t", "num_train_epochs": 0},
     ],
 )

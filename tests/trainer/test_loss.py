@@ -1,4 +1,4 @@
-"""The loss is exactly as defined in the paper, for any division of a window into micro-batches."""
+"""The loss is exactly as defined in the paper for any division of a window into micro-batches."""
 
 import numpy as np
 import pytest

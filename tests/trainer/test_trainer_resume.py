@@ -75,7 +75,7 @@ def test_resume_inside_an_epoch_is_bit_identical(tmp_path, whole, workers):
 
 @pytest.mark.parametrize("evaluates", [False, True])
 def test_persistent_workers_give_the_weights_of_none_also_between_evaluations(tmp_path, evaluates):
-    """Also resume at the end of an epoch, where the generators are restored before the loader starts."""
+    """Also resume between two epochs, when the generators are restored before the loader starts."""
     options = {"eval_strategy": "steps", "eval_steps": 3} if evaluates else {}
     trainers = []
     for workers in ("0 workers", "persistent workers"):
