@@ -118,7 +118,7 @@ class Classifier(ABC):
         """A hash that differs between models and between settings of one model."""
 
     def name_labels(self, names: Sequence[str]) -> None:  # noqa: B027 (optional to override)
-        """Set the label names of the data if the model has no label names of its own."""
+        """Set the label names of the data if the model lacks label names."""
 
     def about(self) -> dict[str, Any]:
         """Return facts about the model for reports, except its name, in a JSON-serializable form."""

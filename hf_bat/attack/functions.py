@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import Texts
 
 
 class LabelNames:
-    """A stand-in for a missing transformers configuration, with the label names.
+    """A substitute for a missing transformers configuration, with the label names.
 
     Args:
         names: Label names in the order of the model's outputs.

@@ -102,7 +102,7 @@ class Perturbation(ABC):
         return None
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one perturbed input, by default from the candidates. Return `None` if there are no candidates.
+        """Draw a perturbed input, by default from the candidates. Return `None` if the list is empty.
 
         Rows without a valid version are masked out of the contrastive terms.
         """
