@@ -94,12 +94,12 @@ class AdversarialSampler(PerturbationSampler):
     def from_arguments(
         cls, args: BalancedTrainingArguments, columns: Sequence[str]
     ) -> AdversarialSampler:
-        """Create the sampler of a run for rows with these text columns."""
+        """Create the run's sampler for rows with these text columns."""
         schedule = AttackSchedule.from_arguments(args)
         return cls(columns, folder=get_adversarial_folder(args), schedule=schedule)
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """Return a row's adversarial version as `{"fickle": [texts or None]}`, or {} in a clean epoch."""
+        """Return the row's adversarial version as `{"fickle": [texts or None]}`, or {} in a clean epoch."""
         attack_epoch = self.schedule.get_attack_epoch(epoch)
         if attack_epoch is None:
             return {}
@@ -114,7 +114,7 @@ class AdversarialSampler(PerturbationSampler):
 
 
 class RowAttacker:
-    """Attacks training rows at the start of epochs, and checks the attacked rows when a run resumes.
+    """Attacks training rows at the start of epochs, and checks the attacked rows when training resumes.
 
     Args:
         args: Training arguments, which determine recipe, schedule and folder. All ranks must be
@@ -163,12 +163,12 @@ class RowAttacker:
                 rule.encoder.encode([])
 
     def start_epoch(self, model: Any, rows: Any, epoch: float) -> dict[str, float]:
-        """Make sure that the adversarial rows of an epoch exist. All ranks must call this method.
+        """Make sure that the adversarial rows of the epoch exist. All ranks must call this method.
 
         Args:
             model: The model with its current weights. It is not changed.
             rows: Prepared training rows.
-            epoch: Training progress in epochs. It is a fraction if a run resumes inside an epoch.
+            epoch: Training progress in epochs. It is a fraction if training resumes mid-epoch.
 
         Returns:
             Results of the attack: `adversarial_attacked` (rows), `adversarial_found` (rows with an
@@ -205,7 +205,7 @@ class RowAttacker:
         return figures
 
     def _check_rows(self, chosen: Any, path: Path) -> None:
-        """Check that the file is the one used at the start of the epoch."""
+        """Check that the file is from the attack at the start of the epoch."""
         try:
             attacked = read_rows(path)
         except HfBatError:  # the message below has more advice
@@ -223,10 +223,10 @@ class RowAttacker:
 
 
 def get_adversarial_folder(args: BalancedTrainingArguments) -> Path:
-    """Return the folder for the adversarial rows of a run."""
+    """Return the run's folder for adversarial rows."""
     return Path(args.output_dir) / ADVERSARIAL
 
 
 def get_rows_path(folder: Path, epoch: int) -> Path:
-    """Return the file of the attack at the start of an epoch, counted from 0."""
+    """Return the file of the attack at the start of the epoch, counted from 0."""
     return folder / f"epoch-{epoch}.jsonl"

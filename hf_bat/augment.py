@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROWS_FILE = "data.jsonl"
 ORIGINAL = "original"
 _CARD = Path(__file__).parent / "templates" / "augmented_card.md"
-# Number of retries if a draw repeats the row or an earlier copy.
+# Number of retries if the draw repeats the row or an earlier copy.
 _ATTEMPTS = 3
 
 
@@ -140,13 +140,13 @@ def augment_rows(
     Args:
         rows: A `datasets.Dataset` or dicts with the task's columns, labels and optionally `idx`.
         task: The task, or its name.
-        perturbations: Fickle perturbations. Each one makes up to `copies` copies of a row with the
+        perturbations: Fickle perturbations. Each one makes up to `copies` copies of each row with the
             same label.
         rules: Rules for labeled edits, from `hf_bat.counterfactual.build_rules`. Together they make up
-            to `copies` copies of a row, with the label given by the rule.
+            to `copies` copies of each row, with the label given by the rule.
         copies: Maximum number of copies. Defaults to 1.
         keep_originals: Whether to keep the original rows. Defaults to `True`.
-        seed: Seed of the draws, which also depend on the `idx` of a row. Defaults to 0.
+        seed: Seed of the draws, which also depend on each row's `idx`. Defaults to 0.
 
     Returns:
         The rows, each followed by its copies.
@@ -224,7 +224,7 @@ def _draw_copies(
     copies: int,
     seed: int,
 ) -> Iterator[tuple[Texts, int, str]]:
-    """Yield the copies of a row, with their labels and edits."""
+    """Yield the copies of the row, with their labels and edits."""
     for stream, perturbation in enumerate(perturbations):
         drawn: dict[Texts, None] = {}
         for attempt in range(_ATTEMPTS * copies):

@@ -151,7 +151,7 @@ class ContrastMeter:
         self._last: tuple[str, dict[str, float]] | None = None
         self.suite = read_suite(args.contrast_file, args.contrast_format)
         if self.suite is not None:
-            # Checked now rather than after an epoch.
+            # Checked now rather than after the first epoch.
             self.suite.name_outputs(config)
             return
         self.rows = load_split(args.contrast_file, task=task)
@@ -280,7 +280,7 @@ class RobustnessCallback(TrainerCallback):
 class RunCallback(TrainerCallback):
     """Resets the trainer's metrics for each run, sets the collator's epoch, and attacks training rows.
 
-    A run that resumes inside an epoch continues with that epoch's draws.
+    A run that resumes mid-epoch continues with that epoch's draws.
     """
 
     def __init__(self, trainer: Any):
@@ -321,7 +321,7 @@ class RunCallback(TrainerCallback):
 
 
 def _check_resumed_rows(step: int) -> None:
-    """Check that a run that resumes after `step` steps of an epoch continues with new rows."""
+    """Check that a run that resumes after `step` steps of the epoch continues with new rows."""
     # Older versions shuffle with a different seed when the first batches are skipped.
     major, minor = map(int, accelerate.__version__.split(".")[:2])
     if step and (major, minor) < (1, 7):

@@ -1,6 +1,6 @@
 """A preprocessing defense that replaces each word with one representative of all its synonyms.
 
-The model then reads the same text no matter which synonyms an input uses, so a synonym attack with the
+The model then reads the same text no matter which synonyms are used, so a synonym attack with the
 same table and casing cannot succeed, except with a few table entries that cannot be replaced (see
 `Canonicalizer`). This robustness comes from the preprocessing and not from the model, which all reports
 on defended models point out.
@@ -143,7 +143,7 @@ def _get_cased(word: str) -> list[str]:
 
 
 def _rank_word(word: str) -> tuple[int, int, int, str]:
-    """Return the sort key of a word in its component. The smallest word is the representative."""
+    """Return the word's sort key in its component. The smallest word is the representative."""
     # "VERSUS" and "Versus" both become "V" after an exchange, so only "v" can represent all three.
     patterns = min(len(_get_cased(word)), 2)
     wordnet = load_wordnet()

@@ -179,7 +179,7 @@ def _read_promised_size(file: Path) -> int:
 
 
 def describe_run(args: Any, rows: Any, tables: Mapping[str, str], processes: int) -> dict[str, Any]:
-    """Describe what determines the weights of a run: options, a hash of the rows, and table fingerprints.
+    """Describe what determines the run's weights: options, a hash of the rows, and table fingerprints.
 
     Args:
         args: `BalancedTrainingArguments`.
@@ -227,7 +227,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
 def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
     """Warn if a resumed run will not reproduce an uninterrupted run.
 
-    This happens if the checkpoint lacks a state, or comes from a run with a different
+    This happens if the checkpoint lacks a state, or if its run has a different
     `describe_run`.
     """
     path = Path(checkpoint)
@@ -241,7 +241,7 @@ def warn_about_differences(checkpoint: str, facts: Mapping[str, Any]) -> None:
     saved = read_run(path)
     if saved is None:
         return
-    # An option that exists in only one of the versions or methods adds no information.
+    # An option that only one version or method has adds no information.
     compared = {name: value for name, value in facts.items() if name in saved}
     if saved.get("method") != facts["method"]:
         compared = {n: v for n, v in compared.items() if None not in (v, saved[n])}

@@ -40,7 +40,7 @@ class PerturbationCollator:
         seed: Seed of the run. Defaults to 0.
         validity: Test for obstinate draws that likely change the label. Adds `obstinate_passes` to
             batches.
-        label_names: Names of the labels in the rows, for `validity` and a label filter.
+        label_names: Names of the labels in the rows, for `validity` and the label filter.
         with_idx: Whether to add the `idx` of the rows. Defaults to `True`.
         canonicalizer: Preprocessing defense that rewrites every text before the tokenizer.
         counterfactual: Rules that draw a labeled pair for each row. Adds `counterfactual_labels`.
@@ -145,8 +145,8 @@ class PerturbationCollator:
             # `Trainer` does the same for the order of rows.
             "seed": args.seed if args.data_seed is None else args.data_seed,
             "perturb_anchor": method.perturbs_anchor,
-            # Marks the obstinate versions that pass the filter. With "prefer", others are drawn
-            # too.
+            # Marks the obstinate versions that pass the filter. With "prefer", others are
+            # also drawn.
             "validity": (
                 by_kind["obstinate"].validity if args.label_filter in ("only", "prefer") else None
             ),
@@ -167,7 +167,7 @@ class PerturbationCollator:
         self._epoch = other._epoch
 
     def clean(self) -> PerturbationCollator:
-        """Return a copy of the collator without perturbations, for evaluation and prediction."""
+        """Return a copy of the collator for evaluation and prediction, without perturbations."""
         return PerturbationCollator(
             self.tokenizer,
             self.sampler.columns,
@@ -181,7 +181,7 @@ class PerturbationCollator:
         """Collate B rows.
 
         Args:
-            rows: Dicts with the text columns and optionally `label` and `idx`. Perturbing a row requires
+            rows: Dicts with the text columns and optionally `label` and `idx`. Perturbing rows requires
                 `idx`.
 
         Returns:

@@ -133,7 +133,7 @@ class _Escaped:
 def escape_output() -> Iterator[None]:
     """Escape control characters in texts, labels and file names printed to stdout and stderr.
 
-    A terminal would interpret them. They can clear the screen, hide a line or change the window
+    A terminal would interpret them. They can clear the screen, hide lines or change the window
     title.
     """
     colors = "|".join(rf"\x1b\[{code}m" for code in (0, *_STYLES.values()))

@@ -32,7 +32,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Prepare rows for the collator, with text columns, `idx`, and `label` as the model numbers it.
 
-    Rows without a label (-1, -100, "-", empty) or with an empty text are dropped, and their number is
+    Unlabeled rows (-1, -100, "-", empty) and rows with an empty text are dropped, and their number is
     logged with `name`. With `keep_all` (for prediction, which needs all rows), missing texts become empty,
     and the label column is removed if any label is missing or labels have no names.
     """
@@ -179,7 +179,7 @@ def read_text(value: Any, column: str, where: str) -> str:
 
 
 def read_idx(value: Any, position: int) -> int | str:
-    """Return a row's `idx`: an integer or a string."""
+    """Return the row's `idx`: an integer or a string."""
     value = unwrap_value(value)
     if isinstance(value, str) and value.strip():
         return value
@@ -262,8 +262,8 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
     """Return whether `prepare_dataset` has checked these rows for this task and model."""
     mark = getattr(rows, "prepared_for", None)
     # `datasets` copies the mark when it filters rows, which remain prepared, but also when it
-    # renames, removes or formats columns. For this reason, the features and the format are compared
-    # too.
+    # renames, removes or formats columns. For this reason, the features and the format are also
+    # compared.
     return (
         mark is not None
         and mark == (task.columns, task.label_column, rows.features)
@@ -302,7 +302,7 @@ def _check_columns(dataset: Dataset, task: Task, name: str) -> None:
 
 
 def _add_idx(dataset: Dataset, name: str) -> Dataset:
-    """Number the rows, or check their existing numbers. The draws of a row depend on its number."""
+    """Number the rows, or check their existing numbers. A row's draws depend on its number."""
     if "idx" not in dataset.column_names:
         return dataset.add_column("idx", list(range(len(dataset))))
     given = dataset["idx"][:]

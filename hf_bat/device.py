@@ -25,7 +25,7 @@ _setting_before = True
 
 
 def get_double_dtype(device: torch.device) -> torch.dtype:
-    """Return the most precise dtype of a device: float64, or float32 on Apple GPUs."""
+    """Return the device's most precise dtype: float64, or float32 on Apple GPUs."""
     return torch.float32 if device.type in _WITHOUT_DOUBLE else torch.float64
 
 
@@ -35,7 +35,7 @@ def cast_to_double(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def has_fast_bf16(device_type: str | None = None) -> bool:
-    """Return whether a device computes in bfloat16 natively.
+    """Return whether the device computes in bfloat16 natively.
 
     Args:
         device_type: "cuda", "cpu", ... If `None`, the GPU if available, or the CPU.

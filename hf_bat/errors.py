@@ -60,7 +60,7 @@ def find_wrong_option(words: Sequence[str], known: Collection[str], abbreviate: 
             return f"unknown option {name}{suggest(name, known)}"
         option = name if is_option else option
         # Usually an unset shell variable. An empty path would mean the working folder or no output. The
-        # texts of an input may be empty.
+        # texts of inputs may be empty.
         if option != "--text" and (not word or (is_option and sign and not value)):
             if option is None:
                 return "an argument is empty; give it a value, or leave it out"

@@ -206,7 +206,7 @@ def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def dump_json(content: Any, **options: Any) -> str:
     """Return JSON that every reader accepts: `null` for NaN and infinity, escapes for half surrogate pairs.
 
-    `options` are those of `json.dumps`; other characters than ASCII are not escaped by default.
+    `options` are passed to `json.dumps`. By default, other characters than ASCII are not escaped.
 
     Example:
         >>> dump_json({"loss": float("nan"), "text": "caf\u00e9"})
@@ -437,7 +437,7 @@ def load_object(name: str) -> Any:
     if not module_name or not attribute:
         raise HfBatError(f"{name!r} is not MODULE:NAME, such as my_model:predict")
     path = Path(module_name)
-    # `python -m` does this too. Installed commands only search installed packages.
+    # `python -m` also does this. Installed commands only search installed packages.
     folder = str(path.absolute().parent if path.suffix == ".py" else Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -70,7 +70,7 @@ _NEEDS = (
 
 @dataclass
 class FinetuneArguments(RunArguments):
-    """Arguments of a run from the command line that are not hyperparameters."""
+    """A run's arguments from the command line that are not hyperparameters."""
 
     test_file: str | None = describe("File with rows to predict.")
     test_split_name: str | None = describe("Split to predict. Defaults to the task's.")
@@ -83,7 +83,7 @@ class FinetuneArguments(RunArguments):
     quiet: bool = describe("Only print errors.", False)
 
 
-# ---- the parts of a run --------------------------------------------------------------------------
+# ---- the parts of the run ------------------------------------------------------------------------
 
 
 def load_rows(
@@ -140,7 +140,7 @@ def _describe_choice(
 def make_trainer(
     run: RunArguments, task: Task, args: BalancedTrainingArguments, rows: Mapping[str, Any]
 ) -> BalancedTrainer:
-    """Load the model and tokenizer, and create the trainer of a run with rows from `load_rows`.
+    """Load the model and tokenizer, and create the run's trainer with rows from `load_rows`.
 
     If the task has no label names, they are taken from the training rows, a trained head, or the
     evaluation rows, in this order.
@@ -361,7 +361,7 @@ def evaluate(
     metrics = evaluate_sets(trainer, rows)
     for suffix in ("", "_mm"):
         if f"validation{suffix}" in rows:
-            # Rows without a label or with an empty text are not evaluated.
+            # Unlabeled rows and rows with an empty text are not evaluated.
             evaluations = [e for e in trainer.evaluations if e.name == f"eval{suffix}"]
             metrics[f"eval_samples{suffix}"] = evaluations[-1].rows
     trainer.log_metrics("eval", metrics)
@@ -525,7 +525,7 @@ RESUME_HINT = (
 def build_arguments(
     values: Mapping[str, Any],
 ) -> tuple[FinetuneArguments, BalancedTrainingArguments]:
-    """Build the arguments of a run from a dict of flag values."""
+    """Build the run's arguments from a dict of flag values."""
     parts = [
         {field.name: values[field.name] for field in fields(kind) if field.name in values}
         for kind in (FinetuneArguments, BalancedTrainingArguments)

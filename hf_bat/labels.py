@@ -1,4 +1,4 @@
-"""Map the values of a label column to the outputs of the model."""
+"""Map the values of the label column to the outputs of the model."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LabelMap:
             return self._read_truth(truth, where)
         if isinstance(value, str):
             label = self.find_label(value, where)
-            # "-" is a name if "+" is one too, and "null" may also be a name.
+            # "-" is a name if "+" is also a name, and "null" may be a name.
             if label is not None or value.strip() == NO_GOLD or _is_null_word(value):
                 return label
         number = self._parse_number(value, where)
@@ -101,7 +101,7 @@ class LabelMap:
         return find_name(name, self.model_names, where)
 
     def get_data_name(self, label: int | None) -> str | None:
-        """Return the data's name for one of the model's labels, or `None`."""
+        """Return the data's name for a label of the model, or `None`."""
         names: dict[int | None, str] = dict(zip(self.ids, self.data_names, strict=True))
         return names.get(label)
 
@@ -132,7 +132,7 @@ class LabelMap:
 
 
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
-    """Return the position of a label name among others, or `None` if it is missing.
+    """Return the position of the label name among others, or `None` if it is missing.
 
     Without an exact match, case is ignored, and `-`, `_` and spaces are equivalent.
     """
@@ -313,7 +313,7 @@ def _parse_truth(value: Any) -> bool | None:
 
 
 def _spell_label(value: Any, column: str) -> str | None:
-    """Return a value of a label column as a name, or `None` if it always means "no label"."""
+    """Return a value of the label column as a name, or `None` if it always means "no label"."""
     value = unwrap_value(value)
     if is_null(value):
         return None
@@ -331,7 +331,7 @@ def _spell_label(value: Any, column: str) -> str | None:
 
 
 def _check_types(values: Sequence[Any], column: str) -> None:
-    """Check that a label column does not mix words, numbers and booleans, which JSON files can do."""
+    """Check that the label column does not mix words, numbers and booleans, which JSON files can do."""
     first: dict[str, tuple[int, Any]] = {}
     for row, value in enumerate(map(unwrap_value, values)):
         if _spell_label(value, column) in (None, NO_GOLD, *map(str, UNLABELED)):

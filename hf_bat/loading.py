@@ -109,7 +109,7 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
 
     Raises:
         HfBatError: If all words are unknown, as in the tokenizer that transformers creates for a folder
-            without tokenizer files, if a token id is out of the range of the embeddings, or if the tokenizer
+            without tokenizer files, if token ids are out of the range of the embeddings, or if the tokenizer
             cannot pad.
     """
     name = tokenizer.name_or_path or type(tokenizer).__name__
@@ -161,7 +161,7 @@ def _knows_words(tokenizer: Any) -> bool:
 def reads_padding(
     compute_logits: Callable[[list[str]], torch.Tensor], dtype: torch.dtype = torch.float32
 ) -> bool:
-    """Return whether a model's logits for an input depend on the padding of its batch.
+    """Return whether the model's logits depend on the padding of the batch.
 
     This is the case for CANINE, for XLNet with padding on the right, and for models with absolute
     positions with padding on the left.
@@ -178,7 +178,7 @@ def reads_padding(
 
 
 def warn_about_padding(model: nn.Module, tokenizer: Any, max_length: int | None = None) -> None:
-    """Warn if the outputs of a model to be trained depend on the padding of a batch."""
+    """Warn if the outputs of a model to be trained depend on the padding of the batch."""
     # Use `forward`, because calling a compiled model would compile it for each length.
     core = unwrap(model)
     weights = next(core.parameters())

@@ -216,7 +216,7 @@ def pairwise_loss(
 ) -> torch.Tensor:
     """Compute alpha * mean d(x, x_f) + beta * mean max(0, m - d(x, x_o)), each over its valid pairs.
 
-    Without valid pairs, a mean is zero and its gradient too.
+    Without valid pairs, a mean and its gradient are zero.
 
     Args:
         anchor: Representations of the originals x, shape (B, H).

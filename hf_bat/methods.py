@@ -100,7 +100,7 @@ class Method:
         draws: Kinds of versions to draw for each row: `"fickle"`, `"obstinate"` or
             `"counterfactual"`.
         options: Training arguments that the method uses. Changing the others is an error.
-        defaults: Dict of option -> default, for options with a different default than in the
+        defaults: Dict of option -> default, if the default differs from the default in the
             arguments.
         uses_vectors: Whether the terms need representations. Defaults to `False`.
         perturbs_anchor: Whether the fickle version replaces the anchor. Defaults to `False`.
@@ -180,7 +180,7 @@ class Method:
         """Raise an `HfBatError` if two training arguments contradict each other."""
 
     def write_formula(self, args: Any) -> str:
-        """Return the loss in Markdown for the arguments of a run."""
+        """Return the loss in Markdown for the run's arguments."""
         return self.formula
 
     @property
@@ -332,7 +332,7 @@ class Counterfactual(Method):
 def measure_version_distances(
     forward: Forward, distance: str
 ) -> tuple[dict[str, Term], Distances, Distances]:
-    """Compute the fickle and obstinate distances, and return their means as logged components too."""
+    """Compute the fickle and obstinate distances, and also return their means as logged components."""
     fickle = forward.measure_distances("fickle", distance)
     obstinate = forward.measure_distances("obstinate", distance)
     terms = {
@@ -344,7 +344,7 @@ def measure_version_distances(
 
 def build_triplet_terms(forward: Forward, settings: LossSettings, margin: float) -> dict[str, Term]:
     """Build the triplet term and the logged distances."""
-    # With several draws, the t-th triplet of a row uses its t-th fickle and its t-th obstinate draw.
+    # With several draws, each row's t-th triplet uses its t-th fickle and its t-th obstinate draw.
     # The shorter list is repeated.
     terms, fickle, obstinate = measure_version_distances(forward, settings.distance)
     draws = max(fickle.mask.shape[1], obstinate.mask.shape[1])

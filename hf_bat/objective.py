@@ -87,7 +87,7 @@ class Forward:
 
     Args:
         logits: The anchors' logits, shape (B, labels).
-        labels: The anchors' labels, shape (B,). `None` for a batch without labels.
+        labels: The anchors' labels, shape (B,). `None` for batches without labels.
         vectors: The anchors' representations, shape (B, H). `None` if the method does not need
             them.
         versions: Dict of kind (`"fickle"`, `"obstinate"`) -> `Versions`. Empty in a clean epoch.
@@ -109,7 +109,7 @@ class Forward:
 
 
 class FillerBatch(dict[str, Any]):
-    """A batch of one repeated row. Ranks without rows in a step use it.
+    """A batch of one repeated row. Ranks without rows in the step use it.
 
     It does not contribute to the loss, the gradient or the logged means. Its label is -100.
     """
@@ -435,8 +435,8 @@ def check_finite(
 class LossMeter:
     """Sums and counts of the loss components since the last log.
 
-    Sums and counts are added up over micro-batches and ranks before they are divided, so a batch with
-    few valid pairs has little weight. Ranks only communicate in `take_means`.
+    Sums and counts are added up over micro-batches and ranks before they are divided, so batches with
+    few valid pairs have little weight. Ranks only communicate in `take_means`.
     """
 
     def __init__(self) -> None:

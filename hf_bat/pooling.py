@@ -34,7 +34,7 @@ _OTHER_DECODERS = ("ctrl", "modernbert-decoder")
 # Attributes that store the wrapped module: in torch.compile, in parallel wrappers and DeepSpeed, in
 # FSDP1 (where `module` is not a submodule), and in activation checkpointing.
 _INNER = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-# Attribute where the hook of a layer stores its input.
+# Attribute for the layer's input, which the hook stores.
 _KEPT = "_hf_bat_kept_input"
 
 # Model types with position ids that start after the id of the padding token.
@@ -51,8 +51,8 @@ def pool(
 
     Args:
         hidden_states: Token vectors, shape (B, T, H).
-        attention_mask: Mask that is 1 for tokens and 0 for padding, shape (B, T). The vector of a row
-            with only padding is zero.
+        attention_mask: Mask that is 1 for tokens and 0 for padding, shape (B, T). The vectors of rows
+            with only padding are zero.
         pooling: `"cls"` (the first token), `"last"` (the right-most token), `"mean"` or `"max"`.
     """
     if attention_mask is None or attention_mask.shape != hidden_states.shape[:2]:

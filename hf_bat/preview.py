@@ -76,7 +76,7 @@ class Preview:
 
     def _repr_html_(self) -> str:
         """Return the rows as HTML for notebooks, with removed and inserted words marked."""
-        # Words are marked after escaping, so the text of a row cannot become a tag.
+        # Words are marked after escaping, so the row's text cannot become a tag.
         marked = _MARK.sub(r"<del>\1</del> <ins>\2</ins>", escape(str(self)))
         return f"<pre>{marked}</pre>"
 

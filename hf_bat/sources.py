@@ -29,7 +29,7 @@ from hf_bat.text import Splitter
 
 
 class EditSources:
-    """The perturbations, rules and defense of a run.
+    """A run's perturbations, rules and defense.
 
     They are rebuilt when their options change, which happens between the runs of a hyperparameter
     search.

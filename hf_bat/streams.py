@@ -93,7 +93,7 @@ class RowStream(IterableDataset):
     def _prepare(
         self, row: Mapping[str, Any], position: int, where: str
     ) -> tuple[dict[str, Any], str | None]:
-        """Return a row for the collator, and the reason if it must be skipped."""
+        """Return the row for the collator, and the reason if it must be skipped."""
         old_names = {new: old for old, new in self.task.renames.items()}
         prepared: dict[str, Any] = {}
         for column in self.task.columns:

@@ -32,7 +32,7 @@ class Task:
 
     Args:
         name: Short name of the task.
-        columns: The text column, or both columns of a pair.
+        columns: The text column, or both columns for pairs.
         label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
             If all names are integers other than 0, 1, ..., integer labels are names and not
             positions.
@@ -46,7 +46,7 @@ class Task:
         renames: Dict of column name on the Hub -> column name in the task.
 
     Raises:
-        HfBatError: If there are not one or two columns, or a skipped label is not one of the labels.
+        HfBatError: If there are not one or two columns, or a skipped label is not among the labels.
 
     Example:
         >>> Task("intent", columns=("utterance",), label_names=("book", "cancel")).is_pair
@@ -209,7 +209,7 @@ def user_task(
     """Create a task for your own data.
 
     Args:
-        columns: The text column, or both columns of a pair.
+        columns: The text column, or both columns for pairs.
         label_names: Label names in the order of the integer labels. If empty, they are taken from the data.
         skipped_labels: Names of labels that obstinate perturbations skip.
         label_column: The label column. Defaults to "label".

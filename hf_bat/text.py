@@ -63,19 +63,19 @@ def format_code(text: str) -> str:
 
 
 def split_pieces(text: str) -> list[str]:
-    """Split a sentence into tokens (at even positions) and the whitespace between them."""
+    """Split the sentence into tokens (at even positions) and the whitespace between them."""
     return _SPACES.split(text)
 
 
 def locate_token(text: str, position: int) -> tuple[list[str], int]:
-    """Split a sentence with `split_pieces`, and return the pieces and the index of a token in them."""
+    """Split the sentence with `split_pieces`, and return the pieces and the index of the token in them."""
     pieces = split_pieces(text)
-    # If a sentence begins with whitespace, the first piece is empty and not a token.
+    # If the sentence begins with whitespace, the first piece is empty and not a token.
     return pieces, 2 * position + (2 if pieces[0] == "" and len(pieces) > 1 else 0)
 
 
 def split_tokens(text: str) -> tuple[list[str], list[str] | None]:
-    """Split a sentence into tokens and the whitespace between them.
+    """Split the sentence into tokens and the whitespace between them.
 
     The whitespace is `None` if all tokens are separated by a single space.
 
@@ -139,12 +139,12 @@ def name_function(function: object) -> str:
 
 
 def is_punctuation(character: str) -> bool:
-    """Return whether a character is ASCII punctuation or in one of Unicode's P categories."""
+    """Return whether a character is ASCII punctuation or in any of Unicode's P categories."""
     return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
 
 
 def detach_punctuation(token: str) -> tuple[str, str]:
-    """Split a token into its word and at most one trailing punctuation mark.
+    """Split the token into its word and at most one trailing punctuation mark.
 
     A single character is a word even if it is a punctuation mark.
 
@@ -158,7 +158,7 @@ def detach_punctuation(token: str) -> tuple[str, str]:
 
 
 def iterate_words(text: str) -> Iterator[str]:
-    """Yield the words of a sentence in order, without their trailing punctuation marks."""
+    """Yield the words of the sentence in order, without their trailing punctuation marks."""
     for token in text.split():
         yield detach_punctuation(token)[0]
 

@@ -116,8 +116,8 @@ class BalancedTrainer(Trainer):
         fickle: Your own `Perturbation` for the fickle versions. If `None`, one is built from the tables.
         obstinate: Your own `Perturbation` for the obstinate versions. `args.label_filter` applies
             to it.
-        splitter: Function that splits a text into words, for languages without spaces between words.
-            See `SplitPerturbation`. It is used with the tables, including in `args.attacks`, which
+        splitter: Function that splits a text into words. Use it for languages without spaces between
+            words. See `SplitPerturbation`. It is used with the tables, including in `args.attacks`, which
             then do not check English parts of speech.
         label_judge: Decides for `args.label_filter` which obstinate edits likely change the label: an
             inference model, a function (see `hf_bat.attack.JudgedValidity`) or a `LabelValidity`. If `None`,
@@ -213,7 +213,7 @@ class BalancedTrainer(Trainer):
         self._is_uploading = False
         # Facts about the last call of `train`, saved with each checkpoint.
         self._run_facts: dict[str, Any] | None = None
-        # Whether the next training window is the first one of an epoch.
+        # Whether the next training window is the first of its epoch.
         self.begins_epoch = False
         if self.task is not None:
             self._complete_config(self.model)
@@ -225,7 +225,7 @@ class BalancedTrainer(Trainer):
         #: Runs the attacks during evaluation and stores their last reports. `None` without attacks.
         self.meter = self._make_meter()
         self._contrast_meter = self._make_contrast_meter()
-        #: Attacks training rows at the start of an epoch. `None` for most methods.
+        #: Attacks training rows at the start of epochs. `None` for most methods.
         self.adversary = self.make_adversary()
         self.add_callback(RunCallback(self))
 
@@ -256,7 +256,7 @@ class BalancedTrainer(Trainer):
             raise HfBatError(f"class_weights has {len(weights)} values, the model {labels} labels")
         warn_about_head(self.model, args.pooling)
         if self.task is not None:
-            # Checked early. Otherwise the first long row would stop a run.
+            # Checked early. Otherwise the first long row would stop the run.
             check_length(config, args.max_seq_length, "max_seq_length")
             check_tokenizer(self.processing_class, self.model)
         if isinstance(collator, PerturbationCollator):
@@ -376,7 +376,7 @@ class BalancedTrainer(Trainer):
         self.train_dataset = self._prepare_training(self.train_dataset)
         if self.task is not None and self._own_collator is None:
             collator = self._make_collator()
-            # All loaders of a run must be in the same epoch.
+            # All of the run's loaders must be in the same epoch.
             collator.follow(self.data_collator)
             self.data_collator = collator
         return self._seed_workers(super().get_train_dataloader())
@@ -600,7 +600,7 @@ class BalancedTrainer(Trainer):
         )
         output, labels = SequenceClassifierOutput(logits=forward.logits), inputs["labels"]
         if not model.training and not forward.versions:
-            # Trainer weights the loss of a batch by the number of its rows that are not repeated.
+            # Trainer weights each batch's loss by the number of its rows that are not repeated.
             kept = max(count_new_rows(len(labels), self.accelerator), 1)
             labels = labels[:kept]
             forward = Forward(forward.logits[:kept], labels, None, {})

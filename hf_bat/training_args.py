@@ -145,7 +145,7 @@ class BalancedTrainingArguments(TrainingArguments):
             uses 0.
         max_seq_length: Maximum input length in tokens. Longer inputs are truncated. If `None`, the
             tokenizer's limit is used. Defaults to 128.
-        pad_to_multiple_of: Pad the inputs of a batch to a multiple of this number of tokens. With fewer
+        pad_to_multiple_of: Pad each batch to a multiple of this number of tokens. With fewer
             different lengths, kernels are planned and compiled less often, and bfloat16 on a CPU uses less
             memory. If `None`, inputs are padded to the longest one in the batch.
         contrastive_chunk: Number of inputs (rows and their versions) to keep activations for at once.
@@ -153,7 +153,7 @@ class BalancedTrainingArguments(TrainingArguments):
             `normal`. The gradient is the same, but each forward pass runs twice (gradient caching; Gao
             et al. 2021). If `None`, all activations are kept.
         exclude_stopwords: Whether to leave function words unperturbed. Defaults to `True`.
-        drop_antonyms_from_synonyms: Whether to remove the antonyms of a word from its synonyms.
+        drop_antonyms_from_synonyms: Whether to remove each word's antonyms from its synonyms.
             Defaults to `True`.
         casing: Case of replacements: `"keep"` (same as the replaced word) or `"authors"` (lower
             case). Defaults to `"keep"`.

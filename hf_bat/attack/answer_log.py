@@ -61,7 +61,7 @@ class AnswerLog:
             self._known[bytes(record["key"])] = record["answer"].astype(np.float64)
 
     def find(self, key: Hashable) -> np.ndarray | None:
-        """Return the answer for an input from an earlier run, or `None`."""
+        """Return an earlier run's answer for the input, or `None`."""
         return self._known.get(_hash_key(key)) if self._known else None
 
     def add(self, keys: Sequence[Hashable], answers: np.ndarray) -> None:

@@ -67,7 +67,7 @@ def read_answer(answer: Any, names: Sequence[str]) -> np.ndarray | None:
     Args:
         answer: One of the following: probabilities in the order of the labels; a mapping from label names to
             probabilities or log-probabilities; a list of `{"label": ..., "score": ...}` as returned by a
-            pipeline; a text with the name of a label; the number of a label; or `None` for a refusal.
+            pipeline; a text with the label's name; the label's number; or `None` for a refusal.
         names: Label names in order. They may be empty if `answer` contains probabilities.
 
     Returns:

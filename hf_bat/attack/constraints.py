@@ -27,7 +27,7 @@ Place = tuple[int, int]  # (sentence, whitespace token)
 
 @dataclass(frozen=True)
 class State:
-    """The state of an input during an attack.
+    """An input's state during an attack.
 
     Args:
         texts: The texts as edited so far.
@@ -101,7 +101,7 @@ class Constraint(ABC):
     encoder: Any = None
 
     def allows_word(self, state: State, sentence: int, position: int, word: str) -> bool:
-        """Return whether a word may be edited at all.
+        """Return whether the word may be edited at all.
 
         Args:
             state: The input as edited so far.
@@ -170,7 +170,7 @@ class StopWords(Constraint):
 
 
 class NoRepeat(Constraint):
-    """Does not allow a word to be edited twice.
+    """Does not allow editing the same word twice.
 
     Example:
         >>> state = State.of(("A hot day.",)).after(Edit(0, 1, "hot", "warm", ("A warm day.",)))

@@ -2,7 +2,7 @@
 
 A search is a generator. It yields a request and receives the answer through `send`. The engine runs the
 searches of many rows, collects their requests, and queries the model in full batches of inputs with similar
-length. Inputs that look the same to the model are only queried once. The answers for a row only depend on
+length. Inputs that look the same to the model are only queried once. A row's answers only depend on
 its own requests. The batch size, the order and the other rows do not change the results, except for
 floating-point rounding.
 """
@@ -68,7 +68,7 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """A request to prepare a perturbation with `asks_model` for an input. The answer is `None`."""
+    """A request to prepare a perturbation with `asks_model` for one input. The answer is `None`."""
 
     perturbation: Perturbation
     texts: Texts
@@ -86,7 +86,7 @@ class Classifier(ABC):
         name: Name in reports.
         max_length: Maximum input length in tokens, or `None` if it is unlimited or unknown.
         preprocessing_defence: Description of the text preprocessing before the model, or `None`.
-        in_flight: Number of rows to attack at once, for models that make their own batches. All requests of
+        in_flight: Number of rows to attack at once if the model makes its own batches. All requests of
             these rows are then sent in one batch. If `None` (default), the engine chooses both.
     """
 
@@ -103,7 +103,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def length(self, key: Any) -> int:
-        """Return the cost of an input. Inputs of similar length share a batch."""
+        """Return the cost of the input. Inputs of similar length are batched together."""
 
     @abstractmethod
     def probabilities(self, keys: Sequence[Any]) -> np.ndarray:
@@ -118,7 +118,7 @@ class Classifier(ABC):
         """A hash that differs between models and between settings of one model."""
 
     def name_labels(self, names: Sequence[str]) -> None:  # noqa: B027 (optional to override)
-        """Set the label names of the data, for models without their own label names."""
+        """Set the label names of the data if the model lacks label names."""
 
     def about(self) -> dict[str, Any]:
         """Return facts about the model for reports, except its name, in a JSON-serializable form."""
@@ -158,7 +158,7 @@ class Classifier(ABC):
 
 @dataclass
 class Meter:
-    """The cost of a run."""
+    """The cost of the run."""
 
     queries: int = 0  # unique inputs per row
     # Number of inputs that the model processed. An input is counted once if several rows in flight request
@@ -183,7 +183,7 @@ class Meter:
 
 @dataclass
 class Counter:
-    """The number of queries for a row so far. The search of the row can read it."""
+    """The number of queries for the row so far. The row's search can read it."""
 
     queries: int = 0
 
@@ -332,8 +332,8 @@ class Engine:
             plain = [tuple(map(remove_marks, texts)) for texts in unknown]
             unknown = dict(zip(unknown, self.model.keys(plain), strict=True))
         pool: dict[Hashable, Any] = {}
-        # Charge all rows before querying the model, and charge each row for shared inputs. The cost of a row
-        # must not depend on the other rows.
+        # Charge all rows before querying the model, and charge each row for shared inputs. A row's cost
+        # must not depend on other rows.
         for row in rows:
             self._charge(row, unknown, pool)
         self._forward(pool)
@@ -345,7 +345,7 @@ class Engine:
             row.answer = self._collect(row, unknown, pool)
 
     def _charge(self, row: _Row[Result], unknown: dict[Texts, Hashable], pool: dict) -> None:
-        """Add the new queries of a row to the pool, and shorten its request if the budget runs out."""
+        """Add the row's new queries to the pool, and shorten its request if the budget runs out."""
         inputs = row.request.inputs
         asked: set[Hashable] = set()
         for number, texts in enumerate(inputs):

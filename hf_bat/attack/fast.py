@@ -63,7 +63,7 @@ def pack_linears(model: nn.Module, dtype: torch.dtype = torch.float32) -> Iterat
 
 @contextmanager
 def skip_later_tokens(model: nn.Module) -> Iterator[bool]:
-    """Compute only the first token in the last layer, for classifiers that only use the first token.
+    """Compute only the first token in the last layer if the classifier only uses this token.
 
     Yields whether this applies to the model: its class must be in `_FIRST_TOKEN_HEADS`, and it must have two
     or more layers.

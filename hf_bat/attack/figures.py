@@ -1,7 +1,7 @@
 """The single definition of each figure of an attack, such as its success rate.
 
 `FIGURES` is used by all code that computes or displays a figure: the JSON report, its Markdown table, HTML
-pages, the metrics of an evaluation, the model card, the summary of a run, comparisons of two models and
+pages, the metrics of an evaluation, the model card, run summaries, comparisons of two models and
 the choice of the best model. To add a figure, add an entry such as
 
     Figure("long_rate", "rate", lambda result: (result.words > 20, 1), "rows of more than 20 words",
@@ -41,9 +41,9 @@ class Figure:
     title: str = (
         ""  # on pages, in the model index and in comparisons; defaults to `name` with spaces
     )
-    short: str = ""  # in Markdown tables and in the summary of a run; defaults to `title`
+    short: str = ""  # in Markdown tables and run summaries; defaults to `title`
     # Where it is shown in addition to the JSON report: "table" (Markdown), "page" (HTML), "metric"
-    # (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of a run), "card" (model
+    # (`AttackReport.metrics`), "evaluation" (metrics of an evaluation), "summary" (of runs), "card" (model
     # index), "compare" (two models).
     shown: tuple[Place, ...] = ()
     goals: tuple[Kind, ...] = BOTH  # kinds of attacks that have it
@@ -51,7 +51,7 @@ class Figure:
         Kind, ...
     ] = ()  # kinds of attacks for which an evaluation reports it; defaults to `goals`
     lower_is_better: tuple[Kind, ...] = ()  # kinds of attacks for which a lower value is better
-    # The edits that it measures. Attacks without a label filter only have figures for all edits.
+    # The edits that it measures. An attack with no label filter only has figures for all edits.
     edits: Literal["all", "valid", "invalid"] = "all"
     per_label: bool = False  # whether a report also has it for each label
     interval: bool = False  # whether a report also has its 95 % interval, as `<name>_interval`
@@ -102,7 +102,7 @@ class Figure:
         return {self.key: rate(part, whole), **interval}
 
     def measure_row(self, result: AttackResult) -> Any:
-        """Return the contribution that a row would have if only the figure's edits had been tried."""
+        """Return the row's contribution if only the figure's edits had been tried."""
         return self.measure(
             result if self.edits == "all" else result.restrict(self.edits == "valid")
         )
@@ -135,7 +135,7 @@ def has_only_labels(results: Sequence[AttackResult]) -> bool:
 
 
 def _measure_accuracy(result: AttackResult) -> tuple[int, int]:
-    # The model was not queried for a row without a prediction, so the row is not counted as wrong.
+    # The model was not queried for rows without predictions, so they are not counted as wrong.
     is_scored = result.predicted is not None and result.label is not None
     return int(is_scored and result.predicted == result.label), int(is_scored)
 
@@ -309,7 +309,7 @@ def is_attack_metric(metric: str | None) -> bool:
 
 
 def has_obstinate(attacks: Sequence[str]) -> bool:
-    """Return whether one of the named attacks is obstinate (its edits should change the prediction)."""
+    """Return whether any of the named attacks is obstinate (its edits should change the prediction)."""
     return any(find_kind(name) == "obstinate" for name in attacks)
 
 

@@ -20,7 +20,7 @@ from hf_bat.perturbations.base import Texts
 
 
 class LabelNames:
-    """The label names of a transformers configuration, for models without a configuration.
+    """A substitute for a missing transformers configuration, with the label names.
 
     Args:
         names: Label names in the order of the model's outputs.
@@ -42,7 +42,7 @@ class CallableModel(Classifier):
     - probabilities in the order of the labels,
     - a mapping from label names to probabilities or log-probabilities, or a list of
       `{"label": ..., "score": ...}` as returned by a pipeline,
-    - a text that names one label, such as `"Entailment."`, or the number of a label,
+    - a text that names one label, such as `"Entailment."`, or the label's number,
     - `None`, or a text that does not name exactly one label, if the model abstained.
 
     The function is *remote* if it is async, or if `concurrency` or any of the options after it is set, except
@@ -63,7 +63,7 @@ class CallableModel(Classifier):
             cache are not repeated.
         max_queries: Maximum number of queried inputs, not counting answers from the cache. Rows that need
             more queries have "no answer". Unlimited by default.
-        on_refusal: How to treat an abstention: "abstain" (default), "error" to stop, or the name of a label
+        on_refusal: How to treat an abstention: "abstain" (default), "error" to stop, or the label
             to use as the answer.
         inputs_per_call: Number of inputs in each call of a remote function. Defaults to 1.
 
@@ -248,7 +248,7 @@ def _is_async(function: Any) -> bool:
 
 
 def _is_numbers(answer: Any) -> bool:
-    """Return whether an answer is an array or a list of numbers, instead of one of the other types."""
+    """Return whether the answer is an array or a list of numbers, and not of another type."""
     if isinstance(answer, (str, Mapping, int, type(None))):
         return False
     return not (isinstance(answer, (list, tuple)) and any(isinstance(v, Mapping) for v in answer))

@@ -86,7 +86,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_conditions(report: AttackReport, conditions: Sequence[Condition]) -> list[str]:
-    """Return a line for each condition that makes the check fail, with the figure and its interval.
+    """Return one line for each condition that makes the check fail, with the figure and its interval.
 
     The check also fails if a figure was not measured, such as a rate without any rows.
 
@@ -137,7 +137,7 @@ def _read(report: AttackReport, attack: str, figure: Figure) -> tuple[Any, Any]:
     """Return the value of a figure and its interval, or `None` if it is missing."""
     value = figure.read(report.attacks[attack])
     interval = figure.read(report.attacks[attack], "_interval")
-    # The edits of a row are not independent, so this interval is not valid for rates of edits.
+    # Edits of the same row are not independent, so this interval is not valid for rates of edits.
     if interval is None and value is not None and figure.kind == "rate" and not figure.per_edit:
         measured = [figure.measure_row(row) for row in report.rows.get(attack, ())]
         interval = rate_interval(*map(sum, zip(*measured, strict=True))) if measured else None

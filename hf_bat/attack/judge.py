@@ -134,7 +134,7 @@ class InferenceJudge:
         device: Device of the model. If `None`, the model is not moved, and a path is loaded on the first GPU.
 
     Raises:
-        HfBatError: If the model cannot be loaded or lacks one of the labels.
+        HfBatError: If the model cannot be loaded or lacks a required label.
 
     Example:
         >>> from hf_bat.attack import CallableModel

@@ -43,7 +43,7 @@ class _Question(NamedTuple):
 
 
 class MaskedLMPerturbation(Perturbation):
-    """Replaces a word with a prediction of a masked language model, given the rest of the input.
+    """Replaces words with predictions of a masked language model, given the rest of the input.
 
     Words are only replaced if they consist of letters, and only with complete words that consist of letters.
     Later edits in the same attack use the predictions for the unedited input, so each word costs one forward
@@ -51,7 +51,7 @@ class MaskedLMPerturbation(Perturbation):
 
     Args:
         model: Folder or Hub id of a masked language model.
-        top: Maximum number of candidates for a word, most likely first. Defaults to 20.
+        top: Maximum number of candidates per word, most likely first. Defaults to 20.
         exclude_stopwords: Whether to keep function words (NLTK's English list). Defaults to `True`.
         casing: `"keep"` (default) applies the case of the replaced word to its candidates. `"authors"` uses
             lower case.
@@ -182,7 +182,7 @@ class MaskedLMPerturbation(Perturbation):
         """The complete words in the vocabulary, by token."""
         tokenizer = self._loaded[1]
         vocabulary = tokenizer.get_vocab()
-        # If tokens include the space before them, a token without a space is a continuation of a word.
+        # If tokens include the space before them, tokens without a space continue the previous word.
         # Otherwise (WordPiece), continuations are marked with ##, so they do not only consist of letters.
         spaces = ("\u0120", "\u2581")
         spaced = any(token.startswith(spaces) for token in vocabulary)

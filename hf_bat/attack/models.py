@@ -331,7 +331,7 @@ class TransformersModel(Classifier):
 
     @cached_property
     def _reads_padding(self) -> bool:
-        """Whether the answers depend on the padding. If so, only inputs of equal length share a batch."""
+        """Whether the answers depend on the padding. If so, each batch has inputs of equal length."""
 
         def compute_logits(texts: list[str]) -> torch.Tensor:
             keys = self.keys([(text,) for text in texts])
@@ -395,7 +395,7 @@ class TransformersModel(Classifier):
         return range(max(seen) + 1)
 
     def _locate_tokens(self, inputs: Sequence[Texts]) -> list[list[tuple[int, int, int]]]:
-        """Return a list per input with (token, sentence, whitespace token) for each token inside a word."""
+        """Return a list per input with (token, sentence, whitespace token) for all tokens inside words."""
         if not self.tokenizer.is_fast:
             raise HfBatError(
                 f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not map tokens to words; "
@@ -438,7 +438,7 @@ class TransformersModel(Classifier):
             with torch.enable_grad():
                 logits = self.model(**batch).logits.float()
                 gold = torch.tensor([label for _, label in asked], device=self.device)
-                # Use the sum, so the gradient of a row does not depend on the batch size.
+                # Use the sum, so gradients do not depend on the batch size.
                 loss = nn.functional.cross_entropy(logits, gold, reduction="sum")
                 gradients = _to_numpy(cast_to_double(torch.autograd.grad(loss, embedded[0])[0]))
         finally:
@@ -455,7 +455,7 @@ class TransformersModel(Classifier):
                 tokens.setdefault((sentence, word), []).append(token + shift)
             weights = [[0.0] * len(text.split()) for text in texts]
             for (sentence, word), rows in tokens.items():
-                # Like TextAttack, rank words by the L1 norm of the mean gradient over the tokens of a word.
+                # Like TextAttack, rank words by the L1 norm of the mean gradient over their tokens.
                 mean = gradients[row, rows].mean(axis=0)
                 weights[sentence][word] = float(np.abs(mean).sum())
             answers.append(weights)

@@ -205,7 +205,7 @@ class NamedRecipe:
         kind: "fickle" or "obstinate".
         reads: The ingredients it uses among "synonyms", "encoder", "toxic_words", "mlm_model" and "splitter".
         title: Name for readers.
-        edit: Description of the edit of a row, for readers.
+        edit: Description of the edit for readers.
     """
 
     make: Maker
@@ -376,7 +376,7 @@ def _make_characters(perturbation: CharacterPerturbation) -> Recipe:
         get_goal("flip"),
         search="greedy",
         ranking="deletion",
-        # Readers still understand a sentence with two mistyped words (Pruthi et al. 2019).
+        # Readers still understand sentences with two mistyped words (Pruthi et al. 2019).
         constraints=(NoRepeat(), MaxWords(count=2)),
         budget=SEQUENCE_BUDGET,
     )
@@ -428,8 +428,8 @@ def get_recipe(
             `True`.
         toxic_words: Words for the toxicity attack, or a file with them. Defaults to a mild built-in list.
         mlm_model: Path or Hub id of the masked language model for "a2t-mlm".
-        splitter: Function that splits texts into words, for languages without spaces between words; see
-            `SplitPerturbation`. Supported by "synonym", "antonym" and "a2t", with `part_of_speech="off"`.
+        splitter: Function that splits texts into words. Use it for languages without spaces between words;
+            see `SplitPerturbation`. Supported by "synonym", "antonym" and "a2t", with `part_of_speech="off"`.
         **changes: Any other argument of `Recipe`, such as `budget` or `skip_columns`.
 
     Returns:

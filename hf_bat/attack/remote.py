@@ -109,7 +109,7 @@ def make_plain(answer: Any) -> Any:
     if isinstance(answer, (list, tuple)):
         return [make_plain(value) for value in answer]
     if isinstance(answer, (str, int, float, type(None))):
-        # A NumPy float is an instance of `float` too.
+        # NumPy floats are also instances of `float`.
         return float(answer) if isinstance(answer, float) else answer
     if hasattr(answer, "tolist"):  # an array or a tensor
         return answer.tolist()
@@ -175,7 +175,7 @@ class RemoteFunction:
         """
         self._fatal = None
         # Use another thread, because a notebook already has a running loop. Use the same thread for all
-        # calls, because an async client is bound to the loop where it was first used.
+        # calls, because an async client is bound to the loop of its first call.
         future = asyncio.run_coroutine_threadsafe(self._ask_all(inputs, keep), _start_loop())
         try:
             future.result()

@@ -44,7 +44,7 @@ _FILTER_HINT = (
     "Some of these edits need not change the answer; with the label filter (--label-filter) they are "
     "counted separately."
 )
-# Spreadsheets treat a text that begins with one of these characters as a formula.
+# Spreadsheets treat texts that begin with these characters as formulas.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _ADVICE = {
     "part-of-speech": "if the text is not English, give --part-of-speech off (part_of_speech='off')",
@@ -128,7 +128,7 @@ class AttackReport:
     def export(
         self, path: str | Path, columns: Sequence[str], label_column: str = "label"
     ) -> tuple[int, int]:
-        """Write the adversarial inputs as JSON Lines, CSV or TSV, for training or labeling.
+        """Write the adversarial inputs for training or labeling, as JSON Lines, CSV or TSV.
 
         A fickle edit keeps the gold label. An obstinate edit should change it, but the new label is unknown.
         Rows with obstinate edits have the label -1 (empty in CSV and TSV), and the old label is in
@@ -140,7 +140,7 @@ class AttackReport:
             label_column: Name of the label column. Defaults to "label".
 
         Returns:
-            The number of rows, and the number of rows without a label.
+            The number of rows, and the number of unlabeled rows.
         """
         delimiter = {".csv": ",", ".tsv": "\t"}.get(Path(path).suffix.lower())
         lines: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ class TriedEdit(NamedTuple):
 class AttackResult(Mapping[str, Any]):
     """The result of an attack on one row.
 
-    It is also a read-only mapping with the keys of a line in a rows file: `result["outcome"]`,
+    It is also a read-only mapping with the keys of the rows file: `result["outcome"]`,
     `result.get("reason")`. Fields that are `None` because they do not apply have no key.
 
     Args:
@@ -37,7 +37,7 @@ class AttackResult(Mapping[str, Any]):
         outcome_confident: Outcome under the confident definition (obstinate attacks only).
         reason: Why the row was skipped.
         original: The texts before the attack.
-        perturbed: The adversarial texts, or `None` if there are none.
+        perturbed: The adversarial texts, or `None` if none were found.
         label: Gold label by the model's number, or `None` if the row has no label.
         label_name: Name of the gold label.
         words: Number of words in the original.
@@ -158,7 +158,7 @@ class AttackResult(Mapping[str, Any]):
 
     @property
     def is_without_edit(self) -> bool:
-        """Whether the row was attacked, and it is known that there was no edit to try."""
+        """Whether the row was attacked and is known to have had no edit to try."""
         # Rows that were not written by hf_bat may not have this information.
         has_tried = self.abstained or self.exhausted
         return self.is_attempted and self.candidates == 0 and not has_tried

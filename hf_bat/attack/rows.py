@@ -136,7 +136,7 @@ def _log_choice(examples: Sequence[Example], count: int, row_choice: str, labels
 
 @cache
 def _warn_once(message: str) -> None:
-    # Only warn once, because all attacks and evaluations in a run use the same rows.
+    # Only warn once, because all attacks and evaluations in the run use the same rows.
     logger.warning(message)
 
 
@@ -368,7 +368,7 @@ def run_rows(
 ) -> list[Row]:
     """Search the unfinished rows in this rank's share, and gather the results of all ranks.
 
-    `search` makes the search of a row. The result must have the row's `idx` and an `outcome`. `parse` makes a
+    `search` makes the row's search. The result must have the row's `idx` and an `outcome`. `parse` makes a
     result from a line of the file. A progress bar shows `name` and the share of rows with the outcome
     `success`. Every rank receives all rows and returns all results, in the order of the rows.
     """

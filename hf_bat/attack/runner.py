@@ -1,6 +1,6 @@
 """`Attack`, which combines a recipe and a model and runs over rows.
 
-`Attack.run` passes the searches of its rows to the engine. The search of a row, `Attack._attack_row`,
+`Attack.run` passes the searches of its rows to the engine. Each row's search, `Attack._attack_row`,
 requests the prediction and continues with the recipe's search (`hf_bat.attack.search`). The outcome is an
 `AttackResult`.
 """
@@ -116,7 +116,7 @@ class Attack:
         self.model = as_classifier(model, tokenizer, self.recipe.max_length, device, dtype)
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.name = self.recipe.key
-        # During the search, the texts of a row have marks between the words of a splitter.
+        # During the search, the row's texts have marks between the splitter's words.
         edits = self.recipe.perturbation
         self._split = edits if isinstance(edits, SplitPerturbation) else None
         self.validity = _choose_filter(label_filter, self.recipe)
@@ -237,7 +237,7 @@ class Attack:
             "recipe": self.recipe.hash[:16],
             "model": self.model.identity[:16],
             "data": fingerprint(examples)[:16],
-            # Include `None` too, so a run without a filter does not resume rows from a run with a filter.
+            # Also include `None`, so runs without a filter do not resume rows from runs with a filter.
             "label_filter": hash_description(validity.describe())[:16] if validity else None,
             "label_reading": hashlib.sha256(reading.encode()).hexdigest()[:16],
         }
@@ -425,7 +425,7 @@ class _Labels:
     skipped: frozenset[int]
 
     def find_inference_name(self, label: int) -> str | None:
-        """Return the data's name of a label for the label filter, or `None` if not an inference task."""
+        """Return the data's name of the label for the label filter, or `None` if not an inference task."""
         return self.map.get_data_name(label) if get_inference_names(self.map.data_names) else None
 
 

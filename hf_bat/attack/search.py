@@ -204,7 +204,7 @@ def search_greedily(problem: Problem) -> Search:
 
 
 def search_beam(problem: Problem) -> Search:
-    """Extend the best states with every edit until one of them reaches the goal."""
+    """Extend the best states with every edit until a state reaches the goal."""
     states, seen, is_first = [problem.start], {problem.texts}, True
     while states and not problem.exhausted:
         grown: list[tuple[State, Edit]] = []
@@ -265,7 +265,7 @@ def rank_places(problem: Problem, places: list[Place]) -> Search:
 
 
 def list_candidates(problem: Problem, texts: Texts) -> Search:
-    """List every single edit of an input."""
+    """List every single edit of the input."""
     if problem.perturbation.asks_model:
         yield Propose(problem.perturbation, texts)
     return problem.perturbation.candidates(texts)

@@ -191,7 +191,7 @@ class SentenceSimilarity(Constraint):
         metric: "cosine" (default), or "angular" = 1 - angle / pi.
         window: Number of words around the edit to compare, or `None` (default) for the entire input.
         compare: Text to compare with: the text of the "previous" step (default) or the "original".
-        skip_shorter: Whether to allow every edit of an input with fewer words than the window. Defaults to
+        skip_shorter: Whether to allow every edit of inputs with fewer words than the window. Defaults to
             `True`.
 
     Raises:

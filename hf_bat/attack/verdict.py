@@ -61,7 +61,7 @@ def find_summary_kind(summary: Mapping[str, Any]) -> Kind:
 
 
 def may_keep_label(attack: str, columns: int) -> bool:
-    """Return whether most edits of an obstinate attack do not necessarily change the label of a row."""
+    """Return whether most edits of an obstinate attack do not necessarily change the row's label."""
     return columns == 1 and attack in _MAY_KEEP_LABEL
 
 

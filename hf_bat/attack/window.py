@@ -32,9 +32,9 @@ class Window:
 
     @classmethod
     def of(cls, model: Classifier, texts: Texts) -> Window:
-        """Return the window of an input. It is the entire input unless it is much too long for the model."""
+        """Return the window of the input. It is the entire input unless it is much too long for the model."""
         visible, reach = model.visible([texts])[0], model.max_length
-        # Tokenizers assign an odd token to the longer sentence of a pair, so the longer sentence must also be
+        # Tokenizers assign an odd token to the pair's longer sentence, so this sentence must also be
         # longer in the window.
         longest = max(texts, key=lambda text: len(text.split())) if len(texts) > 1 else None
         spans = [
@@ -64,7 +64,7 @@ class Window:
 
 @dataclass(frozen=True)
 class _Span:
-    """A part of a sentence, with its character range and the position of its first token."""
+    """A part of the sentence, with its character range and the position of its first token."""
 
     first: int
     last: int
@@ -72,7 +72,7 @@ class _Span:
 
 
 def _find_span(text: str, seen: range, reach: int | None) -> _Span:
-    """Return the part of a sentence with the visible words, and all words that edits can make visible."""
+    """Return the part of the sentence with the visible words, and all words that edits can make visible."""
     if reach is None:
         return _Span(0, len(text), 0)
     words = [match.span() for match in re.finditer(r"\S+", text)]

@@ -103,12 +103,12 @@ def certify(
 
     Args:
         model: A classifier, its folder or Hub id, or a function; see `hf_bat.attack.Attack`.
-        rows: A `datasets.Dataset` or dicts with the task's columns and optionally a label.
+        rows: A `datasets.Dataset` or dicts with the task's columns and an optional label.
         task: Task of the rows, or its name. Defaults to "snli".
         synonyms: Table to smooth over, which the adversary also uses; see `Smoothing`.
         radius: Also certify against adversaries that replace at most 1, ..., `radius` words. If `None`, only
             certify against any number of words.
-        confidence: Confidence of the certificate of a row, in (0, 1). Defaults to 0.95.
+        confidence: Confidence of each row's certificate, in (0, 1). Defaults to 0.95.
         samples: Maximum number of samples per row. Defaults to 2000.
         early_stopping: If `False`, draw all samples and look once, which is slower but has tighter
             bounds.
@@ -129,7 +129,7 @@ def certify(
 
     Raises:
         HfBatError: If the table, options, rows or rows file are invalid, or `samples` are too few
-            to certify a row.
+            to certify rows.
 
     Example:
         >>> def model(pairs):
@@ -167,7 +167,7 @@ def certify(
     engine = Engine(classifier, batch_size, in_flight=max(8, _SAMPLES_IN_FLIGHT // setting.samples))
     file = None
     if rows_file is not None:
-        # A rows file is only resumed by a run with the same values of these three.
+        # Rows files are only resumed by runs with the same values of these three.
         identity = {
             "setting": setting.hash[:16],
             "model": classifier.identity[:16],
@@ -228,7 +228,7 @@ class Setting:
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Numbers of samples after which a row may be decided."""
+        """Numbers of samples after which rows may be decided."""
         return schedule_looks(self.samples, self.early_stopping)
 
     @property
@@ -238,11 +238,11 @@ class Setting:
 
     @property
     def adversary(self) -> str:
-        """The adversary that decides the outcome of a row."""
+        """The adversary that decides the row's outcome."""
         return UNLIMITED if self.radius is None else str(self.radius)
 
     def compute_qualities(self, texts: Texts) -> dict[str, float]:
-        """Compute Q of an input for each adversary."""
+        """Compute the input's Q for each adversary."""
         compute = self.smoothing.compute_quality
         return {
             name: compute(texts, None if name == UNLIMITED else int(name))

@@ -32,7 +32,7 @@ SynonymSource = SynonymPerturbation | TableSource | None
 
 
 class Smoothing:
-    """The smoothing distribution of an input, and the overlap of the distributions of neighbors.
+    """The smoothing distributions of inputs, and the overlap of the distributions of neighbors.
 
     P(w) is the set from which a word is drawn, and N(w) is the set of replacements an adversary can use
     for w. Both come from the same perturbation, so its options (stop words, casing, the final mark that
@@ -62,7 +62,7 @@ class Smoothing:
         return tuple(text.lower() for text in texts) if lower else texts
 
     def draw(self, texts: Texts, count: int, first: int = 0, purpose: int = 0) -> list[Texts]:
-        """Draw from the smoothing distribution of an input.
+        """Draw from the smoothing distribution of the input.
 
         A draw only depends on its number, which is counted from `first`, the seed, the purpose and the
         texts. Draws for different purposes are independent.
@@ -90,7 +90,7 @@ class Smoothing:
         """Compute q_w, the smallest overlap of P(w) with P(n) over all n in N(w), the replacements of w.
 
         The overlap of two uniform distributions, the sum of the smaller probabilities, is
-        |P(w) & P(n)| / max(|P(w)|, |P(n)|). It is 1 for a word without replacements.
+        |P(w) & P(n)| / max(|P(w)|, |P(n)|). It is 1 for words without replacements.
         """
         if token not in self._overlaps:
             choices = self.list_choices(token)
@@ -160,7 +160,7 @@ class SmoothedClassifier(WrappedClassifier):
     """The smoothed version of a classifier, which can be attacked or used like other classifiers.
 
     The probability of a label is its share of the votes, which is the fraction of samples with this
-    prediction. The samples of an input only depend on the seed and its text, so predictions do not depend
+    prediction. An input's samples only depend on the seed and its text, so predictions do not depend
     on the batch or the order. An input takes up to `samples` queries, or fewer if draws coincide.
 
     Args:

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         get_inference_names(labels.model_names),
     )
-    # `keep_all`, because rows without a label can also be perturbed.
+    # `keep_all`, because unlabeled rows can also be perturbed.
     rows = prepare_dataset(data, task, None, f"data {options.name_data(args, task)}", keep_all=True)
     preview = Preview(rows, sampler, args.n, args.epoch, labels.model_names)
     print(preview)

@@ -1,4 +1,4 @@
-"""Base class for rules. A rule edits a row with a known label and derives the new label."""
+"""Base class for rules. Rules edit rows with known labels and derive the new labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_ENTAILMENT = "not entailment"
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """An edited input with a label derived by a rule.
+    """An edited input with the label that a rule derives.
 
     Args:
         texts: The one or two sentences.
@@ -35,14 +35,14 @@ class Counterfactual:
 
 
 class Rule(ABC):
-    """A rule that makes labeled pairs from a row. A subclass must define a name and `list_pairs`.
+    """A rule that makes labeled pairs from rows. A subclass must define a name and `list_pairs`.
 
     Attributes:
         name: Name in options, logs and reports.
         family: Kind of task the rule supports: "inference" (labels "entailment", "neutral" and
             "contradiction"), "paraphrase" ("same" and "different"), or "sentence" (the task's labels).
-        is_default: Whether the rule is used if a run does not list its rules. Defaults to `True`.
-        share: Weight of the rule in a draw, unless a run sets another weight. Defaults to 1.0.
+        is_default: Whether runs use the rule if they do not list their rules. Defaults to `True`.
+        share: Weight of the rule in draws, unless the run sets another weight. Defaults to 1.0.
         gives_label: Whether each pair has exactly one label. If `False`, the pairs are only used for
             training and are left out of suites and augmented data sets. Defaults to `True`.
 
@@ -64,7 +64,7 @@ class Rule(ABC):
 
     @abstractmethod
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
-        """Yield every labeled pair of a row.
+        """Yield every labeled pair of the row.
 
         Args:
             texts: The sentences of the row.
@@ -78,7 +78,7 @@ class Rule(ABC):
         """
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
-        """Draw one pair: first a label, then a kind, then a pair of this kind, each uniformly.
+        """Draw one pair: first the label, then the kind, then a pair of this kind, each uniformly.
 
         Without these steps, the draw would nearly always pick the edits with the most replacements.
         """
@@ -96,7 +96,7 @@ class Rule(ABC):
 
 
 def draw_evenly(pairs: Sequence[Counterfactual], rng: RandomSource) -> Counterfactual | None:
-    """Draw a label, then a kind among the pairs with this label, then a pair."""
+    """Draw the label, then the kind among the pairs with this label, then the pair."""
     for field in ("label", "kind"):
         values = sorted({getattr(pair, field) for pair in pairs})
         if not values:
@@ -110,12 +110,12 @@ def draw_evenly(pairs: Sequence[Counterfactual], rng: RandomSource) -> Counterfa
 
 
 def choose(values: Sequence[T], rng: RandomSource) -> T:
-    """Choose one of the values. A `RandomSource` only has `random`, so `rng.choice` is not available."""
+    """Choose a value. A `RandomSource` only has `random`, so `rng.choice` is not available."""
     return values[int(rng.random() * len(values))]
 
 
 def take_weighted(values: list[T], weigh: Callable[[T], float], rng: RandomSource) -> T:
-    """Draw one of the values by weight, remove it from the list, and return it."""
+    """Draw a value by weight, remove it from the list, and return it."""
     point = rng.random() * sum(map(weigh, values))
     for place, value in enumerate(values):
         point -= weigh(value)

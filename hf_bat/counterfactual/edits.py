@@ -1,4 +1,4 @@
-"""Edits that contradict a sentence: antonyms, sister terms, numbers, postures, negations.
+"""Edits that contradict sentences: antonyms, sister terms, numbers, postures, negations.
 
 The package's perturbations make the edits. This module drops edits that are not fluent or that may leave
 the sentence true.
@@ -36,7 +36,7 @@ _UNSAFE = frozenset((
     "present", "private", "public", "real", "ride", "right", "same", "second", "seem", "serve",
     "show", "side", "social", "special", "spread", "take", "top", "walk", "whole", "win", "work",
 ))  # fmt: skip
-# An ordinal is only edited after one of these words. Otherwise it can be a time or an adverb ("wait a
+# An ordinal is only edited after these words. Otherwise it can be a time or an adverb ("wait a
 # second").
 _BEFORE_ORDINAL = frozenset((
     "the", "his", "her", "their", "its", "my", "our", "your",
@@ -55,7 +55,7 @@ _AFTER_POSTURE = frozenset((
 
 
 class ExclusiveEdit(NamedTuple):
-    """An edit that makes a sentence false for the scene in the original sentence.
+    """An edit that makes the sentence false for the scene in the original sentence.
 
     Attributes:
         kind: A key of `EXCLUSIVE_EDITS`.
@@ -84,7 +84,7 @@ def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 
 
 def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
-    """Yield the edits that replace a word with a sister term: a word of the same class that excludes it."""
+    """Yield the edits that replace one word with a sister term: a word of the same class that excludes it."""
     sisters, synonyms = default_sisters(), wordnet_synonyms()
     for place, word in enumerate(sentence.words):
         others = sisters.get(word)
@@ -155,7 +155,7 @@ EXCLUSIVE_EDITS: dict[str, Callable[[Sentence], Iterator[ExclusiveEdit]]] = {
     "posture": list_postures,
     "negation": list_negations,
 }
-# Weight of each kind in a draw. Nearly every sentence can be negated, but few sentences have a word with
+# Weight of each kind in draws. Nearly every sentence can be negated, but few sentences have words with
 # sister terms. With equal weights, a model would rarely see two colors.
 _KIND_WEIGHTS = {"antonym": 4.0, "sister": 8.0, "number": 8.0, "posture": 2.0, "negation": 1.0}
 
@@ -171,19 +171,19 @@ def draw_exclusive(
     rng: RandomSource,
     is_allowed: Callable[[Sentence, ExclusiveEdit], bool] | None = None,
 ) -> tuple[Sentence, ExclusiveEdit] | None:
-    """Draw a kind of exclusive edit by its weight, then a sentence and a word, then an edit of the word.
+    """Draw a kind of exclusive edit by its weight, then the sentence and the word, then the edit of the word.
 
     Args:
         sentences: Sentences. One of them is edited.
         rng: Source of randomness.
-        is_allowed: Function that returns whether an edit of a sentence may be drawn. If `None`, all edits
+        is_allowed: Function that returns whether an edit of the sentence may be drawn. If `None`, all edits
             are allowed.
 
     Returns:
         The sentence and its edit, or `None` if no edit is possible.
     """
     kinds = list(EXCLUSIVE_EDITS)
-    # Only list the edits of the drawn kind. Listing all kinds would take most of the time of a draw.
+    # Only list the edits of the drawn kind. Listing all kinds would take most of the time.
     while kinds:
         kind = take_weighted(kinds, _KIND_WEIGHTS.__getitem__, rng)
         places: dict[tuple[int, int], list[ExclusiveEdit]] = {}
@@ -204,7 +204,7 @@ def get_words(edit: ExclusiveEdit) -> tuple[str, ...]:
 
 @lru_cache(maxsize=100_000)
 def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
-    """Return the antonyms of a word's main senses, inflected like the word.
+    """Return the antonyms of the word's main senses, inflected like the word.
 
     Example:
         >>> find_antonyms("women", "n"), find_antonyms("older", "a"), find_antonyms("red", "n")
@@ -227,7 +227,7 @@ def find_antonyms(word: str, pos: str) -> tuple[str, ...]:
 
 
 def _is_common(word: str, pos: str) -> bool:
-    """Return whether a word occurs in WordNet's tagged texts, often enough as this part of speech."""
+    """Return whether the word occurs in WordNet's tagged texts, often enough as this part of speech."""
     counts = load_wordnet().sense_counts(word, pos)
     if not word.isalpha() or not sum(counts):
         return False

@@ -31,7 +31,7 @@ Label = Literal["entailment", "neutral", "contradiction"]
 
 
 class Swap(Rule):
-    """Contradict an entailment: replace a word in one sentence with a word that excludes it.
+    """Contradict an entailment: replace one word in one sentence with a word that excludes it.
 
     If the premise entails "A man sleeps", it contradicts "A woman sleeps", "A man is awake" and "A man
     does not sleep" (alternation in natural logic, MacCartney and Manning 2008; Glockner et al. 2018).
@@ -39,7 +39,7 @@ class Swap(Rule):
     sentence must not contain the new word, because it could describe someone else there.
 
     Args:
-        mentions: Test for whether a sentence mentions a word.
+        mentions: Function that returns whether the sentence mentions the word.
     """
 
     name, family = "swap", "inference"
@@ -74,7 +74,7 @@ class Swap(Rule):
         return self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
 
     def _make_test(self, texts: Texts) -> Callable[[Sentence, ExclusiveEdit], bool]:
-        """Return a test of whether an edit of a sentence contradicts the other sentence."""
+        """Return a test of whether an edit of one sentence contradicts the other sentence."""
         premise, hypothesis = texts
         forms = {text: self.mentions.list_forms(text) for text in texts}
 
@@ -93,7 +93,7 @@ class Swap(Rule):
 
 
 class SelfPair(Rule):
-    """Pair a sentence with an edited self (contradiction) and with a fickle self (entailment).
+    """Pair one sentence with an edited self (contradiction) and with a fickle self (entailment).
 
     The two sentences share nearly all words, so only the edited word can determine the label (Glockner et
     al. 2018). Either sentence may come first. The entailed pairs prevent a model from treating every small
@@ -151,7 +151,7 @@ class SelfPair(Rule):
 
 
 class Drop(Rule):
-    """Remove a modifier or a trailing phrase from a sentence.
+    """Remove a modifier or a trailing phrase from one sentence.
 
     The sentence entails the shorter one. The reversed pair is neutral. A sentence without a restriction
     says less (monotonicity; MacCartney and Manning 2008). Sentences with a negation or a quantifier such
@@ -301,7 +301,7 @@ class Generalize(Rule):
 
 
 class Opposite(Rule):
-    """Remove an entailment: replace a word with any antonym in the table, including rare senses.
+    """Remove an entailment: replace one word with any antonym in the table, including rare senses.
 
     "A civilian sleeps" does not follow from "A man sleeps", but it does not contradict it either. The pair
     is either neutral or a contradiction, so it is only labeled "not entailment". `Swap` uses the antonyms
@@ -309,7 +309,7 @@ class Opposite(Rule):
 
     Args:
         antonyms: The antonym perturbation.
-        mentions: Test for whether a sentence mentions a word.
+        mentions: Function that returns whether the sentence mentions the word.
     """
 
     name, family = "opposite", "inference"
@@ -363,7 +363,7 @@ def list_spans(sentence: Sentence) -> Iterator[Span]:
 
 
 def reverse(pair: Counterfactual) -> Counterfactual:
-    """Return a pair with its two sentences in reverse order."""
+    """Return the pair with its two sentences in reverse order."""
     return Counterfactual(pair.texts[::-1], pair.label, pair.rule, pair.kind, pair.words)
 
 

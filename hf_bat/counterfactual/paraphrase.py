@@ -10,7 +10,7 @@ from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.perturbations.base import Texts
 
 SAME, DIFFERENT = "same", "different"
-# The words on either side of one of these have different roles: "from Rome to Paris", "cats chase dogs".
+# The words on either side of these words have different roles: "from Rome to Paris", "cats chase dogs".
 _RELATIONS = frozenset((
     "from", "to", "into", "over", "than", "for", "by", "of", "in", "on", "before", "after",
     "under", "above", "against",
@@ -25,7 +25,7 @@ _SYMMETRIC = frozenset((
 class AlignedEdit(Rule):
     """Edit a word that occurs in both sentences of a duplicate, in one sentence only (different).
 
-    "How do I gain weight?" and "What is a way to gain weight?" are duplicates. With "lose" in one of them,
+    "How do I gain weight?" and "What is a way to gain weight?" are duplicates. With "lose" in only one,
     they are not.
     """
 

@@ -10,13 +10,13 @@ from hf_bat.perturbations import verbs
 from hf_bat.perturbations.number import parse_number
 from hf_bat.perturbations.verbs import is_negative
 
-# A phrase that begins with one of these words can be removed from the end of a sentence.
+# Phrases that begin with these words can be removed from the end of the sentence.
 _PREPOSITIONS = frozenset((
     "in", "on", "at", "with", "near", "by", "during", "under", "behind", "beside", "through",
     "along", "outside", "inside", "across", "around", "over", "above", "below", "beneath",
     "against", "for", "while", "wearing", "holding", "from", "after", "before",
 ))  # fmt: skip
-# A phrase after one of these words cannot be removed: "is in the park", "a man and in".
+# A phrase after these words cannot be removed: "is in the park", "a man and in".
 _NEEDS_PHRASE = frozenset((
     *verbs.BE, *verbs.HAVE, *verbs.DO, *verbs.MODALS, "and", "or", "but", "to", "not", "of", "a", "an",
     "the", "who", "which", "that", "as", "up", "out", "down", "off", "right", "just", "very", "made",
@@ -34,7 +34,7 @@ _BEFORE_MODIFIER = frozenset((
     "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "our",
     "your", "some", "two", "three", "four", "five", "six",
 ))  # fmt: skip
-# In sentences with one of these words, removing a phrase may make the statement stronger.
+# In sentences with these words, removing a phrase may make the statement stronger.
 DOWNWARD = frozenset((
     "no", "not", "never", "nobody", "none", "nothing", "without", "few", "every", "all", "each",
     "only", "if", "neither", "nor", "any", "unless",
@@ -50,12 +50,12 @@ class Span(NamedTuple):
 
 
 def is_upward(sentence: Sentence) -> bool:
-    """Return whether removing words can only weaken the statement of a sentence."""
+    """Return whether removing words can only weaken the sentence's statement."""
     return not any(word in DOWNWARD or is_negative(word) for word in sentence.words)
 
 
 def list_phrases(sentence: Sentence) -> Iterator[Span]:
-    """Yield the removable phrases at the end of a sentence, longest first.
+    """Yield the removable phrases at the end of the sentence, longest first.
 
     Example:
         >>> sentence = Sentence("A man sits on a bench in the park.")

@@ -31,8 +31,8 @@ class Resources:
     Args:
         fickle: The synonym perturbation for fickle selves.
         antonyms: The antonym perturbation.
-        label_flip: Mapping from each label to the label after an antonym edit, for single sentences.
-        mentions: Test for whether a text mentions a word or a synonym of it.
+        label_flip: For single sentences, a mapping from each label to the label after an antonym edit.
+        mentions: Function that returns whether the text mentions the word or a synonym of it.
     """
 
     fickle: Perturbation
@@ -84,7 +84,7 @@ def register_rule(name: str, build: Callable[[Resources], Rule]) -> None:
 
 
 class RuleSet:
-    """The rules of a run. It draws one labeled pair for each row.
+    """A run's rules, which draw one labeled pair for each row.
 
     A draw tries the rules in random order and returns the pair of the first rule that has one. Rules with a
     larger share come earlier on average.
@@ -128,7 +128,7 @@ class RuleSet:
             rule.prepare(named)
 
     def draw(self, texts: Texts, label: int, rng: RandomSource) -> Counterfactual | None:
-        """Draw one pair for a row. Return `None` if no rule has one.
+        """Draw one pair for the row. Return `None` if no rule has one.
 
         Args:
             texts: The sentences of the row.
@@ -144,19 +144,19 @@ class RuleSet:
         return None
 
     def list_pairs(self, texts: Texts, label: int) -> Iterator[Counterfactual]:
-        """Yield every pair of a row, including pairs with held-out words."""
+        """Yield every pair of the row, including pairs with held-out words."""
         for rule in self.rules:
             for pair in rule.list_pairs(texts, self.names[label] or ""):
                 if pair.label in self.labels:
                     yield pair
 
     def keep_labeled(self) -> RuleSet:
-        """Return a rule set without the rules that only exclude a label; see `Rule.gives_label`."""
+        """Return a rule set without the rules that only exclude labels; see `Rule.gives_label`."""
         shares = {rule: self.shares[rule.name] for rule in self.rules if rule.gives_label}
         return RuleSet(shares, self.labels, self.names, self.held_out)
 
     def is_held_out(self, pair: Counterfactual) -> bool:
-        """Return whether the words of a pair are held out of training."""
+        """Return whether the words of the pair are held out of training."""
         return is_held_out(pair.words, self.held_out)
 
     def describe(self) -> dict[str, object]:
@@ -169,7 +169,7 @@ class RuleSet:
 
 
 def is_held_out(words: Sequence[str], share: float) -> bool:
-    """Return whether a word pair is held out. The order of the words does not matter.
+    """Return whether the word pair is held out. The order of the words does not matter.
 
     Args:
         words: The old and the new word. An empty sequence is never held out.
@@ -194,7 +194,7 @@ def build_rules(
     label_flip: Mapping[str, str] | Sequence[str] = (),
     antonyms: Perturbation | None = None,
 ) -> RuleSet:
-    """Build the rules of a run.
+    """Build the run's rules.
 
     Args:
         task: The task.
@@ -203,9 +203,9 @@ def build_rules(
             right more often than the default table of attacks.
         rules: Rules in the form `"name"` or `"name=share"`. If `None`, use the default rules for the task.
         held_out: Share of word pairs that are not drawn. Defaults to 0.
-        label_flip: Mapping from each label to the label after an antonym edit, for single sentences. A list
+        label_flip: For single sentences, a mapping from each label to the label after an antonym edit. A list
             of `"label=label"` strings is also accepted.
-        antonyms: The antonym perturbation. If `None`, the one of the bundled table.
+        antonyms: The antonym perturbation. If `None`, use the bundled table.
 
     Returns:
         The rules, not yet prepared on a data set.

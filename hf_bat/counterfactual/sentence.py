@@ -1,4 +1,4 @@
-"""Split a sentence into words with parts of speech for the rules, and edit it grammatically."""
+"""Split sentences into words with parts of speech for the rules, and edit them grammatically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hf_bat.perturbations.base import delete_token, normalize_word, split_marks
 from hf_bat.perturbations.grammar import fit_article
 from hf_bat.text import match_case, split_pieces
 
-# Ignore a part of speech if it makes up less than this share of a word's uses.
+# Ignore a part of speech if it makes up less than this share of the word's uses.
 LEAST_SHARE = 0.2
 # WordNet has entries for "young man" and "old lady", although they are not fixed expressions.
 _PEOPLE = frozenset((
@@ -46,7 +46,7 @@ class Sentence:
         return verbs.tag_with_rules(self.tokens)
 
     def get_pos(self, place: int) -> str | None:
-        """Return the part of speech of a word ("n", "v", "a", "r"), or `None` for a function word."""
+        """Return the word's part of speech ("n", "v", "a", "r"), or `None` for a function word."""
         word = self.words[place]
         if not word or word in _load_stopwords():
             return None
@@ -68,7 +68,7 @@ class Sentence:
         return bool(following) and measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
 
     def is_in_compound(self, place: int) -> bool:
-        """Return whether a word and one of its neighbors form a WordNet collocation ("hot dog")."""
+        """Return whether a word and a neighbor form a WordNet collocation ("hot dog")."""
         return any(
             is_collocation(self.words[first], self.words[first + 1])
             for first in (place - 1, place)
@@ -113,7 +113,7 @@ class Sentence:
 
 @lru_cache(maxsize=100_000)
 def measure_parts_of_speech(word: str) -> dict[str, float]:
-    """Return the share of each part of speech in the tagged uses of a word.
+    """Return the share of each part of speech in the word's tagged uses.
 
     Verbs are excluded, because the tagger finds them.
 

@@ -1,4 +1,4 @@
-"""Make a suite of labeled pairs from rows, with the rules of a run."""
+"""Make a suite of labeled pairs from rows, with the run's rules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_suite(
         or unseen), `kind`, `words` and `source` (the `idx` of the row). Pairs are unique.
 
     Raises:
-        HfBatError: If no rule returns a pair with exactly one label.
+        HfBatError: If no rule returns pairs with exactly one label.
 
     Example:
         >>> from hf_bat import get_task

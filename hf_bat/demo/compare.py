@@ -70,7 +70,7 @@ class DemoSettings:
 
 
 class _Progress(TrainerCallback):
-    """A progress bar, or a line per minute in a file. The Trainer's bar prints metrics between its lines."""
+    """A progress bar, or one line per minute in a file. The Trainer's bar prints metrics between lines."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar = open_bar(state.max_steps, "training", "step")
@@ -98,7 +98,7 @@ def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> 
 
     Args:
         settings: The settings.
-        announce: Function called with a line before each training.
+        announce: Function called with one line before each training.
 
     Returns:
         `{"settings": {...}, "methods": {name: {"accuracy", "antonym", "synonym", "train_seconds"}}}`;
@@ -203,7 +203,7 @@ def draw_synonyms(
     searches, draws = [], 0
     correct = [place for place, row in enumerate(results) if row.predicted == row.label]
     for place in correct:
-        # The draws of a row do not depend on which other rows are classified correctly.
+        # A row's draws do not depend on which other rows are classified correctly.
         rng = np.random.default_rng([seed, place])
         texts = tuple(results[place].original)
         samples = [perturbation.sample(texts, rng) for _ in range(SYNONYM_DRAWS)]

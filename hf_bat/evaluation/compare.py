@@ -1,6 +1,6 @@
 """Compare two models on the same rows by attack success rate, accuracy, keep rate or contrast set.
 
-Both models saw the same rows and edits, so rows are paired, and only rows where the models differ affect
+Both models saw the same rows and edits, so rows are paired, and only rows on which the models differ affect
 the comparison. Each rate is a ratio of two sums over rows. The bootstrap draws rows for both models at
 once.
 """
@@ -23,9 +23,9 @@ from hf_bat.evaluation.reports import read_both
 from hf_bat.stats import mcnemar, percentile_interval
 
 Row = Mapping[str, Any]
-Counts = tuple[int, int]  # count of a rate in a row, and its total
+Counts = tuple[int, int]  # count of a rate in one row, and its total
 
-# Definition of success -> key of a row. "valid" only includes edits that pass the filter.
+# Definition of success -> key in the row. "valid" only includes edits that pass the filter.
 DEFINITIONS = {
     "strict": "outcome",
     "confident": "outcome_confident",
@@ -182,7 +182,7 @@ def compare_attack_rates(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        For each attack, "accuracy" over the rows with a label. If the search tried every edit, also
+        For each attack, "accuracy" over the labeled rows. If the search tried every edit, also
         "keep rate", and with the label filter "keep rate, valid" and "keep rate, invalid".
 
     Raises:
@@ -220,8 +220,8 @@ def compare_contrast(
         seed: Seed of the bootstrap. Defaults to 0.
 
     Returns:
-        Accuracy on originals and edits, consistency, and fickle and obstinate errors, for rates over
-        at least one row.
+        Accuracy on originals and edits, consistency, and fickle and obstinate errors. Only rates over
+        at least one row are included.
 
     Raises:
         HfBatError: If the rows are not from the same contrast set.
@@ -248,7 +248,7 @@ def compare_contrast(
 
 
 def _drop_empty(comparisons: list[RateComparison]) -> list[RateComparison]:
-    """Drop the rates that are missing for one of the models."""
+    """Drop the rates that are missing for either model."""
     return [c for c in comparisons if c.rate_a is not None and c.rate_b is not None]
 
 
@@ -304,7 +304,7 @@ def _compare_outcomes(
     outcomes: Sequence[tuple[str, str]], attack: str, definition: str, resamples: int, seed: int
 ) -> Comparison:
     counts = Counter(outcomes)
-    # All nine pairs are in a fixed order, because the draws for a seed depend on it.
+    # All nine pairs are in a fixed order, because draws with the same seed depend on it.
     pairs = [(a, b) for a in OUTCOMES for b in OUTCOMES]
     table = [[a == "succeeded", a != "skipped", b == "succeeded", b != "skipped"] for a, b in pairs]
     sums = _compare_sums(table, [counts[pair] for pair in pairs], resamples, 0.95, seed)
@@ -394,7 +394,7 @@ def _check_same_rows(
         other = rows_b[idx]
         if row.original != other.original:
             raise HfBatError(f"{attack}: row {idx} has another text in A than in B")
-        # Hashes stored in rows files. A file without a label filter is compared by the other rates.
+        # Hashes stored in rows files. If a file has no label filter, it is compared by the other rates.
         for mark in ("recipe", "data", "label_filter"):
             hashes = row.marks.get(mark), other.marks.get(mark)
             if hashes[0] != hashes[1] and not (mark == "label_filter" and None in hashes):

@@ -167,7 +167,7 @@ class SuiteReport:
         return "\n".join(lines)
 
     def describe_folding(self) -> str:
-        """Describe in one line which labels are treated as others. Empty if there are none."""
+        """Describe in one line which labels are treated as others, or return an empty string."""
         names: dict[str, list[str]] = {}
         for name, label in self.folded.items():
             names.setdefault(label, []).append(name)
@@ -317,7 +317,7 @@ def evaluate_suite(
 ) -> SuiteReport:
     """Score a model on a public suite. The model is a function that predicts output indices of texts.
 
-    `outputs` are the label names of the outputs. An output without a label in the suite is never correct.
+    `outputs` are the label names of the outputs. An output with no label in the suite is never correct.
     """
     reasons: dict[int, str] = {}
     for idx, row in enumerate(suite.rows):
@@ -547,7 +547,7 @@ def _make_predictor(
 
 
 def normalize_id(value: Any) -> int | str | None:
-    """Normalize a row id, which may be 3, 3.0 or "3" in CSV and JSON. Return `None` for "" and NaN.
+    """Normalize the row id, which may be 3, 3.0 or "3" in CSV and JSON. Return `None` for "" and NaN.
 
     Example:
         >>> normalize_id(3.0), normalize_id(" 3 "), normalize_id("a"), normalize_id("")

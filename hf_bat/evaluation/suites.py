@@ -1,7 +1,7 @@
 """Public suites of contrast sets, read in the format published by their authors.
 
-`FORMATS` has one entry per suite, which defines how to recognize its files, read its rows and find the
-category of a row. The formats are described here:
+`FORMATS` has one entry per suite, which defines how to recognize its files, read its rows and find their
+categories. The formats are described here:
 
 - advglue: https://github.com/AI-secure/adversarial-glue (README, "Data Format", and `dev.json`). The later
   `dev_ann.json` of https://adversarialglue.github.io adds `method` and `data_construction`.
@@ -75,7 +75,7 @@ class Labels:
         return None if position is None else self.aliases.get(known[position], known[position])
 
     def list_folded(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the names that are treated as a label with another name, and the labels."""
+        """Return the names that are treated as labels with other names, and these labels."""
         folded = {name: self.fold(name) for name in names}
         return {
             name: label
@@ -122,7 +122,7 @@ class Format:
             have.
         recognize: Function that returns whether a file belongs to this suite, given its first row, its path
             and whether it is a table.
-        categorize: Function that returns the category of a row, given the row and the path of the
+        categorize: Function that returns the row's category, given the row and the path of the
             file.
         is_document: Whether a file is a single JSON object of part name -> list of rows.
         is_quoted: Whether cells of a table may be quoted. Otherwise quotes are text.
@@ -502,7 +502,7 @@ def _categorize_med(row: Row, path: Path) -> str:
 
 
 def _categorize_monli(row: Row, path: Path) -> str:
-    # Replacing a word with a more general one (positive depth) keeps a sentence true in an upward monotone
+    # Replacing words with more general ones (positive depth) keeps the sentence true in an upward monotone
     # context. Under negation, it is the other direction.
     is_general = not str(row["depth"]).startswith("-")
     is_upward = is_general == (row["gold_label"] == "entailment")

@@ -1,4 +1,4 @@
-"""The final summary of a run, with accuracy and attack success rates next to a baseline."""
+"""The run's final summary, with accuracy and attack success rates next to a baseline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def summary_table(
             `eval_accuracy`, `eval_antonym_asr`, ... as fractions. The keys of MNLI's mismatched set end in
             `_mm`.
         baseline: Metrics of another model, which add a column and the difference in points.
-        stream: Stream where the lines will be printed. On a terminal, "better" and "worse" are
+        stream: Stream to print the lines to. On a terminal, "better" and "worse" are
             colored.
 
     Returns:

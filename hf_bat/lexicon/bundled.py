@@ -71,7 +71,7 @@ def default_sisters() -> SubstitutionTable:
     return SubstitutionTable.load(DEFAULT_SISTERS)
 
 
-# Names of synonym tables. To load a file with one of these names, use a path such as "./wordnet".
+# Names of synonym tables. To load a file with the same name, use a path such as "./wordnet".
 SYNONYM_TABLES: dict[str, Callable[[], SubstitutionTable]] = {
     "counterfitted": default_synonyms,
     "wordnet": wordnet_synonyms,

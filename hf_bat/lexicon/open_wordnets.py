@@ -16,7 +16,7 @@ from hf_bat.lexicon.table import SubstitutionTable
 def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
     """Build synonyms and antonyms from a wordnet.
 
-    The synonyms of a word are the other words in its synsets, in the order of its senses. The antonyms are
+    A word's synonyms are the other words in its synsets, in the order of its senses. The antonyms are
     the words of all senses that the wordnet links as antonyms, in either direction. Only single words are
     used, and they are not inflected. For a language with many inflections, add the inflected forms yourself.
 
@@ -24,7 +24,7 @@ def tables_from_wn(wordnet: Any) -> tuple[SubstitutionTable, SubstitutionTable]:
         wordnet: A `wn.Wordnet`, such as `wn.Wordnet("odenet:1.4")`.
 
     Returns:
-        The synonyms and the antonyms. The antonyms of a word are not included in its synonyms.
+        The synonyms and the antonyms. A word's antonyms are not included in its synonyms.
 
     Raises:
         HfBatError: If `wordnet` is not a wordnet, or has no synonyms and antonyms.

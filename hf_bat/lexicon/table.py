@@ -50,7 +50,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
         metadata: Description of how the table was built, as plain JSON values.
 
     Raises:
-        HfBatError: If a word or replacement is empty or not a string, or the metadata is not JSON.
+        HfBatError: If words or replacements are empty or not strings, or the metadata is not JSON.
 
     Example:
         >>> table = SubstitutionTable({"big": ["big", "large", "huge", "large"], "a": []})
@@ -118,7 +118,7 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
     def minus(self, other: Mapping[str, Iterable[str]]) -> SubstitutionTable:
         """Return a new table without the word pairs of another table.
 
-        This removes antonyms from synonym sets, even if the other table lists a pair in reverse order.
+        This removes antonyms from synonym sets, even if the other table lists the pair in reverse order.
 
         Args:
             other: A table, or a mapping from words to replacements.

@@ -26,7 +26,7 @@ from hf_bat.lexicon.vocabulary import Vocabulary
 PROCEDURES = ("components", "topk")
 # Number of rows of a product that are in memory at once.
 _BLOCK = 512
-# Maximum number of bytes in a line. 4,096 dimensions with 20 characters each are less than a tenth of it.
+# Maximum number of bytes per line. 4,096 dimensions with 20 characters each are less than a tenth of it.
 _MAX_LINE = 1 << 20
 # Round similarities before comparing them. The summation order of a product depends on the block size, which
 # must not affect thresholds or ties.

@@ -51,7 +51,7 @@ class Vocabulary:
 
     Attributes:
         words: Lower-case words by decreasing frequency. Equally frequent words are sorted alphabetically.
-        min_count: Minimum number of occurrences of a word.
+        min_count: Minimum number of occurrences per word.
         splits: Mapping from the name of each split to {"rows": n, "sha256": hash of its texts}.
     """
 
@@ -93,7 +93,7 @@ def vocabulary_from_splits(
     Args:
         splits: Mapping from the name of each split to its rows, usually only for "train".
         columns: The text columns. Missing values (`None`) are skipped.
-        min_count: Minimum number of occurrences of a word in all splits. Defaults to 2, as in the paper's
+        min_count: Minimum number of occurrences per word in all splits. Defaults to 2, as in the paper's
             tables.
 
     Returns:

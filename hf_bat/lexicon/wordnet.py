@@ -164,7 +164,7 @@ class WordNet:
         return [self.synset(number) for number in sorted(self._antonyms)]
 
     def parts_of_speech(self, word: str) -> frozenset[str]:
-        """Return the possible parts of speech of a word in any case, which may be inflected."""
+        """Return the possible parts of speech of the word, which may be in any case and inflected."""
         word = word.lower()
         return frozenset(pos for pos in POSITIONS if self.morphy(word, pos))
 

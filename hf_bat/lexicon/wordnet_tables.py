@@ -29,7 +29,7 @@ _UNCHANGING = ("burst", "cast", "cost", "hurt", "read", "thrust")
 def antonyms_from_wordnet(
     words: Iterable[str] | None = None, wordnet: WordNet | None = None
 ) -> SubstitutionTable:
-    """Build antonyms with the paper's rule: the first antonym of each lemma in each synset of a word.
+    """Build antonyms with the paper's rule: the first antonym of each lemma in each synset of the word.
 
     Only single words are used. An inflected word has the antonyms of its base forms, as in the paper's
     tables: "hires" -> "fire".
@@ -76,7 +76,7 @@ def synonyms_from_wordnet(
     """Build synonyms from shared senses, with the same inflection as the word.
 
     Two words are synonyms if they share a synset that is a frequent sense of both words. A sense is frequent
-    if it has at least `min_share` of a word's tagged occurrences in WordNet, over all parts of speech. If a
+    if it has at least `min_share` of the word's tagged occurrences in WordNet, over all parts of speech. If a
     word was never tagged, the first sense of each part of speech is used. A tagged word only has synonyms
     that were tagged with the same sense ("kid" for "child", not "nipper"). Synonyms from the most frequent
     shared sense come first. An inflected word has synonyms with the same inflection ("cars" ->
@@ -233,7 +233,7 @@ def _list_words_near_antonyms(wordnet: WordNet) -> list[str]:
 
 
 class _SynonymFinder:
-    """Finds the synonyms of a word. If `min_share` is `None`, all senses are used."""
+    """Finds the synonyms of words. If `min_share` is `None`, all senses are used."""
 
     def __init__(self, wordnet: WordNet, min_share: float | None) -> None:
         self.wordnet = wordnet
@@ -278,7 +278,7 @@ class _SynonymFinder:
 
     # An analysis is (base form, part of speech).
     def _count_senses(self, analyses: list[tuple[str, str]]) -> dict[int, int]:
-        """Return the tag counts of a word's frequent synsets. Untagged words have zeros for first senses."""
+        """Return tag counts of the word's frequent synsets. Untagged words have zeros for first senses."""
         counts: dict[int, int] = {}
         first: set[int] = set()
         for base, pos in analyses:

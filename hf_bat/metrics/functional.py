@@ -9,10 +9,10 @@ from hf_bat.stats import check_counts, rate
 
 
 def attack_success_rate(succeeded: int, attempted: int) -> float | None:
-    """Compute the share of attacked examples where the attack succeeds (lower is better).
+    """Compute the share of attacked examples with a successful attack (lower is better).
 
     Args:
-        succeeded: Number of examples where the attack succeeds.
+        succeeded: Number of examples with a successful attack.
         attempted: Number of attacked examples, which are classified correctly and have no skipped label.
 
     Returns:
@@ -31,7 +31,7 @@ def robustness_score(
 ) -> float | None:
     """Compute the harmonic mean of accuracy, 1 - synonym ASR and 1 - antonym ASR (higher is better).
 
-    The harmonic mean is near 0 if one of the three values is, so a model that gains robustness to one kind
+    The harmonic mean is near 0 if any of the three values is, so a model that gains robustness to one kind
     of edit but loses it to the other gets a low score.
 
     Args:
@@ -40,10 +40,10 @@ def robustness_score(
         antonym_asr: Success rate of the obstinate attack under the strict definition, in [0, 1].
 
     Returns:
-        A score in [0, 1], or `None` if one of the three values is `None`.
+        A score in [0, 1], or `None` if any of the three values is `None`.
 
     Raises:
-        HfBatError: If one of the three values is not in [0, 1].
+        HfBatError: If any of the three values is not in [0, 1].
 
     Example:
         >>> robustness_score(0.8, 0.2, 0.6)

@@ -24,8 +24,8 @@ def build_compute_metrics(
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """Build the `compute_metrics` of a Trainer for a task, a function of logits (B, labels) and labels (B,).
 
-    F1 is computed for label 1 of the task, whatever its id in the model, or for the label `f1_label`.
-    Rows without a label are left out.
+    F1 is computed for label 1 of the task, regardless of its id in the model, or for the label `f1_label`.
+    Unlabeled rows are left out.
 
     Raises:
         HfBatError: If the task has no label `f1_label`.

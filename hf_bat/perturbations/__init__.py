@@ -1,4 +1,4 @@
-"""Perturbations: sets of sentences near an input, for training and attacks."""
+"""Perturbations: sets of sentences near inputs, used in training and attacks."""
 
 from hf_bat.perturbations.base import Edit, Perturbation, Slot, apply_replacement
 from hf_bat.perturbations.build import (

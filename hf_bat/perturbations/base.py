@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from hf_bat.text import Splitter, detach_punctuation, is_punctuation, locate_token
 
 Texts = tuple[str, ...]
-# The marks before a word, the word, and the marks after it.
+# The marks before the word, the word itself, and the marks after it.
 Token = tuple[str, str, str]
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class RandomSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change to one word of an input.
+    """One change to one word of the input.
 
     Args:
         sentence: Index of the sentence.
@@ -67,8 +67,8 @@ class Slot:
 class Perturbation(ABC):
     """A set of sentences around an input; see `SynonymPerturbation` and `AntonymPerturbation`.
 
-    A subclass must define `name`, `kind`, `candidates` and `describe`. Its methods take `texts` (the one or
-    two sentences of an input) and `rng` (a source of randomness). The same state of `rng` must return the
+    A subclass must define `name`, `kind`, `candidates` and `describe`. Its methods take `texts` (the input's
+    one or two sentences) and `rng` (a source of randomness). The same state of `rng` must return the
     same draw.
 
     Attributes:
@@ -102,7 +102,7 @@ class Perturbation(ABC):
         return None
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:
-        """Draw one perturbed input, by default one of the candidates. Return `None` if there is none.
+        """Draw a perturbed input, by default from the candidates. Return `None` if the list is empty.
 
         Rows without a valid version are masked out of the contrastive terms.
         """
@@ -117,7 +117,7 @@ class Perturbation(ABC):
 
     @abstractmethod
     def candidates(self, texts: Texts) -> list[Edit]:
-        """List every single edit of an input, in reading order, nearest replacement first."""
+        """List every single edit of the input, in reading order, nearest replacement first."""
 
     def edits_at(
         self, texts: Texts, sentence: int, position: int, start: Texts, start_position: int
@@ -143,7 +143,7 @@ class Perturbation(ABC):
         """Prepare the candidates of several inputs together; see `asks_model`."""
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of the given edits as `sample` does, or return `None` if the list is empty.
+        """Draw from the given edits as `sample` does, or return `None` if the list is empty.
 
         The default draws uniformly.
         """
@@ -189,7 +189,7 @@ def list_edits(texts: Texts, slot: Slot) -> list[Edit]:
 
 
 def apply_replacement(text: str, position: int, replacement: str) -> str:
-    """Return a sentence with one word replaced, keeping the spacing and the trailing punctuation mark.
+    """Return the sentence with one word replaced, keeping the spacing and the trailing punctuation mark.
 
     Args:
         text: A sentence.
@@ -209,12 +209,12 @@ def apply_replacement(text: str, position: int, replacement: str) -> str:
 
 
 def replace_sentence(texts: Texts, sentence: int, text: str) -> Texts:
-    """Return an input with the sentence at one index replaced."""
+    """Return the input with the sentence at one index replaced."""
     return (*texts[:sentence], text, *texts[sentence + 1 :])
 
 
 def split_marks(token: str) -> Token:
-    """Split a token into the marks before its word, the word, and the marks after it.
+    """Split the token into the marks before its word, the word, and the marks after it.
 
     Example:
         >>> split_marks('"runs,"'), split_marks("...")
@@ -229,7 +229,7 @@ def split_marks(token: str) -> Token:
 
 
 def normalize_word(word: str) -> str:
-    """Return a word in lower case, with curly apostrophes replaced by straight ones."""
+    """Return the word in lower case, with curly apostrophes replaced by straight ones."""
     return word.lower().replace("\u2019", "'")
 
 
@@ -248,7 +248,7 @@ def delete_token(pieces: Sequence[str], place: int) -> list[str]:
     kept = list(pieces)
     if place + 2 < len(kept) and kept[place + 2]:
         following = kept[place + 2]
-        # In the middle of a text, an all-caps word like "NO" is emphasis and does not start a sentence.
+        # In the middle of a text, all-caps words like "NO" are emphasis and do not start sentences.
         if word[:1].isupper() and (place == 0 or not word.isupper()):
             lead, body, rest = split_marks(following)
             following = lead + body[:1].upper() + body[1:] + rest

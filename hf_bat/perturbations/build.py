@@ -1,4 +1,4 @@
-"""The perturbations of a run, for training and attacks, and the registry of obstinate edits."""
+"""The run's perturbations for training and attacks, and the registry of obstinate edits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EditKind(NamedTuple):
     """A kind of edit that training can draw.
 
     Attributes:
-        summary: Effect of the edit on an input, for model cards.
+        summary: Effect of the edit on the input, shown in model cards.
         build: Function that builds the perturbation. It copies the options of the run's antonym or synonym
             perturbation.
     """
@@ -85,7 +85,7 @@ def build_perturbations(
         synonyms: A table, a mapping, the path of a table, or "wordnet" for the bundled WordNet synonyms.
             If `None`, use the bundled synonyms (counter-fitted neighbors).
         antonyms: A table, a mapping or the path of a table. If `None`, use the bundled antonyms.
-        drop_antonyms_from_synonyms: Whether to remove the antonyms of a word from its synonyms. Defaults to
+        drop_antonyms_from_synonyms: Whether to remove each word's antonyms from its synonyms. Defaults to
             `True`.
         exclude_stopwords: See `SubstitutionPerturbation`. Defaults to `True`.
         casing: See `SubstitutionPerturbation`. Defaults to `"keep"`.
@@ -156,7 +156,7 @@ def build_obstinate(
     Args:
         antonym: The antonym perturbation. Its options also apply to sister terms and numbers.
         edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. All kinds that are
-            possible for a row are equally likely. Defaults to `("antonym",)`.
+            possible for the row are equally likely. Defaults to `("antonym",)`.
         label_filter: `"off"`, `"only"` (only draw edits that are likely to change the label, see
             `LabelValidity`), or `"prefer"` (prefer these edits, but draw any edit if a row has none of
             them). Defaults to `"off"`.
@@ -284,7 +284,7 @@ class MixedPerturbation(Perturbation):
         ]
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of the given edits: first a kind, then an edit with the `choose` of that kind."""
+        """Draw from the given edits: first a kind, then an edit with the `choose` of that kind."""
         kinds: dict[int, list[Edit]] = {}
         for edit in edits:
             # The edits are candidates of this mixture, except for those that the label filter removed.

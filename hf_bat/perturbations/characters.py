@@ -23,7 +23,7 @@ from hf_bat.perturbations.base import (
 )
 from hf_bat.text import detach_punctuation, join_tokens, split_tokens
 
-# Increase this number when the edits of a word change. Recipe hashes and the keys of sweep runs include it.
+# Increase this number when the edits change. Recipe hashes and the keys of sweep runs include it.
 CHARACTERS_VERSION = 1
 # The letters next to each letter on a QWERTY keyboard, in alphabetical order.
 _NEIGHBORS = {
@@ -43,7 +43,7 @@ _LOOK_ALIKES = {
 
 
 def swap_letters(word: str) -> list[str]:
-    """List the variants of a word with two adjacent inner letters swapped.
+    """List the variants of the word with two adjacent inner letters swapped.
 
     Example:
         >>> swap_letters("horse")
@@ -53,7 +53,7 @@ def swap_letters(word: str) -> list[str]:
 
 
 def drop_letter(word: str) -> list[str]:
-    """List the variants of a word with one inner letter removed.
+    """List the variants of the word with one inner letter removed.
 
     Example:
         >>> drop_letter("horse")
@@ -63,7 +63,7 @@ def drop_letter(word: str) -> list[str]:
 
 
 def mistype_letter(word: str) -> list[str]:
-    """List the variants of a word with one inner letter replaced by a neighboring letter on the keyboard.
+    """List the variants of the word with one inner letter replaced by a neighboring letter on the keyboard.
 
     Example:
         >>> mistype_letter("Axe")
@@ -79,7 +79,7 @@ def mistype_letter(word: str) -> list[str]:
 
 
 def replace_look_alike(word: str) -> list[str]:
-    """List the variants of a word with one letter replaced by a look-alike from another script.
+    """List the variants of the word with one letter replaced by a look-alike from another script.
 
     Example:
         >>> import unicodedata
@@ -109,12 +109,12 @@ class CharacterPerturbation(Perturbation):
     a function word. Its first and last letter do not change, except for look-alikes. Edits that produce a
     word in the bundled lexicons ("form" for "from") are skipped, because they would change the meaning.
 
-    A sample edits each of these words with probability `rate`, and at least one word. It draws one of the
-    kinds that are possible for the word, then one edit of this kind, both uniformly.
+    A sample edits each of these words with probability `rate`, and at least one word. It draws a
+    kind that is possible for the word, then one edit of this kind, both uniformly.
 
     Args:
         edits: Kinds of edits: "swap", "drop", "mistype", "look-alike". Defaults to the first three.
-        rate: Probability that a sample edits a word. Defaults to 0.1.
+        rate: Probability that a word is edited in a sample. Defaults to 0.1.
         min_length: Minimum number of letters in an edited word. Defaults to 4.
         name: Short name in metric keys and reports. Defaults to "typo".
 
@@ -154,7 +154,7 @@ class CharacterPerturbation(Perturbation):
         self._options: Memo[tuple[tuple[str, ...], ...]] = Memo(self._list_kinds)
 
     def _list_kinds(self, word: str) -> tuple[tuple[str, ...], ...]:
-        """List the edits of a word by kind. Kinds without edits are left out."""
+        """List the edits of the word by kind. Kinds without edits are left out."""
         is_edited = word.isalpha() and len(word) >= self.min_length
         if not is_edited or word.lower() in self._stopwords:
             return ()
@@ -166,7 +166,7 @@ class CharacterPerturbation(Perturbation):
         return tuple(kinds)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """Return the edits of a word, ordered by kind."""
+        """Return the edits of the word, ordered by kind."""
         return tuple(dict.fromkeys(new for kind in self._options[word] for new in kind))
 
     def sample(self, texts: Texts, rng: RandomSource) -> Texts | None:

@@ -22,7 +22,7 @@ _MODERN_FORMS = {"brethren": "brothers", "kine": "cows"}
 
 
 def begins_with_vowel(word: str) -> bool:
-    """Return whether a word takes "an".
+    """Return whether the word takes "an".
 
     Example:
         >>> [begins_with_vowel(word) for word in ("old", "unicorn", "unimportant", "hour", "dog", "11th")]
@@ -55,14 +55,14 @@ def fit_article(token: str, following: str) -> str:
     fitted = "an" if begins_with_vowel(word) else "a"
     if not word or fitted == article.lower():
         return token
-    # A capital "A" starts a sentence or is part of a sentence in all caps.
+    # A capital "A" starts a sentence or is part of an all-caps sentence.
     in_capitals = word.isupper() and len(word) > 1
     return before + match_case(fitted, article[:1] + ("X" if in_capitals else "x"))
 
 
 @lru_cache(maxsize=100_000)
 def is_english(word: str) -> bool:
-    """Return whether a word or its first part is in WordNet, or the word begins with a digit.
+    """Return whether the word or its first part is in WordNet, or the word begins with a digit.
 
     "a" is also a word in other languages. The next word shows the language: "a ilha" is Portuguese.
 
@@ -77,7 +77,7 @@ def is_english(word: str) -> bool:
 
 @lru_cache(maxsize=100_000)
 def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
-    """Return a base form with the same inflections as a word.
+    """Return a base form with the same inflections as the word.
 
     Args:
         word: The word in lower case.
@@ -99,7 +99,7 @@ def inflect_like(word: str, base: str, other: str, pos: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=100_000)
 def fit_form(word: str, replacement: str) -> str:
-    """Return the replacement of a word, inflected like the word if possible.
+    """Return the word's replacement, inflected like the word if possible.
 
     The replacement is returned unchanged if the words are not in WordNet or a form is uncertain. Nouns that
     end in "-ness" also do not change, because they have no common plural. If WordNet lists the two words as

@@ -68,7 +68,7 @@ class NegationPerturbation(Perturbation):
         return {"perturbation": self.name, "pos": self.pos}
 
     def _list_edits(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        """Yield (position, word, replacement, edited sentence) for each edit of a sentence."""
+        """Yield (position, word, replacement, edited sentence) for each edit of the sentence."""
         pieces = split_pieces(text)
         places = [i for i in range(0, len(pieces), 2) if pieces[i]]
         sentence = _Sentence([split_marks(pieces[i]) for i in places], self.pos)

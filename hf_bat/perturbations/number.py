@@ -174,7 +174,7 @@ def _is_plain(rest: Sequence[str]) -> bool:
 
 
 def _is_time_word(word: str) -> bool:
-    """Return whether a word, without punctuation marks, indicates that the number before it is a time."""
+    """Return whether the word, without punctuation marks, indicates that the number before it is a time."""
     return normalize_word(word) in _TIME_WORDS
 
 

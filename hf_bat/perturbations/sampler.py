@@ -1,4 +1,4 @@
-"""Draw the perturbed versions of a row, depending only on (seed, epoch, idx)."""
+"""Draw the perturbed versions of rows, depending only on (seed, epoch, idx)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONG = 2**64 - 1
 
 
 class PairSource(Protocol):
-    """Draws one labeled pair for a row, such as `hf_bat.counterfactual.RuleSet`."""
+    """Draws one labeled pair for each row, such as `hf_bat.counterfactual.RuleSet`."""
 
     def draw(self, texts: Texts, label: int, rng: DrawSource) -> Any: ...
 
@@ -57,7 +57,7 @@ class DrawSource:
 class PerturbationSampler:
     """Draws the fickle and obstinate versions of rows.
 
-    The sampler has no state. The draws for a row only depend on `(seed, epoch, idx)`, so they change in each
+    The sampler has no state. A row's draws only depend on `(seed, epoch, idx)`, so they change in each
     epoch. They do not depend on the number of workers, the world size, the order of batches, or whether the
     run was resumed.
 
@@ -100,12 +100,12 @@ class PerturbationSampler:
             )
 
     def label_name(self, row: Mapping[str, Any]) -> str | None:
-        """Return the name of a row's label, or `None` if the label or the names are unknown."""
+        """Return the name of the row's label, or `None` if the label or the names are unknown."""
         label = row.get("label")
         return None if label is None or not self.label_names else self.label_names[label]
 
     def texts(self, row: Mapping[str, Any]) -> Texts:
-        """Return the sentences of a row. Raise `HfBatError` if the row lacks a text column."""
+        """Return the row's sentences. Raise `HfBatError` if the row lacks a text column."""
         try:
             return tuple(row[column] for column in self.columns)
         except KeyError as error:
@@ -130,12 +130,12 @@ class PerturbationSampler:
         ]
 
     def prepare(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Query the judge of the label filter, if it has one, for several rows before they are drawn."""
+        """If the label filter has a judge, query it about several rows before they are drawn."""
         if self.judge is not None:
             self.judge.prepare(self.list_judged(rows))
 
     def draw(self, row: Mapping[str, Any], epoch: int) -> dict[str, list[Texts | None]]:
-        """Draw all perturbed versions of a row for an epoch.
+        """Draw all perturbed versions of the row for the epoch.
 
         Args:
             row: A row with the text columns and `idx`. It also needs `label` if labels are skipped.

@@ -1,4 +1,4 @@
-"""Word splitters, for perturbations in languages without spaces between words."""
+"""Word splitters for perturbations in languages without spaces between words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_bat.text import Splitter, mark_words, name_function, remove_marks
 
 
 class SplitPerturbation(Perturbation):
-    """A perturbation that splits texts with a splitter, for languages such as Chinese, Japanese and Thai.
+    """A perturbation for languages such as Chinese, Japanese and Thai. It splits texts with a splitter.
 
     The inner perturbation receives a text with marks between its words and treats these marks like spaces.
     The marks are removed from its edits, so replacements are inserted without spaces. An attack splits each

@@ -56,7 +56,7 @@ class SubstitutionPerturbation(Perturbation):
         casing: Literal["keep", "authors"] = "keep",
     ):
         check_choice("casing", casing, CASINGS)
-        # Convert plain mappings to tables too, because fingerprints distinguish the results of different
+        # Also convert plain mappings to tables, because fingerprints distinguish the results of different
         # tables.
         self.table = as_table(table)
         self.exclude_stopwords = exclude_stopwords
@@ -65,7 +65,7 @@ class SubstitutionPerturbation(Perturbation):
         self._options = Memo(self._list_options)
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """Return the replacements of a word in the same case, nearest first, without the word itself.
+        """Return the word's replacements in the same case, nearest first, without the word itself.
 
         Example:
             >>> AntonymPerturbation({"hot": ("cold",)}).replacements("Hot")
@@ -85,7 +85,7 @@ class SubstitutionPerturbation(Perturbation):
         return others
 
     def _list_options(self, token: str) -> tuple[str, ...]:
-        """Return the tokens that may replace a token, including its trailing mark."""
+        """Return the tokens that may replace the token, including its trailing mark."""
         word, mark = detach_punctuation(token)
         return tuple(other + mark for other in self.replacements(word))
 
@@ -189,7 +189,7 @@ class SwapPerturbation(SubstitutionPerturbation):
     """Obstinate sets with one replaced word. Base class of `AntonymPerturbation`.
 
     A sample tries the sentences in random order and changes the first sentence with a replaceable word. It
-    draws one of these words uniformly, then one of its replacements uniformly.
+    draws a replaceable word of this sentence uniformly, then its replacement uniformly.
 
     Args:
         table: Table or mapping from words to replacements.
@@ -263,7 +263,7 @@ class SwapPerturbation(SubstitutionPerturbation):
         return None
 
     def choose(self, edits: Sequence[Edit], rng: RandomSource) -> Edit | None:
-        """Draw one of the given edits as `sample` does: a sentence, then a word, then a replacement."""
+        """Draw from the given edits as `sample` does: the sentence, then the word, then the replacement."""
         for field in ("sentence", "position"):
             places = sorted({getattr(edit, field) for edit in edits})
             if not places:

@@ -32,7 +32,7 @@ class ToxicityPerturbation(Perturbation):
 
     If a sentence has no toxic words, each edit replaces one word with a toxic word. The toxic word has the
     most frequent part of speech of the replaced word in WordNet. Function words are not replaced. If a
-    sentence has toxic words, the only edit removes all of them. A word is toxic if the word or one of its
+    sentence has toxic words, the only edit removes all of them. A word is toxic if the word or any of its
     base forms is in the list.
 
     Args:
@@ -75,7 +75,7 @@ class ToxicityPerturbation(Perturbation):
             self._swaps[pos] = (*self._swaps.get(pos, ()), word)[:max_swaps]
 
     def is_toxic(self, word: str) -> bool:
-        """Return whether a word or one of its base forms is in the list."""
+        """Return whether the word or any of its base forms is in the list."""
         return word in self._listed or not self._listed.isdisjoint(_list_base_forms(word))
 
     def candidates(self, texts: Texts) -> list[Edit]:
@@ -143,7 +143,7 @@ def _list_base_forms(word: str) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def _find_part_of_speech(word: str) -> str:
-    """Return the most frequent part of speech of a word, or "" for function words and unknown words."""
+    """Return the word's most frequent part of speech, or "" for function words and unknown words."""
     if word in stopwords("nltk"):
         return ""
     wordnet = load_wordnet()

@@ -149,7 +149,7 @@ class LabelValidity:
         return {"filter": "label_validity", "version": 2, "synonyms": self.synonyms.fingerprint}
 
     def _test(self, texts: Texts, changes: Sequence[_Change], label: str | None) -> list[bool]:
-        """Return whether the other sentence of a pair mentions each change."""
+        """Return whether the other sentence of the pair mentions each change."""
         sentences = [self._split(text) for text in texts]
         forms = [{form for word in words for form in self._forms[word]} for words in sentences]
         return [
@@ -171,7 +171,7 @@ class LabelValidity:
         # Replacing the old word can undo an entailment, and the new word can undo a contradiction. For
         # other or unknown labels, either word may change the label.
         deciding = {"entailment": old, "contradiction": new}.get(label, [*old, *new])
-        # If a word occurs twice in the sentence, the other occurrence still states the same.
+        # If the word occurs twice in the sentence, the other occurrence still states the same.
         staying = {form for word in (*words[:start], *words[end:]) for form in self._forms[word]}
         return any(
             not other_forms.isdisjoint(self._near[word]) and staying.isdisjoint(self._forms[word])
@@ -306,7 +306,7 @@ def _strip_token(token: str) -> str:
 
 
 def _find_forms(word: str) -> frozenset[str]:
-    """Return a word with its base forms for every part of speech."""
+    """Return the word with its base forms for every part of speech."""
     # "the dog's" mentions the dog.
     word = word.removesuffix("'s")
     if not word:

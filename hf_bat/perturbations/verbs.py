@@ -62,7 +62,7 @@ CLITICS = {"'m": "be", "'re": "be", "'ve": "have", "'ll": "modal", "'d": "modal"
 # The first tokens of "can't", "won't" and "shan't" in text that is already split into words ("ca n't").
 SPLIT_MODALS = {"ca": "can", "wo": "will", "sha": "shall"}
 _UNCHANGED = _set("bet burst cast cost cut hit hurt let put quit read set shut split spread")
-# Minimum share of verb uses to tag a word as a verb: at the start of a sentence, in a position that allows a
+# Minimum share of verb uses to tag a word as a verb: at the start of sentences, in a position that allows a
 # verb, and right after a subject.
 _SURE, _LIKELY, _POSSIBLE = 0.9, 0.5, 0.25
 # Maps negative forms that are irregular or lack the apostrophe to their auxiliary.
@@ -251,7 +251,7 @@ class _Clause:
         return None if tag and is_negative(word) else tag
 
     def _decide(self, word: str, following: str) -> tuple[str | None, str]:
-        """Return the verb tag and the class of a word."""
+        """Return the verb tag and the class of the word."""
         if not word:
             return None, "start"
         if is_negative(word):

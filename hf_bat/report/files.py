@@ -106,7 +106,7 @@ class Contents:
         }
 
     def skip(self, name: str, reason: str) -> None:
-        """Leave out a file. If it is a report, its rows are left out too."""
+        """Leave out a file. If it is a report, its rows are also left out."""
         self.files.pop(name, None)
         self.skipped[name] = reason
         # Iterate over a copy, because entries are removed.
@@ -118,7 +118,7 @@ class Contents:
 
 
 def read_folder(folder: Path, page: Path | None = None) -> Contents:
-    """Read the results in the output folder of a run or command. `page` is the report to be written."""
+    """Read the results in the output folder of the run or command. `page` is the report to be written."""
     if not folder.is_dir():
         raise HfBatError(f"no such folder: {folder}")
     contents = Contents()

@@ -157,7 +157,7 @@ def _skip_damaged(contents: Contents) -> None:
         for report, name in contents.row_files.items()
     ]
     for name, part in parts:
-        # The rows of a damaged report were left out too.
+        # The rows of a damaged report were also left out.
         if name not in contents.skipped:
             try:
                 _render_folder("", part)
@@ -202,7 +202,7 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     for name, content in contents.select("metrics").items():
         folder, _, file = name.rpartition("/")
         run = (folder or "this run") if file in _RUN_FILES else strip_ending(name)
-        # The files of a run overlap and complement each other.
+        # A run's files overlap and complement each other.
         runs[run] = runs.get(run, {}) | select_metrics(content)
         notes[run] = name_run(content) if is_run(content) else ""
     rates = {
@@ -258,7 +258,7 @@ def _describe_changes(contents: Contents, evaluation: Json) -> Json:
 
 
 def _compare_attack(attack: str, before: Json, after: Json) -> list[Json]:
-    """Return a line for each figure in both summaries of an attack."""
+    """Return one line for each figure in both summaries of an attack."""
     kind, lines = find_summary_kind(before), []
     # The most informative rates are the ASR of edits that should change the label and the keep rate
     # of others.
@@ -341,7 +341,7 @@ def describe_reproduction(content: Json) -> dict[str, Any]:
     settings = content["settings"]
     columns: dict[tuple[str, str], str] = {}
     for metric in dict.fromkeys(metric for setting in settings for metric in setting["ours"]):
-        # A metric without a label, such as a custom one, is shown with its key.
+        # Metrics without labels, such as custom metrics, are shown with their keys.
         title = name_figures({metric: 0.0}).get(metric, metric)
         columns[metric, "ours"] = f"{title}, ours"
         if any(metric in (setting.get("paper_percent") or ()) for setting in settings):
@@ -395,7 +395,7 @@ def describe_sweep(content: Json) -> dict[str, Any]:
 
 @add_to_templates
 def name_run(content: Json) -> str:
-    """Name a run by its most important arguments, because the key of a run is a hash."""
+    """Name the run by its most important arguments, because its key is a hash."""
     # Imported only if needed, because it loads torch.
     from hf_bat.methods import DEFAULT_METHOD
 
@@ -407,7 +407,7 @@ def name_run(content: Json) -> str:
 @add_to_templates
 def list_facts(part: Any) -> Json:
     """List the values in a part of a run that fit on one line."""
-    # Results from earlier versions may contain a token.
+    # Results from earlier versions may contain access tokens.
     values = drop_secrets(part) if isinstance(part, Mapping) else {}
     facts = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     for key, value in facts.items():

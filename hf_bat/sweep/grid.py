@@ -71,7 +71,7 @@ class Run:
 
 
 def parse_flags(words: str | Sequence[str]) -> dict[str, Any]:
-    """Parse the flags of a run. These are flags of `examples/run_glue_bat.py` that the sweep does not set.
+    """Parse the run's flags. These are flags of `examples/run_glue_bat.py` that the sweep does not set.
 
     Args:
         words: The flags, as a single string or as a list of words.
@@ -131,7 +131,7 @@ def _make_parser() -> Any:
 
 
 def build_arguments(arguments: Mapping[str, Any], output_dir: str) -> tuple[Any, Any]:
-    """Create the `SweepArguments` and `BalancedTrainingArguments` of a run."""
+    """Create the `SweepArguments` and `BalancedTrainingArguments` of the run."""
     if arguments.get("model_name_or_path") is None:
         raise HfBatError("the runs' flags name no --model_name_or_path")
     build_task(arguments)
@@ -192,7 +192,7 @@ def read_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
 def make_grid(
     base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], launcher: Sequence[str] = ()
 ) -> list[Run]:
-    """Create a run for each combination of the grid's values.
+    """Create one run for each combination of the grid's values.
 
     If the grid varies the method, weights and options are left out for methods that do not have
     them. For example, `method=normal,pairwise` with `alpha=0.5,1` makes three runs.

@@ -1,4 +1,4 @@
-"""The key of a run, which is a hash of everything that its result depends on.
+"""A run's key, which is a hash of everything that its result depends on.
 
 Finished runs are found by their keys, so a change in this module would make users repeat all runs.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SweepArguments(RunArguments):
-    """Arguments of a run in a sweep that are not hyperparameters."""
+    """Arguments of sweep runs that are not hyperparameters."""
 
     representations: int = describe("Save vectors for the first N rows and their versions.", 0)
     keep_model: bool = describe("Keep the trained model.", False)
@@ -69,7 +69,7 @@ def drop_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identify(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that differ from their defaults and change the result of a run.
+    """Return the arguments that differ from their defaults and change the run's result.
 
     Files, folders and Hub tables are replaced by a hash of their content. Hub data and models are
     identified by name.
@@ -161,14 +161,14 @@ def _uses_default_synonyms(arguments: Mapping[str, Any], method: Method) -> bool
 
 
 def _uses_swaps(arguments: Mapping[str, Any], method: Method) -> bool:
-    """Return whether a run uses single-word edits that are fitted to their context."""
+    """Return whether the run uses single-word edits that are fitted to their context."""
     drawn = arguments.get("obstinate_edits") or DEFAULT_EDITS if "obstinate" in method.draws else ()
     attacks = (name.removeprefix("paper-") for name in arguments.get("attacks") or ())
     return not {"antonym", "sister", "number"}.isdisjoint((*drawn, *attacks))
 
 
 def _has_limited_rows(arguments: Mapping[str, Any]) -> bool:
-    """Return whether a run uses only some of its rows, so the choice of rows affects its result."""
+    """Return whether the run uses only some of its rows, so the choice of rows affects its result."""
     limits = [arguments.get(name) for name in ("max_train_samples", "max_eval_samples")]
     if arguments.get("attacks"):
         default = get_defaults()["max_attack_samples"]

@@ -26,8 +26,8 @@ from hf_bat.files import make_folder, read_json_object, write_json
 from hf_bat.sweep.grid import Run
 from hf_bat.sweep.key import drop_secrets, identify
 
-MODEL = "model"  # folder of the trained model in a run's folder
-LOCK = "lock"  # file locked by the worker of a run
+MODEL = "model"  # folder of the trained model in the run's folder
+LOCK = "lock"  # file locked by the run's worker
 # Environment variable of workers with a standard input that is open while the sweep is alive.
 _PARENT = "HF_BAT_SWEEP"
 _WORKER = "hf_bat.sweep.worker"
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """Return the folder with the configuration, log and result of a run.
+    """Return the folder with the run's configuration, log and result.
 
     Args:
         root: Folder of the sweep.
@@ -51,7 +51,7 @@ def folder_of(root: Path, key: str) -> Path:
 
 
 def finished(root: Path, run: Run) -> dict[str, Any] | None:
-    """Return the content of the `result.json` of a run, or `None` if the run has not finished.
+    """Return the content of the run's `result.json`, or `None` if the run has not finished.
 
     Args:
         root: Folder of the sweep.
@@ -98,7 +98,7 @@ def _check_models(runs: Sequence[Run], root: Path) -> None:
 
 
 def list_runs(runs: Sequence[Run], root: Path, varied: Sequence[str]) -> str:
-    """List each run in a line (key, whether it is finished, the varied arguments), and the number of runs.
+    """List each run on one line (key, whether it is finished, the varied arguments), and the number of runs.
 
     Example:
         >>> print(list_runs([Run("0123456789abcdef", {"seed": 1})], Path("sweeps"), ["seed"]))
@@ -235,7 +235,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | None:
-    """Start a run unless another process is executing it or has just finished it."""
+    """Start the run unless another process is executing it or has just finished it."""
     folder = folder_of(root, run.key)
     folder.mkdir(exist_ok=True)
     if _is_locked(folder):
@@ -271,7 +271,7 @@ def _start(run: Run, root: Path, slot: int, jobs: int, say: Say) -> _Process | N
 
 
 def _make_environment(run: Run, slot: int, jobs: int) -> dict[str, str]:
-    """Build the environment of a run, with its threads and GPU and without progress bars in its log."""
+    """Build the run's environment, with its threads and GPU and without progress bars in its log."""
     hidden = {f"{name}_DISABLE_PROGRESS_BARS": "1" for name in ("HF_HUB", "HF_DATASETS")}
     environment = hidden | os.environ
     environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", _PARENT: "1"}
@@ -369,7 +369,7 @@ class _ProgressLine:
             print(file=sys.stderr)
 
     def format(self, running: int) -> str:
-        """Return a line such as `3/12 runs, 2 running, 31 % done, about 22:10 left`."""
+        """Return a progress line such as `3/12 runs, 2 running, 31 % done, about 22:10 left`."""
         share = sum(map(self._read_share, self.keys)) / len(self.keys)
         left = ""
         if 0 < share < 1:
@@ -381,7 +381,7 @@ class _ProgressLine:
         return done + left
 
     def _read_share(self, key: str) -> float:
-        """Return the completed share of a run, from 0 to 1."""
+        """Return the completed share of the run, from 0 to 1."""
         if key in self.done:
             return 1.0
         try:

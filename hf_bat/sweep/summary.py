@@ -65,7 +65,7 @@ class Group:
 
 
 def find_defense(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the preprocessing defense of a run, or `None`."""
+    """Return the run's preprocessing defense, or `None`."""
     # Early results only have it in their arguments.
     arguments = result.get("arguments")
     is_asked = isinstance(arguments, Mapping) and arguments.get("canonicalize")

@@ -36,7 +36,7 @@ from hf_bat.tasks import build_task
 from hf_bat.trainer import BalancedTrainer
 from hf_bat.version import __version__
 
-_CHECKPOINTS = "trainer"  # output folder of the trainer inside the folder of a run
+_CHECKPOINTS = "trainer"  # output folder of the trainer inside the run's folder
 
 
 class _ProgressCallback(TrainerCallback):
@@ -71,7 +71,7 @@ def train_and_measure(folder: Path, config: dict[str, Any]) -> dict[str, Any] | 
         "arguments": drop_secrets(config["arguments"]),
         "identity": config["identity"],
         "metrics": {name: value for name, value in metrics.items() if name.startswith("eval_")},
-        # If there was no evaluation during training, the one after training is the only one.
+        # Without evaluations during training, only the evaluation after training exists.
         "epochs": [drop_missing_metrics(epoch) for epoch in epochs or _list_evaluations(trainer)],
         "train": {**trained.metrics, "resumed": checkpoint is not None},
         "steps": trainer.state.max_steps,
@@ -99,7 +99,7 @@ def find_final_evaluation(trainer: BalancedTrainer) -> dict[str, Any] | None:
     """Return the last evaluation in training if an evaluation after training would be the same."""
     args, logs = trainer.args, _list_evaluations(trainer)
     if not logs or logs[-1]["step"] != trainer.state.global_step or args.load_best_model_at_end:
-        return None  # no evaluation, or one of other weights
+        return None  # no evaluation, or an evaluation of other weights
     if args.fp16_full_eval or args.bf16_full_eval:
         return None  # the Trainer only converts the weights for evaluations after training
     if args.attacks and not should_attack(args.attack_every, trainer.state, in_training=True):
@@ -161,7 +161,7 @@ def main(argv: list[str]) -> int:
         result = train_and_measure(folder, read_json_object(path))
         if result is not None:
             write_json(folder / "result.json", result)
-            # Deleted only now, because a run killed before this point resumes from its checkpoint.
+            # Deleted only now, because runs killed before this point resume from their checkpoints.
             shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
     except Timeout:
         print("error: another process is making this run", file=sys.stderr)

@@ -25,7 +25,7 @@ class RobustnessGap(base.PackagedMetric):
             the prediction is kept).
 
     Returns:
-        gap (`float`): antonym_asr - synonym_asr, in [-1, 1], or `None` if one of them is `None`.
+        gap (`float`): antonym_asr - synonym_asr, in [-1, 1], or `None` if either is `None`.
         robustness (`float`): In [0, 1], or `None` if a rate is `None`. Higher is better.
         accuracy (`float`): In [0, 1], or `None` without examples.
         synonym_asr, antonym_asr (`float`): In [0, 1], or `None` if all examples are skipped. Lower is
