@@ -92,6 +92,16 @@ STUDIES = {
 HELD_OUT = 0.2
 # All runs start from a trained classifier, so the weights do not need a warm-up.
 NO_WARMUP = ["--weight_warmup_steps", "0"]
+HELD_OUT_FLAGS = ["--held_out_pairs", str(HELD_OUT), "--beta", "1"]
+SHARES = ["self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1", "generalize=1"]
+ABLATION = {
+    "self_pair": ["self_pair"],
+    "swap": ["swap"],
+    "opposite": ["opposite"],
+    "neutral": ["drop", "detail", "generalize"],
+}
+# Training script of a method that is not built in.
+SCRIPTS = {"counterfactual_triplet": "by_feature/custom_method.py"}
 # Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
 METHODS: dict[str, list[str]] = {
     "normal": ["--method", "normal"],
@@ -101,10 +111,20 @@ METHODS: dict[str, list[str]] = {
     "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
     "triplet": ["--method", "triplet", *NO_WARMUP],
     "likelihood": ["--method", "likelihood", *NO_WARMUP],
-    "counterfactual": ["--method", "counterfactual", "--held_out_pairs", str(HELD_OUT), "--beta", "1",
-                       "--rules", "self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1",
-                       "generalize=1"],
+    "counterfactual": ["--method", "counterfactual", *HELD_OUT_FLAGS, "--rules", *SHARES],
+    # The ablation: without one of the rules, and with the paper's triplet term added.
+    **{
+        f"without_{name}": ["--method", "counterfactual", *HELD_OUT_FLAGS, "--rules",
+                            *(share for share in SHARES if share.partition("=")[0] not in rules)]
+        for name, rules in ABLATION.items()
+    },
+    "counterfactual_triplet": ["--method", "counterfactual_triplet", *HELD_OUT_FLAGS, "--rules",
+                               *SHARES, *NO_WARMUP],
 }  # fmt: skip
+# Methods of the main table, without the ablation.
+MAIN = [
+    "normal", "label_flip", "safer", "a2t", "pairwise", "triplet", "likelihood", "counterfactual",
+]  # fmt: skip
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -158,8 +178,9 @@ def make_steps(
     name = f"{seed}-{method}"
     start = options.encoder if method == "start" else out / "models" / f"{seed}-start"
     python = [sys.executable]
+    script = ROOT / "examples" / SCRIPTS.get(method, "run_glue_bat.py")
     train = [
-        *python, str(ROOT / "examples/run_glue_bat.py"), "--model_name_or_path", str(start),
+        *python, str(script), "--model_name_or_path", str(start),
         "--task_name", options.task, "--train_file", str(data / "train.jsonl"),
         "--validation_file", str(data / "tune.jsonl"),
         "--num_train_epochs", "2" if method == "start" else "1", "--do_train", "--do_eval",
@@ -221,7 +242,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--task", choices=list(STUDIES), default="snli")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
-    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=MAIN, choices=list(METHODS))
     parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
                         help='your own method, as "name: --method ... --rules ..."')  # fmt: skip
     parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")

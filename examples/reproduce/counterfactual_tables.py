@@ -55,7 +55,7 @@ OVERVIEW = (
     "accuracy", "lexical contradiction", "lexical entailment", "MNLI", "obstinate errors",
     "antonym confident", "label-changing swaps kept", "other swaps kept", "synonym",
 )  # fmt: skip
-# Methods in the order of the tables. Others follow by name.
+# Methods in the order of the tables. The other methods belong to the ablation.
 ORDER = (
     "normal",
     "label_flip",
@@ -220,8 +220,8 @@ def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequ
 def make_differences(
     runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]
 ) -> str:
-    """Return a table with one line per figure and the difference of each method to normal training."""
-    base = runs["normal"]
+    """Return a table with one line per figure and the difference of each method to the first one."""
+    base = runs[methods[0]]
     head = " | ".join(f"{method} ({len(runs[method])})" for method in methods)
     lines = [f"| figure, % | {head} |", "|---" * (len(methods) + 1) + "|"]
     for figure in FIGURES:
@@ -232,7 +232,7 @@ def make_differences(
             rates, base_rates, interval = resample(runs[method], base, figure)
             if not rates or interval is None:
                 cells.append("–")
-            elif method == "normal":
+            elif method == methods[0]:
                 cells.append(format_range(rates))
             else:
                 difference = 100 * float(np.mean(rates) - np.mean(base_rates))
@@ -247,13 +247,18 @@ def make_tables(folder: Path) -> dict[str, str]:
     runs = read_outcomes(folder)
     if "normal" not in runs:
         sys.exit(f"{folder} has no run of the normal method to compare with")
-    methods = sorted(
-        runs, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
-    )
-    return {
+    methods = [name for name in ORDER if name in runs]
+    tables = {
         f"counterfactual-{folder.name}": make_overview(runs, methods),
         f"counterfactual-{folder.name}-differences": make_differences(runs, methods),
     }
+    if ablation := sorted(set(runs) - set(methods)):
+        seeds = set().union(*(runs[name] for name in ablation))
+        whole = {seed: run for seed, run in runs["counterfactual"].items() if seed in seeds}
+        tables[f"counterfactual-{folder.name}-ablation"] = make_differences(
+            {**runs, "counterfactual": whole}, ["counterfactual", *ablation]
+        )
+    return tables
 
 
 def main() -> None:

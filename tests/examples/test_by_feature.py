@@ -16,6 +16,8 @@ COMMANDS = {
     "custom_task.py": ["--train_file", "{folder}/own.csv", "--columns", "utterance",
                        "--label_column", "intent", "--class_names", "book", "cancel", "other",
                        "--skipped_labels", "other"],
+    "custom_method.py": ["--method", "counterfactual_triplet", "--task_name", "snli", "--train_file",
+                         "{folder}/train.jsonl", "--do_train", "--use_cpu", "--logging_steps", "1"],
     "hyperparameter_search.py": ["--train_file", "{folder}/train.jsonl", "--validation_file",
                                  "{folder}/dev.jsonl", "--trials", "2"],
 }  # fmt: skip
@@ -64,5 +66,8 @@ def test_an_example_runs(tiny_folder, tmp_path, repository, quiet_environment, n
         assert model.config.id2label == {0: "book", 1: "cancel", 2: "other"}
         assert "utterance:" in done.stdout and "->" in done.stdout
         assert len(SubstitutionTable.load(tmp_path / "out" / "antonyms.json.gz")) > 1000
+    elif name == "custom_method.py":
+        assert "loss_triplet" in done.stdout and "loss_counterfactual" in done.stdout
+        assert "max(0, d(x, x_f) + margin" in (tmp_path / "out" / "README.md").read_text()
     else:
         assert "best: 0." in done.stdout and "'contrastive_weight': " in done.stdout
