@@ -151,6 +151,44 @@ def run_defended(folder: Path, ranks: int) -> dict[str, Any]:
     return {"weights": weights_of(trainer.model), "ranks": trainer.accelerator.num_processes}
 
 
+def run_in_deepspeed(folder: Path, ranks: int, stage: int) -> dict[str, Any]:
+    """Train in DeepSpeed, or plainly with stage 0; then resume from the middle of the first epoch."""
+    config = {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": {"stage": stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+    # Built first, because transformers splits models as it builds them once it knows of stage 3.
+    models = [tiny_model("bert") for _ in range(4)]
+    results = {}
+    for method in ("triplet", "counterfactual"):
+        options = {
+            "method": method,
+            "deepspeed": config if stage else None,
+            "per_device_train_batch_size": 4 // ranks,
+            "gradient_accumulation_steps": 4,
+            "num_train_epochs": 2,
+            "optim": "sgd",
+            "learning_rate": 0.1,
+            "use_cpu": stage == 0,
+            "save_strategy": "steps",
+            "save_steps": 2,
+        }
+        trainer = make_trainer(folder / method, made_rows(41), model=models.pop(), **options)
+        trainer.train()
+        trainer.save_model(str(folder / method / "whole"))
+        logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+        # accelerate wraps a model in DeepSpeed once.
+        resumed = make_trainer(folder / method, made_rows(41), model=models.pop(), **options)
+        resumed.train(resume_from_checkpoint=str(folder / method / "checkpoint-2"))
+        resumed.save_model(str(folder / method / "resumed"))
+        results[method] = {"logs": logs, "wrapped": trainer.is_deepspeed_enabled}
+    return results
+
+
 def stopping_message(folder: Path, rank: int) -> str:
     """Return the error of a rank if the gradient is infinite in the last rank's second backward pass."""
     trainer = make_trainer(folder, made_rows(16), method="triplet", per_device_train_batch_size=2)
@@ -178,11 +216,15 @@ if __name__ == "__main__":
         results = {rows: run_uneven(output / str(rows), world, rows) for rows in UNEVEN}
     elif sys.argv[2:] == ["defended"]:
         results = run_defended(output, int(os.environ["WORLD_SIZE"]))
+    elif sys.argv[2:3] == ["deepspeed"]:
+        results = run_in_deepspeed(output, int(os.environ["WORLD_SIZE"]), int(sys.argv[3]))
     else:
         results = run_cases(output, int(os.environ["WORLD_SIZE"]))
         results["stopped"] = stopping_message(output, int(os.environ["RANK"]))
     torch.save(results, output / f"rank{os.environ['RANK']}.pt")
     leave()
+    if sys.argv[2:3] == ["deepspeed"]:
+        sys.exit()  # DeepSpeed keeps process groups of its own
     # This thread aborts the rank when Python shuts down: "terminate called without an active exception".
     alive = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
     assert not [name for name in alive if "gloo" in name], alive

@@ -132,6 +132,14 @@ def test_interval_counts_the_spread_of_seeds(scripts):
     assert rates == [0, 1] and interval == (0, 1)
 
 
+def write_outcomes(folder, runs):
+    folder.mkdir()
+    for name, outcomes in runs.items():
+        content = gzip.compress(json.dumps(outcomes).encode())
+        (folder / f"{name}.json.gz").write_bytes(content)
+    return folder
+
+
 def test_tables_of_kept_outcomes(scripts, tmp_path):
     _, tables = scripts
     made = {
@@ -139,12 +147,7 @@ def test_tables_of_kept_outcomes(scripts, tmp_path):
         "2-normal": {"accuracy": {"0": [1, 1], "1": [1, 1]}, "synonym": {"0": [0, 1], "1": [0, 1]}},
         "1-triplet": {"accuracy": {"0": [0, 1], "1": [0, 1]}},
     }
-    folder = tmp_path / "snli"
-    folder.mkdir()
-    for name, outcomes in made.items():
-        content = gzip.compress(json.dumps(outcomes).encode())
-        (folder / f"{name}.json.gz").write_bytes(content)
-    made_tables = tables.make_tables(folder)
+    made_tables = tables.make_tables(write_outcomes(tmp_path / "snli", made))
     assert made_tables["counterfactual-snli"].splitlines()[2:] == [
         "| normal | 2 | 75.0 (50.0 to 100.0) | 50.0 (0.0 to 100.0) |",
         "| triplet | 1 | 0.0 | – |",
@@ -154,3 +157,18 @@ def test_tables_of_kept_outcomes(scripts, tmp_path):
     # One seed is in both methods: 0 of 2 rows against 1 of 2.
     assert differences[2].startswith("| accuracy | 75.0 (50.0 to 100.0) | -50.0 (")
     assert differences[3] == "| synonym | 50.0 (0.0 to 100.0) | – |"
+
+
+def test_the_ablation_is_compared_with_the_full_method_at_its_seeds(scripts, tmp_path):
+    _, tables = scripts
+    right, wrong = (
+        {"accuracy": {"0": [1, 1], "1": [1, 1]}},
+        {"accuracy": {"0": [0, 1], "1": [1, 1]}},
+    )
+    made = {"1-normal": wrong, "1-counterfactual": right, "2-counterfactual": wrong,
+            "1-without_swap": wrong}  # fmt: skip
+    made_tables = tables.make_tables(write_outcomes(tmp_path / "snli", made))
+    assert "without_swap" not in made_tables["counterfactual-snli-differences"]
+    head, _, accuracy = made_tables["counterfactual-snli-ablation"].splitlines()
+    assert head == "| figure, % | counterfactual (1) | without_swap (1) |"
+    assert accuracy.startswith("| accuracy | 100.0 | -50.0 (")
