@@ -215,6 +215,9 @@ def user_task(
         label_column: The label column. Defaults to "label".
         name: Short name of the task. Defaults to "custom".
 
+    Returns:
+        The task. Its metric is accuracy.
+
     Example:
         >>> user_task(["utterance"], ["book", "cancel"]).metrics
         ('accuracy',)
@@ -273,6 +276,9 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
             used.
         task: Task of the rows. In CSV and TSV files, cells in its text columns are not parsed as
             numbers.
+
+    Returns:
+        The rows with the columns of the file.
 
     Raises:
         HfBatError: If the file is missing, unreadable or in an unknown format, or the number of cells in a

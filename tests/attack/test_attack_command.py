@@ -136,11 +136,11 @@ def test_a_new_recipe_needs_no_change_in_the_command(folder, monkeypatch, capsys
     # The same option with a recipe that does not use it.
     options[1] = "antonym"
     assert attack(folder, *options, "--text", "A man.", "A dog.") == 2
-    assert "--toxic-words is for toxicity, words;" in capsys.readouterr().err
+    assert "--toxic-words is for toxicity, words, " in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["attack", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert ", words (default" in shown and "words of toxicity, words," in shown
+    assert ", words, one per line (default" in shown and "words for toxicity, words," in shown
 
 
 def make_words(parts):

@@ -91,7 +91,7 @@ FAULTS = [
     ("compare a.json b.json --resamples 0", "--resamples"),
     # demo
     ("demo --methods tripplet", "tripplet"),
-    ("demo --methods normal normal", "once"),
+    ("demo --methods normal normal", "duplicates"),
     ("demo --train-rows 0", "4500"),
     ("demo --epochs 0", "epochs"),
     ("demo --json absent/demo.json", "absent"),

@@ -279,8 +279,8 @@ def test_the_card_of_each_method(tmp_path, method):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "(one word replaced by an antonym: the answer should change)"),
-        ({"obstinate_edits": ["negation"]}, "(a negation put in or taken out: the answer"),
+        ({}, "(one word replaced by an antonym: the label should change)"),
+        ({"obstinate_edits": ["negation"]}, "(a negation put in or taken out: the label"),
         (
             {"obstinate_edits": ["sister", "number"]},
             "(one word replaced by another of its class that excludes it or one number changed: the",

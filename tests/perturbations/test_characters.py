@@ -215,7 +215,7 @@ def test_evaluation_runs_recipes_of_ones_own(tmp_path):
     assert metrics["eval_mine_asr"] == expected.run(made_rows(16, seed=1))["mine"]["asr"]
     assert trainer.args.to_dict()["attacks"] == ["antonym", "mine", "typo"]
     trainer.train()
-    with pytest.raises(HfBatError, match="twice"):
+    with pytest.raises(HfBatError, match="mine, mine"):
         BalancedTrainingArguments(str(tmp_path), attacks=[recipe, recipe])
 
 
