@@ -121,7 +121,7 @@ METHODS: dict[str, list[str]] = {
     "counterfactual_triplet": ["--method", "counterfactual_triplet", *HELD_OUT_FLAGS, "--rules",
                                *SHARES, *NO_WARMUP],
 }  # fmt: skip
-# Methods of the main table, without the ablation.
+# Methods of the main tables, in their order, without the ablation.
 MAIN = [
     "normal", "label_flip", "safer", "a2t", "pairwise", "triplet", "likelihood", "counterfactual",
 ]  # fmt: skip
