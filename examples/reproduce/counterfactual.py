@@ -17,7 +17,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,20 @@ class Study:
     dev_suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     has_contrast: bool = False
+    # Rules with their shares, the rule of the label flip, and the rules that each run of the ablation drops.
+    rules: tuple[str, ...] = (
+        "self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1", "generalize=1",
+    )  # fmt: skip
+    flip_rule: str = "swap"
+    ablation: Mapping[str, Sequence[str]] = field(default_factory=lambda: INFERENCE_ABLATION)
 
 
+INFERENCE_ABLATION = {
+    "self_pair": ["self_pair"],
+    "swap": ["swap"],
+    "opposite": ["opposite"],
+    "neutral": ["drop", "detail", "generalize"],
+}
 LEXICAL = ("lexical_contrast/validation", slice(None))
 # docs/results/counterfactual/protocol.md describes the role of each part.
 STUDIES = {
@@ -85,46 +97,47 @@ STUDIES = {
         tuning=slice(500),
         test=slice(500, None),
         columns=("question1", "question2"),
+        dev_suites={"mrpc": ("mrpc/train", slice(None))},
         suites={"mrpc": ("mrpc/validation", slice(None))},
+        rules=("same_self=3", "exchange=1"),
+        flip_rule="aligned_edit",
+        ablation={"same_self": ["same_self"], "exchange": ["exchange"]},
     ),
 }
 # Share of word pairs that counterfactual runs never draw.
 HELD_OUT = 0.2
 # All runs start from a trained classifier, so the weights do not need a warm-up.
 NO_WARMUP = ["--weight_warmup_steps", "0"]
-HELD_OUT_FLAGS = ["--held_out_pairs", str(HELD_OUT), "--beta", "1"]
-SHARES = ["self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1", "generalize=1"]
-ABLATION = {
-    "self_pair": ["self_pair"],
-    "swap": ["swap"],
-    "opposite": ["opposite"],
-    "neutral": ["drop", "detail", "generalize"],
-}
 # Training script of a method that is not built in.
 SCRIPTS = {"counterfactual_triplet": "by_feature/custom_method.py"}
-# Method of the study -> flags of the training script. `label_flip` is the obvious baseline.
-METHODS: dict[str, list[str]] = {
-    "normal": ["--method", "normal"],
-    "label_flip": ["--method", "counterfactual", "--rules", "swap", "--alpha", "0", "--beta", "1"],
-    "safer": ["--method", "safer"],
-    "a2t": ["--method", "a2t", "--clean_epochs", "0"],
-    "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
-    "triplet": ["--method", "triplet", *NO_WARMUP],
-    "likelihood": ["--method", "likelihood", *NO_WARMUP],
-    "counterfactual": ["--method", "counterfactual", *HELD_OUT_FLAGS, "--rules", *SHARES],
-    # The ablation: without one of the rules, and with the paper's triplet term added.
-    **{
-        f"without_{name}": ["--method", "counterfactual", *HELD_OUT_FLAGS, "--rules",
-                            *(share for share in SHARES if share.partition("=")[0] not in rules)]
-        for name, rules in ABLATION.items()
-    },
-    "counterfactual_triplet": ["--method", "counterfactual_triplet", *HELD_OUT_FLAGS, "--rules",
-                               *SHARES, *NO_WARMUP],
-}  # fmt: skip
 # Methods of the main tables, in their order, without the ablation.
 MAIN = [
     "normal", "label_flip", "safer", "a2t", "pairwise", "triplet", "likelihood", "counterfactual",
 ]  # fmt: skip
+
+
+def make_methods(study: Study) -> dict[str, list[str]]:
+    """Return the flags of the training script for each method of the study."""
+    counterfactual = ["--held_out_pairs", str(HELD_OUT), "--beta", "1", "--rules"]
+    methods = {
+        "normal": ["--method", "normal"],
+        # The obvious baseline: data augmentation with the rule that flips the label.
+        "label_flip": ["--method", "counterfactual", "--rules", study.flip_rule, "--alpha", "0",
+                       "--beta", "1"],
+        "safer": ["--method", "safer"],
+        "a2t": ["--method", "a2t", "--clean_epochs", "0"],
+        "pairwise": ["--method", "pairwise", "--alpha", "1.2", "--beta", "2.4", *NO_WARMUP],
+        "triplet": ["--method", "triplet", *NO_WARMUP],
+        "likelihood": ["--method", "likelihood", *NO_WARMUP],
+        "counterfactual": ["--method", "counterfactual", *counterfactual, *study.rules],
+        # The ablation: the paper's triplet term added, and without some of the rules.
+        "counterfactual_triplet": ["--method", "counterfactual_triplet", *counterfactual,
+                                   *study.rules, *NO_WARMUP],
+    }  # fmt: skip
+    for name, dropped in study.ablation.items():
+        rules = [rule for rule in study.rules if rule.partition("=")[0] not in dropped]
+        methods[f"without_{name}"] = ["--method", "counterfactual", *counterfactual, *rules]
+    return methods
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -242,7 +255,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--task", choices=list(STUDIES), default="snli")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45])
-    parser.add_argument("--methods", nargs="*", default=MAIN, choices=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=MAIN)
     parser.add_argument("--variant", nargs="+", default=[], metavar="NAME:FLAGS",
                         help='your own method, as "name: --method ... --rules ..."')  # fmt: skip
     parser.add_argument("--dev", action="store_true", help="measure on the tuning rows")
@@ -253,8 +266,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="parallel runs, with one thread each")
     options = parser.parse_args()
     options.precision = [f"--{flag.lstrip('-')}" for flag in options.precision]
+    methods = make_methods(STUDIES[options.task])
+    if unknown := set(options.methods) - set(methods):
+        parser.error(f"unknown methods {', '.join(sorted(unknown))}; known: {', '.join(methods)}")
     write_data(options)
-    runs = {name: METHODS[name] for name in options.methods}
+    runs = {name: methods[name] for name in options.methods}
     for variant in options.variant:
         name, _, flags = variant.partition(":")
         runs[name] = shlex.split(flags)
