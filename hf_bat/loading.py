@@ -57,7 +57,7 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
             ) from error
         reason = next(iter(str(error).splitlines()), "")
         if not isinstance(error, (OSError, RuntimeError, ValueError)):
-            reason = f"damaged file ({type(error).__name__}: {reason})"
+            reason = f"{type(error).__name__}: {reason} (a file may be damaged)"
         if "trust_remote_code" in str(error):
             reason = (
                 "it needs code from its repository, which is not run; if you trust it, load it with "
