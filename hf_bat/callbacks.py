@@ -286,12 +286,13 @@ class RunCallback(TrainerCallback):
     def __init__(self, trainer: Any):
         self.trainer = trainer
         self._passes = 0  # over a stream of rows, in this run
+        self._first_step = 0  # of this run, above 0 if it resumes
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         # Discard the metrics of an earlier run.
         trainer.loss_meter, trainer.evaluations = LossMeter(), []
-        self._passes = 0
+        self._passes, self._first_step = 0, state.global_step
         if state.is_hyper_param_search:
             trainer.adversary = trainer.make_adversary()
         batches = kwargs["train_dataloader"]
@@ -311,9 +312,17 @@ class RunCallback(TrainerCallback):
         trainer.begins_epoch = True
         if is_stream(trainer.train_dataset):
             # A stream has no length, so the epoch in the state is a share of all steps.
+            if self._passes == 1 and state.global_step == self._first_step > 0:
+                raise HfBatError(
+                    f"cannot resume at step {self._first_step}, because the stream of training rows ends before "
+                    "it, and Trainer only skips rows of the first pass: resume from a checkpoint of the first "
+                    "pass, or train on a data set with a length"
+                )
             epoch, self._passes = float(self._passes), self._passes + 1
         if isinstance(trainer.data_collator, PerturbationCollator):
             trainer.data_collator.set_epoch(int(epoch))
+        seed = args.seed if args.data_seed is None else args.data_seed
+        trainer.length_order.manual_seed(seed + int(epoch))
         if trainer.adversary is not None:
             figures = trainer.adversary.start_epoch(trainer.model, trainer.train_dataset, epoch)
             if figures:

@@ -261,6 +261,7 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
         config = trainer.model.config
         trainer.compute_metrics = build_compute_metrics(trainer.task, config, arguments.f1_label)
     if args.do_train:
+        _check_classes(trainer)
         method, shares = get_method(args.method), {}
         # With an attack, versions are only found when an epoch starts.
         if method.draws and not method.attack_recipe and trainer.is_world_process_zero():
@@ -276,6 +277,18 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     write_card = trainer.push_to_hub if args.push_to_hub else trainer.create_model_card
     write_card(finetuned_from=arguments.model_name_or_path, dataset=arguments.task_name)
     return trainer
+
+
+def _check_classes(trainer: BalancedTrainer) -> None:
+    """Check that the training rows have at least two classes. A stream is not checked."""
+    rows = trainer.train_dataset
+    classes = set(rows["label"]) if hasattr(rows, "__len__") else set()
+    if len(classes) == 1:
+        name = trainer.model.config.id2label[classes.pop()]
+        raise HfBatError(
+            f"all {len(rows)} training rows have the label {name!r}, and a classifier needs two; give rows of "
+            "all classes"
+        )
 
 
 class _ProgressLines(TrainerCallback):

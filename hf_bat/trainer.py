@@ -18,6 +18,8 @@ from accelerate.utils import gather_object
 from torch import nn
 from transformers import EvalPrediction, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import has_length
 
 import hf_bat.model_card as model_card
 from hf_bat.a2t import AdversarialSampler, RowAttacker, get_adversarial_folder
@@ -215,6 +217,8 @@ class BalancedTrainer(Trainer):
         self._run_facts: dict[str, Any] | None = None
         # Whether the next training window is the first of its epoch.
         self.begins_epoch = False
+        # Order of rows grouped by length. `RunCallback` seeds it for each epoch.
+        self.length_order = torch.Generator()
         if self.task is not None:
             self._complete_config(self.model)
             if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # a rank may lack weights
@@ -379,7 +383,21 @@ class BalancedTrainer(Trainer):
             # All of the run's loaders must be in the same epoch.
             collator.follow(self.data_collator)
             self.data_collator = collator
-        return self._seed_workers(super().get_train_dataloader())
+        loader = self._seed_workers(super().get_train_dataloader())
+        if has_length(loader) and not len(loader):
+            raise HfBatError(
+                f"the training set's {len(self.train_dataset)} rows do not fill a batch of "
+                f"{self._train_batch_size}, and dataloader_drop_last leaves them out: use smaller batches or "
+                "more rows"
+            )
+        return loader
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            # `Trainer` takes the order from the global generator, whose state is unknown to a resumed run.
+            sampler.generator = self.length_order
+        return sampler
 
     def _seed_workers(self, loader: Any) -> Any:
         """Give a loader with persistent workers its own generator for the seeds of the workers.

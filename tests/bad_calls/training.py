@@ -240,6 +240,13 @@ CALLS = [
         lambda folder: BalancedTrainer(tiny_model("bert"), TrainingArguments(str(folder))),
         "TrainingArguments",
     ),
+    BadCall(
+        "no whole batch",
+        lambda folder: make_trainer(
+            folder, made_rows(4), dataloader_drop_last=True, per_device_train_batch_size=8
+        ).train(),
+        "dataloader_drop_last",
+    ),
     BadCall("margin changed later", train_after(margin=-0.5), "margin"),
     BadCall("weight of another method later", train_after(contrastive_weight=1.0), "contrastive"),
     BadCall("method without a task", with_trainer(own=NO_TASK, method="triplet"), "task="),

@@ -344,6 +344,8 @@ BAD = {
               "empty.jsonl"),
     "no training rows": (["--task_name", "snli", "--do_train", "--train_file",
                           "{folder}/train.jsonl", "--max_train_samples", "0"], "max_train_samples"),
+    "one class": (["--task_name", "snli", "--do_train", "--train_file", "{folder}/train.jsonl",
+                   "--max_train_samples", "1"], "all classes"),
     "no evaluation rows": (["--task_name", "snli", "--do_eval", "--validation_file",
                             "{folder}/dev.jsonl", "--max_eval_samples", "-1"], "max_eval_samples"),
     "no predictions": (["--task_name", "snli", "--do_predict", "--test_file",

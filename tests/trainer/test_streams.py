@@ -28,7 +28,7 @@ class Plain(IterableDataset):
 def make_trainer(folder, rows, **options):
     args = BalancedTrainingArguments(
         str(folder), per_device_train_batch_size=4, max_steps=9, seed=3, use_cpu=True, disable_tqdm=True,
-        report_to="none", save_strategy="no", **{"method": "triplet", **options},
+        report_to="none", **{"method": "triplet", "save_strategy": "no", **options},
     )  # fmt: skip
     return BalancedTrainer(
         model=tiny_model("bert"), args=args, train_dataset=rows, eval_dataset=ROWS,
@@ -100,3 +100,18 @@ def test_bad_streams_are_refused(tmp_path, rows, options, word):
         make_trainer(tmp_path, Plain(rows), **options).train()
     # An error in a worker is raised again with its traceback.
     assert isinstance(caught.value, HfBatError) or "HfBatError" in str(caught.value)
+
+
+def test_a_stream_resumes_in_its_first_pass_only(tmp_path):
+    """`Trainer` skips rows of one pass, so later checkpoints would continue with other rows."""
+    numbered = [{**row, "idx": number} for number, row in enumerate(ROWS)]
+    stream = Dataset.from_list(numbered).to_iterable_dataset()  # six steps per pass
+    whole = make_trainer(tmp_path, stream, save_strategy="steps", save_steps=4)
+    whole.train()
+    early = make_trainer(tmp_path, stream)
+    early.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    ours, theirs = early.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    late = make_trainer(tmp_path, stream)
+    with pytest.raises(HfBatError, match="step 8"):
+        late.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))

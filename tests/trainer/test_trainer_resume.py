@@ -112,6 +112,18 @@ def test_labeled_pairs_resume_bit_identical(tmp_path):
     assert all("loss_counterfactual" in entry for entry in losses(first))
 
 
+def test_rows_grouped_by_length_resume_bit_identical(tmp_path):
+    """The order of the second epoch does not depend on the random numbers drawn before."""
+    options = {"train_sampling_strategy": "group_by_length"}
+    first = make(tmp_path, "0 workers", **options)
+    first.train()
+    resumed = make(tmp_path, "2 workers", **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
+    assert losses(resumed) == losses(first)
+    ours, theirs = weights_of(resumed.model), weights_of(first.model)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_resume_at_the_end_of_a_clean_epoch_goes_on_with_the_next_ones_draws(tmp_path):
     options = {"clean_epochs": 1, "method": "safer"}
     first = make(tmp_path, "0 workers", **options, max_steps=12)
