@@ -314,9 +314,9 @@ class RunCallback(TrainerCallback):
             # A stream has no length, so the epoch in the state is a share of all steps.
             if self._passes == 1 and state.global_step == self._first_step > 0:
                 raise HfBatError(
-                    f"cannot resume at step {self._first_step}, because the stream of training rows ends before "
-                    "it, and Trainer only skips rows of the first pass: resume from a checkpoint of the first "
-                    "pass, or train on a data set with a length"
+                    f"cannot resume at step {self._first_step}: the stream of training rows ends before it, "
+                    "and Trainer only skips rows of the first pass; resume from a checkpoint of the first pass, "
+                    "or train on a data set with a length"
                 )
             epoch, self._passes = float(self._passes), self._passes + 1
         if isinstance(trainer.data_collator, PerturbationCollator):

@@ -286,8 +286,8 @@ def _check_classes(trainer: BalancedTrainer) -> None:
     if len(classes) == 1:
         name = trainer.model.config.id2label[classes.pop()]
         raise HfBatError(
-            f"all {len(rows)} training rows have the label {name!r}, and a classifier needs two; give rows of "
-            "all classes"
+            f"all {len(rows)} training rows have the label {name!r}, and a classifier needs two; give rows "
+            "of all classes"
         )
 
 
