@@ -315,8 +315,8 @@ class RunCallback(TrainerCallback):
             if self._passes == 1 and state.global_step == self._first_step > 0:
                 raise HfBatError(
                     f"cannot resume at step {self._first_step}: the stream of training rows ends before it, "
-                    "and Trainer only skips rows of the first pass; resume from a checkpoint of the first pass, "
-                    "or train on a data set with a length"
+                    "and Trainer only skips rows of the first pass; resume from an earlier checkpoint, or "
+                    "train on a data set with a length"
                 )
             epoch, self._passes = float(self._passes), self._passes + 1
         if isinstance(trainer.data_collator, PerturbationCollator):
