@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError, check_choice
@@ -12,6 +14,7 @@ from hf_bat.labels import (
     LabelMap,
     get_declared_names,
     is_null,
+    list_classes,
     parse_whole,
     reconcile_labels,
     unwrap_value,
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Ways to select rows if their number is limited; see `choose_rows`.
 ROW_CHOICES = ("even", "first")
+# Number of draws to find rows of every class. Each draw from alternating classes probably has all of them.
+_DRAWS = 20
+_NAMES_LISTED = 10
 
 
 def prepare_dataset(
@@ -191,26 +197,80 @@ def read_idx(value: Any, position: int) -> int | str:
     )
 
 
-def choose_rows(count: int, limit: int | None, row_choice: str = "even") -> range | list[int]:
-    """Select at most `limit` of `count` rows, spread evenly over all rows or from the start.
+def choose_rows(
+    count: int,
+    limit: int | None,
+    row_choice: str = "even",
+    classes: Sequence[str | None] = (),
+) -> range | list[int]:
+    """Select at most `limit` of `count` rows, spread over all rows or from the start.
 
-    Files are often sorted by class, so the first rows may all have the same class.
+    Files are often sorted by class, so the first rows may all have the same class. Rows at equal distances
+    may also miss a class, for example if the classes alternate. Then one row is drawn from each of `limit`
+    equal parts of the rows. The draws are always the same.
 
     Args:
         count: Number of rows.
         limit: Maximum number of rows. If `None`, all rows are selected.
         row_choice: "even" or "first".
+        classes: Class of each row, from `read_classes`. If empty, the rows are at equal distances.
 
     Example:
         >>> choose_rows(10, 4), choose_rows(10, 4, "first")
         ([0, 2, 5, 7], range(0, 4))
+        >>> choose_rows(8, 4, classes=["bad", "good"] * 4)
+        [1, 3, 5, 6]
     """
     check_choice("row_choice", row_choice, ROW_CHOICES)
     if limit is None or limit >= count:
         return range(count)
     if row_choice == "first":
         return range(limit)
-    return [number * count // limit for number in range(limit)]
+    starts = [number * count // limit for number in range(limit + 1)]
+    best, missing = starts[:-1], list_missing(classes, starts[:-1])
+    # Draws that do not add a class are not used, because reports with the default choice can be compared.
+    for seed in range(_DRAWS):
+        if not missing:
+            break
+        drawn = [
+            start + _draw_number(seed, start) % (end - start) for start, end in pairwise(starts)
+        ]
+        if len(still := list_missing(classes, drawn)) < len(missing):
+            best, missing = drawn, still
+    return best
+
+
+def _draw_number(seed: int, number: int) -> int:
+    # Python's own hashes of small numbers keep their order.
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:8], "big")
+
+
+def read_classes(rows: Any, column: str) -> list[str | None]:
+    """Return the class of each row as a name or number, or `None` for a missing label.
+
+    The list is empty if there is no such column.
+    """
+    if hasattr(rows, "column_names"):
+        values = rows[column][:] if column in rows.column_names else []
+    else:
+        values = [rows[i].get(column) for i in range(len(rows))]
+    return list_classes(values, get_declared_names(rows, column))
+
+
+def list_missing(classes: Sequence[str | None], chosen: Sequence[int]) -> list[str]:
+    """List the classes that no chosen row has."""
+    if not classes:
+        return []
+    missing = {*classes} - {classes[row] for row in chosen}
+    return sorted(name for name in missing if name is not None)
+
+
+def describe_missing(names: Sequence[str]) -> str:
+    """Return a note for the log about classes that no chosen row has, or an empty string."""
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+    return f"; no row is chosen of class {', '.join(names[:_NAMES_LISTED])}{more}: allow more rows"
 
 
 def _describe_value(value: Any) -> str:

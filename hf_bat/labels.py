@@ -278,6 +278,38 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     return names
 
 
+def list_classes(values: Sequence[Any], names: Sequence[str] | None = None) -> list[str | None]:
+    """Return the class of each value of a label column as a string, or `None` for a missing label.
+
+    `names` are the declared names of the integers. Invalid values are treated as classes of their own.
+
+    Example:
+        >>> list_classes([0, 1, -1, None, "2"]), list_classes([1, 0], ["bad", "good"])
+        (['0', '1', None, None, '2'], ['good', 'bad'])
+    """
+    spelled: list[str | None] = []
+    for value in map(unwrap_value, values):
+        number = parse_whole(value)
+        if number is not None:
+            is_named = names is not None and 0 <= number < len(names)
+            spelled.append(names[number] if names and is_named else str(number))
+        elif is_null(value) or (isinstance(value, str) and _is_empty(value)):
+            spelled.append(None)
+        else:
+            spelled.append(str(value).strip())
+    occurring = {*spelled} - {None}
+    unlabeled = {str(UNLABELED[1])}
+    if "+" not in occurring:
+        unlabeled.add(NO_GOLD)
+    if occurring - unlabeled != {"-1", "1"}:
+        unlabeled.add(str(UNLABELED[0]))
+    return [None if value in unlabeled else value for value in spelled]
+
+
+def _is_empty(text: str) -> bool:
+    return not text.strip() or _is_null_word(text)
+
+
 def unwrap_value(value: Any) -> Any:
     """Convert a numpy or torch number to a Python value. Return other values unchanged."""
     # A label column may contain arrays with one number.
@@ -318,7 +350,7 @@ def _spell_label(value: Any, column: str) -> str | None:
     if is_null(value):
         return None
     if isinstance(value, str):
-        return value if value.strip() and not _is_null_word(value) else None
+        return None if _is_empty(value) else value
     if isinstance(value, bool):
         return str(value)
     number = parse_whole(value)

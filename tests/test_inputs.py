@@ -6,11 +6,12 @@
 import csv
 import io
 import json
+import logging
 import math
 import os
 import re
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
 from hf_bat.data import choose_rows, prepare_dataset
-from hf_bat.finetune import expand_configuration
+from hf_bat.finetune import FinetuneArguments, expand_configuration, load_rows
 from hf_bat.labels import find_label_names
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import ToxicityPerturbation, build_perturbations
@@ -62,6 +63,20 @@ def refuse(call: Callable[[], Any], *words: str) -> None:
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+@contextmanager
+def capture_warnings() -> Iterator[list[str]]:
+    """Collect the messages that reading rows logs."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("hf_bat.attack.rows")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
 
 
 def read_labels(rows: Any, task: Any = TASK, config: Any = None) -> list[int | None]:
@@ -385,6 +400,31 @@ def check_sorted_file(folder: Path) -> None:
     refuse(lambda: read_examples(rows, TASK, None, 10, "last"), "row_choice 'last'")
 
 
+def check_alternating_file(folder: Path) -> None:
+    rows = with_labels(*[0, 1] * 100)
+    chosen = read_examples(rows, TASK, None, 100)
+    assert {e.label for e in chosen} == {0, 1} and len(chosen) == 100
+    # There is one row in each hundredth of the file.
+    assert [e.idx // 2 for e in chosen] == list(range(100))
+    # Training and attacks choose the same rows.
+    content = "".join(json.dumps({"text": "A.", "label": n % 3}) + "\n" for n in range(180))
+    file = load(folder, "train.jsonl", content, OWN)
+    three = user_task(["text"], ["a", "b", "c"])
+    run = FinetuneArguments("none", train_file=str(folder / "train.jsonl"), max_train_samples=60)
+    args = BalancedTrainingArguments(str(folder / "out"), report_to="none", use_cpu=True)
+    trained = load_rows(run, three, args, ["train"])["train"]
+    assert len(trained) == 60 and {*trained["label"]} == {0, 1, 2}
+    assert [e.label for e in read_examples(file, three, None, 60)] == trained["label"][:]
+    # If every choice misses a class, the log names it.
+    for limit, note in ((1, "of class "), (98, "")):
+        with capture_warnings() as lines:
+            read_examples(rows, TASK, None, limit)
+        assert ("no row is chosen" in lines[0]) == bool(note) and note in lines[0]
+    # Missing labels are not a class.
+    unlabeled = with_labels(*[0] * 50, *[1] * 50, -1, "-", None)
+    assert [e.idx for e in read_examples(unlabeled, TASK, None, 3)] == [0, 34, 68]
+
+
 # ---- commands ------------------------------------------------------------------------------------
 
 
@@ -534,6 +574,9 @@ KINDS = [
             ("The first N rows of a file sorted by class",
              "N rows are spread evenly over the file, and their classes are logged; `--row-choice first` "
              "keeps the first", check_sorted_file),
+            ("The first N rows of a file whose classes alternate",
+             "if equal distances miss a class, one row from each Nth part of the file; the log names classes "
+             "that no row has", check_alternating_file),
         ],
         "Commands": [
             ("`--export out.csv`", "CSV with your columns and label names; JSON lines for other file names",
