@@ -28,6 +28,8 @@ from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
 from hf_bat.data import choose_rows, prepare_dataset
+from hf_bat.evaluation.contrast import contrast_model
+from hf_bat.evaluation.reports import read_both
 from hf_bat.finetune import FinetuneArguments, expand_configuration, load_rows
 from hf_bat.labels import find_label_names
 from hf_bat.lexicon import SubstitutionTable
@@ -451,6 +453,38 @@ def check_export(folder: Path) -> None:
     assert read["verdict"][:] == [1, 1, 1, -1, -1, -1]
 
 
+def check_swapped_rows(folder: Path) -> None:
+    rows = with_labels(*[0, 1] * 4)
+    reports, files = [], []
+    for name, cut in (("a", 3), ("b", 6)):
+
+        def model(texts: list[str], cut: int = cut) -> list[list[float]]:
+            return [[0.9, 0.1] if "Note" in t and t[5] < str(cut) else [0.1, 0.9] for t in texts]
+
+        report = Attack("synonym", model, task=TASK, synonyms={"Text": ["Note"]}).run(rows)
+        reports.append(str(folder / f"{name}.json"))
+        files.append(str(folder / f"{name}.jsonl"))
+        report.save_json(reports[-1])
+        report.save_rows(files[-1])
+    compared = read_both(reports, files)
+    assert compared[3][0] != compared[3][1]
+    refuse(lambda: read_both(reports, files[::-1]), "b.jsonl", "a.json", "--rows")
+    # The report is newer than the rows next to it.
+    (folder / "a.json").write_text((folder / "b.json").read_text())
+    refuse(lambda: read_both(reports), "a.jsonl does not belong", "a.json")
+    sets = [
+        {"idx": 0, "original_idx": None, "text": "A.", "label": 0},
+        {"idx": 1, "original_idx": 0, "text": "B.", "label": 1},
+    ]
+    for name, answer in (("a", [1, 0]), ("b", [0, 1])):
+        contrast = contrast_model(lambda texts, a=answer: [a] * len(texts), sets, TASK)
+        (folder / f"{name}.json").write_text(json.dumps({"contrast": contrast.to_dict()}))
+        lines = map(json.dumps, contrast.row_results)
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    assert read_both(reports)[0] == "contrast"
+    refuse(lambda: read_both(reports, files[::-1]), "b.jsonl does not belong", "a.json")
+
+
 def check_misspelled(folder: Path) -> None:
     for words, hint in (
         (["atack"], "did you mean 'attack'"),
@@ -585,6 +619,8 @@ KINDS = [
             ("A text column called `length`, with rows grouped by length",
              "error that asks for a different name for the length column", check_length_column),
             ("A misspelled command or option", "error that names the nearest one", check_misspelled),
+            ("`compare` with swapped rows files, or with rows that are older than their report",
+             "error that names a count that differs", check_swapped_rows),
             ("A data file or table that is missing", "error before the model is loaded", check_late_files),
         ],
     }.items()
