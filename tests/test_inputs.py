@@ -448,6 +448,14 @@ def check_export(folder: Path) -> None:
         assert read["review"][:2] == ['A "good", warm day 0.', 'A "good", warm day 1.']
         assert read["verdict"][:] == ["good"] * 3 + [""] * 3
         assert read["original_verdict"][:] == ["good"] * 6
+    # Texts are read again for training, so formulas are not changed as in the files of `save_csv`.
+    formula = [{"review": "=HYPERLINK(1) hot", "verdict": "good"}]
+    exported = attacks[0].run(formula)
+    exported.export(folder / "formula.csv", task.columns, task.label_column)
+    exported.save_csv(folder / "rows.csv")
+    read = load_split(folder / "formula.csv", str(folder / "cache"), task)
+    assert read["review"][:] == ["=HYPERLINK(1) warm"]
+    assert "'=HYPERLINK(1) warm" in (folder / "rows.csv").read_text()
     report.export(folder / "out.jsonl", task.columns, task.label_column)
     read = load_split(folder / "out.jsonl", str(folder / "cache"), task)
     assert read["verdict"][:] == [1, 1, 1, -1, -1, -1]
@@ -613,8 +621,9 @@ KINDS = [
              "that no row has", check_alternating_file),
         ],
         "Commands": [
-            ("`--export out.csv`", "CSV with your columns and label names; JSON lines for other file names",
-             check_export),
+            ("`--export out.csv`",
+             "CSV with your columns and label names and unchanged texts, even if a spreadsheet reads them as "
+             "formulas; JSON lines for other file names", check_export),
             ("`--device mps` on a machine without one", "error", check_device),
             ("A text column called `length`, with rows grouped by length",
              "error that asks for a different name for the length column", check_length_column),
