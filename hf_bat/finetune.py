@@ -123,9 +123,9 @@ def load_rows(
                 if limit is not None and limit < len(split):
                     column = find_label_column(split, task, None)
                     classes = read_classes(split, column)
-                    chosen = choose_rows(len(split), limit, args.row_choice, classes)
-                    rows[name] = split.select(chosen)
-                    line = _describe_choice(chosen, classes, len(split), name, args)
+                    selected = choose_rows(len(split), limit, args.row_choice, classes)
+                    rows[name] = split.select(selected)
+                    line = _describe_choice(selected, classes, len(split), name, args)
                     logger.warning("%s", line)
     return rows
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # if annotators disagree.
 UNLABELED = (-1, -100)
 NO_GOLD = "-"
+# Floats represent all whole numbers below this one.
+_EXACT = 2**53
 # Spellings of missing values in text files.
 _NULL_WORDS = frozenset(("nan", "<na>", "nat", "null"))
 
@@ -311,8 +314,10 @@ def _is_empty(text: str) -> bool:
 
 
 def unwrap_value(value: Any) -> Any:
-    """Convert a numpy or torch number to a Python value. Return other values unchanged."""
-    # A label column may contain arrays with one number.
+    """Convert an array or list of one number to a Python value. Return other values unchanged."""
+    # A label column may contain arrays with one number, which `datasets` stores as lists.
+    while isinstance(value, list) and len(value) == 1:
+        [value] = value
     if not isinstance(value, (str, bytes)) and getattr(value, "size", None) == 1:
         return value.item()
     return value.item() if getattr(value, "shape", None) == () else value
@@ -327,10 +332,14 @@ def is_null(value: Any) -> bool:
 
 
 def parse_whole(value: Any) -> int | None:
-    """Return a whole number, or a float such as 3.0, as a Python integer. Return `None` for others."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
-        return None
-    return int(value)  # type: ignore[call-overload]
+    """Return a whole number, or a float such as 3.0, as a Python integer. Return `None` for others.
+
+    Larger floats are not exact, so two different numbers in a file may be the same float.
+    """
+    if isinstance(value, Integral):
+        return None if isinstance(value, bool) else int(value)
+    number = float(value) if isinstance(value, Real) else math.nan
+    return int(number) if number.is_integer() and abs(number) < _EXACT else None
 
 
 def _is_null_word(text: str) -> bool:

@@ -20,7 +20,9 @@ from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
 _LONGEST_CELL = 1 << 30
 # Arrow integers have 64 bits.
 _LARGEST = 2**63
-_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+# Floats represent all whole numbers below this one.
+_EXACT = 2**53
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
 _DECIMAL = re.compile(r"-?\d+\.\d*([eE][+-]?\d+)?")
 
 
@@ -258,8 +260,13 @@ def _parse_numbers(values: list[str]) -> list[Any]:
     if not given:
         return values
     # A number that is not in its usual form, such as 007, is text.
-    if all(map(_INTEGER.fullmatch, given)) and all(abs(int(value)) < _LARGEST for value in given):
+    if all(_is_integer(value, _LARGEST) for value in given):
         return [int(value) if value.strip() else None for value in values]
-    if all(_INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value) for value in given):
+    # Two large integers may be the same float.
+    if all(_is_integer(value, _EXACT) or _DECIMAL.fullmatch(value) for value in given):
         return [float(value) if value.strip() else None for value in values]
     return values
+
+
+def _is_integer(text: str, limit: int) -> bool:
+    return bool(_INTEGER.fullmatch(text)) and abs(int(text)) < limit

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_tokenizer
@@ -294,6 +295,13 @@ def check_names_and_numbers(folder: Path) -> None:
 def check_arrays_as_labels(folder: Path) -> None:
     rows = with_labels(np.array(1), np.array([0]), torch.tensor(1), np.int64(0), 1.0)
     assert [e.label for e in read_examples(rows, TASK, None)] == [1, 0, 1, 0, 1]
+    # Training reads the same labels, also if `datasets` has turned the arrays into lists.
+    for given in (
+        rows,
+        [{**row, "label": [n]} for row, n in zip(rows, (1, 0, 1, 0, 1), strict=True)],
+    ):
+        for container in (given, datasets.Dataset.from_list(given) if given is not rows else given):
+            assert read_labels(container) == [1, 0, 1, 0, 1]
     for label in ([0, 1], np.array([0, 1]), {"a": 1}):
         rows = with_labels(label)
         refuse(lambda r=rows: read_examples(r, TASK, None), "row 0", "not a number or name")
@@ -334,6 +342,12 @@ def check_other_types(folder: Path) -> None:
             refuse(call, "column 'text' in row 0", type(value).__name__, "must be a string")
 
 
+def check_broken_texts(folder: Path) -> None:
+    rows = [{"text": "A.", "label": 0}, {"text": "A \ud83d dog.", "label": 1}]
+    assert [e.reason for e in read_examples(rows, TASK, None)] == [None, "broken text"]
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "'text' in row 1", "surrogate")
+
+
 def check_mixed_types(folder: Path) -> None:
     rows = [{"text": "A.", "label": 0}, {"text": 5, "label": 1}]
     refuse(lambda: read_examples(rows, TASK, None), "row 1", "5 (int)")
@@ -361,6 +375,71 @@ def check_other_containers(folder: Path) -> None:
         lambda: prepare_dataset(splits, TASK, None, "rows"),
     ):
         refuse(call, "DatasetDict of train", "choose one split")
+
+
+def check_repeated_in_frames(folder: Path) -> None:
+    frame = pd.DataFrame([["A.", 0, 1], ["B.", 1, 0]], columns=["text", "label", "label"])
+    arrays = [pa.array(["A.", "B."]), pa.array([0, 1]), pa.array([1, 0])]
+    for rows in (frame, pa.Table.from_arrays(arrays, ["text", "label", "label"])):
+        refuse(lambda r=rows: read_examples(r, TASK, None), "'label' twice")
+        refuse(lambda r=rows: prepare_dataset(r, TASK, None, "rows"), "'label' twice")
+
+
+def check_no_rows(folder: Path) -> None:
+    attack = Attack("synonym", lambda texts: [[0.5, 0.5]] * len(texts), task=TASK)
+    path = folder / "dev.csv"
+    path.write_text("text,label\nA big dog.,0\nA.,1\n")
+    for given in (path, str(path)):
+        assert attack.run(given)["synonym"]["rows"] == 2
+        assert prepare_dataset(given, TASK, None, "rows")["label"][:] == [0, 1]
+    refuse(lambda: attack.run("absent.csv"), "absent.csv")
+    for value in (None, 5, Attack):
+        refuse(lambda v=value: attack.run(v), "list of dicts", repr(value)[:20])
+        refuse(lambda v=value: prepare_dataset(v, TASK, None, "rows"), "list of dicts")
+    for rows in ([5], [None], ["A."]):
+        refuse(lambda r=rows: attack.run(r), "row 0", "must be a dict")
+
+
+def check_missing_keys(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": "A."}, {"text": "B.", "label": 1, "note": "x"}]
+    assert [e.reason for e in read_examples(rows, TASK, None)] == ["no label", None]
+    prepared = prepare_dataset(rows, TASK, None, "rows")
+    assert prepared["text"][:] == ["B."] and prepared["label"][:] == [1]
+    rows = [{"text": "A.", "label": 0}, {"label": 1}]
+    refuse(lambda: read_examples(rows, TASK, None), "row 1", "no column 'text'")
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "row 1", "no column 'text'")
+
+
+def check_hidden_columns(folder: Path) -> None:
+    config = BertConfig(num_labels=2)
+    rows = datasets.Dataset.from_list(with_labels(1, 0))
+    prepared = prepare_dataset(rows, TASK, config, "rows")
+    for whole in (rows, prepared):
+        for kind in (None, "torch"):
+            hidden = whole.with_format(kind, columns=["text"])
+            assert read_labels(hidden) == [1, 0]
+            assert prepare_dataset(hidden, TASK, config, "rows")[0]["label"] == 1
+
+
+def check_large_idx(folder: Path) -> None:
+    large = 88888888888888888888
+    rows = load(folder, "a.csv", f"text,label,idx\nA.,0,{large}\nB.,1,{large + 1}\nC.,1,2\n")
+    assert [e.idx for e in read_examples(rows, TASK, None)] == [str(large), str(large + 1), "2"]
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "'idx'", str(large), "row 0")
+    listed = [
+        {"text": "A.", "label": 0, "idx": large},
+        {"text": "B.", "label": 1, "idx": large + 1},
+    ]
+    assert [e.idx for e in read_examples(listed, TASK, None)] == [large, large + 1]
+    refuse(lambda: prepare_dataset(listed, TASK, None, "rows"), "'idx'", str(large))
+    # Floats of this size are not exact.
+    for value in (1e20, 10**400):
+        single = [{"text": "A.", "label": 0, "idx": value}]
+        refuse(lambda r=single: prepare_dataset(r, TASK, None, "rows"), "'idx'")
+    refuse(lambda: read_examples([{**single[0], "idx": 1e20}], TASK, None), "row 0 has idx")
+    # The largest number of 64 bits is exact.
+    rows = load(folder, "b.csv", f"text,label,idx\nA.,0,{2**63 - 1}\nB.,1,{2**63 - 2}\n")
+    assert prepare_dataset(rows, TASK, None, "rows")["idx"][:] == [2**63 - 1, 2**63 - 2]
 
 
 def check_transforms(folder: Path) -> None:
@@ -603,6 +682,8 @@ KINDS = [
              check_missing_texts),
             ("Bytes, lists, numbers", "error that names the row", check_other_types),
             ("Strings and numbers in one column", "error that names the row", check_mixed_types),
+            ("Half of a character (a surrogate)",
+             "skipped and counted by attacks; in training, an error that names the row", check_broken_texts),
             ("\"a young man\", \"women\", \"wins\" in an edit with antonyms or sister terms",
              "[fitted](attacks.md#fitted-edits) to the sentence: \"an old man\", \"men\", \"loses\"",
              check_fitted_edits),
@@ -610,9 +691,19 @@ KINDS = [
         "Rows": [
             ("Data frames, dicts of columns, iterators; a `DatasetDict`",
              "read; an error that asks for one split", check_other_containers),
+            ("A data frame or Arrow table with two columns of the same name",
+             "error that names the column", check_repeated_in_frames),
+            ("A path instead of rows; `None`, a number", "the file is read; error that names the value",
+             check_no_rows),
+            ("Dicts of which some lack a key",
+             "a row without a label; without a text, an error that names the row", check_missing_keys),
+            ("`with_format(..., columns=[...])`", "all columns are read", check_hidden_columns),
             ("`set_transform`", "its texts are read; a transform that tokenizes is ignored",
              check_transforms),
             ("`idx` that is null, NaN or fractional", "error that names the row", check_idx),
+            ("`idx` with more than 64 bits",
+             "read exactly in attacks; in training, and as a float, an error that names the row",
+             check_large_idx),
             ("The first N rows of a file sorted by class",
              "N rows are spread evenly over the file, and their classes are logged; `--row-choice first` "
              "keeps the first", check_sorted_file),

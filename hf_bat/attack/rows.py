@@ -25,6 +25,7 @@ from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
 from hf_bat.data import (
+    check_mappings,
     choose_rows,
     describe_missing,
     find_labels,
@@ -86,6 +87,8 @@ def read_examples(
         rows = list(itertools.islice(rows, limit))
     if not len(rows):
         raise HfBatError("the data set has no rows")
+    if isinstance(rows, (list, tuple)):
+        check_mappings(rows)
     column, labels = find_labels(rows, task, config)
     columns = getattr(rows, "column_names", None) or {name for row in rows for name in row}
     if column not in columns:
