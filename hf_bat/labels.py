@@ -314,10 +314,8 @@ def _is_empty(text: str) -> bool:
 
 
 def unwrap_value(value: Any) -> Any:
-    """Convert an array or list of one number to a Python value. Return other values unchanged."""
-    # A label column may contain arrays with one number, which `datasets` stores as lists.
-    while isinstance(value, list) and len(value) == 1:
-        [value] = value
+    """Convert a numpy or torch number to a Python value. Return other values unchanged."""
+    # A label column may contain arrays with one number.
     if not isinstance(value, (str, bytes)) and getattr(value, "size", None) == 1:
         return value.item()
     return value.item() if getattr(value, "shape", None) == () else value

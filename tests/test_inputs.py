@@ -151,7 +151,19 @@ def check_odd_cell_far_down(folder: Path) -> None:
 
 
 def check_semicolons(folder: Path) -> None:
-    refuse(lambda: load(folder, "a.csv", "text;label\nOh, no.;0\n"), "line 2", "other marks")
+    for mark, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        for text in ("Oh, no.", "Oh."):
+            content = f"text{mark}label\n{text}{mark}0\n"
+            refuse(lambda c=content: load(folder, "a.csv", c), "a.csv", f"separated by {words}")
+    refuse(lambda: load(folder, "a.tsv", "text,label\nA.,0\n"), "separated by commas", "as .csv")
+
+
+def check_excel_line(folder: Path) -> None:
+    for line in ("sep=,", "sep=;", "SEP=;"):
+        content = f"{line}\r\ntext,label\r\nA.,0\r\n"
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            data = content.encode(encoding)
+            refuse(lambda d=data: load(folder, "a.csv", d), "a.csv", line, "remove this line")
 
 
 def check_repeated_column(folder: Path) -> None:
@@ -203,6 +215,20 @@ def check_windows_encoding(folder: Path) -> None:
         refuse(
             lambda n=name, c=content: load(folder, n, c.encode("cp1252")), name, "UTF-8", "iconv"
         )
+
+
+def check_other_unicode(folder: Path) -> None:
+    for name, content in (
+        ("a.csv", "text,label\nA “dog”.,1\n"),
+        ("a.jsonl", '{"text": "A “dog”.", "label": 1}\n'),
+        ("a.json", '[{"text": "A “dog”.", "label": 1}]'),
+    ):
+        for encoding in ("utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"):
+            data = content.encode(encoding)
+            refuse(
+                lambda n=name, d=data: load(folder, n, d),
+                name, encoding.upper(), f"iconv -f {encoding}",
+            )  # fmt: skip
 
 
 def check_same_time_stamp(folder: Path) -> None:
@@ -294,17 +320,13 @@ def check_names_and_numbers(folder: Path) -> None:
 
 def check_arrays_as_labels(folder: Path) -> None:
     rows = with_labels(np.array(1), np.array([0]), torch.tensor(1), np.int64(0), 1.0)
-    assert [e.label for e in read_examples(rows, TASK, None)] == [1, 0, 1, 0, 1]
-    # Training reads the same labels, also if `datasets` has turned the arrays into lists.
-    for given in (
-        rows,
-        [{**row, "label": [n]} for row, n in zip(rows, (1, 0, 1, 0, 1), strict=True)],
-    ):
-        for container in (given, datasets.Dataset.from_list(given) if given is not rows else given):
-            assert read_labels(container) == [1, 0, 1, 0, 1]
-    for label in ([0, 1], np.array([0, 1]), {"a": 1}):
+    assert read_labels(rows) == [1, 0, 1, 0, 1]  # also in training
+    for label in ([0], [0, 1], np.array([0, 1]), {"a": 1}):
         rows = with_labels(label)
         refuse(lambda r=rows: read_examples(r, TASK, None), "row 0", "not a number or name")
+        refuse(
+            lambda r=rows: prepare_dataset(r, TASK, None, "rows"), "row 0", "not a number or name"
+        )
 
 
 def check_column_labels(folder: Path) -> None:
@@ -644,6 +666,7 @@ KINDS = [
              check_numbers_in_texts),
             ("One odd cell after 10,000 rows of numbers", "the column is text", check_odd_cell_far_down),
             ("Cells separated by semicolons", "error that reports the semicolons", check_semicolons),
+            ("Excel's first line `sep=,` or `sep=;`", "error that asks to remove the line", check_excel_line),
             ("Two columns with the same name", "error that names the column", check_repeated_column),
         ],
         "Files": [
@@ -653,6 +676,8 @@ KINDS = [
              "read without it", check_marked_files),
             ("Windows-1252 and other encodings than UTF-8", "error that names the line and the fix",
              check_windows_encoding),
+            ("UTF-16 without a byte-order mark, UTF-32", "error that names the encoding and the fix",
+             check_other_unicode),
             ("A file replaced by another file with the same time stamp", "the new rows are read",
              check_same_time_stamp),
         ],
