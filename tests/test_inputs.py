@@ -4,6 +4,7 @@
 """
 
 import csv
+import gzip
 import io
 import json
 import logging
@@ -474,6 +475,47 @@ def check_transforms(folder: Path) -> None:
         assert prepared["text"][0] == first and prepared["label"][:] == [1, 0]
 
 
+def check_dates_as_texts(folder: Path) -> None:
+    texts = ["2024-01-01", "2024-01-02T10:00:00Z", None, "2024-01-02 10:00:00"]
+    rows = [{"day": "2024-05-06", "text": t, "label": n % 2} for n, t in enumerate(texts)]
+    lines = "\n\n".join(map(json.dumps, rows))
+    for name, content in (
+        ("a.jsonl", lines), ("b.json", json.dumps(rows)), ("c.json", json.dumps(rows, indent=2)),
+        ("d.jsonl", lines.encode("utf-16")), ("e.jsonl", lines.replace("\n", "\r\n").encode("utf-8-sig")),
+        ("f.jsonl.gz", gzip.compress(lines.encode())),
+    ):  # fmt: skip
+        read = load(folder, name, content)
+        assert read.column_names == ["day", "text", "label"], name
+        assert read["text"][:] == texts and read["day"][:] == ["2024-05-06"] * 4, name
+
+
+def check_json_columns(folder: Path) -> None:
+    frame = pd.DataFrame({"text": ["A.", "B."], "label": [0, 1]})
+    columns = {"text": ["A.", "B."], "label": [0, 1]}
+    rows = with_labels(0, 1)
+    for number, (content, cure) in enumerate(
+        [
+            (json.dumps(columns), 'orient="records", lines=True'),
+            (json.dumps(columns, indent=1), 'orient="records", lines=True'),
+            (frame.to_json(), 'orient="records", lines=True'),
+            (frame.to_json(orient="index"), 'orient="records", lines=True'),
+            (frame.to_json(orient="split"), 'orient="records", lines=True'),
+            (json.dumps({"data": rows}), "its rows are in 'data'"),
+            (json.dumps({"version": "1.0", "data": rows}, indent=1), "its rows are in 'data'"),
+            (frame.to_json(orient="table"), "its rows are in 'data'"),
+        ]
+    ):
+        refuse(lambda n=number, c=content: load(folder, f"{n}.json", c), f"{number}.json", cure)
+    for content in (
+        frame.to_json(orient="records", lines=True), frame.to_json(orient="records"),
+        '{"text": "A.", "label": 0, "words": ["A"]}',
+    ):  # fmt: skip
+        assert load(folder, "rows.json", content)["text"][0] == "A."
+    # The error is that a column is missing.
+    other = '{"sentence": "A.", "label": 0, "words": ["A"]}'
+    assert len(load(folder, "rows.json", other)) == 1
+
+
 def check_fitted_edits(folder: Path) -> None:
     antonym = build_perturbations()[1]
     texts = {edit.texts[0] for edit in antonym.candidates(("A young man sits.",))}
@@ -678,6 +720,8 @@ KINDS = [
              check_windows_encoding),
             ("UTF-16 without a byte-order mark, UTF-32", "error that names the encoding and the fix",
              check_other_unicode),
+            ("A JSON file of columns, also from pandas' `to_json()`; a list of rows inside an object",
+             "error that names the fix", check_json_columns),
             ("A file replaced by another file with the same time stamp", "the new rows are read",
              check_same_time_stamp),
         ],
@@ -705,6 +749,7 @@ KINDS = [
         "Texts": [
             ("Missing: None, NaN, NA", "treated as an empty text, which is dropped and counted",
              check_missing_texts),
+            ("A column of dates in a JSON file", "remain strings", check_dates_as_texts),
             ("Bytes, lists, numbers", "error that names the row", check_other_types),
             ("Strings and numbers in one column", "error that names the row", check_mixed_types),
             ("Half of a character (a surrogate)",
