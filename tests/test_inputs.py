@@ -604,6 +604,19 @@ def check_export(folder: Path) -> None:
     assert read["verdict"][:] == [1, 1, 1, -1, -1, -1]
 
 
+def check_empty_text(folder: Path) -> None:
+    model = folder / "model"
+    tiny_model("bert").save_pretrained(model)
+    tiny_tokenizer().save_pretrained(model)
+    out = folder / "out.json"
+    words = ["attack", "--model", str(model), "--task", "snli", "--json", str(out), "--text"]
+    for texts in (["", ""], ["A dog.", " "]):
+        with redirect_stderr(io.StringIO()) as stream:
+            assert main([*words, *texts]) == 2
+        assert "not attacked (empty text)" in stream.getvalue().splitlines()[-1]
+        assert {row["outcome"] for row in json.loads(out.read_text())} == {"skipped"}
+
+
 def check_swapped_rows(folder: Path) -> None:
     rows = with_labels(*[0, 1] * 4)
     reports, files = [], []
@@ -789,6 +802,8 @@ KINDS = [
             ("A text column called `length`, with rows grouped by length",
              "error that asks for a different name for the length column", check_length_column),
             ("A misspelled command or option", "error that names the nearest one", check_misspelled),
+            ("`attack --text` with an empty text", "error after the result, because nothing was attacked",
+             check_empty_text),
             ("`compare` with swapped rows files, or with rows that are older than their report",
              "error that names a count that differs", check_swapped_rows),
             ("A data file or table that is missing", "error before the model is loaded", check_late_files),
