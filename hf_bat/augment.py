@@ -21,6 +21,7 @@ from hf_bat.files import make_folder, push_dataset, write_atomically
 from hf_bat.perturbations.base import Perturbation, Texts
 from hf_bat.perturbations.sampler import COUNTERFACTUAL, DrawSource
 from hf_bat.tasks import Task, get_task
+from hf_bat.text import escape_markdown
 from hf_bat.version import __version__
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ class AugmentedRows:
         """Write the card of the data set `repo`."""
         names = self.rows.features["label"].names
         counts = self.count()
-        lines = [f"| edit | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+        titles = map(escape_markdown, ["edit", *names])
+        lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * len(names)}"]
         for edit, by_label in counts.items():
-            lines.append(f"| {edit} | {' | '.join(f'{by_label[name]:,}' for name in names)} |")
+            cells = [escape_markdown(edit), *(f"{by_label[name]:,}" for name in names)]
+            lines.append(f"| {' | '.join(cells)} |")
         originals = sum(counts.get(ORIGINAL, Counter()).values())
         return Template(_CARD.read_text(encoding="utf-8")).substitute(
             # For the YAML of the card, where other characters have a special meaning.
@@ -123,6 +126,15 @@ class AugmentedRows:
 
 def _write(augmented: AugmentedRows, repo: str, folder: Path) -> None:
     augmented.save(folder, repo)
+
+
+def is_augmented(folder: Path) -> bool:
+    """Return whether `AugmentedRows.save` wrote this folder. The beginning of its card tells."""
+    start, _, _ = _CARD.read_text(encoding="utf-8").partition("$")
+    try:
+        return (folder / "README.md").read_bytes().startswith(start.encode())
+    except OSError:
+        return False
 
 
 def augment_rows(

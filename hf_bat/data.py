@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError, check_choice
@@ -12,11 +15,12 @@ from hf_bat.labels import (
     LabelMap,
     get_declared_names,
     is_null,
+    list_classes,
     parse_whole,
     reconcile_labels,
     unwrap_value,
 )
-from hf_bat.tasks import Task
+from hf_bat.tasks import Task, load_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Ways to select rows if their number is limited; see `choose_rows`.
 ROW_CHOICES = ("even", "first")
+# Number of draws to find rows of every class. Each draw from alternating classes probably has all of them.
+_DRAWS = 20
+_NAMES_LISTED = 10
+# Arrow integers have 64 bits.
+_LARGEST = 2**63
 
 
 def prepare_dataset(
@@ -95,14 +104,65 @@ def as_dataset(rows: Any, task: Task, name: str = "rows") -> Dataset:
         )
     # `list(rows)` is not used, because a torch dataset may not be iterable.
     listed = [rows[i] for i in range(len(rows))]
-    if not all(isinstance(row, Mapping) for row in listed):
-        raise HfBatError("each row must be a dict of columns")
-    # Data frames use NaN for missing texts, but a text column must not contain it.
-    clean = [{key: None if is_null(v) else v for key, v in row.items()} for row in listed]
+    check_mappings(listed)
+    _check_text_columns(listed, task, name)
+    columns = list(dict.fromkeys(column for row in listed for column in row))
+    numbers = {task.label_column, "label", "labels", "idx"} - {*task.columns}
+    # `from_list` only reads the columns of the first row.
+    clean = [
+        {column: _clean_value(row.get(column), column in numbers) for column in columns}
+        for row in listed
+    ]
     try:
         return Dataset.from_list(clean)
     except Exception as error:  # pyarrow has a dozen kinds of errors
-        raise HfBatError(f"{name}: {_find_mixed_column(clean) or error}") from error
+        reason = _find_unstorable(clean) or _find_mixed_column(clean) or error
+        raise HfBatError(f"{name}: {reason}") from error
+
+
+def check_mappings(rows: Sequence[Any]) -> None:
+    """Check that all rows are dicts of columns."""
+    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        raise HfBatError(
+            f"row {wrong} is {_describe_value(rows[wrong])}; each row must be a dict of columns"
+        )
+
+
+def _check_text_columns(rows: Sequence[Mapping[str, Any]], task: Task, name: str) -> None:
+    """Check that each row has the text columns, unless no row has them."""
+    old_names = {new: old for old, new in task.renames.items()}
+    for column in task.columns:
+        lacking = [not row.keys() & {column, old_names.get(column, column)} for row in rows]
+        if any(lacking) and not all(lacking):
+            at = lacking.index(True)
+            raise HfBatError(
+                f"row {at} of the {name} has no column {column!r}; it has: {', '.join(map(str, rows[at]))}"
+            )
+
+
+def _clean_value(value: Any, is_number: bool) -> Any:
+    # Data frames use NaN for missing texts, but a text column must not contain it.
+    if is_null(value):
+        return None
+    return unwrap_value(value) if is_number else value
+
+
+def _find_unstorable(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Describe the first value that `datasets` cannot store: a broken text or a large number."""
+    for number, row in enumerate(rows):
+        for column, value in row.items():
+            fault = None
+            if isinstance(value, str) and value != value.encode("utf-8", "replace").decode("utf-8"):
+                fault = "with half of a character (a surrogate)"
+            elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+                fault = "which has more than 64 bits"
+            if fault is not None:
+                return (
+                    f"column {column!r} in row {number} holds {value!r:.40}, {fault}; change it or drop the "
+                    "row"
+                )
+    return None
 
 
 def _find_mixed_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -124,9 +184,16 @@ def _find_mixed_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
 def open_rows(rows: Any, task: Task, name: str = "rows") -> Any:
     """Convert rows to a `datasets.Dataset` with Python values, or to dicts.
 
-    Rows may be a pandas or polars data frame, an Arrow table, or a dict of columns.
+    Rows may be a pandas or polars data frame, an Arrow table, a dict of columns, or a path for `load_split`.
     """
     texts = {*task.columns, *task.renames}
+    if isinstance(rows, (str, Path)):
+        return load_split(rows, task=task)
+    if not hasattr(rows, "__iter__") and not hasattr(rows, "__getitem__"):
+        raise HfBatError(
+            f"the {name} must be a datasets.Dataset, a data frame, a list of dicts or a file; got "
+            f"{_describe_value(rows)}"
+        )
     if isinstance(rows, Mapping):
         if texts & rows.keys():
             return _split_columns(rows, name)
@@ -136,15 +203,24 @@ def open_rows(rows: Any, task: Task, name: str = "rows") -> Any:
             f"{', '.join(task.columns)}"
         )
     if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):  # pandas
+        _check_repeated(rows.columns, name)
         return rows.to_dict("records")
     for method in ("to_dicts", "to_pylist"):  # polars, pyarrow
         if hasattr(rows, method):
+            _check_repeated(getattr(rows, "column_names", ()), name)
             return getattr(rows, method)()
-    if _get_format(rows) == "custom":
+    if _get_format(rows).get("type") == "custom":
         # Use the rows made by `set_transform`, unless it tokenizes them.
         made = [rows[i] for i in range(len(rows))]
         rows = made if made and texts & made[0].keys() else rows.with_format(None)
     return drop_format(rows)
+
+
+def _check_repeated(columns: Iterable[Any], name: str) -> None:
+    """Check that no column occurs twice, because dicts would only keep the last one."""
+    repeated = next((column for column, n in Counter(columns).items() if n > 1), None)
+    if repeated is not None:
+        raise HfBatError(f"the {name} has column {repeated!r} twice; rename one")
 
 
 def _split_columns(columns: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -191,26 +267,80 @@ def read_idx(value: Any, position: int) -> int | str:
     )
 
 
-def choose_rows(count: int, limit: int | None, row_choice: str = "even") -> range | list[int]:
-    """Select at most `limit` of `count` rows, spread evenly over all rows or from the start.
+def choose_rows(
+    count: int,
+    limit: int | None,
+    row_choice: str = "even",
+    classes: Sequence[str | None] = (),
+) -> range | list[int]:
+    """Select at most `limit` of `count` rows, spread over all rows or from the start.
 
-    Files are often sorted by class, so the first rows may all have the same class.
+    Files are often sorted by class, so the first rows may all have the same class. Rows at equal distances
+    may also miss a class, for example if the classes alternate. Then one row is drawn from each of `limit`
+    equal parts of the rows. The draws are always the same.
 
     Args:
         count: Number of rows.
         limit: Maximum number of rows. If `None`, all rows are selected.
         row_choice: "even" or "first".
+        classes: Class of each row, from `read_classes`. If empty, the rows are at equal distances.
 
     Example:
         >>> choose_rows(10, 4), choose_rows(10, 4, "first")
         ([0, 2, 5, 7], range(0, 4))
+        >>> choose_rows(8, 4, classes=["bad", "good"] * 4)
+        [1, 3, 5, 6]
     """
     check_choice("row_choice", row_choice, ROW_CHOICES)
     if limit is None or limit >= count:
         return range(count)
     if row_choice == "first":
         return range(limit)
-    return [number * count // limit for number in range(limit)]
+    starts = [number * count // limit for number in range(limit + 1)]
+    best, missing = starts[:-1], list_missing(classes, starts[:-1])
+    # Draws that do not add a class are not used, because reports with the default choice can be compared.
+    for seed in range(_DRAWS):
+        if not missing:
+            break
+        drawn = [
+            start + _draw_number(seed, start) % (end - start) for start, end in pairwise(starts)
+        ]
+        if len(still := list_missing(classes, drawn)) < len(missing):
+            best, missing = drawn, still
+    return best
+
+
+def _draw_number(seed: int, number: int) -> int:
+    # Python's own hashes of small numbers keep their order.
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:8], "big")
+
+
+def read_classes(rows: Any, column: str) -> list[str | None]:
+    """Return the class of each row as a name or number, or `None` for a missing label.
+
+    The list is empty if there is no such column.
+    """
+    if hasattr(rows, "column_names"):
+        values = rows[column][:] if column in rows.column_names else []
+    else:
+        values = [rows[i].get(column) for i in range(len(rows))]
+    return list_classes(values, get_declared_names(rows, column))
+
+
+def list_missing(classes: Sequence[str | None], chosen: Sequence[int]) -> list[str]:
+    """List the classes that no chosen row has."""
+    if not classes:
+        return []
+    missing = {*classes} - {classes[row] for row in chosen}
+    return sorted(name for name in missing if name is not None)
+
+
+def describe_missing(names: Sequence[str]) -> str:
+    """Return a note for the log about classes that no chosen row has, or an empty string."""
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+    return f"; no row is chosen of class {', '.join(names[:_NAMES_LISTED])}{more}: allow more rows"
 
 
 def _describe_value(value: Any) -> str:
@@ -220,13 +350,18 @@ def _describe_value(value: Any) -> str:
 def drop_format(rows: Any) -> Any:
     """Return rows with Python values instead of the tensors or frames set by `set_format`."""
     # A label tensor equals its number but is not found in a set of numbers. "custom" is the format of
-    # `set_transform`; see `open_rows`.
-    return rows if _get_format(rows) in (None, "custom") else rows.with_format(None)
+    # `set_transform`; see `open_rows`. A format may also hide columns.
+    options = _get_format(rows)
+    if options.get("type") == "custom" or options.get("columns") is None:
+        return rows
+    is_plain = options["type"] is None and options["columns"] == rows.column_names
+    return rows if is_plain else rows.with_format(None)
 
 
-def _get_format(rows: Any) -> str | None:
+def _get_format(rows: Any) -> Mapping[str, Any]:
+    """Return the options of `set_format`, or an empty dict for rows that have none."""
     options = getattr(rows, "format", None)
-    return options.get("type") if isinstance(options, Mapping) else None
+    return options if isinstance(options, Mapping) else {}
 
 
 def find_labels(rows: Any, task: Task, config: PretrainedConfig | None) -> tuple[str, LabelMap]:
@@ -267,7 +402,8 @@ def _is_prepared(rows: Any, task: Task, config: PretrainedConfig | None) -> bool
     return (
         mark is not None
         and mark == (task.columns, task.label_column, rows.features)
-        and _get_format(rows) is None
+        and _get_format(rows).get("type") is None
+        and drop_format(rows) is rows
         and _match_model(rows, task, config)
     )
 
@@ -306,12 +442,14 @@ def _add_idx(dataset: Dataset, name: str) -> Dataset:
     if "idx" not in dataset.column_names:
         return dataset.add_column("idx", list(range(len(dataset))))
     given = dataset["idx"][:]
-    values = [parse_whole(value) for value in given]
-    wrong = next((i for i, value in enumerate(values) if value is None or value < 0), None)
-    if wrong is not None:
+    values = [parse_whole(unwrap_value(value)) for value in given]
+    wrong = [i for i, value in enumerate(values) if value is None or not 0 <= value < _LARGEST]
+    if wrong:
+        # One cell that is not a number makes all cells of a file texts, and it is often the longest.
+        at = max(wrong, key=lambda i: len(str(given[i])))
         raise HfBatError(
-            f"column 'idx' of the {name} holds {given[wrong]!r:.40} in row {wrong}; it must hold row numbers "
-            "from 0; drop it to number the rows"
+            f"column 'idx' of the {name} holds {given[at]!r:.40} in row {at}; it must hold row numbers "
+            "from 0 to 2**63 - 1; drop it to number the rows"
         )
     if not all(isinstance(value, int) for value in given):
         # A data frame with a missing number has floats.

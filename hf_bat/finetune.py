@@ -35,11 +35,17 @@ from hf_bat.console import (
     open_bar,
     strip_log_escapes,
 )
-from hf_bat.data import choose_rows
+from hf_bat.data import (
+    choose_rows,
+    describe_missing,
+    find_label_column,
+    list_missing,
+    read_classes,
+)
 from hf_bat.errors import HfBatError, describe_failure
 from hf_bat.evaluation.summary import read_results, summary_table
 from hf_bat.files import load_object, make_folder, read_json_object, write_atomically
-from hf_bat.labels import find_label_names, get_declared_names, list_label_names
+from hf_bat.labels import find_label_names, list_label_names
 from hf_bat.lexicon.bundled import SYNONYM_TABLES
 from hf_bat.lexicon.table import is_hub_address
 from hf_bat.loading import has_head, load, load_trained
@@ -115,26 +121,30 @@ def load_rows(
                     split = load_hub_split(task, name, *chosen, given.get("token"))
                 rows[name] = split
                 if limit is not None and limit < len(split):
-                    rows[name] = split.select(choose_rows(len(split), limit, args.row_choice))
-                    logger.warning("%s", _describe_choice(rows[name], split, task, name, args))
+                    column = find_label_column(split, task, None)
+                    classes = read_classes(split, column)
+                    selected = choose_rows(len(split), limit, args.row_choice, classes)
+                    rows[name] = split.select(selected)
+                    line = _describe_choice(selected, classes, len(split), name, args)
+                    logger.warning("%s", line)
     return rows
 
 
 def _describe_choice(
-    chosen: Any, rows: Any, task: Task, name: str, args: BalancedTrainingArguments
+    chosen: Sequence[int],
+    classes: Sequence[str | None],
+    count: int,
+    name: str,
+    args: BalancedTrainingArguments,
 ) -> str:
     """Describe how many rows of each class a limit selects, because a file may be sorted by class."""
     how = "the first ones" if args.row_choice == "first" else "spread evenly over all"
-    line = f"{name}: {len(chosen)} of {len(rows)} rows are used, {how}"
-    if task.label_column not in chosen.column_names:
+    line = f"{name}: {len(chosen)} of {count} rows are used, {how}"
+    if not classes:
         return line
-    names = get_declared_names(chosen, task.label_column)
-    counts = Counter(chosen[task.label_column][:])
-    classes = (
-        f"{names[value] if names and isinstance(value, int) and value >= 0 else value}: {count}"
-        for value, count in sorted(counts.items(), key=lambda item: str(item[0]))[:20]
-    )
-    return f"{line} ({', '.join(classes)})"
+    counts = Counter(classes[row] or "no label" for row in chosen)
+    listed = ", ".join(f"{value}: {number}" for value, number in sorted(counts.items())[:20])
+    return f"{line} ({listed}){describe_missing(list_missing(classes, chosen))}"
 
 
 def make_trainer(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # if annotators disagree.
 UNLABELED = (-1, -100)
 NO_GOLD = "-"
+# Floats represent all whole numbers below this one.
+_EXACT = 2**53
 # Spellings of missing values in text files.
 _NULL_WORDS = frozenset(("nan", "<na>", "nat", "null"))
 
@@ -278,6 +281,38 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
     return names
 
 
+def list_classes(values: Sequence[Any], names: Sequence[str] | None = None) -> list[str | None]:
+    """Return the class of each value of a label column as a string, or `None` for a missing label.
+
+    `names` are the declared names of the integers. Invalid values are treated as classes of their own.
+
+    Example:
+        >>> list_classes([0, 1, -1, None, "2"]), list_classes([1, 0], ["bad", "good"])
+        (['0', '1', None, None, '2'], ['good', 'bad'])
+    """
+    spelled: list[str | None] = []
+    for value in map(unwrap_value, values):
+        number = parse_whole(value)
+        if number is not None:
+            is_named = names is not None and 0 <= number < len(names)
+            spelled.append(names[number] if names and is_named else str(number))
+        elif is_null(value) or (isinstance(value, str) and _is_empty(value)):
+            spelled.append(None)
+        else:
+            spelled.append(str(value).strip())
+    occurring = {*spelled} - {None}
+    unlabeled = {str(UNLABELED[1])}
+    if "+" not in occurring:
+        unlabeled.add(NO_GOLD)
+    if occurring - unlabeled != {"-1", "1"}:
+        unlabeled.add(str(UNLABELED[0]))
+    return [None if value in unlabeled else value for value in spelled]
+
+
+def _is_empty(text: str) -> bool:
+    return not text.strip() or _is_null_word(text)
+
+
 def unwrap_value(value: Any) -> Any:
     """Convert a numpy or torch number to a Python value. Return other values unchanged."""
     # A label column may contain arrays with one number.
@@ -295,10 +330,14 @@ def is_null(value: Any) -> bool:
 
 
 def parse_whole(value: Any) -> int | None:
-    """Return a whole number, or a float such as 3.0, as a Python integer. Return `None` for others."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
-        return None
-    return int(value)  # type: ignore[call-overload]
+    """Return a whole number, or a float such as 3.0, as a Python integer. Return `None` for others.
+
+    Larger floats are not exact, so two different numbers in a file may be the same float.
+    """
+    if isinstance(value, Integral):
+        return None if isinstance(value, bool) else int(value)
+    number = float(value) if isinstance(value, Real) else math.nan
+    return int(number) if number.is_integer() and abs(number) < _EXACT else None
 
 
 def _is_null_word(text: str) -> bool:
@@ -318,7 +357,7 @@ def _spell_label(value: Any, column: str) -> str | None:
     if is_null(value):
         return None
     if isinstance(value, str):
-        return value if value.strip() and not _is_null_word(value) else None
+        return None if _is_empty(value) else value
     if isinstance(value, bool):
         return str(value)
     number = parse_whole(value)

@@ -55,6 +55,10 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
                 "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
                 "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
             ) from error
+        if checkpoint := _find_checkpoint(path):
+            raise HfBatError(
+                f"cannot load the {title} {path}: it only has checkpoints; use one, such as {checkpoint}"
+            ) from error
         reason = next(iter(str(error).splitlines()), "")
         if not isinstance(error, (OSError, RuntimeError, ValueError)):
             reason = f"{type(error).__name__}: {reason} (a file may be damaged)"
@@ -64,6 +68,16 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
                 "trust_remote_code=True (--trust_remote_code for a training run)"
             )
         raise HfBatError(f"cannot load the {title} {path}: {reason}") from error
+
+
+def _find_checkpoint(path: str) -> Path | None:
+    """Return the last checkpoint in a folder of a training run that did not save its model at the end."""
+    # The module imports this one.
+    from hf_bat.checkpoints import list_checkpoints
+
+    if Path(path, "config.json").is_file():
+        return None
+    return next(iter(list_checkpoints(path)), None)
 
 
 def load_trained(factory: str, path: str, title: str, **options: Any) -> Any:

@@ -20,7 +20,16 @@ from hf_bat.files import MAX_DOCUMENT_BYTES, check_gzip, parse_json, read_bytes
 _LONGEST_CELL = 1 << 30
 # Arrow integers have 64 bits.
 _LARGEST = 2**63
-_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+# Floats represent all whole numbers below this one.
+_EXACT = 2**53
+# Which of the first four bytes are NUL in ASCII characters.
+_NULLS = {
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+}
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
 _DECIMAL = re.compile(r"-?\d+\.\d*([eE][+-]?\d+)?")
 
 
@@ -45,6 +54,11 @@ def scan_text(path: Path, is_json: bool = False) -> FileScan:
         with _open_bytes(path) as file:
             encoding = _detect_encoding(file.read(4))
             file.seek(0)
+            if encoding.startswith(("utf-16-", "utf-32")):
+                raise HfBatError(
+                    f"it is {encoding.upper()} text, not UTF-8; save it as UTF-8 (`iconv -f {encoding} -t "
+                    "utf-8`)"
+                )
             first = next((line.strip() for line in file if line.strip()), b"")
             first = first.removeprefix(codecs.BOM_UTF8)
             file.seek(0)
@@ -87,9 +101,19 @@ def _open_bytes(path: Path) -> Any:
 
 
 def _detect_encoding(start: bytes) -> str:
-    """Return the encoding indicated by a byte-order mark, or UTF-8."""
+    """Return the encoding indicated by a byte-order mark or by NUL bytes in the first four, or UTF-8.
+
+    "utf-16" has a byte-order mark. Without one, the order is part of the name.
+    """
+    # The mark of UTF-16 is the beginning of the one of UTF-32.
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    # A header or a brace is ASCII, so the other bytes of its characters are NUL.
+    are_null = tuple(not byte for byte in start)
+    if are_null in _NULLS:
+        return _NULLS[are_null]
     return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
@@ -118,6 +142,7 @@ def read_table(path: Path, delimiter: str, texts: Collection[str] = ()) -> dict[
         _, header = next(lines, (0, []))
         if not header:
             raise HfBatError(f"{path} contains no rows")
+        _check_delimiter(path, header, delimiter)
         names = _name_columns(header, path)
         rows: list[list[str]] = []
         suspects: list[tuple[int, int]] = []
@@ -192,6 +217,22 @@ def _read_lines(
             ) from error
 
 
+def _check_delimiter(path: Path, header: list[str], delimiter: str) -> None:
+    """Check that the header has no cells with other delimiters, and that it is a header."""
+    line = delimiter.join(header)
+    # Excel reads and removes this line, but other programs do not.
+    if re.fullmatch(r"sep=.", line.strip().lower()):
+        raise HfBatError(f"{path}: its first line, {line}, is for Excel only; remove this line")
+    marks = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+    other = next((mark for mark in marks if mark != delimiter and mark in line), None)
+    if len(header) == 1 and other is not None:
+        raise HfBatError(
+            f"{path}: its cells are separated by {marks[other]}, but the file name asks for "
+            f"{marks[delimiter]}; save it with {marks[delimiter]}"
+            f"{' or as .tsv' if other == chr(9) else ' or as .csv' if other == ',' else ''}"
+        )
+
+
 def _name_columns(header: list[str], path: Path) -> list[str]:
     # pandas writes its index with an empty name, and uses this name when it reads it.
     names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
@@ -212,8 +253,6 @@ def _describe_width(
         advice = f"quote a cell that has a {mark} in it, and end no line with a {mark}"
     else:
         advice = f"give each line as many {mark}s as the header, and quote a cell with a line break"
-    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
-        advice = f"its cells may be separated by other marks than {mark}s"
     return f"{where}: {len(cells)} cells, but the header has {len(header)}; {advice}"
 
 
@@ -258,8 +297,13 @@ def _parse_numbers(values: list[str]) -> list[Any]:
     if not given:
         return values
     # A number that is not in its usual form, such as 007, is text.
-    if all(map(_INTEGER.fullmatch, given)) and all(abs(int(value)) < _LARGEST for value in given):
+    if all(_is_integer(value, _LARGEST) for value in given):
         return [int(value) if value.strip() else None for value in values]
-    if all(_INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value) for value in given):
+    # Two large integers may be the same float.
+    if all(_is_integer(value, _EXACT) or _DECIMAL.fullmatch(value) for value in given):
         return [float(value) if value.strip() else None for value in values]
     return values
+
+
+def _is_integer(text: str, limit: int) -> bool:
+    return bool(_INTEGER.fullmatch(text)) and abs(int(text)) < limit

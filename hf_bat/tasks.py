@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError, suggest
-from hf_bat.files import hash_file
+from hf_bat.files import hash_file, parse_json, read_bytes
 from hf_bat.reading import read_table, scan_text
 
 if TYPE_CHECKING:
@@ -312,7 +312,11 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
             delimiter = "," if suffix == ".csv" else "\t"
             texts = () if task is None else (*task.columns, *task.renames)
             return Dataset.from_dict(read_table(path, delimiter, texts))
-        return _load_cached(path, _FORMATS[suffix], cache_dir)
+        rows = _load_cached(path, _FORMATS[suffix], cache_dir)
+        if _FORMATS[suffix] == "json":
+            _check_orientation(rows, path, task)
+            rows = _restore_texts(rows, path)
+        return rows
     except HfBatError:
         raise
     except Exception as error:  # `datasets` wraps the errors of every parser
@@ -321,6 +325,49 @@ def load_split(path: str | Path, cache_dir: str | None = None, task: Task | None
         raise HfBatError(f"cannot read {path}: {reason}") from error
     finally:
         logger.setLevel(level)
+
+
+def _check_orientation(rows: Dataset, path: Path, task: Task | None) -> None:
+    """Check that a JSON file has rows. One object with columns or with a list of rows looks like one row."""
+    if len(rows) != 1:
+        return
+    row = rows[0]
+    texts = {*task.columns, *task.renames} & row.keys() if task else set()
+    has_text = any(isinstance(row[name], str) for name in texts or row)
+    lists = [key for key, value in row.items() if isinstance(value, list)]
+    inner = [key for key in lists if row[key] and isinstance(row[key][0], dict)]
+    if inner and not (has_text and (texts or task is None)):
+        raise HfBatError(
+            f"{path}: its rows are in {inner[0]!r}; write only this list, or one row per line (JSON Lines)"
+        )
+    if has_text or not any(isinstance(value, (list, dict)) for value in row.values()):
+        return
+    raise HfBatError(
+        f"{path}: it holds columns, not rows; write one row per line, with pandas "
+        'to_json(path, orient="records", lines=True)'
+    )
+
+
+def _restore_texts(rows: Dataset, path: Path) -> Dataset:
+    """Return rows of a JSON file with the original strings in columns that were read as dates."""
+    dates = {
+        name
+        for name, feature in rows.features.items()
+        if str(getattr(feature, "dtype", "")).startswith(("timestamp", "date", "time"))
+    }
+    if not dates:
+        return rows
+    text = read_bytes(path).decode(scan_text(path).encoding)
+    is_list = text.lstrip().startswith("[")
+    given = parse_json(text) if is_list else map(parse_json, filter(str.strip, text.split("\n")))
+    columns: dict[str, list[Any]] = {name: [] for name in dates}
+    for row in given:
+        for name, values in columns.items():
+            values.append(row.get(name))
+    order = rows.column_names
+    for name, values in columns.items():
+        rows = rows.remove_columns(name).add_column(name, values)
+    return rows.select_columns(order)
 
 
 def _load_cached(path: Path, file_format: str, cache_dir: str | None) -> Dataset:

@@ -12,7 +12,7 @@ from hf_bat.cli import main
 from hf_bat.counterfactual.rules import build_rules
 from hf_bat.data import prepare_dataset
 from hf_bat.perturbations import AntonymPerturbation, CharacterPerturbation, SynonymPerturbation
-from hf_bat.tasks import get_task, load_split
+from hf_bat.tasks import get_task, load_split, user_task
 
 SNLI = get_task("snli")
 SYNONYMS = {"hot": ["warm", "boiling"], "man": ["guy"], "dog": ["hound"], "child": ["kid"]}
@@ -108,6 +108,8 @@ def test_files_are_read_by_training_and_by_datasets(tmp_path):
         assert prepared[column][:] == expected.rows[column][:]
     loaded = load_dataset(str(tmp_path / "out"), split="train")
     assert loaded["premise"][:] == expected.rows["premise"][:]
+    # The same command replaces its own files.
+    assert main([*words.split(), "--output-dir", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert "4 rows as they were" in card and f"{len(read) - 4} edited copies" in card
     assert str(tmp_path) not in card and "rows.jsonl" in card
@@ -123,6 +125,15 @@ def test_own_tasks_have_the_labels_of_their_rows(tmp_path, capsys):
     assert len(rows) == 4
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["edit", "bad", "good"] and line.split() == ["typo", "2", "2"]
+
+
+def test_names_of_labels_are_escaped_in_the_card():
+    name = "<b>neg</b>|x"
+    rows = [{"text": "A sleepy dog.", "label": name}, {"text": "A happy child.", "label": "pos"}]
+    augmented = augment_rows(rows, user_task(["text"], [name, "pos"]), [CharacterPerturbation()])
+    card = augmented.write_card("me/rows")
+    [head] = [line for line in card.splitlines() if line.startswith("| edit |")]
+    assert head == r"| edit | &lt;b&gt;neg&lt;/b&gt;\|x | pos |"
 
 
 def test_rows_are_pushed_with_their_card(monkeypatch):
@@ -164,7 +175,8 @@ def test_augmenting_nothing_is_an_error(options, word):
     ("output", "data", "word"),
     [
         ("old", "old/data.jsonl", "overwrite"),  # its own source
-        ("project", "rows.jsonl", "README.md"),
+        ("project", "rows.jsonl", "did not write"),
+        ("data", "rows.jsonl", "did not write"),
         ("rows.jsonl", "rows.jsonl", "File exists"),
         ("rows.jsonl/new", "rows.jsonl", "Not a directory"),
     ],
@@ -175,6 +187,7 @@ def test_unsuitable_folders_are_refused_before_the_edits(
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     for name, content in {
         "old/data.jsonl": lines, "old/README.md": "Card.", "project/README.md": "Mine.", "rows.jsonl": lines,
+        "data/README.md": "Mine.", "data/data.jsonl": "Mine.",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)

@@ -4,19 +4,22 @@
 """
 
 import csv
+import gzip
 import io
 import json
+import logging
 import math
 import os
 import re
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_tokenizer
@@ -27,7 +30,9 @@ from hf_bat.attack import Attack
 from hf_bat.attack.rows import read_examples
 from hf_bat.cli import main
 from hf_bat.data import choose_rows, prepare_dataset
-from hf_bat.finetune import expand_configuration
+from hf_bat.evaluation.contrast import contrast_model
+from hf_bat.evaluation.reports import read_both
+from hf_bat.finetune import FinetuneArguments, expand_configuration, load_rows
 from hf_bat.labels import find_label_names
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import ToxicityPerturbation, build_perturbations
@@ -62,6 +67,20 @@ def refuse(call: Callable[[], Any], *words: str) -> None:
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+@contextmanager
+def capture_warnings() -> Iterator[list[str]]:
+    """Collect the messages that reading rows logs."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("hf_bat.attack.rows")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
 
 
 def read_labels(rows: Any, task: Any = TASK, config: Any = None) -> list[int | None]:
@@ -133,7 +152,19 @@ def check_odd_cell_far_down(folder: Path) -> None:
 
 
 def check_semicolons(folder: Path) -> None:
-    refuse(lambda: load(folder, "a.csv", "text;label\nOh, no.;0\n"), "line 2", "other marks")
+    for mark, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        for text in ("Oh, no.", "Oh."):
+            content = f"text{mark}label\n{text}{mark}0\n"
+            refuse(lambda c=content: load(folder, "a.csv", c), "a.csv", f"separated by {words}")
+    refuse(lambda: load(folder, "a.tsv", "text,label\nA.,0\n"), "separated by commas", "as .csv")
+
+
+def check_excel_line(folder: Path) -> None:
+    for line in ("sep=,", "sep=;", "SEP=;"):
+        content = f"{line}\r\ntext,label\r\nA.,0\r\n"
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            data = content.encode(encoding)
+            refuse(lambda d=data: load(folder, "a.csv", d), "a.csv", line, "remove this line")
 
 
 def check_repeated_column(folder: Path) -> None:
@@ -185,6 +216,20 @@ def check_windows_encoding(folder: Path) -> None:
         refuse(
             lambda n=name, c=content: load(folder, n, c.encode("cp1252")), name, "UTF-8", "iconv"
         )
+
+
+def check_other_unicode(folder: Path) -> None:
+    for name, content in (
+        ("a.csv", "text,label\nA “dog”.,1\n"),
+        ("a.jsonl", '{"text": "A “dog”.", "label": 1}\n'),
+        ("a.json", '[{"text": "A “dog”.", "label": 1}]'),
+    ):
+        for encoding in ("utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"):
+            data = content.encode(encoding)
+            refuse(
+                lambda n=name, d=data: load(folder, n, d),
+                name, encoding.upper(), f"iconv -f {encoding}",
+            )  # fmt: skip
 
 
 def check_same_time_stamp(folder: Path) -> None:
@@ -276,10 +321,13 @@ def check_names_and_numbers(folder: Path) -> None:
 
 def check_arrays_as_labels(folder: Path) -> None:
     rows = with_labels(np.array(1), np.array([0]), torch.tensor(1), np.int64(0), 1.0)
-    assert [e.label for e in read_examples(rows, TASK, None)] == [1, 0, 1, 0, 1]
-    for label in ([0, 1], np.array([0, 1]), {"a": 1}):
+    assert read_labels(rows) == [1, 0, 1, 0, 1]  # also in training
+    for label in ([0], [0, 1], np.array([0, 1]), {"a": 1}):
         rows = with_labels(label)
         refuse(lambda r=rows: read_examples(r, TASK, None), "row 0", "not a number or name")
+        refuse(
+            lambda r=rows: prepare_dataset(r, TASK, None, "rows"), "row 0", "not a number or name"
+        )
 
 
 def check_column_labels(folder: Path) -> None:
@@ -317,6 +365,12 @@ def check_other_types(folder: Path) -> None:
             refuse(call, "column 'text' in row 0", type(value).__name__, "must be a string")
 
 
+def check_broken_texts(folder: Path) -> None:
+    rows = [{"text": "A.", "label": 0}, {"text": "A \ud83d dog.", "label": 1}]
+    assert [e.reason for e in read_examples(rows, TASK, None)] == [None, "broken text"]
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "'text' in row 1", "surrogate")
+
+
 def check_mixed_types(folder: Path) -> None:
     rows = [{"text": "A.", "label": 0}, {"text": 5, "label": 1}]
     refuse(lambda: read_examples(rows, TASK, None), "row 1", "5 (int)")
@@ -346,6 +400,71 @@ def check_other_containers(folder: Path) -> None:
         refuse(call, "DatasetDict of train", "choose one split")
 
 
+def check_repeated_in_frames(folder: Path) -> None:
+    frame = pd.DataFrame([["A.", 0, 1], ["B.", 1, 0]], columns=["text", "label", "label"])
+    arrays = [pa.array(["A.", "B."]), pa.array([0, 1]), pa.array([1, 0])]
+    for rows in (frame, pa.Table.from_arrays(arrays, ["text", "label", "label"])):
+        refuse(lambda r=rows: read_examples(r, TASK, None), "'label' twice")
+        refuse(lambda r=rows: prepare_dataset(r, TASK, None, "rows"), "'label' twice")
+
+
+def check_no_rows(folder: Path) -> None:
+    attack = Attack("synonym", lambda texts: [[0.5, 0.5]] * len(texts), task=TASK)
+    path = folder / "dev.csv"
+    path.write_text("text,label\nA big dog.,0\nA.,1\n")
+    for given in (path, str(path)):
+        assert attack.run(given)["synonym"]["rows"] == 2
+        assert prepare_dataset(given, TASK, None, "rows")["label"][:] == [0, 1]
+    refuse(lambda: attack.run("absent.csv"), "absent.csv")
+    for value in (None, 5, Attack):
+        refuse(lambda v=value: attack.run(v), "list of dicts", repr(value)[:20])
+        refuse(lambda v=value: prepare_dataset(v, TASK, None, "rows"), "list of dicts")
+    for rows in ([5], [None], ["A."]):
+        refuse(lambda r=rows: attack.run(r), "row 0", "must be a dict")
+
+
+def check_missing_keys(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": "A."}, {"text": "B.", "label": 1, "note": "x"}]
+    assert [e.reason for e in read_examples(rows, TASK, None)] == ["no label", None]
+    prepared = prepare_dataset(rows, TASK, None, "rows")
+    assert prepared["text"][:] == ["B."] and prepared["label"][:] == [1]
+    rows = [{"text": "A.", "label": 0}, {"label": 1}]
+    refuse(lambda: read_examples(rows, TASK, None), "row 1", "no column 'text'")
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "row 1", "no column 'text'")
+
+
+def check_hidden_columns(folder: Path) -> None:
+    config = BertConfig(num_labels=2)
+    rows = datasets.Dataset.from_list(with_labels(1, 0))
+    prepared = prepare_dataset(rows, TASK, config, "rows")
+    for whole in (rows, prepared):
+        for kind in (None, "torch"):
+            hidden = whole.with_format(kind, columns=["text"])
+            assert read_labels(hidden) == [1, 0]
+            assert prepare_dataset(hidden, TASK, config, "rows")[0]["label"] == 1
+
+
+def check_large_idx(folder: Path) -> None:
+    large = 88888888888888888888
+    rows = load(folder, "a.csv", f"text,label,idx\nA.,0,{large}\nB.,1,{large + 1}\nC.,1,2\n")
+    assert [e.idx for e in read_examples(rows, TASK, None)] == [str(large), str(large + 1), "2"]
+    refuse(lambda: prepare_dataset(rows, TASK, None, "rows"), "'idx'", str(large), "row 0")
+    listed = [
+        {"text": "A.", "label": 0, "idx": large},
+        {"text": "B.", "label": 1, "idx": large + 1},
+    ]
+    assert [e.idx for e in read_examples(listed, TASK, None)] == [large, large + 1]
+    refuse(lambda: prepare_dataset(listed, TASK, None, "rows"), "'idx'", str(large))
+    # Floats of this size are not exact.
+    for value in (1e20, 10**400):
+        single = [{"text": "A.", "label": 0, "idx": value}]
+        refuse(lambda r=single: prepare_dataset(r, TASK, None, "rows"), "'idx'")
+    refuse(lambda: read_examples([{**single[0], "idx": 1e20}], TASK, None), "row 0 has idx")
+    # The largest number of 64 bits is exact.
+    rows = load(folder, "b.csv", f"text,label,idx\nA.,0,{2**63 - 1}\nB.,1,{2**63 - 2}\n")
+    assert prepare_dataset(rows, TASK, None, "rows")["idx"][:] == [2**63 - 1, 2**63 - 2]
+
+
 def check_transforms(folder: Path) -> None:
     rows, tokenizer = datasets.Dataset.from_list(with_labels(1, 0)), tiny_tokenizer()
     tokenizing = rows.with_transform(lambda batch: tokenizer(batch["text"]))
@@ -354,6 +473,47 @@ def check_transforms(folder: Path) -> None:
         assert read_examples(given, TASK, None)[0].texts == (first,)
         prepared = prepare_dataset(given, TASK, BertConfig(num_labels=2), "rows")
         assert prepared["text"][0] == first and prepared["label"][:] == [1, 0]
+
+
+def check_dates_as_texts(folder: Path) -> None:
+    texts = ["2024-01-01", "2024-01-02T10:00:00Z", None, "2024-01-02 10:00:00"]
+    rows = [{"day": "2024-05-06", "text": t, "label": n % 2} for n, t in enumerate(texts)]
+    lines = "\n\n".join(map(json.dumps, rows))
+    for name, content in (
+        ("a.jsonl", lines), ("b.json", json.dumps(rows)), ("c.json", json.dumps(rows, indent=2)),
+        ("d.jsonl", lines.encode("utf-16")), ("e.jsonl", lines.replace("\n", "\r\n").encode("utf-8-sig")),
+        ("f.jsonl.gz", gzip.compress(lines.encode())),
+    ):  # fmt: skip
+        read = load(folder, name, content)
+        assert read.column_names == ["day", "text", "label"], name
+        assert read["text"][:] == texts and read["day"][:] == ["2024-05-06"] * 4, name
+
+
+def check_json_columns(folder: Path) -> None:
+    frame = pd.DataFrame({"text": ["A.", "B."], "label": [0, 1]})
+    columns = {"text": ["A.", "B."], "label": [0, 1]}
+    rows = with_labels(0, 1)
+    for number, (content, cure) in enumerate(
+        [
+            (json.dumps(columns), 'orient="records", lines=True'),
+            (json.dumps(columns, indent=1), 'orient="records", lines=True'),
+            (frame.to_json(), 'orient="records", lines=True'),
+            (frame.to_json(orient="index"), 'orient="records", lines=True'),
+            (frame.to_json(orient="split"), 'orient="records", lines=True'),
+            (json.dumps({"data": rows}), "its rows are in 'data'"),
+            (json.dumps({"version": "1.0", "data": rows}, indent=1), "its rows are in 'data'"),
+            (frame.to_json(orient="table"), "its rows are in 'data'"),
+        ]
+    ):
+        refuse(lambda n=number, c=content: load(folder, f"{n}.json", c), f"{number}.json", cure)
+    for content in (
+        frame.to_json(orient="records", lines=True), frame.to_json(orient="records"),
+        '{"text": "A.", "label": 0, "words": ["A"]}',
+    ):  # fmt: skip
+        assert load(folder, "rows.json", content)["text"][0] == "A."
+    # The error is that a column is missing.
+    other = '{"sentence": "A.", "label": 0, "words": ["A"]}'
+    assert len(load(folder, "rows.json", other)) == 1
 
 
 def check_fitted_edits(folder: Path) -> None:
@@ -385,6 +545,31 @@ def check_sorted_file(folder: Path) -> None:
     refuse(lambda: read_examples(rows, TASK, None, 10, "last"), "row_choice 'last'")
 
 
+def check_alternating_file(folder: Path) -> None:
+    rows = with_labels(*[0, 1] * 100)
+    chosen = read_examples(rows, TASK, None, 100)
+    assert {e.label for e in chosen} == {0, 1} and len(chosen) == 100
+    # There is one row in each hundredth of the file.
+    assert [e.idx // 2 for e in chosen] == list(range(100))
+    # Training and attacks choose the same rows.
+    content = "".join(json.dumps({"text": "A.", "label": n % 3}) + "\n" for n in range(180))
+    file = load(folder, "train.jsonl", content, OWN)
+    three = user_task(["text"], ["a", "b", "c"])
+    run = FinetuneArguments("none", train_file=str(folder / "train.jsonl"), max_train_samples=60)
+    args = BalancedTrainingArguments(str(folder / "out"), report_to="none", use_cpu=True)
+    trained = load_rows(run, three, args, ["train"])["train"]
+    assert len(trained) == 60 and {*trained["label"]} == {0, 1, 2}
+    assert [e.label for e in read_examples(file, three, None, 60)] == trained["label"][:]
+    # If every choice misses a class, the log names it.
+    for limit, note in ((1, "of class "), (98, "")):
+        with capture_warnings() as lines:
+            read_examples(rows, TASK, None, limit)
+        assert ("no row is chosen" in lines[0]) == bool(note) and note in lines[0]
+    # Missing labels are not a class.
+    unlabeled = with_labels(*[0] * 50, *[1] * 50, -1, "-", None)
+    assert [e.idx for e in read_examples(unlabeled, TASK, None, 3)] == [0, 34, 68]
+
+
 # ---- commands ------------------------------------------------------------------------------------
 
 
@@ -406,9 +591,62 @@ def check_export(folder: Path) -> None:
         assert read["review"][:2] == ['A "good", warm day 0.', 'A "good", warm day 1.']
         assert read["verdict"][:] == ["good"] * 3 + [""] * 3
         assert read["original_verdict"][:] == ["good"] * 6
+    # Texts are read again for training, so formulas are not changed as in the files of `save_csv`.
+    formula = [{"review": "=HYPERLINK(1) hot", "verdict": "good"}]
+    exported = attacks[0].run(formula)
+    exported.export(folder / "formula.csv", task.columns, task.label_column)
+    exported.save_csv(folder / "rows.csv")
+    read = load_split(folder / "formula.csv", str(folder / "cache"), task)
+    assert read["review"][:] == ["=HYPERLINK(1) warm"]
+    assert "'=HYPERLINK(1) warm" in (folder / "rows.csv").read_text()
     report.export(folder / "out.jsonl", task.columns, task.label_column)
     read = load_split(folder / "out.jsonl", str(folder / "cache"), task)
     assert read["verdict"][:] == [1, 1, 1, -1, -1, -1]
+
+
+def check_empty_text(folder: Path) -> None:
+    model = folder / "model"
+    tiny_model("bert").save_pretrained(model)
+    tiny_tokenizer().save_pretrained(model)
+    out = folder / "out.json"
+    words = ["attack", "--model", str(model), "--task", "snli", "--json", str(out), "--text"]
+    for texts in (["", ""], ["A dog.", " "]):
+        with redirect_stderr(io.StringIO()) as stream:
+            assert main([*words, *texts]) == 2
+        assert "not attacked (empty text)" in stream.getvalue().splitlines()[-1]
+        assert {row["outcome"] for row in json.loads(out.read_text())} == {"skipped"}
+
+
+def check_swapped_rows(folder: Path) -> None:
+    rows = with_labels(*[0, 1] * 4)
+    reports, files = [], []
+    for name, cut in (("a", 3), ("b", 6)):
+
+        def model(texts: list[str], cut: int = cut) -> list[list[float]]:
+            return [[0.9, 0.1] if "Note" in t and t[5] < str(cut) else [0.1, 0.9] for t in texts]
+
+        report = Attack("synonym", model, task=TASK, synonyms={"Text": ["Note"]}).run(rows)
+        reports.append(str(folder / f"{name}.json"))
+        files.append(str(folder / f"{name}.jsonl"))
+        report.save_json(reports[-1])
+        report.save_rows(files[-1])
+    compared = read_both(reports, files)
+    assert compared[3][0] != compared[3][1]
+    refuse(lambda: read_both(reports, files[::-1]), "b.jsonl", "a.json", "--rows")
+    # The report is newer than the rows next to it.
+    (folder / "a.json").write_text((folder / "b.json").read_text())
+    refuse(lambda: read_both(reports), "a.jsonl does not belong", "a.json")
+    sets = [
+        {"idx": 0, "original_idx": None, "text": "A.", "label": 0},
+        {"idx": 1, "original_idx": 0, "text": "B.", "label": 1},
+    ]
+    for name, answer in (("a", [1, 0]), ("b", [0, 1])):
+        contrast = contrast_model(lambda texts, a=answer: [a] * len(texts), sets, TASK)
+        (folder / f"{name}.json").write_text(json.dumps({"contrast": contrast.to_dict()}))
+        lines = map(json.dumps, contrast.row_results)
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    assert read_both(reports)[0] == "contrast"
+    refuse(lambda: read_both(reports, files[::-1]), "b.jsonl does not belong", "a.json")
 
 
 def check_misspelled(folder: Path) -> None:
@@ -483,6 +721,7 @@ KINDS = [
              check_numbers_in_texts),
             ("One odd cell after 10,000 rows of numbers", "the column is text", check_odd_cell_far_down),
             ("Cells separated by semicolons", "error that reports the semicolons", check_semicolons),
+            ("Excel's first line `sep=,` or `sep=;`", "error that asks to remove the line", check_excel_line),
             ("Two columns with the same name", "error that names the column", check_repeated_column),
         ],
         "Files": [
@@ -492,6 +731,10 @@ KINDS = [
              "read without it", check_marked_files),
             ("Windows-1252 and other encodings than UTF-8", "error that names the line and the fix",
              check_windows_encoding),
+            ("UTF-16 without a byte-order mark, UTF-32", "error that names the encoding and the fix",
+             check_other_unicode),
+            ("A JSON file of columns, also from pandas' `to_json()`; a list of rows inside an object",
+             "error that names the fix", check_json_columns),
             ("A file replaced by another file with the same time stamp", "the new rows are read",
              check_same_time_stamp),
         ],
@@ -519,8 +762,11 @@ KINDS = [
         "Texts": [
             ("Missing: None, NaN, NA", "treated as an empty text, which is dropped and counted",
              check_missing_texts),
+            ("A column of dates in a JSON file", "remain strings", check_dates_as_texts),
             ("Bytes, lists, numbers", "error that names the row", check_other_types),
             ("Strings and numbers in one column", "error that names the row", check_mixed_types),
+            ("Half of a character (a surrogate)",
+             "skipped and counted by attacks; in training, an error that names the row", check_broken_texts),
             ("\"a young man\", \"women\", \"wins\" in an edit with antonyms or sister terms",
              "[fitted](attacks.md#fitted-edits) to the sentence: \"an old man\", \"men\", \"loses\"",
              check_fitted_edits),
@@ -528,20 +774,38 @@ KINDS = [
         "Rows": [
             ("Data frames, dicts of columns, iterators; a `DatasetDict`",
              "read; an error that asks for one split", check_other_containers),
+            ("A data frame or Arrow table with two columns of the same name",
+             "error that names the column", check_repeated_in_frames),
+            ("A path instead of rows; `None`, a number", "the file is read; error that names the value",
+             check_no_rows),
+            ("Dicts of which some lack a key",
+             "a row without a label; without a text, an error that names the row", check_missing_keys),
+            ("`with_format(..., columns=[...])`", "all columns are read", check_hidden_columns),
             ("`set_transform`", "its texts are read; a transform that tokenizes is ignored",
              check_transforms),
             ("`idx` that is null, NaN or fractional", "error that names the row", check_idx),
+            ("`idx` with more than 64 bits",
+             "read exactly in attacks; in training, and as a float, an error that names the row",
+             check_large_idx),
             ("The first N rows of a file sorted by class",
              "N rows are spread evenly over the file, and their classes are logged; `--row-choice first` "
              "keeps the first", check_sorted_file),
+            ("The first N rows of a file whose classes alternate",
+             "if equal distances miss a class, one row from each Nth part of the file; the log names classes "
+             "that no row has", check_alternating_file),
         ],
         "Commands": [
-            ("`--export out.csv`", "CSV with your columns and label names; JSON lines for other file names",
-             check_export),
+            ("`--export out.csv`",
+             "CSV with your columns and label names and unchanged texts, even if a spreadsheet reads them as "
+             "formulas; JSON lines for other file names", check_export),
             ("`--device mps` on a machine without one", "error", check_device),
             ("A text column called `length`, with rows grouped by length",
              "error that asks for a different name for the length column", check_length_column),
             ("A misspelled command or option", "error that names the nearest one", check_misspelled),
+            ("`attack --text` with an empty text", "error after the result, because nothing was attacked",
+             check_empty_text),
+            ("`compare` with swapped rows files, or with rows that are older than their report",
+             "error that names a count that differs", check_swapped_rows),
             ("A data file or table that is missing", "error before the model is loaded", check_late_files),
         ],
     }.items()

@@ -82,6 +82,15 @@ def test_commands_refuse_a_folder_without_tokenizer_files(folder, capsys, name):
     assert run_command(folder, name, "wordless", "--tokenizer", folder / "whole") == 0
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_name_the_checkpoint_in_a_folder_without_a_model(folder, capsys, name):
+    for step in (9, 114):
+        (folder / "run" / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
+    assert run_command(folder, name, "run") == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert str(folder / "run" / "checkpoint-114") in line
+
+
 def test_training_refuses_it_and_writes_no_model(folder, tmp_path, capsys):
     assert train(folder, "wordless", tmp_path / "out", "--do_train") == 2
     assert "--tokenizer_name" in read_error(capsys)

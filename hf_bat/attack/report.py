@@ -132,7 +132,8 @@ class AttackReport:
 
         A fickle edit keeps the gold label. An obstinate edit should change it, but the new label is unknown.
         Rows with obstinate edits have the label -1 (empty in CSV and TSV), and the old label is in
-        `original_label`. Labels are the model's numbers in JSON Lines, and names in CSV and TSV.
+        `original_label`. Labels are the model's numbers in JSON Lines, and names in CSV and TSV. Unlike in
+        `save_csv`, formulas are not prefixed, because the texts are read again for training.
 
         Args:
             path: The file. The endings ".csv" and ".tsv" select CSV and TSV.

@@ -24,7 +24,17 @@ from hf_bat.attack.engine import Counter, Engine, Request
 from hf_bat.attack.ranks import gather, rank_and_world, wait
 from hf_bat.attack.result import AttackResult
 from hf_bat.console import open_bar
-from hf_bat.data import choose_rows, find_labels, open_rows, read_idx, read_text
+from hf_bat.data import (
+    check_mappings,
+    choose_rows,
+    describe_missing,
+    find_labels,
+    list_missing,
+    open_rows,
+    read_classes,
+    read_idx,
+    read_text,
+)
 from hf_bat.errors import HfBatError, check_integer
 from hf_bat.files import (
     check_writable,
@@ -77,7 +87,8 @@ def read_examples(
         rows = list(itertools.islice(rows, limit))
     if not len(rows):
         raise HfBatError("the data set has no rows")
-    chosen = choose_rows(len(rows), limit, row_choice)
+    if isinstance(rows, (list, tuple)):
+        check_mappings(rows)
     column, labels = find_labels(rows, task, config)
     columns = getattr(rows, "column_names", None) or {name for row in rows for name in row}
     if column not in columns:
@@ -86,6 +97,9 @@ def read_examples(
         raise HfBatError(
             f"no row has the label column {column!r}; the columns are: {', '.join(map(str, rows[0]))}"
         )
+    is_limited = limit is not None and limit < len(rows)
+    classes = read_classes(rows, column) if is_limited else []
+    chosen = choose_rows(len(rows), limit, row_choice, classes)
     numbers = _number_labels(labels, task.label_names or labels.data_names, labels.data_names)
     # If only the model has label names, the numbers of labels depend on the model, but their names do not.
     # Number the labels alphabetically by name, as in training.
@@ -121,17 +135,25 @@ def read_examples(
         number = None if label is None else numbering.get(label, label)
         examples.append(Example(idx, texts, label, reason, number))
     if len(examples) < len(rows):
-        _log_choice(examples, len(rows), row_choice, labels)
+        missing = [_name_class(value, labels) for value in list_missing(classes, chosen)]
+        _log_choice(examples, len(rows), row_choice, labels, missing)
     return examples
 
 
-def _log_choice(examples: Sequence[Example], count: int, row_choice: str, labels: LabelMap) -> None:
+def _log_choice(
+    examples: Sequence[Example],
+    count: int,
+    row_choice: str,
+    labels: LabelMap,
+    missing: Sequence[str],
+) -> None:
     """Log the number of chosen rows per class, because the rows of a file may be sorted by class."""
     names = (name_label(e.label, labels.model_names) or "no label" for e in examples)
     classes = ", ".join(f"{name}: {n}" for name, n in sorted(collections.Counter(names).items()))
     how = "the first ones" if row_choice == "first" else "spread evenly over all"
     if rank_and_world()[0] == 0:
-        _warn_once(f"{len(examples)} of {count} rows are used, {how} ({classes})")
+        note = describe_missing(missing)
+        _warn_once(f"{len(examples)} of {count} rows are used, {how} ({classes}){note}")
 
 
 @cache
@@ -145,6 +167,13 @@ def name_label(label: int | None, names: Sequence[str]) -> str | None:
     if label is None:
         return None
     return names[label] if 0 <= label < len(names) else str(label)
+
+
+def _name_class(value: str, labels: LabelMap) -> str:
+    """Return the model's name of a class in the data, or the data's if the model has no such class."""
+    with contextlib.suppress(HfBatError):
+        return name_label(labels.read_label(value, "the data"), labels.model_names) or value
+    return value
 
 
 def _number_labels(labels: LabelMap, *orders: Sequence[str]) -> dict[int | None, int]:

@@ -138,7 +138,7 @@ class Attack:
 
     def run(
         self,
-        rows: Iterable[Mapping[str, Any]],
+        rows: Iterable[Mapping[str, Any]] | str | Path,
         rows_file: str | Path | None = None,
         max_samples: int | None = None,
         replace: bool = False,
@@ -151,8 +151,8 @@ class Attack:
         full report.
 
         Args:
-            rows: A `datasets.Dataset`, a data frame, a dict of columns, or dicts with the task's columns, its
-                label and, if available, a unique `idx`.
+            rows: A `datasets.Dataset`, a data frame, a dict of columns, a file that `hf_bat.tasks.load_split`
+                reads, or dicts with the task's columns, its label and, if available, a unique `idx`.
             rows_file: JSON Lines file to stream the results to. Rows that are already in the file for the
                 same recipe, model, data and label mapping are not attacked again.
             max_samples: Maximum number of rows, including rows with a wrong prediction. Defaults to all rows.

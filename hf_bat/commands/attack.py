@@ -331,6 +331,9 @@ def _attack_text(attacks: list[Attack], model: Classifier, args: argparse.Namesp
     print("\n".join(map(_format_result, results)))
     if args.json:
         write_json(args.json, results)
+    if all(result["outcome"] == "skipped" for result in results):
+        reasons = ", ".join(sorted({str(result["reason"]) for result in results}))
+        raise HfBatError(f"the text was not attacked ({reasons})")
 
 
 def _format_result(result: dict[str, Any]) -> str:

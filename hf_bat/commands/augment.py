@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.edits:
         check_fickle_edits(args.edits)
     options.check_outputs(args, "json")
-    _check_folder(Path(args.output_dir), args)
+    if Path(args.output_dir).is_dir():
+        _check_folder(Path(args.output_dir), args)
     data = options.load_data(args, task)
     task = with_label_names(task, find_label_names(data, task))
     synonym, _ = build_perturbations(args.synonyms, casing=args.casing)
@@ -115,15 +116,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_folder(folder: Path, args: argparse.Namespace) -> None:
-    """Check that the data set does not replace its source or an unrelated README."""
-    from hf_bat.augment import ROWS_FILE
+    """Check that the data set does not replace its source or files that this command did not write."""
+    from hf_bat.augment import ROWS_FILE, is_augmented
 
-    if (folder / ROWS_FILE).exists():
-        options.check_outputs(
-            argparse.Namespace(**vars(args), **{"output-dir": folder / ROWS_FILE}), "output-dir"
-        )
-    elif (folder / "README.md").exists():
+    options.check_outputs(
+        argparse.Namespace(**vars(args), **{"output-dir": folder / ROWS_FILE}), "output-dir"
+    )
+    if any(folder.iterdir()) and not is_augmented(folder):
         raise HfBatError(
-            f"--output-dir {folder} has a README.md of something else, which the card would replace; use "
-            "another folder"
+            f"--output-dir {folder} holds files that `hf-bat augment` did not write; use an empty or a new "
+            "folder"
         )

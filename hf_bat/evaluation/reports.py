@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_bat.attack.figures import FIGURES
+from hf_bat.attack.result import AttackResult
 from hf_bat.attack.rows import read_rows
 from hf_bat.errors import HfBatError
+from hf_bat.evaluation.contrast import FIGURES as CONTRAST_FIGURES
+from hf_bat.evaluation.contrast import group_by_original
 from hf_bat.files import read_json, read_json_lines
 
 Json = dict[str, Any]
@@ -71,11 +75,57 @@ def read_both(
             f"{rows_files[0]} would be the rows of both {paths[0]} and {paths[1]}; give both files "
             "with --rows A.jsonl B.jsonl"
         )
+    rows: list[Any]
     if kinds[0] == "attacks":
-        return kinds[0], reports, rows_files, [read_rows(file) for file in rows_files]
-    # A header line has no `idx`.
-    rows = [[row for row in read_json_lines(file) if "idx" in row] for file in rows_files]
+        rows = [read_rows(file) for file in rows_files]
+    else:
+        # A header line has no `idx`.
+        rows = [[row for row in read_json_lines(file) if "idx" in row] for file in rows_files]
+    for path, report, file, own in zip(paths, reports, rows_files, rows, strict=True):
+        _check_belonging(path, report, file, own)
     return kinds[0], reports, rows_files, rows
+
+
+def _check_belonging(
+    path: str | Path, report: Mapping[str, Any], file: Path, rows: Sequence[Any]
+) -> None:
+    """Check that the counts in a report are those of its rows.
+
+    Swapped files would swap the models, and a rows file may be older than the report next to it.
+    """
+    compute = _count_attacks if "attacks" in report else _count_contrast
+    for name, stated, counted in compute(report, rows):
+        if isinstance(stated, int) and stated != counted:
+            raise HfBatError(
+                f"{file} does not belong to {path}: {name} is {stated} in the report and {counted} in the "
+                "rows; give the rows of each report with --rows A.jsonl B.jsonl"
+            )
+
+
+def _count_attacks(
+    report: Mapping[str, Any], rows: Sequence[AttackResult]
+) -> Iterator[tuple[str, Any, int]]:
+    """Yield the name of each count, its value in the report, and its value in the rows."""
+    counts = [figure for figure in FIGURES.values() if figure.kind == "count"]
+    for attack, summary in report["attacks"].items():
+        own = [row for row in rows if row.attack == attack]
+        for figure in counts:
+            # Reports of other versions may have fewer counts.
+            if figure.edits == "all" and figure.key in summary:
+                yield f"{attack}: {figure.key}", summary[figure.key], sum(map(figure.measure, own))
+
+
+def _count_contrast(
+    report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, Any, int]]:
+    """Yield the same as `_count_attacks`, for the rates of a contrast set."""
+    sets = group_by_original(rows).values()
+    for name, count in CONTRAST_FIGURES.items():
+        share = report["contrast"].get(name)
+        if isinstance(share, Mapping):
+            part, whole = map(sum, zip(*map(count, sets), strict=True)) if sets else (0, 0)
+            yield f"count of {name}", share.get("count"), part
+            yield f"rows of {name}", share.get("of"), whole
 
 
 def _check_same_recipes(attacks_a: Json, attacks_b: Json) -> None:

@@ -15,14 +15,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_bat.stats import clip_to_share, format_rate
+from hf_bat.text import escape_controls
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _escape_value(value: Any) -> Any:
+    """Escape control characters, such as those that reverse the direction of the text after them."""
+    # The type is kept, because `Markup` is already escaped as HTML.
+    return type(value)(escape_controls(value)) if isinstance(value, str) else value
+
 
 # `autoescape`: texts and file names may contain HTML. `StrictUndefined`: a missing value is an error,
 # which reveals a damaged file.
 ENVIRONMENT = Environment(
     loader=PackageLoader("hf_bat.report"),
     autoescape=True,
+    finalize=_escape_value,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

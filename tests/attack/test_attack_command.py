@@ -131,7 +131,7 @@ def test_a_new_recipe_needs_no_change_in_the_command(folder, monkeypatch, capsys
     monkeypatch.setitem(RECIPES, "words", NamedRecipe(make_words, "obstinate", ("toxic_words",)))
     (folder / "words.txt").write_text("man\n")
     options = ["--attacks", "words", "--toxic-words", folder / "words.txt"]
-    assert attack(folder, *options, "--text", "A man.", "A dog.", "--label", "entailment") == 0
+    assert attack(folder, *options, "--text", "A man.", "A dog.", "--skip-labels") == 0
     assert capsys.readouterr().out.startswith("words: ")
     # The same option with a recipe that does not use it.
     options[1] = "antonym"

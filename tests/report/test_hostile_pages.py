@@ -17,6 +17,7 @@ from hf_bat.attack.result import AttackResult
 from hf_bat.errors import HfBatError
 from hf_bat.report.files import DAMAGE, RESULT_TESTS
 from hf_bat.report.page import render_attack_page, write_report
+from hf_bat.text import escape_controls
 
 EVIL = "<meta http-equiv=refresh content='0;url={url}'><script>{script}</script>\"'><q>&amp;"
 TEXT = EVIL.format(url="http://127.0.0.1/", script="go()")
@@ -239,6 +240,18 @@ def test_values_of_an_attack_page_are_text():
                 check_page(render_attack_page(AttackReport(attacks, rows, {"model": TEXT})))
             except DAMAGE:
                 continue  # these figures always come from `summarize`, not from a file
+
+
+def test_values_do_not_reverse_the_text_of_a_page(tmp_path):
+    text = "abc\u202edef\u2066 \x1b[2J"
+    rows = [row | {"perturbed": [text, ""], "original": ["", text]} for row in ROWS]
+    results = {"antonym": [AttackResult.from_dict(row) for row in rows]}
+    report = AttackReport(FILES["attacks"]["attacks"], results, {"model": text})
+    write_files(tmp_path, {"attacks": FILES["attacks"] | {"model": text}}, rows)
+    write_report(tmp_path, tmp_path / "page.html")
+    for page in (render_attack_page(report), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert escape_controls(page) == page
+        assert r"abc\u202edef" in page
 
 
 class _Recorder(BaseHTTPRequestHandler):
