@@ -36,6 +36,7 @@ from hf_bat.finetune import FinetuneArguments, expand_configuration, load_rows
 from hf_bat.labels import find_label_names
 from hf_bat.lexicon import SubstitutionTable
 from hf_bat.perturbations import ToxicityPerturbation, build_perturbations
+from hf_bat.report.files import read_folder
 from hf_bat.tasks import load_split, user_task, with_label_names
 
 TASK = user_task(["text"], ["bad", "good"])
@@ -636,6 +637,7 @@ def check_swapped_rows(folder: Path) -> None:
     # The report is newer than the rows next to it.
     (folder / "a.json").write_text((folder / "b.json").read_text())
     refuse(lambda: read_both(reports), "a.jsonl does not belong", "a.json")
+    assert "a.jsonl" in read_folder(folder).skipped  # and the page does not show them
     sets = [
         {"idx": 0, "original_idx": None, "text": "A.", "label": 0},
         {"idx": 1, "original_idx": 0, "text": "B.", "label": 1},

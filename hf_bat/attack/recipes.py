@@ -450,6 +450,10 @@ def get_recipe(
             )
         recipe = name
     else:
+        if not isinstance(name, str):
+            raise HfBatError(
+                f"an attack is a name or a Recipe; got {name!r:.80}; create one Attack per name"
+            )
         full_name = ALIASES.get(name, name)
         if full_name not in RECIPES:
             known = [*ALIASES, *RECIPES]

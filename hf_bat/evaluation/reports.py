@@ -82,11 +82,11 @@ def read_both(
         # A header line has no `idx`.
         rows = [[row for row in read_json_lines(file) if "idx" in row] for file in rows_files]
     for path, report, file, own in zip(paths, reports, rows_files, rows, strict=True):
-        _check_belonging(path, report, file, own)
+        check_belonging(path, report, file, own)
     return kinds[0], reports, rows_files, rows
 
 
-def _check_belonging(
+def check_belonging(
     path: str | Path, report: Mapping[str, Any], file: Path, rows: Sequence[Any]
 ) -> None:
     """Check that the counts in a report are those of its rows.

@@ -16,7 +16,7 @@ from hf_bat.attack.figures import Kind
 from hf_bat.attack.report import marks_of, summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.errors import HfBatError
-from hf_bat.evaluation.reports import find_rows
+from hf_bat.evaluation.reports import check_belonging, find_rows
 from hf_bat.files import is_model_file, parse_json, read_bytes, read_json_lines
 
 Json = dict[str, Any]
@@ -220,6 +220,8 @@ def _read_rows(contents: Contents, report: str, path: Path) -> None:
         rows = [AttackResult.from_dict(row) for row in lines if "verdicts" not in row]
         if not rows:
             raise HfBatError("no attacked rows")
+        if report in contents.files:
+            check_belonging(report, contents.files[report], path, rows)
     except HfBatError as error:
         contents.skipped[path.name] = str(error)
         return

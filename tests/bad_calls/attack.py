@@ -216,6 +216,7 @@ CALLS = [
     BadCall("list for a row", read_written("[1]\n"), "line 1"),
     BadCall("row without an outcome", read_written('{"attack": "antonym", "idx": 0}'), "outcome"),
     BadCall("unknown outcome", lambda _: AttackResult.from_dict({**RESULT, "outcome": "won"}), "won"),
+    BadCall("list of attacks", lambda _: get_recipe(["antonym", "synonym"]), "one Attack per name"),
     BadCall("damaged edits", lambda _: AttackResult.from_dict({**RESULT, "tried": [3]}), "tried"),
     # Parts of a recipe
     BadCall("greedy search without a ranking", lambda _: Recipe("x", PERTURBATION, "flip", "greedy"),
