@@ -237,16 +237,16 @@ def build_rules(
     for label in (*flip, *flip.values()):
         if label not in label_names:
             raise HfBatError(
-                f"label_flip names {label!r}, which is not a label of task {task.name!r}; labels: "
+                f"--label_flip names {label!r}, which is not a label of task {task.name!r}; labels: "
                 f"{', '.join(map(str, label_names))}"
             )
     if family == "sentence" and not flip:
         raise HfBatError(
             f"task {task.name!r} has single sentences: say which label an antonym gives, e.g. "
-            "label_flip positive=negative negative=positive"
+            "--label_flip positive=negative negative=positive (label_flip=[...] in Python)"
         )
     if family != "sentence" and flip:
-        raise HfBatError(f"label_flip is for single sentences; task {task.name!r} has pairs")
+        raise HfBatError(f"--label_flip is for single sentences; task {task.name!r} has pairs")
     if fickle is None:
         fickle, _ = build_perturbations("wordnet")
     if antonyms is None:
