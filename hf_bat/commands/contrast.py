@@ -113,7 +113,12 @@ def _score_pairs(args: argparse.Namespace) -> _Score:
 
 def _score_suite(args: argparse.Namespace, suite: SuiteRows) -> _Score:
     from hf_bat.evaluation.contrast import score_suite
+    from hf_bat.evaluation.suites import RULES
 
+    if args.columns and suite.name != RULES:
+        raise HfBatError(
+            f"--columns is for rows of your own task; {suite.name} has its own columns: omit it"
+        )
     if args.label_column != "label":
         raise HfBatError(
             f"--label-column is for rows that people edited; {suite.name} has its own label column: omit it"

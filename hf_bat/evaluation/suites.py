@@ -211,7 +211,7 @@ def read_suite(
         name: A name in `FORMATS`, with the task after a colon if the file contains several ("advglue:sst2"),
             or "pairs". If `None`, the format is detected.
         columns: Text columns of your own task, for the output of `hf-bat suite`. Its labels are then those in
-            the file.
+            the file. Other formats have their own columns.
 
     Returns:
         The rows. `None` for "pairs", and for a file of an unknown format if `name` is `None`.
@@ -297,11 +297,9 @@ def _read_text(path: Path, is_optional: bool) -> str | None:
 
 
 def _fit_columns(suite: Format, text: str, path: Path, columns: Sequence[str]) -> Format:
-    """Return the format of a suite from rules, with the text columns and the labels of an own task."""
-    if suite.name != RULES:
-        raise HfBatError(
-            f"--columns is for rows of your own task; {suite.name} has its own columns"
-        )
+    """Return the format with the text columns and the labels of an own task, if it is a suite from rules."""
+    if suite.name != RULES or any(part.texts == tuple(columns) for part in suite.parts.values()):
+        return suite
     labels = [
         str(row["label"]) for _, row in _read_lines(text, path) if row.get("label") is not None
     ]

@@ -4,11 +4,14 @@ import json
 
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
-from training_helpers import made_rows
+from training_helpers import made_rows, make_arguments
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from hf_bat.callbacks import ContrastMeter
 from hf_bat.cli import main
 from hf_bat.errors import HfBatError
 from hf_bat.evaluation.suites import read_suite
+from hf_bat.tasks import user_task
 
 
 @pytest.fixture
@@ -115,6 +118,18 @@ def test_a_suite_of_an_own_task_is_scored(lights, capsys):
     names = ["--label-names", "other", "turn_off", "turn_on"]
     assert main([*contrast, "--model", str(lights / "unnamed"), *names]) == 0
     assert main([*contrast, "--model", str(lights / "model"), "--label-column", "intent"]) == 2
+
+
+def test_training_evaluates_on_a_suite_of_an_own_task(lights):
+    out = lights / "suite.jsonl"
+    rows = [{**row, "label": row["intent"], "category": "flip"} for row in LIGHTS]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = user_task(["utterance"], ["other", "turn_off", "turn_on"], label_column="intent")
+    model = AutoModelForSequenceClassification.from_pretrained(lights / "model")
+    arguments = make_arguments(lights / "run", contrast_file=str(out), use_cpu=True)
+    tokenizer = AutoTokenizer.from_pretrained(lights / "model")
+    metrics = ContrastMeter(arguments, task, tokenizer, model.config).measure(model)
+    assert set(metrics) == {"eval_contrast_accuracy", "eval_contrast_accuracy_flip"}
 
 
 def test_a_text_column_with_the_name_of_an_added_column_is_refused(tmp_path, capsys):
