@@ -149,7 +149,7 @@ class ContrastMeter:
         self.args, self.task, self.tokenizer = args, task, tokenizer
         self.canonicalizer = canonicalizer
         self._last: tuple[str, dict[str, float]] | None = None
-        self.suite = read_suite(args.contrast_file, args.contrast_format)
+        self.suite = read_suite(args.contrast_file, args.contrast_format, task.columns)
         if self.suite is not None:
             # Checked now rather than after the first epoch.
             self.suite.name_outputs(config)

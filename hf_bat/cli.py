@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -166,8 +167,9 @@ def _expand(chosen: str | None, arguments: list[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv` (by default `sys.argv[1:]`), and return the exit status.
 
-    The status is 0 for success, 2 for bad input (with a one-line message on stderr), 130 if
-    interrupted, and 143 if interrupted by SIGTERM.
+    The status is 0 for success, 1 if a condition of `hf-bat attack --fail-if` is met, 2 for bad input (with a
+    one-line message on stderr) and other errors, 130 if interrupted, and 143 if interrupted by SIGTERM. If
+    `argv` is given, errors other than bad input are raised.
     """
     # Applied to all output, because commands print texts, labels and names from other sources.
     with escape_output():
@@ -213,9 +215,15 @@ def _run_command(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except (HfBatError, OSError) as error:
-        # Other errors are bugs and keep their traceback.
         label = apply_style("error:", "bad", sys.stderr)
         print(f"hf-bat: {label} {describe_failure(error)}", file=sys.stderr)
+        return 2
+    except Exception:
+        # Other errors are bugs, of this package or of a user's model, and keep their traceback. Python would
+        # exit with status 1, which means that a condition of `--fail-if` is met.
+        if argv is not None:
+            raise
+        traceback.print_exc()
         return 2
 
 

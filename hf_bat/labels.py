@@ -124,8 +124,15 @@ class LabelMap:
         """Convert a value of the label column to an integer."""
         number = _parse_class(value) if isinstance(value, str) else value
         if number is None:
-            known = f"; labels: {', '.join(self.data_names)}" if self.data_names else ""
-            raise HfBatError(f"unknown label {value!r} in {where}{known}")
+            known = (
+                f"labels: {', '.join(self.data_names)}"
+                if self.data_names
+                else (
+                    "the model is a function without label names: name its outputs in order (--label-names, "
+                    "or label_names of the task)"
+                )
+            )
+            raise HfBatError(f"unknown label {value!r} in {where}; {known}")
         try:
             if int(number) == number:
                 return int(number)
@@ -206,9 +213,12 @@ def reconcile_labels(
         model_names = list_label_names(config)
     names = tuple(data_names or task.label_names or model_names)
     if config is not None and len(names) != config.num_labels:
+        source, cure = "data" if data_names else "task", ""
+        if not data_names and len(names) < config.num_labels:
+            cure = "name all labels of the model in order (--label-names), or "
         raise HfBatError(
-            f"the model has {config.num_labels} labels and the data {len(names)} "
-            f"({', '.join(names)}); load the model with num_labels={len(names)}"
+            f"the model has {config.num_labels} labels ({', '.join(model_names)}) and the {source} "
+            f"{len(names)} ({', '.join(names)}); {cure}load the model with num_labels={len(names)}"
         )
     numbers = _parse_classes(names)
     if config is None or not has_named_labels(config):
@@ -262,7 +272,10 @@ def find_label_names(rows: Dataset, task: Task) -> tuple[str, ...]:
         return task.label_names
     column = task.label_column
     if column not in rows.column_names:
-        raise HfBatError(f"the rows have no column {column!r}; set the label names of your task")
+        raise HfBatError(
+            f"the rows have no column {column!r}; they have: {', '.join(rows.column_names)}; name the label "
+            "column (--label-column)"
+        )
     declared = get_declared_names(rows, column)
     if declared is not None:
         return tuple(declared)

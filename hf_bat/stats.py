@@ -154,22 +154,19 @@ def f1_score(hits: int, false_alarms: int, misses: int) -> float | None:
     return rate(2 * hits, 2 * hits + false_alarms + misses)
 
 
-def f1_interval(
-    hits: int, false_alarms: int, misses: int, rows: int, resamples: int = 2000, seed: int = 0
-) -> list[float]:
-    """Compute the 95 % bootstrap interval of F1 over rows, ready for JSON.
+def f1_interval(hits: int, false_alarms: int, misses: int) -> list[float] | None:
+    """Compute the 95 % interval of F1, ready for JSON, or `None` without rows of the class.
 
-    `rows` is the number of rows of all classes. The draws only depend on `seed`.
+    F1 is `2 J / (1 + J)`, where `J` is the share of hits among the rows with the class as label or
+    prediction. The ends of Wilson's interval of `J` are converted in the same way, which is also valid for
+    an F1 of 0 or 1.
+
+    Example:
+        >>> [round(end, 2) for end in f1_interval(0, 2, 3)]
+        [0.0, 0.61]
     """
-    import numpy as np
-
-    shares = np.array([hits, false_alarms, misses, rows - hits - false_alarms - misses]) / rows
-    # The counts of a resample of the rows.
-    drawn = np.random.default_rng(seed).multinomial(rows, shares, resamples)
-    double = 2 * drawn[:, 0]
-    whole = double + drawn[:, 1] + drawn[:, 2]
-    scores = np.divide(double, whole, where=whole > 0, out=np.full(resamples, np.nan))
-    return list(percentile_interval(scores, 0.95))
+    interval = rate_interval(hits, hits + false_alarms + misses)
+    return interval and [2 * end / (1 + end) for end in interval]
 
 
 def check_counts(successes: int, trials: int) -> None:

@@ -152,7 +152,8 @@ class BalancedTrainingArguments(TrainingArguments):
             With `per_device_train_batch_size`, a training step uses about as much memory as with
             `normal`. The gradient is the same, but each forward pass runs twice (gradient caching; Gao
             et al. 2021). If `None`, all activations are kept.
-        exclude_stopwords: Whether to leave function words unperturbed. Defaults to `True`.
+        exclude_stopwords: Whether to leave function words unperturbed. Words that your own antonym table
+            lists as plain words are always perturbed. Defaults to `True`.
         drop_antonyms_from_synonyms: Whether to remove each word's antonyms from its synonyms.
             Defaults to `True`.
         casing: Case of replacements: `"keep"` (same as the replaced word) or `"authors"` (lower

@@ -160,6 +160,19 @@ def test_interruption_has_its_status_and_bugs_are_raised(fake_command):
         cli.main(["fake"])
 
 
+def test_a_process_exits_with_status_1_only_for_a_met_condition():
+    code = (
+        "import sys\nfrom types import SimpleNamespace\nfrom hf_bat import cli\n"
+        "def run(args):\n    raise ValueError('of a model')\n"
+        "sys.modules['hf_bat.commands.fake'] = SimpleNamespace(\n"
+        "    HELP='', EPILOG='', add_arguments=lambda parser: None, run=run)\n"
+        "cli.COMMANDS['fake'] = ''\nsys.argv = ['hf-bat', 'fake']\nsys.exit(cli.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr and "of a model" in done.stderr
+
+
 def test_a_reader_that_stops_early_is_not_an_error():
     code = (
         "import sys\nfrom types import SimpleNamespace\nfrom hf_bat import cli\n"

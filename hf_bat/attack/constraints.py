@@ -152,21 +152,26 @@ class StopWords(Constraint):
     Args:
         words: "nltk" (list of the antonym attack), "textfooler" (list of the synonym attack), or your own
             words.
+        allowed: Words of the list that may be edited. Defaults to none.
 
     Example:
         >>> StopWords("nltk").allows_word(State.of(("The dog.",)), 0, 0, "The")
         False
     """
 
-    def __init__(self, words: str | Iterable[str] = "nltk"):
+    def __init__(self, words: str | Iterable[str] = "nltk", allowed: Iterable[str] = ()):
         self.list = words if isinstance(words, str) else sorted({w.lower() for w in words})
-        self._words = stopwords(words) if isinstance(words, str) else frozenset(self.list)
+        self.allowed = sorted(w.lower() for w in allowed)
+        listed = stopwords(words) if isinstance(words, str) else frozenset(self.list)
+        self._words = listed.difference(self.allowed)
 
     def allows_word(self, state: State, sentence: int, position: int, word: str) -> bool:
         return word.lower() not in self._words
 
     def describe(self) -> dict[str, object]:
-        return {"constraint": "stop-words", "list": self.list}
+        # Left out if empty, to keep the hashes of recipes from before it existed.
+        allowed = {"allowed": self.allowed} if self.allowed else {}
+        return {"constraint": "stop-words", "list": self.list, **allowed}
 
 
 class NoRepeat(Constraint):

@@ -19,10 +19,12 @@ from typing import Any, Literal
 
 from hf_bat.attack.result import AttackResult
 from hf_bat.errors import HfBatError
-from hf_bat.stats import format_rate, rate, rate_interval
+from hf_bat.stats import format_rate, is_number, rate, rate_interval
 
 Kind = Literal["fickle", "obstinate"]
 Place = Literal["table", "page", "metric", "evaluation", "summary", "card", "compare"]
+# With a smaller share of attacked rows with an edit, a low success rate mostly counts rows without one.
+_LEAST_ATTACKABLE = 0.5
 BOTH: tuple[Kind, ...] = ("fickle", "obstinate")
 OBSTINATE: tuple[Kind, ...] = ("obstinate",)
 
@@ -126,6 +128,28 @@ def has_no_edit(results: Sequence[AttackResult]) -> bool:
     """Return whether rows were attacked, but none of them had an edit to try."""
     attempted = [result for result in results if result.is_attempted]
     return bool(attempted) and all(result.is_without_edit for result in attempted)
+
+
+def describe_few_edits(summary: Mapping[str, Any], edits: str = "all") -> str:
+    """Describe how many attacked rows have no edit if they are the majority, or return an empty string.
+
+    A row without an edit counts as a failed attack, so a low success rate is then no evidence of robustness.
+
+    Args:
+        summary: The attack's entry in `AttackReport.attacks`.
+        edits: The edits that count: "all", "valid" or "invalid"; see `Figure`.
+
+    Example:
+        >>> describe_few_edits({"attempted": 67, "attackable": 11 / 67})
+        '56 of 67 attacked rows have no edit to try'
+    """
+    name = "attackable" if edits == "all" else f"{edits}_attackable"
+    attempted, share = summary.get("attempted"), FIGURES[name].read(summary)
+    if not is_number(attempted) or not is_number(share) or share >= _LEAST_ATTACKABLE:
+        return ""
+    missing = round(attempted * (1 - share))
+    effect = {"all": "", "valid": "label-changing ", "invalid": "label-preserving "}[edits]
+    return f"{missing:,} of {attempted:,} attacked rows have no {effect}edit to try"
 
 
 def has_only_labels(results: Sequence[AttackResult]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hf_bat.attack.figures import FIGURES, Figure
+from hf_bat.attack.figures import FIGURES, Figure, describe_few_edits
 from hf_bat.attack.report import AttackReport
 from hf_bat.attack.result import AttackResult
 from hf_bat.errors import HfBatError
@@ -82,13 +82,19 @@ def parse_condition(text: str) -> Condition:
         raise HfBatError(
             f"{text!r}: unknown figure {name!r}{hint}; known: {', '.join(FIGURES)}, f1"
         )
+    is_rate = name == F1 or FIGURES[name].kind == "rate"
+    # Such a condition would never be met, for example a limit in percent.
+    if limit < 0 or (is_rate and limit > 1):
+        known = "a rate from 0 to 1, so write 0.3 for 30 %" if is_rate else "0 or more"
+        raise HfBatError(f"{text!r}: the limit {match[4]} is out of range; {name} is {known}")
     return Condition(attack, name, match[3], limit)
 
 
 def check_conditions(report: AttackReport, conditions: Sequence[Condition]) -> list[str]:
     """Return one line for each condition that makes the check fail, with the figure and its interval.
 
-    The check also fails if a figure was not measured, such as a rate without any rows.
+    The check also fails if a figure was not measured, such as a rate without any rows, or if a success rate
+    mostly counts rows without an edit.
 
     Args:
         report: The report, with its rows.
@@ -110,17 +116,26 @@ def _check(report: AttackReport, condition: Condition) -> list[str]:
     if condition.figure == F1:
         part = report.about.get(F1) or {}
         values = [("", part.get("f1"), part.get("f1_interval"))]
+        few_edits = {}
     else:
         names = list(report.attacks) if condition.attack is None else [condition.attack]
         figure = FIGURES[condition.figure]
         values = [(name, *_read(report, name, figure)) for name in names]
+        few_edits = {
+            name: describe_few_edits(report.attacks[name], figure.edits)
+            for name in names
+            if figure.needs_edits
+        }
     lines: dict[str, list[str]] = {}
     for name, value, interval in values:
-        if condition.holds(value):
-            told = "it was not measured" if value is None else f"it is {_format(value)}"
-            if interval:
-                told += f" (95 % interval {' to '.join(map(_format, interval))})"
-            lines.setdefault(told, []).append(name)
+        told = "it was not measured" if value is None else f"it is {_format(value)}"
+        if interval:
+            told += f" (95 % interval {' to '.join(map(_format, interval))})"
+        if not condition.holds(value):
+            if not few_edits.get(name):
+                continue
+            told += f", but {few_edits[name]}: attack other rows or give a table of their words"
+        lines.setdefault(told, []).append(name)
     # The attacks of one run have the same accuracy.
     is_told = condition.attack is None and condition.figure not in (F1, "accuracy")
     return [
@@ -157,15 +172,14 @@ def measure_f1(results: Sequence[AttackResult], label: int, name: str) -> dict[s
         name: Name of the class in the report.
 
     Returns:
-        `{"label": name, "f1", "f1_interval", "rows"}`: the F1 score in [0, 1], its 95 % bootstrap interval,
+        `{"label": name, "f1", "f1_interval", "rows"}`: the F1 score in [0, 1], its 95 % interval,
         and the number of rows with a label and a prediction. The score is `None` if no row has the class as
         its label or its prediction.
     """
     pairs = [(r.predicted, r.label) for r in results if None not in (r.predicted, r.label)]
     counts = _count(pairs, label)
-    f1 = f1_score(**counts)
-    interval = None if f1 is None else f1_interval(**counts, rows=len(pairs))
-    return {"label": name, "f1": f1, "f1_interval": interval, "rows": len(pairs)}
+    scores = {"f1": f1_score(**counts), "f1_interval": f1_interval(**counts)}
+    return {"label": name, **scores, "rows": len(pairs)}
 
 
 def _count(pairs: Sequence[tuple[Any, Any]], label: int) -> Mapping[str, int]:

@@ -32,6 +32,7 @@ from hf_bat.perturbations import (
 )
 from hf_bat.perturbations.base import Perturbation
 from hf_bat.perturbations.splitting import split_words
+from hf_bat.perturbations.substitution import find_listed_stopwords
 from hf_bat.perturbations.toxicity import ToxicityPerturbation
 from hf_bat.text import Splitter
 
@@ -265,7 +266,8 @@ def _make_antonym(parts: Ingredients) -> Recipe:
     table = parts.get_antonyms()
     antonyms = AntonymPerturbation(table, False, parts.casing, parts.fit_grammar)
     perturbation = split_words(antonyms, parts.splitter)
-    constraints = (StopWords("nltk"), *parts.limit_part_of_speech())
+    stop_words = StopWords("nltk", allowed=find_listed_stopwords(table))
+    constraints = (stop_words, *parts.limit_part_of_speech())
     return Recipe("paper-antonym", perturbation, get_goal("keep-strict"), constraints=constraints)
 
 

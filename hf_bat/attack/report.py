@@ -47,7 +47,8 @@ _FILTER_HINT = (
 # Spreadsheets treat texts that begin with these characters as formulas.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _ADVICE = {
-    "part-of-speech": "if the text is not English, give --part-of-speech off (part_of_speech='off')",
+    "part-of-speech": "if the text is not English or the pairs of your table are right, give "
+    "--part-of-speech off (part_of_speech='off')",
 }
 
 

@@ -2,7 +2,7 @@
 
 They are shown in the terminal, on pages and in notebooks. The limits are conventions of this package that
 help readers see where to look: up to 10 % of the rows is good, over 30 % is bad, and a rate with an interval
-of more than 40 points is not judged.
+of more than 40 points is not judged. `docs/attacks.md` explains them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_bat.attack.figures import Kind
+from hf_bat.attack.figures import Kind, describe_few_edits
 from hf_bat.errors import HfBatError
-from hf_bat.stats import format_rate, is_number
+from hf_bat.stats import format_rate, is_number, wilson_interval
 from hf_bat.tasks import get_task
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ Grade = Literal["good", "fair", "bad", "unclear"]
 GOOD, BAD = 0.10, 0.30
 # A rate from about 20 rows has an interval of this width.
 WIDEST = 0.40
-# A model is jumpy if more than this share of harmless edits change its prediction.
+# A model is jumpy if more than this share of harmless edits change its prediction. If the interval of the
+# share contains the limit, this is unclear.
 JUMPY = 0.10
 # Attacks with edits that do not necessarily change the label of a single sentence, such as its topic.
 _MAY_KEEP_LABEL = ("antonym", "sister", "number", "negation")
@@ -120,7 +121,11 @@ def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = 
     part, whole = summary.get("succeeded"), summary.get("attempted")
     missing = _explain_missing(summary)
     filtered = summary.get("label_valid")
-    if is_obstinate and isinstance(filtered, Mapping) and is_number(rate):
+    # The label filter has no second sentence to compare with, so all edits pass it.
+    keeps_label = columns is not None and is_obstinate and may_keep_label(attack, columns)
+    few_edits = describe_few_edits(summary)
+    if is_obstinate and not keeps_label and isinstance(filtered, Mapping) and is_number(rate):
+        few_edits = ""  # the rate only counts rows with an edit
         told = "where the answer should change, it does not"
         rate, interval = filtered.get("asr_attackable"), filtered.get("asr_attackable_interval")
         part, whole = filtered.get("succeeded"), _count_attackable(summary, filtered)
@@ -131,7 +136,11 @@ def judge_attack(attack: str, summary: Mapping[str, Any], columns: int | None = 
     bounds = _read_interval(interval)
     sentence = f"on {part:,} of {whole:,} rows ({format_rate(share)}) {told}"
     grade = _grade(share, bounds)
-    if columns is not None and is_obstinate and may_keep_label(attack, columns):
+    if few_edits:
+        # The attack had nothing to try on most rows, so a low rate is no evidence of robustness.
+        grade = "bad" if grade == "bad" else "unclear"
+        sentence += f"; {few_edits}"
+    if keeps_label:
         grade = "unclear"
         sentence += "; most such edits of a single sentence need not change its label"
     elif is_obstinate and (jumpy := _describe_jumpiness(summary)):
@@ -169,12 +178,18 @@ def _grade(rate: float, interval: tuple[float, float] | None) -> Grade:
 def _describe_jumpiness(summary: Mapping[str, Any]) -> str:
     """Return a phrase with the share of label-preserving edits that change the prediction."""
     others = summary.get("label_invalid")
-    kept = others.get("keep_rate") if isinstance(others, Mapping) else None
-    if not is_number(kept):
+    if not isinstance(others, Mapping):
         return ""
-    changed = 1 - float(kept)  # type: ignore[arg-type]
-    word = "jumpy" if changed > JUMPY else "not jumpy"
-    return f"{format_rate(changed)} of harmless edits change it: {word}"
+    kept, whole = others.get("kept"), others.get("candidates")
+    if not isinstance(kept, int) or not isinstance(whole, int) or not 0 <= kept <= whole > 0:
+        return ""
+    low, high = wilson_interval(whole - kept, whole)
+    word = "unclear whether it is jumpy"
+    if low is not None and low > JUMPY:
+        word = "jumpy"
+    elif high is not None and high <= JUMPY:
+        word = "not jumpy"
+    return f"{format_rate(1 - kept / whole)} of harmless edits change it: {word}"
 
 
 def _explain_missing(summary: Mapping[str, Any]) -> str:

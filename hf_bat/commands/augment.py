@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     from hf_bat.perturbations.build import FICKLE_EDITS
 
-    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--casing")
+    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--antonyms", "--casing")
     options.add_shared(parser, *options.RULES)
     parser.add_argument(
         "--edits",
@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         raise HfBatError("nothing to add: use --edits, --rules, or both")
     if args.private and not args.push:
         raise HfBatError("--private is for --push OWNER/NAME")
+    if args.antonyms and args.rules is None:
+        raise HfBatError("--antonyms is for the rules: add --rules")
     if args.edits:
         check_fickle_edits(args.edits)
     options.check_outputs(args, "json")
@@ -86,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
         from hf_bat.counterfactual.rules import build_rules
 
         names = find_labels(data, task, None)[1].model_names
-        fickle = None if args.synonyms is None else synonym
-        rules = build_rules(task, names, fickle, args.rules or None, 0.0, args.label_flip)
+        fickle, antonyms = options.load_rule_tables(args)
+        rules = build_rules(task, names, fickle, args.rules or None, 0.0, args.label_flip, antonyms)
     # Checked before the edits, which may take minutes.
     make_folder(args.output_dir)
     augmented = augment_rows(

@@ -75,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
         rates = compare_attack_rates(rows_a, rows_b, **bootstrap)
         # McNemar's test has no p-value without rows attacked for both models.
         lines = [
-            (test.attack, test.definition, str(test.rows), *_format_rates(test, "asr"))
+            # The rows in the test, because each rate only counts rows attacked for its model.
+            (test.attack, test.definition, str(test.attempted_by_both))
+            + _format_rates(test, "asr")
             + (
                 f"{test.only_a}/{test.only_b}",
                 "-" if test.p_value is None else f"{test.p_value:.2g}",

@@ -26,6 +26,7 @@ examples:
   hf-bat contrast --model out/triplet --task snli --data contrast.jsonl.gz --json contrast.json
   hf-bat contrast --model out/triplet --data heuristics_evaluation_set.txt --json hans.json
   hf-bat contrast --model out/sst2 --data dev.json --format advglue:sst2
+  hf-bat contrast --model out/intents --columns utterance --data suite.jsonl
 """
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.evaluation.suites import read_suite
 
     options.check_outputs(args, "json", "rows")
-    suite = read_suite(args.data, args.format) if args.data else None
+    suite = read_suite(args.data, args.format, args.columns or ()) if args.data else None
     score = _score_pairs(args) if suite is None else _score_suite(args, suite)
     report = score.report
     disclosed = score.model.disclosed()
@@ -101,15 +102,27 @@ def _score_pairs(args: argparse.Namespace) -> _Score:
     rows = options.load_data(args, task)
     model = options.load_model(args, task, rows)
     report = contrast_model(model, rows, task, batch_size=args.batch_size)
+    # A script might treat missing rates as low ones.
+    if not report.edits:
+        raise HfBatError(
+            f"no row of {options.name_data(args, task)} is an edit that can be scored, so nothing is "
+            "measured: give each edit the idx of its original in the column original_idx"
+        )
     return _Score(model, report, {"task": task.name, "contrast": report.to_dict()})
 
 
 def _score_suite(args: argparse.Namespace, suite: SuiteRows) -> _Score:
     from hf_bat.evaluation.contrast import score_suite
+    from hf_bat.evaluation.suites import RULES
 
-    if args.columns or args.label_column != "label":
-        flag = "--columns" if args.columns else "--label-column"
-        raise HfBatError(f"{flag} is for rows that people edited; {suite.name} has its own columns")
+    if args.columns and suite.name != RULES:
+        raise HfBatError(
+            f"--columns is for rows of your own task; {suite.name} has its own columns: omit it"
+        )
+    if args.label_column != "label":
+        raise HfBatError(
+            f"--label-column is for rows that people edited; {suite.name} has its own label column: omit it"
+        )
     model, names = options.load_suite_model(args, suite)
     report = score_suite(model, suite, label_names=names, batch_size=args.batch_size)
     note = report.describe_folding()

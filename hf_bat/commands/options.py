@@ -16,6 +16,7 @@ from hf_bat.files import check_writable, identify_file, is_model_file, load_obje
 if TYPE_CHECKING:
     from hf_bat.attack.engine import Classifier
     from hf_bat.evaluation.suites import SuiteRows
+    from hf_bat.perturbations import AntonymPerturbation, SynonymPerturbation
     from hf_bat.tasks import Task
 
 # Options and arguments for input files. `--rows` is only an input of `hf-bat compare`.
@@ -55,7 +56,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "label column, for your own task",
     },
     "--label-names": {
-        "also": ["--class_names"],
+        "also": ["--label_names", "--class_names", "--class-names"],
         "dest": "class_names",
         "metavar": "NAME",
         "nargs": "+",
@@ -214,6 +215,18 @@ def load_data(args: argparse.Namespace, task: Task) -> Any:
     return load_hub_split(task, "validation", args.split, args.dataset_revision, args.token)
 
 
+def load_rule_tables(
+    args: argparse.Namespace,
+) -> tuple[SynonymPerturbation | None, AntonymPerturbation | None]:
+    """Return the perturbations of `--synonyms` and `--antonyms` for `build_rules`, `None` if not given."""
+    from hf_bat.perturbations import build_perturbations
+
+    # Only some commands have the option.
+    casing: Any = getattr(args, "casing", "keep")
+    synonym, antonym = build_perturbations(args.synonyms, args.antonyms, casing=casing)
+    return synonym if args.synonyms else None, antonym if args.antonyms else None
+
+
 def load_model(args: argparse.Namespace, task: Task, rows: Any) -> Classifier:
     """Load the classifier given by the options, with the defense of `--canonicalize` if it is set.
 
@@ -241,7 +254,7 @@ def load_suite_model(
     """Load the classifier given by the options, and the label names of its outputs in a public suite.
 
     Args:
-        args: As for `load_model`, and the values of `--task` and `--label-names`.
+        args: As for `load_model`, and the values of `--task`, `--columns` and `--label-names`.
         suite: The suite.
 
     Raises:
@@ -253,7 +266,13 @@ def load_suite_model(
     task_names = get_task(args.task_name).label_names if args.task_name else ()
     model = _load_classifier(args)
     names: Sequence[str] = args.class_names
-    if model.config is not None and not names and not has_named_labels(model.config):
+    has_names = bool(names) or (model.config is not None and has_named_labels(model.config))
+    if args.columns and not has_names:
+        raise HfBatError(
+            f"{model.name} has no label names, and the suite of your own task does not tell their order: "
+            "name the model's outputs in order (--label-names)"
+        )
+    if model.config is not None and not has_names:
         names = suite.name_outputs(model.config, task_names)
         _warn_about_order(model, names)
     return defend_model(model, args), names

@@ -15,12 +15,15 @@ EPILOG = """examples:
   hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl
   hf-bat suite --task snli --data dev.jsonl.gz --output suite.jsonl --held-out-pairs 0.2
   hf-bat contrast --model out/counterfactual --data suite.jsonl --json suite.json
+  hf-bat suite --columns text --data dev.csv --label-flip on=off off=on --antonyms pairs.json \\
+      --output suite.jsonl
+  hf-bat contrast --model out/lights --columns text --data suite.jsonl
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms")
+    options.add_shared(parser, *options.TASK, *options.DATA, "--synonyms", "--antonyms")
     options.add_shared(parser, *options.RULES)
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON lines to write")
     parser.add_argument(
@@ -49,14 +52,18 @@ def run(args: argparse.Namespace) -> int:
     from hf_bat.counterfactual.rules import build_rules
     from hf_bat.counterfactual.suite import make_suite
     from hf_bat.data import find_labels, prepare_dataset
-    from hf_bat.perturbations import build_perturbations
+    from hf_bat.labels import find_label_names
+    from hf_bat.tasks import with_label_names
 
     task = options.load_task(args)
     options.check_outputs(args, "output")
     data = options.load_data(args, task)
+    task = with_label_names(task, find_label_names(data, task))
     names = find_labels(data, task, None)[1].model_names
-    fickle = None if args.synonyms is None else build_perturbations(args.synonyms)[0]
-    rules = build_rules(task, names, fickle, args.rules, args.held_out_pairs, args.label_flip)
+    fickle, antonyms = options.load_rule_tables(args)
+    rules = build_rules(
+        task, names, fickle, args.rules, args.held_out_pairs, args.label_flip, antonyms
+    )
     rows = prepare_dataset(data, task, None, f"data {options.name_data(args, task)}")
     suite = make_suite(rules, rows, task, names, args.max_pairs, args.seed)
     write_atomically(args.output, "".join(f"{dump_json(row)}\n" for row in suite))

@@ -14,7 +14,8 @@ EPILOG = """\
 examples:
   hf-bat train --model_name_or_path bert-base-uncased --task snli --method triplet --output_dir out
   hf-bat train --model_name_or_path roberta-base --columns text --train_file train.csv \\
-      --validation_file dev.csv --method counterfactual --attacks synonym --output_dir out
+      --validation_file dev.csv --method counterfactual --attacks synonym --output_dir out \\
+      --label_flip positive=negative negative=positive
   hf-bat train run.yaml --seed 2 --output_dir out-2
 The output folder contains the model, its card, the results (see them with `hf-bat report out`) and the
 perturbation tables. With `accelerate launch -m hf_bat.cli train`, several processes train together.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from hf_bat.counterfactual.base import Counterfactual, Rule
 from hf_bat.counterfactual.edits import EXCLUSIVE_EDITS, get_words, list_exclusive
 from hf_bat.counterfactual.sentence import Sentence
-from hf_bat.perturbations.base import Texts
+from hf_bat.perturbations.base import Perturbation, Texts
 
 SAME, DIFFERENT = "same", "different"
 # The words on either side of these words have different roles: "from Rome to Paris", "cats chase dogs".
@@ -72,17 +72,29 @@ class Flip(Rule):
     Args:
         labels: Mapping from each label to the label after an antonym edit. Rows with other labels have no
             pairs.
+        antonyms: The antonym perturbation with the user's table. If `None`, use WordNet's antonyms of each
+            word's main senses.
     """
 
     name, family = "flip", "sentence"
 
-    def __init__(self, labels: Mapping[str, str]):
-        self.labels = dict(labels)
+    def __init__(self, labels: Mapping[str, str], antonyms: Perturbation | None = None):
+        self.labels, self.antonyms = dict(labels), antonyms
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
-        if label in self.labels:
-            for edit in EXCLUSIVE_EDITS["antonym"](Sentence(texts[0])):
-                yield self.make((edit.text,), self.labels[label], edit.kind, get_words(edit))
+        if label not in self.labels:
+            return
+        if self.antonyms is not None:
+            for swap in self.antonyms.candidates(texts):
+                words = swap.original.lower(), swap.replacement.lower()
+                yield self.make(swap.texts, self.labels[label], "antonym", words)
+            return
+        for edit in EXCLUSIVE_EDITS["antonym"](Sentence(texts[0])):
+            yield self.make((edit.text,), self.labels[label], edit.kind, get_words(edit))
+
+    def describe(self) -> dict[str, object]:
+        own = {} if self.antonyms is None else {"antonyms": self.antonyms.describe()}
+        return {**super().describe(), **own}
 
 
 def list_exchanges(sentence: Sentence) -> Iterator[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from hf_bat.counterfactual.inference import (
 )
 from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
 from hf_bat.errors import HfBatError
+from hf_bat.lexicon import default_antonyms
 from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.validity import LabelValidity
@@ -40,6 +41,12 @@ class Resources:
     label_flip: Mapping[str, str] = field(default_factory=dict)
     mentions: LabelValidity = field(default_factory=LabelValidity)
 
+    @property
+    def own_antonyms(self) -> Perturbation | None:
+        """The antonym perturbation, or `None` if its table is the bundled one."""
+        is_bundled = getattr(self.antonyms, "table", None) is default_antonyms()
+        return None if is_bundled else self.antonyms
+
 
 # Maps the name of a rule to a function that builds it. `register_rule` adds your own rules.
 RULES: dict[str, Callable[[Resources], Rule]] = {
@@ -52,7 +59,7 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "same_self": lambda use: SelfPair(use.fickle, "paraphrase"),
     "aligned_edit": lambda use: AlignedEdit(),
     "exchange": lambda use: Exchange(),
-    "flip": lambda use: Flip(use.label_flip),
+    "flip": lambda use: Flip(use.label_flip, use.own_antonyms),
     # Keep this rule last, because the draws of a suite depend on the positions of the rules.
     "opposite": lambda use: Opposite(use.antonyms, use.mentions),
 }
@@ -205,7 +212,8 @@ def build_rules(
         held_out: Share of word pairs that are not drawn. Defaults to 0.
         label_flip: For single sentences, a mapping from each label to the label after an antonym edit. A list
             of `"label=label"` strings is also accepted.
-        antonyms: The antonym perturbation. If `None`, use the bundled table.
+        antonyms: The antonym perturbation. If `None`, use the bundled table. The rule "flip" uses WordNet
+            instead of the bundled table.
 
     Returns:
         The rules, not yet prepared on a data set.
@@ -229,16 +237,16 @@ def build_rules(
     for label in (*flip, *flip.values()):
         if label not in label_names:
             raise HfBatError(
-                f"label_flip names {label!r}, which is not a label of task {task.name!r}; labels: "
+                f"--label_flip names {label!r}, which is not a label of task {task.name!r}; labels: "
                 f"{', '.join(map(str, label_names))}"
             )
     if family == "sentence" and not flip:
         raise HfBatError(
             f"task {task.name!r} has single sentences: say which label an antonym gives, e.g. "
-            "label_flip positive=negative negative=positive"
+            "--label_flip positive=negative negative=positive (label_flip=[...] in Python)"
         )
     if family != "sentence" and flip:
-        raise HfBatError(f"label_flip is for single sentences; task {task.name!r} has pairs")
+        raise HfBatError(f"--label_flip is for single sentences; task {task.name!r} has pairs")
     if fickle is None:
         fickle, _ = build_perturbations("wordnet")
     if antonyms is None:

@@ -13,6 +13,7 @@ from hf_bat.tasks import Task
 
 # A rule that draws the same pair again probably has no other pair.
 _ATTEMPTS = 3
+_OWN_COLUMNS = ("label", "category", "kind", "words", "source")
 
 
 def make_suite(
@@ -51,6 +52,13 @@ def make_suite(
         >>> suite[0]["category"], suite[0]["label"], suite[0]["hypothesis"]
         ('drop', 'entailment', 'A dog.')
     """
+    # Otherwise, they would replace the texts.
+    for column in task.columns:
+        if column in _OWN_COLUMNS:
+            raise HfBatError(
+                f"text column {column!r} has the name of a column that a suite adds "
+                f"({', '.join(_OWN_COLUMNS)}): rename it"
+            )
     rows = list(rows)
     rules.prepare((tuple(row[c] for c in task.columns), row["label"]) for row in rows)
     pairs: dict[tuple[str, ...], dict[str, Any]] = {}

@@ -28,7 +28,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ Row = Mapping[str, Any]
 
 #: Name of the other kind of contrast set, with `original_idx` in its rows.
 PAIRS = "pairs"
+#: Name of the format that `hf-bat suite` writes.
+RULES = "rules"
 
 
 @dataclass(frozen=True)
@@ -199,13 +201,17 @@ class SuiteRows:
         return outputs
 
 
-def read_suite(path: str | Path, name: str | None = None) -> SuiteRows | None:
-    """Read a file of a public suite.
+def read_suite(
+    path: str | Path, name: str | None = None, columns: Sequence[str] = ()
+) -> SuiteRows | None:
+    """Read a file of a public suite, or the output of `hf-bat suite`.
 
     Args:
         path: The file as published. It may be gzipped.
         name: A name in `FORMATS`, with the task after a colon if the file contains several ("advglue:sst2"),
             or "pairs". If `None`, the format is detected.
+        columns: Text columns of your own task, for the output of `hf-bat suite`. Its labels are then those in
+            the file. Other formats have their own columns.
 
     Returns:
         The rows. `None` for "pairs", and for a file of an unknown format if `name` is `None`.
@@ -232,9 +238,11 @@ def read_suite(path: str | Path, name: str | None = None) -> SuiteRows | None:
     if format_name == PAIRS:
         return None
     text = _read_text(path, is_optional=name is None)
-    suite = FORMATS.get(format_name) if name else _detect_format(text, path)
+    suite = FORMATS.get(format_name) if name else _detect_format(text, path, columns)
     if suite is None or text is None:
         return None
+    if columns:
+        suite = _fit_columns(suite, text, path, columns)
     if part_name and part_name not in suite.parts:
         raise HfBatError(
             f"{suite.name} has no task {part_name!r}; it has: {', '.join(filter(None, suite.parts))}"
@@ -288,7 +296,18 @@ def _read_text(path: Path, is_optional: bool) -> str | None:
     return text
 
 
-def _detect_format(text: str | None, path: Path) -> Format | None:
+def _fit_columns(suite: Format, text: str, path: Path, columns: Sequence[str]) -> Format:
+    """Return the format with the text columns and the labels of an own task, if it is a suite from rules."""
+    if suite.name != RULES or any(part.texts == tuple(columns) for part in suite.parts.values()):
+        return suite
+    labels = [
+        str(row["label"]) for _, row in _read_lines(text, path) if row.get("label") is not None
+    ]
+    part = Part(tuple(columns), "label", Labels(tuple(dict.fromkeys(labels))))
+    return replace(suite, parts={"": part})
+
+
+def _detect_format(text: str | None, path: Path, columns: Sequence[str]) -> Format | None:
     """Return the format that recognizes a file, or `None`."""
     if text is None:
         return None
@@ -296,6 +315,8 @@ def _detect_format(text: str | None, path: Path) -> Format | None:
     first = _read_first_row(text, is_table)
     if "original_idx" in first:
         return None
+    if columns and not is_table and first.keys() >= {*columns, "label", "category"}:
+        return FORMATS[RULES]
     matches = [suite for suite in FORMATS.values() if suite.recognize(first, path, is_table)]
     if len(matches) > 1:
         names = " or ".join(suite.name for suite in matches)
@@ -588,7 +609,7 @@ _LISTED = (
         clean=_strip_bytes,
     ),
     Format(
-        "rules",
+        RULES,
         {
             "nli": _make_glue_part(_NLI, "premise", "hypothesis"),
             "qqp": _make_glue_part(_PARAPHRASE, "question1", "question2"),

@@ -30,6 +30,7 @@ from hf_bat.files import MAX_DOCUMENT_BYTES, parse_json, push_dataset, read_byte
 TableSource = Mapping[str, Iterable[str]] | str | Path
 FORMAT = "hf_bat.substitution_table"
 VERSION = 1
+_PLAIN = "plain word lists without a header"
 TABLE_FILE = "table.json.gz"
 WORDS_FILE = "words.jsonl.gz"
 _CARD = Path(__file__).parents[1] / "templates" / "table_card.md"
@@ -96,6 +97,11 @@ class SubstitutionTable(Mapping[str, tuple[str, ...]]):
             content = json.dumps(sorted(self._words.items()), separators=(",", ":"))
             self._fingerprint = hashlib.sha256(content.encode("ascii")).hexdigest()
         return self._fingerprint
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the table is a plain mapping or file of word lists, not built from a lexicon or vectors."""
+        return "kind" not in self.metadata and self.metadata.get("built", _PLAIN) == _PLAIN
 
     def without(self, words: Iterable[str]) -> SubstitutionTable:
         """Return a new table without the given words, both as keys and as replacements.
@@ -331,7 +337,7 @@ def _read_json(data: bytes) -> SubstitutionTable:
         raise HfBatError("expected a JSON object of words and their replacements")
     # In a plain file, "format" can be a word, and its value is a list.
     if not isinstance(content.get("format"), str):
-        return SubstitutionTable(content, {"built": "plain word lists without a header"})
+        return SubstitutionTable(content, {"built": _PLAIN})
     if content["format"] != FORMAT:
         raise HfBatError(f"its format is {content['format']!r:.80}, not {FORMAT!r}")
     version = content.get("version")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from hf_bat.errors import check_choice
-from hf_bat.lexicon import as_table, default_sisters, stopwords
+from hf_bat.lexicon import SubstitutionTable, as_table, default_sisters, stopwords
 from hf_bat.lexicon.bundled import as_synonyms
 from hf_bat.lexicon.table import TableSource
 from hf_bat.perturbations.base import (
@@ -27,6 +27,23 @@ from hf_bat.text import detach_punctuation, join_tokens, match_case, split_token
 CASINGS = ("keep", "authors")
 
 
+def find_listed_stopwords(table: SubstitutionTable) -> frozenset[str]:
+    """Return the stop words that an antonym table replaces, because its author listed them as plain words.
+
+    Tables built from a lexicon also contain stop words ("is", "no"), which nobody chose.
+
+    Example:
+        >>> sorted(find_listed_stopwords(as_table({"on": ("off",), "hot": ("cold",)})))
+        ['on']
+        >>> from hf_bat.lexicon import default_antonyms
+        >>> sorted(find_listed_stopwords(default_antonyms()))
+        []
+    """
+    if not table.is_plain:
+        return frozenset()
+    return stopwords("nltk").intersection(word.lower() for word in table)
+
+
 class SubstitutionPerturbation(Perturbation):
     """Replaces words with other words from a table. Base class of synonym and antonym perturbations.
 
@@ -42,11 +59,11 @@ class SubstitutionPerturbation(Perturbation):
         HfBatError: If the casing is unknown or the table cannot be read.
 
     Example:
-        >>> table = {"hot": ("cold",), "not": ("never",)}
-        >>> AntonymPerturbation(table).replacements("not")  # a stop word
+        >>> table = {"film": ("movie",), "very": ("really",)}
+        >>> SynonymPerturbation(table).replacements("very")  # a stop word
         ()
-        >>> AntonymPerturbation(table, exclude_stopwords=False, casing="authors").replacements("Not")
-        ('never',)
+        >>> SynonymPerturbation(table, exclude_stopwords=False, casing="authors").replacements("Very")
+        ('really',)
     """
 
     def __init__(
@@ -193,7 +210,8 @@ class SwapPerturbation(SubstitutionPerturbation):
 
     Args:
         table: Table or mapping from words to replacements.
-        exclude_stopwords: See `SubstitutionPerturbation`.
+        exclude_stopwords: See `SubstitutionPerturbation`. Stop words in a table of plain word lists are
+            replaced, because its author listed them.
         casing: See `SubstitutionPerturbation`.
         fit_grammar: Whether to adjust "a" and "an" to the English word after them. If `False`, the article
             does not change, like in the authors' code. Defaults to `True`.
@@ -216,6 +234,8 @@ class SwapPerturbation(SubstitutionPerturbation):
         fit_grammar: bool = True,
     ):
         super().__init__(table, exclude_stopwords, casing)
+        self.listed_stopwords = self._stopwords & find_listed_stopwords(self.table)
+        self._stopwords -= self.listed_stopwords
         self.fit_grammar = fit_grammar
 
     def _make_edits(self, texts: Texts, slot: Slot) -> list[Edit]:
@@ -273,8 +293,14 @@ class SwapPerturbation(SubstitutionPerturbation):
         return super().choose(edits, rng)
 
     def describe(self) -> dict[str, object]:
-        # Leave the option out if it is off, to keep the descriptions and hashes from before it existed.
-        return {**super().describe(), **({"fit_grammar": True} if self.fit_grammar else {})}
+        # Leave these values out if they have no effect, to keep the descriptions and hashes from before
+        # they existed.
+        described = super().describe()
+        if self.fit_grammar:
+            described["fit_grammar"] = True
+        if self.listed_stopwords:
+            described["listed_stopwords"] = sorted(self.listed_stopwords)
+        return described
 
 
 class AntonymPerturbation(SwapPerturbation):
@@ -282,7 +308,7 @@ class AntonymPerturbation(SwapPerturbation):
 
     Args:
         table: Table or mapping from words to antonyms.
-        exclude_stopwords: See `SubstitutionPerturbation`.
+        exclude_stopwords: See `SwapPerturbation`.
         casing: See `SubstitutionPerturbation`.
         fit_grammar: Whether to inflect the antonyms like the replaced word ("women" becomes "men", "wins"
             becomes "loses") and adjust "a" and "an" to the word after them. If `False`, both do not change,
@@ -313,7 +339,7 @@ class SisterPerturbation(SwapPerturbation):
     Args:
         table: Table or mapping from words to sister terms. If `None`, use
             `hf_bat.lexicon.default_sisters`.
-        exclude_stopwords: See `SubstitutionPerturbation`.
+        exclude_stopwords: See `SwapPerturbation`.
         casing: See `SubstitutionPerturbation`.
         fit_grammar: See `SwapPerturbation`.
 

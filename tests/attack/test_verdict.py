@@ -12,6 +12,7 @@ from hf_bat.attack.gates import check_conditions, parse_condition
 from hf_bat.attack.report import summarize
 from hf_bat.attack.result import AttackResult
 from hf_bat.attack.verdict import judge_attack
+from hf_bat.errors import HfBatError
 from hf_bat.stats import f1_interval, f1_score
 
 
@@ -48,7 +49,7 @@ def test_grade_follows_the_rate_and_needs_rows(succeeded, failed, grade):
 
 def test_label_filter_gives_the_rows_whose_answer_should_change_and_the_jumpiness():
     antonyms = {"hot": ("cold",), "man": ("woman",), "big": ("small",)}
-    rows = made_rows(60)
+    rows = made_rows(200)
     for label, word in ((0, "not jumpy"), (None, "jumpy")):
 
         def answer(pairs, label=label):
@@ -122,9 +123,57 @@ def test_f1_is_a_harmonic_mean_and_its_interval_shrinks():
     precision, recall = hits / (hits + false_alarms), hits / (hits + misses)
     f1 = f1_score(hits, false_alarms, misses)
     assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
-    low, high = f1_interval(hits, false_alarms, misses, 100)
-    lower, higher = f1_interval(100 * hits, 100 * false_alarms, 100 * misses, 10_000)
+    low, high = f1_interval(hits, false_alarms, misses)
+    lower, higher = f1_interval(100 * hits, 100 * false_alarms, 100 * misses)
     assert low < lower < f1 < higher < high
     # A tenth as wide, because there are a hundred times as many rows.
     assert (higher - lower) / (high - low) == pytest.approx(0.1, rel=0.15)
-    assert f1_score(0, 0, 0) is None
+    assert f1_score(0, 0, 0) is None and f1_interval(0, 0, 0) is None
+    assert f1_interval(0, 2, 3)[1] > 0.3 and f1_interval(5, 0, 0)[0] < 0.9
+
+
+@pytest.mark.parametrize("text", ["asr>30", "synonym.asr>=1.5", "f1<70", "asr<-0.1", "queries<-1"])
+def test_limits_that_a_figure_cannot_pass_are_refused(text):
+    with pytest.raises(HfBatError, match="out of range"):
+        parse_condition(text)
+
+
+def make_mostly_unedited(succeeded):
+    """Return an antonym report of 67 attacked rows, of which 11 have an edit."""
+    results = [
+        replace(row, candidates=int(i < 11))
+        for i, row in enumerate(make_results("antonym", succeeded, 67 - succeeded, "obstinate"))
+    ]
+    return AttackReport({"antonym": summarize(results, "obstinate", {})}, {"antonym": results}, {})
+
+
+def test_a_low_rate_over_rows_without_an_edit_is_neither_good_nor_a_pass():
+    report = make_mostly_unedited(succeeded=0)
+    assert report["antonym"]["asr"] == 0.0
+    verdict = judge_attack("antonym", report["antonym"])
+    assert verdict.grade == "unclear" and "56 of 67 attacked rows" in verdict.sentence
+    [line] = check_conditions(report, [parse_condition("antonym.asr>0.3")])
+    assert "it is 0.0" in line and "56 of 67 attacked rows" in line
+    # These figures do not count the rows without an edit as failed attacks.
+    for text in ("antonym.asr_attackable>0.3", "accuracy<0.8"):
+        assert check_conditions(report, [parse_condition(text)]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "edits", "word"),
+    [(4, 20, "unclear"), (0, 5, "unclear"), (40, 100, ": jumpy"), (0, 100, ": not jumpy")],
+)
+def test_jumpiness_needs_enough_edits(changed, edits, word):
+    others = {"candidates": edits, "kept": edits - changed, "keep_rate": 1 - changed / edits}
+    valid = {"asr_attackable": 0.0, "succeeded": 0, "attackable": 1.0}
+    summary = {"asr": 0.0, "asr_confident": 0.0, "attempted": 90, "succeeded": 0}
+    verdict = judge_attack("antonym", {**summary, "label_valid": valid, "label_invalid": others})
+    assert word in verdict.sentence.split(";")[1]
+
+
+def test_the_label_filter_does_not_contradict_the_verdict_on_single_sentences():
+    valid = {"asr_attackable": 1.0, "succeeded": 4, "attackable": 1.0}
+    summary = {"asr": 1.0, "asr_confident": 0.0, "attempted": 4, "succeeded": 4}
+    summary |= {"label_valid": valid, "label_invalid": {}}
+    assert "should change" in judge_attack("antonym", summary, columns=2).sentence
+    assert "should change" not in judge_attack("antonym", summary, columns=1).sentence

@@ -201,7 +201,11 @@ def module(tmp_path, monkeypatch):
     # Each test has a separate module.
     monkeypatch.delitem(sys.modules, "victim_of_test", raising=False)
     (tmp_path / "victim_of_test.py").write_text(MODULE)
-    lines = [json.dumps({**row, "original_idx": None}) for row in ROWS]
+    # The last row is an edit of the first one.
+    lines = [
+        json.dumps({**row, "original_idx": ROWS[0]["idx"] if row is ROWS[-1] else None})
+        for row in ROWS
+    ]
     (tmp_path / "dev.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (tmp_path / "words.json").write_text(json.dumps({"hot": ["warm"], "warm": ["hot"]}))
     return tmp_path
@@ -234,7 +238,8 @@ def test_contrast_and_certify_take_a_model_from_a_module(module):
         int(hashed([(row["premise"], row["hypothesis"])])[0].argmax() == row["label"])
         for row in ROWS
     )
-    assert report["contrast"]["accuracy_originals"]["count"] == right
+    shares = report["contrast"]["accuracy_originals"], report["contrast"]["accuracy_edits"]
+    assert sum(share["count"] for share in shares) == right
     options = ["--synonyms", "words.json", "--samples", "32", "--max-samples", "4"]
     assert run("certify", "victim_of_test:ask", *options) == 0
     assert json.loads((module / "out.json").read_text())["certificate"]["attempted"] == 4

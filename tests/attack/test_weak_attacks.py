@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 from attack_helpers import SYNONYMS, hashed, made_rows
 
-from hf_bat import Attack
+from hf_bat import Attack, Task
 from hf_bat.attack import Recipe, get_recipe
 from hf_bat.attack.constraints import Constraint, MaxWords, PartOfSpeech, State
 from hf_bat.attack.report import AttackReport, summarize
@@ -67,6 +67,22 @@ def test_a_table_with_few_edits_gives_a_warning(caplog):
     assert [record.getMessage() for record in caplog.records] == [f"synonym: {warning}"]
     assert warning in render_attack_page(report)
     assert report["synonym"]["asr"] is not None
+
+
+def test_the_antonym_attack_edits_the_stop_words_of_a_plain_table():
+    task = Task("lights", ("text",), ("turn_off", "turn_on"))
+    rows = [{"text": "Turn the light on.", "label": 1}, {"text": "Lights off!", "label": 0}]
+
+    def answer(texts):
+        return [[0.1, 0.9] if "on" in text.split()[-1] else [0.9, 0.1] for text in texts]
+
+    table = {"on": ["off"], "off": ["on"]}
+    summary = Attack("antonym", answer, task=task, antonyms=table).run(rows)["antonym"]
+    assert summary["attackable"] == 1.0 and summary["refused_edits"] == {}
+    assert get_recipe("antonym", antonyms=table).hash != get_recipe("antonym").hash
+    # The bundled table also lists these words, but attacks with it keep stop words.
+    bundled = Attack("antonym", answer, task=task).run(rows)["antonym"]
+    assert bundled["refused_edits"]["stop-words"] >= 2
 
 
 def test_obstinate_attacks_have_few_edits_by_nature():

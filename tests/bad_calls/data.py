@@ -51,8 +51,19 @@ CALLS = [
     BadCall("no network", lambda _: load_hub_split(SNLI, "train"), "--train_file"),
     BadCall("unknown split", lambda _: load_hub_split(SNLI, "dev"), "'dev'"),
     BadCall("task not on the Hub", lambda _: load_hub_split(user_task(["text"]), "train"), "Hub"),
+    BadCall(
+        "no label column",
+        lambda _: find_label_names(datasets.Dataset.from_list([{"a": "A."}]), user_task(["a"])),
+        "--label-column",
+    ),
     # Labels of the model
+    BadCall(
+        "names of a function's outputs",
+        lambda _: reconcile_labels(user_task(["a"]), None).read_label("toxic", "row 0"),
+        "--label-names",
+    ),
     bad_model("other number of labels", "num_labels", num_labels=2),
+    bad_model("a forgotten name", "--label-names", task=CASES, id2label=dict(enumerate("abcd"))),
     bad_model("other names", "'entailment'", id2label={0: "yes", 1: "no", 2: "maybe"}),
     bad_model("one label", "single-label", num_labels=1),
     bad_model("many labels at once", "multi_label", problem_type="multi_label_classification"),

@@ -285,6 +285,29 @@ def test_flip_gives_the_label_that_the_user_declares():
     assert not list(rule.list_pairs(("A bad film.",), "negative"))
 
 
+def test_flip_uses_the_antonyms_of_the_run():
+    task = user_task(["text"], ["turn_off", "turn_on"])
+    flip = {"turn_on": "turn_off", "turn_off": "turn_on"}
+    own = AntonymPerturbation({"on": ("off",), "lamp": ("tv",)})
+    text = "Turn on the old lamp."
+
+    def list_pairs(**tables):
+        rules = build_rules(task, task.label_names, label_flip=flip, **tables)
+        return {(p.texts[0], p.label, p.words) for p in rules.list_pairs((text,), 1)}, rules
+
+    pairs, rules = list_pairs(antonyms=own)
+    assert pairs == {
+        ("Turn off the old lamp.", "turn_off", ("on", "off")),
+        ("Turn on the old tv.", "turn_off", ("lamp", "tv")),
+    }
+    # Without a table, the rule uses WordNet's main senses, also if the run builds the bundled table.
+    default, default_rules = list_pairs()
+    bundled, bundled_rules = list_pairs(antonyms=build_perturbations()[1])
+    assert ("Turn on the young lamp.", "turn_off", ("old", "young")) in default
+    assert default == bundled and not default & pairs
+    assert rules.describe() != default_rules.describe() == bundled_rules.describe()
+
+
 # ---- the rules of a run ---------------------------------------------------------------------------
 
 

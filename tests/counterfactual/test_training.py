@@ -1,5 +1,7 @@
 """Training on labeled pairs: the batch, the hand-computed loss, logs, truncation and options."""
 
+import shlex
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,9 @@ from tiny_models import tiny_model
 from training_helpers import SYNONYMS, logged, made_rows, make_trainer, tokenizer_for_made_rows
 
 from hf_bat import PerturbationCollator, get_task
+from hf_bat.commands.train import EPILOG
 from hf_bat.counterfactual.rules import RULES, build_rules
+from hf_bat.finetune import make_parser
 from hf_bat.objective import select_anchor_inputs
 from hf_bat.perturbations import SynonymPerturbation
 from hf_bat.tasks import user_task
@@ -114,6 +118,17 @@ def test_logs_have_the_loss_of_each_rule(tmp_path):
     assert {"loss_counterfactual", "loss_rule_swap", "loss_rule_self_pair"} <= keys
     assert "loss_rule_drop" not in keys
     assert all(0 < valid <= 1 for valid in logged(trainer, "counterfactual_valid"))
+
+
+def test_the_example_in_the_help_declares_the_labels():
+    commands = EPILOG.replace("\\\n", " ").splitlines()
+    [example] = [line for line in commands if "--method counterfactual" in line]
+    args, _ = make_parser().parse_known_args(shlex.split(example)[2:])
+    rules = build_rules(
+        user_task(args.columns), ["negative", "positive"], label_flip=args.label_flip
+    )
+    [pair] = rules.list_pairs(("A good film.",), 1)
+    assert (pair.texts[0], pair.label) == ("A bad film.", "negative")
 
 
 def test_a_sentence_task_trains_on_declared_labels(tmp_path):

@@ -185,6 +185,9 @@ def test_command(reports, tmp_path, capsys):
     written = json.loads((tmp_path / "out.json").read_text())["comparisons"][0]
     assert f"{100 * written['difference']:+.1f}" in shown and "antonym" in shown
     assert "Preprocessing defense" not in shown
+    # The table has the rows in McNemar's test, not all rows.
+    line = next(line for line in shown.splitlines() if line.startswith("antonym")).split()
+    assert line[2] == str(written["attempted_by_both"]) != str(written["rows"])
     with pytest.raises(HfBatError, match="recipes"):
         run_command(a, other)
 

@@ -293,6 +293,9 @@ def test_command_refuses_rows_without_links(model_folder, tmp_path):
     path.write_text(json.dumps({"premise": "a", "hypothesis": "b", "label": 0}) + "\n")
     with pytest.raises(HfBatError, match="original_idx"):
         run_command("--model", model_folder, "--data", path, "--device", "cpu")
+    path.write_text(json.dumps({**ROWS[0], "original_idx": None}) + "\n")
+    with pytest.raises(HfBatError, match="nothing is measured"):
+        run_command("--model", model_folder, "--data", path, "--device", "cpu")
     with pytest.raises(HfBatError, match="cannot write"):
         run_command("--model", model_folder, "--data", path, "--json", tmp_path / "no" / "x.json")
 

@@ -514,7 +514,7 @@ def test_command_prints_writes_and_shows_a_suite(model_folder, tmp_path, capsys)
 def test_command_refuses_columns_and_labels_that_do_not_fit(model_folder, tmp_path):
     data = write(tmp_path, "dev.tsv", CASES["paws"][1])
     with pytest.raises(
-        HfBatError, match="--columns is for rows that people edited; paws has its own"
+        HfBatError, match="--columns is for rows of your own task; paws has its own"
     ):
         run_command("--model", model_folder, "--data", data, "--columns", "a", "b")
     with pytest.raises(

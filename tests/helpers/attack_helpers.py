@@ -11,7 +11,6 @@ ANTONYMS = {
     "open": ["closed", "shut"],
     "happy": ["sad"],
     "black": ["white"],
-    "is": ["differ"],
 }
 SYNONYMS = {
     "hot": ["warm", "boiling"],

@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import json
 import pickle
 import random
 from pathlib import Path
@@ -11,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_bat import SubstitutionTable
-from hf_bat.lexicon import default_sisters, default_synonyms, load_wordnet, wordnet_synonyms
+from hf_bat.lexicon import (
+    antonyms_from_wordnet,
+    default_antonyms,
+    default_sisters,
+    default_synonyms,
+    load_wordnet,
+    wordnet_synonyms,
+)
 from hf_bat.perturbations import (
     AntonymPerturbation,
     LabelValidity,
@@ -118,9 +126,27 @@ def test_authors_casing_lowers_all_of_a_fickle_draw_and_one_word_of_an_obstinate
 
 def test_stop_words_are_left_alone_by_default():
     pair = ("It is hot.",)
-    assert {e.original for e in AntonymPerturbation(TABLE).candidates(pair)} == {"hot"}
-    with_stopwords = AntonymPerturbation(TABLE, exclude_stopwords=False)
+    assert {e.original for e in SynonymPerturbation(TABLE).candidates(pair)} == {"hot"}
+    with_stopwords = SynonymPerturbation(TABLE, exclude_stopwords=False)
     assert {e.original for e in with_stopwords.candidates(pair)} == {"is", "hot"}
+
+
+def test_antonyms_of_stop_words_are_used_if_a_user_listed_them(tmp_path):
+    """Tables built from WordNet contain stop words by accident, tables of plain word lists do not."""
+    texts = ("Turn the light on.",)
+    plain = {"on": ["off"]}
+    path = tmp_path / "pairs.json"
+    path.write_text(json.dumps(plain))
+    for table in (plain, path, SubstitutionTable.load(path)):
+        antonyms = AntonymPerturbation(table)
+        assert antonyms.sample(texts, random.Random(0)) == ("Turn the light off.",)
+    built = antonyms_from_wordnet(["on"])
+    assert "off" in built["on"] and AntonymPerturbation(built).candidates(texts) == []
+    assert "off" in default_antonyms()["on"]
+    assert AntonymPerturbation(default_antonyms()).replacements("on") == ()
+    # The descriptions, which identify runs and recipes, differ because the edits differ.
+    same_words = AntonymPerturbation(SubstitutionTable(plain, {"kind": "antonyms"}))
+    assert same_words.describe() != AntonymPerturbation(plain).describe()
 
 
 def test_replacement_that_differs_in_case_only_is_dropped():
