@@ -22,16 +22,24 @@ _SYMMETRIC = frozenset((
 ))  # fmt: skip
 
 
-class AlignedEdit(Rule):
-    """Edit a word that occurs in both sentences of a duplicate, in one sentence only (different).
+class DuplicateEdit(Rule):
+    """Edit a word in one sentence of a duplicate (different).
 
     "How do I gain weight?" and "What is a way to gain weight?" are duplicates. With "lose" in only one,
     they are not.
+
+    Args:
+        is_aligned: Whether only words that occur in both sentences are edited. The rule's name is then
+            "aligned_edit" instead of "duplicate_edit".
     """
 
-    name, family = "aligned_edit", "paraphrase"
-    # The rule is wrong on the only human-labeled pair (docs/methods.md).
+    family = "paraphrase"
+    # Too few pairs labeled by people would be created by these rules to measure them (docs/methods.md).
     is_default = False
+
+    def __init__(self, is_aligned: bool):
+        self.is_aligned = is_aligned
+        self.name = "aligned_edit" if is_aligned else "duplicate_edit"
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label != SAME:
@@ -39,11 +47,9 @@ class AlignedEdit(Rule):
         for edited in (0, 1):
             other = Sentence(texts[1 - edited])
             for edit in list_exclusive(Sentence(texts[edited])):
-                if (
-                    edit.kind == "negation"
-                    or edit.old not in other.words
-                    or edit.new in other.words
-                ):
+                if edit.kind == "negation" or edit.new in other.words:
+                    continue
+                if self.is_aligned and edit.old not in other.words:
                     continue
                 pair = (edit.text, texts[1]) if edited == 0 else (texts[0], edit.text)
                 yield self.make(pair, DIFFERENT, edit.kind, get_words(edit))

@@ -16,7 +16,7 @@ from hf_bat.counterfactual.inference import (
     Swap,
     Unsupported,
 )
-from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
+from hf_bat.counterfactual.paraphrase import DuplicateEdit, Exchange, Flip
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import default_antonyms
 from hf_bat.perturbations import build_perturbations
@@ -57,11 +57,12 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "unsupported": lambda use: Unsupported(use.mentions),
     "generalize": lambda use: Generalize(),
     "same_self": lambda use: SelfPair(use.fickle, "paraphrase"),
-    "aligned_edit": lambda use: AlignedEdit(),
+    "aligned_edit": lambda use: DuplicateEdit(is_aligned=True),
     "exchange": lambda use: Exchange(),
     "flip": lambda use: Flip(use.label_flip, use.own_antonyms),
-    # Keep this rule last, because the draws of a suite depend on the positions of the rules.
+    # Add rules at the end, because the draws of a suite depend on the positions of the rules.
     "opposite": lambda use: Opposite(use.antonyms, use.mentions),
+    "duplicate_edit": lambda use: DuplicateEdit(is_aligned=False),
 }
 
 

@@ -18,7 +18,7 @@ from hf_bat.counterfactual.inference import (
     Unsupported,
     find_categories,
 )
-from hf_bat.counterfactual.paraphrase import AlignedEdit, Exchange, Flip
+from hf_bat.counterfactual.paraphrase import DuplicateEdit, Exchange, Flip
 from hf_bat.counterfactual.rules import RULES, build_rules, is_held_out, register_rule
 from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.errors import HfBatError
@@ -254,11 +254,17 @@ def test_a_self_pair_edits_numbers_and_colors_of_either_sentence_first():
     assert kinds["number"] > kinds["negation"] > 0
 
 
-def test_an_aligned_edit_makes_duplicates_different():
-    texts = ("How do I increase traffic?", "What is a way to increase traffic?")
-    pairs = [(p.texts, p.label) for p in AlignedEdit().list_pairs(texts, "same")]
-    assert (("How do I decrease traffic?", texts[1]), "different") in pairs
-    assert not list(AlignedEdit().list_pairs(texts, "different"))
+def test_an_edit_makes_duplicates_different():
+    texts = ("How do I increase traffic?", "What is a good way to increase traffic?")
+    aligned, any_word = (
+        {pair.texts: pair.label for pair in DuplicateEdit(is_aligned).list_pairs(texts, "same")}
+        for is_aligned in (True, False)
+    )
+    assert aligned[("How do I decrease traffic?", texts[1])] == "different"
+    only_in_one = (texts[0], "What is a bad way to increase traffic?")
+    assert any_word == {**any_word, **aligned, only_in_one: "different"}
+    assert only_in_one not in aligned
+    assert not list(DuplicateEdit(False).list_pairs(texts, "different"))
 
 
 @pytest.mark.parametrize(
