@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hf_bat.attack.answers import make_abstention, make_failure, read_answer
+from hf_bat.attack.digest import hash_object
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.remote import AnswerCache, RemoteFunction
 from hf_bat.errors import HfBatError
@@ -53,8 +54,9 @@ class CallableModel(Classifier):
 
     Args:
         function: The function, sync or async. A call with one input may return its answer without a list.
-        name: Name in reports. A rows file or a cache can only be resumed by a model with the same name.
-            Defaults to the function's name.
+        name: Name in reports. It also identifies the model: a rows file or a cache can only be resumed by a
+            model with the same name, so change the name when the model changes. Defaults to the function's
+            name. A rows file then also requires the same code and the same values that the function uses.
         labels: Label names in the order of the probabilities. Defaults to the label names of the task.
         concurrency: Maximum number of parallel calls. Defaults to 8 if the function is remote.
         retries: Maximum number of retries for a failed call. Defaults to 5 if the function is remote.
@@ -96,6 +98,7 @@ class CallableModel(Classifier):
         inputs_per_call: int | None = None,
     ):
         self.function = function
+        self._is_named = bool(name)
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
         self.config = None if labels is None else LabelNames(labels)
         self._names: tuple[str, ...] = tuple(map(str, labels or ()))
@@ -230,6 +233,8 @@ class CallableModel(Classifier):
     @property
     def identity(self) -> str:
         setting = [f"callable {self.name}"]
+        if not self._is_named:
+            setting.append(hash_object(self.function))
         # Only include values that are not the defaults, to keep the hashes of other models unchanged.
         if self.config is not None:
             setting.append(json.dumps(self._names))
