@@ -221,6 +221,10 @@ class RemoteFunction:
             try:
                 result = await asyncio.wait_for(self._call(inputs), self.timeout)
                 answers = _split_answers(result, len(inputs))
+            except asyncio.CancelledError as error:
+                # The function raised it, or `ask` was interrupted. All workers end in both cases.
+                self._fatal = self._fatal or _describe_failure(error)
+                return None
             except Exception as error:
                 if not _may_pass(error):
                     self._fatal = self._fatal or _describe_failure(error)
@@ -243,10 +247,14 @@ class RemoteFunction:
         return None
 
     async def _call(self, inputs: list[Any]) -> Any:
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(inputs)
-        result = await _run_in_thread(self.function, inputs)
-        return await result if inspect.isawaitable(result) else result
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                return await self.function(inputs)
+            result = await _run_in_thread(self.function, inputs)
+            return await result if inspect.isawaitable(result) else result
+        except (SystemExit, KeyboardInterrupt) as error:
+            # These would end the thread of the loop, and `ask` would wait forever.
+            raise _describe_failure(error) from error
 
     def _choose_delay(self, attempt: int, error: Exception) -> float:
         delay = FIRST_DELAY * 2**attempt
@@ -280,7 +288,7 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
             outcome: tuple[BaseException | None, Any] = (None, function(inputs))
         except StopIteration as error:  # cannot be set on a future
             outcome = (RuntimeError(f"StopIteration: {error}"), None)
-        except Exception as error:
+        except BaseException as error:  # the caller waits for the outcome, also if it is SystemExit
             outcome = (error, None)
         loop.call_soon_threadsafe(settle, *outcome)
 
@@ -338,12 +346,12 @@ def _read_retry_after(error: Exception) -> float:
     return 0.0
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     line = describe_cause(error)
     return line if isinstance(error, HfBatError) else f"{type(error).__name__}: {line}"
 
 
-def _describe_failure(error: Exception) -> HfBatError:
+def _describe_failure(error: BaseException) -> HfBatError:
     if isinstance(error, HfBatError):
         return error
     failure = HfBatError(f"the model's function failed: {_describe(error)}")
