@@ -163,7 +163,7 @@ class CallableModel(Classifier):
             array = np.asarray(answers, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise HfBatError(f"the model's function failed: {error}") from error
-        return check_probabilities(array, keys)
+        return check_probabilities(array, keys, self._names)
 
     def _ask(self, remote: RemoteFunction, keys: Sequence[Texts]) -> dict[int, Any]:
         """Return the answers by the index of their input. Failed queries are missing."""
@@ -186,7 +186,7 @@ class CallableModel(Classifier):
         for number, answer in answers.items():
             row = read_answer(answer, self._names)
             if row is not None:
-                rows[number] = check_probabilities(row[None], [keys[number]])[0]
+                rows[number] = check_probabilities(row[None], [keys[number]], self._names)[0]
                 continue
             self._counts["abstained"] += 1
             if self.on_refusal == "error":
@@ -259,12 +259,22 @@ def _is_numbers(answer: Any) -> bool:
     return not (isinstance(answer, (list, tuple)) and any(isinstance(v, Mapping) for v in answer))
 
 
-def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Check that a model returned one distribution (sum 1 within 0.001) per input, and return them."""
+def check_probabilities(
+    answers: np.ndarray, inputs: Sequence[Any], names: Sequence[str] = ()
+) -> np.ndarray:
+    """Check that a model returned one distribution (sum 1 within 0.001) per input, and return them.
+
+    Each distribution must have one probability for each of the label names, if they are given.
+    """
     if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
         raise HfBatError(
             f"the model gave an array of shape {answers.shape} for {len(inputs)} inputs; "
             f"expected ({len(inputs)}, labels) probabilities with two or more labels"
+        )
+    if names and answers.shape[1] != len(names):
+        raise HfBatError(
+            f"the model gave {answers.shape[1]} probabilities for an input, but there are {len(names)} labels "
+            f"({', '.join(names)}); return one for each label, or give the task the model's labels"
         )
     finite = np.isfinite(answers).all(axis=1)
     if not finite.all():

@@ -11,7 +11,7 @@ import torch
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
 from tiny_models import tiny_model, tiny_tokenizer
 
-from hf_bat import HfBatError
+from hf_bat import HfBatError, certify
 from hf_bat.attack import Attack, CallableModel, SentenceEncoder, TransformersModel
 from hf_bat.attack.models import ExportedModel, as_classifier
 from hf_bat.attack.similarity import as_encoder
@@ -250,6 +250,30 @@ def test_answers_of_a_module_come_from_its_cache(module):
     report = Attack("antonym", again, progress=False).run(ROWS)
     assert result(report)[0]["antonym"]["asr"] == first["attacks"]["antonym"]["asr"]
     assert (module / "answers.jsonl").read_bytes() == before
+
+
+# ---- what functions return --------------------------------------------------------------------
+
+
+def add_column(inputs):
+    return np.hstack([0.9 * hashed(inputs), np.full((len(inputs), 1), 0.1)])
+
+
+async def add_column_later(inputs):
+    return add_column(inputs)
+
+
+@pytest.mark.parametrize("function", [add_column, add_column_later])
+def test_as_many_probabilities_as_labels_are_needed(function):
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        attack(function)
+    with pytest.raises(HfBatError, match="2 probabilities"):
+        attack(lambda inputs: [[0.5, 0.5] for _ in inputs])
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        certify(function, ROWS, "snli", synonyms=SYNONYMS, samples=50)
+    rows = [{**row, "original_idx": None} for row in ROWS]
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        contrast_model(function, rows, "snli")
 
 
 # ---- sentence encoders ------------------------------------------------------------------------
