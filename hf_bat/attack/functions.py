@@ -14,7 +14,7 @@ import numpy as np
 from hf_bat.attack.answers import make_abstention, make_failure, read_answer
 from hf_bat.attack.digest import hash_object
 from hf_bat.attack.engine import Classifier
-from hf_bat.attack.remote import AnswerCache, RemoteFunction
+from hf_bat.attack.remote import AnswerCache, RemoteFunction, explain_failure
 from hf_bat.errors import HfBatError
 from hf_bat.labels import find_name
 from hf_bat.perturbations.base import Texts
@@ -143,9 +143,9 @@ class CallableModel(Classifier):
         if self._remote is not None:
             return self._read_answers(self._ask(self._remote, keys), keys)
         try:
-            answers = self.function([_unwrap(texts) for texts in keys])
-        except (TypeError, ValueError) as error:
-            raise HfBatError(f"the model's function failed: {error}") from error
+            answers = _detach(self.function([_unwrap(texts) for texts in keys]))
+        except (Exception, SystemExit) as error:
+            raise explain_failure(error) from error
         if inspect.isawaitable(answers):
             if inspect.iscoroutine(answers):
                 answers.close()
@@ -161,8 +161,8 @@ class CallableModel(Classifier):
             return self._read_answers(dict(enumerate(answers)), keys)
         try:
             array = np.asarray(answers, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise HfBatError(f"the model's function failed: {error}") from error
+        except Exception as error:  # any object may be converted to an array
+            raise explain_failure(error) from error
         return check_probabilities(array, keys, self._names)
 
     def _ask(self, remote: RemoteFunction, keys: Sequence[Texts]) -> dict[int, Any]:
@@ -247,6 +247,14 @@ def _unwrap(texts: Texts) -> Any:
     return texts if len(texts) > 1 else texts[0]
 
 
+def _detach(answers: Any) -> Any:
+    """Return tensors as arrays, also if they require gradients or are inside a list."""
+    if isinstance(answers, (list, tuple)):
+        return [_detach(answer) for answer in answers]
+    # NumPy has no bfloat16, and not every device supports float64.
+    return answers.detach().cpu().double().numpy() if hasattr(answers, "detach") else answers
+
+
 def _is_async(function: Any) -> bool:
     call = getattr(function, "__call__", None)  # noqa: B004 (inspects the method of an object)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
@@ -273,8 +281,8 @@ def check_probabilities(
         )
     if names and answers.shape[1] != len(names):
         raise HfBatError(
-            f"the model gave {answers.shape[1]} probabilities for an input, but there are {len(names)} labels "
-            f"({', '.join(names)}); return one for each label, or give the task the model's labels"
+            f"the model gave {answers.shape[1]} probabilities for an input, but there are {len(names)} "
+            f"labels ({', '.join(names)}); return one for each label, or give the task the model's labels"
         )
     finite = np.isfinite(answers).all(axis=1)
     if not finite.all():

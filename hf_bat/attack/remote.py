@@ -223,11 +223,11 @@ class RemoteFunction:
                 answers = _split_answers(result, len(inputs))
             except asyncio.CancelledError as error:
                 # The function raised it, or `ask` was interrupted. All workers end in both cases.
-                self._fatal = self._fatal or _describe_failure(error)
+                self._fatal = self._fatal or explain_failure(error)
                 return None
             except Exception as error:
                 if not _may_pass(error):
-                    self._fatal = self._fatal or _describe_failure(error)
+                    self._fatal = self._fatal or explain_failure(error)
                     return None
                 last = error
                 if attempt < self.retries and self._fatal is None:
@@ -254,7 +254,7 @@ class RemoteFunction:
             return await result if inspect.isawaitable(result) else result
         except (SystemExit, KeyboardInterrupt) as error:
             # These would end the thread of the loop, and `ask` would wait forever.
-            raise _describe_failure(error) from error
+            raise explain_failure(error) from error
 
     def _choose_delay(self, attempt: int, error: Exception) -> float:
         delay = FIRST_DELAY * 2**attempt
@@ -351,7 +351,8 @@ def _describe(error: BaseException) -> str:
     return line if isinstance(error, HfBatError) else f"{type(error).__name__}: {line}"
 
 
-def _describe_failure(error: BaseException) -> HfBatError:
+def explain_failure(error: BaseException) -> HfBatError:
+    """Return the one-line error for an error that a model's function raised."""
     if isinstance(error, HfBatError):
         return error
     failure = HfBatError(f"the model's function failed: {_describe(error)}")

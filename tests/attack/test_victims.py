@@ -276,6 +276,43 @@ def test_as_many_probabilities_as_labels_are_needed(function):
         contrast_model(function, rows, "snli")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        RuntimeError("x\ny"),
+        ZeroDivisionError("x"),
+        AttributeError("x"),
+        SystemExit("x"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"concurrency": 2}])
+def test_any_error_of_a_function_is_one_line(error, options):
+    def fail(_):
+        raise error
+
+    with pytest.raises(HfBatError) as caught:
+        attack(CallableModel(fail, **options))
+    message = str(caught.value)
+    assert type(error).__name__ in message and "x" in message and "\n" not in message
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_with_gradients_are_probabilities(dtype):
+    model = torch.nn.Linear(1, 3, bias=False).to(dtype)
+
+    def ask(inputs):
+        lengths = [[len(first) / 9] for first, _ in inputs]
+        return model(torch.tensor(lengths, dtype=dtype)).float().softmax(dim=-1)
+
+    inputs = [("a", "b"), ("a dog", "b")]
+    whole = CallableModel(ask).probabilities(inputs)
+    np.testing.assert_allclose(whole, ask(inputs).detach().numpy(), atol=1e-6)
+    listed = CallableModel(lambda keys: list(ask(keys))).probabilities(inputs)
+    np.testing.assert_allclose(listed, whole)
+
+
 # ---- sentence encoders ------------------------------------------------------------------------
 
 
