@@ -145,6 +145,21 @@ def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     return matches[0] if matches else None
 
 
+def find_class(name: str, names: Sequence[str], where: str) -> int | None:
+    """Return the position of a label by its name, or by its number, such as "1" or "LABEL_1".
+
+    A number is not a position if the names are other numbers, such as 1 to 5 stars.
+    """
+    position = find_name(name, names, where)
+    if position is not None:
+        return position
+    number = _parse_class(name)
+    if number not in range(len(names)):
+        return None
+    are_numbers = any(_parse_class(other) is not None for other in names)
+    return None if are_numbers and _parse_classes(names) is None else number
+
+
 def _normalize(name: str) -> str:
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_bat.attack.answers import make_abstention, make_failure, read_answer
+from hf_bat.attack.answers import make_abstention, make_failure, name_columns, read_answer
 from hf_bat.attack.digest import hash_object
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.remote import AnswerCache, RemoteFunction, explain_failure
@@ -40,7 +40,7 @@ class CallableModel(Classifier):
     The function takes a list of inputs. Each input is a tuple of two texts, or a string for tasks with one
     text. The function returns a (n, labels) array of probabilities, or a list with one answer per input:
 
-    - probabilities in the order of the labels,
+    - probabilities in the order of the labels, or a data frame with the label names as columns,
     - a mapping from label names to probabilities or log-probabilities, or a list of
       `{"label": ..., "score": ...}` as returned by a pipeline,
     - a text that names one label, such as `"Entailment."`, or the label's number,
@@ -143,7 +143,7 @@ class CallableModel(Classifier):
         if self._remote is not None:
             return self._read_answers(self._ask(self._remote, keys), keys)
         try:
-            answers = _detach(self.function([_unwrap(texts) for texts in keys]))
+            answers = _detach(name_columns(self.function([_unwrap(texts) for texts in keys])))
         except (Exception, SystemExit) as error:
             raise explain_failure(error) from error
         if inspect.isawaitable(answers):

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from hf_bat.attack.answers import name_columns
 from hf_bat.errors import HfBatError, check_integer, describe_cause
 from hf_bat.files import parse_json
 from hf_bat.perturbations.base import Texts
@@ -111,7 +112,7 @@ def make_plain(answer: Any) -> Any:
     if isinstance(answer, (str, int, float, type(None))):
         # NumPy floats are also instances of `float`.
         return float(answer) if isinstance(answer, float) else answer
-    if hasattr(answer, "tolist"):  # an array or a tensor
+    if hasattr(answer, "tolist"):  # an array, a series or a tensor
         return answer.tolist()
     raise HfBatError(
         f"the model's function gave {answer!r:.100} for an input; expected probabilities, a mapping of label "
@@ -298,6 +299,7 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
 
 def _split_answers(result: Any, count: int) -> list[Any]:
     """Return the answers for the inputs of a call. A call with one input may return only its answer."""
+    result = name_columns(result)
     if count == 1 and (result is None or isinstance(result, (str, int, Mapping))):
         return [make_plain(result)]
     plain = make_plain(result)

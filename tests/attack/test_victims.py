@@ -313,6 +313,45 @@ def test_tensors_with_gradients_are_probabilities(dtype):
     np.testing.assert_allclose(listed, whole)
 
 
+@pytest.mark.parametrize("options", [{}, {"concurrency": 2}, {"inputs_per_call": 2}])
+def test_a_data_frame_is_read_by_the_names_of_its_columns(options):
+    import pandas as pd
+
+    names = ["entailment", "neutral", "contradiction"]
+    inputs = [(row["premise"], row["hypothesis"]) for row in ROWS[:4]]
+
+    def ask(keys, columns):
+        frame = pd.DataFrame(hashed(keys), columns=columns)
+        return frame[columns[::-1]]
+
+    for columns in (names, ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 1, 2]):
+        model = CallableModel(lambda keys, c=columns: ask(keys, c), labels=names, **options)
+        np.testing.assert_allclose(model.probabilities(inputs), hashed(inputs))
+    plain = CallableModel(lambda keys: pd.DataFrame(hashed(keys)), labels=names, **options)
+    np.testing.assert_allclose(plain.probabilities(inputs), hashed(inputs))
+    other = CallableModel(lambda keys: ask(keys, [*names[:2], "other"]), labels=names, **options)
+    with pytest.raises(HfBatError, match="'other'"):
+        other.probabilities(inputs)
+
+
+@pytest.mark.parametrize(
+    ("names", "answer", "label"),
+    [
+        (("negative", "positive"), "LABEL_1", 1),
+        (("negative", "positive"), "1", 1),
+        (("negative", "positive"), "label_0.", 0),
+        (("negative", "positive"), "2", None),
+        (("LABEL_0", "LABEL_1"), "1", 1),
+        (("1", "2", "3"), "1", 0),  # the name, not the position
+        (("1", "2", "3"), "0", None),
+    ],
+)
+def test_the_number_of_a_label_is_an_answer(names, answer, label):
+    model = CallableModel(lambda inputs: [answer for _ in inputs], labels=names)
+    [probabilities] = model.probabilities([("a", "b")])
+    assert probabilities.tolist() == [float(i == label) for i in range(len(names))]
+
+
 # ---- sentence encoders ------------------------------------------------------------------------
 
 
