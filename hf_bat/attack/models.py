@@ -80,6 +80,7 @@ def as_classifier(
     classifier: Classifier
     if _is_pipeline(model):
         # Use the parts of the pipeline, because a pipeline tokenizes texts one by one.
+        max_length = max_length or _read_pipeline_limit(model)
         model, tokenizer = model.model, tokenizer or model.tokenizer
     is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
     if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):
@@ -105,7 +106,40 @@ def as_classifier(
 
 def _is_pipeline(model: Any) -> bool:
     """Return whether a model is a transformers pipeline for text classification."""
-    return callable(model) and getattr(model, "task", None) == "text-classification"
+    kinds = (kind.__name__ for kind in type(model).__mro__)
+    return "TextClassificationPipeline" in kinds or (
+        callable(model) and getattr(model, "task", None) == "text-classification"
+    )
+
+
+def _read_pipeline_limit(pipeline: Any) -> int | None:
+    """Return the maximum input length of a pipeline, if it has its own.
+
+    Raises:
+        HfBatError: If the answers of the pipeline's model differ from those of the pipeline.
+    """
+    from transformers import TextClassificationPipeline
+
+    cure = "pass a function that calls the pipeline"
+    if type(pipeline) is not TextClassificationPipeline:
+        raise HfBatError(
+            f"the model is a {type(pipeline).__name__}, and an attack would not use its methods; {cure}"
+        )
+    settings = {**pipeline._preprocess_params, **pipeline._postprocess_params}
+    # The number of labels that a pipeline returns and its padding do not change the probabilities.
+    for name in ("_legacy", "padding", "return_tensors", "top_k"):
+        settings.pop(name, None)
+    max_length: int | None = settings.pop("max_length", None)
+    truncation = settings.pop("truncation", max_length is not None)
+    if truncation not in (True, False, None, "longest_first", "do_not_truncate"):
+        settings["truncation"] = truncation
+    function = settings.pop("function_to_apply", "softmax")
+    if getattr(function, "value", function) != "softmax":
+        settings["function_to_apply"] = getattr(function, "value", function)
+    if settings:
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise HfBatError(f"an attack cannot use the pipeline's {given}; remove it, or {cure}")
+    return max_length if truncation in (True, "longest_first") else None
 
 
 def _wrap_function(model: Any, name: str | None) -> Classifier:

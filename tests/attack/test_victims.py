@@ -125,6 +125,37 @@ def test_other_forms_of_a_model_give_its_report(bert, kind, recipe):
         ]  # fmt: skip
 
 
+def test_the_settings_of_a_pipeline_are_used_or_refused(bert):
+    from transformers import TextClassificationPipeline, pipeline
+
+    model, tokenizer = bert
+    parts = {"model": model, "tokenizer": tokenizer}
+    made = pipeline("text-classification", **parts, max_length=8, truncation=True, top_k=None)
+    wrapped = as_classifier(made)
+    inputs = [(row["premise"], row["hypothesis"]) for row in ROWS]
+    with wrapped.session():
+        answers = wrapped.probabilities(wrapped.keys(inputs))
+    names = list(model.config.id2label.values())
+    scores = [made({"text": first, "text_pair": second}) for first, second in inputs]
+    expected = [[next(s["score"] for s in row if s["label"] == n) for n in names] for row in scores]
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    assert as_classifier(made, max_length=6).max_length == 6
+    for options in (
+        {"function_to_apply": "sigmoid"},
+        {"truncation": "only_first", "max_length": 8},
+        {"add_special_tokens": False},
+    ):
+        with pytest.raises(HfBatError, match=next(iter(options))):
+            as_classifier(pipeline("text-classification", **parts, **options))
+
+    class Lowercase(TextClassificationPipeline):
+        def preprocess(self, inputs, **options):
+            return super().preprocess({k: v.lower() for k, v in inputs.items()}, **options)
+
+    with pytest.raises(HfBatError, match="Lowercase"):
+        as_classifier(Lowercase(**parts))
+
+
 def test_a_pipeline_of_the_best_label_alone_is_refused(bert):
     from transformers import pipeline
 
