@@ -296,8 +296,11 @@ class TransformersModel(Classifier):
             tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer", **hub or {})
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
-        # Multi-GPU wrappers store the model in `module`.
-        self.model: nn.Module = model.module if hasattr(model, "module") else model
+        # Multi-GPU wrappers store the model in `module`, and torch.compile in `_orig_mod`. Compiled code does
+        # not support the changes of `session`, and is compiled again for each length of the inputs.
+        for name in ("_orig_mod", "module", "_orig_mod"):
+            model = getattr(model, name, model)
+        self.model: nn.Module = model
         self.tokenizer = tokenizer
         self.config = getattr(self.model, "config", None)
         if self.config is None:

@@ -179,6 +179,15 @@ def test_an_exported_model_has_no_gradient_and_is_told_by_its_file(bert, tmp_pat
     assert identities[0] != identities[1]
 
 
+@pytest.mark.parametrize("backend", ["inductor", "eager"])
+def test_a_compiled_model_gives_the_report_of_the_model(bert, backend):
+    model, tokenizer = bert
+    compiled = torch.compile(model, backend=backend)
+    assert result(attack(compiled, tokenizer)) == result(attack(model, tokenizer))
+    identities = {TransformersModel(each, tokenizer).identity for each in (model, compiled)}
+    assert len(identities) == 1
+
+
 # ---- decoders ---------------------------------------------------------------------------------
 
 
