@@ -131,6 +131,20 @@ class LabelMap:
         raise HfBatError(f"label {value!r} in {where} is not a class; regression is not supported")
 
 
+class LabelNames:
+    """A substitute for a missing transformers configuration, with the label names.
+
+    Args:
+        names: Label names in the order of the model's outputs.
+    """
+
+    problem_type = None
+
+    def __init__(self, names: Sequence[str]):
+        self.id2label = {number: str(name) for number, name in enumerate(names)}
+        self.num_labels = len(self.id2label)
+
+
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """Return the position of the label name among others, or `None` if it is missing.
 
@@ -217,10 +231,17 @@ def reconcile_labels(
         check_single_label(config)
         model_names = list_label_names(config)
     names = tuple(data_names or task.label_names or model_names)
+    is_function = isinstance(config, LabelNames)
     if config is not None and len(names) != config.num_labels:
+        own = f" ({', '.join(model_names)})" if is_function else ""
+        cure = (
+            "fit the model on rows of all labels, or give CallableModel the labels of its outputs"
+            if is_function
+            else f"load the model with num_labels={len(names)}"
+        )
         raise HfBatError(
-            f"the model has {config.num_labels} labels and the data {len(names)} "
-            f"({', '.join(names)}); load the model with num_labels={len(names)}"
+            f"the model has {config.num_labels} labels{own} and the data {len(names)} "
+            f"({', '.join(names)}); {cure}"
         )
     numbers = _parse_classes(names)
     if config is None or not has_named_labels(config):
@@ -240,9 +261,10 @@ def reconcile_labels(
     for name in meanings:
         position = find_name(name, model_names, "the data")
         if position is None:
+            place = "CallableModel(..., labels=[...])" if is_function else "model.config.id2label"
             raise HfBatError(
                 f"label {name!r} of the data is not one of the model's ({', '.join(model_names)}); "
-                "rename the labels in model.config.id2label"
+                f"rename the labels in {place}"
             )
         if position in positions:
             raise HfBatError(

@@ -16,22 +16,8 @@ from hf_bat.attack.digest import hash_object
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.remote import AnswerCache, RemoteFunction, explain_failure
 from hf_bat.errors import HfBatError
-from hf_bat.labels import find_name
+from hf_bat.labels import LabelNames, find_name
 from hf_bat.perturbations.base import Texts
-
-
-class LabelNames:
-    """A substitute for a missing transformers configuration, with the label names.
-
-    Args:
-        names: Label names in the order of the model's outputs.
-    """
-
-    problem_type = None
-
-    def __init__(self, names: Sequence[str]):
-        self.id2label = {number: str(name) for number, name in enumerate(names)}
-        self.num_labels = len(self.id2label)
 
 
 class CallableModel(Classifier):

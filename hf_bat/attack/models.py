@@ -24,7 +24,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.device import cast_to_double, disable_cudnn_attention, warn_about_bf16
 from hf_bat.errors import HfBatError
 from hf_bat.files import hash_file
-from hf_bat.labels import check_single_label
+from hf_bat.labels import check_single_label, parse_whole
 from hf_bat.loading import check_tokenizer, load, load_trained, reads_padding
 from hf_bat.perturbations.base import Texts
 from hf_bat.pooling import check_length, get_named_limit
@@ -147,13 +147,20 @@ def _wrap_function(model: Any, name: str | None) -> Classifier:
     if isinstance(model, Classifier):
         return model
     if hasattr(model, "predict_proba"):
-        classes = [str(name) for name in getattr(model, "classes_", ())]
+        given = getattr(model, "classes_", ())
+        # Labels from a column with an empty cell are floats, such as 1.0.
+        classes = [str(name if (n := parse_whole(name)) is None else n) for name in given]
         # Numbers from 0 are only positions. Their label names come from the task.
         is_named = classes != [str(number) for number in range(len(classes))]
         name = name or f"{type(model).__module__.split('.')[0]}.{type(model).__qualname__}"
         classifier = CallableModel(model.predict_proba, labels=classes if is_named else None)
     elif callable(model):
         classifier = CallableModel(model)
+    elif hasattr(model, "predict"):
+        raise HfBatError(
+            f"{type(model).__name__} has no predict_proba; in scikit-learn, wrap the classifier in "
+            "CalibratedClassifierCV"
+        )
     else:
         raise HfBatError(
             "a model must be a transformers classifier, a pipeline, a function, or an object with "

@@ -40,6 +40,9 @@ def attack(model, tokenizer=None, recipe="antonym", task="snli", rows=ROWS, **op
 # ---- scikit-learn -----------------------------------------------------------------------------
 
 
+PREMISES = user_task(["premise"], ("entailment", "neutral", "contradiction"))
+
+
 def fit(labels):
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -65,6 +68,27 @@ def test_a_scikit_learn_pipeline_is_read_by_its_classes():
         assert numbered["antonym"][key] == pytest.approx(report["antonym"][key])
     rows = [{**row, "original_idx": None} for row in ROWS]
     assert contrast_model(model, rows, task).accuracy_originals.rate == pytest.approx(accuracy)
+
+
+def test_classes_that_are_floats_number_the_labels():
+    expected = attack(fit([row["label"] for row in ROWS]), task=PREMISES)
+    floats = attack(fit([float(row["label"]) for row in ROWS]), task=PREMISES)
+    assert result(floats) == result(expected)
+
+
+def test_refusals_of_scikit_learn_models_name_a_cure_for_them():
+    from sklearn.svm import LinearSVC
+
+    two = fit([PREMISES.label_names[row["label"] % 2] for row in ROWS])
+    with pytest.raises(HfBatError, match="fit the model") as caught:
+        attack(two, task=PREMISES)
+    assert "num_labels" not in str(caught.value)
+    other = fit([("red", "green", "blue")[row["label"]] for row in ROWS])
+    with pytest.raises(HfBatError, match="labels=") as caught:
+        attack(other, task=PREMISES)
+    assert "id2label" not in str(caught.value)
+    with pytest.raises(HfBatError, match="CalibratedClassifierCV"):
+        attack(LinearSVC(), task=PREMISES)
 
 
 # ---- pipelines and exported models ------------------------------------------------------------
