@@ -130,6 +130,8 @@ class CallableModel(Classifier):
             return self._read_answers(self._ask(self._remote, keys), keys)
         try:
             answers = _detach(name_columns(self.function([_unwrap(texts) for texts in keys])))
+        except HfBatError:
+            raise
         except (Exception, SystemExit) as error:
             raise explain_failure(error) from error
         if inspect.isawaitable(answers):

@@ -362,6 +362,18 @@ def test_any_error_of_a_function_is_one_line(error, options):
     assert caught.value.__cause__ is error
 
 
+def test_an_error_for_the_user_is_not_changed():
+    error = HfBatError("give a key")
+
+    def fail(_):
+        raise error
+
+    for options in ({}, {"concurrency": 2}):
+        with pytest.raises(HfBatError) as caught:
+            CallableModel(fail, **options).probabilities([("a", "b")])
+        assert caught.value is error and error.__cause__ is None
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_tensors_with_gradients_are_probabilities(dtype):
     model = torch.nn.Linear(1, 3, bias=False).to(dtype)
