@@ -141,6 +141,20 @@ class LabelMap:
         raise HfBatError(f"label {value!r} in {where} is not a class; regression is not supported")
 
 
+class LabelNames:
+    """A substitute for a missing transformers configuration, with the label names.
+
+    Args:
+        names: Label names in the order of the model's outputs.
+    """
+
+    problem_type = None
+
+    def __init__(self, names: Sequence[str]):
+        self.id2label = {number: str(name) for number, name in enumerate(names)}
+        self.num_labels = len(self.id2label)
+
+
 def find_name(name: str, names: Sequence[str], where: str) -> int | None:
     """Return the position of the label name among others, or `None` if it is missing.
 
@@ -153,6 +167,21 @@ def find_name(name: str, names: Sequence[str], where: str) -> int | None:
         options = " or ".join(repr(names[i]) for i in matches)
         raise HfBatError(f"label {name!r} in {where} may be {options}; use the exact name")
     return matches[0] if matches else None
+
+
+def find_class(name: str, names: Sequence[str], where: str) -> int | None:
+    """Return the position of a label by its name, or by its number, such as "1" or "LABEL_1".
+
+    A number is not a position if the names are other numbers, such as 1 to 5 stars.
+    """
+    position = find_name(name, names, where)
+    if position is not None:
+        return position
+    number = _parse_class(name)
+    if number not in range(len(names)):
+        return None
+    are_numbers = any(_parse_class(other) is not None for other in names)
+    return None if are_numbers and _parse_classes(names) is None else number
 
 
 def _normalize(name: str) -> str:
@@ -212,13 +241,18 @@ def reconcile_labels(
         check_single_label(config)
         model_names = list_label_names(config)
     names = tuple(data_names or task.label_names or model_names)
+    is_function = isinstance(config, LabelNames)
     if config is not None and len(names) != config.num_labels:
-        source, cure = "data" if data_names else "task", ""
+        source = "data" if data_names else "task"
+        if is_function:
+            cure = "fit the model on rows of all labels, or give CallableModel the labels of its outputs"
+        else:
+            cure = f"load the model with num_labels={len(names)}"
         if not data_names and len(names) < config.num_labels:
-            cure = "name all labels of the model in order (--label-names), or "
+            cure = f"name all labels of the model in order (--label-names), or {cure}"
         raise HfBatError(
             f"the model has {config.num_labels} labels ({', '.join(model_names)}) and the {source} "
-            f"{len(names)} ({', '.join(names)}); {cure}load the model with num_labels={len(names)}"
+            f"{len(names)} ({', '.join(names)}); {cure}"
         )
     numbers = _parse_classes(names)
     if config is None or not has_named_labels(config):
@@ -238,9 +272,10 @@ def reconcile_labels(
     for name in meanings:
         position = find_name(name, model_names, "the data")
         if position is None:
+            place = "CallableModel(..., labels=[...])" if is_function else "model.config.id2label"
             raise HfBatError(
                 f"label {name!r} of the data is not one of the model's ({', '.join(model_names)}); "
-                "rename the labels in model.config.id2label"
+                f"rename the labels in {place}"
             )
         if position in positions:
             raise HfBatError(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hf_bat.errors import HfBatError
-from hf_bat.labels import find_name
+from hf_bat.labels import find_class
 
 # Reasons why a row has no prediction.
 ABSTAINED, NO_ANSWER = "abstained", "no answer"
@@ -61,13 +61,27 @@ def explain_missing(answer: np.ndarray) -> str | None:
     return NO_ANSWER if find_failed(answer[None])[0] else ABSTAINED
 
 
+def name_columns(answers: Any) -> Any:
+    """Return the rows of a data frame as mappings, because its columns may not be in the order of the labels.
+
+    A data frame with the columns 0, 1, ... is returned as an array, and other values are returned unchanged.
+    """
+    columns = getattr(answers, "columns", None)
+    if columns is None or not hasattr(answers, "to_numpy"):
+        return answers
+    names, array = list(columns), answers.to_numpy()
+    if names == list(range(len(names))):
+        return array
+    return [dict(zip(names, row, strict=True)) for row in array.tolist()]
+
+
 def read_answer(answer: Any, names: Sequence[str]) -> np.ndarray | None:
     """Parse a function's answer for one input.
 
     Args:
         answer: One of the following: probabilities in the order of the labels; a mapping from label names to
             probabilities or log-probabilities; a list of `{"label": ..., "score": ...}` as returned by a
-            pipeline; a text with the label's name; the label's number; or `None` for a refusal.
+            pipeline; a text with the label's name or number; the label's number; or `None` for a refusal.
         names: Label names in order. They may be empty if `answer` contains probabilities.
 
     Returns:
@@ -137,7 +151,7 @@ def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
     """Parse a mapping from label names to probabilities (sum 1) or log-probabilities (all at most 0)."""
     values: dict[int, list[float]] = {}
     for name, score in scores.items():
-        label = find_name(str(name).strip(), names, "the model's answer")
+        label = find_class(str(name).strip(), names, "the model's answer")
         if label is None:
             raise HfBatError(
                 f"the model's function scored the label {name!r}; labels: {', '.join(names)}"
@@ -163,15 +177,16 @@ def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
 def find_label_word(text: str, names: Sequence[str]) -> int | None:
     """Return the label that a text names, or `None` if it does not name exactly one label.
 
-    The text may be the name of the label (ignoring case, `-`, `_` and spaces) or a sentence that contains
-    it. `None` is also returned if there is a "not" before the label.
+    The text may be the name of the label (ignoring case, `-`, `_` and spaces), its number, such as "1" or
+    "LABEL_1", or a sentence that contains the name. `None` is also returned if there is a "not" before the
+    label.
 
     Example:
         >>> names = ("negative", "positive")
         >>> [find_label_word(text, names) for text in ("Positive.", "It is not positive", "I can't help")]
         [1, None, None]
     """
-    label = find_name(text.strip().strip(".!\"'`*"), names, "the model's answer")
+    label = find_class(text.strip().strip(".!\"'`*"), names, "the model's answer")
     if label is not None:
         return label
     rest, found = text.casefold(), set()

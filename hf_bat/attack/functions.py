@@ -11,26 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from hf_bat.attack.answers import make_abstention, make_failure, read_answer
+from hf_bat.attack.answers import make_abstention, make_failure, name_columns, read_answer
+from hf_bat.attack.digest import hash_object
 from hf_bat.attack.engine import Classifier
-from hf_bat.attack.remote import AnswerCache, RemoteFunction
+from hf_bat.attack.remote import AnswerCache, RemoteFunction, explain_failure
 from hf_bat.errors import HfBatError
-from hf_bat.labels import find_name
+from hf_bat.labels import LabelNames, find_name
 from hf_bat.perturbations.base import Texts
-
-
-class LabelNames:
-    """A substitute for a missing transformers configuration, with the label names.
-
-    Args:
-        names: Label names in the order of the model's outputs.
-    """
-
-    problem_type = None
-
-    def __init__(self, names: Sequence[str]):
-        self.id2label = {number: str(name) for number, name in enumerate(names)}
-        self.num_labels = len(self.id2label)
 
 
 class CallableModel(Classifier):
@@ -39,7 +26,7 @@ class CallableModel(Classifier):
     The function takes a list of inputs. Each input is a tuple of two texts, or a string for tasks with one
     text. The function returns a (n, labels) array of probabilities, or a list with one answer per input:
 
-    - probabilities in the order of the labels,
+    - probabilities in the order of the labels, or a data frame with the label names as columns,
     - a mapping from label names to probabilities or log-probabilities, or a list of
       `{"label": ..., "score": ...}` as returned by a pipeline,
     - a text that names one label, such as `"Entailment."`, or the label's number,
@@ -53,8 +40,9 @@ class CallableModel(Classifier):
 
     Args:
         function: The function, sync or async. A call with one input may return its answer without a list.
-        name: Name in reports. A rows file or a cache can only be resumed by a model with the same name.
-            Defaults to the function's name.
+        name: Name in reports. It also identifies the model: a rows file or a cache can only be resumed by a
+            model with the same name, so change the name when the model changes. Defaults to the function's
+            name. A rows file then also requires the same code and the same values that the function uses.
         labels: Label names in the order of the probabilities. Defaults to the label names of the task.
         concurrency: Maximum number of parallel calls. Defaults to 8 if the function is remote.
         retries: Maximum number of retries for a failed call. Defaults to 5 if the function is remote.
@@ -96,6 +84,7 @@ class CallableModel(Classifier):
         inputs_per_call: int | None = None,
     ):
         self.function = function
+        self._is_named = bool(name)
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
         self.config = None if labels is None else LabelNames(labels)
         self._names: tuple[str, ...] = tuple(map(str, labels or ()))
@@ -140,9 +129,11 @@ class CallableModel(Classifier):
         if self._remote is not None:
             return self._read_answers(self._ask(self._remote, keys), keys)
         try:
-            answers = self.function([_unwrap(texts) for texts in keys])
-        except (TypeError, ValueError) as error:
-            raise HfBatError(f"the model's function failed: {error}") from error
+            answers = _detach(name_columns(self.function([_unwrap(texts) for texts in keys])))
+        except HfBatError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise explain_failure(error) from error
         if inspect.isawaitable(answers):
             if inspect.iscoroutine(answers):
                 answers.close()
@@ -158,9 +149,9 @@ class CallableModel(Classifier):
             return self._read_answers(dict(enumerate(answers)), keys)
         try:
             array = np.asarray(answers, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise HfBatError(f"the model's function failed: {error}") from error
-        return check_probabilities(array, keys)
+        except Exception as error:  # any object may be converted to an array
+            raise explain_failure(error) from error
+        return check_probabilities(array, keys, self._names)
 
     def _ask(self, remote: RemoteFunction, keys: Sequence[Texts]) -> dict[int, Any]:
         """Return the answers by the index of their input. Failed queries are missing."""
@@ -183,7 +174,7 @@ class CallableModel(Classifier):
         for number, answer in answers.items():
             row = read_answer(answer, self._names)
             if row is not None:
-                rows[number] = check_probabilities(row[None], [keys[number]])[0]
+                rows[number] = check_probabilities(row[None], [keys[number]], self._names)[0]
                 continue
             self._counts["abstained"] += 1
             if self.on_refusal == "error":
@@ -230,6 +221,8 @@ class CallableModel(Classifier):
     @property
     def identity(self) -> str:
         setting = [f"callable {self.name}"]
+        if not self._is_named:
+            setting.append(hash_object(self.function))
         # Only include values that are not the defaults, to keep the hashes of other models unchanged.
         if self.config is not None:
             setting.append(json.dumps(self._names))
@@ -240,6 +233,14 @@ class CallableModel(Classifier):
 
 def _unwrap(texts: Texts) -> Any:
     return texts if len(texts) > 1 else texts[0]
+
+
+def _detach(answers: Any) -> Any:
+    """Return tensors as arrays, also if they require gradients or are inside a list."""
+    if isinstance(answers, (list, tuple)):
+        return [_detach(answer) for answer in answers]
+    # NumPy has no bfloat16, and not every device supports float64.
+    return answers.detach().cpu().double().numpy() if hasattr(answers, "detach") else answers
 
 
 def _is_async(function: Any) -> bool:
@@ -254,12 +255,22 @@ def _is_numbers(answer: Any) -> bool:
     return not (isinstance(answer, (list, tuple)) and any(isinstance(v, Mapping) for v in answer))
 
 
-def check_probabilities(answers: np.ndarray, inputs: Sequence[Any]) -> np.ndarray:
-    """Check that a model returned one distribution (sum 1 within 0.001) per input, and return them."""
+def check_probabilities(
+    answers: np.ndarray, inputs: Sequence[Any], names: Sequence[str] = ()
+) -> np.ndarray:
+    """Check that a model returned one distribution (sum 1 within 0.001) per input, and return them.
+
+    Each distribution must have one probability for each of the label names, if they are given.
+    """
     if answers.ndim != 2 or len(answers) != len(inputs) or answers.shape[1] < 2:
         raise HfBatError(
             f"the model gave an array of shape {answers.shape} for {len(inputs)} inputs; "
             f"expected ({len(inputs)}, labels) probabilities with two or more labels"
+        )
+    if names and answers.shape[1] != len(names):
+        raise HfBatError(
+            f"the model gave {answers.shape[1]} probabilities for an input, but there are {len(names)} "
+            f"labels ({', '.join(names)}); return one for each label, or give the task the model's labels"
         )
     finite = np.isfinite(answers).all(axis=1)
     if not finite.all():

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hf_bat.attack.digest import hash_object, list_tensor
 from hf_bat.attack.engine import Classifier
 from hf_bat.attack.fast import pack_linears, skip_later_tokens
 from hf_bat.attack.functions import CallableModel
@@ -23,7 +24,7 @@ from hf_bat.canonicalize import Canonicalizer
 from hf_bat.device import cast_to_double, disable_cudnn_attention, warn_about_bf16
 from hf_bat.errors import HfBatError
 from hf_bat.files import hash_file
-from hf_bat.labels import check_single_label
+from hf_bat.labels import check_single_label, parse_whole
 from hf_bat.loading import check_tokenizer, load, load_trained, reads_padding
 from hf_bat.perturbations.base import Texts
 from hf_bat.pooling import check_length, get_named_limit
@@ -38,6 +39,17 @@ DTYPES = {
     "float16": torch.float16,
     "fp16": torch.float16,
 }
+# Settings of models and adapters that do not affect logits, or are part of the identity in another form.
+_NEUTRAL_SETTINGS = frozenset((
+    "_attn_implementation", "_commit_hash", "_name_or_path", "architectures", "base_model_name_or_path",
+    "dtype", "experts_implementation", "id2label", "inference_mode", "label2id", "output_attentions",
+    "output_hidden_states", "peft_version", "problem_type", "return_dict", "revision", "torch_dtype",
+    "transformers_version", "use_cache",
+))  # fmt: skip
+# Attributes of PEFT's models and layers.
+_ADAPTER_STATES = (
+    "_active_adapter", "_adapters_disabled", "_disable_adapters", "merged_adapters", "scaling",
+)  # fmt: skip
 
 
 def as_classifier(
@@ -68,6 +80,7 @@ def as_classifier(
     classifier: Classifier
     if _is_pipeline(model):
         # Use the parts of the pipeline, because a pipeline tokenizes texts one by one.
+        max_length = max_length or _read_pipeline_limit(model)
         model, tokenizer = model.model, tokenizer or model.tokenizer
     is_transformers = isinstance(model, (str, Path)) or hasattr(model, "parameters")
     if is_transformers or (hasattr(model, "config") and not isinstance(model, Classifier)):
@@ -93,7 +106,40 @@ def as_classifier(
 
 def _is_pipeline(model: Any) -> bool:
     """Return whether a model is a transformers pipeline for text classification."""
-    return callable(model) and getattr(model, "task", None) == "text-classification"
+    kinds = (kind.__name__ for kind in type(model).__mro__)
+    return "TextClassificationPipeline" in kinds or (
+        callable(model) and getattr(model, "task", None) == "text-classification"
+    )
+
+
+def _read_pipeline_limit(pipeline: Any) -> int | None:
+    """Return the maximum input length of a pipeline, if it has its own.
+
+    Raises:
+        HfBatError: If the answers of the pipeline's model differ from those of the pipeline.
+    """
+    from transformers import TextClassificationPipeline
+
+    cure = "pass a function that calls the pipeline"
+    if type(pipeline) is not TextClassificationPipeline:
+        raise HfBatError(
+            f"the model is a {type(pipeline).__name__}, and an attack would not use its methods; {cure}"
+        )
+    settings = {**pipeline._preprocess_params, **pipeline._postprocess_params}
+    # The number of labels that a pipeline returns and its padding do not change the probabilities.
+    for name in ("_legacy", "padding", "return_tensors", "top_k"):
+        settings.pop(name, None)
+    max_length: int | None = settings.pop("max_length", None)
+    truncation = settings.pop("truncation", max_length is not None)
+    if truncation not in (True, False, None, "longest_first", "do_not_truncate"):
+        settings["truncation"] = truncation
+    function = settings.pop("function_to_apply", "softmax")
+    if getattr(function, "value", function) != "softmax":
+        settings["function_to_apply"] = getattr(function, "value", function)
+    if settings:
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise HfBatError(f"an attack cannot use the pipeline's {given}; remove it, or {cure}")
+    return max_length if truncation in (True, "longest_first") else None
 
 
 def _wrap_function(model: Any, name: str | None) -> Classifier:
@@ -101,17 +147,28 @@ def _wrap_function(model: Any, name: str | None) -> Classifier:
     if isinstance(model, Classifier):
         return model
     if hasattr(model, "predict_proba"):
-        classes = [str(name) for name in getattr(model, "classes_", ())]
+        given = getattr(model, "classes_", ())
+        # Labels from a column with an empty cell are floats, such as 1.0.
+        classes = [str(name if (n := parse_whole(name)) is None else n) for name in given]
         # Numbers from 0 are only positions. Their label names come from the task.
         is_named = classes != [str(number) for number in range(len(classes))]
         name = name or f"{type(model).__module__.split('.')[0]}.{type(model).__qualname__}"
-        return CallableModel(model.predict_proba, name, labels=classes if is_named else None)
-    if callable(model):
-        return CallableModel(model, name)
-    raise HfBatError(
-        "a model must be a transformers classifier, a pipeline, a function, or an object with predict_proba, "
-        f"not {type(model).__name__}"
-    )
+        classifier = CallableModel(model.predict_proba, labels=classes if is_named else None)
+    elif callable(model):
+        classifier = CallableModel(model)
+    elif hasattr(model, "predict"):
+        raise HfBatError(
+            f"{type(model).__name__} has no predict_proba; in scikit-learn, wrap the classifier in "
+            "CalibratedClassifierCV"
+        )
+    else:
+        raise HfBatError(
+            "a model must be a transformers classifier, a pipeline, a function, or an object with "
+            f"predict_proba, not {type(model).__name__}"
+        )
+    # Set the name here, because a name that is passed to `CallableModel` identifies the model.
+    classifier.name = name or classifier.name
+    return classifier
 
 
 class WrappedClassifier(Classifier):
@@ -246,8 +303,11 @@ class TransformersModel(Classifier):
             tokenizer = load("AutoTokenizer", str(tokenizer), "tokenizer", **hub or {})
         if tokenizer is None:
             raise HfBatError("give the model's tokenizer")
-        # Multi-GPU wrappers store the model in `module`.
-        self.model: nn.Module = model.module if hasattr(model, "module") else model
+        # Multi-GPU wrappers store the model in `module`, and torch.compile in `_orig_mod`. Compiled code does
+        # not support the changes of `session`, and is compiled again for each length of the inputs.
+        for name in ("_orig_mod", "module", "_orig_mod"):
+            model = getattr(model, name, model)
+        self.model: nn.Module = model
         self.tokenizer = tokenizer
         self.config = getattr(self.model, "config", None)
         if self.config is None:
@@ -467,12 +527,39 @@ class TransformersModel(Classifier):
         digest = hashlib.sha256()
         hash_weights(digest, self.model)
         vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode())
-        setting = [self.config.model_type, self.config.id2label, self.max_length, str(self.dtype)]
+        # Hash the settings one by one, because a hash does not cover a value with a part that it cannot see.
+        hashes = {name: hash_object(value) for name, value in self._settings.items()}
+        setting = [self.config.id2label, self.max_length, str(self.dtype), hashes]
         # Only include this if it is not the default, to keep the hashes of other models unchanged.
         if self.tokenizer.truncation_side == "left":
             setting.append("left")
         digest.update(json.dumps([*setting, vocabulary.hexdigest()], default=str).encode())
         return digest.hexdigest()
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """Everything except the weights that affects the logits: the class, configuration and adapters."""
+        config = {
+            name: value
+            for name, value in self.config.to_dict().items()
+            if name not in _NEUTRAL_SETTINGS
+        }
+        if config.get("pad_token_id") is None:
+            config["pad_token_id"] = self.tokenizer.pad_token_id  # as in `session`
+        # In a saved configuration, the order differs and integer keys are strings.
+        text = json.dumps(config, sort_keys=True, default=str)
+        adapters = {
+            name: {k: v for k, v in vars(adapter).items() if k not in _NEUTRAL_SETTINGS}
+            for name, adapter in (getattr(self.model, "peft_config", None) or {}).items()
+        }
+        # The adapters that are active, merged or disabled, and their factors, can differ between layers.
+        states = {
+            f"{name}.{state}": getattr(module, state)
+            for name, module in self.model.named_modules()
+            for state in _ADAPTER_STATES
+            if hasattr(module, state)
+        }
+        return {"class": type(self.model), "config": text, "adapters": adapters, **states}
 
 
 class ExportedModel(TransformersModel):
@@ -521,13 +608,13 @@ class ExportedModel(TransformersModel):
 
     @property
     def identity(self) -> str:
-        """A hash of the configuration, tokenizer, `max_length` and, if known, the exported file."""
+        """A hash of the configuration, tokenizer, `max_length` and the exported file or object."""
         path = getattr(self.model, "model_path", None)
         is_file = isinstance(path, (str, Path)) and Path(path).is_file()
         vocabulary = hashlib.sha256(_describe_tokenizer(self.tokenizer).encode()).hexdigest()
         setting = [
             self.name,
-            hash_file(path) if is_file and path else None,
+            hash_file(path) if is_file and path else hash_object(self.model),
             self.config.id2label,
             self.max_length,
             vocabulary,
@@ -622,11 +709,9 @@ def _parse_device(device: str | torch.device) -> torch.device:
 def hash_weights(digest: Any, model: nn.Module) -> None:
     """Update a hash with all weights of a model."""
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        # View the tensor as bytes, because numpy has no bfloat16. Flatten it, because a scalar cannot be
-        # viewed as bytes.
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
+        digest.update(f"{name} ".encode())
+        for part in list_tensor(tensor):
+            digest.update(part)
 
 
 def hash_model(model: nn.Module, tokenizer: Any) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from hf_bat.attack.answers import name_columns
 from hf_bat.errors import HfBatError, check_integer, describe_cause
 from hf_bat.files import parse_json
 from hf_bat.perturbations.base import Texts
@@ -111,7 +112,7 @@ def make_plain(answer: Any) -> Any:
     if isinstance(answer, (str, int, float, type(None))):
         # NumPy floats are also instances of `float`.
         return float(answer) if isinstance(answer, float) else answer
-    if hasattr(answer, "tolist"):  # an array or a tensor
+    if hasattr(answer, "tolist"):  # an array, a series or a tensor
         return answer.tolist()
     raise HfBatError(
         f"the model's function gave {answer!r:.100} for an input; expected probabilities, a mapping of label "
@@ -221,9 +222,13 @@ class RemoteFunction:
             try:
                 result = await asyncio.wait_for(self._call(inputs), self.timeout)
                 answers = _split_answers(result, len(inputs))
+            except asyncio.CancelledError as error:
+                # The function raised it, or `ask` was interrupted. All workers end in both cases.
+                self._fatal = self._fatal or explain_failure(error)
+                return None
             except Exception as error:
                 if not _may_pass(error):
-                    self._fatal = self._fatal or _describe_failure(error)
+                    self._fatal = self._fatal or explain_failure(error)
                     return None
                 last = error
                 if attempt < self.retries and self._fatal is None:
@@ -243,10 +248,14 @@ class RemoteFunction:
         return None
 
     async def _call(self, inputs: list[Any]) -> Any:
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(inputs)
-        result = await _run_in_thread(self.function, inputs)
-        return await result if inspect.isawaitable(result) else result
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                return await self.function(inputs)
+            result = await _run_in_thread(self.function, inputs)
+            return await result if inspect.isawaitable(result) else result
+        except (SystemExit, KeyboardInterrupt) as error:
+            # These would end the thread of the loop, and `ask` would wait forever.
+            raise explain_failure(error) from error
 
     def _choose_delay(self, attempt: int, error: Exception) -> float:
         delay = FIRST_DELAY * 2**attempt
@@ -280,7 +289,7 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
             outcome: tuple[BaseException | None, Any] = (None, function(inputs))
         except StopIteration as error:  # cannot be set on a future
             outcome = (RuntimeError(f"StopIteration: {error}"), None)
-        except Exception as error:
+        except BaseException as error:  # the caller waits for the outcome, also if it is SystemExit
             outcome = (error, None)
         loop.call_soon_threadsafe(settle, *outcome)
 
@@ -290,6 +299,7 @@ async def _run_in_thread(function: Callable[[list[Any]], Any], inputs: list[Any]
 
 def _split_answers(result: Any, count: int) -> list[Any]:
     """Return the answers for the inputs of a call. A call with one input may return only its answer."""
+    result = name_columns(result)
     if count == 1 and (result is None or isinstance(result, (str, int, Mapping))):
         return [make_plain(result)]
     plain = make_plain(result)
@@ -338,12 +348,13 @@ def _read_retry_after(error: Exception) -> float:
     return 0.0
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     line = describe_cause(error)
     return line if isinstance(error, HfBatError) else f"{type(error).__name__}: {line}"
 
 
-def _describe_failure(error: Exception) -> HfBatError:
+def explain_failure(error: BaseException) -> HfBatError:
+    """Return the one-line error for an error that a model's function raised."""
     if isinstance(error, HfBatError):
         return error
     failure = HfBatError(f"the model's function failed: {_describe(error)}")

@@ -328,9 +328,11 @@ class RowsFile:
             others = [name for name, value in self.identity.items() if row.get(name) != value]
             if others and not self.replace:
                 name = others[0]
+                # The hash of a recipe does not show which of its options differs.
+                options = ", with another maximum length, table or other option"
                 raise HfBatError(
-                    f"{where}: these rows belong to another {name} ({row.get(name)}, not "
-                    f"{self.identity[name]}); use another file or delete it"
+                    f"{where}: these rows belong to another {name}{options if name == 'recipe' else ''} "
+                    f"({row.get(name)}, not {self.identity[name]}); use another file or delete it"
                 )
             if not others:
                 finished[row["idx"]] = {

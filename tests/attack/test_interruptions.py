@@ -91,11 +91,16 @@ def test_after_a_kill_at_most_one_batch_is_asked_again(tmp_path, quiet_environme
     assert list_names(tmp_path) == ["asked.jsonl", "rows.jsonl"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("the endpoint is gone")])
-def test_an_interruption_in_this_process_keeps_the_answers_and_frees_the_file(tmp_path, error):
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KeyboardInterrupt, KeyboardInterrupt), (RuntimeError("the endpoint is gone"), HfBatError)],
+)
+def test_an_interruption_in_this_process_keeps_the_answers_and_frees_the_file(
+    tmp_path, error, raised
+):
     path = tmp_path / "rows.jsonl"
     first = Counting(20, error)
-    with pytest.raises(error if isinstance(error, type) else type(error)):
+    with pytest.raises(raised):
         make_attack(first).run(ROWS, path)
     second = Counting()
     report = make_attack(second).run(ROWS, path)

@@ -451,3 +451,46 @@ def test_foreign_lines_of_a_cache_are_refused_or_asked_again(line, tmp_path):
     except HfBatError as error:
         assert f"{cache}, line 2" in str(error) and "\n" not in str(error)
     assert cache.read_text() == f"{json.dumps(good)}\n{line}\n"
+
+
+# ---- functions that exit ----------------------------------------------------------------------
+
+
+async def exit_later(inputs):
+    await asyncio.sleep(0)
+    raise SystemExit("no key")
+
+
+async def cancel(inputs):
+    raise asyncio.CancelledError
+
+
+def exit_now(inputs):
+    raise SystemExit("no key")
+
+
+def cancel_now(inputs):
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+@pytest.mark.parametrize("function", [exit_later, cancel, exit_now, cancel_now])
+def test_a_function_that_exits_ends_the_attack(function, timeout):
+    outcomes = []
+
+    def run():
+        try:
+            model = CallableModel(function, concurrency=3, timeout=timeout, labels=NAMES)
+            model.probabilities([("a", "b"), ("c", "d")])
+        except BaseException as error:
+            outcomes.append(error)
+
+    # Another thread, because a hang cannot be interrupted.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert [type(outcome) for outcome in outcomes] == [HfBatError]
+    assert isinstance(outcomes[0].__cause__, (SystemExit, asyncio.CancelledError))
+    # Later calls are answered.
+    after = CallableModel(hashed, concurrency=3).probabilities([("a", "b")])
+    np.testing.assert_allclose(after, hashed([("a", "b")]))

@@ -161,3 +161,15 @@ def test_how_a_tokenizer_reads_is_part_of_a_models_identity(tmp_path):
     assert identity(other) == before
     other.backend_tokenizer.normalizer = Strip()
     assert identity(other) != before
+
+
+def test_a_file_with_another_maximum_length_is_refused_with_a_hint(tmp_path):
+    model, tokenizer = tiny_model("bert"), tiny_tokenizer([row["premise"] for row in ROWS])
+
+    def run(max_length):
+        made = Attack("antonym", model, tokenizer, antonyms=ANTONYMS, max_length=max_length)
+        return made.run(ROWS[:3], tmp_path / "rows.jsonl")
+
+    run(32)
+    with pytest.raises(HfBatError, match="maximum length"):
+        run(16)

@@ -11,7 +11,7 @@ import torch
 from attack_helpers import ANTONYMS, SYNONYMS, hashed, made_rows, result
 from tiny_models import tiny_model, tiny_tokenizer
 
-from hf_bat import HfBatError
+from hf_bat import HfBatError, certify
 from hf_bat.attack import Attack, CallableModel, SentenceEncoder, TransformersModel
 from hf_bat.attack.models import ExportedModel, as_classifier
 from hf_bat.attack.similarity import as_encoder
@@ -40,6 +40,9 @@ def attack(model, tokenizer=None, recipe="antonym", task="snli", rows=ROWS, **op
 # ---- scikit-learn -----------------------------------------------------------------------------
 
 
+PREMISES = user_task(["premise"], ("entailment", "neutral", "contradiction"))
+
+
 def fit(labels):
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -65,6 +68,27 @@ def test_a_scikit_learn_pipeline_is_read_by_its_classes():
         assert numbered["antonym"][key] == pytest.approx(report["antonym"][key])
     rows = [{**row, "original_idx": None} for row in ROWS]
     assert contrast_model(model, rows, task).accuracy_originals.rate == pytest.approx(accuracy)
+
+
+def test_classes_that_are_floats_number_the_labels():
+    expected = attack(fit([row["label"] for row in ROWS]), task=PREMISES)
+    floats = attack(fit([float(row["label"]) for row in ROWS]), task=PREMISES)
+    assert result(floats) == result(expected)
+
+
+def test_refusals_of_scikit_learn_models_name_a_cure_for_them():
+    from sklearn.svm import LinearSVC
+
+    two = fit([PREMISES.label_names[row["label"] % 2] for row in ROWS])
+    with pytest.raises(HfBatError, match="fit the model") as caught:
+        attack(two, task=PREMISES)
+    assert "num_labels" not in str(caught.value)
+    other = fit([("red", "green", "blue")[row["label"]] for row in ROWS])
+    with pytest.raises(HfBatError, match="labels=") as caught:
+        attack(other, task=PREMISES)
+    assert "id2label" not in str(caught.value)
+    with pytest.raises(HfBatError, match="CalibratedClassifierCV"):
+        attack(LinearSVC(), task=PREMISES)
 
 
 # ---- pipelines and exported models ------------------------------------------------------------
@@ -125,6 +149,37 @@ def test_other_forms_of_a_model_give_its_report(bert, kind, recipe):
         ]  # fmt: skip
 
 
+def test_the_settings_of_a_pipeline_are_used_or_refused(bert):
+    from transformers import TextClassificationPipeline, pipeline
+
+    model, tokenizer = bert
+    parts = {"model": model, "tokenizer": tokenizer}
+    made = pipeline("text-classification", **parts, max_length=8, truncation=True, top_k=None)
+    wrapped = as_classifier(made)
+    inputs = [(row["premise"], row["hypothesis"]) for row in ROWS]
+    with wrapped.session():
+        answers = wrapped.probabilities(wrapped.keys(inputs))
+    names = list(model.config.id2label.values())
+    scores = [made({"text": first, "text_pair": second}) for first, second in inputs]
+    expected = [[next(s["score"] for s in row if s["label"] == n) for n in names] for row in scores]
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    assert as_classifier(made, max_length=6).max_length == 6
+    for options in (
+        {"function_to_apply": "sigmoid"},
+        {"truncation": "only_first", "max_length": 8},
+        {"add_special_tokens": False},
+    ):
+        with pytest.raises(HfBatError, match=next(iter(options))):
+            as_classifier(pipeline("text-classification", **parts, **options))
+
+    class Lowercase(TextClassificationPipeline):
+        def preprocess(self, inputs, **options):
+            return super().preprocess({k: v.lower() for k, v in inputs.items()}, **options)
+
+    with pytest.raises(HfBatError, match="Lowercase"):
+        as_classifier(Lowercase(**parts))
+
+
 def test_a_pipeline_of_the_best_label_alone_is_refused(bert):
     from transformers import pipeline
 
@@ -146,6 +201,15 @@ def test_an_exported_model_has_no_gradient_and_is_told_by_its_file(bert, tmp_pat
         exported.model_path.write_bytes(content)
         identities.append(ExportedModel(exported, tokenizer).identity)
     assert identities[0] != identities[1]
+
+
+@pytest.mark.parametrize("backend", ["inductor", "eager"])
+def test_a_compiled_model_gives_the_report_of_the_model(bert, backend):
+    model, tokenizer = bert
+    compiled = torch.compile(model, backend=backend)
+    assert result(attack(compiled, tokenizer)) == result(attack(model, tokenizer))
+    identities = {TransformersModel(each, tokenizer).identity for each in (model, compiled)}
+    assert len(identities) == 1
 
 
 # ---- decoders ---------------------------------------------------------------------------------
@@ -255,6 +319,118 @@ def test_answers_of_a_module_come_from_its_cache(module):
     report = Attack("antonym", again, progress=False).run(ROWS)
     assert result(report)[0]["antonym"]["asr"] == first["attacks"]["antonym"]["asr"]
     assert (module / "answers.jsonl").read_bytes() == before
+
+
+# ---- what functions return --------------------------------------------------------------------
+
+
+def add_column(inputs):
+    return np.hstack([0.9 * hashed(inputs), np.full((len(inputs), 1), 0.1)])
+
+
+async def add_column_later(inputs):
+    return add_column(inputs)
+
+
+@pytest.mark.parametrize("function", [add_column, add_column_later])
+def test_as_many_probabilities_as_labels_are_needed(function):
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        attack(function)
+    with pytest.raises(HfBatError, match="2 probabilities"):
+        attack(lambda inputs: [[0.5, 0.5] for _ in inputs])
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        certify(function, ROWS, "snli", synonyms=SYNONYMS, samples=50)
+    rows = [{**row, "original_idx": None} for row in ROWS]
+    with pytest.raises(HfBatError, match="4 probabilities"):
+        contrast_model(function, rows, "snli")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        RuntimeError("x\ny"),
+        ZeroDivisionError("x"),
+        AttributeError("x"),
+        SystemExit("x"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"concurrency": 2}])
+def test_any_error_of_a_function_is_one_line(error, options):
+    def fail(_):
+        raise error
+
+    with pytest.raises(HfBatError) as caught:
+        attack(CallableModel(fail, **options))
+    message = str(caught.value)
+    assert type(error).__name__ in message and "x" in message and "\n" not in message
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_for_the_user_is_not_changed():
+    error = HfBatError("give a key")
+
+    def fail(_):
+        raise error
+
+    for options in ({}, {"concurrency": 2}):
+        with pytest.raises(HfBatError) as caught:
+            CallableModel(fail, **options).probabilities([("a", "b")])
+        assert caught.value is error and error.__cause__ is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_with_gradients_are_probabilities(dtype):
+    model = torch.nn.Linear(1, 3, bias=False).to(dtype)
+
+    def ask(inputs):
+        lengths = [[len(first) / 9] for first, _ in inputs]
+        return model(torch.tensor(lengths, dtype=dtype)).float().softmax(dim=-1)
+
+    inputs = [("a", "b"), ("a dog", "b")]
+    whole = CallableModel(ask).probabilities(inputs)
+    np.testing.assert_allclose(whole, ask(inputs).detach().numpy(), atol=1e-6)
+    listed = CallableModel(lambda keys: list(ask(keys))).probabilities(inputs)
+    np.testing.assert_allclose(listed, whole)
+
+
+@pytest.mark.parametrize("options", [{}, {"concurrency": 2}, {"inputs_per_call": 2}])
+def test_a_data_frame_is_read_by_the_names_of_its_columns(options):
+    import pandas as pd
+
+    names = ["entailment", "neutral", "contradiction"]
+    inputs = [(row["premise"], row["hypothesis"]) for row in ROWS[:4]]
+
+    def ask(keys, columns):
+        frame = pd.DataFrame(hashed(keys), columns=columns)
+        return frame[columns[::-1]]
+
+    for columns in (names, ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 1, 2]):
+        model = CallableModel(lambda keys, c=columns: ask(keys, c), labels=names, **options)
+        np.testing.assert_allclose(model.probabilities(inputs), hashed(inputs))
+    plain = CallableModel(lambda keys: pd.DataFrame(hashed(keys)), labels=names, **options)
+    np.testing.assert_allclose(plain.probabilities(inputs), hashed(inputs))
+    other = CallableModel(lambda keys: ask(keys, [*names[:2], "other"]), labels=names, **options)
+    with pytest.raises(HfBatError, match="'other'"):
+        other.probabilities(inputs)
+
+
+@pytest.mark.parametrize(
+    ("names", "answer", "label"),
+    [
+        (("negative", "positive"), "LABEL_1", 1),
+        (("negative", "positive"), "1", 1),
+        (("negative", "positive"), "label_0.", 0),
+        (("negative", "positive"), "2", None),
+        (("LABEL_0", "LABEL_1"), "1", 1),
+        (("1", "2", "3"), "1", 0),  # the name, not the position
+        (("1", "2", "3"), "0", None),
+    ],
+)
+def test_the_number_of_a_label_is_an_answer(names, answer, label):
+    model = CallableModel(lambda inputs: [answer for _ in inputs], labels=names)
+    [probabilities] = model.probabilities([("a", "b")])
+    assert probabilities.tolist() == [float(i == label) for i in range(len(names))]
 
 
 # ---- sentence encoders ------------------------------------------------------------------------

@@ -177,7 +177,7 @@ CALLS = [
     answered("one number for an input", "shape", 0.5),
     answered("names for probabilities", "function", ["yes", "no", "?"]),
     attacked("answers for other inputs", "shape", model=lambda pairs: [[0.2, 0.3, 0.5]] * 9),
-    attacked("label that the model does not have", "label 2",
+    attacked("label that the model does not have", "2 probabilities",
              model=lambda pairs: [[0.5, 0.5] for _ in pairs], rows=[{**ROWS[0], "label": 2}]),
     remote("no call at once", "concurrency", concurrency=0),
     remote("negative retries", "retries", retries=-1),

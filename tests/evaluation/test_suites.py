@@ -463,7 +463,7 @@ def test_a_function_is_scored(tmp_path):
     report = score_suite(lambda pairs: [[0.0, 0.0, 1.0] for _ in pairs], suite)
     assert isinstance(report, SuiteReport)
     assert report.categories == {"lexical_overlap": Share(1, 1), "subsequence": Share(0, 1)}
-    with pytest.raises(HfBatError, match="more outputs"):
+    with pytest.raises(HfBatError, match="4 probabilities"):
         score_suite(lambda pairs: [[0.0, 0.0, 0.0, 1.0] for _ in pairs], suite)
 
 
