@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -218,11 +219,16 @@ class CallableModel(Classifier):
             calls["max_queries"] = self._remote.max_queries
         return {"calls": calls}
 
+    @cached_property
+    def _code(self) -> str:
+        """A hash of the function, taken before the queries, which may change counters and caches in it."""
+        return hash_object(self.function)
+
     @property
     def identity(self) -> str:
         setting = [f"callable {self.name}"]
         if not self._is_named:
-            setting.append(hash_object(self.function))
+            setting.append(self._code)
         # Only include values that are not the defaults, to keep the hashes of other models unchanged.
         if self.config is not None:
             setting.append(json.dumps(self._names))

@@ -144,6 +144,20 @@ def test_a_client_is_only_known_by_its_type():
     assert identify(lambda _: first) == identify(lambda _: second)
 
 
+def test_a_count_of_queries_does_not_change_the_identity():
+    class Counting(Constant):
+        calls = 0
+
+        def __call__(self, inputs):
+            self.calls += 1
+            return super().__call__(inputs)
+
+    model = as_classifier(Counting(0.7))
+    before = model.identity
+    model.probabilities([("A hot day.", "A day.")])
+    assert model.identity == before
+
+
 def test_queries_do_not_change_the_identity_of_a_function_with_a_pipeline():
     from transformers import pipeline
 
