@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.trainer_utils import get_last_checkpoint
 
 from hf_bat.device import disable_cudnn_attention
 from hf_bat.errors import HfBatError
@@ -44,6 +45,10 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
     """
     import transformers
 
+    folder = Path(path)
+    # A Hub id has at most one slash.
+    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise HfBatError(f"cannot load the {title} {path}: no such folder")
     try:
         # Without a value, transformers prompts on the terminal.
         options = {"trust_remote_code": False, **options}
@@ -55,11 +60,11 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
                 "load it with AutoPeftModelForSequenceClassification.from_pretrained(..., num_labels=N), and "
                 "give that to Attack, or save it merged: merge_and_unload().save_pretrained(FOLDER)"
             ) from error
-        if checkpoint := _find_checkpoint(path):
-            raise HfBatError(
-                f"cannot load the {title} {path}: it only has checkpoints; use one, such as {checkpoint}"
-            ) from error
         reason = next(iter(str(error).splitlines()), "")
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            checkpoint = get_last_checkpoint(path)
+            if checkpoint is not None:
+                reason = f"it only has checkpoints; use one, such as {checkpoint}"
         if not isinstance(error, (OSError, RuntimeError, ValueError)):
             reason = f"{type(error).__name__}: {reason} (a file may be damaged)"
         if "trust_remote_code" in str(error):
@@ -68,16 +73,6 @@ def load(factory: str, path: str, title: str, **options: Any) -> Any:
                 "trust_remote_code=True (--trust_remote_code for a training run)"
             )
         raise HfBatError(f"cannot load the {title} {path}: {reason}") from error
-
-
-def _find_checkpoint(path: str) -> Path | None:
-    """Return the last checkpoint in a folder of a training run that did not save its model at the end."""
-    # The module imports this one.
-    from hf_bat.checkpoints import list_checkpoints
-
-    if Path(path, "config.json").is_file():
-        return None
-    return next(iter(list_checkpoints(path)), None)
 
 
 def load_trained(factory: str, path: str, title: str, **options: Any) -> Any:

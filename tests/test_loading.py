@@ -91,6 +91,12 @@ def test_commands_name_the_checkpoint_in_a_folder_without_a_model(folder, capsys
     assert str(folder / "run" / "checkpoint-114") in line
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_say_that_a_folder_is_absent(folder, capsys, name):
+    assert run_command(folder, name, "absent") == 2
+    assert "no such folder" in read_error(capsys)
+
+
 def test_training_refuses_it_and_writes_no_model(folder, tmp_path, capsys):
     assert train(folder, "wordless", tmp_path / "out", "--do_train") == 2
     assert "--tokenizer_name" in read_error(capsys)
