@@ -273,6 +273,12 @@ def finetune(arguments: FinetuneArguments, args: BalancedTrainingArguments) -> B
     if args.do_train:
         _check_classes(trainer)
         method, shares = get_method(args.method), {}
+        if "obstinate" in method.draws and not task.is_pair and arguments.antonyms is None:
+            logger.warning(
+                "%s treats every antonym of the bundled table as a change of the label, and single sentences "
+                "do not show whether it is: pass --antonyms with pairs that distinguish your labels",
+                args.method,
+            )
         # With an attack, versions are only found when an epoch starts.
         if method.draws and not method.attack_recipe and trainer.is_world_process_zero():
             preview = trainer.preview(3)

@@ -327,6 +327,20 @@ def is_lower_better(metric: str | None) -> bool:
     return parsed is not None and find_kind(parsed[0]) in parsed[1].lower_is_better
 
 
+def has_direction(metric: str | None) -> bool:
+    """Return whether lower or higher values of a metric are better.
+
+    This is not the case for the share of all single edits that keep the prediction. Edits that change the
+    label should change it, and a model that also changes it for other edits is jumpy.
+
+    Example:
+        >>> has_direction("eval_antonym_keep_rate"), has_direction("eval_antonym_valid_keep_rate")
+        (False, True)
+    """
+    parsed = parse_metric(metric)
+    return parsed is None or parsed[1].name != "keep_rate"
+
+
 def is_attack_metric(metric: str | None) -> bool:
     """Return whether a metric is only reported by attacks."""
     return metric in ("robustness", "eval_robustness") or parse_metric(metric) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_bat.attack.figures import is_lower_better, list_figures, parse_metric
+from hf_bat.attack.figures import has_direction, is_lower_better, list_figures, parse_metric
 from hf_bat.console import align, apply_style
 from hf_bat.errors import HfBatError
 from hf_bat.files import read_json
@@ -56,8 +56,11 @@ def summary_table(
         cells, verdict = ["-", "-"], ""
         if is_number(theirs):
             points = round(100 * (ours - theirs), 1) + 0.0  # without a minus sign before zero
-            is_better = points < 0 if is_lower_better(key.removesuffix("_mm")) else points > 0
+            metric = key.removesuffix("_mm")
+            is_better = points < 0 if is_lower_better(metric) else points > 0
             verdict = "same" if points == 0 else "better" if is_better else "worse"
+            if points and not has_direction(metric):
+                verdict = ""
             cells = [format_rate(theirs), f"{points:+.1f}"]
         rows.append([title, format_rate(ours), *cells])
         verdicts.append(verdict)

@@ -13,7 +13,13 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_bat.attack.figures import Figure, is_attack_metric, is_lower_better, list_figures
+from hf_bat.attack.figures import (
+    Figure,
+    has_direction,
+    is_attack_metric,
+    is_lower_better,
+    list_figures,
+)
 from hf_bat.attack.report import AttackReport, disclosures, name_table
 from hf_bat.attack.result import AttackResult
 from hf_bat.attack.verdict import (
@@ -233,10 +239,11 @@ def _describe_changes(contents: Contents, evaluation: Json) -> Json:
         for line in evaluation["lines"]:
             if line["is_rate"] and all(map(is_number, line["cells"])):
                 before, after = line["cells"]
-                is_lower = is_lower_better(line["key"].removesuffix("_mm"))
+                metric = line["key"].removesuffix("_mm")
+                is_lower = is_lower_better(metric) if has_direction(metric) else None
                 change = _describe_change(line["title"], before, after, is_lower)
                 # Attack reports have intervals, so their rates come first.
-                is_attack = is_attack_metric(line["key"].removesuffix("_mm"))
+                is_attack = is_attack_metric(metric)
                 changes["lines"].append(change | {"is_main": len(reports) != 2 or not is_attack})
     if len(reports) == 2:
         names = list(reports)
@@ -275,7 +282,9 @@ def _compare_attack(attack: str, before: Json, after: Json) -> list[Json]:
             title = f"{attack} {figure.short}"
             if is_main:
                 title = f"{name_attack(attack)}{main[figure.name]}"
-            line = _describe_change(title, old, new, kind in figure.lower_is_better)
+            is_lower = kind in figure.lower_is_better
+            is_graded = has_direction(f"{attack}_{figure.name}")
+            line = _describe_change(title, old, new, is_lower if is_graded else None)
             line |= {"attack": attack, "figure": figure.name, "is_main": is_main}
             for side, part in (("before", before), ("after", after)):
                 line[f"{side}_interval"] = figure.read(part, "_interval")
@@ -283,7 +292,7 @@ def _compare_attack(attack: str, before: Json, after: Json) -> list[Json]:
     return lines
 
 
-def _describe_change(title: str, before: float, after: float, is_lower_better: bool) -> Json:
+def _describe_change(title: str, before: float, after: float, is_lower_better: bool | None) -> Json:
     line = {
         "title": title,
         "before": before,
@@ -305,6 +314,8 @@ def _grade_change(line: Json) -> None:
         line["word"], line["grade"] = "same", "unclear"
     elif interval and interval[0] <= 0 <= interval[1]:
         line["word"], line["grade"] = "no clear difference", "unclear"
+    elif line["is_lower_better"] is None:
+        line["word"], line["grade"] = "neither better nor worse", "unclear"
     else:
         is_better = (points < 0) == line["is_lower_better"]
         line["word"], line["grade"] = ("better", "good") if is_better else ("worse", "bad")

@@ -161,6 +161,18 @@ def test_a_single_sentence_task_of_ones_own(tiny_folder, tmp_path, in_process):
     assert len(lines) == 3 and lines[1].split("\t")[1] in ("other", "cancel", "book")
 
 
+@pytest.mark.parametrize("method", ["likelihood", "triplet"])
+def test_antonyms_of_single_sentences_need_a_table(
+    tiny_folder, tmp_path, in_process, caplog, method
+):
+    """One sentence does not show which antonyms change the label. `flags_for` gives triplet a table."""
+    flags = flags_for(tiny_folder, tmp_path / "out", "--columns", "utterance", "--label_column",
+                      "intent", "--train_file", tiny_folder / "own.csv", "--do_train",
+                      "--max_steps", 1, method=method)  # fmt: skip
+    assert in_process(*flags)[0] == 0
+    assert ("pass --antonyms" in caplog.text) == (method == "likelihood")
+
+
 def test_labels_in_digits_of_a_file_with_an_empty_cell(tiny_folder, tmp_path, in_process):
     """A single empty cell turns the entire column into text."""
     lines = [f"A dog sings.,{n % 3},other" for n in range(8)] + ["A man waits.,,other"]
