@@ -24,7 +24,7 @@ from hf_bat.attack.engine import Counter, Embed, Engine, Request, Score
 from hf_bat.attack.goals import select_kept
 from hf_bat.attack.judge import JudgedValidity, as_validity
 from hf_bat.attack.models import as_classifier
-from hf_bat.attack.ranks import rank_and_world
+from hf_bat.attack.ranks import gather, rank_and_world
 from hf_bat.attack.recipes import Recipe, get_recipe, hash_description
 from hf_bat.attack.report import AttackReport, list_warnings, marks_of, summarize
 from hf_bat.attack.result import AttackResult, TriedEdit, count_changed_words
@@ -235,7 +235,8 @@ class Attack:
         reading = json.dumps([sorted(labels.skipped), names])
         identity = {
             "recipe": self.recipe.hash[:16],
-            "model": self.model.identity[:16],
+            # A function may use the number of its rank, so take the identity of the first rank.
+            "model": gather([self.model.identity])[0][:16],
             "data": fingerprint(examples)[:16],
             # Also include `None`, so runs without a filter do not resume rows from runs with a filter.
             "label_filter": hash_description(validity.describe())[:16] if validity else None,

@@ -19,7 +19,7 @@ PROGRAM = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from attack_helpers import ANTONYMS, hashed, made_rows, result
-from hf_bat.attack import Attack
+from hf_bat.attack import Attack, CallableModel
 from hf_bat.attack.ranks import leave, rank_and_world
 from hf_bat.errors import HfBatError
 rank, _ = rank_and_world()  # nothing says that there is no GPU
@@ -28,6 +28,8 @@ def model(pairs):
     if broken and rank == 1:
         return [[float("nan")] * 3 for _ in pairs]
     return hashed(pairs)
+if sys.argv[3] != "unnamed":
+    model = CallableModel(model, name="model")
 report = None
 try:
     for name in ("antonym", "negation"):
@@ -77,8 +79,17 @@ def test_two_ranks_with_uneven_shares_report_as_one_and_resume_each_other(
     assert len(path.read_text().splitlines()) == 82
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_a_function_that_uses_its_rank_resumes_its_rows(tmp_path, quiet_environment):
+    first = launch(2, tmp_path, "unnamed", quiet_environment)
+    again = launch(2, tmp_path, "unnamed", quiet_environment)
+    assert [reported for reported, _ in first] == [reported for reported, _ in again]
+    assert all(asked == {"antonym": 0, "negation": 0} for _, asked in again)
+
+
 def labelled():
-    """Return `hashed` with the same name as the function in the program."""
+    """Return `hashed` with the same name as the model in the program."""
     from hf_bat.attack import CallableModel
 
     return CallableModel(hashed, name="model")
