@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from hf_bat.errors import HfBatError
+from hf_bat.reading import EXACT
 from hf_bat.tasks import Task, with_label_names
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 # if annotators disagree.
 UNLABELED = (-1, -100)
 NO_GOLD = "-"
-# Floats represent all whole numbers below this one.
-_EXACT = 2**53
 # Spellings of missing values in text files.
 _NULL_WORDS = frozenset(("nan", "<na>", "nat", "null"))
 
@@ -385,7 +384,7 @@ def parse_whole(value: Any) -> int | None:
     if isinstance(value, Integral):
         return None if isinstance(value, bool) else int(value)
     number = float(value) if isinstance(value, Real) else math.nan
-    return int(number) if number.is_integer() and abs(number) < _EXACT else None
+    return int(number) if number.is_integer() and abs(number) < EXACT else None
 
 
 def _is_null_word(text: str) -> bool:

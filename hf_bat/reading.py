@@ -21,7 +21,7 @@ _LONGEST_CELL = 1 << 30
 # Arrow integers have 64 bits.
 _LARGEST = 2**63
 # Floats represent all whole numbers below this one.
-_EXACT = 2**53
+EXACT = 2**53
 # Which of the first four bytes are NUL in ASCII characters.
 _NULLS = {
     (False, True, False, True): "utf-16-le",
@@ -300,7 +300,7 @@ def _parse_numbers(values: list[str]) -> list[Any]:
     if all(_is_integer(value, _LARGEST) for value in given):
         return [int(value) if value.strip() else None for value in values]
     # Two large integers may be the same float.
-    if all(_is_integer(value, _EXACT) or _DECIMAL.fullmatch(value) for value in given):
+    if all(_is_integer(value, EXACT) or _DECIMAL.fullmatch(value) for value in given):
         return [float(value) if value.strip() else None for value in values]
     return values
 
