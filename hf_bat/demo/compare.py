@@ -164,21 +164,25 @@ def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:
     Returns:
         `{"accuracy": float, "antonym": {...}, "synonym": {...}}`. "antonym" has counts of rows (`rows`,
         `attempted`, `skipped`, `attackable`, `succeeded`, `failed`) and swaps (`queries`), and rates:
-        `asr` over the attempted rows, `asr_attackable` over those with a swap, and `keep_rate` over the
-        swaps. "synonym" has counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`, flips
-        per draw.
+        `asr` over the attempted rows, `asr_attackable` over those with a swap, `keep_rate` over the
+        swaps, and `jumpiness`: the share of the swaps that likely keep the label, but change the
+        prediction. "synonym" has counts (`attempted` rows, valid `draws`, `flips`) and `flip_rate`,
+        flips per draw.
     """
     # The demo sentences were written with WordNet synonyms, which the published results also use.
     fickle, obstinate = build_perturbations("wordnet")
     # By default, the search is exhaustive without a budget and tries every single swap.
     recipe = Recipe("demo-antonym", obstinate, "keep-strict")  # type: ignore[arg-type]
-    report = Attack(recipe, classifier, task="snli").run(demo_rows("validation"))
+    attack = Attack(recipe, classifier, task="snli", label_filter=True)
+    report = attack.run(demo_rows("validation"))
     summary, results = report[recipe.key], report.rows[recipe.key]
     names = ("rows", "attempted", "skipped", "succeeded", "failed")
     antonym = {name: summary[name] for name in names}
     antonym["attackable"] = sum(result.is_attackable for result in results)
     antonym["queries"] = sum(result.candidates or 0 for result in results)
     antonym |= {name: summary[name] for name in ("asr", "asr_attackable", "keep_rate")}
+    harmless = summary["label_invalid"]
+    antonym["jumpiness"] = rate(harmless["candidates"] - harmless["kept"], harmless["candidates"])
     return {
         "accuracy": summary["accuracy"],
         "antonym": antonym,

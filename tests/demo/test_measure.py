@@ -6,7 +6,7 @@ import pytest
 from hf_bat.attack import CallableModel
 from hf_bat.demo import demo_rows
 from hf_bat.demo.compare import SYNONYM_DRAWS, measure
-from hf_bat.perturbations import build_perturbations
+from hf_bat.perturbations import LabelValidity, build_perturbations
 
 NEUTRAL = 1
 
@@ -44,6 +44,13 @@ def test_antonym_figures_count_rows_and_swaps(figures, correct):
         [classify(edit.texts) == label for edit in obstinate.candidates(pair)]
         for pair, label in attempted
     ]
+    names = ("entailment", "neutral", "contradiction")
+    harmless = [
+        classify(edit.texts) == label
+        for pair, label in attempted
+        for edit in obstinate.candidates(pair)
+        if not LabelValidity().changes_label(pair, edit, names[label])
+    ]
     succeeded, attackable = sum(map(any, kept)), sum(map(bool, kept))
     swaps = sum(kept, [])
     assert 0 < succeeded < attackable <= len(attempted) < len(correct)
@@ -59,7 +66,9 @@ def test_antonym_figures_count_rows_and_swaps(figures, correct):
         "asr": succeeded / len(attempted),
         "asr_attackable": succeeded / attackable,
         "keep_rate": sum(swaps) / len(swaps),
+        "jumpiness": harmless.count(False) / len(harmless),
     }
+    assert 0 < len(harmless) < len(swaps)
 
 
 def test_synonym_figures_count_draws(figures, correct):
