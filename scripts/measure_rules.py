@@ -1,9 +1,10 @@
 """Measure how often the rules of counterfactual training agree with labels by people.
 
 Rows labeled by people are compared with the output of the rules in two ways: pairs of sentences that a
-rule makes from one of them (self_pair, drop, generalize, exchange), and two rows with a common premise
-if one is entailed and a rule makes the other (swap, detail, unsupported). The script prints a
-Markdown table, and with --show also pairs where people disagree with a rule.
+rule makes from one of them (self_pair, drop, generalize, exchange), and two rows with a common sentence
+if one is entailed and a rule makes the other (swap, detail, unsupported, aligned_edit). Rules for paraphrases
+are also measured on inference rows, where "entailment" counts as "same" and the other labels as "different".
+The script prints a Markdown table, and with --show also pairs where people disagree with a rule.
 
     python scripts/measure_rules.py --data $HF_BAT_DATA
 """
@@ -25,8 +26,9 @@ from hf_bat.counterfactual.rules import RULES, Resources, RuleSet, build_rules, 
 from hf_bat.perturbations import build_perturbations
 from hf_bat.perturbations.base import Texts
 from hf_bat.stats import Share
+from hf_bat.tasks import Task
 
-EDITS_OF_ROWS = ("swap", "opposite", "detail", "unsupported", "aligned_edit")
+EDITS_OF_ROWS = ("swap", "opposite", "detail", "unsupported", "aligned_edit", "duplicate_edit")
 # Suite -> files and task.
 SUITES = {
     "lexical_contrast": (["lexical_contrast/validation"], "snli"),
@@ -37,6 +39,7 @@ SUITES = {
     "qqp": (["qqp/train", "qqp/validation"], "qqp"),
     "mrpc": (["mrpc/train", "mrpc/validation"], "mrpc"),
 }
+PARAPHRASES = get_task("qqp")
 Key = tuple[str, ...]
 
 
@@ -44,6 +47,24 @@ def read_rows(folder: Path, files: Iterable[str]) -> Iterator[dict[str, object]]
     for name in files:
         with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
             yield from map(json.loads, file)
+
+
+def list_suites(
+    folder: Path, suites: Iterable[str]
+) -> Iterator[tuple[str, Task, list[tuple[Texts, int]]]]:
+    """Yield the name, the task and the rows of each suite, and of inference suites again as paraphrases."""
+    for suite in suites:
+        files, name = SUITES[suite]
+        task = get_task(name)
+        rows = [
+            (tuple(str(row[column]) for column in task.columns), int(str(row["label"])))
+            for row in read_rows(folder, files)
+        ]
+        yield suite, task, rows
+        if ENTAILMENT in task.label_names:
+            entailed = task.label_names.index(ENTAILMENT)
+            mapped = [(texts, int(label == entailed)) for texts, label in rows]
+            yield f"{suite} as paraphrases", PARAPHRASES, mapped
 
 
 def normalize(texts: Texts) -> Key:
@@ -90,8 +111,10 @@ def compare(
             continue
         for rule in of_rows:
             for pair in rule.list_pairs(texts, rules.names[label] or ""):
-                text, gold = others.get(normalize(pair.texts), (None, None))
-                if text is not None and gold is not None:
+                made = normalize(pair.texts)
+                # The label of a paraphrase does not depend on the order.
+                orders = [made, made[::-1]] if rule.family == "paraphrase" else [made]
+                for text, gold in [others[order] for order in orders if order in others][:1]:
                     gold_name = rules.names[gold]
                     agrees = (
                         gold_name != ENTAILMENT
@@ -117,18 +140,12 @@ def main() -> None:
     print("| suite | rule | label | kind | pairs | with the rule's label | 95 % interval |")
     print("|---|---|---|---|---:|---:|---|")
     totals: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
-    for suite in options.suites:
-        files, task_name = SUITES[suite]
-        task = get_task(task_name)
+    for suite, task, rows in list_suites(options.data, options.suites):
         family, _, _ = read_labels(task, task.label_names)
         resources = Resources(fickle, build_perturbations()[1])
         # This includes rules that are off by default, because the results justify this choice.
         names = [name for name, make in RULES.items() if make(resources).family == family]
         rules = build_rules(task, task.label_names, fickle, names)
-        rows = [
-            (tuple(str(row[column]) for column in task.columns), int(str(row["label"])))
-            for row in read_rows(options.data, files)
-        ]
         rules.prepare(rows)
         for (rule, label, kind), outcomes in sorted(compare(rules, rows, task.label_names).items()):
             agreements = [agrees for agrees, _, _ in outcomes]
@@ -136,7 +153,7 @@ def main() -> None:
             # The sentences in SICK may not be about the same scene.
             group = (
                 "SICK"
-                if suite == "sick"
+                if suite.startswith("sick")
                 else "paraphrases"
                 if suite in ("qqp", "mrpc")
                 else "one scene"

@@ -421,8 +421,8 @@ def list_warnings(
     if kind == "fickle" and "table" in summary and allowed < _FEW_EDITS:
         warnings.append(
             f"its table gives {edits:.1f} edits per row, and constraints allow {allowed:.1f}: with fewer "
-            f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with its "
-            "default table or a larger one (--synonyms)"
+            f"than {_FEW_EDITS} a low success rate may only show a weak attack; try `synonym` with a "
+            "larger table (--synonyms; the default table is English)"
         )
     elif may_keep_label(attack, columns):
         warnings.append(

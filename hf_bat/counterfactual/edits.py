@@ -20,7 +20,7 @@ from hf_bat.counterfactual.sentence import (
 )
 from hf_bat.lexicon import default_sisters, load_wordnet, wordnet_synonyms
 from hf_bat.lexicon.wordnet_tables import list_inflections
-from hf_bat.perturbations.base import RandomSource
+from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.grammar import inflect_like
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
@@ -195,6 +195,47 @@ def draw_exclusive(
             place = choose(sorted(places), rng)
             return sentences[place[0]], choose(places[place], rng)
     return None
+
+
+def list_edited_selves(text: str) -> Iterator[tuple[Texts, ExclusiveEdit]]:
+    """Yield the sentence with each of its edited selves, in both orders."""
+    for edit in list_exclusive(Sentence(text)):
+        yield (text, edit.text), edit
+        yield (edit.text, text), edit
+
+
+def draw_edited_self(texts: Texts, rng: RandomSource) -> tuple[Texts, ExclusiveEdit] | None:
+    """Draw one sentence and its edited self, in random order, or `None` if no edit is possible."""
+    drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng)
+    if drawn is None:
+        return None
+    sentence, edit = drawn
+    return _shuffle(sentence.text, edit.text, rng), edit
+
+
+def list_fickle_selves(text: str, fickle: Perturbation) -> Iterator[tuple[Texts, tuple[str, str]]]:
+    """Yield the sentence with each of its fickle selves, in both orders, and the old and new word."""
+    for edit in fickle.candidates((text,)):
+        words = edit.original.lower(), edit.replacement.lower()
+        yield (text, edit.texts[0]), words
+        yield (edit.texts[0], text), words
+
+
+def draw_fickle_self(texts: Texts, fickle: Perturbation, rng: RandomSource) -> Texts | None:
+    """Draw one sentence and its fickle self, in random order, or `None` if it has no synonyms.
+
+    Half of the sentences are edited first. Otherwise every pair with a negated sentence would have the label
+    of edited selves.
+    """
+    text = choose(texts, rng)
+    if rng.random() < 0.5 and (drawn := draw_exclusive([Sentence(text)], rng)) is not None:
+        text = drawn[1].text
+    version = fickle.sample((text,), rng)
+    return None if version is None else _shuffle(text, version[0], rng)
+
+
+def _shuffle(first: str, second: str, rng: RandomSource) -> Texts:
+    return (first, second) if rng.random() < 0.5 else (second, first)
 
 
 def get_words(edit: ExclusiveEdit) -> tuple[str, ...]:

@@ -15,9 +15,13 @@ from hf_bat.counterfactual.base import NOT_ENTAILMENT, Counterfactual, Rule, cho
 from hf_bat.counterfactual.edits import (
     EXCLUSIVE_EDITS,
     ExclusiveEdit,
+    draw_edited_self,
     draw_exclusive,
+    draw_fickle_self,
     get_words,
+    list_edited_selves,
     list_exclusive,
+    list_fickle_selves,
 )
 from hf_bat.counterfactual.phrases import DOWNWARD, Span, is_upward, list_modifiers, list_phrases
 from hf_bat.counterfactual.sentence import Sentence, list_main_senses, measure_parts_of_speech
@@ -101,53 +105,27 @@ class SelfPair(Rule):
 
     Args:
         fickle: The synonym perturbation.
-        family: `"inference"` or `"paraphrase"`. For paraphrases, the labels are "different" and "same".
-            Defaults to `"inference"`.
     """
 
-    def __init__(
-        self, fickle: Perturbation, family: Literal["inference", "paraphrase"] = "inference"
-    ):
-        self.fickle, self.family = fickle, family
-        is_inference = family == "inference"
-        self.name = "self_pair" if is_inference else "same_self"
-        self.share = 6.0 if is_inference else 3.0
-        self._same, self._different = (
-            (ENTAILMENT, CONTRADICTION) if is_inference else ("same", "different")
-        )
+    name, family = "self_pair", "inference"
+    share = 6.0
+
+    def __init__(self, fickle: Perturbation):
+        self.fickle = fickle
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         for text in dict.fromkeys(texts):
-            for edit in self.fickle.candidates((text,)):
-                pair = (text, edit.texts[0])
-                words: tuple[str, ...] = (edit.original.lower(), edit.replacement.lower())
-                yield self.make(pair, self._same, "synonym", words)
-                yield self.make(pair[::-1], self._same, "synonym", words)
-            for exclusive in list_exclusive(Sentence(text)):
-                pair = (text, exclusive.text)
-                words = get_words(exclusive)
-                yield self.make(pair, self._different, exclusive.kind, words)
-                yield self.make(pair[::-1], self._different, exclusive.kind, words)
+            for pair, words in list_fickle_selves(text, self.fickle):
+                yield self.make(pair, ENTAILMENT, "synonym", words)
+            for pair, edit in list_edited_selves(text):
+                yield self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
-        if rng.random() < 0.5:
-            drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng)
-            if drawn is not None:
-                sentence, edit = drawn
-                pair = self.make(
-                    (sentence.text, edit.text), self._different, edit.kind, get_words(edit)
-                )
-                return pair if rng.random() < 0.5 else reverse(pair)
-        text = choose(texts, rng)
-        # Also use fickle selves of edited sentences. Otherwise every pair with a negated sentence would be
-        # a contradiction.
-        if rng.random() < 0.5 and (drawn := draw_exclusive([Sentence(text)], rng)) is not None:
-            text = drawn[1].text
-        version = self.fickle.sample((text,), rng)
-        if version is None:
-            return None
-        pair = self.make((text, version[0]), self._same, "synonym")
-        return pair if rng.random() < 0.5 else reverse(pair)
+        if rng.random() < 0.5 and (drawn := draw_edited_self(texts, rng)) is not None:
+            pair, edit = drawn
+            return self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
+        fickle = draw_fickle_self(texts, self.fickle, rng)
+        return None if fickle is None else self.make(fickle, ENTAILMENT, "synonym")
 
 
 class Drop(Rule):
@@ -360,11 +338,6 @@ def list_spans(sentence: Sentence) -> Iterator[Span]:
     """Yield the phrases and modifiers that can be removed."""
     yield from list_phrases(sentence)
     yield from list_modifiers(sentence)
-
-
-def reverse(pair: Counterfactual) -> Counterfactual:
-    """Return the pair with its two sentences in reverse order."""
-    return Counterfactual(pair.texts[::-1], pair.label, pair.rule, pair.kind, pair.words)
 
 
 def find_scope(sentence: Sentence, place: int) -> str | None:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hf_bat.counterfactual.base import Counterfactual, Rule
-from hf_bat.counterfactual.edits import EXCLUSIVE_EDITS, get_words, list_exclusive
+from hf_bat.counterfactual.edits import (
+    EXCLUSIVE_EDITS,
+    draw_edited_self,
+    draw_fickle_self,
+    get_words,
+    list_edited_selves,
+    list_exclusive,
+    list_fickle_selves,
+)
 from hf_bat.counterfactual.sentence import Sentence
-from hf_bat.perturbations.base import Perturbation, Texts
+from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 
 SAME, DIFFERENT = "same", "different"
 # The words on either side of these words have different roles: "from Rome to Paris", "cats chase dogs".
@@ -22,6 +30,49 @@ _SYMMETRIC = frozenset((
 ))  # fmt: skip
 
 
+class SameSelf(Rule):
+    """Pair one sentence with its fickle self (same).
+
+    Args:
+        fickle: The synonym perturbation.
+    """
+
+    name, family = "same_self", "paraphrase"
+    share = 3.0
+
+    def __init__(self, fickle: Perturbation):
+        self.fickle = fickle
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            for pair, words in list_fickle_selves(text, self.fickle):
+                yield self.make(pair, SAME, "synonym", words)
+
+    def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        pair = draw_fickle_self(texts, self.fickle, rng)
+        return None if pair is None else self.make(pair, SAME, "synonym")
+
+
+class EditedSelf(Rule):
+    """Pair one sentence with its edited self (different)."""
+
+    name, family = "edited_self", "paraphrase"
+    # On QQP, models learn to spot pairs with equal words instead (docs/results/counterfactual/protocol.md).
+    is_default = False
+
+    def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
+        for text in dict.fromkeys(texts):
+            for pair, edit in list_edited_selves(text):
+                yield self.make(pair, DIFFERENT, edit.kind, get_words(edit))
+
+    def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
+        drawn = draw_edited_self(texts, rng)
+        if drawn is None:
+            return None
+        pair, edit = drawn
+        return self.make(pair, DIFFERENT, edit.kind, get_words(edit))
+
+
 class DuplicateEdit(Rule):
     """Edit a word in one sentence of a duplicate (different).
 
@@ -34,12 +85,12 @@ class DuplicateEdit(Rule):
     """
 
     family = "paraphrase"
-    # Too few pairs labeled by people would be created by these rules to measure them (docs/methods.md).
-    is_default = False
 
     def __init__(self, is_aligned: bool):
-        self.is_aligned = is_aligned
-        self.name = "aligned_edit" if is_aligned else "duplicate_edit"
+        # A word that only one sentence has may be a detail, so people still accept too many of these
+        # pairs as the same (docs/methods.md).
+        self.is_aligned = self.is_default = is_aligned
+        self.name, self.share = ("aligned_edit", 12.0) if is_aligned else ("duplicate_edit", 1.0)
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label != SAME:
@@ -63,6 +114,8 @@ class Exchange(Rule):
     """
 
     name, family = "exchange", "paraphrase"
+    # People labeled too few of its pairs to measure it (docs/methods.md).
+    is_default = False
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         for text in dict.fromkeys(texts):

@@ -16,7 +16,7 @@ from hf_bat.counterfactual.inference import (
     Swap,
     Unsupported,
 )
-from hf_bat.counterfactual.paraphrase import DuplicateEdit, Exchange, Flip
+from hf_bat.counterfactual.paraphrase import DuplicateEdit, EditedSelf, Exchange, Flip, SameSelf
 from hf_bat.errors import HfBatError
 from hf_bat.lexicon import default_antonyms
 from hf_bat.perturbations import build_perturbations
@@ -56,13 +56,14 @@ RULES: dict[str, Callable[[Resources], Rule]] = {
     "detail": lambda use: Detail(use.mentions),
     "unsupported": lambda use: Unsupported(use.mentions),
     "generalize": lambda use: Generalize(),
-    "same_self": lambda use: SelfPair(use.fickle, "paraphrase"),
+    "same_self": lambda use: SameSelf(use.fickle),
     "aligned_edit": lambda use: DuplicateEdit(is_aligned=True),
     "exchange": lambda use: Exchange(),
     "flip": lambda use: Flip(use.label_flip, use.own_antonyms),
     # Add rules at the end, because the draws of a suite depend on the positions of the rules.
     "opposite": lambda use: Opposite(use.antonyms, use.mentions),
     "duplicate_edit": lambda use: DuplicateEdit(is_aligned=False),
+    "edited_self": lambda use: EditedSelf(),
 }
 
 

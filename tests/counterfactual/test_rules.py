@@ -18,7 +18,7 @@ from hf_bat.counterfactual.inference import (
     Unsupported,
     find_categories,
 )
-from hf_bat.counterfactual.paraphrase import DuplicateEdit, Exchange, Flip
+from hf_bat.counterfactual.paraphrase import DuplicateEdit, EditedSelf, Exchange, Flip, SameSelf
 from hf_bat.counterfactual.rules import RULES, build_rules, is_held_out, register_rule
 from hf_bat.counterfactual.sentence import Sentence
 from hf_bat.errors import HfBatError
@@ -252,6 +252,25 @@ def test_a_self_pair_edits_numbers_and_colors_of_either_sentence_first():
         pair.kind for pair in drawn if pair is not None and pair.label == "contradiction"
     )
     assert kinds["number"] > kinds["negation"] > 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "other", "label"),
+    [
+        (SameSelf(SYNONYMS), "A man buys a couch.", "same"),
+        (EditedSelf(), "A woman buys a sofa.", "different"),
+    ],
+)
+def test_a_sentence_and_its_self_have_one_label_in_both_orders(rule, other, label):
+    text = "A man buys a sofa."
+    pairs = list(rule.list_pairs((text, text), "different"))
+    assert {(text, other), (other, text)} <= {pair.texts for pair in pairs}
+    assert len(pairs) == len({pair.texts for pair in pairs})
+    # `None` if the edited sentence has no fickle self.
+    draws = [rule.draw((text, text), "different", random.Random(i)) for i in range(300)]
+    drawn = [pair for pair in draws if pair is not None]
+    assert {pair.label for pair in [*pairs, *drawn]} == {label}
+    assert {(text, other), (other, text)} <= {pair.texts for pair in drawn}
 
 
 def test_an_edit_makes_duplicates_different():
