@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from hf_bat import get_task  # noqa: E402
-from hf_bat.counterfactual import build_rules, make_suite  # noqa: E402
+from hf_bat.counterfactual import build_rules, make_suite
+from hf_bat.counterfactual.rules import RULES  # noqa: E402
 
 Row = dict[str, Any]
 
@@ -45,10 +46,12 @@ class Study:
     dev_suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     suites: Mapping[str, tuple[str, slice]] = field(default_factory=dict)
     has_contrast: bool = False
-    # Rules with their shares, the rule of the label flip, and the rules that each run of the ablation drops.
+    # Rules with their shares and other flags of the counterfactual runs, the rule of the label flip, and the
+    # rules that each run of the ablation drops.
     rules: tuple[str, ...] = (
         "self_pair=6", "swap=12", "opposite=6", "drop=1", "detail=1", "generalize=1",
     )  # fmt: skip
+    flags: tuple[str, ...] = ()
     flip_rule: str = "swap"
     ablation: Mapping[str, Sequence[str]] = field(default_factory=lambda: INFERENCE_ABLATION)
 
@@ -99,9 +102,10 @@ STUDIES = {
         columns=("question1", "question2"),
         dev_suites={"mrpc": ("mrpc/train", slice(None))},
         suites={"mrpc": ("mrpc/validation", slice(None))},
-        rules=("same_self=3", "exchange=1"),
-        flip_rule="aligned_edit",
-        ablation={"same_self": ["same_self"], "exchange": ["exchange"]},
+        rules=("duplicate_edit=12", "same_self=3"),
+        flags=("--alpha", "0"),
+        flip_rule="duplicate_edit",
+        ablation={"same_self": ["same_self"]},
     ),
 }
 # Share of word pairs that counterfactual runs never draw.
@@ -118,7 +122,7 @@ MAIN = [
 
 def make_methods(study: Study) -> dict[str, list[str]]:
     """Return the flags of the training script for each method of the study."""
-    counterfactual = ["--held_out_pairs", str(HELD_OUT), "--beta", "1", "--rules"]
+    counterfactual = ["--held_out_pairs", str(HELD_OUT), "--beta", "1", *study.flags, "--rules"]
     methods = {
         "normal": ["--method", "normal"],
         # The obvious baseline: data augmentation with the rule that flips the label.
@@ -169,7 +173,10 @@ def write_data(options: argparse.Namespace) -> None:
         rows = read_rows(options.data / f"{file}.jsonl.gz")[part]
         suites += [make_suite_row(study, category, row) for row in rows]
     task = get_task(options.task)
-    rules = build_rules(task, task.label_names, held_out=HELD_OUT)
+    chosen = {rule.partition("=")[0] for rule in study.rules}
+    # The draws of a suite depend on the order of the rules.
+    names = [name for name in RULES if name in chosen]
+    rules = build_rules(task, task.label_names, rules=names, held_out=HELD_OUT)
     for pair in make_suite(rules, test[: options.attacked_rows], task, task.label_names):
         row = {**pair, "label": task.label_names.index(pair["label"])}
         suites.append(make_suite_row(study, pair["category"], row))
