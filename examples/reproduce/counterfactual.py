@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from hf_bat import get_task  # noqa: E402
-from hf_bat.counterfactual import build_rules, make_suite
+from hf_bat.counterfactual import build_rules, make_suite  # noqa: E402
 from hf_bat.counterfactual.rules import RULES  # noqa: E402
 
 Row = dict[str, Any]

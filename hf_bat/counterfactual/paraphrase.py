@@ -85,12 +85,12 @@ class DuplicateEdit(Rule):
     """
 
     family = "paraphrase"
+    share = 12.0
 
     def __init__(self, is_aligned: bool):
-        # A word that only one sentence has may be a detail, so people still accept too many of these
-        # pairs as the same (docs/methods.md).
-        self.is_aligned = self.is_default = is_aligned
-        self.name, self.share = ("aligned_edit", 12.0) if is_aligned else ("duplicate_edit", 1.0)
+        self.is_aligned = is_aligned
+        self.name = "aligned_edit" if is_aligned else "duplicate_edit"
+        self.is_default = not is_aligned  # "duplicate_edit" has all pairs of "aligned_edit"
 
     def list_pairs(self, texts: Texts, label: str) -> Iterator[Counterfactual]:
         if label != SAME:
