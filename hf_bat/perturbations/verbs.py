@@ -55,6 +55,8 @@ _PARTICIPLES = _set(
     "written"
 )
 _SAME_PARTICIPLES = _set("become come run overcome")
+# These past forms are also participles, although their verbs have a second participle ("gotten").
+_BOTH = _set("got forgot had")
 # After these words, 's means "is" or "has". After other words, it is a possessive.
 HOSTS = _set("he she it that there here who what where how everyone someone somebody everybody let")
 # Maps an ending to its kind of auxiliary.
@@ -200,6 +202,9 @@ def tag_with_rules(tokens: Sequence[Token]) -> Tags:
         if clitic:
             clause.read_clitic(word, clitic)
             tags.append(None)
+        elif word.endswith("'s") or (word == "s" and tokens[i][0] in ("'", "\u2019")):
+            clause.read_possessive(word)
+            tags.append(None)
         else:
             tags.append(clause.read(word, "" if after else "".join(words[i + 1 : i + 2])))
         if after:
@@ -226,6 +231,10 @@ class _Clause:
         """Process a word that ends in an auxiliary. "she's" is a subject with a finite verb."""
         self.last, self.previous = CLITICS.get(clitic, "modal"), word
         self.finite, self.waiting, self.plural = True, self.last == "modal", False
+
+    def read_possessive(self, word: str) -> None:
+        """Process "Kim's". In "Kim's lost her keys", 's means "has", so no past form may follow either."""
+        self.last, self.previous = "determiner", word
 
     def read(self, word: str, following: str) -> str | None:
         """Process the next word and return its verb tag."""
@@ -260,6 +269,8 @@ class _Clause:
             return "MD", "modal"
         if word in BE:
             return BE[word], "be"
+        if word in _BOTH and self.last == "have":
+            return "VBN", "verb"
         if word in HAVE:
             is_base = word == "have" and (self.waiting or self.last in ("modal", "to"))
             return ("VB" if is_base else HAVE[word]), "have"

@@ -58,6 +58,13 @@ ADDED = {
     "It may rain.": ["It may not rain.", "It may not rain."],
     "May I go?": ["May I not go?"],
     # contractions, also as separate tokens
+    "She's got a dog.": ["She's not got a dog.", "She's not got a dog."],
+    "He has got a dog.": ["He hasn't got a dog.", "He has not got a dog."],
+    "He's had enough.": ["He's not had enough.", "He's not had enough."],
+    # Here, 's means "has", but after a noun it is mostly a possessive.
+    "The man's lost his dog.": [],
+    "The man 's lost his dog .": [],
+    "The man's dog ran home.": ["The man's dog didn't run home."],
     "She's lost her keys.": ["She's not lost her keys.", "She's not lost her keys."],
     "She 's lost her keys .": ["She 's not lost her keys .", "She 's not lost her keys ."],
     "You'll like it.": ["You'll not like it.", "You'll not like it."],
