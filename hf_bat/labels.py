@@ -51,7 +51,7 @@ class LabelMap:
         A value can be a name, digits or an integer. An integer is the position of a name, or a name if all
         names are integers other than 0, 1, ... (such as one to five stars). `None`, "", NaN, -1, -100 and
         "-" mean a missing label. If labels have no names (the model is a function), the value is the label
-        itself. Error messages refer to the row as `where`.
+        itself, and -1 is an error, because it may be a class. Error messages refer to the row as `where`.
         """
         value = unwrap_value(value)
         if is_null(value) or (isinstance(value, str) and not value.strip()):
@@ -67,6 +67,11 @@ class LabelMap:
         number = self._parse_number(value, where)
         if number in self._integer_names:
             return self._integer_names[number]
+        if number == UNLABELED[0] and not self.data_names:
+            raise HfBatError(
+                f"label {number} in {where} may be a class or mean no label; name the outputs of the "
+                "function in order (--label-names, or label_names of the task), or leave the cell empty"
+            )
         if number in UNLABELED:
             return None
         names, count = ", ".join(self.data_names), len(self.data_names)

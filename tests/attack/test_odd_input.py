@@ -64,7 +64,7 @@ def test_labels_that_differ_only_in_case_are_two_labels():
     assert [row["label"] for row in contrast_model(hashed, rows, task).row_results] == [1, 0, 2]
 
 
-@pytest.mark.parametrize("label", [None, "", -1, "-1", -100, -100.0, "-100", "-", math.nan])
+@pytest.mark.parametrize("label", [None, "", -100, -100.0, "-100", "-", math.nan])
 def test_a_missing_label_is_counted_if_no_label_has_a_name(label):
     texts = {"idx": 0, "original_idx": None, "text": "A hot day."}
     rows = [{**texts, "label": "1"}, {**texts, "idx": 1, "label": label}]
@@ -73,6 +73,14 @@ def test_a_missing_label_is_counted_if_no_label_has_a_name(label):
     assert report["antonym"]["skipped_reasons"]["no label"] == 1
     assert report.rows["antonym"][0]["label"] == 1
     assert contrast_model(hashed, rows, task).skipped == {"no label": 1}
+
+
+@pytest.mark.parametrize("others", [[1], [0, 1]])
+def test_minus_one_may_be_a_class_of_a_function_without_label_names(others):
+    task = user_task(["text"], [])
+    rows = [{"text": "A big dog.", "label": label} for label in [*others, -1]]
+    with pytest.raises(HfBatError, match="label -1 in row .* may be a class or mean no label"):
+        Attack("synonym", hashed, task=task).run(rows)
 
 
 def test_labels_are_matched_by_name_if_the_model_has_names():
