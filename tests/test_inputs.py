@@ -268,6 +268,11 @@ def check_negative_class(folder: Path) -> None:
     refuse(lambda: name_classes([-1, 0, 1]), "-1 0 1 if it is one, and 0 1 if not")
     named = user_task(["text"], ["-1", "0", "1"])
     assert read_labels(with_labels(-1, 0, 1), named) == [0, 1, 2]
+    for labels in ((-1, 1), (-1, 0, 1)):
+        refuse(
+            lambda labels=labels: read_labels(with_labels(*labels), user_task(["text"])),
+            "--label-names",
+        )
 
 
 def check_numbers_that_skip(folder: Path) -> None:
@@ -744,7 +749,8 @@ KINDS = [
             ("True and False", "matched by name in any order; otherwise an error that suggests 1 and 0",
              check_truth_values),
             ("A class -1",
-             "a class if the other class is 1; with 0, 1, ... an error that asks for label names",
+             "a class if the other class is 1; with 0, 1, ..., or for a function without label names, an "
+             "error that asks for names",
              check_negative_class),
             ("Numbers that do not start from 0: 1 to 4, 100 to 116",
              "the classes that occur, named by these numbers",
