@@ -55,7 +55,7 @@ _PARTICIPLES = _set(
     "written"
 )
 _SAME_PARTICIPLES = _set("become come run overcome")
-# These past forms are also participles, although their verbs have a second participle ("gotten").
+# These past forms are also participles. "get" and "forget" have a second participle ("gotten").
 _BOTH = _set("got forgot had")
 # After these words, 's means "is" or "has". After other words, it is a possessive.
 HOSTS = _set("he she it that there here who what where how everyone someone somebody everybody let")

@@ -396,6 +396,8 @@ def test_paraphrase_tasks_have_rules_of_their_own():
     rules = build_rules(task, task.label_names, SYNONYMS)
     assert rules.labels == {"same": 1, "different": 0}
     assert {rule.family for rule in rules.rules} == {"paraphrase"}
+    # Pairs of a sentence and its edited self did harm on QQP (docs/results/counterfactual/protocol.md).
+    assert rules.shares == {"duplicate_edit": 12.0, "same_self": 3.0}
 
 
 def test_a_rule_of_the_users_own_needs_no_change_in_the_package():
