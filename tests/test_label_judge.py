@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections import Counter
 
 import pytest
@@ -267,6 +268,14 @@ def test_what_has_no_meaning_is_refused_in_one_line(options, judge, word, tmp_pa
             judge = InferenceJudge(CallableModel(lambda pairs: [[0.5, 0.5] for _ in pairs]))
         make_trainer(tmp_path, ROWS, trainer_options={"label_judge": judge}, **settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", ["no", "yes", math.nan, None, 2])
+def test_only_true_and_false_are_answers_of_a_judge(answer):
+    validity = JudgedValidity(lambda questions: [answer for _ in questions], "words")
+    edits = AntonymPerturbation({"hot": ("cold",)}).candidates(("A hot dog.",))
+    with pytest.raises(HfBatError, match="the judge words answered .* return True or False"):
+        validity.passing(("A hot dog.",), edits)
 
 
 def test_a_collator_of_ones_own_has_its_own_judge(tmp_path):

@@ -150,20 +150,25 @@ def _one_hot(label: int, labels: int) -> np.ndarray:
 def _read_scores(scores: Mapping[Any, Any], names: Sequence[str]) -> np.ndarray:
     """Parse a mapping from label names to probabilities (sum 1) or log-probabilities (all at most 0)."""
     values: dict[int, list[float]] = {}
+    others: dict[Any, float] = {}
     for name, score in scores.items():
         label = find_class(str(name).strip(), names, "the model's answer")
-        if label is None:
-            raise HfBatError(
-                f"the model's function scored the label {name!r}; labels: {', '.join(names)}"
-            )
         try:
-            values.setdefault(label, []).append(float(score))
+            if label is None:
+                others[name] = float(score)
+            else:
+                values.setdefault(label, []).append(float(score))
         except (TypeError, ValueError) as error:
             raise _reject(scores) from error
     given = [score for group in values.values() for score in group]
     answer = np.zeros(len(names))
     # Probabilities are never negative. A label with probability 1 has a log-probability of 0.
-    if given and max(given) <= 0:
+    are_logs = bool(given) and max([*given, *others.values()]) <= 0
+    if others and not are_logs:
+        raise HfBatError(
+            f"the model's function scored the label {next(iter(others))!r}; labels: {', '.join(names)}"
+        )
+    if are_logs:
         top = max(given)
         for label, group in values.items():
             answer[label] = math.fsum(math.exp(score - top) for score in group)

@@ -102,7 +102,13 @@ class JudgedValidity(LabelValidity):
         answers = {key: self._known[key] for key in keys if key in self._known}
         asked = {key: q for key, q in zip(keys, plain, strict=True) if key not in answers}
         if asked:
-            given = [bool(answer) for answer in self.judge(list(asked.values()))]
+            given = list(self.judge(list(asked.values())))
+            for answer in given:
+                if answer not in (0, 1):
+                    raise HfBatError(
+                        f"the judge {self.name} answered {answer!r:.80}; return True or False for each "
+                        "question"
+                    )
             if len(given) != len(asked):
                 raise HfBatError(
                     f"the judge {self.name} gave {len(given)} answers to {len(asked)} questions; return one "
@@ -110,7 +116,7 @@ class JudgedValidity(LabelValidity):
                 )
             if len(self._known) > _MAX_KNOWN:
                 self._known.clear()
-            new = dict(zip(asked, given, strict=True))
+            new = dict(zip(asked, map(bool, given), strict=True))
             self._known |= new
             answers |= new
         return [answers[key] for key in keys]

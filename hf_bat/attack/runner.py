@@ -221,9 +221,8 @@ class Attack:
         skipped = {name: labels.find_label(name, "skip_labels") for name in names}
         for name, label in skipped.items():
             if label is None:
-                raise HfBatError(
-                    f"skip_labels: no label {name!r}; labels: {', '.join(labels.data_names)}"
-                )
+                known = ", ".join(labels.data_names) or "they have no names (--label-names)"
+                raise HfBatError(f"skip_labels: no label {name!r}; labels: {known}")
         return _Labels(labels, frozenset(label for label in skipped.values() if label is not None))
 
     def _identify_run(self, examples: Sequence[Example], labels: _Labels) -> dict[str, str | None]:

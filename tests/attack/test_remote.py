@@ -387,6 +387,7 @@ def test_label_words_and_scores_are_read_by_name():
         return [
             {f" {n.upper()}": np.log(p / 2) for n, p in answer.items()}
             | {n: np.log(p / 2) for n, p in answer.items()}
+            | {"The": -5.0}  # another likely token, which is no label
             for answer in as_scores(inputs)
         ]
 

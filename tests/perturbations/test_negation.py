@@ -60,6 +60,8 @@ ADDED = {
     # contractions, also as separate tokens
     "She's got a dog.": ["She's not got a dog.", "She's not got a dog."],
     "He has got a dog.": ["He hasn't got a dog.", "He has not got a dog."],
+    "Nobody lost it.": [],
+    "I've had to clean up.": ["I've not had to clean up.", "I've not had to clean up."],
     "He's had enough.": ["He's not had enough.", "He's not had enough."],
     # Here, 's means "has", but after a noun it is mostly a possessive.
     "The man's lost his dog.": [],
