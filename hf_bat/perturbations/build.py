@@ -205,6 +205,11 @@ def check_obstinate_edits(edits: Sequence[str]) -> None:
 
 
 def _check_edits(name: str, edits: Sequence[str], known: Sequence[str]) -> None:
+    if not isinstance(edits, str) and any(isinstance(edit, Perturbation) for edit in edits):
+        raise HfBatError(
+            f"{name} only takes names; pass your own perturbation to the trainer "
+            f"({name.removesuffix('_edits')}=...), in a MixedPerturbation if there are others"
+        )
     if isinstance(edits, str) or not edits or not set(edits) <= set(known):
         raise HfBatError(f"{name} must be a list of {', '.join(known)}; got {edits!r}")
     if len(set(edits)) < len(edits):

@@ -13,6 +13,7 @@ from hf_bat import BalancedTrainer, BalancedTrainingArguments, HfBatError
 from hf_bat.attack import Attack, Recipe, get_recipe
 from hf_bat.lexicon import load_wordnet, stopwords
 from hf_bat.perturbations import (
+    AntonymPerturbation,
     CharacterPerturbation,
     MixedPerturbation,
     NumberPerturbation,
@@ -200,9 +201,18 @@ def test_training_draws_from_perturbations_of_ones_own(tmp_path):
         ({"obstinate": Whisper()}, {"method": "safer"}, "no effect"),
         ({"fickle": Shout()}, {"method": "triplet", "fickle_edits": ["typo"]}, "fickle_edits"),
         ({"fickle": "typo"}, {"method": "triplet"}, "str"),
+        ({}, {"method": "triplet", "obstinate_edits": ["antonym", Whisper()]}, "MixedPerturbation"),
     ):
         with pytest.raises(HfBatError, match=word):
             make_trainer(tmp_path, options, **own)
+
+
+def test_training_mixes_antonyms_and_a_perturbation_of_ones_own(tmp_path):
+    mixed = MixedPerturbation([AntonymPerturbation({"big": ("small",)}), Whisper()])
+    trainer = make_trainer(tmp_path, {"method": "triplet"}, obstinate=mixed)
+    kinds = Counter(versions["obstinate"][0][0] == "psst" for _, versions in draw_versions(trainer))
+    assert kinds[True] > 0 and kinds[False] > 0
+    assert trainer.train().global_step == 2
 
 
 def test_evaluation_runs_recipes_of_ones_own(tmp_path):
