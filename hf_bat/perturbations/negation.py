@@ -23,7 +23,6 @@ _DO_SUPPORT = {"VBD": "didn't", "VBZ": "doesn't", "VBP": "don't"}
 # Negative forms that are not the positive form plus "n't".
 _IRREGULAR = {"can": "can't", "will": "won't", "shall": "shan't"}
 _UNCONTRACTED = ("am", "may", "might", "ought")
-_NEGATIVE_SUBJECTS = ("nobody", "nothing", "none", "neither")
 _NO_IDIOMS = ("longer", "matter", "doubt", "sooner", "later", "less", "fewer")
 
 
@@ -210,7 +209,7 @@ class _Sentence:
         if j < 0:
             return False
         word = self.words[j]
-        if verbs.is_negative(word) or word in _NEGATIVE_SUBJECTS:
+        if verbs.is_negative(word):
             return True
         if word in verbs.AUXILIARIES:
             return self._is_negated(j)

@@ -203,7 +203,7 @@ def tag_with_rules(tokens: Sequence[Token]) -> Tags:
             clause.read_clitic(word, clitic)
             tags.append(None)
         elif word.endswith("'s") or (word == "s" and tokens[i][0] in ("'", "\u2019")):
-            clause.read_possessive(word)
+            clause.read_possessive()
             tags.append(None)
         else:
             tags.append(clause.read(word, "" if after else "".join(words[i + 1 : i + 2])))
@@ -232,9 +232,9 @@ class _Clause:
         self.last, self.previous = CLITICS.get(clitic, "modal"), word
         self.finite, self.waiting, self.plural = True, self.last == "modal", False
 
-    def read_possessive(self, word: str) -> None:
+    def read_possessive(self) -> None:
         """Process "Kim's". In "Kim's lost her keys", 's means "has", so no past form may follow either."""
-        self.last, self.previous = "determiner", word
+        self.last, self.previous = "determiner", "'s"
 
     def read(self, word: str, following: str) -> str | None:
         """Process the next word and return its verb tag."""
@@ -293,7 +293,9 @@ class _Clause:
         in_phrase = self.last in ("determiner", "opener", "adjective")
         coordinated = self.previous in ("and", "or", "but") and bool(self.last_tag)
         if form == "ing":
-            if self.last in ("determiner", "adjective"):
+            # "The man's shaving his beard" has a verb, but "the man's shaving" has not.
+            is_verb = self.previous == "'s" and following in _DETERMINERS
+            if self.last in ("determiner", "adjective") and not is_verb:
                 return None
             expected = self.last in ("be", "noun", "subject") or coordinated
             return "VBG" if share >= (_POSSIBLE if expected else _LIKELY) else None
