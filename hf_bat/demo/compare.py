@@ -54,7 +54,7 @@ class DemoSettings:
     epochs: int = 3
     train_rows: int = 2400
     batch_size: int = 16
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     output_dir: str | None = None
 
     def __post_init__(self) -> None:
