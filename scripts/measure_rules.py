@@ -114,14 +114,17 @@ def compare(
                 made = normalize(pair.texts)
                 # The label of a paraphrase does not depend on the order.
                 orders = [made, made[::-1]] if rule.family == "paraphrase" else [made]
-                for text, gold in [others[order] for order in orders if order in others][:1]:
-                    gold_name = rules.names[gold]
-                    agrees = (
-                        gold_name != ENTAILMENT
-                        if pair.label == NOT_ENTAILMENT
-                        else pair.label == gold_name
-                    )
-                    results[pair.rule, pair.label, pair.kind].append((agrees, names[gold], text))
+                match = next((others[order] for order in orders if order in others), None)
+                if match is None:
+                    continue
+                text, gold = match
+                gold_name = rules.names[gold]
+                agrees = (
+                    gold_name != ENTAILMENT
+                    if pair.label == NOT_ENTAILMENT
+                    else pair.label == gold_name
+                )
+                results[pair.rule, pair.label, pair.kind].append((agrees, names[gold], text))
     return results
 
 
