@@ -23,7 +23,6 @@ from hf_bat.callbacks import drop_missing_metrics
 from hf_bat.errors import describe_cause
 from hf_bat.files import get_hub_name, shorten_source, write_atomically
 from hf_bat.methods import WEIGHTS
-from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, EDIT_KINDS, FICKLE_KINDS
 from hf_bat.pooling import get_default_pooling
 from hf_bat.saved_perturbations import collect_tables
 from hf_bat.tasks import Task
@@ -122,8 +121,7 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
     tables = {}
     if train_rows is not None:
         tables = collect_tables(trainer.used_perturbations(), trainer.canonicalizer)
-    edits: Sequence[str] = args.obstinate_edits or DEFAULT_EDITS if method.is_balanced else ()
-    fickle = args.fickle_edits or DEFAULT_FICKLE
+    edits = trainer.sources.describe_edits()
     id2label = {
         number: str(model.config.id2label[number]) for number in range(model.config.num_labels)
     }
@@ -140,10 +138,8 @@ def gather_facts(trainer: Any, step: int, base: str | None) -> dict[str, Any]:
         "trained_on": None if train_rows is None else f"{rows} of {source}",
         "method": args.method,
         "formula": method.write_formula(args),
-        "edits": " or ".join(EDIT_KINDS[edit].summary for edit in edits),
-        "fickle_edits": " or ".join(FICKLE_KINDS[edit].summary for edit in fickle),
-        # Custom perturbations replace these descriptions.
-        **trainer.sources.describe_own(),
+        "edits": edits["obstinate"] if method.is_balanced else "",
+        "fickle_edits": edits["fickle"],
         "distance": args.distance,
         "pooling": args.pooling or get_default_pooling(model),
         # A weight is None if the label filter it needs is off.

@@ -21,7 +21,13 @@ from hf_bat.perturbations import (
     build_obstinate,
     build_perturbations,
 )
-from hf_bat.perturbations.build import DEFAULT_EDITS, DEFAULT_FICKLE, filter_edits
+from hf_bat.perturbations.build import (
+    DEFAULT_EDITS,
+    DEFAULT_FICKLE,
+    EDIT_KINDS,
+    FICKLE_KINDS,
+    filter_edits,
+)
 from hf_bat.perturbations.splitting import split_words
 from hf_bat.perturbations.validity import LabelValidity
 from hf_bat.tasks import Task
@@ -83,15 +89,21 @@ class EditSources:
             args.casing,
             args.fit_grammar,
         )
-        edits = (tuple(args.obstinate_edits or DEFAULT_EDITS), args.label_filter or "off")
-        key = (tables, edits, tuple(args.fickle_edits or DEFAULT_FICKLE), args.label_judge)
+        edits = (
+            tuple(args.get_entries("obstinate_edits")) or DEFAULT_EDITS,
+            args.label_filter or "off",
+        )
+        fickle_edits = tuple(args.get_entries("fickle_edits")) or DEFAULT_FICKLE
+        key = (tables, edits, fickle_edits, args.label_judge)
         if self._perturbations is None or self._perturbations[0] != key:
             # The default synonyms connect most of their words, so the defense would make them all
             # the same.
             use_wordnet = self.synonyms is None and args.canonicalize
             synonyms = "wordnet" if use_wordnet else self.synonyms
             synonym, antonym = build_perturbations(synonyms, self.antonyms, *tables)
-            fickle = own["fickle"] or split_words(build_fickle(synonym, key[2]), self.splitter)
+            fickle = own["fickle"] or split_words(
+                build_fickle(synonym, fickle_edits), self.splitter
+            )
             obstinate = own["obstinate"]
             if obstinate is None:
                 obstinate = split_words(build_obstinate(antonym, edits[0]), self.splitter)
@@ -164,8 +176,15 @@ class EditSources:
         args = self.args
         return (args.drop_antonyms_from_synonyms, args.casing) if args.canonicalize else None
 
-    def describe_own(self) -> dict[str, str]:
-        """Return texts about custom perturbations for the model card, by card variable."""
-        variables = {"fickle": "fickle_edits", "obstinate": "edits"}
-        own = self.own.items()
-        return {variables[kind]: f"edits of `{p.name}`" for kind, p in own if p is not None}
+    def describe_edits(self) -> dict[str, str]:
+        """Describe the edits that the run draws, by kind (fickle, obstinate), for the model card."""
+        kinds = {"fickle": (FICKLE_KINDS, DEFAULT_FICKLE), "obstinate": (EDIT_KINDS, DEFAULT_EDITS)}
+        texts = {}
+        for kind, (known, default) in kinds.items():
+            own = self.own[kind]
+            edits = [own] if own is not None else self.args.get_entries(f"{kind}_edits") or default
+            texts[kind] = " or ".join(
+                known[edit].summary if isinstance(edit, str) else f"edits of `{edit.name}`"
+                for edit in edits
+            )
+        return texts

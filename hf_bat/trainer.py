@@ -745,7 +745,7 @@ class BalancedTrainer(Trainer):
         self._check_whole_model("attacks=")
         splitter = self.sources.splitter
         return RobustnessMeter(
-            args.get_attacks(),
+            args.get_entries("attacks"),
             self.task,
             self.processing_class,
             max_samples=args.max_attack_samples,

@@ -22,6 +22,7 @@ from hf_bat.attack.figures import (
     is_attack_metric,
     is_lower_better,
 )
+from hf_bat.attack.recipes import Recipe
 from hf_bat.canonicalize import Canonicalizer
 from hf_bat.collator import PerturbationCollator
 from hf_bat.data import ROW_CHOICES
@@ -66,6 +67,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     # numpy does not accept other seeds.
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     **dict.fromkeys(WEIGHTS, (0, math.inf)),
+}
+# Option -> the class of the objects that its list may contain in Python, and the attribute that names one.
+OBJECT_OPTIONS: dict[str, tuple[type, str]] = {
+    "attacks": (Recipe, "key"),
+    "obstinate_edits": (Perturbation, "name"),
+    "fickle_edits": (Perturbation, "name"),
 }
 
 
@@ -165,10 +172,11 @@ class BalancedTrainingArguments(TrainingArguments):
         eval_distances: Whether `evaluate` reports the mean distances of fickle and obstinate
             versions. Defaults to `False`.
         obstinate_edits: Kinds of obstinate edits to draw: `"antonym"`, `"negation"`, `"sister"`,
-            `"number"`. If `None`, only antonyms are used, as in the paper.
+            `"number"`. `Perturbation` objects also work in Python. If `None`, only antonyms are used, as in
+            the paper.
         fickle_edits: Kinds of fickle edits to draw: `"synonym"`, `"typo"` (letters swapped, dropped or
-            mistyped), `"look-alike"` (letters of other scripts that look the same). If `None`, only
-            synonyms are used, as in the paper.
+            mistyped), `"look-alike"` (letters of other scripts that look the same). `Perturbation` objects
+            also work in Python. If `None`, only synonyms are used, as in the paper.
         rules: Rules that draw labeled edits, as `"name"` or `"name=share"`, such as `["swap",
             "self_pair=3"]` (counterfactual). If `None`, the default rules of the task are used.
         held_out_pairs: Share of word pairs that rules never draw, chosen by hash. Evaluations can then
@@ -240,13 +248,13 @@ class BalancedTrainingArguments(TrainingArguments):
     fit_grammar: bool = True
     class_weights: list[float] | None = None
     eval_distances: bool = False
+    # The command line uses these types to parse names; see OBJECT_OPTIONS.
     obstinate_edits: list[str] | None = None
     fickle_edits: list[str] | None = None
     rules: list[str] | None = None
     held_out_pairs: float = 0.0
     label_flip: list[str] | None = None
     canonicalize: bool = False
-    # The command line uses this type to parse names. In Python, the list may also contain recipes.
     attacks: list[str] | None = None
     max_attack_samples: int | None = 500
     row_choice: str = "even"
@@ -270,7 +278,7 @@ class BalancedTrainingArguments(TrainingArguments):
             # Otherwise, processes that torchrun starts on a CPU would train independently.
             self.use_cpu = True
         super().__post_init__()
-        self._name_recipes()
+        self._name_objects()
         self.check_method()
         self._check_attacks()
         self._check_contrast(best)
@@ -282,23 +290,30 @@ class BalancedTrainingArguments(TrainingArguments):
         own: Method | None = self.__dict__.get("_own_method")
         return own if own is not None and own.name == self.method else get_method(self.method)
 
-    def get_attacks(self) -> list[Any]:
-        """Return the attacks in `attacks` as names, or as recipe objects if they were passed as objects."""
-        own: dict[str, Any] = self.__dict__.get("_own_recipes", {})
-        return [own.get(name, name) for name in self.attacks or ()]
+    def get_entries(self, option: str) -> list[Any]:
+        """Return the entries of an option in `OBJECT_OPTIONS` as they were passed: names or objects."""
+        own: dict[str, Any] = self.__dict__.get("_own_objects", {}).get(option, {})
+        return [own.get(name, name) for name in getattr(self, option) or ()]
 
-    def _name_recipes(self) -> None:
-        """Replace recipe objects in `attacks` by their names, because it is saved as JSON."""
-        given: list[Any] = list(self.attacks or ())
-        objects = {attack.key: attack for attack in given if not isinstance(attack, str)}
-        if self.attacks is not None:
-            self.attacks = [attack if isinstance(attack, str) else attack.key for attack in given]
-            if len(set(self.attacks)) < len(self.attacks):
-                raise HfBatError(
-                    f"attacks contains duplicates: {', '.join(self.attacks)}; give each Recipe its own key="
-                )
+    def _name_objects(self) -> None:
+        """Replace the objects in `OBJECT_OPTIONS` by their names, because options are saved as JSON."""
         # Not a field, so it does not appear in saved arguments.
-        self.__dict__["_own_recipes"] = objects
+        self.__dict__["_own_objects"] = own = {}
+        for option, (cls, attribute) in OBJECT_OPTIONS.items():
+            entries: Any = getattr(self, option)
+            if entries is None:
+                continue
+            if isinstance(entries, str):
+                raise HfBatError(f"{option} must be a list of names; got {entries!r}")
+            objects = {getattr(e, attribute): e for e in entries if isinstance(e, cls)}
+            names = [getattr(e, attribute) if isinstance(e, cls) else e for e in entries]
+            if len(set(names)) < len(names):
+                raise HfBatError(
+                    f"{option} contains duplicates: {', '.join(names)}; list each name once, and give each "
+                    f"{cls.__name__} its own {attribute}="
+                )
+            own[option] = objects
+            setattr(self, option, names)
 
     def copy_with_method(self, method: Method) -> BalancedTrainingArguments:
         """Return a copy of the arguments that uses a custom method and its defaults."""
@@ -429,9 +444,9 @@ class BalancedTrainingArguments(TrainingArguments):
                 bound = f"{least} or more" if most == math.inf else f"from {least} to {most}"
                 raise HfBatError(f"{name} must be {bound}; got {value}")
         if self.obstinate_edits is not None:
-            check_obstinate_edits(self.obstinate_edits)
+            check_obstinate_edits(self.get_entries("obstinate_edits"))
         if self.fickle_edits is not None:
-            check_fickle_edits(self.fickle_edits)
+            check_fickle_edits(self.get_entries("fickle_edits"))
         if list(self.label_names or ["labels"]) != ["labels"]:
             raise HfBatError(
                 f"label_names={self.label_names} is the name of the model input with the labels, which must "
@@ -502,7 +517,7 @@ class BalancedTrainingArguments(TrainingArguments):
         # Custom classes may not be importable where the file is loaded.
         state.pop("_own_method", None)
         state.pop("_own_judge", None)
-        state.pop("_own_recipes", None)
+        state.pop("_own_objects", None)
         return state
 
     def __copy__(self) -> BalancedTrainingArguments:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -114,15 +114,16 @@ def build_perturbations(
 
 
 def build_fickle(
-    synonym: SynonymPerturbation, edits: Sequence[str] = DEFAULT_FICKLE
+    synonym: SynonymPerturbation, edits: Sequence[str | Perturbation] = DEFAULT_FICKLE
 ) -> Perturbation:
     """Build the fickle perturbation for the given kinds of edits.
 
     Args:
         synonym: The synonym perturbation.
         edits: Kinds of edits: `"synonym"`, `"typo"` (letters swapped, dropped or mistyped),
-            `"look-alike"` (letters of other scripts that look the same). All kinds that are possible for a
-            row are equally likely. Defaults to `("synonym",)`.
+            `"look-alike"` (letters of other scripts that look the same), or your own fickle
+            perturbations. All kinds that are possible for a row are equally likely. Defaults to
+            `("synonym",)`.
 
     Returns:
         The perturbation for a single kind (`synonym` itself for synonyms), or a `MixedPerturbation` for
@@ -137,26 +138,26 @@ def build_fickle(
         (True, 'typo')
     """
     check_fickle_edits(edits)
-    parts = [FICKLE_KINDS[edit].build(synonym) for edit in edits]
-    return parts[0] if len(parts) == 1 else MixedPerturbation(parts)
+    return _mix(edits, FICKLE_KINDS, synonym)
 
 
-def check_fickle_edits(edits: Sequence[str]) -> None:
-    """Raise `HfBatError` unless `edits` are one or more known kinds, without repetitions."""
+def check_fickle_edits(edits: Sequence[str | Perturbation]) -> None:
+    """Raise `HfBatError` unless `edits` are known kinds or fickle perturbations with different names."""
     _check_edits("fickle_edits", edits, FICKLE_EDITS)
 
 
 def build_obstinate(
     antonym: AntonymPerturbation,
-    edits: Sequence[str] = DEFAULT_EDITS,
+    edits: Sequence[str | Perturbation] = DEFAULT_EDITS,
     label_filter: str = "off",
 ) -> Perturbation:
     """Build the obstinate perturbation for the given kinds of edits.
 
     Args:
         antonym: The antonym perturbation. Its options also apply to sister terms and numbers.
-        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`. All kinds that are
-            possible for the row are equally likely. Defaults to `("antonym",)`.
+        edits: Kinds of edits: `"antonym"`, `"negation"`, `"sister"`, `"number"`, or your own obstinate
+            perturbations. All kinds that are possible for the row are equally likely. Defaults to
+            `("antonym",)`.
         label_filter: `"off"`, `"only"` (only draw edits that are likely to change the label, see
             `LabelValidity`), or `"prefer"` (prefer these edits, but draw any edit if a row has none of
             them). Defaults to `"off"`.
@@ -177,9 +178,15 @@ def build_obstinate(
     """
     check_obstinate_edits(edits)
     check_choice("label_filter", label_filter, LABEL_FILTERS)
+    return filter_edits(_mix(edits, EDIT_KINDS, antonym), label_filter)
+
+
+def _mix(
+    edits: Sequence[str | Perturbation], kinds: Mapping[str, EditKind], words: Perturbation
+) -> Perturbation:
+    parts = [edit if isinstance(edit, Perturbation) else kinds[edit].build(words) for edit in edits]
     # Do not wrap a single kind, because a mixture draws the kind first and has a different description.
-    parts = [EDIT_KINDS[edit].build(antonym) for edit in edits]
-    return filter_edits(parts[0] if len(parts) == 1 else MixedPerturbation(parts), label_filter)
+    return parts[0] if len(parts) == 1 else MixedPerturbation(parts)
 
 
 def filter_edits(
@@ -199,21 +206,30 @@ def filter_edits(
     return wrapper(perturbation, validity or LabelValidity())
 
 
-def check_obstinate_edits(edits: Sequence[str]) -> None:
-    """Raise `HfBatError` unless `edits` are one or more known kinds, without repetitions."""
+def check_obstinate_edits(edits: Sequence[str | Perturbation]) -> None:
+    """Raise `HfBatError` unless `edits` are known kinds or obstinate perturbations with different names."""
     _check_edits("obstinate_edits", edits, OBSTINATE_EDITS)
 
 
-def _check_edits(name: str, edits: Sequence[str], known: Sequence[str]) -> None:
-    if not isinstance(edits, str) and any(isinstance(edit, Perturbation) for edit in edits):
+def _check_edits(name: str, edits: Sequence[str | Perturbation], known: Sequence[str]) -> None:
+    names = [edit.name if isinstance(edit, Perturbation) else edit for edit in edits]
+    own = {edit.name: edit for edit in edits if isinstance(edit, Perturbation)}
+    if isinstance(edits, str) or not edits or not set(names) <= {*known, *own}:
         raise HfBatError(
-            f"{name} only takes names; pass your own perturbation to the trainer "
-            f"({name.removesuffix('_edits')}=...), in a MixedPerturbation if there are others"
+            f"{name} must be a list of {', '.join(known)} or your own Perturbation objects; got {edits!r}"
         )
-    if isinstance(edits, str) or not edits or not set(edits) <= set(known):
-        raise HfBatError(f"{name} must be a list of {', '.join(known)}; got {edits!r}")
-    if len(set(edits)) < len(edits):
-        raise HfBatError(f"{name} repeats a kind: {', '.join(edits)}")
+    for perturbation in own.values():
+        if perturbation.kind != name.removesuffix("_edits"):
+            raise HfBatError(
+                f"{name} has {perturbation.name!r}, which is a {perturbation.kind} perturbation"
+            )
+        if perturbation.name in known:
+            raise HfBatError(
+                f"{name} has your own perturbation with the name of a kind, {perturbation.name!r}: change "
+                "its name"
+            )
+    if len(set(names)) < len(names):
+        raise HfBatError(f"{name} repeats a name: {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)

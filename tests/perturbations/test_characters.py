@@ -1,5 +1,6 @@
 """Character edits: candidates compared with their definition, draws, recipes and training."""
 
+import pickle
 import random
 import unicodedata
 from collections import Counter
@@ -201,18 +202,39 @@ def test_training_draws_from_perturbations_of_ones_own(tmp_path):
         ({"obstinate": Whisper()}, {"method": "safer"}, "no effect"),
         ({"fickle": Shout()}, {"method": "triplet", "fickle_edits": ["typo"]}, "fickle_edits"),
         ({"fickle": "typo"}, {"method": "triplet"}, "str"),
-        ({}, {"method": "triplet", "obstinate_edits": ["antonym", Whisper()]}, "MixedPerturbation"),
+        ({}, {"method": "triplet", "obstinate_edits": ["antonym", Shout()]}, "fickle perturbation"),
+        ({}, {"method": "triplet", "obstinate_edits": [Whisper(), Whisper()]}, "whisper, whisper"),
+        ({}, {"method": "triplet", "fickle_edits": [CharacterPerturbation()]}, "name of a kind"),
+        ({}, {"method": "triplet", "fickle_edits": "typo"}, "list"),
+        ({}, {"method": "normal", "obstinate_edits": [Whisper()]}, "no effect"),
+        (
+            {"obstinate": Whisper()},
+            {"method": "triplet", "obstinate_edits": [Whisper()]},
+            "only one",
+        ),
     ):
         with pytest.raises(HfBatError, match=word):
             make_trainer(tmp_path, options, **own)
 
 
 def test_training_mixes_antonyms_and_a_perturbation_of_ones_own(tmp_path):
-    mixed = MixedPerturbation([AntonymPerturbation({"big": ("small",)}), Whisper()])
+    table = {"big": ("small",)}
+    mixed = MixedPerturbation([AntonymPerturbation(table), Whisper()])
     trainer = make_trainer(tmp_path, {"method": "triplet"}, obstinate=mixed)
-    kinds = Counter(versions["obstinate"][0][0] == "psst" for _, versions in draw_versions(trainer))
+    expected = draw_versions(trainer)
+    kinds = Counter(versions["obstinate"][0][0] == "psst" for _, versions in expected)
     assert kinds[True] > 0 and kinds[False] > 0
     assert trainer.train().global_step == 2
+    options = {"method": "triplet", "obstinate_edits": ["antonym", Whisper()]}
+    trainer = make_trainer(tmp_path, options, antonyms=table)
+    assert draw_versions(trainer) == expected
+    # Saved arguments have its name.
+    assert trainer.args.to_dict()["obstinate_edits"] == ["antonym", "whisper"]
+    assert pickle.loads(pickle.dumps(trainer.args)).obstinate_edits == ["antonym", "whisper"]
+    assert trainer.train().global_step == 2
+    trainer.create_model_card()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "one word replaced by an antonym or edits of `whisper`" in card
 
 
 def test_evaluation_runs_recipes_of_ones_own(tmp_path):
@@ -233,4 +255,4 @@ def test_flags_name_edits_and_attacks(tmp_path):
     flags = f"--output_dir {tmp_path} --method triplet --fickle_edits synonym typo --attacks antonym typo"
     [args] = HfArgumentParser(BalancedTrainingArguments).parse_args_into_dataclasses(flags.split())
     assert args.fickle_edits == ["synonym", "typo"]
-    assert args.get_attacks() == ["antonym", "typo"]
+    assert args.get_entries("attacks") == ["antonym", "typo"]
