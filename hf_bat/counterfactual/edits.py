@@ -205,7 +205,7 @@ def list_edited_selves(text: str) -> Iterator[tuple[Texts, ExclusiveEdit]]:
 
 
 def draw_edited_self(texts: Texts, rng: RandomSource) -> tuple[Texts, ExclusiveEdit] | None:
-    """Draw one sentence and its edited self, in random order, or `None` if no edit is possible."""
+    """Draw one sentence and its edited copy, in random order, or `None` if no edit is possible."""
     drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng)
     if drawn is None:
         return None
@@ -222,7 +222,7 @@ def list_fickle_selves(text: str, fickle: Perturbation) -> Iterator[tuple[Texts,
 
 
 def draw_fickle_self(texts: Texts, fickle: Perturbation, rng: RandomSource) -> Texts | None:
-    """Draw one sentence and its fickle self, in random order, or `None` if it has no synonyms.
+    """Draw one sentence and its fickle version, in random order, or `None` if it has no synonyms.
 
     Half of the sentences are edited first. Otherwise every pair with a negated sentence would have the label
     of edited selves.

@@ -97,7 +97,7 @@ class Swap(Rule):
 
 
 class SelfPair(Rule):
-    """Pair one sentence with an edited self (contradiction) and with a fickle self (entailment).
+    """Pair one sentence with an edited copy (contradiction) and with a fickle version (entailment).
 
     The two sentences share nearly all words, so only the edited word can determine the label (Glockner et
     al. 2018). Either sentence may come first. The entailed pairs prevent a model from treating every small

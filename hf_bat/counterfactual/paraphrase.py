@@ -31,7 +31,7 @@ _SYMMETRIC = frozenset((
 
 
 class SameSelf(Rule):
-    """Pair one sentence with its fickle self (same).
+    """Pair one sentence with its fickle version (same).
 
     Args:
         fickle: The synonym perturbation.
@@ -54,7 +54,7 @@ class SameSelf(Rule):
 
 
 class EditedSelf(Rule):
-    """Pair one sentence with its edited self (different)."""
+    """Pair one sentence with its edited copy (different)."""
 
     name, family = "edited_self", "paraphrase"
     # On QQP, models learn to spot pairs with equal words instead (docs/results/counterfactual/protocol.md).
