@@ -266,7 +266,7 @@ def test_a_sentence_and_its_self_have_one_label_in_both_orders(rule, other, labe
     pairs = list(rule.list_pairs((text, text), "different"))
     assert {(text, other), (other, text)} <= {pair.texts for pair in pairs}
     assert len(pairs) == len({pair.texts for pair in pairs})
-    # `None` if the edited sentence has no fickle self.
+    # `None` if the edited sentence has no fickle version.
     draws = [rule.draw((text, text), "different", random.Random(i)) for i in range(300)]
     drawn = [pair for pair in draws if pair is not None]
     assert {pair.label for pair in [*pairs, *drawn]} == {label}
@@ -396,7 +396,7 @@ def test_paraphrase_tasks_have_rules_of_their_own():
     rules = build_rules(task, task.label_names, SYNONYMS)
     assert rules.labels == {"same": 1, "different": 0}
     assert {rule.family for rule in rules.rules} == {"paraphrase"}
-    # Pairs of a sentence and its edited self did harm on QQP (docs/results/counterfactual/protocol.md).
+    # Pairs of a sentence and its edited copy did harm on QQP (docs/results/counterfactual/protocol.md).
     assert rules.shares == {"duplicate_edit": 12.0, "same_self": 3.0}
 
 
