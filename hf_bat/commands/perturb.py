@@ -78,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
     obstinate = build_obstinate(antonym, args.obstinate_edits, args.label_filter)
     obstinate = split_words(obstinate, splitter)
     data = options.load_data(args, task)
+    # Unlabeled rows have no labels, but then the option is not needed.
+    if args.label_column != "label" and args.label_column not in data.column_names:
+        raise HfBatError(
+            f"the rows have no column {args.label_column!r}; they have: {', '.join(data.column_names)}; "
+            "correct or omit --label-column"
+        )
     # The data may declare the labels in a different order than the task.
     labels = find_labels(data, task, None)[1]
     skipped = [labels.find_label(name, "the task") for name in task.skipped_labels]

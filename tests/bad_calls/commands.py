@@ -81,6 +81,7 @@ FAULTS = [
     (f"{PERTURB} --n 0", "--n"),
     ("perturb --columns text --data intents.csv --skipped-labels good", "--label-names"),
     ("perturb --task snli --data absent.jsonl --quiet", "absent.jsonl"),
+    ("perturb --columns text --data intents.csv --label-column verdict", "verdict"),
     # augment
     ("augment --task snli --data rows.jsonl --output-dir new", "--edits"),
     ("augment --task snli --data rows.jsonl --output-dir new --edits typos", "fickle_edits"),
