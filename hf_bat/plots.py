@@ -33,6 +33,7 @@ __all__ = [
     "distance_histograms",
     "epoch_bars",
     "frontier",
+    "method_panels",
     "save",
     "trade_off_by_epoch",
     "tsne",
@@ -315,6 +316,60 @@ def frontier(
     # Points only need names if a group has several points, and there is only room for a few names.
     if len(numbers) < len(points) <= 12:
         _name_points(figure, axis, [str(point["name"]) for point in points], centers)
+    return figure
+
+
+@_apply_style()
+def method_panels(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    x_labels: Mapping[str, str],
+    width: float = FULL,
+) -> Figure:
+    """Plot one rate per panel and one line per method: the mean, the lowest and the highest seed.
+
+    A dashed line marks the mean of the first method.
+
+    Args:
+        panels: Dict of title -> method -> one rate per seed. Rates are fractions. A method without a rate
+            has an empty line.
+        x_labels: Dict of title -> label of the rate.
+        width: Width of the figure in inches.
+
+    Returns:
+        The figure, one axis per panel; `save` writes it.
+
+    Raises:
+        HfBatError: If there is no panel.
+
+    Example:
+        >>> rates = {"normal": [0.8, 0.81], "triplet": [0.79, 0.82]}
+        >>> figure = method_panels({"accuracy": rates}, {"accuracy": "higher is better (%)"})
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['normal', 'triplet']
+    """
+    names = list(dict.fromkeys(name for rates in panels.values() for name in rates))
+    figure, axes = _make_grid(len(panels), width, 0.6 + 0.14 * len(names), sharey=True)
+    numbers = _number_names(names)
+    for axis, (title, methods) in zip(axes, panels.items(), strict=True):
+        means = {name: 100 * sum(rates) / len(rates) for name, rates in methods.items() if rates}
+        for name, mean in means.items():
+            ends = [mean - 100 * min(methods[name]), 100 * max(methods[name]) - mean]
+            axis.errorbar(
+                [mean],
+                [names.index(name)],
+                xerr=[[ends[0]], [ends[1]]],
+                linestyle="none",
+                capsize=2,
+                elinewidth=0.8,
+                **_get_look(numbers[name]),
+            )
+        if names[0] in means:
+            axis.axvline(means[names[0]], color="#444444", lw=0.8, dashes=(4.0, 2.0), zorder=1.5)
+        axis.set(title=title, xlabel=x_labels[title])
+        axis.set_yticks(range(len(names)), names)
+        axis.margins(x=0.12)
+        axis.grid(False, axis="y")
+    axes[0].set_ylim(len(names) - 0.5, -0.5)  # the first method is at the top
     return figure
 
 

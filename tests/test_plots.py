@@ -25,6 +25,10 @@ VALUES = {
     "accuracy (%)": {"triplet": {"x": [8, 16, 32], "values": [[0.8, 0.81, 0.82], [0.82, 0.8, 0.8]]}},
     "antonym ASR (%)": {"triplet": {"x": [8, 16, 32], "values": [[0.4, 0.3, 0.2], [0.42, 0.3, 0.22]]}},
 }  # fmt: skip
+RATES = {
+    "accuracy": {"normal": [0.8, 0.7], "triplet": [0.78], "mine": [0.9, 0.6, 0.75]},
+    "synonym": {"normal": [0.5, 0.5], "triplet": []},
+}
 POINTS = [
     {"name": "normal", "fickle": [0.37, 0.36], "obstinate": [0.57, 0.58]},
     {"name": "alpha=1", "group": "pairwise", "fickle": [0.26, 0.27], "obstinate": [0.35, 0.36]},
@@ -48,6 +52,8 @@ def make(name):
         return plots.value_panels(VALUES, "batch size")
     if name == "frontier":
         return plots.frontier(POINTS)
+    if name == "methods":
+        return plots.method_panels(RATES, dict.fromkeys(RATES, "lower is better"), plots.HALF)
     if name == "tsne":
         vectors = made_vectors()
         return plots.tsne({"triplet": vectors}, {"triplet": separation(vectors)})
@@ -62,6 +68,7 @@ WORDS = {
     "bars": ["BERT", "negation ASR (%)", "normal training"],
     "values": ["accuracy (%)", "antonym ASR (%)", "batch size", "triplet", "16"],
     "frontier": ["normal", "pairwise", "alpha=2", "fickle: synonym ASR (%)"],
+    "methods": ["accuracy", "synonym", "normal", "mine", "lower is better"],
     "tsne": ["anchor", "fickle", "obstinate", "silhouette 0.", "d_o 2.00"],
     "histograms": ["normal", "triplet", "cosine distance to the anchor"],
 }
@@ -115,6 +122,20 @@ def test_lines_of_another_length_are_refused():
         plots.value_panels({"accuracy": {"a": {"x": [1, 2], "values": [[0.5]]}}}, "margin")
     with pytest.raises(HfBatError, match="panel"):
         plots.value_panels({}, "margin")
+
+
+def test_methods_are_dots_with_the_range_of_the_seeds():
+    figure = make("methods")
+    accuracy, synonym = figure.axes
+    dots = [container.lines[0] for container in accuracy.containers]
+    assert [line.get_xdata()[0] for line in dots] == pytest.approx([75, 78, 75])
+    assert [line.get_ydata()[0] for line in dots] == [0, 1, 2]  # in the given order, from the top
+    assert accuracy.yaxis_inverted()
+    [bar] = accuracy.containers[2].lines[2]
+    assert bar.get_segments()[0][:, 0] == pytest.approx([60, 90])
+    [baseline] = [line for line in accuracy.lines if line.is_dashed()]
+    assert baseline.get_xdata() == pytest.approx([75, 75])
+    assert len(synonym.containers) == 1  # no dot for a method without a rate
 
 
 def test_the_frontier_joins_unbeaten_points_and_has_intervals():

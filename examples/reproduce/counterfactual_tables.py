@@ -56,6 +56,9 @@ OVERVIEW = (
     "accuracy", "lexical contradiction", "lexical entailment", "MNLI", "obstinate errors",
     "antonym confident", "label-changing swaps kept", "other swaps kept", "synonym",
 )  # fmt: skip
+LOWER_IS_BETTER = (
+    "obstinate errors", "antonym confident", "label-changing swaps kept", "synonym",
+)  # fmt: skip
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -205,6 +208,20 @@ def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequ
     ]
     counted = " | ".join(f"{number:,}" for number in units)
     return "\n".join([*lines, f"| *counted in a run of normal* | | {counted} |"])
+
+
+def list_panels(folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Return the figures of `OVERVIEW` as panels of `hf_bat.plots.method_panels`."""
+    runs = read_outcomes(folder)
+    figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
+    return {
+        name: {
+            method: resample(runs[method], runs["normal"], name)[0]
+            for method in MAIN
+            if method in runs
+        }
+        for name in figures
+    }
 
 
 def make_differences(

@@ -3,7 +3,7 @@
 
     python examples/reproduce/study_tables.py docs/results/study
     python examples/reproduce/study_tables.py docs/results/study \\
-        --pages docs README.md --figures docs/pictures
+        --pages docs --figures docs/pictures
 
 A page has a table between the lines `<!-- table: NAME -->` and `<!-- end of table -->`.
 
@@ -494,10 +494,16 @@ def _add_whole_methods(
     return {**whole, **ablated}
 
 
-def draw(runs: Runs, folder: Path) -> None:
-    """Draw all pictures possible with the saved runs."""
+def list_studies(results: Path) -> list[Path]:
+    """List the folders with the outcomes of the counterfactual study, one per task."""
+    return sorted(path for path in (results / "counterfactual").glob("*") if path.is_dir())
+
+
+def draw(runs: Runs, studies: Sequence[Path], folder: Path) -> None:
+    """Draw all pictures possible with the saved runs and the counterfactual studies."""
     _draw_frontiers(runs, folder)
     _draw_figures(runs, folder)
+    _draw_counterfactual(studies, folder)
 
 
 def _draw_figures(runs: Runs, folder: Path) -> None:
@@ -547,6 +553,20 @@ def _draw_frontiers(runs: Runs, folder: Path) -> None:
                 save(figure, folder / f"{stem}-{task}")
 
 
+def _draw_counterfactual(studies: Sequence[Path], folder: Path) -> None:
+    """Draw the overview of each task of the counterfactual study."""
+    from hf_bat.plots import method_panels, save
+
+    for study in studies:
+        panels = counterfactual_tables.list_panels(study)
+        lower = counterfactual_tables.LOWER_IS_BETTER
+        labels = {
+            name: "← lower is better (%)" if name in lower else "higher is better → (%)"
+            for name in panels
+        }
+        save(method_panels(panels, labels), folder / f"counterfactual-{study.name}")
+
+
 def _list_pages(paths: Sequence[Path]) -> list[Path]:
     """Return the Markdown files among the paths and in the folders among them."""
     return [p for path in paths for p in (sorted(path.rglob("*.md")) if path.is_dir() else [path])]
@@ -578,9 +598,9 @@ def main() -> None:
     tables = make_tables(runs)
     if (args.folder.parent / "snli-triplet_clean.train.json").exists():
         tables["first-runs"] = "\n".join(list_first_runs(args.folder.parent))
-    for folder in sorted((args.folder.parent / "counterfactual").glob("*")):
-        if folder.is_dir():
-            tables |= counterfactual_tables.make_tables(folder)
+    studies = list_studies(args.folder.parent)
+    for folder in studies:
+        tables |= counterfactual_tables.make_tables(folder)
     if args.pages:
         for path in _list_pages(args.pages):
             text = path.read_text(encoding="utf-8")
@@ -590,7 +610,7 @@ def main() -> None:
         for name, text in tables.items():
             print(f"### {name}\n\n{text}\n")
     if args.figures:
-        draw(runs, args.figures)
+        draw(runs, studies, args.figures)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,10 @@ def test_tables_of_kept_outcomes(scripts, tmp_path):
         "| triplet | 1 | 0.0 | – |",
         "| *counted in a run of normal* | | 2 | 2 |",
     ]
+    assert tables.list_panels(tmp_path / "snli") == {
+        "accuracy": {"normal": [0.5, 1.0], "triplet": [0.0]},
+        "synonym": {"normal": [1.0, 0.0], "triplet": []},
+    }
     differences = made_tables["counterfactual-snli-differences"].splitlines()
     # One seed is in both methods: 0 of 2 rows against 1 of 2.
     assert differences[2].startswith("| accuracy | 75.0 (50.0 to 100.0) | -50.0 (")

@@ -40,7 +40,7 @@ def write_tables(script, folder):
 def list_result_pages(repository):
     docs = repository / "docs"
     pages = sorted((docs / "results").rglob("*.md"))
-    pages += [repository / "README.md", docs / "results.md"]
+    pages += [docs / "results.md"]
     return {path: path.read_text(encoding="utf-8") for path in pages}
 
 
@@ -64,9 +64,7 @@ def test_results_pages_have_the_printed_tables(script, repository):
     }
     shown = set()
     for path, page in list_result_pages(repository).items():
-        assert script.fill_page(page, tables) == page, (
-            f"{path}: run study_tables.py --pages docs README.md"
-        )
+        assert script.fill_page(page, tables) == page, f"{path}: run study_tables.py --pages docs"
         shown |= {match.group(2) for match in script.MARKED.finditer(page)}
     # Every table must be on a page, so no result is left out. The index has one overview.
     assert set(tables) - shown <= {"snli_1000-overview", "qqp-overview"}
@@ -154,7 +152,8 @@ def test_leaderboard_of_made_runs(leaderboard, tmp_path):
 
 def test_pictures_of_the_docs_are_drawn_from_the_kept_runs(script, repository, tmp_path):
     docs = repository / "docs"
-    script.draw(script.read(docs / "results" / "study"), tmp_path)
+    studies = script.list_studies(docs / "results")
+    script.draw(script.read(docs / "results" / "study"), studies, tmp_path)
     drawn = {path.name for path in tmp_path.glob("*.png")}
     # The others need representations, which are too large to save.
     others = {path.name for path in (docs / "pictures").iterdir()} - drawn
