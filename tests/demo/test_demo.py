@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hf_bat import HfBatError, cli
-from hf_bat.demo import DemoSettings, demo_rows
+from hf_bat.demo import DemoSettings, demo_rows, run_demo
 from hf_bat.demo.compare import find_encoder
 from hf_bat.stats import format_rate
 
@@ -21,16 +21,16 @@ def test_demo_compares_methods_and_keeps_the_models(
     arguments = ["demo", "--train-rows", "32", "--epochs", "1", "--seed", "3"]
     assert cli.main([*arguments, "--output-dir", str(models), "--json", str(report)]) == 0
     printed = capsys.readouterr()
-    assert "normal" in printed.out and "triplet" in printed.out
+    assert "normal" in printed.out and "counterfactual" in printed.out
     assert "antonym swap leaves the prediction unchanged" in printed.out
-    assert "[2/2] training: triplet" in printed.err
+    assert "[2/2] training: counterfactual" in printed.err
     # A file gets progress lines instead of bars. Training has two steps of 16 rows.
     assert ("2/2 [" in printed.err) is terminal
     assert "train_runtime" not in printed.out + printed.err
 
     results = json.loads(report.read_text())
     assert results["settings"]["train_rows"] == 32 and results["settings"]["seed"] == 3
-    assert list(results["methods"]) == ["normal", "triplet"]
+    assert list(results["methods"]) == ["normal", "counterfactual"]
     for method, outcome in results["methods"].items():
         swaps = outcome["antonym"]
         assert 0 <= outcome["accuracy"] <= 1
@@ -40,6 +40,15 @@ def test_demo_compares_methods_and_keeps_the_models(
         assert swaps["attempted"] == swaps["succeeded"] + swaps["failed"]
         assert format_rate(outcome["accuracy"]) in printed.out
         assert (models / method / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_default_learning_rate_learns_the_task(minilm):
+    # With a rate that was too high, both models of the demo only guessed, and no test noticed.
+    settings = DemoSettings(methods=("normal",), train_rows=1600, epochs=1)
+    outcome = run_demo(settings, announce=str)["methods"]["normal"]
+    # Three labels are equally frequent among 600 rows, so 9 points are more than 4 standard errors.
+    assert outcome["accuracy"] > 1 / 3 + 0.09
 
 
 def test_missing_encoder_is_named(monkeypatch, capsys):
@@ -57,4 +66,4 @@ def test_unknown_split_is_refused():
 
 def test_default_settings_are_the_documented_ones():
     settings = DemoSettings()
-    assert settings.methods == ("normal", "triplet") and settings.output_dir is None
+    assert settings.methods == ("normal", "counterfactual") and settings.output_dir is None
