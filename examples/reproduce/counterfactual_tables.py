@@ -188,16 +188,25 @@ def format_range(rates: Sequence[float]) -> str:
     return mean if len(rates) < 2 else f"{mean} ({100 * min(rates):.1f} to {100 * max(rates):.1f})"
 
 
+def list_overview(
+    runs: dict[str, dict[int, dict[str, Outcomes]]],
+) -> dict[str, dict[str, list[float]]]:
+    """Return figure of `OVERVIEW` -> method -> rates by seed, without figures that `normal` does not have."""
+    figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
+    methods = [name for name in MAIN if name in runs]
+    return {
+        name: {method: resample(runs[method], runs["normal"], name)[0] for method in methods}
+        for name in figures
+    }
+
+
 def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequence[str]) -> str:
     """Return a table with one line per method and the figures of `OVERVIEW`."""
-    figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
+    figures = list_overview(runs)
     lines = [f"| method | seeds | {' | '.join(figures)} |", "|---" * (len(figures) + 2) + "|"]
     for method in methods:
         cells = [
-            format_range(rates)
-            if (rates := resample(runs[method], runs["normal"], name)[0])
-            else "–"
-            for name in figures
+            format_range(rates[method]) if rates[method] else "–" for rates in figures.values()
         ]
         lines.append(f"| {method} | {len(runs[method])} | {' | '.join(cells)} |")
     units = [
@@ -208,20 +217,6 @@ def make_overview(runs: dict[str, dict[int, dict[str, Outcomes]]], methods: Sequ
     ]
     counted = " | ".join(f"{number:,}" for number in units)
     return "\n".join([*lines, f"| *counted in a run of normal* | | {counted} |"])
-
-
-def list_panels(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Return the figures of `OVERVIEW` as panels of `hf_bat.plots.method_panels`."""
-    runs = read_outcomes(folder)
-    figures = [name for name in OVERVIEW if any(name in run for run in runs["normal"].values())]
-    return {
-        name: {
-            method: resample(runs[method], runs["normal"], name)[0]
-            for method in MAIN
-            if method in runs
-        }
-        for name in figures
-    }
 
 
 def make_differences(

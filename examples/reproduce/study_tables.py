@@ -558,7 +558,7 @@ def _draw_counterfactual(studies: Sequence[Path], folder: Path) -> None:
     from hf_bat.plots import method_panels, save
 
     for study in studies:
-        panels = counterfactual_tables.list_panels(study)
+        panels = counterfactual_tables.list_overview(counterfactual_tables.read_outcomes(study))
         lower = counterfactual_tables.LOWER_IS_BETTER
         labels = {
             name: "← lower is better (%)" if name in lower else "higher is better → (%)"

@@ -153,7 +153,7 @@ def test_tables_of_kept_outcomes(scripts, tmp_path):
         "| triplet | 1 | 0.0 | – |",
         "| *counted in a run of normal* | | 2 | 2 |",
     ]
-    assert tables.list_panels(tmp_path / "snli") == {
+    assert tables.list_overview(tables.read_outcomes(tmp_path / "snli")) == {
         "accuracy": {"normal": [0.5, 1.0], "triplet": [0.0]},
         "synonym": {"normal": [1.0, 0.0], "triplet": []},
     }
