@@ -11,9 +11,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hf_bat.counterfactual.base import choose, take_weighted
+from hf_bat.counterfactual.phrases import DETERMINERS, FINITE
 from hf_bat.counterfactual.sentence import (
     LEAST_SHARE,
     Sentence,
+    is_double_plural,
     list_main_senses,
     may_be_name,
     measure_parts_of_speech,
@@ -24,7 +26,7 @@ from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.grammar import inflect_like
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
-from hf_bat.perturbations.verbs import is_negative
+from hf_bat.perturbations.verbs import JOINTS, is_negative
 
 # These words are not replaced by antonyms, because they mostly have another sense ("past the house"), or
 # because their antonym can be true of the same scene ("walk" and "ride").
@@ -52,6 +54,11 @@ _AFTER_POSTURE = frozenset((
     "in", "on", "at", "near", "by", "with", "next", "beside", "behind", "outside", "inside",
     "outdoors", "indoors", "along", "around", "and", "while", "through", "across", "under",
 ))  # fmt: skip
+# Most of these prepositions have adverbs as synonyms.
+_PREPOSITIONS = frozenset((
+    "above", "across", "along", "around", "behind", "below", "beneath", "beside", "inside", "near",
+    "outside", "over", "past", "through", "under",
+))  # fmt: skip
 
 
 class ExclusiveEdit(NamedTuple):
@@ -72,6 +79,10 @@ class ExclusiveEdit(NamedTuple):
     text: str
 
 
+# A function that returns whether an edit of the sentence may be used.
+EditTest = Callable[[Sentence, ExclusiveEdit], bool]
+
+
 def list_antonyms(sentence: Sentence) -> Iterator[ExclusiveEdit]:
     """Yield the edits that replace a noun, verb, adjective or adverb with an antonym of a main sense."""
     for place, word in enumerate(sentence.words):
@@ -90,7 +101,11 @@ def list_sisters(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         others = sisters.get(word)
         if not others or sentence.tags[place] or sentence.is_in_compound(place):
             continue
-        is_name = sentence.tokens[place][1][:1].isupper() and may_be_name(word)
+        # "to face that issue" has a verb, but "to church" has not.
+        nearby = sentence.words[max(place - 1, 0) : place + 2]
+        if nearby[0] == "to" and nearby[-1] in DETERMINERS:
+            continue
+        is_name = sentence.is_name(place)
         # Nationalities are a class of names. Colors are not a class of names, although "Red" can be a name.
         has_names = all(map(may_be_name, others))
         if is_name != has_names or (is_name and place == 0):
@@ -128,8 +143,21 @@ def list_negations(sentence: Sentence) -> Iterator[ExclusiveEdit]:
         # another man.
         if negates and tag in ("VB", "VBG", "VBN"):
             continue
+        # "A child dressed in blue is here": the first of two finite verbs is a participle.
+        if negates and tag == "VBD" and _has_finite_verb_after(sentence, edit.position):
+            continue
         old, new = edit.original.lower(), edit.replacement.lower()
         yield ExclusiveEdit("negation", edit.position, old, new, edit.texts[0])
+
+
+def _has_finite_verb_after(sentence: Sentence, place: int) -> bool:
+    """Return whether the clause has a finite verb after this one that no "and" or comma separates."""
+    for following in range(place + 1, len(sentence.words)):
+        if sentence.tokens[following - 1][2] or sentence.words[following] in JOINTS:
+            return False
+        if sentence.tags[following] in FINITE:
+            return True
+    return False
 
 
 def list_postures(sentence: Sentence) -> Iterator[ExclusiveEdit]:
@@ -169,7 +197,7 @@ def list_exclusive(sentence: Sentence) -> Iterator[ExclusiveEdit]:
 def draw_exclusive(
     sentences: Sequence[Sentence],
     rng: RandomSource,
-    is_allowed: Callable[[Sentence, ExclusiveEdit], bool] | None = None,
+    is_allowed: EditTest | None = None,
 ) -> tuple[Sentence, ExclusiveEdit] | None:
     """Draw a kind of exclusive edit by its weight, then the sentence and the word, then the edit of the word.
 
@@ -197,16 +225,22 @@ def draw_exclusive(
     return None
 
 
-def list_edited_selves(text: str) -> Iterator[tuple[Texts, ExclusiveEdit]]:
-    """Yield the sentence with each of its edited selves, in both orders."""
-    for edit in list_exclusive(Sentence(text)):
-        yield (text, edit.text), edit
-        yield (edit.text, text), edit
+def list_edited_selves(
+    text: str, is_allowed: EditTest | None = None
+) -> Iterator[tuple[Texts, ExclusiveEdit]]:
+    """Yield the sentence with each of its allowed edited selves, in both orders."""
+    sentence = Sentence(text)
+    for edit in list_exclusive(sentence):
+        if is_allowed is None or is_allowed(sentence, edit):
+            yield (text, edit.text), edit
+            yield (edit.text, text), edit
 
 
-def draw_edited_self(texts: Texts, rng: RandomSource) -> tuple[Texts, ExclusiveEdit] | None:
-    """Draw one sentence and its edited copy, in random order, or `None` if no edit is possible."""
-    drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng)
+def draw_edited_self(
+    texts: Texts, rng: RandomSource, is_allowed: EditTest | None = None
+) -> tuple[Texts, ExclusiveEdit] | None:
+    """Draw one sentence and its edited copy, in random order, or `None` if no edit is allowed."""
+    drawn = draw_exclusive([Sentence(text) for text in dict.fromkeys(texts)], rng, is_allowed)
     if drawn is None:
         return None
     sentence, edit = drawn
@@ -216,13 +250,15 @@ def draw_edited_self(texts: Texts, rng: RandomSource) -> tuple[Texts, ExclusiveE
 def list_fickle_selves(text: str, fickle: Perturbation) -> Iterator[tuple[Texts, tuple[str, str]]]:
     """Yield the sentence with each of its fickle selves, in both orders, and the old and new word."""
     for edit in fickle.candidates((text,)):
-        words = edit.original.lower(), edit.replacement.lower()
-        yield (text, edit.texts[0]), words
-        yield (edit.texts[0], text), words
+        version = _fit(text, edit.texts[0])
+        if version is not None:
+            words = edit.original.lower(), edit.replacement.lower()
+            yield (text, version), words
+            yield (version, text), words
 
 
 def draw_fickle_self(texts: Texts, fickle: Perturbation, rng: RandomSource) -> Texts | None:
-    """Draw one sentence and its fickle version, in random order, or `None` if it has no synonyms.
+    """Draw one sentence and its fickle version, in random order, or `None` if no synonym fits.
 
     Half of the sentences are edited first. Otherwise every pair with a negated sentence would have the label
     of edited selves.
@@ -230,8 +266,28 @@ def draw_fickle_self(texts: Texts, fickle: Perturbation, rng: RandomSource) -> T
     text = choose(texts, rng)
     if rng.random() < 0.5 and (drawn := draw_exclusive([Sentence(text)], rng)) is not None:
         text = drawn[1].text
-    version = fickle.sample((text,), rng)
-    return None if version is None else _shuffle(text, version[0], rng)
+    drawn_version = fickle.sample((text,), rng)
+    version = None if drawn_version is None else _fit(text, drawn_version[0])
+    return None if version is None else _shuffle(text, version, rng)
+
+
+def _fit(text: str, version: str) -> str | None:
+    """Return the fickle version with fitting articles and without words that do not fit, if any are left."""
+    sentence, fitted = Sentence(text), Sentence(version)
+    if len(sentence.words) != len(fitted.words):
+        return version
+    for place, (old, new) in enumerate(zip(sentence.words, fitted.words, strict=True)):
+        if old == new:
+            continue
+        # "outdoors" replaces "outside", but not in "outside the house".
+        following = "".join(fitted.words[place + 1 : place + 2])
+        is_adverb = old in _PREPOSITIONS and new not in _PREPOSITIONS and following in DETERMINERS
+        # The table adds a plural ending to some plurals: "workses" for "plants".
+        has_fit = not (is_adverb or is_double_plural(new) or sentence.is_name(place))
+        # `replace` also fits the article.
+        kept = (fitted if has_fit else sentence).tokens[place][1]
+        fitted = Sentence(fitted.replace(place, kept))
+    return None if fitted.text == text else fitted.text
 
 
 def _shuffle(first: str, second: str, rng: RandomSource) -> Texts:

@@ -24,7 +24,7 @@ from hf_bat.counterfactual.edits import (
     list_fickle_selves,
 )
 from hf_bat.counterfactual.phrases import DOWNWARD, Span, is_upward, list_modifiers, list_phrases
-from hf_bat.counterfactual.sentence import Sentence, list_main_senses, measure_parts_of_speech
+from hf_bat.counterfactual.sentence import Sentence, list_main_senses
 from hf_bat.lexicon import load_wordnet
 from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.validity import LabelValidity
@@ -83,6 +83,8 @@ class Swap(Rule):
         forms = {text: self.mentions.list_forms(text) for text in texts}
 
         def is_allowed(sentence: Sentence, edit: ExclusiveEdit) -> bool:
+            if not contradicts(sentence, edit):
+                return False
             in_premise = sentence.text == premise
             other = forms[hypothesis if in_premise else premise]
             if edit.kind != "negation" and not other.isdisjoint(self.mentions.list_forms(edit.new)):
@@ -117,11 +119,11 @@ class SelfPair(Rule):
         for text in dict.fromkeys(texts):
             for pair, words in list_fickle_selves(text, self.fickle):
                 yield self.make(pair, ENTAILMENT, "synonym", words)
-            for pair, edit in list_edited_selves(text):
+            for pair, edit in list_edited_selves(text, contradicts):
                 yield self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
 
     def draw(self, texts: Texts, label: str, rng: RandomSource) -> Counterfactual | None:
-        if rng.random() < 0.5 and (drawn := draw_edited_self(texts, rng)) is not None:
+        if rng.random() < 0.5 and (drawn := draw_edited_self(texts, rng, contradicts)) is not None:
             pair, edit = drawn
             return self.make(pair, CONTRADICTION, edit.kind, get_words(edit))
         fickle = draw_fickle_self(texts, self.fickle, rng)
@@ -171,8 +173,9 @@ class Detail(Rule):
                 continue
             for span in list_phrases(sentence):
                 words = sentence.words[span.start : span.stop]
-                if words[0] in _DETAILS and len(words) <= 6:
-                    phrases[" ".join(words)] = None
+                if words[0] in _DETAILS and len(words) <= 6 and _PRONOUNS.isdisjoint(words):
+                    cased = [token for _, token, _ in sentence.tokens[span.start : span.stop]]
+                    phrases[" ".join(cased)] = None
             if len(phrases) >= _MOST_PHRASES:
                 break
         self.phrases = tuple(phrases)
@@ -200,7 +203,8 @@ class Detail(Rule):
         if not sentence.words or not is_upward(sentence):
             return
         known = self.mentions.list_forms(premise) | self.mentions.list_forms(hypothesis)
-        content = [word for word in Sentence(phrase).words if measure_parts_of_speech(word)]
+        added = Sentence(phrase)
+        content = [word for place, word in enumerate(added.words) if added.get_pos(place)]
         if any(not known.isdisjoint(self.mentions.find_near(word)) for word in content):
             return
         end = sentence.tokens[-1][2]
@@ -265,6 +269,11 @@ class Generalize(Rule):
                 continue
             if sentence.is_in_compound(place) or sentence.has_noun_after(place):
                 continue
+            # "patients' problems" and "Professor Smith" have no category.
+            after = sentence.tokens[place][2]
+            following = "".join(token for _, token, _ in sentence.tokens[place + 1 : place + 2])
+            if after[:1] in ("'", "\u2019") or (not after and following[:1].isupper()):
+                continue
             scope = find_scope(sentence, place)
             if scope is None:
                 continue
@@ -311,9 +320,19 @@ class Opposite(Rule):
                 yield self.make(edit.texts, NOT_ENTAILMENT, "antonym", words)
 
 
-# Phrases with these prepositions rarely contradict a scene. Places ("in the park") may contradict it.
-_DETAILS = ("for", "with", "during", "after", "before", "while", "from")
+# Phrases with these prepositions rarely contradict a scene and fit most sentences. Places ("in the park")
+# may contradict it, and "from the table" needs a motion.
+_DETAILS = ("for", "with", "during", "after", "before", "while")
+# A pronoun in a phrase refers to someone in the phrase's own row.
+_PRONOUNS = frozenset((
+    "he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their", "theirs", "himself",
+    "herself", "itself", "themselves", "i", "me", "my", "you", "your", "we", "us", "our", "this", "that",
+    "these", "those", "other", "others", "another",
+))  # fmt: skip
 _QUANTIFIERS = frozenset(("no", "every", "each", "all", "few"))
+# A sentence does not state what follows one of these words.
+_UNCERTAIN = frozenset(("if", "unless", "whether", "may", "might", "maybe", "perhaps"))
+_NEGATIVES = frozenset(("no", "nobody", "none", "nothing", "without", "neither", "nor"))
 _UNCLEAR = frozenset((
     "only", "if", "most", "many", "exactly", "any", "unless", "neither", "nor",
 ))  # fmt: skip
@@ -328,6 +347,8 @@ CATEGORIES = {
     "room": "rooms", "sport": "sports", "tool": "tools", "toy": "toys", "tree": "trees",
     "vehicle": "vehicles", "weapon": "weapons", "worker": "workers",
 }  # fmt: skip
+# In these categories, the noun has the main sense of another word.
+_CATEGORY_SENSES = {"drink": "beverage", "instrument": "musical_instrument"}
 _MOST_CATEGORIES = 2
 # With this many phrases, a phrase reveals little about the label. The first 20,000 rows of SNLI contain
 # enough phrases.
@@ -338,6 +359,30 @@ def list_spans(sentence: Sentence) -> Iterator[Span]:
     """Yield the phrases and modifiers that can be removed."""
     yield from list_phrases(sentence)
     yield from list_modifiers(sentence)
+
+
+def contradicts(sentence: Sentence, edit: ExclusiveEdit) -> bool:
+    """Return whether an exclusive edit contradicts the sentence.
+
+    "If it rains" does not contradict "if it does not rain", and a man who "is not sitting" may also be "not
+    standing". As in SNLI, the sentences describe one scene, so "a man is not sitting" contradicts "a woman
+    is not sitting".
+
+    Example:
+        >>> from hf_bat.counterfactual.edits import list_exclusive
+        >>> for text in ("A man sits.", "A man does not sit.", "Perhaps a man sits."):
+        ...     sentence = Sentence(text)
+        ...     sorted({edit.kind for edit in list_exclusive(sentence) if contradicts(sentence, edit)})
+        ['antonym', 'negation', 'posture']
+        ['antonym', 'negation']
+        []
+    """
+    before = sentence.words[: edit.place + 1]
+    if not _UNCERTAIN.isdisjoint(before) or sentence.text.rstrip().endswith("?"):
+        return False
+    return edit.kind == "negation" or not any(
+        is_negative(word) or word in _NEGATIVES for word in before
+    )
 
 
 def find_scope(sentence: Sentence, place: int) -> str | None:
@@ -378,6 +423,8 @@ def find_categories(word: str) -> tuple[str, ...]:
         level = [parent for number in level for parent in wordnet.parents(number)]
         for number in level:
             for lemma in wordnet.synset(number).lemmas[:2]:
-                if lemma in CATEGORIES and lemma != base:
+                # WordNet's parent of "seat" is "room" in the sense of space.
+                meant = list_main_senses(_CATEGORY_SENSES.get(lemma, lemma), "n")
+                if lemma in CATEGORIES and lemma != base and number in meant:
                     categories[lemma if base == word else CATEGORIES[lemma]] = None
     return tuple(categories)

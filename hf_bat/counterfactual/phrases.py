@@ -21,16 +21,16 @@ _NEEDS_PHRASE = frozenset((
     *verbs.BE, *verbs.HAVE, *verbs.DO, *verbs.MODALS, "and", "or", "but", "to", "not", "of", "a", "an",
     "the", "who", "which", "that", "as", "up", "out", "down", "off", "right", "just", "very", "made",
     "located", "used", "put", "puts", "putting", "placed", "full", "some", "both", "all", "seen",
-    "dressed", "covered", "filled", "next", "away", "back",
+    "dressed", "covered", "filled", "next", "away", "back", "associated", "based", "related",
 ))  # fmt: skip
-_FINITE = ("VBZ", "VBP", "VBD", "MD")
+FINITE = ("VBZ", "VBP", "VBD", "MD")
 # Adjectives that change the meaning of the noun or are part of a quantity.
 _KEPT_ADJECTIVES = frozenset((
     "fake", "former", "false", "toy", "other", "same", "many", "few", "several", "more", "most",
     "first", "second", "third", "last", "next", "own", "such", "only", "little", "half", "main",
     "dead", "empty", "single", "whole", "few", "much", "less", "least", "various", "different",
 ))  # fmt: skip
-_BEFORE_MODIFIER = frozenset((
+DETERMINERS = frozenset((
     "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "our",
     "your", "some", "two", "three", "four", "five", "six",
 ))  # fmt: skip
@@ -72,7 +72,7 @@ def list_phrases(sentence: Sentence) -> Iterator[Span]:
         # "the man next to the car in front": the preposition just before `start` belongs to the phrase.
         if sentence.words[start - 1] in _PREPOSITIONS or not sentence.words[start - 1]:
             continue
-        if any(tag in _FINITE for tag in sentence.tags[start:]):
+        if any(tag in FINITE for tag in sentence.tags[start:]):
             continue
         if any(word in ("and", "or", "but") for word in sentence.words[start:]):
             continue
@@ -98,7 +98,7 @@ def list_modifiers(sentence: Sentence) -> Iterator[Span]:
         before = sentence.words[place - 1]
         is_adjective = (
             pos == "a"
-            and (before in _BEFORE_MODIFIER or parse_number(before) is not None)
+            and (before in DETERMINERS or parse_number(before) is not None)
             and sentence.has_noun_after(place)
             and not sentence.is_in_compound(place)
         )

@@ -65,7 +65,9 @@ class Sentence:
         if place + 1 >= len(self.words) or self.tokens[place][2] or self.tags[place + 1]:
             return False
         following = self.words[place + 1]
-        return bool(following) and measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
+        if not following or following in _load_stopwords():
+            return False
+        return measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
 
     def is_in_compound(self, place: int) -> bool:
         """Return whether a word and a neighbor form a WordNet collocation ("hot dog")."""
@@ -142,6 +144,23 @@ def list_main_senses(lemma: str, pos: str, least_share: float = LEAST_SHARE) -> 
         sense
         for rank, (sense, count) in enumerate(zip(senses, counts, strict=True))
         if rank == 0 or count / total >= least_share
+    )
+
+
+@lru_cache(maxsize=100_000)
+def is_double_plural(word: str) -> bool:
+    """Return whether a word adds a plural ending to a plural, or to a science.
+
+    Example:
+        >>> [is_double_plural(word) for word in ("workses", "acousticses", "glasses", "corpses")]
+        [True, True, False, False]
+    """
+    wordnet = load_wordnet()
+    bases = wordnet.morphy(word, "n")
+    return bool(bases) and all(
+        base != word
+        and (base.endswith("ics") or any(other != base for other in wordnet.morphy(base, "n")))
+        for base in bases
     )
 
 

@@ -40,7 +40,7 @@ _OPENERS = _set(
     "below towards toward without within upon among per than"
 )
 # These words begin a clause, which may have another finite verb.
-_JOINTS = _set(
+JOINTS = _set(
     "and or but nor so because while when where if that which who what why how whom as until since "
     "although though whether then"
 )
@@ -242,7 +242,7 @@ class _Clause:
         tag, kind = self._decide(get_auxiliary(word), following)
         if kind == "subject" and not self.waiting:
             self.finite = self.plural = False
-        if word in _JOINTS:
+        if word in JOINTS:
             self.plural = word == "and" and self.last == "noun" and not self.finite
             self.finite = self.waiting = False
         if tag in ("VBZ", "VBP", "VBD", "MD"):
@@ -282,7 +282,7 @@ class _Clause:
             return None, "determiner" if word in _DETERMINERS else "opener"
         if word in SUBJECTS:
             return None, "subject"
-        if word in _JOINTS:
+        if word in JOINTS:
             return None, "joint"
         form, other, share = _read(word)
         tag = self._choose_tag(word, form, share, following) if form else None

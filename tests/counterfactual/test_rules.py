@@ -165,12 +165,14 @@ def test_drop_leaves_out_what_may_change_more(text):
 
 def test_detail_adds_a_phrase_of_another_row_that_the_premise_does_not_mention():
     rule = Detail(MENTIONS)
-    rule.prepare([(ROWS[2][0], "neutral")])
-    assert rule.phrases == ("for her son",)
-    added = "A man sleeps on a sofa for her son."
+    others = ["A woman plays the guitar for a French teacher.", "A woman plays for her son."]
+    rule.prepare([(("A woman plays the guitar.", other), "neutral") for other in others])
+    # "her" refers to the woman of the other row.
+    assert rule.phrases == ("for a French teacher",)
+    added = "A man sleeps on a sofa for a French teacher."
     assert list_texts(rule, ROWS[0][0]) == {(added, "neutral")}
-    # Here the premise mentions the son.
-    assert not list_texts(rule, ("A man and his son sleep.", "A man sleeps."))
+    # Here the premise mentions the teacher.
+    assert not list_texts(rule, ("A man and a teacher sleep.", "A man sleeps."))
 
 
 def test_unsupported_leaves_out_what_the_hypothesis_needs():
@@ -203,6 +205,20 @@ def test_generalize_skips_unclear_scopes(text):
     assert not any("guitar" in p.words for p in Generalize().list_pairs((text,), "neutral"))
 
 
+@pytest.mark.parametrize("text", ["The patients' beds are clean.", "They met Professor Smith."])
+def test_generalize_skips_possessives_and_titles(text):
+    assert not {"patients", "professor"} & {
+        p.words[0] for p in Generalize().list_pairs((text,), "neutral")
+    }
+
+
+def test_categories_are_meant_in_their_main_sense():
+    # The parent of "seat" in WordNet is "room" in the sense of space.
+    assert find_categories("seats") == ()
+    assert find_categories("kitchen") == ("room",)
+    assert find_categories("beer") == ("drink",)
+
+
 def test_categories_follow_number():
     assert find_categories("guitars") == ("instruments",)
     assert "people" in find_categories("men")
@@ -218,11 +234,68 @@ def test_categories_follow_number():
         ("Wait a second.", "Wait a third."),
         ("He plays like a dog.", "He plays unlike a dog."),
         ("A man eats a hot dog.", "A man eats a cold dog."),
+        ("They had to face that issue.", "They had to chest that issue."),
+        ("A child dressed in blue is here.", "A child didn't dress in blue is here."),
+        ("A big girl smiles.", "A enormous girl smiles."),
+        ("They stand outside the house.", "They stand outdoors the house."),
+        ("He waters plants.", "He waters workses."),
+        ("They visit Big Ben.", "They visit Enormous Ben."),
+        ("This Apple phone is good.", "This Cherry phone is good."),
     ],
 )
 def test_edits_read_well(text, forbidden):
-    pairs = SelfPair(SYNONYMS).list_pairs((text,), "neutral")
+    table = {"big": ("enormous",), "outside": ("outdoors",), "plants": ("workses",)}
+    pairs = SelfPair(SynonymPerturbation(table)).list_pairs((text,), "neutral")
     assert forbidden.lower() not in {t.lower() for pair in pairs for t in pair.texts}
+
+
+def test_fickle_selves_fit_the_article_in_lists_and_draws():
+    table = {"big": ("enormous",), "outside": ("outdoors",), "plants": ("workses",)}
+    rule = SelfPair(SynonymPerturbation(table))
+    texts = ("A big girl is outside.",)
+    listed = {pair.texts for pair in rule.list_pairs(texts, "neutral")}
+    assert {
+        texts + ("An enormous girl is outside.",),
+        texts + ("A big girl is outdoors.",),
+    } <= listed
+    drawn = [rule.draw(texts, "neutral", random.Random(i)) for i in range(100)]
+    entailed = {t for pair in drawn if pair and pair.label == "entailment" for t in pair.texts}
+    assert "An enormous girl is outdoors." in entailed
+    assert not any("A enormous" in text for text in entailed)
+    # Words that do not fit stay.
+    drawn = [
+        rule.draw(("A big girl waters plants.",), "neutral", random.Random(i)) for i in range(100)
+    ]
+    entailed = {t for pair in drawn if pair and pair.label == "entailment" for t in pair.texts}
+    assert "An enormous girl waters plants." in entailed
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("A man in a red hat sits.", {"antonym", "negation", "posture", "sister"}),
+        # He may not be standing either.
+        ("A man isn't sitting in a red hat.", {"antonym", "negation"}),
+        ("Nobody in a red hat sits.", {"negation"}),
+        ("A few men sit.", {"antonym", "negation", "posture"}),
+        ("A man without a red hat sits.", {"antonym", "negation"}),
+        ("If a man sits, a dog runs.", set()),
+        ("A man may sit.", {"antonym"}),
+        ("Does a man sit?", set()),
+    ],
+)
+def test_only_edits_of_statements_contradict(text, kinds):
+    def list_kinds(pairs):
+        return {pair.kind for pair in pairs if pair and pair.label == "contradiction"}
+
+    rule = SelfPair(SYNONYMS)
+    assert list_kinds(rule.list_pairs((text,), "neutral")) == kinds
+    drawn = [rule.draw((text,), "neutral", random.Random(i)) for i in range(100)]
+    assert list_kinds(drawn) == kinds
+    swapped = list_kinds(Swap(MENTIONS).list_pairs((text, text), "entailment"))
+    assert swapped <= kinds and bool(swapped) == bool(kinds)
+    # As paraphrases, the two sentences are still different.
+    assert list(EditedSelf().list_pairs((text,), "same"))
 
 
 COLORS = ("red", "blue", "green", "yellow", "black", "white", "gray", "brown", "pink", "purple")
