@@ -26,10 +26,11 @@ from hf_bat.perturbations.base import Perturbation, RandomSource, Texts
 from hf_bat.perturbations.grammar import inflect_like
 from hf_bat.perturbations.negation import NegationPerturbation
 from hf_bat.perturbations.number import NumberPerturbation, parse_number
-from hf_bat.perturbations.verbs import JOINTS, is_negative
+from hf_bat.perturbations.verbs import JOINTS, SUBJECTS, is_negative
 
 # These words are not replaced by antonyms, because they mostly have another sense ("past the house"), or
-# because their antonym can be true of the same scene ("walk" and "ride").
+# because their antonym can be true of the same scene ("walk" and "ride"). As verbs, they are not replaced by
+# synonyms either.
 _UNSAFE = frozenset((
     "appear", "arrive", "back", "bottom", "close", "come", "common", "concrete", "cover", "day",
     "different", "fair", "few", "fill", "find", "first", "formal", "free", "front", "full",
@@ -277,17 +278,47 @@ def _fit(text: str, version: str) -> str | None:
     if len(sentence.words) != len(fitted.words):
         return version
     for place, (old, new) in enumerate(zip(sentence.words, fitted.words, strict=True)):
-        if old == new:
-            continue
-        # "outdoors" replaces "outside", but not in "outside the house".
-        following = "".join(fitted.words[place + 1 : place + 2])
-        is_adverb = old in _PREPOSITIONS and new not in _PREPOSITIONS and following in DETERMINERS
-        # The table adds a plural ending to some plurals: "workses" for "plants".
-        has_fit = not (is_adverb or is_double_plural(new) or sentence.is_name(place))
-        # `replace` also fits the article.
-        kept = (fitted if has_fit else sentence).tokens[place][1]
-        fitted = Sentence(fitted.replace(place, kept))
+        if old != new:
+            source = fitted if _is_fitting(sentence, place, new) else sentence
+            # `replace` also fits the article.
+            fitted = Sentence(fitted.replace(place, source.tokens[place][1]))
     return None if fitted.text == text else fitted.text
+
+
+def _is_fitting(sentence: Sentence, place: int, synonym: str) -> bool:
+    """Return whether a synonym can replace the word in this sentence."""
+    wordnet, word = load_wordnet(), sentence.words[place]
+    if sentence.is_name(place) or sentence.is_in_compound(place):
+        return False
+    # The table has "someone" for "person", and adds a plural ending to some plurals ("workses").
+    if synonym in SUBJECTS or is_double_plural(synonym):
+        return False
+    following = "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
+    # "outdoors" replaces "outside", but not in "outside the house".
+    if word in _PREPOSITIONS and synonym not in _PREPOSITIONS and following in DETERMINERS:
+        return False
+    if sentence.tags[place]:
+        bases, possible = wordnet.morphy(word, "v"), {"v"}
+        # "trying" replaces "attempting", but "trying on" has another sense.
+        if any(base in _UNSAFE or wordnet.senses(f"{base}_{following}", "v") for base in bases):
+            return False
+    else:
+        shares = measure_parts_of_speech(word)
+        possible = {pos for pos, share in shares.items() if share >= LEAST_SHARE}
+    # "puffs" only replaces the verb "pants". Words that WordNet does not relate are from another table.
+    shared = _list_shared_pos(word, synonym)
+    return not (shared and possible) or not shared.isdisjoint(possible)
+
+
+@lru_cache(maxsize=100_000)
+def _list_shared_pos(first: str, second: str) -> frozenset[str]:
+    """Return the parts of speech in which two words have a common sense."""
+    wordnet = load_wordnet()
+    return frozenset(
+        pos
+        for pos in ("n", "v", "a", "r")
+        if set(wordnet.synsets(first, pos)) & set(wordnet.synsets(second, pos))
+    )
 
 
 def _shuffle(first: str, second: str, rng: RandomSource) -> Texts:

@@ -48,7 +48,7 @@ class Sentence:
     def get_pos(self, place: int) -> str | None:
         """Return the word's part of speech ("n", "v", "a", "r"), or `None` for a function word."""
         word = self.words[place]
-        if not word or word in _load_stopwords():
+        if not word or is_function_word(word):
             return None
         if self.tags[place]:
             return "v"
@@ -65,7 +65,7 @@ class Sentence:
         if place + 1 >= len(self.words) or self.tokens[place][2] or self.tags[place + 1]:
             return False
         following = self.words[place + 1]
-        if not following or following in _load_stopwords():
+        if not following or is_function_word(following):
             return False
         return measure_parts_of_speech(following).get("n", 0) >= LEAST_SHARE
 
@@ -186,7 +186,7 @@ def may_be_name(word: str) -> bool:
     )
 
 
-@lru_cache(maxsize=1)
-def _load_stopwords() -> frozenset[str]:
-    # The tagger's function words include prepositions. NLTK's list only has some of them.
-    return stopwords("textfooler") | stopwords("nltk")
+def is_function_word(word: str) -> bool:
+    """Return whether a word is in one of the two lists of stop words."""
+    # TextFooler's list has all prepositions, and NLTK's list only has some of them.
+    return word in stopwords("textfooler") or word in stopwords("nltk")

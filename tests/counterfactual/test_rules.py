@@ -240,11 +240,23 @@ def test_categories_follow_number():
         ("They stand outside the house.", "They stand outdoors the house."),
         ("He waters plants.", "He waters workses."),
         ("They visit Big Ben.", "They visit Enormous Ben."),
+        ("A man in black pants smiles.", "A man in black puffs smiles."),
+        ("They look at a dog.", "They seem at a dog."),
+        ("A dog eats a hot dog.", "A dog eats a hot hound."),
+        ("A big person smiles.", "A big someone smiles."),
         ("This Apple phone is good.", "This Cherry phone is good."),
     ],
 )
 def test_edits_read_well(text, forbidden):
-    table = {"big": ("enormous",), "outside": ("outdoors",), "plants": ("workses",)}
+    table = {
+        "big": ("enormous",),
+        "look": ("seem",),
+        "outside": ("outdoors",),
+        "pants": ("puffs",),
+        "plants": ("workses",),
+        "dog": ("hound",),
+        "person": ("someone",),
+    }
     pairs = SelfPair(SynonymPerturbation(table)).list_pairs((text,), "neutral")
     assert forbidden.lower() not in {t.lower() for pair in pairs for t in pair.texts}
 
