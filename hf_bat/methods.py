@@ -44,6 +44,7 @@ BALANCED_OPTIONS = (
 # With contrastive terms at full weight from the first step, a fresh head does not learn its task
 # (see the results in docs/training.md).
 WARMUP = {"weight_warmup_steps": 0.5}
+PAIRWISE_WARMUP = {"weight_warmup_steps": 0.99}  # over all steps; 1 would be one step
 # Margin of the triplet term when it is added to the likelihood terms. Their own margin is in nats.
 TRIPLET_MARGIN = 1.0
 
@@ -414,7 +415,7 @@ METHODS: dict[str, Method] = {
             "`L = CE(x) + alpha * mean d(x, x_f) + beta * mean max(0, margin - d(x, x_o))`, "
             "each mean over the valid pairs.",
             {"alpha": 1.0, "beta": 1.2, "margin": 1.0},
-            defaults=WARMUP,
+            defaults=PAIRWISE_WARMUP,
         ),
         Triplet(
             "triplet",

@@ -147,9 +147,9 @@ class BalancedTrainingArguments(TrainingArguments):
             similarity of at least 0.9 (a2t). If `None`, similarity is not checked.
         weight_warmup_steps: Number of optimizer steps after the clean epochs during which the weights
             of perturbed versions rise linearly from 0. A value below 1 is a share of all steps.
-            Defaults to 0.5 for pairwise, triplet and likelihood without clean epochs, so a short run
-            from a pretrained encoder learns its task first. Defaults to 0 for other methods. The paper
-            uses 0.
+            Without clean epochs, defaults to 0.5 for triplet and likelihood and 0.99 for pairwise, so a
+            short run from a pretrained encoder learns its task first. Defaults to 0 for other methods.
+            The paper uses 0.
         max_seq_length: Maximum input length in tokens. Longer inputs are truncated. If `None`, the
             tokenizer's limit is used. Defaults to 128.
         pad_to_multiple_of: Pad each batch to a multiple of this number of tokens. With fewer
