@@ -219,11 +219,13 @@ def test_every_built_in_method_says_what_it_is():
 
 
 def test_weights_rise_by_default_where_a_fresh_head_needs_it(tmp_path):
+    half = [0.02, 0.5, 1.0, 1.0]
+    whole = [1 / 99, 25 / 99, 50 / 99, 1.0]
+    rising = {"pairwise": whole, "triplet": half, "likelihood": half}
     for name, method in METHODS.items():
         args = BalancedTrainingArguments(str(tmp_path), method=name, report_to="none")
-        is_contrastive = name in ("pairwise", "triplet", "likelihood")
         factors = [args.get_warmup(step, 100, 0) for step in (0, 24, 49, 99)]
-        assert factors == ([0.02, 0.5, 1.0, 1.0] if is_contrastive else [1.0] * 4)
+        assert factors == pytest.approx(rising.get(name, [1.0] * 4))
         if "clean_epochs" in method.options:
             clean = BalancedTrainingArguments(
                 str(tmp_path), method=name, clean_epochs=1, report_to="none"

@@ -231,6 +231,7 @@ def test_arguments_from_a_file_and_bf16(tiny_folder, tmp_path, in_process):
         "train_file": str(tiny_folder / "train.jsonl"),
         "method": "pairwise",
         "beta": 0.7,
+        "weight_warmup_steps": 0,
         "pooling": "mean",
         "do_train": True,
         "bf16": True,
