@@ -40,7 +40,7 @@ $(VENV)/.installed: setup.py constraints.txt
 	  echo "make: the installation failed; pip's message is above. Is the package registry reachable?" >&2; exit 1; }
 	@touch $@
 
-demo: $(VENV)/.installed ## train normal and counterfactual on the shipped data and compare them (20 minutes on two slow cores)
+demo: $(VENV)/.installed ## train normal and counterfactual on the shipped data and compare them (14 minutes on two slow cores)
 	@HF_HUB_OFFLINE=1 $(BIN)/hf-bat demo
 
 test: $(VENV)/.installed ## run the tests and the examples in docstrings, without slow ones (6 minutes)

