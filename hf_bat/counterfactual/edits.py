@@ -55,8 +55,8 @@ _AFTER_POSTURE = frozenset((
     "in", "on", "at", "near", "by", "with", "next", "beside", "behind", "outside", "inside",
     "outdoors", "indoors", "along", "around", "and", "while", "through", "across", "under",
 ))  # fmt: skip
-# Most of these prepositions have adverbs as synonyms.
-_PREPOSITIONS = frozenset((
+# Prepositions that are also adverbs, so most of them have adverbs as synonyms.
+_ADVERB_PREPOSITIONS = frozenset((
     "above", "across", "along", "around", "behind", "below", "beneath", "beside", "inside", "near",
     "outside", "over", "past", "through", "under",
 ))  # fmt: skip
@@ -295,7 +295,11 @@ def _is_fitting(sentence: Sentence, place: int, synonym: str) -> bool:
         return False
     following = "" if sentence.tokens[place][2] else "".join(sentence.words[place + 1 : place + 2])
     # "outdoors" replaces "outside", but not in "outside the house".
-    if word in _PREPOSITIONS and synonym not in _PREPOSITIONS and following in DETERMINERS:
+    if (
+        word in _ADVERB_PREPOSITIONS
+        and synonym not in _ADVERB_PREPOSITIONS
+        and following in DETERMINERS
+    ):
         return False
     if sentence.tags[place]:
         bases, possible = wordnet.morphy(word, "v"), {"v"}
